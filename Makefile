@@ -1,0 +1,66 @@
+# From a fresh clone, with Python 3.11 and make:
+#   make        set up, generate every kernel, verify every gradient, show it on real data
+#   make test   the tests, in under ten minutes; needs no torch
+
+PYTHON  ?= $(shell for p in python3.11 python3 python; do \
+             "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
+WORKERS ?= 2
+SAMPLE  ?=
+
+VENV    := .venv
+RUN     := $(VENV)/bin/python
+INSTALL := $(RUN) -m pip install --disable-pip-version-check --constraint constraints.txt
+READY   := $(VENV)/.ready
+TORCH   := $(VENV)/.ready-torch
+PINS    := pyproject.toml constraints.txt
+
+.PHONY: all setup generate warm verify show test test-all check clean help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+all: setup generate warm verify show  ## set up, generate, compile, verify, show
+
+setup: $(READY)  ## the environment, with pinned dependencies
+
+generate: $(READY)  ## derive and generate every kernel of the catalogue
+	$(RUN) tools/generate.py
+
+warm: $(READY)  ## compile the forward and VJP kernels into the cache
+	$(VENV)/bin/derive-kernels warm
+
+verify: $(READY)  ## verify every gradient, on a sample of shapes
+	$(RUN) tools/verify.py --quick
+
+show: $(READY)  ## the lecture's filters on a photograph; a ConvNet on MNIST digits
+	$(RUN) examples/filters.py
+	$(RUN) examples/mnist.py
+
+test: $(READY)  ## the tests
+	$(RUN) -m pytest -n $(WORKERS) -m "not slow and not external"
+
+test-all: test $(TORCH)  ## also the slow sweeps and comparisons (SAMPLE=0.1: a tenth of them)
+	$(RUN) -m pytest -n $(WORKERS) -m "slow or external" $(if $(SAMPLE),--sample $(SAMPLE))
+
+check: $(READY)  ## lint, format, types, and that no generated file is stale
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+	$(RUN) tools/generate.py --check
+
+clean:  ## remove the environment, caches and pictures
+	rm -rf $(VENV) out build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find derive kernels tests tools examples -name __pycache__ -prune -exec rm -rf {} +
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+$(READY): $(PINS)
+	@test -n "$(PYTHON)" || { echo "derive-kernels needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) hatchling
+	$(INSTALL) --no-build-isolation --editable ".[test,examples,dev]"
+	@touch $@
+
+$(TORCH): $(READY)
+	$(INSTALL) --no-build-isolation --editable ".[torch]"
+	@touch $@
