@@ -1,0 +1,181 @@
+"""The command line: generate, show, verify, warm. Parses, calls, prints, returns a code."""
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from derive.errors import DeriveError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _progress(items: Iterable[Any], what: str, unit: str = "op") -> Iterable[Any]:
+    from tqdm import tqdm
+
+    items = list(items)
+    bar = tqdm(items, desc=what, unit=unit, disable=None if sys.stderr.isatty() else False, mininterval=0.5, leave=True)
+    for item in bar:
+        bar.set_postfix_str(getattr(item, "name", ""))
+        yield item
+
+
+def _show(args: argparse.Namespace) -> int:
+    from derive.catalogue import operators
+    from derive.emit.latex import program_latex
+    from derive.pipeline import PROGRAMS, derive
+    from derive.spec import load_operators
+
+    known = load_operators(args.spec) if args.spec else {o.name: o for o in operators()}
+    if args.show not in known:
+        print(f"no operator is called {args.show}; there are {', '.join(known)}", file=sys.stderr)
+        return 2
+    made = derive(known[args.show])
+    print(made.operator)
+    for name in PROGRAMS:
+        print(f"\n== {name}: as derived\n{made.raw[name]}\n\n== {name}: simplified\n{made.programs[name]}")
+        if args.latex:
+            print(f"\n{program_latex(made.programs[name])}")
+        print(f"\n== {name}: kernels")
+        for phase in made.phases[name]:
+            note = f"   (recognised: the kernel of {phase.recognised})" if phase.recognised else ""
+            print(f"  {phase.equation.target} <- {phase.kernel}{phase.tensors}{note}\n      {made.kernels[phase.kernel].nest.describe()}")
+    print("\n== source")
+    for kernel in made.kernels.values():
+        print("\n" + kernel.text)
+    return 0
+
+
+def _generate(args: argparse.Namespace) -> int:
+    from derive.generate import catalogue_files, leftover, package_files, stale, write
+
+    if args.show:
+        return _show(args)
+    if args.spec:
+        spec = Path(args.spec)
+        out = Path(args.out) if args.out else spec.with_suffix("")
+        files = package_files(spec, out, lambda ops: _progress(ops, "derive"))
+        extra: list[Path] = []
+    else:
+        if args.out:
+            print("--out goes with a specification file", file=sys.stderr)
+            return 2
+        if not (ROOT / "tests").is_dir():
+            print("the shipped catalogue is generated in a checkout of the project; give a specification file", file=sys.stderr)
+            return 2
+        files = catalogue_files(ROOT, lambda ops: _progress(ops, "derive"))
+        extra = leftover(ROOT, files)
+    if args.check:
+        old = stale(files)
+        for path in old:
+            print(f"stale: {_relative(path)}")
+        for path in extra:
+            print(f"left over: {_relative(path)}")
+        print(f"{len(files)} files, {len(old)} stale, {len(extra)} left over")
+        return 1 if old or extra else 0
+    changed = write(files)
+    for path in extra:
+        path.unlink()
+    for path in changed:
+        print(f"wrote {_relative(path)}")
+    print(f"{len(files)} files, {len(changed)} changed")
+    return 0
+
+
+def _relative(path: Path) -> Path:
+    try:
+        return path.resolve().relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def _pairs(spec: str | None, only: Sequence[str]) -> list[tuple[Any, Any]]:
+    """(operator, definition) of the catalogue, or of a generated package's folder."""
+    from importlib import import_module
+
+    from derive.catalogue import operators
+    from derive.errors import GenerateError
+    from derive.spec import load_definition, load_operators
+
+    if spec:
+        folder = Path(spec)
+        if not (folder / "spec.py").is_file():
+            raise GenerateError(f"{folder} is no generated package: it has no spec.py")
+        pairs = [(o, load_definition(folder / f"{n}.py")) for n, o in load_operators(folder / "spec.py").items()]
+    else:
+        pairs = [(o, import_module(f"kernels.generated.{o.name}").DEFINITION) for o in operators()]
+    missing = set(only) - {o.name for o, _ in pairs}
+    if missing:
+        raise GenerateError(f"no operator is called {min(missing)}; there are {', '.join(o.name for o, _ in pairs)}")
+    return [(o, d) for o, d in pairs if not only or o.name in only]
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from derive.verify import run
+
+    cases = args.cases if args.cases is not None else (2 if args.quick else 6)
+    ok = run(_pairs(args.package, args.only), cases=cases, seed=args.seed, junit=args.junit, markdown=args.markdown)
+    return 0 if ok else 1
+
+
+def _warm(args: argparse.Namespace) -> int:
+    """Compile forward and VJP kernels of both dtypes, so that nobody waits on first use."""
+    import numpy as np
+
+    tasks = {}
+    for _, definition in _pairs(args.package, args.only):
+        for program in ("forward", "vjp"):
+            for phase in definition.programs[program].phases:
+                tasks[id(phase.task)] = phase.task
+    work = [(t, np.dtype(k)) for t in tasks.values() for k in (np.float32, np.float64)]
+    from tqdm import tqdm
+
+    for task, dtype in tqdm(work, desc="compile", unit="kernel", mininterval=0.5):
+        task.address(dtype)
+    from kernels.runtime import compiled_signatures
+
+    fresh = [s for s in compiled_signatures() if not s[2]]
+    print(f"{len(work)} kernels ready, {len(fresh)} compiled now, {len(work) - len(fresh)} from the cache")
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="derive-kernels", description="Gradients, kernels and their tests from equations.")
+    commands = top.add_subparsers(dest="command", required=True)
+    g = commands.add_parser("generate", help="kernels and tests from a specification file; without one, the shipped catalogue")
+    g.add_argument("spec", nargs="?", help="a Python file that makes derive.Operator objects; it is run")
+    g.add_argument("--out", help="folder of the generated package (default: beside the file, under its name)")
+    g.add_argument("--check", action="store_true", help="write nothing; fail if a file is stale")
+    g.add_argument("--show", metavar="OPERATOR", help="print every stage of one operator instead")
+    g.add_argument("--latex", action="store_true", help="with --show: the programs as LaTeX too")
+    g.set_defaults(run=_generate)
+    v = commands.add_parser("verify", help="check every gradient; exit 1 if one is wrong")
+    v.add_argument("package", nargs="?", help="folder of a generated package (default: the shipped catalogue)")
+    v.add_argument("--only", nargs="+", default=[], metavar="OPERATOR")
+    v.add_argument("--cases", type=int, help="configurations per check (default 6)")
+    v.add_argument("--quick", action="store_true", help="two configurations per check")
+    v.add_argument("--seed", type=int, default=0)
+    v.add_argument("--junit", metavar="FILE", help="write JUnit XML")
+    v.add_argument("--markdown", metavar="FILE", help="write a Markdown table")
+    v.set_defaults(run=_verify)
+    w = commands.add_parser("warm", help="compile forward and VJP kernels now")
+    w.add_argument("package", nargs="?", help="folder of a generated package (default: the shipped catalogue)")
+    w.add_argument("--only", nargs="+", default=[], metavar="OPERATOR")
+    w.set_defaults(run=_warm)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    try:
+        code: int = args.run(args)
+        return code
+    except DeriveError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

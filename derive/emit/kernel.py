@@ -1,0 +1,269 @@
+"""A nest as the source of one task: a plain function over views, integers and reals."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+import keyword
+from dataclasses import dataclass, field
+
+import sympy as sp
+
+from derive.emit.printing import IntegerPrinter, ScalarPrinter
+from derive.language import Real
+from derive.lower.loops import Assign, Divides, Loop, Nest, ResidueLoop, Step, Test
+from derive.program import Access, IntegerAccess
+
+RESERVED = {"add", "task", "tasks", "item", "count", "first", "last", "total", "best", "found", "place", "value", "max", "min", "range",
+            "share", "residue", "zero", "one", "real", "rational", "lowest", "highest", "np", "tile", "scratch"} | set(keyword.kwlist)
+WIDTH = 116
+
+
+@dataclass
+class TaskSource:
+    """The text of a task and what its arguments stand for, in order."""
+
+    name: str
+    text: str
+    views: tuple[Access, ...]
+    integers: tuple[sp.Symbol, ...]
+    reals: tuple[sp.Symbol, ...]
+    imports: frozenset[str]
+    nest: Nest
+
+
+@dataclass
+class _Writer:
+    nest: Nest
+    names: dict[sp.Basic, str] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=lambda: set(RESERVED))
+    used: set[str] = field(default_factory=lambda: {"task"})
+    lines: list[str] = field(default_factory=list)
+    depth: int = 1
+
+    def name(self, what: sp.Basic, want: str) -> str:
+        made, n = want, 1
+        while made in self.taken:
+            made, n = f"{want}_{n}" if n > 1 else f"{want}_", n + 1
+        self.taken.add(made)
+        self.names[what] = made
+        return made
+
+    def put(self, line: str, deeper: bool = False) -> None:
+        self.lines.append("    " * self.depth + line)
+        self.depth += deeper
+
+    def integer(self, e: sp.Expr) -> str:
+        text: str = IntegerPrinter(self.names)._print(e)
+        return text[1:-1] if text.startswith("(") and text.endswith(")") and _matched(text) else text
+
+    def inner(self, e: sp.Expr) -> str:
+        return str(IntegerPrinter(self.names)._print(e))
+
+    def scalar(self, e: sp.Expr) -> str:
+        return ScalarPrinter(self.names, self.used).top(e)
+
+    # --- steps -----------------------------------------------------------------------------
+
+    def most(self, bounds: Sequence[sp.Expr], f: str) -> str:
+        texts = list(dict.fromkeys(self.integer(b) for b in bounds))
+        return texts[0] if len(texts) == 1 else f"{f}({', '.join(texts)})"
+
+    def span(self, low: Sequence[sp.Expr], high: Sequence[sp.Expr]) -> str:
+        lo, hi = self.most(low, "max"), self.most(high, "min")
+        return f"range({hi})" if lo == "0" else f"range({lo}, {hi})"
+
+    def step(self, s: Step) -> None:
+        match s:
+            case Loop(index, low, high):
+                self.put(f"for {self.names[index]} in {self.span(low, high)}:", True)
+            case ResidueLoop(index, modulus, factor, total, low, high):
+                i = self.names[index]
+                first, stride, start = (self.name(sp.Dummy(), f"{w}_{i}") for w in ("first", "step", "low"))
+                if factor.could_extract_minus_sign():
+                    factor, total = -factor, sp.expand(-total)
+                self.used.add("residue")
+                self.put(f"{first}, {stride} = residue({self.integer(modulus)}, {self.integer(factor)}, {self.integer(total)})")
+                self.put(f"if {stride} > 0:", True)
+                self.put(f"{start} = {self.most(low, 'max')}")
+                self.put(f"for {i} in range({start} + ({first} - {start}) % {stride}, {self.most(high, 'min')}, {stride}):", True)
+            case Assign(index, value, size):
+                self.put(f"{self.names[index]} = {self.integer(value)}")
+                if size is not None:
+                    self.put(f"if 0 <= {self.names[index]} < {self.integer(size)}:", True)
+            case Divides(divisor, value):
+                self.put(f"if ({self.integer(value)}) % {self.inner(divisor)} == 0:", True)
+            case Test(value, kind, bound):
+                text = self.integer(value)
+                self.put({"zero": f"if {text} == 0:", "nonneg": f"if {text} >= 0:", "range": f"if 0 <= {text} < {self.integer(bound)}:"}[kind], True)
+
+    # --- the whole ---------------------------------------------------------------------------
+
+    def at(self, a: Access) -> str:
+        return self.inner(a)
+
+    def write(self, name: str) -> TaskSource:
+        nest, eq = self.nest, self.nest.equation
+        views = (eq.target, *eq.reads)
+        for v in views:
+            self.name(sp.Symbol(f"view {v.tensor}"), v.tensor)
+            self.names[v] = self.names[sp.Symbol(f"view {v.tensor}")]
+        for i in eq.relation.indices:
+            self.name(i, i.name)
+        integers, reals = self.symbols()
+        for s in (*integers, *reals):
+            self.name(s, s.name)
+        self.body()
+        signature = [f"{self.names[v]}: {'Integer' if isinstance(v, IntegerAccess) else 'Real'}{len(v.indices)}" for v in views]
+        signature += [f"{self.names[s]}: int" for s in integers] + [f"{self.names[s]}: float" for s in reals]
+        if nest.strategy == "gather" and eq.reduce == "sum":
+            signature.append("add: int")
+        signature += ["task: int", "tasks: int"]
+        kinds = {w.split(": ")[1] for w in signature} - {"int", "float"}
+        head = _wrapped(f"def {name}(", signature, ") -> None:")
+        shown = _formula(eq)
+        doc = [f'    """{shown}', "", f"    {nest.describe()}", '    """']
+        text = "\n".join(["@task", head, *doc, *self.lines]) + "\n"
+        return TaskSource(name, text, views, integers, reals, frozenset(self.used | kinds), nest)
+
+    def symbols(self) -> tuple[tuple[sp.Symbol, ...], tuple[sp.Symbol, ...]]:
+        """Everything the text will mention, extents first in the order of the ranges."""
+        eq, nest = self.nest.equation, self.nest
+        found: set[sp.Symbol] = set(eq.body.free_symbols) | (eq.at.expr.free_symbols if eq.at else set())
+        for s in (*nest.outer, *nest.target, *nest.inner):
+            for part in s.__slots__:
+                e = getattr(s, part)
+                for x in e if isinstance(e, tuple) else (e,):
+                    found |= x.free_symbols if isinstance(x, sp.Basic) else set()
+        found -= set(eq.relation.indices)
+        sizes = [r.size for r in eq.relation.ranges if r.size in found]
+        rest = sorted((s for s in found if s not in sizes and not isinstance(s, Real)), key=str)
+        return (*sizes, *rest), tuple(sorted((s for s in found if isinstance(s, Real)), key=str))
+
+    def body(self) -> None:
+        nest, eq = self.nest, self.nest.equation
+        self.used.add("share")
+        if not nest.outer:
+            self.put("if task == 0:", True)
+        elif len(nest.outer) == 1:
+            (only,) = nest.outer
+            self.put(f"first, last = share({self.integer(only.high[0])}, task, tasks)")
+            self.put(f"for {self.names[only.index]} in range(first, last):", True)
+        else:
+            sizes = [self.integer(loop.high[0]) for loop in nest.outer]
+            self.put(f"first, last = share({' * '.join(sizes)}, task, tasks)")
+            self.put("for item in range(first, last):", True)
+            for k, loop in enumerate(nest.outer):
+                below = " * ".join(sizes[k + 1 :])
+                below = f"({below})" if len(sizes) - k > 2 else below
+                text = "item" + (f" // {below}" if below else "") + (f" % {sizes[k]}" if k else "")
+                self.put(f"{self.names[loop.index]} = {text}")
+        for loop in nest.target:
+            self.step(loop)
+        (self.gathered if nest.strategy == "gather" else self.scattered)()
+
+    def scattered(self) -> None:
+        eq = self.nest.equation
+        for s in self.nest.inner:
+            self.step(s)
+        self.put(f"{self.at(eq.target)} += {self.expression(eq.body)}")
+
+    def expression(self, body: sp.Expr) -> str:
+        """The body, repeated parts computed once (not where a branch could have kept them from being computed)."""
+        if not body.has(sp.Piecewise) and sp.count_ops(body) > 6:
+            shared, (body,) = sp.cse(body, symbols=(sp.Dummy(f"v{k}", real=True) for k in range(99)), order="canonical")
+            for symbol, part in shared:
+                text = self.scalar(part)
+                self.put(f"{self.name(symbol, symbol.name)} = {text}")
+        return self.scalar(body)
+
+    def gathered(self) -> None:
+        eq, inner = self.nest.equation, self.nest.inner
+        out, depth = self.at(eq.target), self.depth
+        start = {"sum": "zero", "prod": "one", "max": "lowest", "min": "highest", "argmax": "lowest", "argmin": "highest"}[eq.reduce]
+        if eq.reduce == "sum" and not inner:
+            self.put(f"total = {self.expression(eq.body)}")
+            self.finish(out, "total")
+            return
+        factor, body = self.split(eq.body) if eq.reduce == "sum" else (sp.S.One, eq.body)
+        acc = {"sum": "total", "prod": "total"}.get(eq.reduce, "best")
+        self.used.add(start)
+        self.put(f"{acc} = {start}()")
+        if eq.reduce.startswith("arg"):
+            self.put("place, found = -1, 0")
+        for s in inner:
+            self.step(s)
+        if eq.reduce in ("sum", "prod"):
+            self.put(f"total {'+' if eq.reduce == 'sum' else '*'}= {self.expression(body)}")
+        else:
+            better = {("max", "first"): ">", ("max", "last"): ">=", ("min", "first"): "<", ("min", "last"): "<="}
+            kind = eq.reduce.removeprefix("arg")
+            op = better[kind, eq.ties if eq.ties == "last" and eq.reduce.startswith("arg") else "first"]
+            self.put(f"value = {self.expression(body)}")
+            known = "found == 0 or " if eq.reduce.startswith("arg") else ""
+            self.put(f"if {known}value {op} best or value != value:", True)
+            self.put("best = value")
+            if eq.at is not None:
+                self.put(f"place, found = {self.integer(eq.at.expr)}, 1")
+        self.depth = depth
+        if eq.at is not None:
+            self.put(f"{out} = place")
+        elif eq.reduce == "sum":
+            if factor == -1:
+                self.put("total = -total")
+            elif factor != 1:
+                mark = sp.Symbol("total", real=True)
+                self.names[mark] = "total"
+                self.put(f"total = {self.scalar(factor * mark)}")
+            self.finish(out, "total")
+        else:
+            self.put(f"{out} = {acc}")
+
+    def finish(self, out: str, value: str) -> None:
+        self.put("if add != 0:", True)
+        self.put(f"{value} += {out}")
+        self.depth -= 1
+        self.put(f"{out} = {value}")
+
+    def split(self, body: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+        """Factors that no inner index touches leave the loop."""
+        free = set(self.nest.equation.free)
+        inner = set(self.nest.equation.relation.indices) - free
+        outside, inside = sp.S.One, sp.S.One
+        for f in sp.Mul.make_args(body):
+            if f.free_symbols & inner or any(set(a.indices) & inner for a in f.atoms(Access)):
+                inside *= f
+            else:
+                outside *= f
+        return outside, inside
+
+
+def _matched(text: str) -> bool:
+    """Does the first parenthesis close at the very end?"""
+    depth = 0
+    for k, ch in enumerate(text):
+        depth += (ch == "(") - (ch == ")")
+        if depth == 0:
+            return k == len(text) - 1
+    return False
+
+
+def _wrapped(head: str, parts: Sequence[str], tail: str) -> str:
+    lines, line = [], head
+    for k, p in enumerate(parts):
+        piece = p + (", " if k < len(parts) - 1 else "")
+        if len(line) + len(piece.rstrip()) + (len(tail) if k == len(parts) - 1 else 0) > WIDTH:
+            lines.append(line.rstrip())
+            line = " " * 8
+        line += piece
+    return "\n".join([*lines, line + tail])
+
+
+def _formula(eq: object) -> str:
+    text = str(eq).replace("\\", "")
+    if len(text) < 100:
+        return text
+    head, _, tail = text.partition("   {")
+    return f"{head}\n    {{{tail}" if tail else head
+
+
+def task_source(nest: Nest, name: str) -> TaskSource:
+    return _Writer(nest).write(name)

@@ -1,0 +1,462 @@
+"""What a user writes: indices, tensors, parameters, reductions, equations, operators.
+
+    n, o, c = indices("n o c");  p, k = indices("p", 2), indices("k", 2)
+    s, d = parameters("s d", 2)
+    x, w, y = tensors("x w y")
+    q = [s[i] * p[i] + d[i] * k[i] for i in range(2)]
+    conv = Operator("conv", y[n, o, *p] << Sum[c, *k](x[n, c, *q] * w[o, c, *k]), inputs=(x, w))
+
+Everything here is a SymPy object, so a family of operators is built by ordinary Python.
+Nothing here transforms anything: `translate` gives equations their relation form.
+"""
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sympy as sp
+from sympy.core.basic import Atom
+from sympy.core.symbol import Str
+
+from derive.errors import SpecError
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*\Z")
+
+
+def _name(name: str, what: str) -> str:
+    if not isinstance(name, str) or not NAME.match(name) or keyword.iskeyword(name):
+        raise SpecError(f"{what} needs a plain name of letters and digits (single inner underscores), found {name!r}")
+    return name
+
+
+# ---- symbols -------------------------------------------------------------------------------
+
+
+class Index(sp.Symbol):
+    """An integer that runs from 0 to below its extent. `twin()` is a second one over the same range."""
+
+    like: Index | None = None
+
+    def __new__(cls, name: str) -> Index:
+        return sp.Symbol.__new__(cls, _name(name, "an index"), integer=True)
+
+    def twin(self) -> Index:
+        other = Index(f"{self.name}o")
+        other.like = self
+        return other
+
+
+class Size(sp.Symbol):
+    """The extent of an index or an axis, known when arrays are given."""
+
+    def __new__(cls, name: str) -> Size:
+        return sp.Symbol.__new__(cls, name, integer=True, nonnegative=True)
+
+
+class Parameter(sp.Symbol):
+    """A run-time integer of an operator: a stride, a padding, a count."""
+
+    def __new__(cls, name: str, positive: bool = True) -> Parameter:
+        kind = {"positive": True} if positive else {"nonnegative": True}
+        return sp.Symbol.__new__(cls, _name(name, "a parameter"), integer=True, **kind)
+
+
+class Real(sp.Symbol):
+    """A run-time real number of an operator: an epsilon, an exponent."""
+
+    def __new__(cls, name: str, positive: bool = False) -> Real:
+        return sp.Symbol.__new__(cls, _name(name, "a real parameter"), **({"positive": True} if positive else {"real": True}))
+
+
+def _family(make: Any, names: str, nd: int | None) -> Any:
+    words = names.split()
+    if not words:
+        raise SpecError("names are missing")
+    if nd is None:
+        made = [make(w) for w in words]
+    elif nd < 1:
+        raise SpecError(f"nd is at least 1, found {nd}")
+    else:
+        made = [tuple(make(f"{w}{i}") for i in range(nd)) for w in words]
+    return made if len(made) > 1 else made[0]
+
+
+def indices(names: str, nd: int | None = None) -> Any:
+    """Index symbols by name; with `nd`, a tuple of nd numbered ones for each name."""
+    return _family(Index, names, nd)
+
+
+def parameters(names: str, nd: int | None = None, *, positive: bool = True) -> Any:
+    """Integer parameters, >= 1 (strides) or, with positive=False, >= 0 (paddings)."""
+    return _family(lambda n: Parameter(n, positive), names, nd)
+
+
+def reals(names: str, *, positive: bool = False) -> Any:
+    """Real parameters."""
+    return _family(lambda n: Real(n, positive), names, None)
+
+
+def extent(index: Index) -> Size:
+    """The extent of an index, usable in formulas before it is known. Its name is the index's in capitals."""
+    if not isinstance(index, Index):
+        raise SpecError(f"extent() takes an index, found {index}")
+    return Size(index.name.upper())
+
+
+# ---- tensors -------------------------------------------------------------------------------
+
+MODES = ("reflect", "symmetric", "replicate", "circular")
+
+
+class Tensor(Atom):
+    """A named array.
+
+    margin   for its last axes, how far a read may reach outside, (before, after) each
+    outside  what a read there means: "absent" (the point does not exist: nothing is added,
+             no maximum sees it), a number or an expression (the value read), or a mode that
+             folds the index back: "reflect" (edge not repeated), "symmetric" (edge repeated),
+             "replicate" (edge value), "circular"
+    integer  holds indices (int64)
+    optional may be left out by a caller and then counts as zero
+    """
+
+    name: str
+    is_commutative = True
+
+    def __new__(cls, name: str, margin: Sequence[Sequence[Any]] = (), outside: Any = "absent", *, integer: bool = False,
+                optional: bool = False) -> Tensor:
+        self = Atom.__new__(cls)
+        self.name = _name(name, "a tensor")
+        pairs = []
+        for pair in margin:
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise SpecError(f"margin of {name} is one (before, after) pair per axis, found {pair!r}")
+            pairs.append((sp.sympify(pair[0]), sp.sympify(pair[1])))
+        self.margin = tuple(pairs)
+        if isinstance(outside, str) and outside not in ("absent", *MODES):
+            raise SpecError(f"outside of {name} is \"absent\", a value, or one of {', '.join(MODES)}; found {outside!r}")
+        self.outside = outside if isinstance(outside, str) else sp.sympify(outside)
+        self.integer, self.optional = bool(integer), bool(optional)
+        return self
+
+    def _hashable_content(self) -> tuple[Any, ...]:
+        return (self.name, self.margin, str(self.outside), self.integer, self.optional)
+
+    def __getitem__(self, at: Any) -> Read:
+        at = at if isinstance(at, tuple) else (at,)
+        return (IntegerRead if self.integer else Read)(self, *at)
+
+    def size(self, axis: int) -> Size:
+        """The extent of an axis on which no index stands plainly, for use in formulas."""
+        return Size(f"{self.name.upper()}{axis}")
+
+    def _sympystr(self, printer: Any) -> str:
+        return self.name
+
+    def sort_key(self, order: Any = None) -> Any:
+        return self.class_key(), (1, (self.name,)), sp.S.One.sort_key(), sp.S.One
+
+
+def tensors(names: str) -> Any:
+    """Plain tensors by name."""
+    return _family(Tensor, names, None)
+
+
+class Read(sp.Expr):
+    """``tensor[i, j]`` as a real SymPy scalar; no assumption leaks from the indices."""
+
+    is_commutative = True
+    is_real = True
+
+    def __new__(cls, tensor: Tensor, *at: Any) -> Read:
+        return sp.Expr.__new__(cls, tensor, *(sp.sympify(e) for e in at))
+
+    @property
+    def tensor(self) -> Tensor:
+        tensor: Tensor = self.args[0]
+        return tensor
+
+    @property
+    def at(self) -> tuple[sp.Expr, ...]:
+        return tuple(self.args[1:])
+
+    @property
+    def free_symbols(self) -> set[sp.Symbol]:
+        return set().union(*(e.free_symbols for e in self.at))
+
+    def _sympystr(self, printer: Any) -> str:
+        return f"{self.tensor.name}[{','.join(map(printer._print, self.at))}]"
+
+    def __lshift__(self, body: Any) -> Statement:
+        return Statement(self, sp.sympify(body))
+
+
+class IntegerRead(Read):
+    """An element of an integer tensor; it may stand in an index expression."""
+
+    is_integer = True
+
+
+# ---- index functions ------------------------------------------------------------------------
+
+
+class _Fold(sp.Function):
+    """An index expression folded back into its axis."""
+
+    nargs = 1
+    is_integer = True
+
+
+class circular(_Fold):  # noqa: N801 - reads as a function in formulas
+    """Wraps around: ... a b c | a b c | a b c ..."""
+
+
+class reflect(_Fold):  # noqa: N801
+    """Mirrors without repeating the edge: c b | a b c | b a."""
+
+
+class symmetric(_Fold):  # noqa: N801
+    """Mirrors and repeats the edge: b a | a b c | c b."""
+
+
+class replicate(_Fold):  # noqa: N801
+    """Clamps to the edge: a a | a b c | c c."""
+
+
+FOLDS: dict[str, type[_Fold]] = {f.__name__: f for f in (circular, reflect, symmetric, replicate)}
+
+
+class inside(sp.Function):  # noqa: N801
+    """1 where the read lies in its tensor, and no point otherwise: keeps a read's relation, drops its value."""
+
+    nargs = 1
+    is_real = True
+
+
+# ---- scalar functions with stated conventions ------------------------------------------------
+
+
+def _branch(condition: Any, yes: Any, no: Any) -> sp.Expr:
+    return sp.Piecewise((yes, condition), (no, True))
+
+
+class relu(sp.Function):  # noqa: N801
+    """max(u, 0); derivative 0 at 0."""
+
+    nargs = 1
+    is_real = True
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return step(self.args[0])
+
+
+class step(sp.Function):  # noqa: N801
+    """1 where u > 0, else 0; derivative 0 everywhere."""
+
+    nargs = 1
+    is_real = True
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return sp.S.Zero
+
+
+class indicator(sp.Function):  # noqa: N801
+    """1 where the condition holds, else 0; derivative 0. (SymPy would fold a Piecewise out of a comparison.)"""
+
+    nargs = 1
+    is_real = True
+
+    def _eval_derivative(self, s: Any) -> sp.Expr:
+        return sp.S.Zero
+
+
+class finite(sp.Function):  # noqa: N801
+    """u where it is neither infinite nor NaN, else 0: the shift of a stable logsumexp. Derivative 0 by use."""
+
+    nargs = 1
+    is_real = True
+
+
+class maximum(sp.Function):  # noqa: N801
+    """The larger of two; where they tie the first takes the whole gradient; NaN if either is."""
+
+    nargs = 2
+    is_real = True
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        u, v = self.args
+        return _branch(u >= v, 1, 0) if argindex == 1 else _branch(u >= v, 0, 1)
+
+
+class minimum(sp.Function):  # noqa: N801
+    """The smaller of two; where they tie the first takes the whole gradient; NaN if either is."""
+
+    nargs = 2
+    is_real = True
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        u, v = self.args
+        return _branch(u <= v, 1, 0) if argindex == 1 else _branch(u <= v, 0, 1)
+
+
+# ---- reductions -----------------------------------------------------------------------------
+
+KINDS = ("sum", "max", "min", "prod", "logsumexp", "argmax", "argmin")
+TIES = ("first", "last", "split", "all")
+
+
+class Reduce(sp.Expr):
+    """``Sum[c, k](body, where...)``: args are kind, body, bound indices, conditions, ties, at."""
+
+    is_commutative = True
+    is_real = True
+
+    kind = property(lambda self: self.args[0].name)
+    body = property(lambda self: self.args[1])
+    bound = property(lambda self: tuple(self.args[2]))
+    where = property(lambda self: tuple(self.args[3]))
+    ties = property(lambda self: self.args[4].name)
+    at = property(lambda self: self.args[5][0] if self.args[5] else None)
+
+    @property
+    def free_symbols(self) -> set[sp.Symbol]:
+        at = self.at.free_symbols if self.at is not None else set()
+        return set((self.body.free_symbols | self.args[3].free_symbols | at) - set(self.bound))
+
+    def _sympystr(self, printer: Any) -> str:
+        inner = ", ".join(map(printer._print, (self.body, *self.where)))
+        return f"{self.kind}[{','.join(map(str, self.bound))}]({inner})"
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """``Sum``, ``Max``, ...: index it with what it reduces, call it with what it reduces over."""
+
+    kind: str
+    bound: tuple[Index, ...] = ()
+
+    def __getitem__(self, bound: Any) -> Reduction:
+        bound = bound if isinstance(bound, tuple) else (bound,)
+        flat = tuple(i for b in bound for i in (b if isinstance(b, (tuple, list)) else (b,)))
+        for i in flat:
+            if not isinstance(i, Index):
+                raise SpecError(f"{self.kind}[...] reduces indices, found {i!r}")
+        if len(set(flat)) != len(flat):
+            raise SpecError(f"{self.kind}[{','.join(map(str, flat))}] names an index twice")
+        return Reduction(self.kind, flat)
+
+    def __call__(self, body: Any, *where: Any, ties: str = "first", at: Any = None) -> sp.Expr:
+        body = sp.sympify(body)
+        if ties not in TIES:
+            raise SpecError(f"ties is one of {', '.join(TIES)}, found {ties!r}")
+        if self.kind == "mean":
+            return Sum[self.bound](body / sp.Mul(*map(extent, self.bound)), *where)
+        if self.kind.startswith("arg"):
+            rank = sp.S.Zero
+            for i in self.bound:
+                rank = rank * extent(i) + i
+            at = rank if at is None else sp.sympify(at)
+            return IntegerReduce(Str(self.kind), body, sp.Tuple(*self.bound), sp.Tuple(*where), Str(ties), sp.Tuple(at))
+        if at is not None:
+            raise SpecError(f"`at` belongs to ArgMax and ArgMin, not to {self.kind}")
+        return Reduce(Str(self.kind), body, sp.Tuple(*self.bound), sp.Tuple(*where), Str(ties), sp.Tuple())
+
+
+class IntegerReduce(Reduce):
+    """An ArgMax or ArgMin: its value is an integer."""
+
+    is_integer = True
+
+
+Sum, Mean, Max, Min, Prod, LogSumExp, ArgMax, ArgMin = (
+    Reduction(k) for k in ("sum", "mean", "max", "min", "prod", "logsumexp", "argmax", "argmin"))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """``Kth[k](body, r)``: the r-th smallest, r from 0; of equal values the earlier in row-major order counts as smaller.
+
+    Written out by ranks: sum of body where as many points as r come before it. Its gradient goes
+    to the selected point alone.
+    """
+
+    bound: tuple[Index, ...] = ()
+
+    def __getitem__(self, bound: Any) -> Selection:
+        return Selection(Sum[bound].bound)
+
+    def __call__(self, body: Any, rank: Any, *where: Any) -> sp.Expr:
+        body = sp.sympify(body)
+        other = {i: i.twin() for i in self.bound}
+        place = sp.S.Zero
+        for i in self.bound:
+            place = place * extent(i) + i
+        body2, place2 = body.xreplace(other), place.xreplace(other)
+        before = indicator(sp.Or(body2 < body, sp.And(sp.Eq(body2, body), place2 < place)))
+        count = Sum[tuple(other.values())](before, *(c.xreplace(other) for c in where))
+        return Sum[self.bound](sp.Piecewise((body, sp.Eq(count, rank)), (0, True)), *where)
+
+
+Kth = Selection()
+
+
+# ---- equations and operators ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Statement:
+    """``target << body``: the target's elements, accumulated over every index it does not name."""
+
+    target: Read
+    body: sp.Expr
+
+    def __str__(self) -> str:
+        return f"{self.target} << {self.body}"
+
+
+@dataclass(frozen=True)
+class overhang:  # noqa: N801
+    """The law of ceil mode: a window may hang over the end if it starts inside; `when` switches it at run time."""
+
+    when: Any = True
+
+
+class Operator:
+    """Equations with a name, in order of evaluation.
+
+    inputs   the tensors a caller gives, in argument order
+    outputs  the tensors a caller gets; by default the target of the last equation
+    extents  the extent of an index where no input's shape gives it: a parameter or a formula
+    given    indices whose extent the caller gives; the extent becomes a parameter of that name
+    laws     for an output index, `overhang(...)` instead of the default `inside`
+    minimum  smallest legal value of an integer parameter, where it is not 1 or 0
+    """
+
+    def __init__(self, name: str, *statements: Statement, inputs: Iterable[Tensor], outputs: Iterable[Tensor] | None = None,
+                 extents: Mapping[Index, Any] | None = None, given: Iterable[Index] = (),
+                 laws: Mapping[Index, overhang] | None = None, title: str = "") -> None:
+        self.name = _name(name, "an operator")
+        if not statements:
+            raise SpecError("an operator needs at least one equation", operator=name)
+        for s in statements:
+            if not isinstance(s, Statement):
+                raise SpecError(f"an equation is written `target[...] << body`, found {s!r}", operator=name)
+        self.statements = tuple(statements)
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs) if outputs is not None else (statements[-1].target.tensor,)
+        self.extents = {i: sp.sympify(e) for i, e in dict(extents or {}).items()} | {i: extent(i) for i in given}
+        self.given = tuple(given)
+        self.laws = dict(laws or {})
+        self.title = title
+
+    def __repr__(self) -> str:
+        body = "\n    ".join(map(str, self.statements))
+        return f"Operator {self.name}({', '.join(t.name for t in self.inputs)})\n    {body}"
+
+    def _repr_latex_(self) -> str:
+        from derive.emit.latex import operator_latex
+
+        return operator_latex(self)

@@ -1,0 +1,194 @@
+"""Solve a relation for loops, one index at a time.
+
+    unknown           equality                       becomes
+    none                                             a test
+    u                 c*u + r = 0,  c = +-1          u = -r/c, guarded by its range
+    u                 c > 0                          u = -r/c where c divides r, guarded
+    u, v              c*u + v + r = 0, v below |c|   u, v = divmod(-r, |c|): a mixed radix
+                      as c is v's own extent
+    loop over u, v    v with coefficient +-1         u runs where v stays in range; v follows, unguarded
+    loop over u, v    s*v + d*u = m                  u runs over one residue class of |s|/gcd; v follows
+    loop over u       anything else                  u runs freely; inequalities in u alone bound it
+
+With g = gcd(s, d): { u : s divides m - d*u } is empty unless g divides m, and otherwise
+{ u0 + (s/g)*t : t integer }. Coefficients are run-time integers of known sign; where the sign is
+not known the loop runs freely and the equality is tested.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import sympy as sp
+
+from derive.language import Index, extent
+from derive.lower.loops import Assign, CeilDiv, Divides, FloorDiv, Loop, Modulo, ResidueLoop, Step, Test
+from derive.program import Affine, Equation
+
+FREE, SPAN, RESIDUE, LAP, GUARD = 4.0, 3.9, 3.85, 1.5, 0.2  # log2 of nominal trip counts; a guard costs a little
+
+
+def _positive(c: sp.Expr) -> bool:
+    return bool(c.is_positive)
+
+
+def _negative(c: sp.Expr) -> bool:
+    return bool((-c).is_positive)
+
+
+def _ceil(value: sp.Expr, by: sp.Expr) -> sp.Expr:
+    return value if by == 1 else CeilDiv(value, by)
+
+
+def _floor(value: sp.Expr, by: sp.Expr) -> sp.Expr:
+    return value if by == 1 else FloorDiv(value, by)
+
+
+@dataclass
+class Solver:
+    """What is known so far, what is still to hold, and the steps taken."""
+
+    equation: Equation
+    pending: list[Affine] = field(default_factory=list)
+    checks: list[Affine] = field(default_factory=list)
+    known: set[Index] = field(default_factory=set)
+    steps: list[Step] = field(default_factory=list)
+    cost: float = 0.0
+
+    @staticmethod
+    def of(eq: Equation) -> Solver:
+        return Solver(eq, list(eq.relation.zero), list(eq.relation.nonneg))
+
+    def copy(self) -> Solver:
+        return Solver(self.equation, list(self.pending), list(self.checks), set(self.known), list(self.steps), self.cost)
+
+    def unknown(self, form: Affine) -> list[Index]:
+        return [i for i in form.indices if i not in self.known]
+
+    def direct(self, form: Affine, *indices: Index) -> bool:
+        """Do these indices stand in the form itself, and in none of its integer reads?"""
+        return all(i in form.atoms for i in indices) and not any(i in r.indices for r in form.reads for i in indices)
+
+    def put(self, step: Step, cost: float = 0.0) -> None:
+        self.steps.append(step)
+        self.cost += cost
+
+    # --- everything that is known by now -------------------------------------------------------
+
+    def settle(self) -> None:
+        progress = True
+        while progress:
+            progress = False
+            for form in list(self.pending):
+                if self.settled(form):
+                    self.pending.remove(form)
+                    progress = True
+            for form in list(self.checks):
+                if not self.unknown(form):
+                    self.put(Test(form.expr, "nonneg"), GUARD)
+                    self.checks.remove(form)
+
+    def settled(self, form: Affine) -> bool:
+        left = self.unknown(form)
+        if not left:
+            self.put(Test(form.expr, "zero"), GUARD)
+            return True
+        if len(left) == 1 and self.direct(form, *left):
+            (u,) = left
+            c, rest = form.coefficient(u), form.without(u).expr
+            size = self.equation.relation.size(u)
+            if c in (1, -1):
+                self.put(Assign(u, sp.expand(-c * rest), size), GUARD)
+            elif _positive(c) or _negative(c):
+                by, value = (c, sp.expand(-rest)) if _positive(c) else (sp.expand(-c), rest)
+                self.put(Divides(by, value), 2 * GUARD)
+                self.put(Assign(u, FloorDiv(value, by), size), GUARD)
+            else:
+                return False
+            self.known.add(u)
+            return True
+        if len(left) == 2 and self.direct(form, *left):
+            return self.radix(form, *left) or self.radix(form, *reversed(left))
+        return False
+
+    def radix(self, form: Affine, u: Index, v: Index) -> bool:
+        """|v| * u + v = r  with 0 <= v < |v|."""
+        cu, cv, r = form.coefficient(u), form.coefficient(v), form.without(u, v).expr
+        V, U = self.equation.relation.size(v), self.equation.relation.size(u)
+        if cv not in (1, -1) or cu != cv * V or V != extent(v):
+            return False
+        value = sp.expand(-cv * r)
+        self.put(Test(value, "range", U * V), GUARD)  # where V is 0 nothing passes, and nothing divides by it
+        self.put(Assign(u, FloorDiv(value, V)))
+        self.put(Assign(v, Modulo(value, V)))
+        self.known |= {u, v}
+        return True
+
+    # --- one more loop ---------------------------------------------------------------------------
+
+    def loop(self, u: Index) -> None:
+        size = self.equation.relation.size(u)
+        low, high, cost = [sp.S.Zero], [size], LAP if u.name.startswith("lap") else FREE
+        for form in list(self.checks):  # c*u + r >= 0 bounds the loop
+            if self.unknown(form) == [u] and self.direct(form, u):
+                c, r = form.coefficient(u), form.without(u).expr
+                if _positive(c):
+                    low.append(_ceil(sp.expand(-r), c))
+                elif _negative(c):
+                    high.append(_floor(r, sp.expand(-c)) + 1)
+                else:
+                    continue
+                cost -= 0.5
+                self.checks.remove(form)
+        for form in self.pending:
+            left = self.unknown(form)
+            if len(left) != 2 or u not in left or not self.direct(form, *left):
+                continue
+            (v,) = (i for i in left if i != u)
+            made = self.pair(form, u, v, low, high)
+            if made is not None:
+                self.pending.remove(form)
+                self.known |= {u, v}
+                steps, pair_cost = made
+                for s in steps:
+                    self.put(s)
+                self.cost += pair_cost
+                return
+        self.put(Loop(u, tuple(low), tuple(high)), cost)
+        self.known.add(u)
+
+    def pair(self, form: Affine, u: Index, v: Index, low: list[sp.Expr], high: list[sp.Expr]) -> tuple[tuple[Step, ...], float] | None:
+        cu, cv, r = form.coefficient(u), form.coefficient(v), form.without(u, v).expr
+        V = self.equation.relation.size(v)
+        if not (_positive(cu) or _negative(cu)) or not (_positive(cv) or _negative(cv)):
+            return None
+        if _negative(cv):
+            cu, cv, r = sp.expand(-cu), sp.expand(-cv), sp.expand(-r)
+        # cv*v = total - cu*u with cv > 0, and 0 <= v <= V - 1
+        total = sp.expand(-r)
+        if _positive(cu):
+            first, last = _ceil(sp.expand(total - cv * (V - 1)), cu), _floor(total, cu)
+        else:
+            d = sp.expand(-cu)
+            first, last = _ceil(sp.expand(-total), d), _floor(sp.expand(cv * (V - 1) - total), d)
+        lows, highs = (*low, first), (*high, last + 1)
+        if cv == 1:
+            return (Loop(u, lows, highs), Assign(v, sp.expand(total - cu * u))), SPAN
+        if cu in (1, -1):
+            return None  # better loop over v and let u follow
+        return (ResidueLoop(u, cv, cu, total, lows, highs), Assign(v, FloorDiv(sp.expand(total - cu * u), cv))), RESIDUE
+
+    def rest(self, order: Sequence[Index]) -> None:
+        """Loop over what is left: in written order what no constraint holds, else what is cheapest for what it settles."""
+        self.settle()
+        while left := [i for i in order if i not in self.known]:
+            held = {i for form in (*self.pending, *self.checks) for i in self.unknown(form)}
+            trials = [self.after(u) for u in (left if left[0] in held else left[:1])]
+            best = min(trials, key=lambda t: round(t.cost - self.cost - FREE * (len(t.known) - len(self.known)), 6))
+            self.pending, self.checks, self.known, self.steps, self.cost = best.pending, best.checks, best.known, best.steps, best.cost
+
+    def after(self, u: Index) -> Solver:
+        trial = self.copy()
+        trial.loop(u)
+        trial.settle()
+        return trial

@@ -1,0 +1,109 @@
+"""Fewer equations, same program, each rule by name.
+
+    share   two tensors with the same single equation are one tensor
+    merge   T += f;  T += g  over one relation without bound indices   =   T += f + g
+    inline  a tensor with one pointwise equation is its formula, where writing it out repeats no work worth keeping
+    live    an equation that no output needs is dropped
+
+Reductions of one target are not merged: each is a contraction of its own, which recognition and lowering want to see.
+"""
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import sympy as sp
+
+from derive.program import Access, Equation, Program, accesses, live
+
+CHEAP = 3  # operations that may be repeated rather than stored
+
+
+def _written(program: Program) -> Counter[str]:
+    return Counter(eq.target.tensor for eq in program.equations)
+
+
+def share(program: Program) -> Program:
+    outputs, count = {t.name for t in program.outputs}, _written(program)
+    seen: dict[tuple[object, ...], str] = {}
+    alias: dict[str, str] = {}
+    made: list[Equation] = []
+
+    def change(e: sp.Expr) -> sp.Expr:
+        return e.xreplace({a: a.func(alias[a.tensor], *a.indices) for a in accesses(e) if a.tensor in alias})
+
+    for eq in program.equations:
+        eq = eq.mapped(change) if alias else eq
+        name = eq.target.tensor
+        key = (eq.free, eq.relation, eq.body, eq.reduce, eq.ties, eq.at, program.tensors[name].shape)
+        if count[name] == 1 and name not in outputs and key in seen:
+            alias[name] = seen[key]
+            continue
+        if count[name] == 1:
+            seen[key] = name
+        made.append(eq)
+    return replace(program, equations=tuple(made))
+
+
+def merge(program: Program) -> Program:
+    made: list[Equation] = []
+    for eq in program.equations:
+        for k, old in enumerate(made):
+            same = eq.reduce == old.reduce == "sum" and not eq.bound and not old.bound and eq.target == old.target
+            if same and (set(eq.relation.zero), set(eq.relation.nonneg)) == (set(old.relation.zero), set(old.relation.nonneg)):
+                body = old.body + eq.body
+                short = sp.factor_terms(body)
+                eq = replace(eq, body=short if sp.count_ops(short) < sp.count_ops(body) else body)
+                del made[k]
+                break
+        made.append(eq)
+    return replace(program, equations=tuple(made))
+
+
+def optional_reads(program: Program) -> set[str]:
+    return {t.name for t in program.inputs if t.optional}
+
+
+def inline(program: Program) -> Program:
+    outputs, count, keep = {t.name for t in program.outputs}, _written(program), optional_reads(program)
+    readers = Counter(name for eq in program.equations for name in {a.tensor for a in eq.reads})
+    formula: dict[str, Equation] = {}
+    made: list[Equation] = []
+
+    def expand(eq: Equation) -> Equation:
+        body = eq.body
+        for a in accesses(body):
+            f = formula.get(a.tensor)
+            if f is None:
+                continue
+            repeats = len(set(eq.relation.indices) - set(a.indices)) > 0 or readers[a.tensor] > 1
+            if repeats and sp.count_ops(f.body) > CHEAP or repeats and f.body.has(sp.exp, sp.log, sp.Pow, sp.tanh, sp.Piecewise):
+                continue
+            body = body.xreplace({a: f.body.xreplace(_at(f, a))})
+        return eq if body == eq.body else replace(eq, body=body)
+
+    for eq in program.equations:
+        eq = expand(eq)
+        name = eq.target.tensor
+        pointwise = eq.reduce == "sum" and not eq.bound and not eq.relation.zero and not eq.relation.nonneg
+        whole = tuple(eq.relation.size(i) for i in eq.free) == program.tensors[name].shape
+        if pointwise and whole and count[name] == 1 and name not in outputs and not keep & {a.tensor for a in eq.reads}:
+            formula[name] = eq
+        made.append(eq)
+    return live(replace(program, equations=tuple(made)))
+
+
+def _at(f: Equation, a: Access) -> dict[sp.Basic, sp.Basic]:
+    table: dict[sp.Basic, sp.Basic] = dict(zip(f.free, a.indices, strict=True))
+    return {**table, **{r: r.xreplace(table) for r in accesses(f.body)}}
+
+
+def simplify(program: Program) -> Program:
+    before = None
+    while before != program:
+        before = program
+        program = live(merge(inline(share(program))))
+    return program
+
+
+__all__ = ["inline", "merge", "share", "simplify"]

@@ -1,0 +1,124 @@
+"""The line, on one screen: equations -> relation form -> derivatives -> kernels -> a module.
+
+Every stage is kept, so that each can be shown. `check` returns its argument or raises, so a broken
+pass is caught at its own line.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import sympy as sp
+
+from derive.emit.kernel import TaskSource, task_source
+from derive.errors import SpecError
+from derive.language import Operator
+from derive.lower.plain import lower
+from derive.passes.canonical import Canonical, abstract, canonical, same_axes
+from derive.passes.differentiate import jvp, vjp
+from derive.passes.simplify import simplify
+from derive.passes.stable import stable
+from derive.program import Access, Equation, Program, check, fresh_name
+from derive.translate import to_program
+
+PROGRAMS = ("forward", "vjp", "jvp", "vjp_vjp", "vjp_jvp")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """An equation of a program, bound to a kernel."""
+
+    kernel: str
+    equation: Equation
+    tensors: tuple[str, ...]
+    axes: tuple[tuple[int, ...], ...]
+    integers: tuple[sp.Expr, ...]
+    reals: tuple[sp.Symbol, ...]
+    covers: bool
+    linear: tuple[str, ...]
+    recognised: str = ""  # the equation whose kernel this is, where it was made for another
+
+
+@dataclass
+class Derivation:
+    """Every stage of one operator."""
+
+    operator: Operator
+    raw: dict[str, Program] = field(default_factory=dict)  # as differentiated
+    programs: dict[str, Program] = field(default_factory=dict)  # simplified
+    kernels: dict[str, TaskSource] = field(default_factory=dict)
+    phases: dict[str, list[Phase]] = field(default_factory=dict)
+
+
+def derive(operator: Operator) -> Derivation:
+    """Differentiate, simplify, recognise and lower; nothing is written anywhere."""
+    made = Derivation(operator)
+    try:
+        forward = to_program(operator)                              # y  = sum[c,k] x[n,c,q]*w[o,c,k]   { s*p + d*k - a = q }
+        made.raw["forward"] = forward
+        made.raw["vjp"] = check(vjp(forward, "g"))                  # gx = sum[o,p] gy[n,o,p]*w[o,c,k]  { the same relation }
+        made.raw["jvp"] = check(jvp(forward, "t"))
+        for name, program in list(made.raw.items()):
+            made.programs[name] = check(simplify(program))
+        made.raw["vjp_vjp"] = check(vjp(made.programs["vjp"], "h"))
+        made.raw["vjp_jvp"] = check(jvp(made.programs["vjp"], "t"))
+        for name in ("vjp_vjp", "vjp_jvp"):
+            made.programs[name] = check(simplify(made.raw[name]))
+    except SpecError as error:
+        raise error.within(operator=operator.name) from None
+    book = _Book(made)
+    for name in PROGRAMS:
+        program = check(stable(made.programs[name]))                # logsumexp as loops can do it
+        made.phases[name] = [book.phase(program, eq) for eq in program.equations]
+    return made
+
+
+class _Book:
+    """Kernels by canonical name: an equation that is one already known, in other letters, reuses its kernel."""
+
+    def __init__(self, made: Derivation) -> None:
+        self.made, self.taken = made, {"sizes", "DEFINITION"}
+        self.known: dict[str, tuple[str, Canonical, Equation]] = {}
+
+    def phase(self, program: Program, eq: Equation) -> Phase:
+        shape = abstract(eq)
+        name = canonical(shape)
+        integers, tensor_of = dict(shape.integers), dict(shape.tensors)
+        recognised = ""
+        if name.text not in self.known:
+            title = self.title(eq)
+            self.known[name.text] = (title, name, eq)
+            self.made.kernels[title] = task_source(lower(shape.equation), title)
+        title, known, first = self.known[name.text]
+        if first != eq:
+            recognised = str(first.target)
+        source = self.made.kernels[title]
+        views = dict(zip(known.reads, name.reads, strict=True))
+        symbols = dict(zip(known.integers, name.integers, strict=True))
+        symbols |= {k: v for k, v in zip(map(_extent, known.indices), map(_extent, name.indices), strict=True)}
+        reals = dict(zip(known.reals, name.reals, strict=True))
+        bound = [views[v] for v in source.views]
+        axes = tuple(same_axes(v, o, known.indices, name.indices) for v, o in zip(source.views, bound, strict=True))
+        shapes = program.tensors
+        whole = tuple(eq.relation.size(i) for i in eq.free) == shapes[eq.target.tensor].shape
+        return Phase(title, eq, tuple(tensor_of[v] for v in bound), axes, tuple(integers[symbols[s]] for s in source.integers),
+                     tuple(reals[s] for s in source.reals), source.nest.strategy == "gather" and whole, self.linear(program, eq), recognised)
+
+    def title(self, eq: Equation) -> str:
+        names = list(dict.fromkeys(a.tensor for a in eq.reads))
+        return fresh_name(f"{eq.target.tensor}_from_{'_'.join(names)}" if names else f"{eq.target.tensor}_filled", self.taken)
+
+    @staticmethod
+    def linear(program: Program, eq: Equation) -> tuple[str, ...]:
+        """Tensors without which the equation adds nothing."""
+        if eq.reduce != "sum":
+            return ()
+        names = dict.fromkeys(a.tensor for a in eq.reads)
+        gone = {n: {a: sp.S.Zero for a in eq.body.atoms(Access) if a.tensor == n} for n in names}
+        return tuple(n for n, table in gone.items() if table and eq.body.xreplace(table) == 0)
+
+
+def _extent(i: object) -> sp.Symbol:
+    from derive.language import Index, extent
+
+    assert isinstance(i, Index)
+    return extent(i)

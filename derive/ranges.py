@@ -1,0 +1,227 @@
+"""How long every index and axis is: shapes are read off, laws give the rest.
+
+    inside    p runs as far as every read of it stays in the padded input:
+              s*p + top - after <= size - 1   =>   P = floor((size - 1 + after - top) / s) + 1,
+              the smallest such bound over all reads
+    overhang  (ceil mode) the window may hang over the end if it starts in the input or before it,
+              and the window before it has not reached the end
+    cover     an axis that is written at s*p + d*k - a is as long as the last write needs
+
+An index that stands plainly on an axis of an input has that axis's extent. Two indices on one
+axis have one extent. Nothing is ever inferred from the kind of reduction.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import sympy as sp
+
+from derive.errors import SpecError
+from derive.language import FOLDS, Index, IntegerRead, Operator, Read, Reduce, Size, Statement, extent, overhang
+from derive.program import Affine, Condition, affine
+
+
+def reads_of(expr: sp.Basic) -> list[Read]:
+    """Every read in an expression, nested ones too, in one order."""
+    return sorted(expr.atoms(Read), key=str)
+
+
+def index_affine(expr: sp.Expr) -> Affine | None:
+    """An index expression as an affine form over indices; None if it reads a tensor or is not affine."""
+    return None if expr.has(Read) or expr.has(*FOLDS.values()) else affine(expr)
+
+
+class Ranges:
+    """The sizes of one operator. `size(i)` and `shape(t)` answer after `infer`."""
+
+    def __init__(self, operator: Operator) -> None:
+        self.operator = operator
+        self.inputs = {t.name: t for t in operator.inputs}
+        self.sizes: dict[Index, sp.Expr] = dict(operator.extents)
+        self.shapes: dict[str, list[sp.Expr | None]] = {}
+        self.derived: dict[Size, sp.Expr] = {}
+        self.conditions: list[Condition] = []
+        self.same: dict[sp.Symbol, sp.Expr] = {}  # extents found equal
+        self.bounds: dict[Index, list[tuple[Read, sp.Expr]]] = {}
+        self.seen: set[tuple[str, int, sp.Expr]] = set()
+        self.written = {s.target.tensor.name for s in operator.statements}
+        self.given = {extent(i) for i in operator.given}
+
+    # --- answers ---------------------------------------------------------------------------
+
+    def resolve(self, e: sp.Expr) -> sp.Expr:
+        while self.same and e.free_symbols & self.same.keys():
+            e = e.xreplace(self.same)
+        return e
+
+    def size(self, index: Index) -> sp.Expr:
+        if index not in self.sizes and index.like is not None:
+            return self.size(index.like)
+        if index not in self.sizes:
+            names = ", ".join(i.name for i in self.sizes)
+            raise SpecError(f"index `{index}` has no extent (known: {names or 'none'}): no input has it plainly on an axis, "
+                            f"no law bounds it; give it in `extents` or `given`")
+        return self.resolve(self.sizes[index])
+
+    def axis_size(self, tensor: str, axis: int) -> sp.Expr:
+        """The extent of an axis; where nothing determines it, a caller has to give it."""
+        shape = self.shapes[tensor]
+        if shape[axis] is None:
+            shape[axis] = Size(f"{tensor.upper()}{axis}")
+        return self.resolve(shape[axis])
+
+    def interval(self, form: Affine) -> tuple[sp.Expr, sp.Expr]:
+        """Smallest and largest value of an affine form over the ranges of its indices."""
+        low = high = form.constant
+        for atom, c in form.terms:
+            reach = c * (self.size(atom) - 1)
+            if c.is_nonnegative:
+                high += reach
+            elif (-c).is_nonnegative:
+                low += reach
+            else:
+                raise SpecError(f"the sign of coefficient {c} of `{atom}` is not known, so `{form}` has no known interval")
+        return sp.expand(low), sp.expand(high)
+
+    # --- inference -------------------------------------------------------------------------
+
+    def infer(self) -> None:
+        ops = self.operator
+        pairs: list[tuple[Statement, Read]] = []
+        for s in ops.statements:
+            found = [*reads_of(s.target), *reads_of(s.body)]
+            order = {t: k for k, t in enumerate(ops.inputs)}
+            found.sort(key=lambda r: order.get(r.tensor, len(order)))
+            pairs += [(s, r) for r in found]
+        for s, r in pairs:
+            try:
+                self.rank(r)
+            except SpecError as e:
+                raise e.within(equation=str(s)) from None
+        for s, r in pairs:
+            if r.tensor.name in self.inputs:
+                for axis, e in enumerate(r.at):
+                    if isinstance(e, Index) and e not in ops.laws:
+                        self.plain(r.tensor.name, axis, e)
+        while True:
+            before = (dict(self.sizes), {k: list(v) for k, v in self.shapes.items()})
+            for s, r in pairs:
+                try:
+                    for axis, e in enumerate(r.at):
+                        self.law(s, r, axis, e)
+                except SpecError as error:
+                    raise error.within(equation=str(s)) from None
+            if before == (self.sizes, self.shapes):
+                break
+        for i, e in list(self.sizes.items()):  # a formula may name any index's extent
+            if e != extent(i) and extent(i) not in self.given:
+                self.same.setdefault(extent(i), e)
+        for s in ops.statements:
+            used = s.target.free_symbols | s.body.free_symbols | set().union(*(set(x.bound) for x in s.body.atoms(Reduce)))
+            for i in sorted((i for i in used if isinstance(i, Index)), key=str):
+                try:
+                    self.size(i)
+                except SpecError as error:
+                    raise error.within(equation=str(s)) from None
+
+    def rank(self, r: Read) -> None:
+        shape = self.shapes.setdefault(r.tensor.name, [None] * len(r.at))
+        if len(shape) != len(r.at):
+            raise SpecError(f"{r} has {len(r.at)} axes, elsewhere {r.tensor.name} has {len(shape)}")
+        if len(r.tensor.margin) > len(r.at):
+            raise SpecError(f"{r.tensor.name} has {len(r.tensor.margin)} margins but {len(r.at)} axes")
+
+    def plain(self, tensor: str, axis: int, i: Index) -> None:
+        here = self.shapes[tensor][axis]
+        if i in self.sizes and here is not None:
+            self.unify(self.resolve(self.sizes[i]), self.resolve(here), f"index `{i}` and axis {axis} of {tensor}")
+        elif i in self.sizes:
+            self.shapes[tensor][axis] = self.sizes[i]
+        else:
+            self.sizes[i] = here if here is not None else extent(i)
+            self.shapes[tensor][axis] = self.sizes[i]
+
+    def unify(self, a: sp.Expr, b: sp.Expr, what: str) -> None:
+        """Two expressions are one extent: rename a free one, else demand it at run time."""
+        if a == b:
+            return
+        free = lambda e: isinstance(e, Size) and e not in self.derived and e not in self.given  # noqa: E731
+        if free(b):
+            self.same[b] = a
+        elif free(a):
+            self.same[a] = b
+        else:
+            self.conditions += [Condition(a, b, f"{what} have one extent"), Condition(b, a, f"{what} have one extent")]
+
+    def law(self, s: Statement, r: Read, axis: int, e: sp.Expr) -> None:
+        laws, shape, tensor = self.operator.laws, self.shapes[r.tensor.name], r.tensor
+        writes = r == s.target
+        if isinstance(e, Index) and not (e in laws and not writes):
+            if e in self.sizes:
+                if shape[axis] is None:
+                    shape[axis] = self.sizes[e]
+            elif tensor.name not in self.written and tensor.name in self.inputs:
+                self.plain(tensor.name, axis, e)
+            elif shape[axis] is not None and not writes:
+                self.sizes[e] = shape[axis]
+            return
+        form = index_affine(e)
+        if form is None:
+            return
+        key = (tensor.name, axis, e)
+        unknown = [i for i in form.indices if i not in self.sizes or (i in self.bounds and not writes and key not in self.seen)]
+        if len(unknown) > 1 or (writes and shape[axis] is not None):
+            return
+        place = axis - len(r.at) + len(tensor.margin)
+        before, after = tensor.margin[place] if 0 <= place < len(tensor.margin) else (sp.S.Zero, sp.S.Zero)
+        if writes:
+            if not unknown:
+                size = Size(f"{tensor.name.upper()}{axis}")
+                shape[axis] = size
+                self.derived[size] = sp.expand(self.interval(form)[1] + 1 - after)
+                self.conditions.append(Condition(size, sp.S.One, f"axis {axis} of {tensor.name} holds every write at {e}"))
+            return
+        if not unknown:
+            return
+        if shape[axis] is None:
+            if tensor.name not in self.inputs:
+                return
+            shape[axis] = Size(f"{tensor.name.upper()}{axis}")
+        (p,) = unknown
+        stride = form.coefficient(p)
+        if not stride.is_positive:
+            return
+        size = self.resolve(shape[axis])
+        least, top = self.interval(form.without(p))
+        low = sp.expand(least + before)
+        if not low.is_nonnegative:
+            raise SpecError(f"{r} may start at {least} on axis {axis}, before the margin {before} of {tensor.name}: "
+                            f"{low} is not known to be >= 0. Declare a margin, or give the extent of `{p}`")
+        last = sp.floor((size - 1 + after - top) / stride)
+        if p in laws:
+            start = sp.floor((size - 1 - form.constant) / stride)
+            over = sp.Min(start, sp.floor((size - 2 + after - top + stride) / stride))
+            when = laws[p].when
+            last = over if when is True else sp.Piecewise((over, sp.Gt(when, 0)), (last, True))
+        self.seen.add(key)
+        bounds = self.bounds.setdefault(p, [])
+        if not bounds:
+            self.conditions.append(Condition(extent(p), sp.S.One, f"{r}: the window fits into the padded axis {axis} of {tensor.name}"))
+        bounds.append((r, last + 1))
+        self.sizes[p] = extent(p)
+        exprs = list(dict.fromkeys(b for _, b in bounds))
+        self.derived.pop(extent(p), None)
+        self.derived[extent(p)] = exprs[0] if len(exprs) == 1 else sp.Min(*exprs)
+
+    # --- after translation -----------------------------------------------------------------
+
+    def parameters(self) -> tuple[Any, ...]:
+        """Extents that only a caller can give."""
+        known = set(self.derived) | {s for t in self.operator.inputs for e in self.shapes.get(t.name, ()) if e is not None
+                                     for s in self.resolve(e).free_symbols}
+        wanted = {s for e in (*self.sizes.values(), *(x for sh in self.shapes.values() for x in sh if x is not None), *self.derived.values())
+                  for s in self.resolve(e).free_symbols if isinstance(s, Size)}
+        return tuple(sorted((wanted - known) | (self.given & wanted), key=str))
+
+
+__all__ = ["Ranges", "index_affine", "overhang", "reads_of", "IntegerRead"]

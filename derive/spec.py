@@ -1,0 +1,72 @@
+"""Files that hold operators: a user's specification, and a generated module.
+
+A specification is a Python file that its user asks us to run; no text is ever evaluated otherwise.
+"""
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from derive.errors import DeriveError, SpecError
+from derive.language import Operator
+from kernels.runtime.definition import Definition
+
+
+def _module(path: Path, prefix: str) -> ModuleType:
+    path = path.resolve()
+    name = f"{prefix}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def load_operators(path: str | Path) -> dict[str, Operator]:
+    """Every operator that a specification file makes at its top level, by name, in written order.
+
+    Raises SpecError: no such file, a syntax error, an error of its own (with the user's line), two operators
+    of one name, none at all.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SpecError(f"there is no file {path}")
+    try:
+        module = _module(path, "derive_spec")
+    except SyntaxError as error:
+        line = (error.text or "").rstrip()
+        raise SpecError(f"{path.name} line {error.lineno}: {error.msg}", equation=line) from None
+    except DeriveError as error:
+        raise SpecError(f"{path.name}{_line(error, path)}: {error}") from error
+    except Exception as error:
+        raise SpecError(f"{path.name}{_line(error, path)}: {type(error).__name__}: {error}") from error
+    found: dict[str, Operator] = {}
+    for value in vars(module).values():
+        for operator in value if isinstance(value, (tuple, list)) else (value,):
+            if not isinstance(operator, Operator):
+                continue
+            if found.setdefault(operator.name, operator) is not operator:
+                raise SpecError(f"{path.name}: two operators are called `{operator.name}`")
+    if not found:
+        raise SpecError(f"{path.name}: no operator at the top level (make one with derive.Operator)")
+    return found
+
+
+def _line(error: BaseException, path: Path) -> str:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == path.name]
+    return f" line {frames[-1].lineno}" if frames else ""
+
+
+def load_definition(path: str | Path) -> Definition:
+    """The DEFINITION of a generated module, wherever it lies."""
+    definition: Definition = _module(Path(path), "derive_generated").DEFINITION
+    return definition
