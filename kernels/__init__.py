@@ -1,0 +1,114 @@
+"""Compiled operators on NumPy arrays, with every derivative: convolution, pooling and their neighbours.
+
+    from kernels import conv2d
+
+    y = conv2d(input, weight, bias, stride=2, padding=1)
+    y, pullback = conv2d.vjp(input, weight, bias, stride=2, padding=1)
+    g_input, g_weight, g_bias = pullback(gy)
+
+An operator and its kernels are loaded when they are first asked for; `import kernels` itself loads neither
+NumPy nor Numba.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kernels.errors import KernelError
+    from kernels.operator import Operator
+
+    conv1d: Operator
+    conv2d: Operator
+    conv3d: Operator
+    convolve1d: Operator
+    convolve2d: Operator
+    convolve3d: Operator
+    max_pool1d: Operator
+    max_pool2d: Operator
+    max_pool3d: Operator
+    avg_pool1d: Operator
+    avg_pool2d: Operator
+    avg_pool3d: Operator
+    global_avg_pool: Operator
+    global_max_pool: Operator
+    global_min_pool: Operator
+    linear: Operator
+    relu: Operator
+    log_softmax: Operator
+    cross_entropy: Operator
+
+_ADAPTERS = {
+    "kernels.convolution": ("conv1d", "conv2d", "conv3d", "convolve1d", "convolve2d", "convolve3d"),
+    "kernels.pooling": (
+        *("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
+        *("global_avg_pool", "global_max_pool", "global_min_pool"),
+    ),
+    "kernels.layers": ("linear", "relu", "log_softmax", "cross_entropy"),
+}
+OPERATORS = tuple(name for names in _ADAPTERS.values() for name in names)
+
+__all__ = ["OPERATORS", "KernelError", "Operator", *OPERATORS]
+
+_HUGGING_FACE = (
+    *(
+        "get_kernel",
+        "get_local_kernel",
+        "get_locked_kernel",
+        "get_loaded_kernels",
+        "load_kernel",
+        "has_kernel",
+    ),
+    *(
+        "install_kernel",
+        "kernelize",
+        "register_kernel_mapping",
+        "replace_kernel_mapping",
+        "use_kernel_mapping",
+    ),
+    *("use_kernel_forward_from_hub", "use_kernel_func_from_hub", "replace_kernel_forward_from_hub"),
+    *("LayerRepository", "LocalLayerRepository", "LockedLayerRepository"),
+    *("FuncRepository", "LocalFuncRepository", "LockedFuncRepository", "Device", "Mode", "CUDAProperties"),
+)
+
+
+def __getattr__(name: str) -> object:
+    if name == "Operator":
+        value: object = import_module("kernels.operator").Operator
+    elif name == "KernelError":
+        value = import_module("kernels.errors").KernelError
+    elif name in OPERATORS:
+        value = _operator(name)
+    elif name in _HUGGING_FACE:
+        raise AttributeError(
+            f"kernels.{name} belongs to Hugging Face's package `kernels`; this is the `kernels` of "
+            "derive-kernels, which has the same import name. Keep the two in separate environments: "
+            "where both are installed, the last one wins"
+        )
+    else:
+        raise AttributeError(f"module 'kernels' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def _operator(name: str) -> Operator:
+    """The operator with its adapter and its generated kernels."""
+    from kernels.errors import MissingKernelsError
+    from kernels.operator import Operator
+
+    home = next(module for module, names in _ADAPTERS.items() if name in names)
+    path = f"kernels.generated.{name}"
+    try:
+        definition = import_module(path).DEFINITION
+    except ModuleNotFoundError as error:
+        if error.name not in (path, "kernels.generated"):
+            raise
+        raise MissingKernelsError(
+            f"{path} is missing; generate it with `derive-kernels generate`", name=path
+        ) from None
+    return Operator(definition, import_module(home).ADAPTERS[name], module=__name__)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,125 @@
+"""Dense layers, activations and losses, with torch's signatures."""
+
+from __future__ import annotations
+
+import math
+
+from kernels.adapter import Adapter, Layout, Plan, Spec, reshaped
+from kernels.arguments import Shape, choice, integer, shown
+from kernels.errors import ArgumentError, ShapeError
+
+
+def linear(spec: Spec, input: Shape, weight: Shape, bias: Shape | None = None) -> Plan:
+    """input @ weight.T + bias: torch.nn.functional.linear on NumPy arrays.
+
+    input   (*, in_features), with any number of leading axes
+    weight  (out_features, in_features)
+    bias    (out_features,) or None
+    """
+    if len(weight) != 2:
+        raise ShapeError(f"`weight` has {len(weight)} axes but needs 2: (out_features, in_features)")
+    if len(input) < 1:
+        raise ShapeError("`input` has no axes but needs at least 1: (*, in_features)")
+    if input[-1] != weight[1]:
+        raise ShapeError(f"`input` has {input[-1]} features but `weight` needs {weight[1]} (weight.shape[1])")
+    if bias is not None and bias != weight[:1]:
+        raise ShapeError(
+            f"`bias` has shape {bias} but needs {weight[:1]}, one entry for each row of `weight`"
+        )
+    rows = math.prod(input[:-1])
+    inputs = [Layout("input", "x", input, reshaped(rows, input[-1])), Layout("weight", "w", weight)]
+    if bias is not None:
+        inputs.append(Layout("bias", "b", bias))
+    output = Layout("output", "y", (*input[:-1], weight[0]), reshaped(rows, weight[0]))
+    return Plan(tuple(inputs), (output,), spec.environment(inputs))
+
+
+def relu(spec: Spec, input: Shape) -> Plan:
+    """max(input, 0), elementwise: torch.nn.functional.relu on NumPy arrays.
+
+    input  any shape
+
+    NaN stays NaN; the slope at 0 is 0.
+    """
+    flat = reshaped(math.prod(input))
+    inputs = (Layout("input", "x", input, flat),)
+    return Plan(inputs, (Layout("output", "y", input, flat),), spec.environment(inputs))
+
+
+def log_softmax(spec: Spec, input: Shape, dim: object = -1) -> Plan:
+    """input - log(sum(exp(input))) along one axis: torch.nn.functional.log_softmax on NumPy arrays.
+
+    input  any shape with at least one axis
+    dim    the axis along which the probabilities sum to 1
+    """
+    axis = integer("dim", dim)
+    if not input:
+        raise ShapeError("`input` has no axes but needs at least 1")
+    if not -len(input) <= axis < len(input):
+        raise ArgumentError(
+            f"`dim` is {axis} but needs {-len(input)} <= dim < {len(input)} (the axes of `input`)"
+        )
+    axis %= len(input)
+    see = reshaped(math.prod(input[:axis]), input[axis], math.prod(input[axis + 1 :]))
+    inputs = (Layout("input", "x", input, see),)
+    return Plan(inputs, (Layout("output", "y", input, see),), spec.environment(inputs))
+
+
+def cross_entropy(
+    spec: Spec,
+    input: Shape,
+    target: Shape,
+    weight: object = None,
+    size_average: object = None,
+    ignore_index: object = -100,
+    reduce: object = None,
+    reduction: object = "mean",
+    label_smoothing: object = 0.0,
+) -> Plan:
+    """-log_softmax(input)[target], over classes: torch.nn.functional.cross_entropy on NumPy arrays.
+
+    input      (N, C), (N, C, *spatial), or (C,) unbatched; logits
+    target     (N,), (N, *spatial), or () unbatched; integers in 0 <= target < C
+    reduction  "mean", "sum", or "none" for one loss per target
+
+    Not supported, and refused: class weights, an index to ignore, label smoothing, probabilities as target.
+    """
+    only_default("weight", weight, None)
+    only_default("size_average", size_average, None)
+    only_default("ignore_index", ignore_index, -100)
+    only_default("reduce", reduce, None)
+    only_default("label_smoothing", label_smoothing, 0.0)
+    kind = choice("reduction", reduction, ("mean", "sum", "none"))
+    if not input:
+        raise ShapeError("`input` has no axes but needs (N, C), (N, C, *spatial) or (C,)")
+    count, classes, *spatial = input if len(input) > 1 else (1, *input)
+    wanted = (input[0], *input[2:]) if len(input) > 1 else ()
+    if target != wanted:
+        raise ShapeError(
+            f"`target` has shape {target} but needs {wanted}, that of `input` without the classes"
+        )
+    if classes == 0:
+        raise ShapeError("`input` has no classes")
+    rest = math.prod(spatial)
+    logits = Layout("input", "x", input, reshaped(count, classes, rest))
+    inputs = (logits, Layout("target", "t", target, reshaped(count, rest)))
+    environment = spec.environment(inputs)
+    if kind == "none":
+        output = Layout("output", "l", target, reshaped(count, rest))
+    else:
+        output = Layout("output", {"mean": "y", "sum": "z"}[kind], ())
+    return Plan(inputs, (output,), environment)
+
+
+def only_default(name: str, value: object, default: object) -> None:
+    """An option of torch's that is there by name alone."""
+    if value is not default and (default is None or not isinstance(value, (int, float)) or value != default):
+        raise ArgumentError(f"`{name}` is {shown(value)} but only {default}, its default, is supported")
+
+
+ADAPTERS = {
+    "linear": Adapter(linear, {"input": "x", "weight": "w", "bias": "b"}),
+    "relu": Adapter(relu, {"input": "x"}),
+    "log_softmax": Adapter(log_softmax, {"input": "x"}),
+    "cross_entropy": Adapter(cross_entropy, {"input": "x", "target": "t"}),
+}

@@ -1,0 +1,480 @@
+"""One source, two runs: a kernel function stays plain Python, and a `Task` can also be compiled.
+
+There is no switch. `@kernel` registers a function with Numba and returns it unchanged, so calling
+it from Python interprets it, over whatever numbers it is given. Only a `Task`, the outermost body
+that drivers run, has a compiled form, made on first use:
+
+    @task
+    def y_from_x(y: Real2, x: Real2, N: int, C: int, add: int, task: int, tasks: int) -> None: ...
+
+Compiled, its arguments come as a *record*, an array of int64 words: a view is its address and its
+strides in elements, an int is itself, a float is its bits, a scratch its base address and the
+elements that each task has. So one compilation serves every shape, stride and memory layout.
+
+Numba's cache knows neither callees nor constants, and writers of one index file can overtake each
+other. Therefore each compiled form has files of its own, named by a digest of everything that it
+is compiled from: the code of the task and of all it calls, the constants these read, the sources
+of this runtime, the versions of Numba and llvmlite, the types and the target.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import re
+import struct
+import sys
+import threading
+import time
+import types as python_types
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, update_wrapper
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
+
+import llvmlite
+import numba
+import numpy as np
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel import models, register_default
+from numba.core.imputils import lower_constant
+from numba.extending import intrinsic, register_jitable, typeof_impl
+
+from kernels.runtime import lowering, machine
+from kernels.runtime.simd import Tile
+
+F = TypeVar("F", bound=Callable[..., object])
+P = ParamSpec("P")
+
+# Sums may be regrouped and fused, which vectorises plain loops. Never nnan or ninf: NaN and infinity keep
+# their meaning; nor arcp: a mean of equal integers stays exact.
+FASTMATH = frozenset({"contract", "reassoc", "nsz"})
+
+
+def kernel(function: F) -> F:
+    """A function that tasks may call. It stays ordinary Python."""
+    register_jitable(function)
+    return function
+
+
+# ---- the arguments of a task
+
+
+class TaskError(TypeError):
+    """A task's signature that the runtime cannot serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument of a task: what it is called and how it is handed over."""
+
+    name: str
+    kind: str  # real, integer (views), int, float, tile, scratch, integer_scratch, add, task, tasks
+    ndim: int | None = None  # of a view
+
+    @property
+    def words(self) -> int:
+        """How many words of the record it takes."""
+        if self.ndim is not None:
+            return 1 + self.ndim
+        return {"int": 1, "add": 1, "float": 1, "scratch": 2, "integer_scratch": 2}.get(self.kind, 0)
+
+
+_PLAIN = {
+    "Tile": "tile",
+    "Scratch": "scratch",
+    "IntegerScratch": "integer_scratch",
+    "int": "int",
+    "float": "float",
+}
+_SPECIAL = ("add", "task", "tasks")  # ints that the executor and the driver supply
+
+
+def parse_argument(name: str, annotation: object) -> Argument | None:
+    """What an annotation, text or object, says; None if nothing that a task can take."""
+    if not isinstance(annotation, str):
+        annotation = next(iter(getattr(annotation, "__metadata__", ())), None) or getattr(
+            annotation, "__name__", ""
+        )
+    word = str(annotation).strip().rsplit(".", 1)[-1]
+    if view := re.fullmatch(r"(Real|Integer)(\d+)", word):
+        return Argument(name, view[1].lower(), int(view[2]))
+    kind = _PLAIN.get(word)
+    if kind == "int" and name in _SPECIAL:
+        kind = name
+    return None if kind is None else Argument(name, kind)
+
+
+def parse_arguments(function: Callable[..., object]) -> tuple[Argument, ...]:
+    """The arguments of a task in order, from the text of its annotations."""
+    code, hints = function.__code__, function.__annotations__
+    where = f"task {function.__module__}.{function.__qualname__}"
+    names = code.co_varnames[: code.co_argcount]
+    if code.co_kwonlyargcount or code.co_flags & 0x0C or getattr(function, "__defaults__", None):
+        raise TaskError(f"{where}: only plain positional arguments, without defaults")
+    arguments = []
+    for name in names:
+        argument = parse_argument(name, hints.get(name, ""))
+        if argument is None:
+            raise TaskError(
+                f"{where}: `{name}: {hints.get(name, '')}` is none of Real0..12, Integer0..12, int, float, "
+                "Tile, Scratch, IntegerScratch"
+            )
+        arguments.append(argument)
+    if [a.kind for a in arguments[-2:]] != ["task", "tasks"]:
+        raise TaskError(f"{where}: its last arguments must be `task: int, tasks: int`")
+    return tuple(arguments)
+
+
+# ---- tasks
+
+Size = Callable[..., int]  # (tile, *integers of the phase) -> elements that one task needs
+
+
+class Compilation(NamedTuple):
+    """One entry of the log: what was compiled or loaded, and how long it took."""
+
+    task: str
+    dtype: str
+    from_cache: bool
+    seconds: float
+
+
+_log: list[Compilation] = []
+_lock = threading.RLock()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def compiled_signatures() -> list[Compilation]:
+    """Every compiled form made or loaded by this process, in order."""
+    return list(_log)
+
+
+class Task(Generic[P]):
+    """The outermost body of a kernel: does share `task` of `tasks` equal shares of one phase.
+
+    Calling it runs plain Python; `address` compiles it.
+    """
+
+    def __init__(
+        self, function: Callable[P, None], scratch: Size | None = None, integer_scratch: Size | None = None
+    ) -> None:
+        self.function = function
+        self.name = function.__name__
+        self.arguments = parse_arguments(function)
+        kinds = [a.kind for a in self.arguments]
+        # how many tensors, integers and reals a phase must bind
+        self.takes = kinds.count("real") + kinds.count("integer"), kinds.count("int"), kinds.count("float")
+        self.scratch, self.integer_scratch = scratch, integer_scratch
+        for kind, size in (("scratch", scratch), ("integer_scratch", integer_scratch)):
+            if (size is not None) != (kind in kinds):
+                raise TaskError(f"task {self.name}: the argument and the decorator disagree about {kind}")
+        self._addresses: dict[Any, int] = {}
+        update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<task {self.function.__module__}.{self.name}>"
+
+    def address(self, dtype: Any, tile: Tile | None = None) -> int:
+        """The address of void(record, task, tasks), compiled for arrays of float32 or float64."""
+        key = dtype, tile
+        found = self._addresses.get(key)
+        if found is None:
+            with _lock:
+                found = self._addresses.get(key)
+                if found is None:
+                    compiled = compile_task(self, tile or machine.machine_tile(np.dtype(dtype)))
+                    self._addresses[key] = found = int(compiled.address)
+        return found
+
+    def assembly(self, dtype: Any, tile: Tile | None = None) -> str:
+        """What the machine executes, for tests and the curious."""
+        text: str = compile_task(self, tile or machine.machine_tile(np.dtype(dtype)))._library.get_asm_str()
+        return text
+
+
+@overload
+def task(function: Callable[P, None]) -> Task[P]: ...
+@overload
+def task(
+    *, scratch: Size | None = None, integer_scratch: Size | None = None
+) -> Callable[[Callable[P, None]], Task[P]]: ...
+
+
+def task(
+    function: Callable[P, None] | None = None,
+    *,
+    scratch: Size | None = None,
+    integer_scratch: Size | None = None,
+) -> Task[P] | Callable[[Callable[P, None]], Task[P]]:
+    """Make a function the outermost body of a kernel.
+
+    The sizes, fn(tile, *integers of the phase), count the elements that one task needs to itself.
+    """
+    if function is not None:
+        return Task(function)
+    return lambda function: Task(function, scratch, integer_scratch)
+
+
+# ---- the record, and how compiled code reads it
+
+
+def float_word(value: float) -> int:
+    """The bits of a float64 as an int64."""
+    word: int = struct.unpack("q", struct.pack("d", value))[0]
+    return word
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the words of a record are; a constant of the entry that reads them."""
+
+    arguments: tuple[Argument, ...]
+    tile: Tile
+
+
+class LayoutType(types.Type):
+    def __init__(self, layout: Layout) -> None:
+        tile = lowering.tile_type(layout.tile)
+        elements = {"real": tile.lanes.dtype, "integer": types.int64}
+        other = {
+            "tile": tile,
+            "float": types.float64,
+            "scratch": lowering.PointerType(tile.lanes.dtype),
+            "integer_scratch": lowering.PointerType(types.int64),
+        }
+        self.arguments = layout.arguments
+        self.results = types.Tuple(
+            [
+                other.get(a.kind, types.int64)
+                if a.ndim is None
+                else lowering.ViewType(elements[a.kind], a.ndim)
+                for a in layout.arguments
+            ]
+        )
+        super().__init__(f"Layout({self.results})")
+
+
+register_default(LayoutType)(models.OpaqueModel)
+typeof_impl.register(Layout)(lambda value, context: LayoutType(value))
+lower_constant(LayoutType)(lambda context, builder, t, value: context.get_dummy_value())
+
+
+def _read_record(context: Any, b: Any, layout: LayoutType, base: Any, task: Any, tasks: Any) -> Any:
+    """The LLVM values of all arguments."""
+    words = b.inttoptr(base, lowering.I64.as_pointer())
+    at = 0
+
+    def word() -> Any:
+        nonlocal at
+        at += 1
+        return b.load(b.gep(words, [lowering.I64(at - 1)]))
+
+    values = []
+    for argument, result in zip(layout.arguments, layout.results, strict=True):
+        if argument.ndim is not None:
+            view = cgutils.create_struct_proxy(result)(context, b)
+            view.data = b.inttoptr(word(), lowering.ELEMENT[result.dtype].as_pointer())
+            strides = [word() for _ in range(argument.ndim)]
+            view.strides = context.make_tuple(b, types.UniTuple(types.int64, argument.ndim), strides)
+            values.append(view._getvalue())
+        elif argument.kind in ("scratch", "integer_scratch"):
+            start = b.inttoptr(word(), lowering.ELEMENT[result.dtype].as_pointer())
+            values.append(b.gep(start, [b.mul(task, word())]))
+        elif argument.kind == "float":
+            values.append(b.bitcast(word(), lowering.ELEMENT[types.float64]))
+        elif argument.kind == "tile":
+            values.append(context.get_dummy_value())
+        else:
+            values.append({"task": task, "tasks": tasks}[argument.kind] if argument.words == 0 else word())
+    return context.make_tuple(b, layout.results, values)
+
+
+def _unpack(typing_context: Any, layout: LayoutType, record: Any, task: Any, tasks: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        return _read_record(context, builder, layout, *args[1:])
+
+    return layout.results(layout, types.int64, types.int64, types.int64), generate
+
+
+unpack = intrinsic(_unpack)
+_registered = cache(register_jitable)
+
+
+def _entry(record, task, tasks):  # type: ignore[no-untyped-def]  # a template: these globals are set for each task
+    body(*unpack(layout, record, task, tasks))  # type: ignore[name-defined]  # noqa: F821
+
+
+# ---- what a compiled form depends on
+
+
+def _runtime_sources() -> str:
+    """A digest of this package's files, read when it is imported, and of the versions that compile them."""
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+RUNTIME_DIGEST = _runtime_sources()
+_FOREIGN = (
+    "numba",
+    "numpy",
+    "math",
+    "builtins",
+    "kernels.runtime",
+)  # covered by versions, or by RUNTIME_DIGEST
+
+
+def _ours(module: str) -> bool:
+    return not any(module == m or module.startswith(m + ".") for m in _FOREIGN)
+
+
+def _code_parts(code: python_types.CodeType) -> Iterator[str]:
+    yield repr((code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_argcount))
+    for const in code.co_consts:
+        if isinstance(const, python_types.CodeType):
+            yield from _code_parts(const)
+        else:
+            yield repr(sorted(map(repr, const))) if isinstance(const, frozenset) else repr(const)
+
+
+def _names(code: python_types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for const in code.co_consts:
+        if isinstance(const, python_types.CodeType):
+            yield from _names(const)
+
+
+def code_parts(function: Any, seen: set[int]) -> Iterator[str]:
+    """Text for the code of a function, of everything it calls, and of each constant these read."""
+    if id(function) in seen or not _ours(function.__module__ or ""):
+        return
+    seen.add(id(function))
+    yield f"def {function.__module__}.{function.__qualname__}"
+    yield from _code_parts(function.__code__)
+    names = sorted(set(_names(function.__code__)))
+    values = [(n, function.__globals__[n]) for n in names if n in function.__globals__]
+    values += [
+        (n, c.cell_contents)
+        for n, c in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    ]
+    for name, value in values:
+        if isinstance(value, python_types.ModuleType) and _ours(value.__name__):
+            members = [(f"{name}.{n}", getattr(value, n)) for n in names if hasattr(value, n)]
+        else:
+            members = [(name, value)]
+        for path, member in members:
+            inner = member.function if isinstance(member, Task) else member
+            if isinstance(inner, python_types.FunctionType):
+                yield path
+                yield from code_parts(inner, seen)
+            elif isinstance(inner, (int, float, str, bytes, bool, tuple, type(None))):
+                yield f"{path} = {inner!r}"
+            elif isinstance(inner, np.ndarray):  # Numba freezes a global array
+                yield f"{path} = {inner.dtype} {inner.shape} {hashlib.sha256(inner.tobytes()).hexdigest()}"
+
+
+def source_digest(task: Task[Any]) -> str:
+    """A digest of all that a task is compiled from, less types and target."""
+    digest = hashlib.sha256(f"{RUNTIME_DIGEST} {task.arguments} {sorted(FASTMATH)}".encode())
+    for part in code_parts(task.function, set()):
+        digest.update(part.encode())
+    return digest.hexdigest()[:16]
+
+
+# ---- compiling
+
+
+def tile_dtype(tile: Tile) -> str:
+    """float32 or float64."""
+    scalar: Any = tile.lanes.scalar
+    return str(np.dtype(scalar))
+
+
+def _variant(tile: Tile) -> str:
+    """Name of one compiled form: types, tile and target."""
+    return f"{tile_dtype(tile)}_{tile.lanes.width}x{tile.pixels}x{tile.vectors}_{machine.target_digest()}"
+
+
+def entry_for(task: Task[Any], tile: Tile, name: str) -> Callable[[int, int, int], None]:
+    """void(record, task, tasks) that calls the task's body, as if it stood in the task's own module."""
+    body = task.function
+    code = _entry.__code__.replace(
+        co_filename=body.__code__.co_filename, co_name=name, co_qualname=name, co_firstlineno=1
+    )
+    names = {
+        "__name__": body.__module__,
+        "__builtins__": __builtins__,
+        "body": _registered(body),
+        "unpack": unpack,
+        "layout": Layout(task.arguments, tile),
+    }
+    return python_types.FunctionType(code, names, name)
+
+
+@cache
+def compile_task(task: Task[Any], tile: Tile) -> Any:
+    """The compiled form, from the cache on disk if it is there."""
+    start = time.perf_counter()
+    stem, digest = re.sub(r"\W+", "_", task.function.__qualname__), source_digest(task)
+    entry = entry_for(task, tile, f"{stem}__{digest}__{_variant(tile)}")
+
+    def build(cached: bool) -> Any:
+        return numba.cfunc(
+            "void(int64, int64, int64)", cache=cached, error_model="numpy", nogil=True, fastmath=set(FASTMATH)
+        )(entry)
+
+    compiled = with_cache(build)
+    hit = bool(compiled.cache_hits)
+    if not hit:
+        prune(compiled, entry, stem, digest)
+    _log.append(
+        Compilation(
+            task.name,
+            tile_dtype(tile),
+            hit,
+            time.perf_counter() - start,
+        )
+    )
+    return compiled
+
+
+def with_cache(build: Callable[[bool], Any]) -> Any:
+    """build(True); build(False) where Numba finds no folder to write, or a cache file is broken."""
+    try:
+        return build(True)
+    except numba.core.errors.NumbaError:
+        raise
+    except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, AttributeError, ImportError):
+        return build(False)
+
+
+def prune(compiled: Any, function: Callable[..., object], stem: str, digest: str) -> None:
+    """Delete what older sources of a function left in its cache. Who is about to read it recompiles."""
+    folder = compiled._cache.cache_path
+    if folder is None:
+        return
+    module = Path(function.__code__.co_filename).stem
+    this = re.compile(re.escape(f"{module}.{stem}") + r"__([0-9a-f]{16})__\w+-.*\.(nbi|nbc)")
+    with suppress(OSError):
+        for file in os.listdir(folder):
+            match = this.fullmatch(file)
+            if match and match[1] != digest:
+                with suppress(OSError):
+                    os.unlink(os.path.join(folder, file))

@@ -1,0 +1,513 @@
+"""Run a program of a definition: select its phases, bind their arguments, run them.
+
+`selection` decides, from what is wanted and what is absent, which phases run and how each target
+starts; `_walk` binds their arguments in order. Both are shared by two executors: `execute` runs
+compiled tasks on arrays, `execute_exact` runs the same tasks as plain Python over exact numbers,
+every access checked.
+
+Nothing here checks what a user passed; `kernels.arguments` has done so.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import permutations
+from math import prod, sqrt
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.runtime import driver, machine, scalar
+from kernels.runtime.compile import Argument, Task, float_word
+from kernels.runtime.definition import Definition, Phase, Tensor
+from kernels.runtime.simd import UNWRITTEN, BadAccess, Lanes, Memory, Pointer, Tile, View
+
+Array = npt.NDArray[Any]
+
+
+# ---- which phases run
+
+
+class Binding(NamedTuple):
+    """One argument of a task and where its value comes from."""
+
+    argument: Argument
+    source: (
+        str | float | None
+    )  # a tensor, an entry of an environment, or a constant; None: the executor's own
+    axes: tuple[int, ...] = ()  # how a tensor's axes are permuted, if they are
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A phase that runs."""
+
+    number: int  # of the phase in its program
+    task: Task[...]
+    target: str
+    bindings: tuple[Binding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What one combination of wanted outputs and absent tensors comes to."""
+
+    steps: tuple[Step, ...]
+    given: tuple[str, ...]  # inputs that some step reads
+    zeros: tuple[str, ...]  # tensors that steps read and nobody writes
+    made: tuple[tuple[str, bool], ...]  # targets and other wanted tensors; whether they start as zeros
+
+
+def selection(
+    definition: Definition, program_name: str, wanted: Collection[str], absent: Collection[str]
+) -> Selection:
+    """The live phases, remembered for each combination."""
+    known: dict[Any, Selection] = definition.__dict__.setdefault("_selections", {})
+    key = program_name, tuple(wanted), frozenset(absent)
+    found = known.get(key)
+    if found is None:
+        found = known[key] = _select(definition, program_name, tuple(wanted), frozenset(absent))
+    return found
+
+
+def _select(
+    definition: Definition, program_name: str, wanted: tuple[str, ...], absent: frozenset[str]
+) -> Selection:
+    program = definition.programs[program_name]
+    where = f"{definition.name}.{program_name}"
+
+    # forwards: a phase that is linear in something that is zero contributes nothing
+    filled = {name for name in program.inputs if name not in absent}
+    kept = []
+    for number, phase in enumerate(program.phases):
+        assert phase.tensors[0] not in phase.tensors[1:], f"{where}: phase {number} reads its own target"
+        if filled.issuperset(phase.linear):
+            filled.add(phase.tensors[0])
+            kept.append(number)
+
+    # backwards: a phase whose target nobody needs is not run
+    needed, live = set(wanted), []
+    for number in reversed(kept):
+        target, *sources = program.phases[number].tensors
+        if target in needed:
+            needed.update(sources)
+            live.append(number)
+
+    steps: list[Step] = []
+    started: dict[str, bool] = {}
+    for number in reversed(live):
+        phase = program.phases[number]
+        target = phase.tensors[0]
+        covering = phase.covers and target not in started
+        takes_add = any(a.kind == "add" for a in phase.task.arguments)
+        assert takes_add or covering or not phase.covers, f"{where}: phase {number} overwrites earlier ones"
+        started.setdefault(target, not covering)
+        steps.append(Step(number, phase.task, target, _bindings(phase, int(not covering), where)))
+    for name in wanted:
+        started.setdefault(name, True)
+    given = tuple(n for n in program.inputs if n in needed and n in filled)
+    zeros = tuple(sorted(needed.difference(given, started)))
+    return Selection(tuple(steps), given, zeros, tuple(started.items()))
+
+
+def _bindings(phase: Phase, add: int, where: str) -> tuple[Binding, ...]:
+    takes = len(phase.tensors), len(phase.integers), len(phase.reals)
+    assert takes == phase.task.takes, f"{where}: {takes} arguments bound to {phase.task!r}"
+    orders = phase.axes or ((),) * len(phase.tensors)
+    tensors = iter(zip(phase.tensors, orders, strict=True))
+    integers, reals = iter(phase.integers), iter(phase.reals)
+    bindings = []
+    for argument in phase.task.arguments:
+        match argument.kind:
+            case "real" | "integer":
+                name, axes = next(tensors)
+                bindings.append(Binding(argument, name, axes if axes != tuple(range(len(axes))) else ()))
+            case "int":
+                bindings.append(Binding(argument, next(integers)))
+            case "float":
+                bindings.append(Binding(argument, next(reals)))
+            case "add":
+                bindings.append(Binding(argument, add))
+            case _:
+                bindings.append(Binding(argument, None))
+    return tuple(bindings)
+
+
+# ---- running them
+
+
+class Executor(Protocol):
+    """What makes tensors and runs steps."""
+
+    def given(self, tensor: Tensor, shape: tuple[int, ...]) -> Any:
+        """An input."""
+
+    def zeros(self, tensor: Tensor, shape: tuple[int, ...]) -> Any:
+        """Zeros that are only read."""
+
+    def made(self, tensor: Tensor, shape: tuple[int, ...], zeroed: bool) -> Any:
+        """An intermediate or an output, to be written."""
+
+    def run(self, step: Step, values: list[Any]) -> None:
+        """Run (or note, for later) a step; values that are the executor's own are None."""
+
+
+def _walk(
+    definition: Definition,
+    chosen: Selection,
+    environment: Mapping[str, int],
+    reals: Mapping[str, Any],
+    executor: Executor,
+) -> dict[str, Any]:
+    """Make every tensor, then run every step; returns the tensors by name."""
+    tensors: dict[str, Any] = {}
+    empty = set()
+
+    def shaped(name: str) -> tuple[Tensor, tuple[int, ...]]:
+        tensor = definition.tensor(name)
+        shape = tuple(e if isinstance(e, int) else environment[e] for e in tensor.shape)
+        if 0 in shape:
+            empty.add(name)
+        return tensor, shape
+
+    for name in chosen.given:
+        tensors[name] = executor.given(*shaped(name))
+    for name in chosen.zeros:
+        tensors[name] = executor.zeros(*shaped(name))
+    for name, zeroed in chosen.made:
+        tensors[name] = executor.made(*shaped(name), zeroed)
+    for step in chosen.steps:
+        if step.target in empty:
+            continue
+        values: list[Any] = []
+        for argument, source, axes in step.bindings:
+            if argument.ndim is not None:
+                value = tensors[source]  # type: ignore[index]  # a tensor's source is its name
+                values.append(value.transpose(axes) if axes else value)
+            elif isinstance(source, str):
+                values.append(reals[source] if argument.kind == "float" else environment[source])
+            else:
+                values.append(source)
+        executor.run(step, values)
+    return tensors
+
+
+def _scratch_size(step: Step, kind: str, values: list[Any], tile: Tile) -> int:
+    """Elements of private memory that one task of a step asks for."""
+    integers = [v for (a, _, _), v in zip(step.bindings, values, strict=True) if a.kind == "int"]
+    size = step.task.scratch if kind == "scratch" else step.task.integer_scratch
+    assert size is not None
+    return size(tile, *integers)
+
+
+# ---- compiled
+
+
+def _work(step: Step, values: list[Any]) -> float:
+    """Roughly how many scalar operations a step does.
+
+    Of a contraction M*N*K, the root of the product of its three sizes M*N, M*K, N*K; else the largest size.
+    """
+    sizes: list[int] = [
+        v.size for (a, _, _), v in zip(step.bindings, values, strict=True) if a.ndim is not None
+    ]
+    return max(*sizes, sqrt(prod(sorted(sizes)[-3:])))
+
+
+ALIGNMENT = 64  # bytes: scratch of different tasks shares no cache line
+
+
+class _Compiled:
+    """Packs records and a plan, and runs them in one go."""
+
+    def __init__(
+        self, dtype: Any, arrays: Mapping[str, Array | None], out: Mapping[str, Array], tasks: int | None
+    ) -> None:
+        self.dtype, self.arrays, self.out, self.tasks = dtype, arrays, out, tasks
+        self.words: list[int] = []  # all records, one after another
+        self.rows: list[tuple[int, int, int]] = []  # address of a task, start of its record, number of tasks
+        self.alive: list[Array] = []
+
+    def given(self, tensor: Tensor, shape: tuple[int, ...]) -> Array:
+        array = self.arrays[tensor.name]
+        assert array is not None
+        assert array.shape == shape, f"{tensor.name}: {shape} needed"
+        return array
+
+    def zeros(self, tensor: Tensor, shape: tuple[int, ...]) -> Array:
+        return np.broadcast_to(np.zeros((), np.int64 if tensor.integer else self.dtype), shape)
+
+    def made(self, tensor: Tensor, shape: tuple[int, ...], zeroed: bool) -> Array:
+        array = self.out.get(tensor.name)
+        if array is None:
+            dtype = np.int64 if tensor.integer else self.dtype
+            return np.zeros(shape, dtype) if zeroed else np.empty(shape, dtype)
+        assert array.shape == shape, f"{tensor.name}: {shape} needed"
+        if zeroed:
+            array.fill(0)
+        return array
+
+    def scratch(self, elements: int, dtype: Any, tasks: int) -> tuple[int, int]:
+        """Address of room for all tasks, and the elements from one task's to the next."""
+        item = np.dtype(dtype).itemsize
+        each = -(-elements * item // ALIGNMENT) * ALIGNMENT // item
+        room = np.empty(tasks * each + ALIGNMENT // item, dtype)
+        self.alive.append(room)
+        start = room.ctypes.data
+        return start + -start % ALIGNMENT, each
+
+    def run(self, step: Step, values: list[Any]) -> None:
+        task, words, start = step.task, self.words, len(self.words)
+        tasks = self.tasks or driver.tasks_for(_work(step, values))
+        for (argument, _, _), value in zip(step.bindings, values, strict=True):
+            kind = argument.kind
+            if argument.ndim is not None:
+                assert value.ndim == argument.ndim, f"{task!r}: {argument.name} has {value.ndim} axes"
+                item = value.itemsize
+                words.append(value.__array_interface__["data"][0])
+                words.extend([s // item for s in value.strides])
+            elif kind in ("int", "add"):
+                words.append(value)
+            elif kind == "float":
+                words.append(float_word(value))
+            elif kind in ("scratch", "integer_scratch"):
+                elements = _scratch_size(step, kind, values, machine.machine_tile(self.dtype))
+                words.extend(self.scratch(elements, self.dtype if kind == "scratch" else np.int64, tasks))
+        self.rows.append((task.address(self.dtype), start, tasks))
+
+    def finish(self) -> None:
+        if not self.rows:
+            return
+        record = np.array(self.words or [0], np.int64)
+        base = record.ctypes.data
+        plan = np.array([(f, base + 8 * start, tasks) for f, start, tasks in self.rows], np.int64)
+        driver.run(plan.ctypes.data, len(self.rows), max(tasks for _, _, tasks in self.rows))
+
+
+def execute(
+    definition: Definition,
+    program_name: str,
+    arrays: Mapping[str, Array | None],
+    environment: Mapping[str, int],
+    reals: Mapping[str, float],
+    wanted: Collection[str],
+    out: Mapping[str, Array] | None = None,
+    dtype: Any = np.float64,
+    *,
+    tasks: int | None = None,
+) -> dict[str, Array]:
+    """Run compiled tasks on arrays of `dtype` (and int64); the wanted tensors by name.
+
+    An input that is None or missing is absent. `out` holds arrays to write into; `tasks` forces a number
+    of tasks.
+    """
+    inputs = definition.programs[program_name].inputs
+    chosen = selection(definition, program_name, wanted, [n for n in inputs if arrays.get(n) is None])
+    executor = _Compiled(np.dtype(dtype), arrays, out or {}, tasks)
+    tensors = _walk(definition, chosen, environment, reals, executor)
+    executor.finish()
+    return {name: tensors[name] for name in wanted}
+
+
+# ---- exact
+
+Trace = Callable[[int, str, int, str, Sequence[tuple[int, ...]]], None]
+
+
+def view_of(
+    name: str,
+    array: Array,
+    scalar: Callable[[int], Any] | None,
+    kind: Callable[[Any], Any] = lambda v: v,
+    writable: bool = False,
+) -> View[Any]:
+    """An array as a checked view of a memory; what lies between its elements may not be touched."""
+    strides = tuple(s // array.itemsize for s in array.strides)
+    low = sum((e - 1) * s for e, s in zip(array.shape, strides, strict=True) if s < 0) if array.size else 0
+    high = sum((e - 1) * s for e, s in zip(array.shape, strides, strict=True) if s > 0) if array.size else -1
+    memory: Memory[Any] = Memory(name, [UNWRITTEN] * (high - low + 1), None, writable, scalar)
+    view = View(memory, -low, array.shape, strides)
+    places = list(view.places())
+    for index, at in places:
+        memory.cells[at] = kind(array[index])
+    memory.allowed = frozenset(at for _, at in places)
+    return view
+
+
+@dataclass
+class _Exact:
+    """Runs tasks as plain Python, in shuffled order, and refuses any conflict between them."""
+
+    number: Callable[[Any], Any]
+    arrays: Mapping[str, Any]
+    tasks: int
+    tile: Tile
+    random: random.Random
+    gaps: bool
+    trace: Trace | None
+    zero_is: Any = None
+    views: dict[str, View[Any]] = field(default_factory=dict)
+
+    def exact(self, value: Any) -> Any:
+        """An input element as the number type."""
+        return value if type(value) is type(self.zero_is) else self.number(value)
+
+    def given(self, tensor: Tensor, shape: tuple[int, ...]) -> View[Any]:
+        array = np.asarray(self.arrays[tensor.name], None if tensor.integer else object)
+        assert array.shape == shape, f"{tensor.name}: {array.shape}, but {shape} needed"
+        view = view_of(
+            tensor.name, array, int if tensor.integer else self.number, int if tensor.integer else self.exact
+        )
+        self.views[tensor.name] = view
+        return view
+
+    def zeros(self, tensor: Tensor, shape: tuple[int, ...]) -> View[Any]:
+        scalar = int if tensor.integer else self.number
+        memory: Memory[Any] = Memory(tensor.name, [scalar(0)], None, False, scalar)
+        return View(memory, 0, shape, (0,) * len(shape))
+
+    def made(self, tensor: Tensor, shape: tuple[int, ...], zeroed: bool) -> View[Any]:
+        """A fresh target; with gaps, its axes are permuted, some reversed, foreign elements in between."""
+        order = list(range(len(shape)))
+        if self.gaps:
+            self.random.shuffle(order)
+        strides, step, start = [0] * len(shape), 1, 0
+        for axis in order:
+            spread = step * self.random.randint(1, 2) if self.gaps else step
+            backwards = self.gaps and self.random.random() < 0.3
+            strides[axis] = -spread if backwards else spread
+            start += spread * max(shape[axis] - 1, 0) if backwards else 0
+            step = spread * max(shape[axis], 1) + (self.random.randint(0, 1) if self.gaps else 0)
+        if not self.gaps:  # row-major
+            strides = [prod(shape[a + 1 :]) for a in range(len(shape))]
+        memory: Memory[Any] = Memory(tensor.name, [], None, False, int if tensor.integer else self.number)
+        view = View(memory, start, shape, tuple(strides))
+        allowed = [at for _, at in view.places()]
+        memory.cells = [UNWRITTEN] * (max(allowed, default=-1) + 1)
+        for at in allowed if zeroed else ():
+            memory.cells[at] = 0 if tensor.integer else self.number(0)
+        memory.allowed = frozenset(allowed)
+        self.views[tensor.name] = view
+        return view
+
+    def run(self, step: Step, values: list[Any]) -> None:
+        views = [v for (a, _, _), v in zip(step.bindings, values, strict=True) if a.ndim is not None]
+        target = next(
+            v for (a, source, _), v in zip(step.bindings, values, strict=True) if source == step.target
+        )
+        memories = list({id(v.memory): v.memory for v in views}.values())
+        place = {at: index for index, at in self.views[step.target].places()} if self.trace else {}
+        order = list(range(self.tasks))
+        self.random.shuffle(order)
+        touched: list[list[tuple[set[int], set[int]]]] = []
+        target.memory.writable = True
+        for number in order:
+            for m in memories:
+                m.reads, m.writes = set(), set()
+            step.task.function(*self.complete(step, values, number))
+            touched.append([(m.reads, m.writes) for m in memories])
+            if self.trace:
+                written = sorted(place[at] for at in target.memory.writes)
+                self.trace(step.number, step.task.name, number, step.target, written)
+        target.memory.writable = False
+        for memory, of_task in zip(memories, zip(*touched, strict=True), strict=True):
+            for (i, (_, writes)), (j, (reads, others)) in permutations(enumerate(of_task), 2):
+                if clash := writes & (reads | others):
+                    raise BadAccess(
+                        f"{step.task!r}: {memory.name}[{min(clash)}] is written by task {order[i]} "
+                        f"and touched by task {order[j]}"
+                    )
+
+    def complete(self, step: Step, values: list[Any], number: int) -> list[Any]:
+        """The arguments of task `number`."""
+        arguments = []
+        for (argument, _, _), value in zip(step.bindings, values, strict=True):
+            match argument.kind:
+                case "task":
+                    value = number
+                case "tasks":
+                    value = self.tasks
+                case "tile":
+                    value = self.tile
+                case "float":
+                    value = self.exact(value)
+                case "scratch" | "integer_scratch" as kind:
+                    size = _scratch_size(step, kind, values, self.tile)
+                    scalar = self.number if kind == "scratch" else int
+                    value = Pointer(Memory(argument.name, [UNWRITTEN] * size, scalar=scalar))
+                case "real" | "integer":
+                    axes = len(value.shape)
+                    assert axes == argument.ndim, f"{step.task!r}: {argument.name} has {axes} axes"
+            arguments.append(value)
+        return arguments
+
+
+def execute_exact(
+    definition: Definition,
+    program_name: str,
+    arrays: Mapping[str, Any],
+    environment: Mapping[str, int],
+    reals: Mapping[str, Any],
+    wanted: Collection[str],
+    number: Callable[[Any], Any] = Fraction,
+    tasks: int = 3,
+    tile: Tile | None = None,
+    seed: int = 0,
+    *,
+    gaps: bool = False,
+    trace: Trace | None = None,
+) -> dict[str, Array]:
+    """Run the same phases as plain Python over exact numbers; object arrays by name.
+
+    Refuses (BadAccess) an access outside a view or between its elements, a read of what nobody wrote, a
+    write to an input, a number of another type, and two tasks of a phase of which one writes what the other
+    touches. Tasks run in an order shuffled by `seed`. `gaps` gives targets and intermediates permuted,
+    gapped and reversed strides.
+    `trace(phase, task name, task, tensor, indices)` is told what each task wrote.
+    """
+    inputs = definition.programs[program_name].inputs
+    chosen = selection(definition, program_name, wanted, [n for n in inputs if arrays.get(n) is None])
+    environment = {name: int(value) for name, value in environment.items()}
+    executor = _Exact(
+        number,
+        arrays,
+        tasks,
+        tile or Tile(Lanes(2, number), 2, 2),
+        random.Random(seed),
+        gaps,
+        trace,
+        number(0),
+    )
+    with scalar.numbers(number):
+        tensors = _walk(definition, chosen, environment, reals, executor)
+    return {name: _result(tensors[name], definition, name) for name in wanted}
+
+
+def _result(view: View[Any], definition: Definition, name: str) -> Array:
+    """A view as an object array; every element must have been written."""
+    result = np.empty(view.shape, object)
+    for index, at in view.places():
+        value = view.memory.cells[at]
+        if value is UNWRITTEN:
+            raise BadAccess(f"{definition.name}: {name}{list(index)} was never written")
+        assert type(value) is view.memory.kind
+        result[index] = value
+    return result
+
+
+__all__ = [
+    "Array",
+    "Binding",
+    "Executor",
+    "Selection",
+    "Step",
+    "Trace",
+    "execute",
+    "execute_exact",
+    "selection",
+    "view_of",
+]

@@ -1,0 +1,387 @@
+"""What a kernel is written in: views, pointers, vectors and a register tile.
+
+This file is ordinary Python and says what each operation MEANS. Calling a kernel runs exactly
+this, over floats, Fractions, polynomials or mpmath numbers. `lowering.py` gives every name here a
+second body, one LLVM instruction or a few, that Numba uses when the same kernel is compiled.
+Only the meaning checks its accesses.
+
+Scalars in a kernel are float64 when compiled, memory and vectors have the array's own type: a
+read widens and a store rounds, so that one body serves float32 and float64, and a plain loop
+accumulates in double.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Annotated, Any, Generic, TypeVar
+
+Scalar = Any  # float, Fraction, a polynomial, an mpmath number ...
+T = TypeVar("T")
+N = TypeVar("N", "Vector", float)  # what is computed lane by lane: a vector or one scalar
+
+
+class BadAccess(AssertionError):
+    """A kernel read or wrote where, when or what it may not."""
+
+
+class _Unwritten:
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<unwritten>"
+
+
+UNWRITTEN = _Unwritten()
+
+
+@dataclass(eq=False)
+class Memory(Generic[T]):
+    """A flat run of elements, those of it that may be touched, and which of them were."""
+
+    name: str
+    cells: list[T | _Unwritten]
+    allowed: frozenset[int] | None = None  # None: all of them
+    writable: bool = True
+    scalar: Callable[[int], T] | None = None  # makes a number of the one type that may be stored
+    reads: set[int] = field(default_factory=set)
+    writes: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.kind = None if self.scalar is None else type(self.scalar(0))
+
+    def _check(self, at: int) -> None:
+        if type(at) is not int:
+            raise BadAccess(f"{self.name}[{at!r}]: the offset is a {type(at).__name__}, not an int")
+        if not 0 <= at < len(self.cells):
+            raise BadAccess(f"{self.name}[{at}]: outside 0..{len(self.cells) - 1}")
+        if self.allowed is not None and at not in self.allowed:
+            raise BadAccess(f"{self.name}[{at}]: lies between the elements of a strided view")
+
+    def read(self, at: int) -> T:
+        self._check(at)
+        self.reads.add(at)
+        value = self.cells[at]
+        if isinstance(value, _Unwritten):
+            raise BadAccess(f"{self.name}[{at}]: read before anything was written there")
+        return value
+
+    def write(self, at: int, value: T | int) -> None:
+        self._check(at)
+        if not self.writable:
+            raise BadAccess(f"{self.name}[{at}]: written, but it is an input")
+        if self.scalar is not None and type(value) is not self.kind:
+            if type(value) is not int:
+                raise BadAccess(f"{self.name}[{at}] = {value!r}: a {type(value).__name__} slipped in")
+            value = self.scalar(value)
+        self.writes.add(at)
+        self.cells[at] = value  # type: ignore[assignment]  # its type was checked just above
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer(Generic[T]):
+    """An element of a memory; compiled, a raw typed pointer. Making one checks nothing, using it does."""
+
+    memory: Memory[T]
+    offset: int = 0
+
+    def __add__(self, steps: int) -> Pointer[T]:
+        return Pointer(self.memory, self.offset + steps)
+
+    def __getitem__(self, i: int) -> T:
+        return self.memory.read(self.offset + i)
+
+    def __setitem__(self, i: int, value: T) -> None:
+        self.memory.write(self.offset + i, value)
+
+
+@dataclass(frozen=True, slots=True)
+class View(Generic[T]):
+    """A strided array that a kernel indexes like mathematics: `x[n, c, q]`, in full, `x[()]` without axes.
+
+    Compiled it is a pointer and one stride per axis, by value; extents exist only here.
+    """
+
+    memory: Memory[T]
+    start: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]  # in elements
+
+    def _at(self, index: int | tuple[int, ...]) -> int:
+        place = index if isinstance(index, tuple) else (index,)
+        if len(place) != len(self.shape):
+            raise BadAccess(f"{self.memory.name}[{index!r}]: {len(place)} indices for {len(self.shape)} axes")
+        at = self.start
+        for axis, (i, extent, stride) in enumerate(zip(place, self.shape, self.strides, strict=True)):
+            if type(i) is not int:
+                raise BadAccess(
+                    f"{self.memory.name}[{index!r}]: index {axis} is a {type(i).__name__}, not an int"
+                )
+            if not 0 <= i < extent:
+                raise BadAccess(f"{self.memory.name}[{index!r}]: index {axis} is outside 0 <= {i} < {extent}")
+            at += i * stride
+        return at
+
+    def __getitem__(self, index: int | tuple[int, ...]) -> T:
+        return self.memory.read(self._at(index))
+
+    def __setitem__(self, index: int | tuple[int, ...], value: T) -> None:
+        self.memory.write(self._at(index), value)
+
+    def pointer(self, *index: int) -> Pointer[T]:
+        """A pointer to the element at the leading indices given, 0 for the others."""
+        if len(index) > len(self.shape):
+            raise BadAccess(
+                f"{self.memory.name}.pointer{index!r}: {len(index)} indices for {len(self.shape)} axes"
+            )
+        return Pointer(
+            self.memory, self.start + sum(i * s for i, s in zip(index, self.strides, strict=False))
+        )
+
+    def stride(self, axis: int) -> int:
+        """Elements from one index of an axis to the next."""
+        if not 0 <= axis < len(self.strides):
+            raise BadAccess(f"{self.memory.name}.stride({axis}): it has {len(self.strides)} axes")
+        return self.strides[axis]
+
+    def transpose(self, axes: Sequence[int]) -> View[T]:
+        """Axis j of the result is axis axes[j]. Only for those who run kernels, not for kernels."""
+        assert sorted(axes) == list(range(len(self.shape))), f"{self.memory.name}: no order of axes: {axes}"
+        shape, strides = tuple(self.shape[a] for a in axes), tuple(self.strides[a] for a in axes)
+        return View(self.memory, self.start, shape, strides)
+
+    def places(self) -> Iterator[tuple[tuple[int, ...], int]]:
+        """Every index with its offset in the memory. Only for those who run kernels, not for kernels."""
+        for index in product(*map(range, self.shape)):
+            yield index, self.start + sum(i * s for i, s in zip(index, self.strides, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """One truth value per lane."""
+
+    items: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """A fixed number of scalars; compiled, one SIMD register."""
+
+    items: tuple[Scalar, ...]
+
+    def __add__(self, other: Vector) -> Vector:
+        return Vector(tuple(a + b for a, b in zip(self.items, other.items, strict=True)))
+
+    def __sub__(self, other: Vector) -> Vector:
+        return Vector(tuple(a - b for a, b in zip(self.items, other.items, strict=True)))
+
+    def __mul__(self, other: Vector) -> Vector:
+        return Vector(tuple(a * b for a, b in zip(self.items, other.items, strict=True)))
+
+    def __truediv__(self, other: Vector) -> Vector:
+        return Vector(tuple(a / b for a, b in zip(self.items, other.items, strict=True)))
+
+    def __neg__(self) -> Vector:
+        return Vector(tuple(-a for a in self.items))
+
+    def __lt__(self, other: Vector) -> Mask:
+        return Mask(tuple(a < b for a, b in zip(self.items, other.items, strict=True)))
+
+    def __le__(self, other: Vector) -> Mask:
+        return Mask(tuple(a <= b for a, b in zip(self.items, other.items, strict=True)))
+
+    def __gt__(self, other: Vector) -> Mask:
+        return Mask(tuple(a > b for a, b in zip(self.items, other.items, strict=True)))
+
+    def __ge__(self, other: Vector) -> Mask:
+        return Mask(tuple(a >= b for a, b in zip(self.items, other.items, strict=True)))
+
+
+def fma(a: N, b: N, c: N) -> N:
+    """a * b + c, rounded once where the machine can."""
+    if isinstance(a, Vector):
+        return Vector(tuple(x * y + z for x, y, z in zip(a.items, b.items, c.items, strict=True)))
+    return a * b + c
+
+
+def _larger(a: Scalar, b: Scalar) -> Scalar:
+    return a if a >= b or a != a else b  # a != a: it is NaN
+
+
+def _smaller(a: Scalar, b: Scalar) -> Scalar:
+    return a if a <= b or a != a else b
+
+
+def maximum(a: N, b: N) -> N:
+    """The larger of each pair; the first where they tie; NaN where either is NaN."""
+    if isinstance(a, Vector):
+        return Vector(tuple(_larger(x, y) for x, y in zip(a.items, b.items, strict=True)))
+    larger: N = _larger(a, b)
+    return larger
+
+
+def minimum(a: N, b: N) -> N:
+    """The smaller of each pair; the first where they tie; NaN where either is NaN."""
+    if isinstance(a, Vector):
+        return Vector(tuple(_smaller(x, y) for x, y in zip(a.items, b.items, strict=True)))
+    smaller: N = _smaller(a, b)
+    return smaller
+
+
+def select(mask: Mask, a: Vector, b: Vector) -> Vector:
+    """a where the mask holds, else b."""
+    return Vector(tuple(x if m else y for m, x, y in zip(mask.items, a.items, b.items, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """The vectors of one machine: how wide, and over which scalars."""
+
+    width: int
+    scalar: Callable[[int], Scalar]
+
+    def zero(self) -> Vector:
+        return Vector((self.scalar(0),) * self.width)
+
+    def fill(self, value: Scalar) -> Vector:
+        return Vector((self.scalar(value) if type(value) is int else value,) * self.width)
+
+    def load(self, p: Pointer[Scalar]) -> Vector:
+        return Vector(tuple(p[i] for i in range(self.width)))
+
+    def store(self, p: Pointer[Scalar], v: Vector) -> None:
+        for i in range(self.width):
+            p[i] = v.items[i]
+
+    def load_first(self, p: Pointer[Scalar], count: int) -> Vector:
+        """The first `count` lanes from memory (none if negative), the others zero."""
+        return Vector(tuple(p[i] if i < count else self.scalar(0) for i in range(self.width)))
+
+    def store_first(self, p: Pointer[Scalar], v: Vector, count: int) -> None:
+        """The first `count` lanes to memory, no others."""
+        for i in range(min(count, self.width)):
+            p[i] = v.items[i]
+
+    def load_every(self, p: Pointer[Scalar], step: int, count: int) -> Vector:
+        """As load_first, the elements lying `step` apart (any integer)."""
+        return Vector(tuple(p[i * step] if i < count else self.scalar(0) for i in range(self.width)))
+
+    def store_every(self, p: Pointer[Scalar], step: int, v: Vector, count: int) -> None:
+        """As store_first, the elements lying `step` apart. Step 0 is an error."""
+        if step == 0:
+            raise BadAccess("store_every: step 0 would write one element several times")
+        for i in range(min(count, self.width)):
+            p[i * step] = v.items[i]
+
+    def sum(self, v: Vector) -> Scalar:
+        """All lanes added, halves first."""
+        items = v.items
+        while len(items) > 1:
+            half = len(items) // 2
+            items = tuple(a + b for a, b in zip(items[:half], items[half:], strict=True))
+        return items[0]
+
+    def transpose(
+        self,
+        source: Pointer[Scalar],
+        source_step: int,
+        rows: int,
+        columns: int,
+        target: Pointer[Scalar],
+        target_step: int,
+    ) -> None:
+        """target[j, i] = source[i, j] for i < rows, j < columns, both clipped at the width."""
+        block = [
+            [source[i * source_step + j] for j in range(min(columns, self.width))]
+            for i in range(min(rows, self.width))
+        ]
+        for i, row in enumerate(block):
+            for j, value in enumerate(row):
+                target[j * target_step + i] = value
+
+    def transpose_padded(
+        self,
+        source: Pointer[Scalar],
+        source_step: int,
+        rows: int,
+        columns: int,
+        target: Pointer[Scalar],
+        target_step: int,
+    ) -> None:
+        """As transpose, but each of the `columns` target rows is filled up with zeros."""
+        for j in range(min(columns, self.width)):
+            items = [source[i * source_step + j] if i < rows else self.scalar(0) for i in range(self.width)]
+            self.store(target + j * target_step, Vector(tuple(items)))
+
+
+class Registers:
+    """A small table of vectors that, compiled, lives in registers and nowhere else."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self.rows, self.columns = rows, columns
+        self.table: dict[tuple[int, int], Vector] = {}
+
+    def _check(self, at: tuple[int, int]) -> None:
+        if not (0 <= at[0] < self.rows and 0 <= at[1] < self.columns):
+            raise BadAccess(f"registers{at}: the tile is {self.rows} x {self.columns}")
+
+    def __getitem__(self, at: tuple[int, int]) -> Vector:
+        self._check(at)
+        if at not in self.table:
+            raise BadAccess(f"registers{at}: read before anything was written there")
+        return self.table[at]
+
+    def __setitem__(self, at: tuple[int, int], v: Vector) -> None:
+        self._check(at)
+        self.table[at] = v
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """The micro-kernel's shape: pixels x vectors of output channels."""
+
+    lanes: Lanes
+    pixels: int
+    vectors: int
+
+    @property
+    def channels(self) -> int:
+        return self.lanes.width * self.vectors
+
+    def registers(self) -> Registers:
+        return Registers(self.pixels, self.vectors)
+
+    def row(self) -> Registers:
+        return Registers(1, self.vectors)
+
+
+# What tasks write in their signatures. A type checker sees View and Pointer; `compile.py` reads the name.
+Real0 = Annotated[View[Scalar], "Real0"]
+Real1 = Annotated[View[Scalar], "Real1"]
+Real2 = Annotated[View[Scalar], "Real2"]
+Real3 = Annotated[View[Scalar], "Real3"]
+Real4 = Annotated[View[Scalar], "Real4"]
+Real5 = Annotated[View[Scalar], "Real5"]
+Real6 = Annotated[View[Scalar], "Real6"]
+Real7 = Annotated[View[Scalar], "Real7"]
+Real8 = Annotated[View[Scalar], "Real8"]
+Real9 = Annotated[View[Scalar], "Real9"]
+Real10 = Annotated[View[Scalar], "Real10"]
+Real11 = Annotated[View[Scalar], "Real11"]
+Real12 = Annotated[View[Scalar], "Real12"]
+Integer0 = Annotated[View[int], "Integer0"]
+Integer1 = Annotated[View[int], "Integer1"]
+Integer2 = Annotated[View[int], "Integer2"]
+Integer3 = Annotated[View[int], "Integer3"]
+Integer4 = Annotated[View[int], "Integer4"]
+Integer5 = Annotated[View[int], "Integer5"]
+Integer6 = Annotated[View[int], "Integer6"]
+Integer7 = Annotated[View[int], "Integer7"]
+Integer8 = Annotated[View[int], "Integer8"]
+Integer9 = Annotated[View[int], "Integer9"]
+Integer10 = Annotated[View[int], "Integer10"]
+Integer11 = Annotated[View[int], "Integer11"]
+Integer12 = Annotated[View[int], "Integer12"]
+Scratch = Annotated[Pointer[Scalar], "Scratch"]  # private to one task, unwritten at first
+IntegerScratch = Annotated[Pointer[int], "IntegerScratch"]

@@ -1,0 +1,301 @@
+"""Tasks that do one primitive after another, each into a row of its own; run interpreted and compiled."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kernels.runtime import (
+    Integer1,
+    IntegerScratch,
+    Lanes,
+    Real0,
+    Real1,
+    Real2,
+    Real3,
+    Scratch,
+    Task,
+    Tile,
+    absolute,
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atanh,
+    cos,
+    cosh,
+    erf,
+    erfc,
+    exp,
+    expm1,
+    fma,
+    highest,
+    kernel,
+    log,
+    log1p,
+    lowest,
+    maximum,
+    minimum,
+    one,
+    pi,
+    power,
+    rational,
+    real,
+    residue,
+    select,
+    share,
+    sign,
+    sin,
+    sinh,
+    sqrt,
+    tan,
+    tanh,
+    task,
+    zero,
+)
+from kernels.runtime.compile import float_word
+from kernels.runtime.execute import view_of
+from kernels.runtime.simd import UNWRITTEN, Memory, Pointer
+from kernels.runtime.simd import Scalar as Number
+
+
+@task
+def arithmetic(out: Real2, x: Real2, tile: Tile, task: int, tasks: int) -> None:
+    """Row r of out: operation r of the rows of x."""
+    lanes = tile.lanes
+    a, b, c = lanes.load(x.pointer(0)), lanes.load(x.pointer(1)), lanes.load(x.pointer(2))
+    lanes.store(out.pointer(0), a + b)
+    lanes.store(out.pointer(1), a - b)
+    lanes.store(out.pointer(2), a * b)
+    lanes.store(out.pointer(3), a / b)
+    lanes.store(out.pointer(4), -a)
+    lanes.store(out.pointer(5), fma(a, b, c))
+    lanes.store(out.pointer(6), maximum(a, b))
+    lanes.store(out.pointer(7), minimum(a, b))
+    lanes.store(out.pointer(8), select(a < b, a, c))
+    lanes.store(out.pointer(9), select(a <= b, a, c))
+    lanes.store(out.pointer(10), select(a > b, a, c))
+    lanes.store(out.pointer(11), select(a >= b, a, c))
+    lanes.store(out.pointer(12), lanes.zero())
+    lanes.store(out.pointer(13), lanes.fill(x[0, 0]))
+    lanes.store(out.pointer(14), lanes.fill(3))
+    out[15, 0] = lanes.sum(c)
+
+
+@task
+def partial(out: Real3, x: Real1, start: int, step: int, tile: Tile, task: int, tasks: int) -> None:
+    """out[k, r]: the first k-1 lanes, loaded and stored in way r; x is read from `start` on."""
+    lanes = tile.lanes
+    p = x.pointer() + start
+    whole = lanes.load(p)
+    for k in range(lanes.width + 3):
+        count = k - 1
+        lanes.store(out.pointer(k, 0), lanes.load_first(p, count))
+        lanes.store_first(out.pointer(k, 1), whole, count)
+        lanes.store(out.pointer(k, 2), lanes.load_every(p, step, count))
+        lanes.store_every(out.pointer(k, 3), out.stride(2), whole, count)
+
+
+@task
+def transposed(
+    out: Real2, x: Real2, rows: int, columns: int, padded: int, tile: Tile, task: int, tasks: int
+) -> None:
+    lanes = tile.lanes
+    if padded == 1:
+        lanes.transpose_padded(x.pointer(), x.stride(0), rows, columns, out.pointer(), out.stride(0))
+    else:
+        lanes.transpose(x.pointer(), x.stride(0), rows, columns, out.pointer(), out.stride(0))
+
+
+@kernel
+def product(tile: Tile, x: Number, w: Number, taps: int, out: Number, step: int) -> None:
+    """out[p, :] = sum over t of x[p + t] * w[t, :], the micro-kernel of a contraction."""
+    lanes = tile.lanes
+    acc = tile.registers()
+    row = tile.row()
+    for p in range(tile.pixels):
+        for v in range(tile.vectors):
+            acc[p, v] = lanes.zero()
+    for t in range(taps):
+        for v in range(tile.vectors):
+            row[0, v] = lanes.load(w + (t * tile.channels + v * lanes.width))
+        for p in range(tile.pixels):
+            value = lanes.fill(x[p + t])
+            for v in range(tile.vectors):
+                acc[p, v] = fma(value, row[0, v], acc[p, v])
+    for p in range(tile.pixels):
+        for v in range(tile.vectors):
+            lanes.store(out + (p * step + v * lanes.width), acc[p, v])
+
+
+@task
+def registers(out: Real2, x: Real1, w: Real1, taps: int, tile: Tile, task: int, tasks: int) -> None:
+    product(tile, x.pointer(), w.pointer(), taps, out.pointer(), out.stride(0))
+
+
+@task
+def views(
+    out: Real1, a: Real0, b: Real1, c: Real3, t: Integer1, half: float, n: int, task: int, tasks: int
+) -> None:
+    """Every kind of index, and what mixes with what."""
+    out[0] = a[()]
+    out[1] = b[1] + n
+    out[2] = c[0, 1, t[0]] * half
+    out[3] = t[1]
+    out[4] = n
+    out[5] = (c.pointer(0, 1) + n)[t[2]]
+    out[6] = c.stride(0) * 100 + c.stride(1) * 10 + c.stride(2)
+    p = out.pointer(7)
+    p[0] = b.pointer(2)[0]
+    p[t[0]] = maximum(a[()], b[0])
+    p[2] = fma(a[()], b[0], half)
+    out[10] = 1.0 if a[()] < b[0] else 2.0
+    out[10] += n // 2 + n % 2
+    u = x_squared(b[2])
+    out[11] = u
+    first, last = share(7, 1, n)
+    out[12] = 10 * first + last
+    first, step = residue(6, 4, n)
+    out[13] = 10 * first + step
+    out[14] = minimum(a[()], b[0])
+
+
+@kernel
+def x_squared(x: Number) -> Number:
+    return x**2
+
+
+def room(tile: Tile, n: int) -> int:
+    return n
+
+
+@task(scratch=room, integer_scratch=room)
+def backwards(
+    out: Real2, x: Real2, n: int, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int
+) -> None:
+    """out[r] = x[r] reversed, by way of private memory; row r belongs to task r."""
+    for i in range(n):
+        integer_scratch[i] = n - 1 - i
+    for i in range(n):
+        scratch[integer_scratch[i]] = x[task, i]
+    for i in range(n):
+        out[task, i] = scratch[i]
+
+
+@task
+def scalars(out: Real2, x: Real1, n: int, task: int, tasks: int) -> None:
+    """Column r of out: function r of x. The order is that of SCALARS."""
+    for i in range(n):
+        u = x[i]
+        out[i, 0] = exp(u)
+        out[i, 1] = expm1(u)
+        out[i, 2] = log(u)
+        out[i, 3] = log1p(u)
+        out[i, 4] = sqrt(u)
+        out[i, 5] = sin(u)
+        out[i, 6] = cos(u)
+        out[i, 7] = tan(u)
+        out[i, 8] = asin(u)
+        out[i, 9] = acos(u)
+        out[i, 10] = atan(u)
+        out[i, 11] = sinh(u)
+        out[i, 12] = cosh(u)
+        out[i, 13] = tanh(u)
+        out[i, 14] = asinh(u)
+        out[i, 15] = acosh(u)
+        out[i, 16] = atanh(u)
+        out[i, 17] = erf(u)
+        out[i, 18] = erfc(u)
+        out[i, 19] = sign(u)
+        out[i, 20] = absolute(u)
+
+
+SCALARS = (
+    exp, expm1, log, log1p, sqrt, sin, cos, tan, asin, acos, atan, sinh, cosh, tanh, asinh, acosh, atanh, erf,
+    erfc, sign, absolute,
+)  # fmt: skip
+
+
+@task
+def powers(out: Real2, x: Real1, p: Real1, n: int, m: int, task: int, tasks: int) -> None:
+    for i in range(n):
+        for j in range(m):
+            out[i, j] = power(x[i], p[j])
+
+
+@task
+def constants(out: Real1, n: int, task: int, tasks: int) -> None:
+    out[0] = zero()
+    out[1] = one()
+    out[2] = real(n)
+    out[3] = rational(1, n)
+    out[4] = lowest()
+    out[5] = highest()
+    out[6] = pi()
+    out[7] = exp(n)
+    out[8] = power(n, 3)
+    out[9] = sign(n)
+
+
+# ---- how to run one
+
+
+def tile_of(dtype: Any, width: int, pixels: int = 2, vectors: int = 2) -> Tile:
+    return Tile(Lanes(width, np.dtype(dtype).type), pixels, vectors)
+
+
+def run_compiled(t: Task[...], tile: Tile, values: Sequence[Any], task: int = 0, tasks: int = 1) -> None:
+    """Call the compiled task once; arrays for views, numbers for the others, in order."""
+    dtype = np.dtype(tile.lanes.scalar)  # type: ignore[call-overload]
+    given = iter(values)
+    words: list[int] = []
+    alive = []
+    for a in t.arguments:
+        if a.ndim is not None:
+            array = next(given)
+            assert array.ndim == a.ndim
+            words += [array.ctypes.data, *(s // array.itemsize for s in array.strides)]
+        elif a.kind in ("int", "add"):
+            words.append(next(given))
+        elif a.kind == "float":
+            words.append(float_word(next(given)))
+        elif a.kind in ("scratch", "integer_scratch"):
+            alive.append(np.empty(64 * tasks, dtype if a.kind == "scratch" else np.int64))
+            words += [alive[-1].ctypes.data, 64]
+    record = np.array(words, np.int64)
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)
+    kind(t.address(dtype, tile))(record.ctypes.data, task, tasks)
+
+
+def run_meaning(t: Task[...], tile: Tile, values: Sequence[Any], task: int = 0, tasks: int = 1) -> None:
+    """Interpret it on the same arrays: floats in checked memories, results rounded to the array's type."""
+    given = iter(values)
+    arguments: list[Any] = []
+    written = None
+    for a in t.arguments:
+        if a.ndim is not None:
+            array = next(given)
+            real_array = array.dtype != np.int64
+            view = view_of(a.name, array, float if real_array else int, float if real_array else int)
+            if written is None:
+                view.memory.writable, written = True, (array, view)
+            arguments.append(view)
+        elif a.kind == "tile":
+            arguments.append(Tile(Lanes(tile.lanes.width, float), tile.pixels, tile.vectors))
+        elif a.kind in ("scratch", "integer_scratch"):
+            scalar = float if a.kind == "scratch" else int
+            memory: Memory[Any] = Memory(a.name, [UNWRITTEN] * 64, scalar=scalar)
+            arguments.append(Pointer(memory))
+        elif a.kind in ("task", "tasks"):
+            arguments.append(task if a.kind == "task" else tasks)
+        else:
+            arguments.append(next(given))
+    t(*arguments)
+    assert written is not None
+    array, view = written
+    for index, at in view.places():
+        array[index] = view.memory.cells[at]

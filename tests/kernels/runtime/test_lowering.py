@@ -1,0 +1,159 @@
+"""Each primitive compiled against its meaning: every width, both types, every mask, and unoptimised too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.kernels.runtime import primitives as p
+
+WIDTHS = (1, 2, 4, 8, 16)
+DTYPES = (np.float32, np.float64)
+EVERY = pytest.mark.parametrize(("dtype", "width"), [(d, w) for d in DTYPES for w in WIDTHS])
+
+
+def both(task: Any, dtype: Any, width: int, out: Any, *values: Any, **tile: int) -> tuple[Any, Any]:
+    """`out` after the compiled task and after its meaning, which start from the same contents."""
+    where = p.tile_of(dtype, width, **tile)
+    compiled, meant = (np.array(out, copy=True) for _ in range(2))
+    p.run_compiled(task, where, (compiled, *values))
+    p.run_meaning(task, where, (meant, *values))
+    return compiled, meant
+
+
+def same(compiled: Any, meant: Any) -> None:
+    np.testing.assert_array_equal(compiled, meant)
+    np.testing.assert_array_equal(np.signbit(compiled), np.signbit(meant))
+
+
+@EVERY
+def test_arithmetic(dtype: Any, width: int) -> None:
+    rng = np.random.default_rng(width)
+    special = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0]
+    # small integers: every result but the quotient is exact in either type; quotients are by powers of two
+    x = rng.integers(-8, 9, (3, width)).astype(dtype)
+    x[1] = 2.0 ** rng.integers(-3, 4, width)
+    out = np.full((16, width), 7, dtype)
+    same(*both(p.arithmetic, dtype, width, out, x))
+    for shift in range(len(special)):
+        for other in range(len(special)):
+            x[0] = np.resize(np.roll(special, shift), width)
+            x[1] = np.resize(np.roll(special, other), width)
+            # Python raises where IEEE divides by zero, and its NaN has no sign to compare
+            keep = np.array([r for r in range(16) if r != 3])
+            if (x[1] == 0).any():
+                x[1, x[1] == 0] = 2
+            compiled, meant = both(p.arithmetic, dtype, width, out, x)
+            np.testing.assert_array_equal(compiled[keep], meant[keep])
+
+
+@EVERY
+def test_partial_loads_and_stores(dtype: Any, width: int) -> None:
+    """Counts from -1 to beyond the width; what lies outside is neither read into the result nor written."""
+    x = np.arange(1, 5 * width + 1).astype(dtype)
+    for step, start in ((1, 0), (2, 1), (-1, width), (-3, 4 * width - 1), (0, 2)):
+        if start + width > len(x):
+            start = len(x) - width
+        out = np.full((width + 3, 4, 2 * width), -5, dtype)[:, :, ::2]
+        out = np.asarray(out)
+        results = []
+        for run in (p.run_compiled, p.run_meaning):
+            base = np.full((width + 3, 5, 2 * width), -5, dtype)
+            run(p.partial, p.tile_of(dtype, width), (base[:, :, :width], x, start, step))
+            results.append(base)
+        same(*results)
+
+
+@EVERY
+def test_transposes(dtype: Any, width: int) -> None:
+    x = np.arange(width * (width + 1)).reshape(width, width + 1).astype(dtype)
+    for padded in (0, 1):
+        for rows, columns in ((width, width), (width + 2, width + 5), (0, 1), (1, 0), (width - 1, width),
+                              (width, width - 1), (1, width // 2), (width // 2, 1), (-1, width)):  # fmt: skip
+            out = np.full((width, width + 2), -3, dtype)
+            same(*both(p.transposed, dtype, width, out, x, rows, columns, padded))
+
+
+@EVERY
+def test_register_tile(dtype: Any, width: int) -> None:
+    for pixels, vectors in ((2, 2), (3, 1), (1, 3)):
+        rng = np.random.default_rng(1)
+        x = rng.integers(-5, 6, pixels + 4).astype(dtype)
+        w = rng.integers(-5, 6, 5 * vectors * width).astype(dtype)
+        for taps in (0, 1, 5):
+            out = np.full((pixels, vectors * width + 1), 9, dtype)
+            same(*both(p.registers, dtype, width, out, x, w, taps, pixels=pixels, vectors=vectors))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_views(dtype: Any) -> None:
+    a, b = np.array(2.5, dtype), np.arange(8).astype(dtype)[::-2]
+    c = np.arange(48).reshape(4, 3, 4).astype(dtype)[::-1, :, :3].transpose(2, 1, 0)
+    t = np.array([[1, 0], [-4, 0], [0, 0]])[:, 0]
+    out = np.zeros(15, dtype)
+    same(*both(p.views, dtype, 4, out, a, b, c, t, 0.5, 2))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_scratch(dtype: Any) -> None:
+    x = np.arange(12).reshape(3, 4).astype(dtype)
+    out = np.zeros((3, 4), dtype)
+    for run in (p.run_compiled, p.run_meaning):
+        for task in range(3):
+            run(p.backwards, p.tile_of(dtype, 4), (out, x, 4), task, 3)
+        np.testing.assert_array_equal(out, x[:, ::-1])
+        out[...] = 0
+
+
+def test_scalars_are_float64_in_float32_kernels() -> None:
+    """A read widens, a store rounds once: the sum of products below is exact in double only."""
+    x = np.array([16777216, 1], np.float32)
+    out = np.zeros(15, np.float32)
+    c = np.zeros((2, 3, 4), np.float32)
+    c[0, 1, 1] = 16777216
+    p.run_compiled(p.views, p.tile_of(np.float32, 4),
+                   (out, x[:1].reshape(()), np.array([1, 16777216, 3], np.float32), c,
+                    np.array([1, 0, 0]), 1 + 2.0**-30, 3))  # fmt: skip
+    assert out[1] == np.float32(np.float64(16777216) + 3)
+    assert out[2] == np.float32(16777216 * (1 + 2.0**-30))
+
+
+def test_tile_has_no_spills() -> None:
+    """The micro-kernel on this machine's own tile: its sums stay in registers, P*V fused operations."""
+    from kernels.runtime.machine import machine_tile, target
+
+    tile = machine_tile(np.dtype(np.float32))
+    if "+avx512f" not in target()[2]:
+        pytest.skip("counts AVX-512 instructions")
+    text = p.registers.assembly(np.dtype(np.float32), tile)
+    spills = [line for line in text.splitlines() if "zmm" in line and "(%rsp)" in line and "vmov" in line]
+    assert not spills
+    assert text.count("vfmadd") >= tile.pixels * tile.vectors
+
+
+@pytest.mark.parametrize("settings", [{"NUMBA_OPT": "0"}, {"NUMBA_CPU_FEATURES": "+sse2", "NUMBA_OPT": "1"}])
+def test_unoptimised_and_without_vector_units(settings: dict[str, str], tmp_path: Path) -> None:
+    """The same tests where LLVM does not tidy up: a stack slot of a frame that is gone would show here."""
+    root = Path(__file__).parents[3]
+    code = """
+import numpy as np
+from tests.kernels.runtime import test_lowering as t
+for dtype in t.DTYPES:
+    for width in (1, 4):
+        t.test_arithmetic(dtype, width)
+        t.test_partial_loads_and_stores(dtype, width)
+        t.test_transposes(dtype, width)
+        t.test_register_tile(dtype, width)
+    t.test_views(dtype)
+    t.test_scratch(dtype)
+print("done")
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True,
+                            env={**os.environ, **settings, "NUMBA_CACHE_DIR": str(tmp_path)})  # fmt: skip
+    assert result.stdout.strip() == "done", result.stderr
