@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
+from derive.emit.contraction import contraction_source
 from derive.emit.kernel import TaskSource, task_source
 from derive.errors import SpecError
 from derive.language import Operator
+from derive.lower.contraction import contraction
 from derive.lower.plain import lower
 from derive.passes.canonical import Canonical, abstract, canonical, same_axes
 from derive.passes.differentiate import jvp, vjp
@@ -87,7 +89,8 @@ class _Book:
         if name.text not in self.known:
             title = self.title(eq)
             self.known[name.text] = (title, name, eq)
-            self.made.kernels[title] = task_source(lower(shape.equation), title)
+            nest, fast = lower(shape.equation), contraction(shape.equation)
+            self.made.kernels[title] = contraction_source(nest, fast, title) if fast is not None else task_source(nest, title)
         title, known, first = self.known[name.text]
         if first != eq:
             recognised = str(first.target)

@@ -638,7 +638,7 @@ class _Evaluation:
             def chosen(at: Point) -> int:
                 found = [(body(here), yields(here)) for here in points(at)]
                 best = _best([v for v, _ in found], e.kind[3:], e.ties)
-                return _whole_number(found[best[0]][1], e.at) if found else 0
+                return _whole_number(found[best[0]][1], e.at) if found else -1
 
             return chosen
         combine = {"sum": self.sum, "prod": self.product, "logsumexp": self.logsumexp}.get(e.kind)
@@ -733,7 +733,7 @@ def evaluate(
 def check_output_shape(
     operator: Operator, inputs: Mapping[str, Shape], integers: Mapping[str, int], shapes: Mapping[str, Shape]
 ) -> None:
-    """VerificationError unless the claimed shapes of written tensors are those of the laws, found by counting."""
+    """VerificationError unless the claimed shapes of written tensors are those that counting finds."""
     found = find_extents(operator, inputs, integers).shapes
     for name, claimed in shapes.items():
         for axis, (law, claim) in enumerate(zip(found[name], claimed, strict=True)):
@@ -862,7 +862,7 @@ def reference_vjp_jvp(
     }
     bent = {name: _each(lambda _, v: _tangent(v, zero), a) for name, a in outputs.items()}
     moved, turned = case.gathered(cotangent_tangents, values), case.gathered(cotangents, bent)
-    return {name: moved[name] + turned[name] for name in moved}
+    return {name: _each(lambda _, u, v: u + v, moved[name], turned[name]) for name in moved}
 
 
 __all__ = [

@@ -374,7 +374,9 @@ class _Translator:
                     if mode != "circular":
                         new = self.copy(new, axis, mode, e.args[0])
                 elif has_margin and tensor.outside != "absent" and not marked:
-                    if isinstance(tensor.outside, str):
+                    if tensor.outside == "circular":  # a lap index says it, without a copy
+                        new = Read(new.tensor, *new.at[:axis], circular(e), *new.at[axis + 1 :])
+                    elif isinstance(tensor.outside, str):
                         new = self.copy(new, axis, tensor.outside, e)
                     elif tensor.outside != 0 or not (kind == "sum" and body.xreplace({r: sp.S.Zero}) == 0):
                         new = self.copy(new, axis, "value", e, tensor.outside)

@@ -75,7 +75,7 @@ class Spec:
     def tensors(self) -> Mapping[str, Tensor]:
         return {t.name: t for t in self.definition.tensors}
 
-    def environment(self, inputs: Iterable[Layout], **integers: int) -> dict[str, int]:
+    def environment(self, inputs: Iterable[Layout], /, **integers: int) -> dict[str, int]:
         """Extents by the formula's names for them, integer parameters, and all that follows from both."""
         found: dict[str, int] = dict(integers)
         origin = {name: f"{name}={value}" for name, value in integers.items()}
@@ -176,7 +176,7 @@ class Plain(Adapter):
             gathered[group] = tuple(gathered.pop(p.name, default(p)) for p in members)
         return super().arguments(args, gathered)
 
-    def plan(self, spec: Spec, **arguments: Any) -> Plan:
+    def plan(self, spec: Spec, /, **arguments: Any) -> Plan:
         integers: dict[str, int] = {}
         reals: dict[str, float] = {}
         for group, members in self.groups.items():

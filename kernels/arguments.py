@@ -86,7 +86,7 @@ def choice(name: str, value: object, choices: Sequence[str]) -> str:
 
 def per_axis(name: str, value: object, axes: int, check: Callable[[str, object], T]) -> tuple[T, ...]:
     """One value for all axes, or a sequence with one for each (of length one: for all, as in torch)."""
-    if not isinstance(value, (tuple, list, np.ndarray)) or np.ndim(value) == 0:
+    if not isinstance(value, (tuple, list)) and not (isinstance(value, np.ndarray) and value.ndim):
         return (check(name, value),) * axes
     if len(value) == 1:
         return (check(name, value[0]),) * axes

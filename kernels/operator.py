@@ -27,6 +27,7 @@ from kernels.arguments import (
     check_out,
     check_real,
     check_same,
+    check_size,
     cotangent,
     empty,
     integer,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from kernels.runtime.definition import Definition
 
 Result = Any  # one array, or a tuple of them where an operator has several outputs
+Gradients = tuple[Any, ...]  # arrays, and None for arguments that are absent or integer
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ class Operator:
         with self._telling(arguments=arguments):
             shapes = {name: shape_of(name, arguments[name]) for name in self.adapter.tensors}
             outputs = self.adapter.plan(self._spec, **(arguments | shapes)).outputs
+            for layout in outputs:
+                check_size("the result", layout.shape)
         return outputs[0].shape if len(outputs) == 1 else tuple(o.shape for o in outputs)
 
     # ------------------------------------------------------------------------------- what it is
@@ -401,12 +405,12 @@ class Pullback:
         self._call = call
         self.wrt = wrt if wrt is not None else tuple(operator.adapter.tensors)
 
-    def __call__(self, *cotangents: Any) -> tuple[Array | None, ...]:
+    def __call__(self, *cotangents: Any) -> Gradients:
         return self._gradients(self._cotangents(cotangents))
 
     def vjp(
         self, *cotangents: Any, wrt: str | Sequence[str] | None = None
-    ) -> tuple[tuple[Array | None, ...], SecondPullback]:
+    ) -> tuple[Gradients, SecondPullback]:
         """The gradients, and the pullback of their cotangents to gradients of `gy` and of each argument."""
         operator, call = self.operator, self._call
         outputs = operator._real_outputs(call)
@@ -419,9 +423,7 @@ class Pullback:
             self, given, dict(zip(names, outputs, strict=True)), wanted
         )
 
-    def jvp(
-        self, cotangents: Sequence[Any], tangents: Sequence[Any]
-    ) -> tuple[tuple[Array | None, ...], tuple[Array | None, ...]]:
+    def jvp(self, cotangents: Sequence[Any], tangents: Sequence[Any]) -> tuple[Gradients, Gradients]:
         """The gradients and their tangents, from those of the cotangents, then of the arguments."""
         operator, call = self.operator, self._call
         outputs = operator._real_outputs(call)
@@ -435,9 +437,9 @@ class Pullback:
                     f"`tangents` has {len(tangents)} entries but needs {len(outputs)} for the cotangents "
                     f"and up to {len(arrays)} for {', '.join(arrays)}"
                 )
-            given = self._cotangents(cotangents)
             moved = operator._cotangents(call, tangents[: len(outputs)], "tg")
             moved |= operator._tangents(call, dict(zip(arrays, tangents[len(outputs) :], strict=False)), "t")
+        given = self._cotangents(cotangents)
         tensors = {**call.tensors, **given, **moved}
         found = operator._run(call, "vjp_jvp", tensors, "tg", self._targets())
         return self._gradients(given), self._ordered(found)
@@ -453,11 +455,11 @@ class Pullback:
     def _targets(self) -> list[Layout]:
         return [i for i in self.operator._real_inputs(self._call) if i.argument in self.wrt]
 
-    def _ordered(self, found: Mapping[str, Array]) -> tuple[Array | None, ...]:
+    def _ordered(self, found: Mapping[str, Array]) -> Gradients:
         by_argument = {i.argument: found[i.tensor] for i in self._targets()}
         return tuple(by_argument.get(name) for name in self.wrt)
 
-    def _gradients(self, cotangents: Mapping[str, Array | None]) -> tuple[Array | None, ...]:
+    def _gradients(self, cotangents: Mapping[str, Array | None]) -> Gradients:
         tensors = {**self._call.tensors, **cotangents}
         return self._ordered(self.operator._run(self._call, "vjp", tensors, "g", self._targets()))
 
@@ -477,7 +479,7 @@ class SecondPullback:
         self._cotangents = cotangents
         self._outputs = outputs
 
-    def __call__(self, *cotangents: Any) -> tuple[Array | None, ...]:
+    def __call__(self, *cotangents: Any) -> Gradients:
         operator, call = self.first.operator, self.first._call
         with operator._telling(call):
             operator._check_indices(call)

@@ -8,8 +8,12 @@
 from __future__ import annotations
 
 from kernels.runtime import (
+    block_product,
+    ceil_div,
     Condition,
     Definition,
+    IntegerScratch,
+    kernel,
     Parameter,
     Phase,
     Program,
@@ -17,18 +21,22 @@ from kernels.runtime import (
     Real4,
     require_abi,
     residue,
+    row_block,
+    Scratch,
     share,
+    suits,
     task,
     Tensor,
+    Tile,
     zero,
 )
 
 require_abi(1, __name__)
 
 
-@task
-def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
-        d0: int, s0: int, add: int, task: int, tasks: int) -> None:
+@kernel
+def y_from_w_x_plain(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
+        a0: int, d0: int, s0: int, add: int, task: int, tasks: int) -> None:
     """y[n,g,o,p0] += sum[c,k0,x3] w[g,o,c,k0]*x[n,g,c,x3]   { k0*d0 + p0*s0 - x3 - a0 = 0 }
 
     gather, tasks share n g o
@@ -47,6 +55,106 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
             if add != 0:
                 total += y[n, g, o, p0]
             y[n, g, o, p0] = total
+
+
+@kernel
+def y_from_w_x_sizes(N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
+        s0: int) -> tuple[int, int, int, int, int]:
+    """Batch, rows, columns, steps, and the elements of the copy of `x` that one batch reads."""
+    copy = N * C * max(0, d0*K0 - d0 + s0*P0 - s0 + 1)
+    return G, N * P0, O, C * K0, copy
+
+
+def y_from_w_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
+        s0: int) -> int:
+    """Scalars of one task: the copy, the panels, the sums of a block."""
+    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
+    if not (suits(tile, rows, columns, steps)):
+        return 0
+    return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
+
+
+def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
+        s0: int) -> int:
+    """Integers of one task: the offsets of rows and of steps."""
+    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
+    if not (suits(tile, rows, columns, steps)):
+        return 0
+    return rows + tile.pixels + steps
+
+
+@task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
+def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """y[n,g,o,p0] += sum[c,k0,x3] w[g,o,c,k0]*x[n,g,c,x3]   { k0*d0 + p0*s0 - x3 - a0 = 0 }
+
+    contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables
+    """
+    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
+    if not (suits(tile, rows, columns, steps)):
+        y_from_w_x_plain(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, task, tasks)
+        return
+    low_x3, span_x3 = -a0, d0*K0 - d0 + s0*P0 - s0 + 1
+    panels = scratch + copy
+    buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps
+    step_table = integer_scratch + (rows + tile.pixels)
+    blocks = ceil_div(rows, row_block(tile))
+    first, last = share(batch * blocks, task, tasks)
+    for base in range(first // max(1, blocks), ceil_div(last, max(1, blocks))):
+        g = base
+        m0 = max(0, first - base * blocks) * row_block(tile)
+        m1 = min(rows, (last - base * blocks) * row_block(tile))
+        lead = m0 // (P0)
+        lead_end = (m1 - 1) // (P0) + 1
+        # the part of x that these rows read, with zeros where it has no element
+        at = 0
+        for n in range(lead, lead_end):
+            for c in range(C):
+                for x3 in range(low_x3, low_x3 + span_x3):
+                    if 0 <= x3 < X3:
+                        scratch[at] = x[n, g, c, x3]
+                    else:
+                        scratch[at] = zero()
+                    at += 1
+        for row in range(m0, m1):
+            n = row // P0
+            p0 = row % P0
+            integer_scratch[row - m0] = (n - lead) * C * span_x3 + (p0*s0 - a0 - low_x3)
+        for row in range(tile.pixels):  # a last, partial tile repeats a row
+            integer_scratch[m1 - m0 + row] = integer_scratch[m1 - m0 - 1]
+        for step in range(steps):
+            c = step // K0
+            k0 = step % K0
+            step_table[step] = c * span_x3 + (k0*d0)
+        # w in panels of the tile's columns, zero beyond the last
+        for panel in range(ceil_div(columns, tile.channels)):
+            for step in range(steps):
+                c = step // K0
+                k0 = step % K0
+                at = (panel * steps + step) * tile.channels
+                for column in range(panel * tile.channels, (panel + 1) * tile.channels):
+                    if column < columns:
+                        o = column
+                        panels[at] = w[g, o, c, k0]
+                    else:
+                        panels[at] = zero()
+                    at += 1
+        for block in range(m0, m1, row_block(tile)):
+            count = min(row_block(tile), m1 - block)
+            for panel in range(ceil_div(columns, tile.channels)):
+                block_product(tile, scratch, integer_scratch + (block - m0), count, step_table, steps,
+                    panels + panel * (steps * tile.channels), buffer)
+                for row in range(count):
+                    item = block + row
+                    n = item // P0
+                    p0 = item % P0
+                    for column in range(panel * tile.channels, min(columns, (panel + 1) * tile.channels)):
+                        o = column
+                        value = buffer[row * tile.channels + (column - panel * tile.channels)]
+                        if add != 0:
+                            value += y[n, g, o, p0]
+                        y[n, g, o, p0] = value
 
 
 @task
@@ -86,9 +194,9 @@ def gb_from_gy(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, add: int, 
         gb[g, o] = total
 
 
-@task
-def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
-        d0: int, s0: int, add: int, task: int, tasks: int) -> None:
+@kernel
+def gx_from_gy_w_plain(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
+        a0: int, d0: int, s0: int, add: int, task: int, tasks: int) -> None:
     """gx[n,g,c,x3] += sum[o,p0,k0] gy[n,g,o,p0]*w[g,o,c,k0]   { k0*d0 + p0*s0 - x3 - a0 = 0 }
 
     gather, tasks share n g c; 1 residue loop
@@ -110,6 +218,106 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
             if add != 0:
                 total += gx[n, g, c, x3]
             gx[n, g, c, x3] = total
+
+
+@kernel
+def gx_from_gy_w_sizes(N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
+        s0: int) -> tuple[int, int, int, int, int]:
+    """Batch, rows, columns, steps, and the elements of the copy of `gy` that one batch reads."""
+    copy = N * O * max(0, d0*K0 - d0 + X3)
+    return G, N * X3, C, O * K0, copy
+
+
+def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
+        s0: int) -> int:
+    """Scalars of one task: the copy, the panels, the sums of a block."""
+    batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
+    if not (suits(tile, rows, columns, steps) and s0 == 1):
+        return 0
+    return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
+
+
+def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
+        s0: int) -> int:
+    """Integers of one task: the offsets of rows and of steps."""
+    batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
+    if not (suits(tile, rows, columns, steps) and s0 == 1):
+        return 0
+    return rows + tile.pixels + steps
+
+
+@task(scratch=gx_from_gy_w_scratch, integer_scratch=gx_from_gy_w_table)
+def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """gx[n,g,c,x3] += sum[o,p0,k0] gy[n,g,o,p0]*w[g,o,c,k0]   { k0*d0 + p0*s0 - x3 - a0 = 0 }
+
+    contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables where s0 = 1
+    """
+    batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
+    if not (suits(tile, rows, columns, steps) and s0 == 1):
+        gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, task, tasks)
+        return
+    low_p0_, span_p0 = a0 - d0*K0 + d0, d0*K0 - d0 + X3
+    panels = scratch + copy
+    buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps
+    step_table = integer_scratch + (rows + tile.pixels)
+    blocks = ceil_div(rows, row_block(tile))
+    first, last = share(batch * blocks, task, tasks)
+    for base in range(first // max(1, blocks), ceil_div(last, max(1, blocks))):
+        g = base
+        m0 = max(0, first - base * blocks) * row_block(tile)
+        m1 = min(rows, (last - base * blocks) * row_block(tile))
+        lead = m0 // (X3)
+        lead_end = (m1 - 1) // (X3) + 1
+        # the part of gy that these rows read, with zeros where it has no element
+        at = 0
+        for n in range(lead, lead_end):
+            for o in range(O):
+                for p0 in range(low_p0_, low_p0_ + span_p0):
+                    if 0 <= p0 < P0:
+                        scratch[at] = gy[n, g, o, p0]
+                    else:
+                        scratch[at] = zero()
+                    at += 1
+        for row in range(m0, m1):
+            n = row // X3
+            x3 = row % X3
+            integer_scratch[row - m0] = (n - lead) * O * span_p0 + (x3 + a0 - low_p0_)
+        for row in range(tile.pixels):  # a last, partial tile repeats a row
+            integer_scratch[m1 - m0 + row] = integer_scratch[m1 - m0 - 1]
+        for step in range(steps):
+            o = step // K0
+            k0 = step % K0
+            step_table[step] = o * span_p0 + (-k0*d0)
+        # w in panels of the tile's columns, zero beyond the last
+        for panel in range(ceil_div(columns, tile.channels)):
+            for step in range(steps):
+                o = step // K0
+                k0 = step % K0
+                at = (panel * steps + step) * tile.channels
+                for column in range(panel * tile.channels, (panel + 1) * tile.channels):
+                    if column < columns:
+                        c = column
+                        panels[at] = w[g, o, c, k0]
+                    else:
+                        panels[at] = zero()
+                    at += 1
+        for block in range(m0, m1, row_block(tile)):
+            count = min(row_block(tile), m1 - block)
+            for panel in range(ceil_div(columns, tile.channels)):
+                block_product(tile, scratch, integer_scratch + (block - m0), count, step_table, steps,
+                    panels + panel * (steps * tile.channels), buffer)
+                for row in range(count):
+                    item = block + row
+                    n = item // X3
+                    x3 = item % X3
+                    for column in range(panel * tile.channels, min(columns, (panel + 1) * tile.channels)):
+                        c = column
+                        value = buffer[row * tile.channels + (column - panel * tile.channels)]
+                        if add != 0:
+                            value += gx[n, g, c, x3]
+                        gx[n, g, c, x3] = value
 
 
 def sizes(N: int, G: int, C: int, X3: int, O: int, K0: int, a0: int, d0: int, e0: int, s0: int) -> dict[str, int]:

@@ -10,8 +10,12 @@
 from __future__ import annotations
 
 from kernels.runtime import (
+    block_product,
+    ceil_div,
     Condition,
     Definition,
+    IntegerScratch,
+    kernel,
     Parameter,
     Phase,
     Program,
@@ -19,19 +23,23 @@ from kernels.runtime import (
     Real6,
     require_abi,
     residue,
+    row_block,
+    Scratch,
     share,
+    suits,
     task,
     Tensor,
+    Tile,
     zero,
 )
 
 require_abi(1, __name__)
 
 
-@task
-def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
-        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, add: int, task: int, tasks: int) -> None:
+@kernel
+def y_from_w_x_plain(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
+        K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int, add: int, task: int, tasks: int) -> None:
     """y[n,g,o,p0,p1,p2] += sum[c,k0,k1,k2,x3,x4,x5] w[g,o,c,k0,k1,k2]*x[n,g,c,x3,x4,x5]
     { k0*d0 + p0*s0 - x3 - a0 = 0, k1*d1 + p1*s1 - x4 - a1 = 0, k2*d2 + p2*s2 - x5 - a2 = 0 }
 
@@ -57,6 +65,127 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
             if add != 0:
                 total += y[n, g, o, p0, p1, p2]
             y[n, g, o, p0, p1, p2] = total
+
+
+@kernel
+def y_from_w_x_sizes(N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int, K2: int, X3: int,
+        X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int) -> tuple[int, int, int, int, int]:
+    """Batch, rows, columns, steps, and the elements of the copy of `x` that one batch reads."""
+    copy = N * C * max(0, d0*K0 - d0 + s0*P0 - s0 + 1) * max(0, d1*K1 - d1 + s1*P1 - s1 + 1) * max(0, d2*K2 - d2 + s2*P2 - s2 + 1)
+    return G, N * P0 * P1 * P2, O, C * K0 * K1 * K2, copy
+
+
+def y_from_w_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
+        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int) -> int:
+    """Scalars of one task: the copy, the panels, the sums of a block."""
+    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2,
+        d0, d1, d2, s0, s1, s2)
+    if not (suits(tile, rows, columns, steps)):
+        return 0
+    return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
+
+
+def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
+        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int) -> int:
+    """Integers of one task: the offsets of rows and of steps."""
+    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2,
+        d0, d1, d2, s0, s1, s2)
+    if not (suits(tile, rows, columns, steps)):
+        return 0
+    return rows + tile.pixels + steps
+
+
+@task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
+def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """y[n,g,o,p0,p1,p2] += sum[c,k0,k1,k2,x3,x4,x5] w[g,o,c,k0,k1,k2]*x[n,g,c,x3,x4,x5]
+    { k0*d0 + p0*s0 - x3 - a0 = 0, k1*d1 + p1*s1 - x4 - a1 = 0, k2*d2 + p2*s2 - x5 - a2 = 0 }
+
+    contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables
+    """
+    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2,
+        d0, d1, d2, s0, s1, s2)
+    if not (suits(tile, rows, columns, steps)):
+        y_from_w_x_plain(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
+            s2, add, task, tasks)
+        return
+    low_x3, span_x3 = -a0, d0*K0 - d0 + s0*P0 - s0 + 1
+    low_x4, span_x4 = -a1, d1*K1 - d1 + s1*P1 - s1 + 1
+    low_x5, span_x5 = -a2, d2*K2 - d2 + s2*P2 - s2 + 1
+    panels = scratch + copy
+    buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps
+    step_table = integer_scratch + (rows + tile.pixels)
+    blocks = ceil_div(rows, row_block(tile))
+    first, last = share(batch * blocks, task, tasks)
+    for base in range(first // max(1, blocks), ceil_div(last, max(1, blocks))):
+        g = base
+        m0 = max(0, first - base * blocks) * row_block(tile)
+        m1 = min(rows, (last - base * blocks) * row_block(tile))
+        lead = m0 // (P0 * P1 * P2)
+        lead_end = (m1 - 1) // (P0 * P1 * P2) + 1
+        # the part of x that these rows read, with zeros where it has no element
+        at = 0
+        for n in range(lead, lead_end):
+            for c in range(C):
+                for x3 in range(low_x3, low_x3 + span_x3):
+                    for x4 in range(low_x4, low_x4 + span_x4):
+                        for x5 in range(low_x5, low_x5 + span_x5):
+                            if 0 <= x3 < X3 and 0 <= x4 < X4 and 0 <= x5 < X5:
+                                scratch[at] = x[n, g, c, x3, x4, x5]
+                            else:
+                                scratch[at] = zero()
+                            at += 1
+        for row in range(m0, m1):
+            n = row // (P0 * P1 * P2)
+            p0 = row // (P1 * P2) % P0
+            p1 = row // P2 % P1
+            p2 = row % P2
+            integer_scratch[row - m0] = (n - lead) * C * span_x3 * span_x4 * span_x5 + (p0*s0 - a0 - low_x3) * span_x4 * span_x5 + (p1*s1 - a1 - low_x4) * span_x5 + (p2*s2 - a2 - low_x5)
+        for row in range(tile.pixels):  # a last, partial tile repeats a row
+            integer_scratch[m1 - m0 + row] = integer_scratch[m1 - m0 - 1]
+        for step in range(steps):
+            c = step // (K0 * K1 * K2)
+            k0 = step // (K1 * K2) % K0
+            k1 = step // K2 % K1
+            k2 = step % K2
+            step_table[step] = c * span_x3 * span_x4 * span_x5 + (k0*d0) * span_x4 * span_x5 + (k1*d1) * span_x5 + (k2*d2)
+        # w in panels of the tile's columns, zero beyond the last
+        for panel in range(ceil_div(columns, tile.channels)):
+            for step in range(steps):
+                c = step // (K0 * K1 * K2)
+                k0 = step // (K1 * K2) % K0
+                k1 = step // K2 % K1
+                k2 = step % K2
+                at = (panel * steps + step) * tile.channels
+                for column in range(panel * tile.channels, (panel + 1) * tile.channels):
+                    if column < columns:
+                        o = column
+                        panels[at] = w[g, o, c, k0, k1, k2]
+                    else:
+                        panels[at] = zero()
+                    at += 1
+        for block in range(m0, m1, row_block(tile)):
+            count = min(row_block(tile), m1 - block)
+            for panel in range(ceil_div(columns, tile.channels)):
+                block_product(tile, scratch, integer_scratch + (block - m0), count, step_table, steps,
+                    panels + panel * (steps * tile.channels), buffer)
+                for row in range(count):
+                    item = block + row
+                    n = item // (P0 * P1 * P2)
+                    p0 = item // (P1 * P2) % P0
+                    p1 = item // P2 % P1
+                    p2 = item % P2
+                    for column in range(panel * tile.channels, min(columns, (panel + 1) * tile.channels)):
+                        o = column
+                        value = buffer[row * tile.channels + (column - panel * tile.channels)]
+                        if add != 0:
+                            value += y[n, g, o, p0, p1, p2]
+                        y[n, g, o, p0, p1, p2] = value
 
 
 @task
@@ -102,10 +231,10 @@ def gb_from_gy(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P
         gb[g, o] = total
 
 
-@task
-def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
-        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, add: int, task: int, tasks: int) -> None:
+@kernel
+def gx_from_gy_w_plain(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
+        K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int, add: int, task: int, tasks: int) -> None:
     """gx[n,g,c,x3,x4,x5] += sum[o,p0,p1,p2,k0,k1,k2] gy[n,g,o,p0,p1,p2]*w[g,o,c,k0,k1,k2]
     { k0*d0 + p0*s0 - x3 - a0 = 0, k1*d1 + p1*s1 - x4 - a1 = 0, k2*d2 + p2*s2 - x5 - a2 = 0 }
 
@@ -140,6 +269,127 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
             if add != 0:
                 total += gx[n, g, c, x3, x4, x5]
             gx[n, g, c, x3, x4, x5] = total
+
+
+@kernel
+def gx_from_gy_w_sizes(N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int, K2: int,
+        X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int) -> tuple[int, int, int, int, int]:
+    """Batch, rows, columns, steps, and the elements of the copy of `gy` that one batch reads."""
+    copy = N * O * max(0, d0*K0 - d0 + X3) * max(0, d1*K1 - d1 + X4) * max(0, d2*K2 - d2 + X5)
+    return G, N * X3 * X4 * X5, C, O * K0 * K1 * K2, copy
+
+
+def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
+        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int) -> int:
+    """Scalars of one task: the copy, the panels, the sums of a block."""
+    batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1,
+        a2, d0, d1, d2, s0, s1, s2)
+    if not (suits(tile, rows, columns, steps) and s0 == 1 and s1 == 1 and s2 == 1):
+        return 0
+    return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
+
+
+def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
+        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int) -> int:
+    """Integers of one task: the offsets of rows and of steps."""
+    batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1,
+        a2, d0, d1, d2, s0, s1, s2)
+    if not (suits(tile, rows, columns, steps) and s0 == 1 and s1 == 1 and s2 == 1):
+        return 0
+    return rows + tile.pixels + steps
+
+
+@task(scratch=gx_from_gy_w_scratch, integer_scratch=gx_from_gy_w_table)
+def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """gx[n,g,c,x3,x4,x5] += sum[o,p0,p1,p2,k0,k1,k2] gy[n,g,o,p0,p1,p2]*w[g,o,c,k0,k1,k2]
+    { k0*d0 + p0*s0 - x3 - a0 = 0, k1*d1 + p1*s1 - x4 - a1 = 0, k2*d2 + p2*s2 - x5 - a2 = 0 }
+
+    contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables where s0 = 1, s1 = 1, s2 = 1
+    """
+    batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1,
+        a2, d0, d1, d2, s0, s1, s2)
+    if not (suits(tile, rows, columns, steps) and s0 == 1 and s1 == 1 and s2 == 1):
+        gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
+            s1, s2, add, task, tasks)
+        return
+    low_p0_, span_p0 = a0 - d0*K0 + d0, d0*K0 - d0 + X3
+    low_p1_, span_p1 = a1 - d1*K1 + d1, d1*K1 - d1 + X4
+    low_p2_, span_p2 = a2 - d2*K2 + d2, d2*K2 - d2 + X5
+    panels = scratch + copy
+    buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps
+    step_table = integer_scratch + (rows + tile.pixels)
+    blocks = ceil_div(rows, row_block(tile))
+    first, last = share(batch * blocks, task, tasks)
+    for base in range(first // max(1, blocks), ceil_div(last, max(1, blocks))):
+        g = base
+        m0 = max(0, first - base * blocks) * row_block(tile)
+        m1 = min(rows, (last - base * blocks) * row_block(tile))
+        lead = m0 // (X3 * X4 * X5)
+        lead_end = (m1 - 1) // (X3 * X4 * X5) + 1
+        # the part of gy that these rows read, with zeros where it has no element
+        at = 0
+        for n in range(lead, lead_end):
+            for o in range(O):
+                for p0 in range(low_p0_, low_p0_ + span_p0):
+                    for p1 in range(low_p1_, low_p1_ + span_p1):
+                        for p2 in range(low_p2_, low_p2_ + span_p2):
+                            if 0 <= p0 < P0 and 0 <= p1 < P1 and 0 <= p2 < P2:
+                                scratch[at] = gy[n, g, o, p0, p1, p2]
+                            else:
+                                scratch[at] = zero()
+                            at += 1
+        for row in range(m0, m1):
+            n = row // (X3 * X4 * X5)
+            x3 = row // (X4 * X5) % X3
+            x4 = row // X5 % X4
+            x5 = row % X5
+            integer_scratch[row - m0] = (n - lead) * O * span_p0 * span_p1 * span_p2 + (x3 + a0 - low_p0_) * span_p1 * span_p2 + (x4 + a1 - low_p1_) * span_p2 + (x5 + a2 - low_p2_)
+        for row in range(tile.pixels):  # a last, partial tile repeats a row
+            integer_scratch[m1 - m0 + row] = integer_scratch[m1 - m0 - 1]
+        for step in range(steps):
+            o = step // (K0 * K1 * K2)
+            k0 = step // (K1 * K2) % K0
+            k1 = step // K2 % K1
+            k2 = step % K2
+            step_table[step] = o * span_p0 * span_p1 * span_p2 + (-k0*d0) * span_p1 * span_p2 + (-k1*d1) * span_p2 + (-k2*d2)
+        # w in panels of the tile's columns, zero beyond the last
+        for panel in range(ceil_div(columns, tile.channels)):
+            for step in range(steps):
+                o = step // (K0 * K1 * K2)
+                k0 = step // (K1 * K2) % K0
+                k1 = step // K2 % K1
+                k2 = step % K2
+                at = (panel * steps + step) * tile.channels
+                for column in range(panel * tile.channels, (panel + 1) * tile.channels):
+                    if column < columns:
+                        c = column
+                        panels[at] = w[g, o, c, k0, k1, k2]
+                    else:
+                        panels[at] = zero()
+                    at += 1
+        for block in range(m0, m1, row_block(tile)):
+            count = min(row_block(tile), m1 - block)
+            for panel in range(ceil_div(columns, tile.channels)):
+                block_product(tile, scratch, integer_scratch + (block - m0), count, step_table, steps,
+                    panels + panel * (steps * tile.channels), buffer)
+                for row in range(count):
+                    item = block + row
+                    n = item // (X3 * X4 * X5)
+                    x3 = item // (X4 * X5) % X3
+                    x4 = item // X5 % X4
+                    x5 = item % X5
+                    for column in range(panel * tile.channels, min(columns, (panel + 1) * tile.channels)):
+                        c = column
+                        value = buffer[row * tile.channels + (column - panel * tile.channels)]
+                        if add != 0:
+                            value += gx[n, g, c, x3, x4, x5]
+                        gx[n, g, c, x3, x4, x5] = value
 
 
 def sizes(

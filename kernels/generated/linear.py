@@ -7,25 +7,33 @@
 from __future__ import annotations
 
 from kernels.runtime import (
+    block_product,
+    ceil_div,
     Condition,
     Definition,
+    IntegerScratch,
+    kernel,
     Parameter,
     Phase,
     Program,
     Real1,
     Real2,
     require_abi,
+    row_block,
+    Scratch,
     share,
+    suits,
     task,
     Tensor,
+    Tile,
     zero,
 )
 
 require_abi(1, __name__)
 
 
-@task
-def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, task: int, tasks: int) -> None:
+@kernel
+def y_from_w_x_plain(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, task: int, tasks: int) -> None:
     """y[n,o] += sum[i] w[o,i]*x[n,i]
 
     gather, tasks share n o
@@ -40,6 +48,91 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, t
         if add != 0:
             total += y[n, o]
         y[n, o] = total
+
+
+@kernel
+def y_from_w_x_sizes(N: int, O: int, I: int) -> tuple[int, int, int, int, int]:
+    """Batch, rows, columns, steps, and the elements of the copy of `w` that one batch reads."""
+    copy = O * I
+    return 1, O, N, I, copy
+
+
+def y_from_w_x_scratch(tile: Tile, N: int, O: int, I: int) -> int:
+    """Scalars of one task: the copy, the panels, the sums of a block."""
+    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, O, I)
+    if not (suits(tile, rows, columns, steps)):
+        return 0
+    return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
+
+
+def y_from_w_x_table(tile: Tile, N: int, O: int, I: int) -> int:
+    """Integers of one task: the offsets of rows and of steps."""
+    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, O, I)
+    if not (suits(tile, rows, columns, steps)):
+        return 0
+    return rows + tile.pixels + steps
+
+
+@task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
+def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """y[n,o] += sum[i] w[o,i]*x[n,i]
+
+    contraction: rows o, columns n, steps i, batch -; x in panels, w through offset tables
+    """
+    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, O, I)
+    if not (suits(tile, rows, columns, steps)):
+        y_from_w_x_plain(y, w, x, N, O, I, add, task, tasks)
+        return
+    panels = scratch + copy
+    buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps
+    step_table = integer_scratch + (rows + tile.pixels)
+    blocks = ceil_div(rows, row_block(tile))
+    first, last = share(batch * blocks, task, tasks)
+    for base in range(first // max(1, blocks), ceil_div(last, max(1, blocks))):
+        m0 = max(0, first - base * blocks) * row_block(tile)
+        m1 = min(rows, (last - base * blocks) * row_block(tile))
+        lead = m0 // (1)
+        lead_end = (m1 - 1) // (1) + 1
+        # the part of w that these rows read, with zeros where it has no element
+        at = 0
+        for o in range(lead, lead_end):
+            for i in range(I):
+                scratch[at] = w[o, i]
+                at += 1
+        for row in range(m0, m1):
+            o = row
+            integer_scratch[row - m0] = (o - lead) * I
+        for row in range(tile.pixels):  # a last, partial tile repeats a row
+            integer_scratch[m1 - m0 + row] = integer_scratch[m1 - m0 - 1]
+        for step in range(steps):
+            i = step
+            step_table[step] = i
+        # x in panels of the tile's columns, zero beyond the last
+        for panel in range(ceil_div(columns, tile.channels)):
+            for step in range(steps):
+                i = step
+                at = (panel * steps + step) * tile.channels
+                for column in range(panel * tile.channels, (panel + 1) * tile.channels):
+                    if column < columns:
+                        n = column
+                        panels[at] = x[n, i]
+                    else:
+                        panels[at] = zero()
+                    at += 1
+        for block in range(m0, m1, row_block(tile)):
+            count = min(row_block(tile), m1 - block)
+            for panel in range(ceil_div(columns, tile.channels)):
+                block_product(tile, scratch, integer_scratch + (block - m0), count, step_table, steps,
+                    panels + panel * (steps * tile.channels), buffer)
+                for row in range(count):
+                    o = block + row
+                    for column in range(panel * tile.channels, min(columns, (panel + 1) * tile.channels)):
+                        n = column
+                        value = buffer[row * tile.channels + (column - panel * tile.channels)]
+                        if add != 0:
+                            value += y[n, o]
+                        y[n, o] = value
 
 
 @task

@@ -20,11 +20,13 @@ of this runtime, the versions of Numba and llvmlite, the types and the target.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import pickle
 import re
 import struct
 import sys
+import textwrap
 import threading
 import time
 import types as python_types
@@ -41,6 +43,7 @@ import numpy as np
 from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import models, register_default
+from numba.core.errors import NumbaError
 from numba.core.imputils import lower_constant
 from numba.extending import intrinsic, register_jitable, typeof_impl
 
@@ -203,8 +206,9 @@ class Task(Generic[P]):
         return found
 
     def assembly(self, dtype: Any, tile: Tile | None = None) -> str:
-        """What the machine executes, for tests and the curious."""
-        text: str = compile_task(self, tile or machine.machine_tile(np.dtype(dtype)))._library.get_asm_str()
+        """What the machine executes, for tests and the curious; compiled anew, since no cache holds it."""
+        compiled = build(entry_for(self, tile or machine.machine_tile(np.dtype(dtype)), self.name), False)
+        text: str = compiled._library.get_asm_str()
         return text
 
 
@@ -428,6 +432,13 @@ def entry_for(task: Task[Any], tile: Tile, name: str) -> Callable[[int, int, int
     return python_types.FunctionType(code, names, name)
 
 
+def build(entry: Callable[[int, int, int], None], cached: bool) -> Any:
+    """A C callback; without Python's exceptions, and without the GIL."""
+    return numba.cfunc(
+        "void(int64, int64, int64)", cache=cached, error_model="numpy", nogil=True, fastmath=set(FASTMATH)
+    )(entry)
+
+
 @cache
 def compile_task(task: Task[Any], tile: Tile) -> Any:
     """The compiled form, from the cache on disk if it is there."""
@@ -435,31 +446,33 @@ def compile_task(task: Task[Any], tile: Tile) -> Any:
     stem, digest = re.sub(r"\W+", "_", task.function.__qualname__), source_digest(task)
     entry = entry_for(task, tile, f"{stem}__{digest}__{_variant(tile)}")
 
-    def build(cached: bool) -> Any:
-        return numba.cfunc(
-            "void(int64, int64, int64)", cache=cached, error_model="numpy", nogil=True, fastmath=set(FASTMATH)
-        )(entry)
-
-    compiled = with_cache(build)
+    try:
+        compiled = with_cache(lambda cached: build(entry, cached))
+    except NumbaError as error:
+        raise TaskError(f"{task!r} does not compile\n{innermost(str(error))}") from None
     hit = bool(compiled.cache_hits)
     if not hit:
         prune(compiled, entry, stem, digest)
-    _log.append(
-        Compilation(
-            task.name,
-            tile_dtype(tile),
-            hit,
-            time.perf_counter() - start,
-        )
-    )
+    _log.append(Compilation(task.name, tile_dtype(tile), hit, time.perf_counter() - start))
     return compiled
+
+
+def innermost(message: str) -> str:
+    """What is wrong, from the hundreds of lines that Numba says about every attempt at every callee."""
+    lines = message.splitlines()
+    starts = [i for i, line in enumerate(lines) if "Failed in nopython mode pipeline" in line]
+    if not starts:
+        return message
+    deepest = max(starts, key=lambda i: (len(lines[i]) - len(lines[i].lstrip()), -i))
+    told = itertools.takewhile(lambda line: "During: Pass" not in line, lines[deepest + 1 :])
+    return textwrap.indent(textwrap.dedent("\n".join(told)), "    ").rstrip()
 
 
 def with_cache(build: Callable[[bool], Any]) -> Any:
     """build(True); build(False) where Numba finds no folder to write, or a cache file is broken."""
     try:
         return build(True)
-    except numba.core.errors.NumbaError:
+    except NumbaError:
         raise
     except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, AttributeError, ImportError):
         return build(False)

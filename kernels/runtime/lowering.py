@@ -327,7 +327,9 @@ for _index in (types.Integer, types.BaseTuple):
     function(operator.setitem, ViewType, _view_write, ViewType, _index, types.Any)(
         lambda b, s, v, i, x: write_element(b, x, _indexed(b, s, v, i), s.args[0].dtype)
     )
-attributes(ViewType, {"pointer": (_pointer_rule, _element), "stride": (returns(INT, INT), _stride)}, has_value=True)
+attributes(
+    ViewType, {"pointer": (_pointer_rule, _element), "stride": (returns(INT, INT), _stride)}, has_value=True
+)
 
 
 # ---- vectors

@@ -152,8 +152,14 @@ def _float_log(f: Callable[[float], float], pole: float) -> Unary:
 
 
 def _float_power(x: float, p: float) -> float:
-    with np.errstate(all="ignore"):
-        return float(np.power(float(x), float(p)))
+    try:
+        return math.pow(x, p)
+    except ValueError:
+        if x != 0:
+            return math.nan
+    except OverflowError:
+        pass
+    return math.copysign(math.inf, x) if p % 2 == 1 else math.inf  # a pole at 0, or too large
 
 
 def _sign(x: Scalar) -> Scalar:
@@ -410,10 +416,7 @@ def _compile_as(function: Callable[..., Any], body: Callable[..., Any]) -> None:
 def _from_math(function: Unary) -> None:
     libm = getattr(math, function.__name__)
 
-    def typed(x: Any) -> Any:
-        return lambda x: libm(float(x))
-
-    _compile_as(function, typed)
+    _compile_as(function, lambda x: lambda x: libm(float(x)))
 
 
 for _function in FROM_MATH:

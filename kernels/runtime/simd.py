@@ -41,7 +41,7 @@ class Memory(Generic[T]):
     """A flat run of elements, those of it that may be touched, and which of them were."""
 
     name: str
-    cells: list[T | _Unwritten]
+    cells: list[Any]  # of T, or UNWRITTEN
     allowed: frozenset[int] | None = None  # None: all of them
     writable: bool = True
     scalar: Callable[[int], T] | None = None  # makes a number of the one type that may be stored
@@ -62,8 +62,8 @@ class Memory(Generic[T]):
     def read(self, at: int) -> T:
         self._check(at)
         self.reads.add(at)
-        value = self.cells[at]
-        if isinstance(value, _Unwritten):
+        value: T = self.cells[at]
+        if value is UNWRITTEN:
             raise BadAccess(f"{self.name}[{at}]: read before anything was written there")
         return value
 
@@ -76,7 +76,7 @@ class Memory(Generic[T]):
                 raise BadAccess(f"{self.name}[{at}] = {value!r}: a {type(value).__name__} slipped in")
             value = self.scalar(value)
         self.writes.add(at)
-        self.cells[at] = value  # type: ignore[assignment]  # its type was checked just above
+        self.cells[at] = value
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
 """The object a user calls, over small operators whose programs are plain NumPy (`tests.support.fake`)."""
+
+# ruff: noqa: E501 - a message stays on its line
 from __future__ import annotations
 
 import copy
 import inspect
 import pickle
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +34,10 @@ def _plain_numpy(monkeypatch):
     monkeypatch.setattr("kernels.operator.execute", fake.execute)
 
 
-rows, pick, sums = Operator(fake.ROWS), Operator(fake.PICK), Operator(fake.SUMS)
+# as Any: many calls below are mistakes
+rows: Any = Operator(fake.ROWS)
+pick: Any = Operator(fake.PICK)
+sums: Any = Operator(fake.SUMS)
 
 
 def message(error: type[Exception], text: str):
@@ -161,7 +167,9 @@ def test_bad_out(out, error, text):
 def test_out_overlaps_input():
     room = np.zeros((6, 3))
     room[:5] = x
-    with pytest.raises(OutputError, match="`out` shares memory with `x`, which is read while `out` is written"):
+    with pytest.raises(
+        OutputError, match="`out` shares memory with `x`, which is read while `out` is written"
+    ):
         rows(room[:5], w, out=room[1:])
     wide = np.zeros((5, 6))
     wide[:, ::2] = x
@@ -197,7 +205,7 @@ def test_vjp():
 def test_gradient_of_absent_and_integer_arguments_is_none():
     y, pullback = rows.vjp(x, w)
     assert pullback(y)[2] is None
-    (y, i), pullback = pick.vjp(x, [4, 0])
+    (y, _), pullback = pick.vjp(x, [4, 0])
     gw, gt = pullback(y)
     assert gt is None
     assert np.array_equal(gw[[4, 0]], y)
@@ -226,7 +234,7 @@ def test_jvp():
 
 
 def test_jvp_of_an_integer_output_is_none():
-    (y, i), (ty, ti) = pick.jvp((x, [4, 0]), (2 * x, None))
+    (y, _), (ty, ti) = pick.jvp((x, [4, 0]), (2 * x, None))
     assert ti is None
     assert np.array_equal(ty, 2 * y)
 
@@ -237,7 +245,7 @@ def test_several_cotangents():
     assert np.array_equal(pullback(None, 2.0)[0], np.full(5, 2.0))
     assert np.array_equal(pullback(y, z)[0], 11 * y + z)
     assert not pullback(None, None)[0].any()
-    gradients, second = pullback.vjp(y, z)
+    _, second = pullback.vjp(y, z)
     gy, gz, gx = second(y)
     assert np.array_equal(gy, 11 * y)
     assert np.allclose(gz, y.sum())
@@ -258,6 +266,7 @@ def test_second_order():
     assert not hb.any()
     gradients, tangents = pullback.jvp((gy,), (hgy, hgx, hgw))
     tgx, tgw, tgb = tangents
+    assert np.allclose(tgw, 3 * (hgy * x[::2] + gy * hgx[::2]).sum(0))
     assert np.allclose(tgx[::2], 3 * (hgy * w + gy * hgw))
     assert np.allclose(tgb, hgy.sum(0))
 
@@ -270,8 +279,8 @@ def test_second_order_of_some():
     assert np.allclose(hgy, gx * w)
     (gx,), (tgx,) = pullback.jvp((y,), (None, None, w))
     assert np.allclose(tgx, y * w)
-    gradients, second = rows.vjp(x, w)[1].vjp(y)
-    hgy, hx, hw, hb = second(None, w, None)
+    _, second = rows.vjp(x, w)[1].vjp(y)
+    hgy, _, _, hb = second(None, w, None)
     assert hb is None
     assert np.allclose(hgy, x * w)
 
@@ -294,7 +303,10 @@ def test_index_arrays_are_checked_again():
 
 
 def test_error_names_operator_argument_and_call():
-    with message(ShapeError, "rows: `w` has extent 4 along axis 0 but needs 3 (M, from x.shape[1])\n    x (5, 3), w (4,), s=2"):
+    with message(
+        ShapeError,
+        "rows: `w` has extent 4 along axis 0 but needs 3 (M, from x.shape[1])\n    x (5, 3), w (4,), s=2",
+    ):
         rows(x, np.ones(4), s=2)
 
 
@@ -344,6 +356,10 @@ def test_errors_are_builtin_exceptions_too():
         (lambda: sums.vjp(x[0], s=1)[1](x), ArgumentTypeError, "sums: the pullback takes 2 cotangents, one for each real output, but got 1\n    x (3,), s=1"),
         (lambda: rows.vjp(x, w)[1].vjp(x)[1](x), ArgumentTypeError, "rows: the second pullback takes 3 cotangents, one for each gradient (x, w, b), but got 1\n    x (5, 3), w (3,)"),
         (lambda: rows.vjp(x, w)[1].jvp((x,), ()), ArgumentTypeError, "rows: `tangents` has 0 entries but needs 1 for the cotangents and up to 3 for x, w, b\n    x (5, 3), w (3,)"),
+        (lambda: rows.vjp(x, w)[1].jvp((x, x), (x,)), ArgumentTypeError, "rows: the pullback takes one cotangent but got 2\n    x (5, 3), w (3,)"),
+        (lambda: rows.vjp(x, w)[1].jvp((x,), (w,)), ShapeError, "rows: `tangent of the cotangent` has shape (3,) but `result` has (5, 3)\n    x (5, 3), w (3,)"),
+        (lambda: rows.vjp(x, w)[1].jvp(x, (w,)), ArgumentTypeError, "rows: `cotangents` is ndarray but needs a tuple of arrays\n    x (5, 3), w (3,)"),
+        (lambda: rows.vjp(x, w)[1].vjp(x)[1](x, x, None), ShapeError, "rows: `cotangent of the gradient of w` has shape (5, 3) but `w` has (3,)\n    x (5, 3), w (3,)"),
         (lambda: rows.output_shape((5, -3), (3,)), ArgumentError, "rows: `x.shape[1]` is -3 but needs to be at least 0\n    x (5, -3), w (3,)"),
         (lambda: rows.output_shape(5, (3,)), ArgumentTypeError, "rows: `x` is 5 but needs an array or a shape\n    x int, w (3,)"),
     ],
@@ -363,7 +379,9 @@ def test_nan_and_infinity_pass():
 def test_output_shape():
     assert rows.output_shape((5, 3), w, s=2) == (3, 3)
     assert pick.output_shape((5, 3), (2,)) == ((2, 3), (2,))
-    assert rows.output_shape((2**40, 2**30), (2**30,)) == (2**40, 2**30)
+    assert rows.output_shape((2**30, 2**29), (2**29,)) == (2**30, 2**29)
+    with pytest.raises(ShapeError, match=r"the result .* has more elements than 64 bits can address"):
+        rows.output_shape((2**40, 2**30), (2**30,))
 
 
 def test_signature_and_documentation():
@@ -400,4 +418,11 @@ def test_a_definition_with_no_optional_array_in_the_middle():
 def test_the_fake_objects_to_a_wrong_shape():
     """The stand-in checks the contract: shown failing once."""
     with pytest.raises(AssertionError):
-        fake.execute(fake.ROWS, "forward", {"x": x, "w": w[:2], "b": None}, {"N": 5, "M": 3, "P": 5, "s0": 1}, {"alpha": 1.0}, ["y"])
+        fake.execute(
+            fake.ROWS,
+            "forward",
+            {"x": x, "w": w[:2], "b": None},
+            {"N": 5, "M": 3, "P": 5, "s0": 1},
+            {"alpha": 1.0},
+            ["y"],
+        )

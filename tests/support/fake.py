@@ -1,8 +1,9 @@
-"""Small operators with programs in plain NumPy, and an `execute` that runs them: the user's layer without a compiler.
+"""Small operators with programs in plain NumPy, and an `execute` that runs them: no compiler, no engine.
 
 It asserts the contract between the two layers: what `execute` is given has the shapes, the types and the
 names that the definition says.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
@@ -146,7 +147,13 @@ ROWS = define(
     ),
     "xwb",
     "y",
-    {"forward": rows_forward, "vjp": rows_vjp, "jvp": rows_jvp, "vjp_vjp": rows_vjp_vjp, "vjp_jvp": rows_vjp_jvp},
+    {
+        "forward": rows_forward,
+        "vjp": rows_vjp,
+        "jvp": rows_jvp,
+        "vjp_vjp": rows_vjp_vjp,
+        "vjp_jvp": rows_vjp_jvp,
+    },
     parameters=(
         Parameter("s0", minimum=1, group="s", default=1),
         Parameter("alpha", real=True, default=1.0),
@@ -155,7 +162,7 @@ ROWS = define(
     conditions=(Condition("N", 1, "x[s*p, m] needs a row"),),
 )
 
-# Rows by number, and how far each reaches: two outputs, one of them integer.  y[n,m] = w[t[n],m], i[n] = t[n] + 1.
+# Rows by number: two outputs, one of them integer.  y[n,m] = w[t[n],m],  i[n] = t[n] + 1.
 
 
 def pick_vjp(t: dict[str, Any], e: Mapping[str, int], r: Mapping[str, float]) -> dict[str, Array]:
@@ -183,11 +190,13 @@ PICK = define(
     },
 )
 
-# Two real outputs of one input, the second a scalar.  y[p] = x[s*p + d*k] summed over K taps of two axes of options.
+# Two real outputs of one input, the second a scalar.  y[n] = (s0 + 10*s1) * x[n],  z[()] = sum[n] x[n].
 
 
 def sums_vjp(t: dict[str, Any], e: Mapping[str, int], r: Mapping[str, float]) -> dict[str, Array]:
-    return {"gx": zero(t["gy"], t["x"]) * (e["s0"] + 10 * e["s1"]) + zero(t["gz"], np.zeros((), t["x"].dtype))}
+    return {
+        "gx": zero(t["gy"], t["x"]) * (e["s0"] + 10 * e["s1"]) + zero(t["gz"], np.zeros((), t["x"].dtype))
+    }
 
 
 SUMS = define(

@@ -1,9 +1,12 @@
-"""What every shipped operator means, in slow loops over NumPy arrays: written from the definitions in torch's and
-SciPy's manuals, for the user's layouts, and sharing nothing with the engine or with its kernels.
+"""What every shipped operator means, in slow loops over NumPy arrays.
+
+Written from the definitions in torch's and SciPy's manuals, for the user's layouts; shares nothing with the
+engine or its kernels.
 
 A gradient here is the same loop as its forward, run backwards: each term y[p] += a * b of the forward is
 ga += gy[p] * b, gb += gy[p] * a.
 """
+
 from __future__ import annotations
 
 import math
@@ -13,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = Any  # an ndarray; its static type would be nothing but casts here
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
+EVERY = slice(None)
 
 
 def positions(shape: Ints) -> Iterator[Ints]:
@@ -28,7 +32,9 @@ def conv_terms(
     """(p, k, q) for every tap k of the window at p that reads the input at q, not its padding."""
     for p in positions(conv_shape(extents, kernel, stride, pads, dilation)):
         for k in positions(kernel):
-            q = tuple(s * i + d * j - a for s, i, d, j, (a, _) in zip(stride, p, dilation, k, pads, strict=True))
+            q = tuple(
+                s * i + d * j - a for s, i, d, j, (a, _) in zip(stride, p, dilation, k, pads, strict=True)
+            )
             if all(0 <= i < n for i, n in zip(q, extents, strict=True)):
                 yield p, k, q
 
@@ -107,9 +113,7 @@ def convolve_vjp(x: Array, w: Array, gy: Array, mode: str) -> tuple[Array, Array
     return gx, gw
 
 
-def pool_shape(
-    extents: Ints, kernel: Ints, stride: Ints, pads: Pairs, dilation: Ints, ceil: bool
-) -> Ints:
+def pool_shape(extents: Ints, kernel: Ints, stride: Ints, pads: Pairs, dilation: Ints, ceil: bool) -> Ints:
     shape = []
     for n, k, s, (a, e), d in zip(extents, kernel, stride, pads, dilation, strict=True):
         free = n + a + e - (d * (k - 1) + 1)
@@ -130,7 +134,9 @@ def max_pool(
     for n, c, *p in positions(shape):
         best = None
         for k in positions(kernel):
-            q = tuple(s * i + d * j - a for s, i, d, j, (a, _) in zip(stride, p, dilation, k, pads, strict=True))
+            q = tuple(
+                s * i + d * j - a for s, i, d, j, (a, _) in zip(stride, p, dilation, k, pads, strict=True)
+            )
             if all(0 <= i < m for i, m in zip(q, extents, strict=True)):
                 value = x[(n, c, *q)]
                 if best is None or value > best or np.isnan(value):
@@ -155,26 +161,30 @@ def avg_windows(
         first = [s * i - a for s, i, a in zip(stride, p, pad, strict=True)]
         end = [min(f + k, n + a) for f, k, n, a in zip(first, kernel, extents, pad, strict=True)]
         whole = math.prod(e - f for f, e in zip(first, end, strict=True))
-        cut = tuple(slice(max(f, 0), max(f, 0, min(e, n))) for f, e, n in zip(first, end, extents, strict=True))
+        cut = tuple(
+            slice(max(f, 0), max(f, 0, min(e, n))) for f, e, n in zip(first, end, extents, strict=True)
+        )
         inside = math.prod(s.stop - s.start for s in cut)
         yield p, cut, divisor or (whole if include else inside)
 
 
 def avg_pool(x: Array, *window: Any) -> Array:
-    shape = pool_shape(x.shape[2:], window[0], window[1], tuple((a, a) for a in window[2]), (1,) * (x.ndim - 2), window[3])
+    shape = pool_shape(
+        x.shape[2:], window[0], window[1], tuple((a, a) for a in window[2]), (1,) * (x.ndim - 2), window[3]
+    )
     y = np.zeros((*x.shape[:2], *shape), x.dtype)
     for p, cut, by in avg_windows(x.shape[2:], *window):
-        taps = x[(slice(None), slice(None), *cut)]
-        y[(slice(None), slice(None), *p)] = taps.sum(tuple(range(2, x.ndim))) / by if by else 0
+        taps = x[(EVERY, EVERY, *cut)]
+        at: Any = (EVERY, EVERY, *p)
+        y[at] = taps.sum(tuple(range(2, x.ndim))) / by if by else 0
     return y
 
 
 def avg_pool_vjp(x: Array, gy: Array, *window: Any) -> Array:
     gx = np.zeros_like(x)
-    every = (slice(None), slice(None))
     for p, cut, by in avg_windows(x.shape[2:], *window):
         if by:
-            gx[(*every, *cut)] += gy[(*every, *p)].reshape(*x.shape[:2], *(1,) * len(cut)) / by
+            gx[(EVERY, EVERY, *cut)] += gy[(EVERY, EVERY, *p)].reshape(*x.shape[:2], *(1,) * len(cut)) / by
     return gx
 
 

@@ -1,0 +1,183 @@
+"""Configurations to check an operator at: its integers, the shapes of its inputs, and numbers to fill them with.
+
+One sampler serves both users: `run` gives it a seeded generator, Hypothesis one of its own, which then
+shrinks a failure to a small configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from inspect import signature
+from math import prod
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from derive.errors import SpecError, VerificationError
+from derive.language import Index, Operator, Reduce
+from derive.numbers import RATIONALS, Field
+from derive.reference import Array, Case, Shape, find_extents
+
+if TYPE_CHECKING:
+    from kernels.runtime import Definition
+
+ATTEMPTS = 3000
+STYLES = ("general", "ties", "positive", "unit", "apart")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Integers, shapes and a seed; the numbers follow from the seed and a style.
+
+    general   fractions of either sign, zero too      ties    integers from a small range
+    positive  fractions above 0                       unit    fractions between 0 and 1
+    apart     no two alike, none near another: for differences in floating point
+    """
+
+    integers: Mapping[str, int]  # what a caller gives besides arrays
+    environment: Mapping[str, int]  # and everything that follows
+    shapes: Mapping[str, Shape]  # of the inputs that are present
+    absent: tuple[str, ...]
+    below: Mapping[str, int]  # bounds of integer inputs
+    seed: int
+    reals: Mapping[str, Fraction] = field(default_factory=dict)
+
+    def case(self, operator: Operator, style: str, kind: Field = RATIONALS, dyadic: bool = False) -> Case:
+        """Everything the reference needs."""
+        inputs = {
+            name: self.whole(name, self.below[name]) if name in self.below else self.numbers(name, shape, style, dyadic)
+            for name, shape in self.shapes.items()
+        }
+        return Case(operator, inputs, self.integers, self.reals, field=kind)
+
+    def whole(self, name: str, below: int) -> Array:
+        """Indices below a bound."""
+        random = Random(f"{self.seed}:{name}")
+        shape = self.shapes[name]
+        return np.array([random.randrange(max(below, 1)) for _ in range(prod(shape))], np.int64).reshape(shape)
+
+    def numbers(self, name: str, shape: Shape, style: str = "general", dyadic: bool = False) -> Array:
+        """Fractions; with `dyadic` such as float32 holds exactly."""
+        random = Random(f"{self.seed}:{name}:{style}")
+        made = np.empty(shape, object)
+        places = list(np.ndindex(shape))
+        order = random.sample(range(len(places)), len(places))
+        for at, rank in zip(places, order, strict=True):
+            below = random.choice((4, 8, 16)) if dyadic else random.randint(1, 7)
+            if style == "ties":
+                made[at] = Fraction(random.randint(-1, 2))
+            elif style == "positive":
+                made[at] = Fraction(random.randint(1, 20), below)
+            elif style == "unit":
+                made[at] = Fraction(random.randint(1, below), below + (below if dyadic else 1))
+            elif style == "apart":  # a tensor of its own phase, so that no two tensors coincide either
+                phase = Fraction(Random(name).randint(1, 60), 64)
+                made[at] = (Fraction(2 * rank - len(places)) + phase) / 2 ** max(1, len(places).bit_length() - 1)
+            else:
+                made[at] = Fraction(random.randint(-20, 20), below)
+        return made
+
+    def __str__(self) -> str:
+        words = [f"{name}={value}" for name, value in (*self.environment.items(), *self.reals.items())]
+        shapes = [f"{name} {shape}" for name, shape in self.shapes.items()]
+        without = [f"without {', '.join(self.absent)}"] if self.absent else []
+        return f"{' '.join(words)}\n    {', '.join([*shapes, *without])}, seed {self.seed}"
+
+
+def _shape(definition: Definition, name: str, environment: Mapping[str, int]) -> Shape:
+    return tuple(environment[e] if isinstance(e, str) else e for e in definition.tensor(name).shape)
+
+
+def work(operator: Operator, shapes: Mapping[str, Shape], integers: Mapping[str, int]) -> int:
+    """How many points the reference would visit, at most."""
+    extents = find_extents(operator, shapes, integers)
+    total = 0
+    for s in operator.statements:
+        bound = {i for r in s.body.atoms(Reduce) for i in r.bound}
+        free = {i for i in s.target.free_symbols | s.body.free_symbols if isinstance(i, Index)}
+        total += prod(max(extents[i], 1) for i in bound | free)
+    return total
+
+
+def _integers(operator: Operator, definition: Definition, random: Random, names: list[str]) -> dict[str, int]:
+    """Small on the whole; one extent in a while is larger, so that windows overlap, miss and leave tails."""
+    lengths = (1, 1, 2, 2, 3, 4, 5, 7) if len(names) < 5 else (1, 1, 1, 1, 2, 2, 3, 4)
+    made = {name: random.choice(lengths) for name in names}
+    extents = {i.name.upper() for i in operator.given}
+    extents |= {t.size(axis).name for t in (s.target.tensor for s in operator.statements) for axis in range(8)}
+    for p in definition.parameters:
+        if not p.real:
+            least = p.minimum or 0
+            extra = (0, 1, 1, 2, 3) if p.name in extents else (0, 0, 0, 1, 1, 1, 2, 2, 3, 5)
+            made[p.name] = max(least + random.choice(extra), int(p.name in extents))
+    for name in random.sample(names, min(len(names), random.choice((0, 1, 1, 2)))):
+        made[name] = random.randint(3, 11)
+    return made
+
+
+def _allowed(definition: Definition, environment: Mapping[str, int]) -> bool:
+    value = lambda e: environment[e] if isinstance(e, str) else e  # noqa: E731
+    if any(value(c.left) < value(c.right) for c in definition.conditions):
+        return False
+    return all(value(e) >= 0 for t in definition.tensors for e in t.shape if not isinstance(e, str) or e in environment)
+
+
+def sample(
+    operator: Operator, definition: Definition, random: Random, *, zero: bool = False, largest: int = 1500
+) -> Configuration:
+    """A configuration that the definition allows; with `zero`, one with an empty axis among its inputs."""
+    inputs = [definition.tensor(name) for name in definition.programs["forward"].inputs]
+    parameters = {p.name for p in definition.parameters}
+    takes = [name for name in signature(definition.sizes).parameters if name not in parameters]
+    for _ in range(ATTEMPTS):
+        given = _integers(operator, definition, random, takes)
+        if zero and takes:
+            given[random.choice(takes)] = 0
+        environment = {**given, **definition.sizes(**given)}
+        if not _allowed(definition, environment):
+            continue
+        absent = tuple(t.name for t in inputs if t.optional and random.random() < 0.25)
+        shapes = {t.name: _shape(definition, t.name, environment) for t in inputs if t.name not in absent}
+        below = {t.name: environment[t.below] if t.below else 3 for t in inputs if t.integer and t.name in shapes}
+        if any(bound < 1 and prod(shapes[name]) for name, bound in below.items()):
+            continue
+        if zero != any(0 in shape for shape in shapes.values()):
+            continue
+        integers = {name: environment[name] for name in parameters if name in environment}
+        if not zero and sum(map(prod, shapes.values())) > largest:
+            continue
+        try:
+            if not zero and work(operator, shapes, integers) > largest:
+                continue
+        except SpecError as error:
+            raise VerificationError(f"{operator.name}: {error}\n    at {environment}") from None
+        reals = {
+            p.name: Fraction(p.default) if p.default is not None else random.choice(REALS)
+            for p in definition.parameters
+            if p.real
+        }
+        return Configuration(integers, environment, shapes, absent, below, random.getrandbits(32), reals)
+    what = "with an empty axis " if zero else ""
+    raise LookupError(f"{operator.name}: no configuration {what}found that its conditions allow")
+
+
+REALS = (Fraction(1, 2), Fraction(1), Fraction(3, 2), Fraction(2), Fraction(3))
+
+
+def configurations(operator: Operator, definition: Definition, *, zero: bool = False) -> Any:
+    """A Hypothesis strategy for the same."""
+    return st.randoms(use_true_random=False).map(lambda random: sample(operator, definition, random, zero=zero))
+
+
+def styles(operator: Operator, random: Random) -> Iterator[str]:
+    """Kinds of numbers to try, until the operator has a real value at them: general ones first."""
+    kinds = {r.kind for s in operator.statements for r in s.body.atoms(Reduce)}
+    if kinds & {"max", "min", "argmax", "argmin"} and random.random() < 0.6:
+        yield "ties"
+    elif random.random() < 0.2:
+        yield "ties"
+    yield from ("general", "positive", "unit")

@@ -1,0 +1,178 @@
+"""What a mistaken call of a shipped operator says, whole texts."""
+
+# ruff: noqa: E501 - a message stays on its line
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import kernels
+from kernels.errors import ArgumentError, ArgumentTypeError, DtypeError, OutOfRangeError, ShapeError
+
+
+def zeros(*shape, dtype=np.float64):
+    return np.zeros(shape, dtype)
+
+
+x, w, b = zeros(2, 4, 7, 8), zeros(6, 2, 3, 3), zeros(6)
+CALL = "input (2, 4, 7, 8), weight (6, 2, 3, 3)"
+LOGITS = "input (3, 5), target (3,)"
+
+MISTAKES = [
+    ("conv2d", (zeros(8, 6, 32, 32), zeros(16, 2, 3, 3)), {"groups": 2}, ShapeError,
+     "`input` has 6 channels but `weight` needs 4 (weight.shape[1] * groups = 2 * 2)\n"
+     "    input (8, 6, 32, 32), weight (16, 2, 3, 3), groups=2"),
+    ("conv2d", (x[0, 0], w), {}, ShapeError,
+     "`input` has 2 axes but needs 4, or 3 unbatched: (N, C, 2 spatial)\n    input (7, 8), weight (6, 2, 3, 3)"),
+    ("conv1d", (x, w), {}, ShapeError,
+     f"`input` has 4 axes but needs 3, or 2 unbatched: (N, C, 1 spatial)\n    {CALL}"),
+    ("conv2d", (x, w[0]), {}, ShapeError,
+     "`weight` has 3 axes but needs 4: (out_channels, in_channels / groups, 2 of kernel)\n"
+     "    input (2, 4, 7, 8), weight (2, 3, 3)"),
+    ("conv2d", (x, w), {"groups": 4}, ShapeError,
+     f"`weight` has 6 output channels, which `groups` 4 does not divide\n    {CALL}, groups=4"),
+    ("conv2d", (x, w, b[:5]), {"groups": 2}, ShapeError,
+     f"`bias` has shape (5,) but needs (6,), one entry for each of weight.shape[0]\n    {CALL}, bias (5,), groups=2"),
+    ("conv2d", (x, w, b[None]), {"groups": 2}, ShapeError,
+     f"`bias` has shape (1, 6) but needs (6,), one entry for each of weight.shape[0]\n    {CALL}, bias (1, 6), groups=2"),
+    ("conv2d", (x[:, :, :2], w), {"groups": 2}, ShapeError,
+     "the kernel covers 3 along spatial axis 0 but the padded `input` has 2 (2 + 0 + 0)\n"
+     "    input (2, 4, 2, 8), weight (6, 2, 3, 3), groups=2"),
+    ("conv2d", (x, w), {"groups": 2, "dilation": (1, 5), "padding": ((0, 0), (1, 0))}, ShapeError,
+     "the kernel covers dilation * (kernel - 1) + 1 = 5 * 2 + 1 = 11 along spatial axis 1 "
+     "but the padded `input` has 9 (8 + 1 + 0)\n"
+     f"    {CALL}, padding=((0, 0), (1, 0)), dilation=(1, 5), groups=2"),
+    ("conv2d", (x, w[..., :0]), {"groups": 2}, ShapeError,
+     "`weight` has an empty kernel: every kernel extent needs to be at least 1\n"
+     "    input (2, 4, 7, 8), weight (6, 2, 3, 0), groups=2"),
+    ("conv1d", (zeros(1, 1, 0), zeros(1, 1, 3)), {"padding": "same"}, ShapeError,
+     "the kernel covers 3 along spatial axis 0 but the padded `input` has 2 (0 + 1 + 1)\n"
+     "    input (1, 1, 0), weight (1, 1, 3), padding='same'"),
+    ("conv2d", (x, w), {"stride": 0, "groups": 2}, ArgumentError,
+     f"`stride` is 0 but needs to be at least 1\n    {CALL}, stride=0, groups=2"),
+    ("conv2d", (x, w), {"dilation": (1, -1), "groups": 2}, ArgumentError,
+     f"`dilation[1]` is -1 but needs to be at least 1\n    {CALL}, dilation=(1, -1), groups=2"),
+    ("conv2d", (x, w), {"groups": 0}, ArgumentError, f"`groups` is 0 but needs to be at least 1\n    {CALL}, groups=0"),
+    ("conv2d", (x, w), {"groups": 2.0}, ArgumentTypeError,
+     f"`groups` is 2.0 (float) but needs an integer\n    {CALL}, groups=2.0"),
+    ("conv2d", (x, w), {"padding": "full", "groups": 2}, ArgumentError,
+     f"`padding` is 'full' but needs one of 'valid', 'same'\n    {CALL}, padding='full', groups=2"),
+    ("conv2d", (x, w), {"padding": -1, "groups": 2}, ArgumentError,
+     f"`padding` is -1 but needs to be at least 0\n    {CALL}, padding=-1, groups=2"),
+    ("conv2d", (x.astype("f4"), w), {"groups": 2}, DtypeError,
+     f"`weight` is float64 but `input` is float32; write weight.astype(numpy.float32)\n    {CALL}, groups=2"),
+    ("conv2d", (x.astype(object), w), {"groups": 2}, DtypeError,
+     f"`input` is object but needs float32 or float64\n    {CALL}, groups=2"),
+    ("conv2d", (x, None), {}, ArgumentTypeError, "`weight` is None but needs an array\n    input (2, 4, 7, 8)"),
+    ("conv2d", (x,), {}, ArgumentTypeError,
+     "missing a required argument: 'weight'; the arguments are "
+     "(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)"),
+    ("convolve1d", (zeros(3), zeros(2, 2)), {}, ShapeError,
+     "`in2` has 2 axes but needs 1\n    in1 (3,), in2 (2, 2)"),
+    ("convolve1d", (zeros(3), zeros(0)), {}, ShapeError,
+     "`in2` is empty; a convolution needs at least one entry along each axis\n    in1 (3,), in2 (0,)"),
+    ("convolve2d", (zeros(3, 4), zeros(4, 3)), {"mode": "valid"}, ShapeError,
+     'mode="valid" needs one array at least as large as the other along every axis\n'
+     "    in1 (3, 4), in2 (4, 3), mode='valid'"),
+    ("convolve1d", (zeros(3), zeros(2)), {"mode": "circular"}, ArgumentError,
+     "`mode` is 'circular' but needs one of 'full', 'same', 'valid'\n    in1 (3,), in2 (2,), mode='circular'"),
+    ("max_pool2d", (x, 2), {"padding": 2}, ArgumentError,
+     "`padding` is 2 along axis 0 but needs to be at most 1, half of the 2 that a window covers\n"
+     "    input (2, 4, 7, 8), kernel_size=2, padding=2"),
+    ("max_pool2d", (x, 9), {}, ShapeError,
+     "the window covers 9 along spatial axis 0 but the padded `input` has 7 (7 + 0 + 0)\n"
+     "    input (2, 4, 7, 8), kernel_size=9"),
+    ("max_pool1d", (zeros(1, 2, 5), 3, 1), {"dilation": 3}, ShapeError,
+     "the window covers dilation * (kernel - 1) + 1 = 3 * 2 + 1 = 7 along spatial axis 0 "
+     "but the padded `input` has 5 (5 + 0 + 0)\n    input (1, 2, 5), kernel_size=3, stride=1, dilation=3"),
+    ("max_pool1d", (zeros(1, 2, 0), 1), {}, ShapeError,
+     "`input` has no entries along spatial axis 0\n    input (1, 2, 0), kernel_size=1"),
+    ("max_pool2d", (x,), {}, ArgumentTypeError,
+     "missing a required argument: 'kernel_size'; the arguments are (input, kernel_size, stride=None, "
+     "padding=0, dilation=1, ceil_mode=False, return_indices=False)"),
+    ("max_pool2d", (x, 0), {}, ArgumentError,
+     "`kernel_size` is 0 but needs to be at least 1\n    input (2, 4, 7, 8), kernel_size=0"),
+    ("max_pool2d", (x, 2), {"ceil_mode": 1}, ArgumentTypeError,
+     "`ceil_mode` is 1 but needs True or False\n    input (2, 4, 7, 8), kernel_size=2, ceil_mode=1"),
+    ("avg_pool2d", (x, 2), {"divisor_override": 0}, ArgumentError,
+     "`divisor_override` is 0 but needs to be at least 1\n    input (2, 4, 7, 8), kernel_size=2, divisor_override=0"),
+    ("avg_pool2d", (x, (2, 9)), {}, ShapeError,
+     "the window covers 9 along spatial axis 1 but the padded `input` has 8 (8 + 0 + 0)\n"
+     "    input (2, 4, 7, 8), kernel_size=(2, 9)"),
+    ("global_max_pool", (zeros(2, 3),), {}, ShapeError,
+     "`input` has 2 axes but needs at least 3: (N, C, *spatial)\n    input (2, 3)"),
+    ("global_avg_pool", (zeros(2, 3, 0),), {}, ShapeError, "`input` has empty planes\n    input (2, 3, 0)"),
+    ("linear", (zeros(2, 3), zeros(4, 5)), {}, ShapeError,
+     "`input` has 3 features but `weight` needs 5 (weight.shape[1])\n    input (2, 3), weight (4, 5)"),
+    ("linear", (zeros(2, 3), zeros(3)), {}, ShapeError,
+     "`weight` has 1 axes but needs 2: (out_features, in_features)\n    input (2, 3), weight (3,)"),
+    ("linear", (zeros(), zeros(4, 3)), {}, ShapeError,
+     "`input` has no axes but needs at least 1: (*, in_features)\n    input (), weight (4, 3)"),
+    ("linear", (zeros(2, 3), zeros(4, 3), zeros(3)), {}, ShapeError,
+     "`bias` has shape (3,) but needs (4,), one entry for each row of `weight`\n"
+     "    input (2, 3), weight (4, 3), bias (3,)"),
+    ("log_softmax", (zeros(2, 3), 2), {}, ArgumentError,
+     "`dim` is 2 but needs -2 <= dim < 2 (the axes of `input`)\n    input (2, 3), dim=2"),
+    ("log_softmax", (zeros(),), {}, ShapeError, "`input` has no axes but needs at least 1\n    input ()"),
+    ("cross_entropy", (zeros(3, 5), np.zeros(2, int)), {}, ShapeError,
+     "`target` has shape (2,) but needs (3,), that of `input` without the classes\n    input (3, 5), target (2,)"),
+    ("cross_entropy", (zeros(3, 5), np.array([0, 5, 1])), {}, OutOfRangeError,
+     f"`target` has 5 at 1 but needs 0 <= target < 5 (C, an axis of `input` (3, 5))\n    {LOGITS}"),
+    ("cross_entropy", (zeros(3, 5), np.array([0, -100, 1])), {}, OutOfRangeError,
+     f"`target` has -100 at 1 but needs 0 <= target < 5 (C, an axis of `input` (3, 5))\n    {LOGITS}"),
+    ("cross_entropy", (zeros(1, 5, 2, 2), np.array([[[0, 1], [9, 2]]])), {}, OutOfRangeError,
+     "`target` has 9 at (0, 1, 0) but needs 0 <= target < 5 (C, an axis of `input` (1, 5, 2, 2))\n"
+     "    input (1, 5, 2, 2), target (1, 2, 2)"),
+    ("cross_entropy", (zeros(3, 5), zeros(3, 5)), {}, DtypeError,
+     "`target` is float64 but needs integers (int64)\n    input (3, 5), target (3, 5)"),
+    ("cross_entropy", (zeros(3, 0), np.zeros(3, int)), {}, ShapeError,
+     "`input` has no classes\n    input (3, 0), target (3,)"),
+    ("cross_entropy", (zeros(3, 5), np.zeros(3, int)), {"reduction": "avg"}, ArgumentError,
+     f"`reduction` is 'avg' but needs one of 'mean', 'sum', 'none'\n    {LOGITS}, reduction='avg'"),
+    ("cross_entropy", (zeros(3, 5), np.zeros(3, int)), {"label_smoothing": 0.1}, ArgumentError,
+     f"`label_smoothing` is 0.1 but only 0.0, its default, is supported\n    {LOGITS}, label_smoothing=0.1"),
+    ("cross_entropy", (zeros(3, 5), np.zeros(3, int)), {"ignore_index": 1}, ArgumentError,
+     f"`ignore_index` is 1 but only -100, its default, is supported\n    {LOGITS}, ignore_index=1"),
+    ("cross_entropy", (zeros(3, 5), np.zeros(3, int), np.ones(5)), {}, ArgumentError,
+     f"`weight` is array([1., 1., 1., 1., 1.]) but only None, its default, is supported\n"
+     f"    {LOGITS}, weight=array([1., 1., 1., 1., 1.])"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "options", "error", "text"), MISTAKES, ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_texts(name, args, options, error, text):
+    with pytest.raises(error, match=f"^{re.escape(f'{name}: {text}')}$"):
+        getattr(kernels, name)(*args, **options)
+
+
+def test_output_shape_checks_alike():
+    with pytest.raises(ShapeError, match="conv2d: `input` has 6 channels but `weight` needs 4"):
+        kernels.conv2d.output_shape((8, 6, 32, 32), (16, 2, 3, 3), groups=2)
+
+
+def test_extents_whose_product_overflows():
+    assert kernels.conv1d.output_shape((1, 1, 2**31), (1, 1, 2**31)) == (1, 1, 1)
+    with pytest.raises(
+        ShapeError, match=r"`input` \(4294967296, 1, 4294967296\) has more elements than 64 bits"
+    ):
+        kernels.conv1d.output_shape((2**32, 1, 2**32), (1, 1, 1))
+    with pytest.raises(ShapeError, match="has more elements than 64 bits can address"):
+        kernels.linear.output_shape((2**40, 3), (2**40, 3))
+
+
+def test_a_result_too_large_to_hold():
+    """Broadcast inputs are small; what they ask for is not."""
+    wide = np.broadcast_to(1.0, (2**20, 1, 2**20))
+    with pytest.raises(MemoryError, match=r"conv1d: the result .* needs 8.19e\+03 GiB, more than there is"):
+        kernels.conv1d(wide, np.ones((1, 1, 1)))
+
+
+def test_an_error_writes_nothing():
+    out = np.full((2, 6, 5, 6), 7.0)
+    with pytest.raises(ShapeError):
+        kernels.conv2d(x, w, b[:5], groups=2, out=out)
+    assert (out == 7).all()
