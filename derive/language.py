@@ -32,7 +32,26 @@ def _name(name: str, what: str) -> str:
     return name
 
 
+def _expression(value: Any, what: str) -> sp.Basic:
+    """A number or an expression as SymPy's. Text is refused: SymPy would evaluate it as Python."""
+    try:
+        return sp.sympify(value, strict=True)
+    except (sp.SympifyError, TypeError, ValueError):
+        raise SpecError(f"{what} is an expression, found {value!r}") from None
+
+
+def _several(values: Any, kind: type, what: str, operator: str) -> tuple[Any, ...]:
+    """A tuple of one kind of object, whatever sequence it came in."""
+    found = tuple(values) if isinstance(values, Iterable) and not isinstance(values, (str, Mapping)) else (values,)
+    for v in found:
+        if not isinstance(v, kind):
+            raise SpecError(f"{what}, found {v!r}", operator=operator)
+    return found
+
+
 # ---- symbols -------------------------------------------------------------------------------
+
+TWIN = "_twin"
 
 
 class Index(sp.Symbol):
@@ -41,11 +60,13 @@ class Index(sp.Symbol):
     like: Index | None = None
 
     def __new__(cls, name: str) -> Index:
-        return sp.Symbol.__new__(cls, _name(name, "an index"), integer=True)
+        if _name(name, "an index").endswith(TWIN):
+            raise SpecError(f"an index cannot be called `{name}`: names that end in {TWIN} are the engine's own")
+        return sp.Symbol.__new__(cls, name, integer=True)
 
     def twin(self) -> Index:
-        other = Index(f"{self.name}o")
-        other.like = self
+        other: Index = sp.Symbol.__new__(Index, f"{self.name}{TWIN}", integer=True)
+        other.like = self  # SymPy keeps one symbol a name, and no user's index has this name
         return other
 
 
@@ -125,6 +146,7 @@ class Tensor(Atom):
 
     name: str
     is_commutative = True
+    __iter__ = None  # else t[0], t[1], ... without end, which SymPy walks into
 
     def __new__(cls, name: str, margin: Sequence[Sequence[Any]] = (), outside: Any = "absent", *, integer: bool = False,
                 optional: bool = False) -> Tensor:
@@ -134,11 +156,11 @@ class Tensor(Atom):
         for pair in margin:
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise SpecError(f"margin of {name} is one (before, after) pair per axis, found {pair!r}")
-            pairs.append((sp.sympify(pair[0]), sp.sympify(pair[1])))
+            pairs.append((_expression(pair[0], f"the margin of {name}"), _expression(pair[1], f"the margin of {name}")))
         self.margin = tuple(pairs)
         if isinstance(outside, str) and outside not in ("absent", *MODES):
             raise SpecError(f"outside of {name} is \"absent\", a value, or one of {', '.join(MODES)}; found {outside!r}")
-        self.outside = outside if isinstance(outside, str) else sp.sympify(outside)
+        self.outside = outside if isinstance(outside, str) else _expression(outside, f"outside of {name}")
         self.integer, self.optional = bool(integer), bool(optional)
         return self
 
@@ -172,7 +194,7 @@ class Read(sp.Expr):
     is_real = True
 
     def __new__(cls, tensor: Tensor, *at: Any) -> Read:
-        return sp.Expr.__new__(cls, tensor, *(sp.sympify(e) for e in at))
+        return sp.Expr.__new__(cls, tensor, *(_expression(e, f"an index of {tensor}") for e in at))
 
     @property
     def tensor(self) -> Tensor:
@@ -191,7 +213,7 @@ class Read(sp.Expr):
         return f"{self.tensor.name}[{','.join(map(printer._print, self.at))}]"
 
     def __lshift__(self, body: Any) -> Statement:
-        return Statement(self, sp.sympify(body))
+        return Statement(self, _expression(body, f"the right-hand side of {self}"))
 
 
 class IntegerRead(Read):
@@ -302,6 +324,12 @@ class minimum(sp.Function):  # noqa: N801
         return _branch(u <= v, 1, 0) if argindex == 1 else _branch(u <= v, 0, 1)
 
 
+# What a formula may apply to numbers, besides arithmetic, powers and Piecewise.
+SCALARS: tuple[type[sp.Expr], ...] = (
+    sp.exp, sp.log, sp.sin, sp.cos, sp.tan, sp.asin, sp.acos, sp.atan, sp.sinh, sp.cosh, sp.tanh, sp.asinh, sp.acosh, sp.atanh,
+    sp.erf, sp.erfc, sp.Abs, sp.sign, relu, step, maximum, minimum)
+
+
 # ---- reductions -----------------------------------------------------------------------------
 
 KINDS = ("sum", "max", "min", "prod", "logsumexp", "argmax", "argmin")
@@ -349,7 +377,8 @@ class Reduction:
         return Reduction(self.kind, flat)
 
     def __call__(self, body: Any, *where: Any, ties: str = "first", at: Any = None) -> sp.Expr:
-        body = sp.sympify(body)
+        body = _expression(body, f"the body of {self.kind}")
+        where = tuple(_expression(c, f"a condition of {self.kind}") for c in where)
         if ties not in TIES:
             raise SpecError(f"ties is one of {', '.join(TIES)}, found {ties!r}")
         if self.kind == "mean":
@@ -358,7 +387,7 @@ class Reduction:
             rank = sp.S.Zero
             for i in self.bound:
                 rank = rank * extent(i) + i
-            at = rank if at is None else sp.sympify(at)
+            at = rank if at is None else _expression(at, f"`at` of {self.kind}")
             return IntegerReduce(Str(self.kind), body, sp.Tuple(*self.bound), sp.Tuple(*where), Str(ties), sp.Tuple(at))
         if at is not None:
             raise SpecError(f"`at` belongs to ArgMax and ArgMin, not to {self.kind}")
@@ -389,7 +418,7 @@ class Selection:
         return Selection(Sum[bound].bound)
 
     def __call__(self, body: Any, rank: Any, *where: Any) -> sp.Expr:
-        body = sp.sympify(body)
+        body, rank = _expression(body, "the body of Kth"), _expression(rank, "the rank of Kth")
         other = {i: i.twin() for i in self.bound}
         place = sp.S.Zero
         for i in self.bound:
@@ -432,7 +461,7 @@ class Operator:
     extents  the extent of an index where no input's shape gives it: a parameter or a formula
     given    indices whose extent the caller gives; the extent becomes a parameter of that name
     laws     for an output index, `overhang(...)` instead of the default `inside`
-    minimum  smallest legal value of an integer parameter, where it is not 1 or 0
+    title    what the operator is, in words
     """
 
     def __init__(self, name: str, *statements: Statement, inputs: Iterable[Tensor], outputs: Iterable[Tensor] | None = None,
@@ -445,11 +474,14 @@ class Operator:
             if not isinstance(s, Statement):
                 raise SpecError(f"an equation is written `target[...] << body`, found {s!r}", operator=name)
         self.statements = tuple(statements)
-        self.inputs = tuple(inputs)
-        self.outputs = tuple(outputs) if outputs is not None else (statements[-1].target.tensor,)
-        self.extents = {i: sp.sympify(e) for i, e in dict(extents or {}).items()} | {i: extent(i) for i in given}
-        self.given = tuple(given)
-        self.laws = dict(laws or {})
+        self.inputs = _several(inputs, Tensor, "inputs are tensors", name)
+        self.outputs = _several(outputs, Tensor, "outputs are tensors", name) if outputs is not None else (statements[-1].target.tensor,)
+        self.given = _several(given, Index, "`given` names indices", name)
+        formulas, self.laws = dict(extents or {}), dict(laws or {})
+        _several(formulas.keys(), Index, "`extents` gives extents of indices", name)
+        _several(self.laws.keys(), Index, "`laws` are for indices", name)
+        _several(self.laws.values(), overhang, "a law is overhang(...)", name)
+        self.extents = {i: _expression(e, f"the extent of `{i}`") for i, e in formulas.items()} | {i: extent(i) for i in self.given}
         self.title = title
 
     def __repr__(self) -> str:

@@ -133,14 +133,14 @@ class Affine:
 
 @lru_cache(maxsize=65536)
 def affine(expr: sp.Expr) -> Affine | None:
-    """`expr` as an affine form in its indices and integer accesses, or None."""
+    """`expr` as an affine form in its indices and integer accesses, all coefficients integers, or None."""
     expr = sp.expand(expr)
     terms: list[tuple[sp.Expr, sp.Expr]] = []
     constant = sp.S.Zero
     for term in sp.Add.make_args(expr):
         atoms = [f for f in sp.Mul.make_args(term) if isinstance(f, (Index, Access))]
         rest = sp.Mul(*(f for f in sp.Mul.make_args(term) if not isinstance(f, (Index, Access))))
-        if len(atoms) > 1 or rest.has(Index, Access) or any(f.is_integer is not True for f in atoms):
+        if len(atoms) > 1 or rest.has(Index, Access) or any(f.is_integer is not True for f in (*atoms, rest)):
             return None
         if atoms:
             terms.append((atoms[0], rest))

@@ -46,6 +46,8 @@ class Ranges:
         self.seen: set[tuple[str, int, sp.Expr]] = set()
         self.written = {s.target.tensor.name for s in operator.statements}
         self.given = {extent(i) for i in operator.given}
+        self.axes: dict[Size, tuple[str, int]] = {}  # axes whose extent has their own name
+        self.of_index = {extent(i): i for s in operator.statements for e in (s.target, s.body) for i in e.atoms(Index)}
 
     # --- answers ---------------------------------------------------------------------------
 
@@ -63,11 +65,21 @@ class Ranges:
                             f"no law bounds it; give it in `extents` or `given`")
         return self.resolve(self.sizes[index])
 
+    def axis_name(self, tensor: str, axis: int) -> Size:
+        """The extent of an axis on which no index stands plainly. It is one axis's, and no index's."""
+        made = Size(f"{tensor.upper()}{axis}")
+        other, k = self.axes.setdefault(made, (tensor, axis))
+        if (other, k) != (tensor, axis):
+            raise SpecError(f"axis {axis} of {tensor} and axis {k} of {other} would both have the extent {made}; rename one tensor")
+        if made in self.of_index:
+            raise SpecError(f"axis {axis} of {tensor} and index `{self.of_index[made]}` would both have the extent {made}; rename one")
+        return made
+
     def axis_size(self, tensor: str, axis: int) -> sp.Expr:
         """The extent of an axis; where nothing determines it, a caller has to give it."""
         shape = self.shapes[tensor]
         if shape[axis] is None:
-            shape[axis] = Size(f"{tensor.upper()}{axis}")
+            shape[axis] = self.axis_name(tensor, axis)
         return self.resolve(shape[axis])
 
     def interval(self, form: Affine) -> tuple[sp.Expr, sp.Expr]:
@@ -116,6 +128,11 @@ class Ranges:
         for i, e in list(self.sizes.items()):  # a formula may name any index's extent
             if e != extent(i) and extent(i) not in self.given:
                 self.same.setdefault(extent(i), e)
+        for name, shape in self.shapes.items():  # and any axis's
+            for axis, found in enumerate(shape):
+                own = Size(f"{name.upper()}{axis}")
+                if found is not None and own not in self.axes and own not in self.of_index:
+                    self.same.setdefault(own, found)
         for s in ops.statements:
             used = s.target.free_symbols | s.body.free_symbols | set().union(*(set(x.bound) for x in s.body.atoms(Reduce)))
             for i in sorted((i for i in used if isinstance(i, Index)), key=str):
@@ -176,7 +193,7 @@ class Ranges:
         before, after = tensor.margin[place] if 0 <= place < len(tensor.margin) else (sp.S.Zero, sp.S.Zero)
         if writes:
             if not unknown:
-                size = Size(f"{tensor.name.upper()}{axis}")
+                size = self.axis_name(tensor.name, axis)
                 shape[axis] = size
                 self.derived[size] = sp.expand(self.interval(form)[1] + 1 - after)
                 self.conditions.append(Condition(size, sp.S.One, f"axis {axis} of {tensor.name} holds every write at {e}"))
@@ -186,7 +203,7 @@ class Ranges:
         if shape[axis] is None:
             if tensor.name not in self.inputs:
                 return
-            shape[axis] = Size(f"{tensor.name.upper()}{axis}")
+            shape[axis] = self.axis_name(tensor.name, axis)
         (p,) = unknown
         stride = form.coefficient(p)
         if not stride.is_positive:

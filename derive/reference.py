@@ -637,8 +637,9 @@ class _Evaluation:
 
             def chosen(at: Point) -> int:
                 found = [(body(here), yields(here)) for here in points(at)]
-                best = _best([v for v, _ in found], e.kind[3:], e.ties)
-                return _whole_number(found[best[0]][1], e.at) if found else -1
+                if not found:
+                    return -1
+                return _whole_number(found[_best([v for v, _ in found], e.kind[3:], e.ties)[0]][1], e.at)
 
             return chosen
         combine = {"sum": self.sum, "prod": self.product, "logsumexp": self.logsumexp}.get(e.kind)
@@ -677,7 +678,7 @@ LOWEST = float("-inf")  # below every number of every field
 def _best(values: Sequence[Number], kind: str, ties: str) -> list[int]:
     """Which of the values are the largest (smallest): the first, the last, or all of them in order."""
     plain = [numbers.primal(v) for v in values]
-    best = max(plain, default=LOWEST) if kind == "max" else min(plain, default=LOWEST)
+    best = max(plain) if kind == "max" else min(plain)
     where = [k for k, v in enumerate(plain) if v == best]
     return where if ties in ("split", "all") else [where[-1 if ties == "last" else 0]]
 

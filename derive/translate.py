@@ -15,7 +15,7 @@ from typing import Any
 import sympy as sp
 
 from derive.errors import SpecError
-from derive.language import FOLDS, Index, Operator, Parameter, Read, Real, Reduce, Size, Statement, circular, inside
+from derive.language import FOLDS, SCALARS, Index, Operator, Parameter, Read, Real, Reduce, Size, Statement, circular, indicator, inside
 from derive.language import Tensor as Declared
 from derive.program import Access, Affine, Condition, Equation, IntegerAccess, Program, Range, Relation, Tensor, affine, check, fresh_name
 from derive.ranges import Ranges, reads_of
@@ -37,10 +37,12 @@ class _Scope:
         self.ranges: list[Range] = []
         self.zero: list[Affine] = []
         self.nonneg: list[Affine] = []
-        self.taken = set(taken)
+        self.taken = {name.upper() for name in taken}
 
     def index(self, name: str, size: sp.Expr) -> Index:
-        made = Index(fresh_name(name, self.taken))
+        """A new index; its extent's name, in capitals, is new too."""
+        number = fresh_name(name.upper(), self.taken)[len(name) :]
+        made = Index(name + number)
         self.ranges.append(Range(made, size))
         return made
 
@@ -64,12 +66,16 @@ class _Translator:
         op = self.operator
         names = [t.name for t in op.inputs]
         for t in op.inputs:
-            if not isinstance(t, Declared):
-                raise SpecError(f"inputs are tensors, found {t!r}")
             if names.count(t.name) > 1:
                 raise SpecError(f"input `{t.name}` is named twice")
+        for i, e in op.extents.items():
+            if e.is_integer is not True or e.is_negative or not all(isinstance(s, (Parameter, Size)) for s in e.free_symbols):
+                raise SpecError(f"the extent of `{i}` is a whole number >= 0, a parameter, or a formula of extents and parameters; found {e}")
         written: set[str] = set()
-        for s in op.statements:
+        for k, s in enumerate(op.statements):
+            if s.target.tensor.name in names:
+                raise SpecError(f"`{s.target.tensor.name}` is an input and is written", equation=str(s))
+            self.order(s, op.statements[:k])
             for r in (*reads_of(s.target), *reads_of(s.body)):
                 old = self.declared.setdefault(r.tensor.name, r.tensor)
                 if old != r.tensor:
@@ -78,8 +84,6 @@ class _Translator:
                 if used_as_input:
                     raise SpecError(f"`{r.tensor.name}` is read but is neither an input nor written by an earlier equation "
                                     f"(inputs: {', '.join(names) or 'none'})", equation=str(s))
-            if s.target.tensor.name in names:
-                raise SpecError(f"`{s.target.tensor.name}` is an input and is written", equation=str(s))
             bad = [f for f in s.body.atoms(sp.Max, sp.Min)]
             if bad:
                 raise SpecError(f"SymPy's {bad[0].func.__name__} forgets the order of its arguments, on which the gradient at a tie "
@@ -91,6 +95,15 @@ class _Translator:
                 if not isinstance(symbol, (Index, Parameter, Real, Size)):
                     raise SpecError(f"`{symbol}` is neither an index, a parameter nor an extent (use indices(), parameters(), reals())",
                                     equation=str(s))
+                if isinstance(symbol, (Parameter, Real)) and symbol.name in {*names, *self.declared}:
+                    raise SpecError(f"`{symbol}` is both a tensor and a parameter; rename one", equation=str(s))
+            try:
+                for r in (*reads_of(s.target), *reads_of(s.body)):
+                    for at in r.at:
+                        self.index_expression(at, r)
+                self.scalar(s.body)
+            except SpecError as error:
+                raise error.within(equation=str(s)) from None
             written.add(s.target.tensor.name)
         for t in op.inputs:
             if t.name not in self.declared:
@@ -103,7 +116,76 @@ class _Translator:
             for i in sorted(s.target.atoms(Index) | s.body.atoms(Index), key=str):
                 other = lower.setdefault(i.name.upper(), i.name)
                 if other != i.name:
-                    raise SpecError(f"indices `{other}` and `{i.name}` differ only in case, and extents are named by capitals")
+                    raise SpecError(f"indices `{other}` and `{i.name}` differ only in case, and extents are named by capitals",
+                                    equation=str(s))
+
+    @staticmethod
+    def order(s: Statement, before: Sequence[Statement]) -> None:
+        """A tensor is complete before it is read, and only sums add up on it."""
+        name = s.target.tensor.name
+        reading = lambda o: any(r.tensor.name == name for r in (*reads_of(o.body), *reads_of(sp.Tuple(*o.target.at))))  # noqa: E731
+        earlier = [o for o in before if o.target.tensor.name == name]
+        if reading(s):
+            raise SpecError(f"`{name}` is read by the equation that writes it", equation=str(s))
+        for o in before if earlier else ():
+            if reading(o):
+                raise SpecError(f"`{name}` is written again after `{o}` has read it", equation=str(s))
+        kinds = [o.body.kind for o in (s, *earlier) if isinstance(o.body, Reduce) and o.body.kind != "sum"]
+        if earlier and kinds:
+            raise SpecError(f"`{name}` is written by several equations, which add up, so a {kinds[0]} cannot be one of them", equation=str(s))
+
+    @staticmethod
+    def index_expression(e: sp.Expr, where: object) -> None:
+        """Refuse, before sizes are asked for, an index that no relation can hold."""
+        kinds = (Read, Reduce, sp.floor, sp.ceiling, sp.Mod, *FOLDS.values())
+        found = e.atoms(*kinds)
+        outer = [f for f in found if not any(o is not f and o.has(f) for o in found)]
+        if affine(e.xreplace({f: Index(f"v{k}") for k, f in enumerate(outer) if f.is_integer})) is None:
+            raise _not_affine(e, where)
+
+    def scalar(self, e: sp.Basic) -> None:
+        """Refuse, at its own place in a body, what no kernel can compute as a real number."""
+        match e:
+            case Read() | sp.Symbol() | sp.Rational() | sp.core.numbers.Infinity() | sp.core.numbers.NegativeInfinity():
+                return
+            case sp.core.numbers.Pi() | sp.core.numbers.Exp1():
+                return
+            case sp.core.numbers.NaN() | sp.core.numbers.ComplexInfinity() | sp.core.numbers.ImaginaryUnit():
+                raise SpecError(f"`{e}` is no real number")
+            case Reduce():
+                self.scalar(e.body)
+            case inside():
+                if not isinstance(e.args[0], Read):
+                    raise SpecError(f"inside(...) takes one read, as in inside(x[n, s*p + k]); found `{e}`")
+            case indicator():
+                self.condition(e.args[0])
+            case sp.Piecewise():
+                if e.args[-1].cond != sp.true:
+                    raise SpecError(f"`{e}` has no value where its conditions fail; end it with (value, True)")
+                for value, condition in e.args:
+                    self.scalar(value)
+                    self.condition(condition)
+            case sp.floor() | sp.ceiling() | sp.Mod():
+                if any(not r.is_integer for r in e.atoms(Read)):
+                    raise SpecError(f"`{e}` rounds a real tensor, which has no derivative here; round indices and integer tensors only")
+            case _ if isinstance(e, (sp.Add, sp.Mul, sp.Pow, *SCALARS)):
+                for part in e.args:
+                    self.scalar(part)
+            case sp.logic.boolalg.Boolean():
+                raise SpecError(f"`{e}` is a condition, not a number; write Piecewise((1, {e}), (0, True))")
+            case _:
+                raise SpecError(f"`{e}` ({type(e).__name__}) is nothing a kernel can compute; there are +, -, *, /, powers, Piecewise and "
+                                f"{', '.join(f.__name__ for f in SCALARS)}")
+
+    def condition(self, e: sp.Basic) -> None:
+        if isinstance(e, (sp.And, sp.Or, sp.Not)):
+            for part in e.args:
+                self.condition(part)
+        elif isinstance(e, sp.core.relational.Relational):
+            self.scalar(e.lhs)
+            self.scalar(e.rhs)
+        elif e not in (sp.true, sp.false):
+            raise SpecError(f"a condition compares numbers, found `{e}`")
 
     # --- the whole ---------------------------------------------------------------------------
 
@@ -114,6 +196,7 @@ class _Translator:
                 self.statement(s.target, s.body)
             except SpecError as error:
                 raise error.within(equation=str(s)) from None
+        self.known_extents()
         r = self.ranges
         shape = lambda name: tuple(r.axis_size(name, k) for k in range(len(r.shapes[name])))  # noqa: E731
         tensor = lambda name: Tensor(name, shape(name), self.integer_tensor(name), self.optional(name))  # noqa: E731
@@ -130,6 +213,16 @@ class _Translator:
                 for s in x.free_symbols} | {s for _, e in sizes for s in e.free_symbols}
         parameters = sorted((s for s in free if isinstance(s, (Parameter, Real))), key=lambda s: (isinstance(s, Real), str(s)))
         return Program(inputs, equations, outputs, sizes, locals_, (*parameters, *r.parameters()), tuple(dict.fromkeys(conditions)))
+
+    def known_extents(self) -> None:
+        """Every extent that a formula names is one of an index or an axis of this operator."""
+        r = self.ranges
+        known = r.derived.keys() | set(r.parameters()) | {s for t in self.operator.inputs for k in range(len(r.shapes[t.name]))
+                                                          for s in r.axis_size(t.name, k).free_symbols}
+        for statement in self.operator.statements:
+            for s in sorted(statement.body.free_symbols | statement.target.free_symbols, key=str):
+                if isinstance(s, Size) and any(isinstance(f, Size) and f not in known for f in r.resolve(s).free_symbols):
+                    raise SpecError(f"`{s}` is the extent of no index and no axis of this operator", equation=str(statement))
 
     def in_order(self, derived: dict[Size, sp.Expr]) -> list[tuple[Size, sp.Expr]]:
         left, done = dict(derived), list[tuple[Size, sp.Expr]]()
@@ -156,7 +249,8 @@ class _Translator:
         for eq in equations:
             for a in eq.reads:
                 if self.optional(a.tensor) and (eq.reduce != "sum" or eq.body.xreplace({a: sp.S.Zero}) != 0):
-                    raise SpecError(f"`{a.tensor}` is optional, but without it `{eq.body}` does not vanish")
+                    where = [s for s in self.operator.statements if any(r.tensor.name == a.tensor for r in reads_of(s.body))]
+                    raise SpecError(f"`{a.tensor}` is optional, but without it `{eq.body}` does not vanish", equation=str(where[0]))
 
     def integer_tensor(self, name: str) -> bool:
         return self.declared[name].integer if name in self.declared else self.integer.get(name, False)
@@ -237,6 +331,9 @@ class _Translator:
         rest = sorted((i for i in inner if i not in made and i not in own), key=str)
         ranges = tuple(Range(i, self.ranges.size(i)) for i in (*own, *rest)) + tuple(scope.ranges)
         if kind != "sum" and rest:
+            if any(rest[0] in e.free_symbols for e in target.at):
+                raise SpecError(f"`{target}` adds up what falls on one element, so a {kind} cannot be written at index `{rest[0]}`; "
+                                f"give the {kind} an equation of its own")
             raise SpecError(f"index `{rest[0]}` is neither reduced by {kind} nor named by the target")
         self.equations.append(Equation(goal, Relation(ranges, tuple(scope.zero), tuple(scope.nonneg)), body, kind, ties, yields))
 
@@ -298,8 +395,7 @@ class _Translator:
             raise SpecError(f"a folded index stands alone on its axis, found `{e}`")
         form = affine(e)
         if form is None:
-            raise SpecError(f"the index expression `{e}` in {where} is not affine in indices (with parameters as coefficients), "
-                            f"floor, mod, a fold, or an integer tensor's element")
+            raise _not_affine(e, where)
         return form
 
     def lap(self, u: sp.Expr, m: sp.Expr, scope: _Scope, where: str) -> sp.Expr:
@@ -344,7 +440,12 @@ class _Translator:
                  sp.Lt: lambda l, r: r - l - 1, sp.Eq: lambda l, r: l - r}
         if type(w) not in rules:
             raise SpecError(f"a condition is a comparison of index expressions, found `{w}`")
-        e = rules[type(w)](w.lhs, w.rhs)
+        left, right = w.lhs, w.rhs
+        if not w.has(sp.floor, sp.ceiling, sp.Mod):  # q < n/2 is 2*q < n
+            num, den = sp.fraction(sp.together(left - right))
+            if den != 1 and (den.is_positive or isinstance(den, Size)):
+                left, right = sp.expand(num), sp.S.Zero
+        e = rules[type(w)](left, right)
         e = e.replace(sp.ceiling, lambda u: -sp.floor(-u, evaluate=False))
         floors = sorted(e.atoms(sp.floor), key=str)
         if len(floors) != 1 or isinstance(w, sp.Eq):
@@ -454,6 +555,11 @@ class _Translator:
             if e not in table:
                 raise SpecError(f"outside={a}: index `{e}` does not stand plainly in {original}")
         return Access(a.tensor.name, *(table[e] for e in a.at))
+
+
+def _not_affine(e: sp.Expr, where: object) -> SpecError:
+    return SpecError(f"the index expression `{e}` in {where} is not affine in indices (with whole numbers, parameters and extents as "
+                     f"coefficients), floor, mod, a fold, or an integer tensor's element")
 
 
 __all__ = ["to_program", "Statement"]

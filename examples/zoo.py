@@ -126,7 +126,7 @@ interpolate1d = Operator(  # the hat function of the distance, aligned corners
     given=(h,),
 )
 
-upsample1d = Operator("upsample1d", y[n, c, h] << x[n, c, floor(h / step)], inputs=(x,), extents={h: step * extent(q)})
+upsample1d = Operator("upsample1d", y[n, c, h] << x[n, c, floor(h / step)], inputs=(x,), extents={h: step * x.size(2)})
 
 # ---- rows: layers, norms, losses
 

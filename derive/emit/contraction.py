@@ -124,7 +124,7 @@ class _ContractionWriter(_Writer):
         head = _wrapped(f"def {name}(", signature, ") -> None:")
         self.put(f"batch, rows, columns, steps, copy = {name}_sizes({self.arguments})")
         self.put(f"if not ({self.condition()}):", True)
-        inner = [*(self.names[v] for v in plain.views), *(self.names[s] for s in plain.integers), *self.reals, "add", "task", "tasks"]
+        inner = [*(self.names[v] for v in plain.views), *(self.names[s] for s in plain.integers), *self.reals, *["add"] * (self.nest.strategy == "gather"), "task", "tasks"]
         self.put(f"{name}_plain({', '.join(inner)})")
         self.put("return")
         self.depth -= 1

@@ -22,7 +22,7 @@ class _Base(AbstractPythonCodePrinter):  # type: ignore[misc]
     def _print_Symbol(self, e: Any) -> str:
         return self.names.get(e, e.name)
 
-    _print_Index = _print_Size = _print_Parameter = _print_Real = _print_Symbol
+    _print_Index = _print_Size = _print_Parameter = _print_Real = _print_Dummy = _print_Symbol
 
     def _print_Relational(self, e: Any) -> str:
         ops = {sp.Eq: "==", sp.Ne: "!=", sp.Lt: "<", sp.Le: "<=", sp.Gt: ">", sp.Ge: ">="}
@@ -126,7 +126,7 @@ class ScalarPrinter(IntegerPrinter):
         name = self.names.get(e, e.name)
         return name if isinstance(e, Real) or not e.is_integer else self.call("real", name)
 
-    _print_Index = _print_Size = _print_Parameter = _print_Real = _print_Symbol
+    _print_Index = _print_Size = _print_Parameter = _print_Real = _print_Dummy = _print_Symbol
 
     def _print_Access(self, e: Any) -> str:
         return str(self.integers._print(e))

@@ -13,4 +13,14 @@ from derive.verify.configuration import Configuration, configurations, sample
 from derive.verify.report import Result, run, verify
 from derive.verify.suite import suite
 
-__all__ = ["CHECKS", "Configuration", "Outcome", "Result", "configurations", "run", "sample", "suite", "verify"]
+__all__ = [
+    "CHECKS",
+    "Configuration",
+    "Outcome",
+    "Result",
+    "configurations",
+    "run",
+    "sample",
+    "suite",
+    "verify",
+]

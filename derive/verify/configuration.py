@@ -49,7 +49,9 @@ class Configuration:
     def case(self, operator: Operator, style: str, kind: Field = RATIONALS, dyadic: bool = False) -> Case:
         """Everything the reference needs."""
         inputs = {
-            name: self.whole(name, self.below[name]) if name in self.below else self.numbers(name, shape, style, dyadic)
+            name: self.whole(name, self.below[name])
+            if name in self.below
+            else self.numbers(name, shape, style, dyadic)
             for name, shape in self.shapes.items()
         }
         return Case(operator, inputs, self.integers, self.reals, field=kind)
@@ -58,7 +60,9 @@ class Configuration:
         """Indices below a bound."""
         random = Random(f"{self.seed}:{name}")
         shape = self.shapes[name]
-        return np.array([random.randrange(max(below, 1)) for _ in range(prod(shape))], np.int64).reshape(shape)
+        return np.array([random.randrange(max(below, 1)) for _ in range(prod(shape))], np.int64).reshape(
+            shape
+        )
 
     def numbers(self, name: str, shape: Shape, style: str = "general", dyadic: bool = False) -> Array:
         """Fractions; with `dyadic` such as float32 holds exactly."""
@@ -76,7 +80,9 @@ class Configuration:
                 made[at] = Fraction(random.randint(1, below), below + (below if dyadic else 1))
             elif style == "apart":  # a tensor of its own phase, so that no two tensors coincide either
                 phase = Fraction(Random(name).randint(1, 60), 64)
-                made[at] = (Fraction(2 * rank - len(places)) + phase) / 2 ** max(1, len(places).bit_length() - 1)
+                made[at] = (Fraction(2 * rank - len(places)) + phase) / 2 ** max(
+                    1, len(places).bit_length() - 1
+                )
             else:
                 made[at] = Fraction(random.randint(-20, 20), below)
         return made
@@ -108,7 +114,9 @@ def _integers(operator: Operator, definition: Definition, random: Random, names:
     lengths = (1, 1, 2, 2, 3, 4, 5, 7) if len(names) < 5 else (1, 1, 1, 1, 2, 2, 3, 4)
     made = {name: random.choice(lengths) for name in names}
     extents = {i.name.upper() for i in operator.given}
-    extents |= {t.size(axis).name for t in (s.target.tensor for s in operator.statements) for axis in range(8)}
+    extents |= {
+        t.size(axis).name for t in (s.target.tensor for s in operator.statements) for axis in range(8)
+    }
     for p in definition.parameters:
         if not p.real:
             least = p.minimum or 0
@@ -120,10 +128,17 @@ def _integers(operator: Operator, definition: Definition, random: Random, names:
 
 
 def _allowed(definition: Definition, environment: Mapping[str, int]) -> bool:
-    value = lambda e: environment[e] if isinstance(e, str) else e  # noqa: E731
+    def value(e: str | int) -> int:
+        return environment[e] if isinstance(e, str) else e
+
     if any(value(c.left) < value(c.right) for c in definition.conditions):
         return False
-    return all(value(e) >= 0 for t in definition.tensors for e in t.shape if not isinstance(e, str) or e in environment)
+    return all(
+        value(e) >= 0
+        for t in definition.tensors
+        for e in t.shape
+        if not isinstance(e, str) or e in environment
+    )
 
 
 def sample(
@@ -142,7 +157,9 @@ def sample(
             continue
         absent = tuple(t.name for t in inputs if t.optional and random.random() < 0.25)
         shapes = {t.name: _shape(definition, t.name, environment) for t in inputs if t.name not in absent}
-        below = {t.name: environment[t.below] if t.below else 3 for t in inputs if t.integer and t.name in shapes}
+        below = {
+            t.name: environment[t.below] if t.below else 3 for t in inputs if t.integer and t.name in shapes
+        }
         if any(bound < 1 and prod(shapes[name]) for name, bound in below.items()):
             continue
         if zero != any(0 in shape for shape in shapes.values()):
@@ -170,7 +187,9 @@ REALS = (Fraction(1, 2), Fraction(1), Fraction(3, 2), Fraction(2), Fraction(3))
 
 def configurations(operator: Operator, definition: Definition, *, zero: bool = False) -> Any:
     """A Hypothesis strategy for the same."""
-    return st.randoms(use_true_random=False).map(lambda random: sample(operator, definition, random, zero=zero))
+    return st.randoms(use_true_random=False).map(
+        lambda random: sample(operator, definition, random, zero=zero)
+    )
 
 
 def styles(operator: Operator, random: Random) -> Iterator[str]:

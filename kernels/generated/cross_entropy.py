@@ -275,7 +275,7 @@ def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x(tgx: Real3, gl_tot
         c = item % C
         for r in range(R):
             v0 = gl_total[n, r]
-            total = (-v0_7978646 * tl_logsumexp[n, r] + v0_7978646 * tx[n, c, r] + tgl_total[n, r]) * exp(-l_logsumexp[n, r] + x[n, c, r])
+            total = (-v0 * tl_logsumexp[n, r] + v0 * tx[n, c, r] + tgl_total[n, r]) * exp(-l_logsumexp[n, r] + x[n, c, r])
             if add != 0:
                 total += tgx[n, c, r]
             tgx[n, c, r] = total

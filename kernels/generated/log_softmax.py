@@ -226,7 +226,7 @@ def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp(tgx: Real3
         j = item % J
         for r in range(R):
             v0 = gy_logsumexp[m, r]
-            total = (-v0_7978619 * ty_logsumexp[m, r] + v0_7978619 * tx[m, j, r] + tgy_logsumexp[m, r]) * exp(-y_logsumexp[m, r] + x[m, j, r])
+            total = (-v0 * ty_logsumexp[m, r] + v0 * tx[m, j, r] + tgy_logsumexp[m, r]) * exp(-y_logsumexp[m, r] + x[m, j, r])
             if add != 0:
                 total += tgx[m, j, r]
             tgx[m, j, r] = total

@@ -100,9 +100,8 @@ _SPECIAL = ("add", "task", "tasks")  # ints that the executor and the driver sup
 def parse_argument(name: str, annotation: object) -> Argument | None:
     """What an annotation, text or object, says; None if nothing that a task can take."""
     if not isinstance(annotation, str):
-        annotation = next(iter(getattr(annotation, "__metadata__", ())), None) or getattr(
-            annotation, "__name__", ""
-        )
+        marks = getattr(annotation, "__metadata__", ())  # Real4 is Annotated[View, "Real4"]
+        annotation = marks[0] if marks else getattr(annotation, "__name__", "")
     word = str(annotation).strip().rsplit(".", 1)[-1]
     if view := re.fullmatch(r"(Real|Integer)(\d+)", word):
         return Argument(name, view[1].lower(), int(view[2]))
@@ -201,8 +200,9 @@ class Task(Generic[P]):
             with _lock:
                 found = self._addresses.get(key)
                 if found is None:
-                    compiled = compile_task(self, tile or machine.machine_tile(np.dtype(dtype)))
-                    self._addresses[key] = found = int(compiled.address)
+                    chosen = tile or machine.machine_tile(np.dtype(dtype))
+                    assert tile_dtype(chosen) == np.dtype(dtype).name, f"{self!r}: a tile for {dtype} needed"
+                    self._addresses[key] = found = int(compile_task(self, chosen).address)
         return found
 
     def assembly(self, dtype: Any, tile: Tile | None = None) -> str:
@@ -271,7 +271,7 @@ class LayoutType(types.Type):
                 for a in layout.arguments
             ]
         )
-        super().__init__(f"Layout({self.results})")
+        super().__init__(f"Layout({', '.join(a.kind for a in layout.arguments)}: {self.results})")
 
 
 register_default(LayoutType)(models.OpaqueModel)
@@ -336,13 +336,8 @@ def _runtime_sources() -> str:
 
 
 RUNTIME_DIGEST = _runtime_sources()
-_FOREIGN = (
-    "numba",
-    "numpy",
-    "math",
-    "builtins",
-    "kernels.runtime",
-)  # covered by versions, or by RUNTIME_DIGEST
+# covered by their versions, or by RUNTIME_DIGEST
+_FOREIGN = ("numba", "numpy", "math", "builtins", "kernels.runtime")
 
 
 def _ours(module: str) -> bool:
@@ -445,7 +440,6 @@ def compile_task(task: Task[Any], tile: Tile) -> Any:
     start = time.perf_counter()
     stem, digest = re.sub(r"\W+", "_", task.function.__qualname__), source_digest(task)
     entry = entry_for(task, tile, f"{stem}__{digest}__{_variant(tile)}")
-
     try:
         compiled = with_cache(lambda cached: build(entry, cached))
     except NumbaError as error:
@@ -484,7 +478,8 @@ def prune(compiled: Any, function: Callable[..., object], stem: str, digest: str
     if folder is None:
         return
     module = Path(function.__code__.co_filename).stem
-    this = re.compile(re.escape(f"{module}.{stem}") + r"__([0-9a-f]{16})__\w+-.*\.(nbi|nbc)")
+    python = f".py{sys.version_info[0]}{sys.version_info[1]}"
+    this = re.compile(re.escape(f"{module}.{stem}") + rf"__([0-9a-f]{{16}})__\w+-\d+{python}\D.*(nbi|nbc)")
     with suppress(OSError):
         for file in os.listdir(folder):
             match = this.fullmatch(file)

@@ -11,6 +11,7 @@ takes the serial twin and gets the same result.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable
@@ -96,6 +97,16 @@ def _serial(plan, rows):  # type: ignore[no-untyped-def]
             call(plan, row, t)
 
 
+def _by_hand(plan: int, rows: int) -> None:
+    """The serial driver where NUMBA_DISABLE_JIT leaves no other; tasks are compiled all the same."""
+    words = (ctypes.c_int64 * (3 * rows)).from_address(plan)
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)
+    for row in range(rows):
+        function, record, tasks = words[3 * row : 3 * row + 3]
+        for t in range(tasks):
+            kind(function)(record, t, tasks)
+
+
 _compiled: dict[bool, Callable[[int, int], None]] = {}
 _compiling = threading.Lock()
 
@@ -150,7 +161,9 @@ def _survives_fork() -> bool:
 def run(plan: int, rows: int, threads: int) -> None:
     """Run a plan's rows with up to so many threads; `plan` is the address of its words."""
     busy = _busy
-    if threads > 1 and not (_forked and not _survives_fork()) and busy.acquire(blocking=False):
+    if numba.config.DISABLE_JIT:
+        _by_hand(plan, rows)
+    elif threads > 1 and not (_forked and not _survives_fork()) and busy.acquire(blocking=False):
         try:
             driver = _driver(parallel=True)
             before = numba.get_num_threads()

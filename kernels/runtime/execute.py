@@ -57,9 +57,9 @@ class Selection:
     """What one combination of wanted outputs and absent tensors comes to."""
 
     steps: tuple[Step, ...]
-    given: tuple[str, ...]  # inputs that some step reads
-    zeros: tuple[str, ...]  # tensors that steps read and nobody writes
-    made: tuple[tuple[str, bool], ...]  # targets and other wanted tensors; whether they start as zeros
+    given: tuple[Tensor, ...]  # inputs that some step reads
+    zeros: tuple[Tensor, ...]  # tensors that steps read and nobody writes
+    made: tuple[tuple[Tensor, bool], ...]  # targets and other wanted tensors; whether they start as zeros
 
 
 def selection(
@@ -110,8 +110,10 @@ def _select(
     for name in wanted:
         started.setdefault(name, True)
     given = tuple(n for n in program.inputs if n in needed and n in filled)
-    zeros = tuple(sorted(needed.difference(given, started)))
-    return Selection(tuple(steps), given, zeros, tuple(started.items()))
+    zeros = sorted(needed.difference(given, started))
+    tensor = definition.tensor
+    made = tuple((tensor(name), zeroed) for name, zeroed in started.items())
+    return Selection(tuple(steps), tuple(map(tensor, given)), tuple(map(tensor, zeros)), made)
 
 
 def _bindings(phase: Phase, add: int, where: str) -> tuple[Binding, ...]:
@@ -157,29 +159,24 @@ class Executor(Protocol):
 
 
 def _walk(
-    definition: Definition,
-    chosen: Selection,
-    environment: Mapping[str, int],
-    reals: Mapping[str, Any],
-    executor: Executor,
+    chosen: Selection, environment: Mapping[str, int], reals: Mapping[str, Any], executor: Executor
 ) -> dict[str, Any]:
     """Make every tensor, then run every step; returns the tensors by name."""
     tensors: dict[str, Any] = {}
     empty = set()
 
-    def shaped(name: str) -> tuple[Tensor, tuple[int, ...]]:
-        tensor = definition.tensor(name)
-        shape = tuple(e if isinstance(e, int) else environment[e] for e in tensor.shape)
+    def shape_of(tensor: Tensor) -> tuple[int, ...]:
+        shape = tuple([e if isinstance(e, int) else environment[e] for e in tensor.shape])
         if 0 in shape:
-            empty.add(name)
-        return tensor, shape
+            empty.add(tensor.name)
+        return shape
 
-    for name in chosen.given:
-        tensors[name] = executor.given(*shaped(name))
-    for name in chosen.zeros:
-        tensors[name] = executor.zeros(*shaped(name))
-    for name, zeroed in chosen.made:
-        tensors[name] = executor.made(*shaped(name), zeroed)
+    for tensor in chosen.given:
+        tensors[tensor.name] = executor.given(tensor, shape_of(tensor))
+    for tensor in chosen.zeros:
+        tensors[tensor.name] = executor.zeros(tensor, shape_of(tensor))
+    for tensor, zeroed in chosen.made:
+        tensors[tensor.name] = executor.made(tensor, shape_of(tensor), zeroed)
     for step in chosen.steps:
         if step.target in empty:
             continue
@@ -218,6 +215,7 @@ def _work(step: Step, values: list[Any]) -> float:
     return max(*sizes, sqrt(prod(sorted(sizes)[-3:])))
 
 
+INTEGER = np.dtype(np.int64)
 ALIGNMENT = 64  # bytes: scratch of different tasks shares no cache line
 
 
@@ -225,9 +223,14 @@ class _Compiled:
     """Packs records and a plan, and runs them in one go."""
 
     def __init__(
-        self, dtype: Any, arrays: Mapping[str, Array | None], out: Mapping[str, Array], tasks: int | None
+        self,
+        dtype: Any,
+        arrays: Mapping[str, Array | None],
+        out: Mapping[str, Array],
+        tasks: int | None,
+        tile: Tile | None,
     ) -> None:
-        self.dtype, self.arrays, self.out, self.tasks = dtype, arrays, out, tasks
+        self.dtype, self.arrays, self.out, self.tasks, self.tile = dtype, arrays, out, tasks, tile
         self.words: list[int] = []  # all records, one after another
         self.rows: list[tuple[int, int, int]] = []  # address of a task, start of its record, number of tasks
         self.alive: list[Array] = []
@@ -235,25 +238,33 @@ class _Compiled:
     def given(self, tensor: Tensor, shape: tuple[int, ...]) -> Array:
         array = self.arrays[tensor.name]
         assert array is not None
-        assert array.shape == shape, f"{tensor.name}: {shape} needed"
+        return self.checked(array, tensor, shape)
+
+    def checked(self, array: Array, tensor: Tensor, shape: tuple[int, ...]) -> Array:
+        assert array.shape == shape, f"{tensor.name}: shape {shape} needed, not {array.shape}"
+        dtype = self.type_of(tensor)
+        assert array.dtype == dtype, f"{tensor.name}: {dtype} needed, not {array.dtype}"
         return array
 
+    def type_of(self, tensor: Tensor) -> Any:
+        return INTEGER if tensor.integer else self.dtype
+
     def zeros(self, tensor: Tensor, shape: tuple[int, ...]) -> Array:
-        return np.broadcast_to(np.zeros((), np.int64 if tensor.integer else self.dtype), shape)
+        return np.broadcast_to(np.zeros((), self.type_of(tensor)), shape)
 
     def made(self, tensor: Tensor, shape: tuple[int, ...], zeroed: bool) -> Array:
         array = self.out.get(tensor.name)
         if array is None:
-            dtype = np.int64 if tensor.integer else self.dtype
+            dtype = self.type_of(tensor)
             return np.zeros(shape, dtype) if zeroed else np.empty(shape, dtype)
-        assert array.shape == shape, f"{tensor.name}: {shape} needed"
+        self.checked(array, tensor, shape)
         if zeroed:
             array.fill(0)
         return array
 
     def scratch(self, elements: int, dtype: Any, tasks: int) -> tuple[int, int]:
         """Address of room for all tasks, and the elements from one task's to the next."""
-        item = np.dtype(dtype).itemsize
+        item = dtype.itemsize
         each = -(-elements * item // ALIGNMENT) * ALIGNMENT // item
         room = np.empty(tasks * each + ALIGNMENT // item, dtype)
         self.alive.append(room)
@@ -275,9 +286,9 @@ class _Compiled:
             elif kind == "float":
                 words.append(float_word(value))
             elif kind in ("scratch", "integer_scratch"):
-                elements = _scratch_size(step, kind, values, machine.machine_tile(self.dtype))
-                words.extend(self.scratch(elements, self.dtype if kind == "scratch" else np.int64, tasks))
-        self.rows.append((task.address(self.dtype), start, tasks))
+                elements = _scratch_size(step, kind, values, self.tile or machine.machine_tile(self.dtype))
+                words.extend(self.scratch(elements, self.dtype if kind == "scratch" else INTEGER, tasks))
+        self.rows.append((task.address(self.dtype, self.tile), start, tasks))
 
     def finish(self) -> None:
         if not self.rows:
@@ -299,16 +310,17 @@ def execute(
     dtype: Any = np.float64,
     *,
     tasks: int | None = None,
+    tile: Tile | None = None,
 ) -> dict[str, Array]:
     """Run compiled tasks on arrays of `dtype` (and int64); the wanted tensors by name.
 
-    An input that is None or missing is absent. `out` holds arrays to write into; `tasks` forces a number
-    of tasks.
+    An input that is None or missing is absent. `out` holds arrays to write into. `tasks` forces a number of
+    tasks, `tile` another register tile than this machine's.
     """
     inputs = definition.programs[program_name].inputs
     chosen = selection(definition, program_name, wanted, [n for n in inputs if arrays.get(n) is None])
-    executor = _Compiled(np.dtype(dtype), arrays, out or {}, tasks)
-    tensors = _walk(definition, chosen, environment, reals, executor)
+    executor = _Compiled(np.dtype(dtype), arrays, out or {}, tasks, tile)
+    tensors = _walk(chosen, environment, reals, executor)
     executor.finish()
     return {name: tensors[name] for name in wanted}
 
@@ -483,7 +495,7 @@ def execute_exact(
         number(0),
     )
     with scalar.numbers(number):
-        tensors = _walk(definition, chosen, environment, reals, executor)
+        tensors = _walk(chosen, environment, reals, executor)
     return {name: _result(tensors[name], definition, name) for name in wanted}
 
 

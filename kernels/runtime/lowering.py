@@ -571,11 +571,10 @@ for _name, _rule, _count, _generate in _ARITHMETIC:
 
 
 def _scalars(*given: Type) -> Any:
-    return (
-        signature(types.float64, *[types.float64] * len(given))
-        if all(isinstance(t, (types.Float, types.Integer)) for t in given)
-        else None
-    )
+    """A rule: numbers, one of them a float at least; all are taken as float64."""
+    numbers = all(isinstance(t, (types.Float, types.Integer)) for t in given)
+    floats = any(isinstance(t, types.Float) for t in given)
+    return signature(types.float64, *[types.float64] * len(given)) if numbers and floats else None
 
 
 _EITHER: tuple[tuple[Any, int, Generate], ...] = (

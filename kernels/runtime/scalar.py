@@ -98,7 +98,7 @@ def highest() -> Scalar:
 
 # ---- which functions a number type has
 
-Functions = Mapping[str, Any]  # by name; "lowest" and "highest" are numbers
+Functions = Mapping[str, Any]  # by name; "lowest" and "highest" are numbers, "pi" takes no argument
 _registry: dict[type, Functions] = {}
 
 
@@ -175,27 +175,12 @@ def _float_sign(x: float) -> float:
 register_jitable(_float_sign)
 
 
+_PLAIN = (
+    "exp", "expm1", "sqrt", "sin", "cos", "tan", "sinh", "tanh", "asin", "acos", "atan", "asinh", "acosh", "erf",
+    "erfc",
+)  # fmt: skip
 _FLOAT: dict[str, Any] = {
-    **{
-        name: _ieee(getattr(math, name))
-        for name in (
-            "exp",
-            "expm1",
-            "sqrt",
-            "sin",
-            "cos",
-            "tan",
-            "sinh",
-            "tanh",
-            "asin",
-            "acos",
-            "atan",
-            "asinh",
-            "acosh",
-            "erf",
-            "erfc",
-        )
-    },
+    **{name: _ieee(getattr(math, name)) for name in _PLAIN},
     "cosh": lambda x: _ieee(math.cosh)(abs(x)),
     "log": _float_log(math.log, 0.0),
     "log1p": _float_log(math.log1p, -1.0),
@@ -203,7 +188,7 @@ _FLOAT: dict[str, Any] = {
     "power": _float_power,
     "sign": _float_sign,
     "absolute": abs,
-    "pi": math.pi,
+    "pi": lambda: math.pi,
     "lowest": -math.inf,
     "highest": math.inf,
 }
@@ -238,42 +223,21 @@ def _mpmath_functions(context: Any) -> Functions:
 
         def call(*x: Scalar) -> Scalar:
             value = f(*x)
-            return (
-                value if isinstance(value, context.mpf) else context.nan
-            )  # a complex value: outside the domain
+            # a complex value: x is outside the domain
+            return value if isinstance(value, context.mpf) else context.nan
 
         return call
 
     def power(x: Scalar, p: Scalar) -> Scalar:
         return context.inf if x == 0 and p < 0 else real_valued("power")(x, p)
 
-    same = (
-        "exp",
-        "expm1",
-        "sqrt",
-        "sin",
-        "cos",
-        "tan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "asin",
-        "acos",
-        "atan",
-        "asinh",
-        "acosh",
-        "atanh",
-        "erf",
-        "erfc",
-        "log",
-    )
     return {
-        **{name: real_valued(name) for name in same},
+        **{name: real_valued(name) for name in (*_PLAIN, "cosh", "atanh", "log")},
         "log1p": lambda x: context.ninf if x == -1 else real_valued("log1p")(x),
         "power": power,
         "sign": _sign,
         "absolute": abs,
-        "pi": context.pi * 1,
+        "pi": lambda: +context.pi,
         "lowest": context.ninf,
         "highest": context.inf,
     }
@@ -381,7 +345,7 @@ def pi() -> Scalar:
     value = _functions(type(zero())).get("pi")
     if value is None:
         raise NotRational("pi is no rational number")
-    return value
+    return value()
 
 
 # ---- compiled: Numba takes these bodies instead. `error_model="numpy"` keeps them from raising.

@@ -113,15 +113,20 @@ class View(Generic[T]):
         if len(place) != len(self.shape):
             raise BadAccess(f"{self.memory.name}[{index!r}]: {len(place)} indices for {len(self.shape)} axes")
         at = self.start
-        for axis, (i, extent, stride) in enumerate(zip(place, self.shape, self.strides, strict=True)):
-            if type(i) is not int:
-                raise BadAccess(
-                    f"{self.memory.name}[{index!r}]: index {axis} is a {type(i).__name__}, not an int"
-                )
-            if not 0 <= i < extent:
-                raise BadAccess(f"{self.memory.name}[{index!r}]: index {axis} is outside 0 <= {i} < {extent}")
+        for i, extent, stride in zip(place, self.shape, self.strides, strict=False):
+            if type(i) is not int or not 0 <= i < extent:
+                raise BadAccess(f"{self.memory.name}[{index!r}]: {self._complaint(place)}")
             at += i * stride
         return at
+
+    def _complaint(self, place: tuple[object, ...]) -> str:
+        """What is wrong with the first index that is."""
+        for axis, (i, extent) in enumerate(zip(place, self.shape, strict=True)):
+            if type(i) is not int:
+                return f"index {axis} is a {type(i).__name__}, not an int"
+            if not 0 <= i < extent:
+                return f"index {axis} is outside 0 <= {i} < {extent}"
+        return "nothing"
 
     def __getitem__(self, index: int | tuple[int, ...]) -> T:
         return self.memory.read(self._at(index))

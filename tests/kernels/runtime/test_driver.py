@@ -149,3 +149,12 @@ t.test_several_python_threads_at_once()
 print("done")
 """
     assert python(code, NUMBA_THREADING_LAYER="workqueue") == "done"
+
+
+def test_with_the_jit_disabled_results_are_the_same() -> None:
+    code = """
+from tests.kernels.runtime import test_driver as t
+print(t.run(0).sum(), t.run(0, tasks=1).sum())
+"""
+    want = run(0).sum()
+    assert python(code, NUMBA_DISABLE_JIT="1") == f"{want} {want}"

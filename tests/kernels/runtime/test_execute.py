@@ -155,10 +155,9 @@ def test_one_compilation_for_each_type() -> None:
                 i = {name: layout(a) for name, a in typed(inputs(e), dtype).items()}
                 execute(h.DEFINITION, "forward", i, e, {"half": 0.5}, ("y", "z"), dtype=dtype)
                 execute(h.DEFINITION, "vjp", i, e, {}, ("gx", "gx2", "gb"), dtype=dtype, tasks=2)
-    names = {t.name for t in vars(h).values() if isinstance(t, type(h.y_from_x_w))}
-    made = [(c.task, c.dtype) for c in compiled_signatures() if c.task in names]
-    assert {("y_from_x_w", "float32"), ("gx_scatter", "float64")} <= set(made)
-    assert len(made) == len(set(made))
+    names = {"y_from_x_w", "y_from_b", "z_from_y_t", "gx_gather", "gx_scatter"}
+    made = sorted((c.task, c.dtype) for c in compiled_signatures() if c.task in names)
+    assert made == sorted((name, dtype.__name__) for name in names for dtype in DTYPES)
 
 
 def test_what_nobody_wants_or_can_see_is_not_run() -> None:
@@ -219,6 +218,28 @@ def test_a_second_phase_adds(run: Any) -> None:
     v = np.arange(6.0).reshape(2, 3)
     got = run(h.DEFINITION, "twice", {"v": v}, CASE, {}, ("vt",))
     np.testing.assert_array_equal(got["vt"].astype(float), 2 * v.T)
+
+
+def test_another_tile_changes_no_result() -> None:
+    i = typed(inputs(CASE), np.float32)
+    want = reference(CASE, inputs(CASE))["gb"]
+    for width in (1, 4):
+        tile = Tile(Lanes(width, np.float32), 2, 2)
+        got = execute(h.DEFINITION, "vjp", i, CASE, {}, ("gb",), dtype=np.float32, tile=tile, tasks=2)
+        np.testing.assert_array_equal(got["gb"], want)
+
+
+def test_arrays_of_another_type_or_shape_are_refused() -> None:
+    i = typed(inputs(CASE), np.float64)
+    for name, bad in (
+        ("x", i["x"].astype(np.float32)),
+        ("x", i["x"][:, :, 1:]),
+        ("t", i["t"].astype(np.int32)),
+    ):
+        with pytest.raises(AssertionError, match=f"{name}: .* needed, not"):
+            execute(h.DEFINITION, "forward", i | {name: bad}, CASE, {"half": 1.0}, ("z",))
+    with pytest.raises(AssertionError, match=r"z: .* needed, not"):
+        execute(h.DEFINITION, "forward", i, CASE, {"half": 1.0}, ("z",), {"z": np.zeros(2, np.float32)})
 
 
 def test_a_trace_tells_who_wrote_what() -> None:

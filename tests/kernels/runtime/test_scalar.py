@@ -124,6 +124,8 @@ def test_infinities_of_exact_types_compare_and_do_nothing_else() -> None:
 
 
 def test_mpmath_works_at_its_own_precision() -> None:
+    with numbers(mpmath.mpf):
+        assert abs(pi() - math.pi) < 1e-15
     with mpmath.workdps(50), numbers(mpmath.mpf):
         assert abs(exp(1) - mpmath.e) < mpmath.mpf(10) ** -48
         assert type(rational(1, 3)) is mpmath.mpf

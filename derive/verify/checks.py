@@ -1,0 +1,436 @@
+"""The checks. Each looks at one configuration, drawn with the generator it is given.
+
+shape_law                the sizes that the module derives are those that its laws give, found by counting
+exact_<program>          emitted source over fractions (or 60 digits) against the equations
+adjoint                  <J t, g> = <t, J' g>, exactly
+linearity                gradients are linear in cotangents and tangents; so are outputs in inputs where the
+                         equations are
+finite_differences       compiled tangents and gradients against central differences
+compiled_matches_exact   compiled float64 and float32 within their rounding of the truth
+strided                  the same bits for gapped, reversed, transposed and read-only arrays
+zero_sized               empty axes: the right shapes, and zeros where there is nothing to add
+deterministic            the same bits again, whatever the number of tasks
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from derive.errors import VerificationError
+from derive.language import Operator
+from derive.numbers import NotRational, Number
+from derive.reference import Array, check_output_shape
+from derive.verify.configuration import sample
+from derive.verify.rounding import ROUNDED, UNIT, Rounded, allowance
+from derive.verify.running import AGREE, DIGITS, PROGRAMS, Arrays, Setting, settle, shown
+
+if TYPE_CHECKING:
+    from kernels.runtime import Definition
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check found at one configuration: the worst error (0 where equality was asked), and a remark."""
+
+    worst: float = 0.0
+    detail: str = ""
+
+
+Check = Callable[["Operator", "Definition", Random], Outcome]
+NOTHING = Outcome(detail="nothing to check")
+
+
+# ---- comparing ------------------------------------------------------------------------------
+
+
+def plain(value: Any) -> Any:
+    """The runtime's infinities of exact types as floats, which compare with everything."""
+    sign = getattr(value, "sign", None)
+    return sign * float("inf") if type(value).__name__ == "Infinity" and isinstance(sign, int) else value
+
+
+def differs(
+    setting: Setting, program: str, name: str, at: tuple[int, ...], found: Any, expected: Any, more: str = ""
+) -> VerificationError:
+    """The error that shows everything needed to see the difference again."""
+    where = f"{name}[{','.join(map(str, at))}]"
+    text = (
+        f"{setting.operator.name}: {where} of {program} is {shown(found)}, expected {shown(expected)}{more}"
+    )
+    return VerificationError(f"{text}\n{setting}")
+
+
+def elements(
+    setting: Setting, program: str, found: Arrays, expected: Arrays
+) -> Iterator[tuple[str, tuple[int, ...], Any, Any]]:
+    """Pairs to compare, once the shapes are found equal."""
+    for name, array in found.items():
+        if name not in expected:
+            raise VerificationError(
+                f"{setting.operator.name}: {program} has an output {name} that the equations do not know\n{setting}"
+            )
+        truth = expected[name]
+        if array.shape != truth.shape:
+            text = f"{name} of {program} has shape {array.shape}, expected {truth.shape}"
+            raise VerificationError(f"{setting.operator.name}: {text}\n{setting}")
+        for at in np.ndindex(array.shape):
+            yield name, at, plain(array[at]), truth[at]
+
+
+def compare_exactly(setting: Setting, program: str, found: Arrays, expected: Arrays) -> float:
+    """Equality of fractions; forty digits of sixty. Returns the worst relative error."""
+    worst = 0.0
+    for name, at, value, truth in elements(setting, program, found, expected):
+        if value == truth:
+            continue
+        if setting.field.exact or isinstance(value, (int, Fraction)):
+            raise differs(setting, program, name, at, value, truth)
+        error = abs(value - truth) / max(1, abs(truth))
+        if not error < DIGITS.number(AGREE):
+            raise differs(setting, program, name, at, value, truth)
+        worst = max(worst, float(error))
+    return worst
+
+
+# ---- shapes ---------------------------------------------------------------------------------
+
+
+def shape_law(operator: Operator, definition: Definition, random: Random) -> Outcome:
+    """Claimed output shapes against counted ones, at shapes large and small."""
+    for _ in range(4):
+        configuration = sample(operator, definition, random, largest=4000)
+        setting = Setting(operator, definition, configuration, "general")
+        written = {t.name for t in operator.outputs}
+        claimed = {name: setting.shape(name) for name in written}
+        check_output_shape(operator, configuration.shapes, configuration.integers, claimed)
+    return Outcome()
+
+
+# ---- exact ----------------------------------------------------------------------------------
+
+
+def exact(program: str, operator: Operator, definition: Definition, random: Random) -> Outcome:
+    """Emitted source over exact numbers against the equations."""
+    if not definition.programs[program].outputs:
+        return NOTHING
+    setting, expected = settle(operator, definition, random, lambda s: s.expected(program))
+    wanted = setting.outputs(program)
+    if len(wanted) > 1 and random.random() < 0.3:
+        wanted = [random.choice(wanted)]
+    try:
+        found = setting.exact(program, wanted, random)
+    except NotRational:  # the values are rational, the way to them is not
+        setting = setting.rounded(DIGITS)
+        found, expected = setting.exact(program, wanted, random), setting.expected(program)
+    return Outcome(compare_exactly(setting, program, found, expected), str(setting.field))
+
+
+def dot(setting: Setting, left: Arrays, right: Arrays) -> Number:
+    zero = setting.field.number(0)
+    return sum((a * b for name in left for a, b in zip(left[name].flat, right[name].flat, strict=True)), zero)
+
+
+def adjoint(operator: Operator, definition: Definition, random: Random) -> Outcome:
+    """Forward and reverse mode, both emitted, against each other."""
+    if not definition.programs["vjp"].outputs:
+        return NOTHING
+    setting, _ = settle(operator, definition, random, lambda s: s.expected("jvp") | s.expected("vjp"))
+    case = setting.case
+    outs, ins = case.real_outputs(), case.wrt()
+    try:
+        moved = setting.exact("jvp", [f"t{name}" for name in outs], random)
+    except NotRational:
+        setting = setting.rounded(DIGITS)
+        moved = setting.exact("jvp", [f"t{name}" for name in outs], random)
+    pulled = setting.exact("vjp", [f"g{name}" for name in ins], random)
+    vectors = {
+        k: {n: setting.converted(a) for n, a in setting.vectors(k, names).items()}
+        for k, names in (("g", outs), ("t", ins))
+    }
+    left = dot(setting, {n: moved[f"t{n}"] for n in outs}, vectors["g"])
+    right = dot(setting, {n: pulled[f"g{n}"] for n in ins}, vectors["t"])
+    error = abs(left - right) / max(1, abs(left))
+    if error > (0 if setting.field.exact else DIGITS.number(AGREE)):
+        text = f"<J t, g> = {shown(left)} but <t, J' g> = {shown(right)}"
+        raise VerificationError(f"{operator.name}: jvp and vjp are not adjoint: {text}\n{setting}")
+    return Outcome(float(error), str(setting.field))
+
+
+def linearity(operator: Operator, definition: Definition, random: Random) -> Outcome:
+    """2 u + 3 v in, 2 f(u) + 3 f(v) out: for the vectors of every derivative, and for inputs where the equations are linear."""
+    if not definition.programs["vjp"].outputs:
+        return NOTHING
+    setting, _ = settle(operator, definition, random, lambda s: s.expected("vjp"))
+    setting = Setting(operator, definition, setting.configuration, setting.style, setting.field)
+    worst, linear = 0.0, []
+    tests = [
+        ("vjp", tuple(f"g{n}" for n in setting.case.real_outputs())),
+        ("jvp", tuple(f"t{n}" for n in setting.case.wrt())),
+    ]
+    for name in setting.case.wrt():
+        if _equations_linear(setting, name):
+            tests.append(("forward", (name,)))
+            linear.append(name)
+    for program, moving in tests:
+        try:
+            worst = max(worst, _linear(setting, program, moving, random))
+        except NotRational:
+            worst = max(worst, _linear(setting.rounded(DIGITS), program, moving, random))
+    return Outcome(worst, f"linear in {', '.join(linear)}" if linear else "")
+
+
+def _mixed(setting: Setting, program: str, moving: tuple[str, ...]) -> list[Arrays]:
+    """Values u and v of the moving arguments, and 2 u + 3 v."""
+    given = setting.arguments(program)
+    u = {name: a for name in moving if (a := given[name]) is not None}
+    v = {name: setting.configuration.numbers(f"{name} again", a.shape) for name, a in u.items()}
+    both = {name: np.array(2 * u[name] + 3 * v[name], object) for name in u}
+    return [u, v, both]
+
+
+def _equations_linear(setting: Setting, name: str) -> bool:
+    """Do the equations say so? Seen at two random points; in exact numbers that is a safe bet, and a bet alone."""
+    results = []
+    try:
+        for values in _mixed(setting, "forward", (name,)):
+            found = setting.case.run(**{n: setting.case.array(a) for n, a in values.items()})
+            results.append({n: found[n] for n in setting.case.real_outputs()})
+    except (ArithmeticError, ValueError, TypeError):
+        return False
+    f, g, h = results
+    return all(
+        setting.field.exact and a * 2 + b * 3 == c
+        for n in f
+        for a, b, c in zip(f[n].flat, g[n].flat, h[n].flat, strict=True)
+    )
+
+
+def _linear(setting: Setting, program: str, moving: tuple[str, ...], random: Random) -> float:
+    wanted = [n for n in setting.outputs(program) if not setting.definition.tensor(n).integer]
+    f, g, h = (
+        setting.exact(program, wanted, random, **values) for values in _mixed(setting, program, moving)
+    )
+    combined = {n: np.array(2 * f[n] + 3 * g[n], object) for n in wanted}
+    return compare_exactly(setting, program, h, combined)
+
+
+# ---- compiled -------------------------------------------------------------------------------
+
+
+def compiled_matches_exact(operator: Operator, definition: Definition, random: Random) -> Outcome:
+    """Compiled results against the truth, within a bound on their rounding."""
+    worst = 0.0
+    for program in PROGRAMS:
+        if not definition.programs[program].outputs:
+            continue
+        kinds = ("apart", "general", "positive", "unit")
+        setting, expected = settle(
+            operator, definition, random, lambda s, p=program: s.expected(p), kinds=kinds, dyadic=True
+        )
+        try:
+            bounds = setting.rounded(ROUNDED).expected(program)
+        except (ArithmeticError, ValueError):
+            continue
+        for dtype in ("float64", "float32") if program in ("forward", "vjp") else ("float64",):
+            found = setting.compiled(program, np.dtype(dtype), setting.outputs(program))
+            for name, at, value, truth in elements(setting, program, found, expected):
+                if setting.definition.tensor(name).integer or not np.isfinite(float(truth)):
+                    if value != truth:
+                        raise differs(setting, program, name, at, value, truth, f" ({dtype})")
+                    continue
+                error, allowed = abs(float(value) - float(truth)), allowance(bounds[name][at], dtype)
+                if not error <= allowed:
+                    raise differs(
+                        setting, program, name, at, value, float(truth), f" within {allowed:.3g} ({dtype})"
+                    )
+                worst = max(worst, error / (UNIT[dtype] * max(1.0, abs(float(truth)))))
+    return Outcome(worst, "units of rounding")
+
+
+STEP = 2.0**-17  # about the cube root of float64's rounding: truncation and rounding errors balance
+
+
+def finite_differences(operator: Operator, definition: Definition, random: Random) -> Outcome:
+    """Compiled float64 tangents against central differences of compiled outputs, gradients against both.
+
+    A difference at step h is off by h^2 f'''/6 and by rounding over h. A third of what it moves by when the step doubles
+    is the former; running error analysis bounds the latter. Near a kink the two steps disagree and the bound opens up.
+    """
+    if not definition.programs["vjp"].outputs:
+        return NOTHING
+    kinds = ("apart", "positive", "unit")
+    setting, _ = settle(operator, definition, random, lambda s: s.expected("vjp"), kinds=kinds, dyadic=True)
+    setting = Setting(operator, definition, setting.configuration, setting.style, setting.field, True)
+    case = setting.case
+    outs, ins = case.real_outputs(), case.wrt()
+    inputs = {n: case.inputs[n].astype(float) for n in ins}
+    tangents = {n: a.astype(float) for n, a in setting.vectors("t", ins).items()}
+    cotangents = {n: a.astype(float) for n, a in setting.vectors("g", outs).items()}
+
+    def difference(h: float) -> Arrays:
+        ahead, behind = (
+            setting.compiled(
+                "forward", np.float64, outs, **{n: inputs[n] + side * h * tangents[n] for n in ins}
+            )
+            for side in (1, -1)
+        )
+        with np.errstate(invalid="ignore"):
+            return {n: (ahead[n] - behind[n]) / (2 * h) for n in outs}
+
+    fine, coarse = difference(STEP), difference(2 * STEP)
+    try:
+        bounds = setting.rounded(ROUNDED).expected("forward")
+    except (ArithmeticError, ValueError):
+        return NOTHING
+    moved = setting.compiled("jvp", np.float64, [f"t{n}" for n in outs])
+    worst = left = room = 0.0
+    sharp = count = 0
+    for n in outs:
+        for at in np.ndindex(fine[n].shape):
+            count += 1
+            d, t = float(fine[n][at]), float(moved[f"t{n}"][at])
+            allowed = (
+                2 * abs(d - float(coarse[n][at])) + allowance(bounds[n][at], "float64") / STEP + 1e-9 * abs(d)
+            )
+            if not (np.isfinite(d) and np.isfinite(allowed)):
+                continue
+            if not abs(d - t) <= allowed:
+                raise differs(
+                    setting, "jvp", f"t{n}", at, t, d, f" by central differences, within {allowed:.3g}"
+                )
+            sharp += allowed < 1e-3 * max(1.0, abs(d))
+            worst = max(worst, abs(d - t) / max(1.0, abs(d)))
+            left += float(cotangents[n][at]) * d
+            room += abs(float(cotangents[n][at])) * allowed
+    if sharp == count:
+        pulled = setting.compiled("vjp", np.float64, [f"g{n}" for n in ins])
+        right = float(sum((pulled[f"g{n}"] * tangents[n]).sum() for n in ins))
+        size = float(sum(abs(pulled[f"g{n}"] * tangents[n]).sum() for n in ins))
+        if not abs(left - right) <= room + 1e-9 * size:
+            text = f"<t, J' g> is {right}, but differences give {left} within {room:.3g}"
+            raise VerificationError(f"{operator.name}: {text}\n{setting}")
+    return Outcome(worst, f"{sharp} of {count} elements away from kinks")
+
+
+def _odd(array: Array, random: Random) -> Array:
+    """The same values, laid out otherwise: gaps, reversed axes, another order of axes; read-only."""
+    order = random.sample(range(array.ndim), array.ndim)
+    steps = [random.choice((1, 2, -1, -2)) for _ in order]
+    room = np.full(
+        [array.shape[axis] * abs(step) + 1 for axis, step in zip(order, steps, strict=True)], 7, array.dtype
+    )
+    view = room[tuple(slice(None, n * step, step) if step > 0 else slice(n * -step - 1, None, step)
+                      for n, step in zip((array.shape[a] for a in order), steps, strict=True))]  # fmt: skip
+    view = view.transpose(np.argsort(order)) if array.ndim else view.reshape(())
+    view[...] = array
+    return view
+
+
+def strided(operator: Operator, definition: Definition, random: Random) -> Outcome:
+    """Any layout of inputs and outputs gives the bits of the contiguous one, and inputs stay as they are."""
+    for program in ("forward", "vjp"):
+        if not definition.programs[program].outputs:
+            continue
+        setting = _setting(operator, definition, random, program)
+        wanted = setting.outputs(program)
+        for dtype in (np.float64, np.float32):
+            usual = setting.compiled(program, dtype, wanted)
+            given = {
+                n: a.astype(dtype) if a.dtype == object else a
+                for n, a in setting.arguments(program).items()
+                if a is not None
+            }
+            odd = {n: _odd(a, random) for n, a in given.items()}
+            for a in odd.values():
+                a.flags.writeable = False
+            out = {n: _odd(np.full(usual[n].shape, 5, usual[n].dtype), random) for n in wanted}
+            setting.compiled(program, dtype, wanted, out=out, **odd)
+            _same_bits(setting, program, out, usual, "in another layout")
+            _same_bits(setting, program, odd, given, "of an input that a kernel wrote to")
+    return Outcome()
+
+
+def _setting(operator: Operator, definition: Definition, random: Random, program: str) -> Setting:
+    kinds = ("general", "positive", "unit")
+    return settle(operator, definition, random, lambda s: s.expected(program), kinds=kinds, dyadic=True)[0]
+
+
+def _same_bits(setting: Setting, program: str, found: Arrays, expected: Arrays, what: str) -> None:
+    for name, at, value, truth in elements(setting, program, found, expected):
+        if np.asarray(value).tobytes() != np.asarray(truth).tobytes():
+            raise differs(setting, program, name, at, value, truth, f" {what}: the bits differ")
+
+
+def deterministic(operator: Operator, definition: Definition, random: Random) -> Outcome:
+    """One task, several tasks, once more: the same bits."""
+    for program in ("forward", "vjp"):
+        if not definition.programs[program].outputs:
+            continue
+        setting = _setting(operator, definition, random, program)
+        wanted = setting.outputs(program)
+        usual = setting.compiled(program, np.float64, wanted, tasks=1)
+        for tasks in (1, 2, 3, 7, None):
+            again = setting.compiled(program, np.float64, wanted, tasks=tasks)
+            _same_bits(setting, program, again, usual, f"with {tasks or 'the usual number of'} tasks")
+    return Outcome()
+
+
+def zero_sized(operator: Operator, definition: Definition, random: Random) -> Outcome:
+    """An axis without entries: every program, interpreted and compiled, against the equations."""
+    done = []
+    for program in PROGRAMS:
+        if not definition.programs[program].outputs:
+            continue
+        try:
+            setting, expected = settle(operator, definition, random, _at_claimed_shapes(program), zero=True)
+        except LookupError:
+            continue
+        wanted = setting.outputs(program)
+        try:
+            found = setting.exact(program, wanted, random)
+        except NotRational:
+            setting = setting.rounded(DIGITS)
+            found, expected = setting.exact(program, wanted, random), _at_claimed_shapes(program)(setting)
+        compare_exactly(setting, program, found, expected)
+        if program in ("forward", "vjp"):
+            compiled = setting.compiled(program, np.float64, wanted)
+            for name, at, value, truth in elements(setting, program, compiled, expected):
+                near = value == truth or abs(float(value) - float(truth)) <= 1e-6 * max(
+                    1.0, abs(float(truth))
+                )
+                if not near:
+                    raise differs(setting, program, name, at, value, truth, " (compiled)")
+        done.append(program)
+    return Outcome(detail="" if done else "the conditions allow no empty axis")
+
+
+def _at_claimed_shapes(program: str) -> Callable[[Setting], Arrays]:
+    """With an empty window a law says nothing, so output shapes are taken as claimed."""
+
+    def truth(setting: Setting) -> Arrays:
+        claimed = {t.name: setting.shape(t.name) for t in setting.operator.outputs}
+        return setting.with_shapes(claimed).expected(program)
+
+    return truth
+
+
+CHECKS: dict[str, Check] = {
+    "shape_law": shape_law,
+    **{f"exact_{program}": partial(exact, program) for program in PROGRAMS},
+    "adjoint": adjoint,
+    "linearity": linearity,
+    "finite_differences": finite_differences,
+    "compiled_matches_exact": compiled_matches_exact,
+    "strided": strided,
+    "zero_sized": zero_sized,
+    "deterministic": deterministic,
+}
+
+__all__ = ["CHECKS", "Check", "Outcome", "Rounded"]

@@ -1,0 +1,237 @@
+"""One configuration of one operator: every program's arguments, its true results, and what its kernels make of them.
+
+    forward   inputs                      -> outputs
+    vjp       inputs, g<out>              -> g<in>
+    jvp       inputs, t<in>               -> t<out>
+    vjp_vjp   inputs, g<out>, hg<in>      -> h<in>, hg<out>
+    vjp_jvp   inputs, g<out>, t<in>, tg<out> -> tg<in>
+
+This is the only module here that runs kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from random import Random
+from typing import Any, TypeVar
+
+import mpmath
+import numpy as np
+
+from derive.errors import VerificationError
+from derive.language import Operator
+from derive.numbers import RATIONALS, Decimals, Field, NotRational, OutsideDomain
+from derive.reference import Array, Case, reference_jvp, reference_vjp, reference_vjp_jvp, reference_vjp_vjp
+from derive.verify.configuration import Configuration, sample, styles
+from kernels.runtime import Definition, execute, execute_exact
+from kernels.runtime import NotRational as KernelNotRational
+
+PROGRAMS = ("forward", "vjp", "jvp", "vjp_vjp", "vjp_jvp")
+DIGITS = Decimals(60)
+AGREE = Fraction(1, 10**40)  # how near two values of 60 digits and more have to be
+Arrays = dict[str, Array]
+T = TypeVar("T")
+
+
+class Divided(VerificationError):
+    """An emitted program divided by zero where the equations have a value."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An operator and its definition at one configuration, in one style of numbers."""
+
+    operator: Operator
+    definition: Definition
+    configuration: Configuration
+    style: str
+    field: Field = RATIONALS
+    dyadic: bool = False
+    dropped: tuple[str, ...] = ()  # cotangents and tangents that are left out and count as zero
+
+    shapes: tuple[
+        tuple[str, tuple[int, ...]], ...
+    ] = ()  # of written tensors, where they are not to be worked out
+
+    @property
+    def case(self) -> Case:
+        case = self.configuration.case(self.operator, self.style, self.field, self.dyadic)
+        return replace(case, shapes=dict(self.shapes))
+
+    def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Setting:
+        return replace(self, shapes=tuple(shapes.items()))
+
+    def vector(self, name: str, like: str) -> Array:
+        """A cotangent, tangent or direction: its numbers follow from its name."""
+        shape = self.shape(like)
+        if name in self.dropped:
+            return np.full(shape, Fraction(0), object)
+        return self.configuration.numbers(
+            name, shape, "apart" if self.style == "apart" else "general", self.dyadic
+        )
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        environment = self.configuration.environment
+        return tuple(environment[e] if isinstance(e, str) else e for e in self.definition.tensor(name).shape)
+
+    def vectors(self, prefix: str, of: Iterable[str]) -> Arrays:
+        return {name: self.vector(f"{prefix}{name}", name) for name in of}
+
+    def arguments(self, program: str) -> dict[str, Array | None]:
+        """Every input of a program by name; None where it is absent."""
+        case = self.case
+        outs, ins = case.real_outputs(), case.wrt()
+        made: dict[str, Array | None] = dict(case.inputs)
+        for prefix, names in (("g", outs), ("t", ins), ("hg", ins), ("tg", outs)):
+            made |= {prefix + name: value for name, value in self.vectors(prefix, names).items()}
+        made |= dict.fromkeys(self.dropped)
+        return {name: made.get(name) for name in self.definition.programs[program].inputs}
+
+    def outputs(self, program: str) -> list[str]:
+        """What a program can be asked for here: nothing of an absent input."""
+        absent = {f"{prefix}{name}" for name in self.configuration.absent for prefix in ("g", "h", "tg")}
+        return [name for name in self.definition.programs[program].outputs if name not in absent]
+
+    def expected(self, program: str) -> Arrays:
+        """The truth, from the equations."""
+        case, vectors = self.case, self.vectors
+        outs, ins = case.real_outputs(), case.wrt()
+        match program:
+            case "forward":
+                found = case.run()
+                return {name: found[name] for name in self.definition.programs["forward"].outputs}
+            case "vjp":
+                return named("g", reference_vjp(case, vectors("g", outs)))
+            case "jvp":
+                return named("t", reference_jvp(case, vectors("t", ins)))
+            case "vjp_vjp":
+                inner, outer = reference_vjp_vjp(case, vectors("g", outs), vectors("hg", ins))
+                return named("h", inner) | named("hg", outer)
+            case _:
+                moved = reference_vjp_jvp(case, vectors("g", outs), vectors("t", ins), vectors("tg", outs))
+                return named("tg", moved)
+
+    def exact(self, program: str, wanted: Collection[str], random: Random, **changed: Array) -> Arrays:
+        """Emitted source as plain Python: tiny tiles, tasks in random order, targets with gaps between elements."""
+        given = self.arguments(program) | changed
+        arrays = {name: self.converted(a) for name, a in given.items() if a is not None}
+        reals = {name: self.field.number(v) for name, v in self.configuration.reals.items()}
+        number: Callable[[Any], Any] = Fraction if self.field.exact else DIGITS.context.mpf
+        try:
+            return execute_exact(
+                self.definition, program, arrays, self.configuration.environment, reals, tuple(wanted), number,
+                tasks=random.randint(1, 4), seed=random.getrandbits(16), gaps=random.random() < 0.5,
+            )  # fmt: skip
+        except KernelNotRational as error:
+            raise NotRational(str(error)) from None
+        except Exception as error:
+            if self.field.exact and "Infinity" in str(error):
+                raise NotRational("a maximum over nothing is no fraction") from None
+            text = f"{self.operator.name}: running {program} exactly: {type(error).__name__}: {error}\n{self}"
+            raise (Divided if isinstance(error, ZeroDivisionError) else VerificationError)(text) from error
+
+    def converted(self, array: Array) -> Array:
+        if array.dtype != object:
+            return array
+        made = np.empty(array.shape, object)
+        for at in np.ndindex(array.shape):
+            value: Any = array[at]
+            made[at] = self.field.number(value) if isinstance(value, Fraction) else value
+        return made
+
+    def compiled(
+        self,
+        program: str,
+        dtype: Any,
+        wanted: Collection[str],
+        *,
+        out: Mapping[str, Array] | None = None,
+        tasks: int | None = None,
+        **changed: Array,
+    ) -> Arrays:
+        """Emitted source compiled, on arrays of `dtype`."""  # fmt: skip
+        given = {name: a for name, a in (self.arguments(program) | changed).items() if a is not None}
+        arrays = {name: a.astype(dtype) if a.dtype == object else a for name, a in given.items()}
+        reals = {name: float(v) for name, v in self.configuration.reals.items()}
+        return execute(
+            self.definition,
+            program,
+            arrays,
+            self.configuration.environment,
+            reals,
+            tuple(wanted),
+            out,
+            dtype,
+            tasks=tasks,
+        )
+
+    def rounded(self, field: Field) -> Setting:
+        return replace(self, field=field)
+
+    def __str__(self) -> str:
+        without = f", without {', '.join(self.dropped)}" if self.dropped else ""
+        lines = [f"    {self.configuration}", f"    {self.style} values{without}"]
+        for name, array in self.case.inputs.items():
+            if 0 < array.size <= 12:
+                lines.append(f"    {name} = {_text(array)}")
+        return "\n".join(lines)
+
+
+def named(prefix: str, arrays: Mapping[str, Array]) -> Arrays:
+    return {prefix + name: array for name, array in arrays.items()}
+
+
+def shown(value: Any) -> str:
+    """A number for people."""
+    return mpmath.nstr(value, 20) if isinstance(value, mpmath.mpf) or hasattr(value, "_mpf_") else str(value)
+
+
+def _text(array: Array) -> str:
+    return str(np.vectorize(shown, otypes=[object])(array).tolist()).replace("'", "")
+
+
+def _defined(result: Any) -> bool:
+    """No NaN anywhere: an exact type has none, many digits have."""
+    arrays = result.values() if isinstance(result, dict) else ()
+    return all(v == v for a in arrays for v in np.asarray(a).flat)
+
+
+def settle(
+    operator: Operator,
+    definition: Definition,
+    random: Random,
+    truth: Callable[[Setting], T],
+    *,
+    kinds: Iterable[str] | None = None,
+    dyadic: bool = False,
+    zero: bool = False,
+) -> tuple[Setting, T]:
+    """A configuration and numbers at which the operator has a real value: exact fractions if they will do."""  # fmt: skip
+    configuration = sample(operator, definition, random, zero=zero)
+    dropped = _dropped(operator, configuration, random)
+    for style in kinds or styles(operator, random):
+        for field in (RATIONALS, DIGITS):
+            setting = Setting(operator, definition, configuration, style, field, dyadic, dropped)
+            try:
+                result = truth(setting)
+            except NotRational:
+                continue
+            except (OutsideDomain, ZeroDivisionError):
+                break
+            if _defined(result):
+                return setting, result
+            break
+    raise LookupError(f"{operator.name}: has no value at any of the numbers tried\n    {configuration}")
+
+
+def _dropped(operator: Operator, configuration: Configuration, random: Random) -> tuple[str, ...]:
+    """In a while one cotangent and one tangent of several are left out."""
+    outs = [t.name for t in operator.outputs if not t.integer]
+    ins = [t.name for t in operator.inputs if not t.integer and t.name in configuration.shapes]
+    gone = []
+    for prefix, names in (("g", outs), ("t", ins), ("hg", ins), ("tg", outs)):
+        if len(names) > 1 and random.random() < 0.25:
+            gone.append(prefix + random.choice(names))
+    return tuple(gone)

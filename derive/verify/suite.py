@@ -1,0 +1,41 @@
+"""The checks of one operator as a pytest test, for generated test modules:
+
+test_conv1d = suite(OPERATOR, DEFINITION)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from derive.language import Operator
+from derive.verify.checks import CHECKS
+
+if TYPE_CHECKING:
+    from kernels.runtime import Definition
+
+
+def suite(
+    operator: Operator, definition: Definition, *, cases: int = 5, checks: Iterable[str] = tuple(CHECKS)
+) -> Callable[..., Any]:
+    """A test, once for each check. Hypothesis draws the configurations, the same ones every time, and shrinks a failure."""
+
+    @pytest.mark.parametrize("check", list(checks))
+    @settings(
+        max_examples=cases,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(random=st.randoms(use_true_random=False))
+    def test(check: str, random: Random) -> None:
+        CHECKS[check](operator, definition, random)
+
+    made: Callable[..., Any] = test
+    return made
