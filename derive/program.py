@@ -128,7 +128,31 @@ class Affine:
         return sp.Add(self.constant, *(c * a for a, c in self.terms))
 
     def __str__(self) -> str:
-        return str(self.expr)
+        return _side(self.terms, self.constant)
+
+    @property
+    def equality(self) -> str:
+        """`self = 0` as one writes it: s*p + d*k - a = q."""
+        right = tuple((a, -c) for a, c in self.terms if c.could_extract_minus_sign())
+        left = tuple((a, c) for a, c in self.terms if not c.could_extract_minus_sign())
+        if not right or not left:
+            return f"{self} = 0"
+        return f"{_side(left, self.constant)} = {_side(right, sp.S.Zero)}"
+
+
+def _side(terms: Iterable[tuple[sp.Expr, sp.Expr]], constant: sp.Expr) -> str:
+    """Coefficients before their atoms, the constant last."""
+    text = ""
+    for atom, c in terms:
+        negative = c.could_extract_minus_sign()
+        core = sp.expand(-c) if negative else c
+        word = str(atom) if core == 1 else f"({core})*{atom}" if core.is_Add else f"{core}*{atom}"
+        text += (" - " if negative else " + ") + word
+    if constant != 0 or not text:
+        for part in constant.as_ordered_terms():
+            negative = part.could_extract_minus_sign()
+            text += (" - " if negative else " + ") + str(-part if negative else part)
+    return f"-{text[3:]}" if text.startswith(" - ") else text[3:]
 
 
 @lru_cache(maxsize=65536)
@@ -209,7 +233,7 @@ class Equation:
         return replace(self, target=change(self.target), relation=relation, body=change(self.body), at=at)
 
     def __str__(self) -> str:
-        where = [f"{z} = 0" for z in self.relation.zero] + [f"{z} >= 0" for z in self.relation.nonneg]
+        where = [z.equality for z in self.relation.zero] + [f"{z} >= 0" for z in self.relation.nonneg]
         over = f"[{','.join(i.name for i in self.bound)}]" if self.bound else ""
         ties = "" if self.ties == "first" or self.reduce in ("sum", "prod", "logsumexp") else f" ({self.ties} of ties)"
         at = f" at {self.at}" if self.at is not None else ""

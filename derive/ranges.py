@@ -168,7 +168,7 @@ class Ranges:
         elif free(a):
             self.same[a] = b
         else:
-            self.conditions += [Condition(a, b, f"{what} have one extent"), Condition(b, a, f"{what} have one extent")]
+            self.conditions += [Condition(a, b, f"{what} differ in extent"), Condition(b, a, f"{what} differ in extent")]
 
     def law(self, s: Statement, r: Read, axis: int, e: sp.Expr) -> None:
         laws, shape, tensor = self.operator.laws, self.shapes[r.tensor.name], r.tensor
@@ -196,7 +196,7 @@ class Ranges:
                 size = self.axis_name(tensor.name, axis)
                 shape[axis] = size
                 self.derived[size] = sp.expand(self.interval(form)[1] + 1 - after)
-                self.conditions.append(Condition(size, sp.S.One, f"axis {axis} of {tensor.name} holds every write at {e}"))
+                self.conditions.append(Condition(size, sp.S.One, f"axis {axis} of {tensor.name}, written at {e}, has no place left between its margins"))
             return
         if not unknown:
             return
@@ -223,7 +223,7 @@ class Ranges:
         self.seen.add(key)
         bounds = self.bounds.setdefault(p, [])
         if not bounds:
-            self.conditions.append(Condition(extent(p), sp.S.One, f"{r}: the window fits into the padded axis {axis} of {tensor.name}"))
+            self.conditions.append(Condition(extent(p), sp.S.One, f"no position of {r} fits into axis {axis} of {tensor.name} with its margins"))
         bounds.append((r, last + 1))
         self.sizes[p] = extent(p)
         exprs = list(dict.fromkeys(b for _, b in bounds))

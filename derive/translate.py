@@ -21,6 +21,9 @@ from derive.program import Access, Affine, Condition, Equation, IntegerAccess, P
 from derive.ranges import Ranges, reads_of
 
 
+KEYWORDS = ("out", "wrt")
+
+
 def to_program(operator: Operator) -> Program:
     """The operator in relation form, checked. SpecError shows the user's equation."""
     try:
@@ -242,7 +245,7 @@ class _Translator:
                 for axis, i in enumerate(a.indices):
                     have, want = tensors[a.tensor].shape[axis], eq.relation.size(i)
                     if have != want and not sp.expand(have - want).is_nonnegative:
-                        needed.append(Condition(have, want, f"index {i} stays within axis {axis} of {a.tensor}"))
+                        needed.append(Condition(have, want, f"index {i} would leave axis {axis} of {a.tensor}"))
         return needed
 
     def check_optional(self, equations: Sequence[Equation]) -> None:

@@ -147,27 +147,23 @@ class Setting:
         dtype: Any,
         wanted: Collection[str],
         *,
+        given: Mapping[str, Array] | None = None,
         out: Mapping[str, Array] | None = None,
         tasks: int | None = None,
-        **changed: Array,
     ) -> Arrays:
-        """Emitted source compiled, on arrays of `dtype`."""  # fmt: skip
-        given = {name: a for name, a in (self.arguments(program) | changed).items() if a is not None}
-        arrays = {name: a.astype(dtype) if a.dtype == object else a for name, a in given.items()}
+        """Emitted source compiled; `given` replaces arguments."""
+        arrays = {**self.arrays(program, dtype), **(given or {})}
         reals = {name: float(v) for name, v in self.configuration.reals.items()}
-        return execute(
-            self.definition,
-            program,
-            arrays,
-            self.configuration.environment,
-            reals,
-            tuple(wanted),
-            out,
-            dtype,
-            tasks=tasks,
-        )
+        environment = self.configuration.environment
+        return execute(self.definition, program, arrays, environment, reals, tuple(wanted), out, dtype, tasks=tasks)
 
-    def rounded(self, field: Field) -> Setting:
+    def arrays(self, program: str, dtype: Any) -> Arrays:
+        """The arguments that are present, for compiled code."""
+        given = {name: a for name, a in self.arguments(program).items() if a is not None}
+        return {name: a.astype(dtype) if a.dtype == object else a for name, a in given.items()}
+
+    def over(self, field: Field) -> Setting:
+        """The same numbers in another field."""
         return replace(self, field=field)
 
     def __str__(self) -> str:

@@ -2,7 +2,7 @@
 
     l_logsumexp[n,r] += logsumexp[c] x[n,c,r]
     l[n,r] += l_logsumexp[n,r]
-    l[n,r] += sum[x1] -x[n,x1,r]   { -x1 + t[n,r] = 0 }
+    l[n,r] += sum[x1] -x[n,x1,r]   { t[n,r] = x1 }
     y[] += sum[n,r] l[n,r]/(N*R)
     z[] += sum[n,r] l[n,r]
 """
@@ -104,7 +104,7 @@ def l_from_l_logsumexp(l: Real2, l_logsumexp: Real2, N: int, R: int, add: int, t
 
 @task
 def l_from_x_t(l: Real2, x: Real3, t: Integer2, N: int, R: int, X1: int, add: int, task: int, tasks: int) -> None:
-    """l[n,r] += sum[x1] -x[n,x1,r]   { -x1 + t[n,r] = 0 }
+    """l[n,r] += sum[x1] -x[n,x1,r]   { t[n,r] = x1 }
 
     gather, tasks share n; 1 guard
     """
@@ -173,7 +173,7 @@ def gl_total_from_gy_gz(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, a
 @task
 def gx_from_gl_total_t(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, task: int,
         tasks: int) -> None:
-    """gx[n,x1,r] += -gl_total[n,r]   { -x1 + t[n,r] = 0 }
+    """gx[n,x1,r] += -gl_total[n,r]   { t[n,r] = x1 }
 
     scatter, tasks share n r; 1 guard
     """
@@ -288,7 +288,7 @@ def sizes(N: int, C: int, R: int) -> dict[str, int]:
 
 DEFINITION = Definition(
     name='cross_entropy',
-    formula='l_logsumexp[n,r] += logsumexp[c] x[n,c,r]\nl[n,r] += l_logsumexp[n,r]\nl[n,r] += sum[x1] -x[n,x1,r]   { -x1 + t[n,r] = 0 }\ny[] += sum[n,r] l[n,r]/(N*R)\nz[] += sum[n,r] l[n,r]',
+    formula='l_logsumexp[n,r] += logsumexp[c] x[n,c,r]\nl[n,r] += l_logsumexp[n,r]\nl[n,r] += sum[x1] -x[n,x1,r]   { t[n,r] = x1 }\ny[] += sum[n,r] l[n,r]/(N*R)\nz[] += sum[n,r] l[n,r]',
     latex='\\mathit{l\\_logsumexp}_{n,r} \\mathrel{+}= \\operatorname{logsumexp}_{c} x_{n,c,r} \\\\ l_{n,r} \\mathrel{+}= \\mathit{l\\_logsumexp}_{n,r} \\\\ l_{n,r} \\mathrel{+}= \\sum_{x_{1}} - x_{n,x_{1},r} \\qquad \\{\\, - x_{1} + t_{n,r} = 0 \\,\\} \\\\ y \\mathrel{+}= \\sum_{n,r} \\frac{l_{n,r}}{N R} \\\\ z \\mathrel{+}= \\sum_{n,r} l_{n,r}',
     tensors=(
         Tensor('x', ('N', 'C', 'R')),

@@ -65,7 +65,7 @@ def y_at_from_x(y_at: Integer2, x: Real3, N: int, C: int, Q: int, task: int, tas
 
 @task
 def gx_from_gy_y_at(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, task: int, tasks: int) -> None:
-    """gx[n,c,q] += gy[n,c]   { q - y_at[n,c] = 0 }
+    """gx[n,c,q] += gy[n,c]   { q = y_at[n,c] }
 
     scatter, tasks share n c; 1 guard
     """
@@ -81,7 +81,7 @@ def gx_from_gy_y_at(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int
 @task
 def ty_from_tx_y_at(ty: Real2, tx: Real3, y_at: Integer2, N: int, C: int, Q: int, add: int, task: int,
         tasks: int) -> None:
-    """ty[n,c] += sum[q] tx[n,c,q]   { q - y_at[n,c] = 0 }
+    """ty[n,c] += sum[q] tx[n,c,q]   { q = y_at[n,c] }
 
     gather, tasks share n; 1 guard
     """

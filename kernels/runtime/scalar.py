@@ -176,8 +176,8 @@ register_jitable(_float_sign)
 
 
 _PLAIN = (
-    "exp", "expm1", "sqrt", "sin", "cos", "tan", "sinh", "tanh", "asin", "acos", "atan", "asinh", "acosh", "erf",
-    "erfc",
+    "exp", "expm1", "sqrt", "sin", "cos", "tan", "sinh", "tanh",
+    "asin", "acos", "atan", "asinh", "acosh", "erf", "erfc",
 )  # fmt: skip
 _FLOAT: dict[str, Any] = {
     **{name: _ieee(getattr(math, name)) for name in _PLAIN},

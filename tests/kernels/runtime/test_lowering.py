@@ -53,6 +53,18 @@ def test_arithmetic(dtype: Any, width: int) -> None:
             np.testing.assert_array_equal(compiled[keep], meant[keep])
 
 
+def test_a_wrong_meaning_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    test_arithmetic(np.float32, 4)
+    for name, wrong in (
+        ("minimum", p.maximum),
+        ("fma", lambda a, b, c: a * b),
+        ("select", lambda m, a, b: a),
+    ):
+        with monkeypatch.context() as patched, pytest.raises(AssertionError):
+            patched.setattr(p, name, wrong)
+            test_arithmetic(np.float32, 4)
+
+
 @EVERY
 def test_partial_loads_and_stores(dtype: Any, width: int) -> None:
     """Counts from -1 to beyond the width; what lies outside is neither read into the result nor written."""

@@ -1,0 +1,45 @@
+"""Options and fixtures of every test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from tests.support import golden as golden_files
+from tests.support.sampling import kept
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files; review the diff as code")
+    parser.addoption(
+        "--sample",
+        type=float,
+        default=None,
+        metavar="FRACTION",
+        help="of the tests marked slow or external, run this fraction (0..1), always the same ones",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    fraction = config.getoption("--sample")
+    if fraction is not None and not 0 <= fraction <= 1:
+        raise pytest.UsageError(f"--sample is a fraction between 0 and 1, found {fraction}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    fraction = config.getoption("--sample")
+    if fraction is None:
+        return
+    heavy = [i for i in items if i.get_closest_marker("slow") or i.get_closest_marker("external")]
+    gone = {id(i) for i in heavy if not kept(i.nodeid, fraction)}
+    if gone:
+        config.hook.pytest_deselected(items=[i for i in items if id(i) in gone])
+        items[:] = [i for i in items if id(i) not in gone]
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """golden(name, text): the text is that of tests/golden/<name>."""
+    return partial(golden_files.compare, update=request.config.getoption("--update-golden"))
