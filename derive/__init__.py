@@ -3,6 +3,7 @@
 Write an operator with `Operator`, `indices`, `Tensor`, `Sum`, ...; `build` it for a notebook, or generate a
 package of kernels and tests from it with `derive-kernels generate`.
 """
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -46,9 +47,41 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "ArgMax", "ArgMin", "CheckError", "DeriveError", "GenerateError", "Index", "Kth", "LogSumExp", "Max", "Mean", "Min", "Operator",
-    "Parameter", "Prod", "Real", "SpecError", "Sum", "Tensor", "VerificationError", "build", "circular", "extent", "indices", "inside",
-    "maximum", "minimum", "overhang", "parameters", "reals", "reflect", "relu", "replicate", "step", "symmetric", "tensors",
+    "ArgMax",
+    "ArgMin",
+    "CheckError",
+    "DeriveError",
+    "GenerateError",
+    "Index",
+    "Kth",
+    "LogSumExp",
+    "Max",
+    "Mean",
+    "Min",
+    "Operator",
+    "Parameter",
+    "Prod",
+    "Real",
+    "SpecError",
+    "Sum",
+    "Tensor",
+    "VerificationError",
+    "build",
+    "circular",
+    "extent",
+    "indices",
+    "inside",
+    "maximum",
+    "minimum",
+    "overhang",
+    "parameters",
+    "reals",
+    "reflect",
+    "relu",
+    "replicate",
+    "step",
+    "symmetric",
+    "tensors",
 ]
 
 

@@ -1,4 +1,5 @@
 """The command line: generate, show, verify, warm. Parses, calls, prints, returns a code."""
+
 from __future__ import annotations
 
 import argparse
@@ -16,7 +17,14 @@ def _progress(items: Iterable[Any], what: str, unit: str = "op") -> Iterable[Any
     from tqdm import tqdm
 
     items = list(items)
-    bar = tqdm(items, desc=what, unit=unit, disable=None if sys.stderr.isatty() else False, mininterval=0.5, leave=True)
+    bar = tqdm(
+        items,
+        desc=what,
+        unit=unit,
+        disable=None if sys.stderr.isatty() else False,
+        mininterval=0.5,
+        leave=True,
+    )
     for item in bar:
         bar.set_postfix_str(getattr(item, "name", ""))
         yield item
@@ -41,7 +49,9 @@ def _show(args: argparse.Namespace) -> int:
         print(f"\n== {name}: kernels")
         for phase in made.phases[name]:
             note = f"   (recognised: the kernel of {phase.recognised})" if phase.recognised else ""
-            print(f"  {phase.equation.target} <- {phase.kernel}{phase.tensors}{note}\n      {made.kernels[phase.kernel].nest.describe()}")
+            print(
+                f"  {phase.equation.target} <- {phase.kernel}{phase.tensors}{note}\n      {made.kernels[phase.kernel].nest.describe()}"
+            )
     print("\n== source")
     for kernel in made.kernels.values():
         print("\n" + kernel.text)
@@ -63,7 +73,10 @@ def _generate(args: argparse.Namespace) -> int:
             print("--out goes with a specification file", file=sys.stderr)
             return 2
         if not (ROOT / "tests").is_dir():
-            print("the shipped catalogue is generated in a checkout of the project; give a specification file", file=sys.stderr)
+            print(
+                "the shipped catalogue is generated in a checkout of the project; give a specification file",
+                file=sys.stderr,
+            )
             return 2
         files = catalogue_files(ROOT, lambda ops: _progress(ops, "derive"))
         extra = leftover(ROOT, files)
@@ -103,12 +116,16 @@ def _pairs(spec: str | None, only: Sequence[str]) -> list[tuple[Any, Any]]:
         folder = Path(spec)
         if not (folder / "spec.py").is_file():
             raise GenerateError(f"{folder} is no generated package: it has no spec.py")
-        pairs = [(o, load_definition(folder / f"{n}.py")) for n, o in load_operators(folder / "spec.py").items()]
+        pairs = [
+            (o, load_definition(folder / f"{n}.py")) for n, o in load_operators(folder / "spec.py").items()
+        ]
     else:
         pairs = [(o, import_module(f"kernels.generated.{o.name}").DEFINITION) for o in operators()]
     missing = set(only) - {o.name for o, _ in pairs}
     if missing:
-        raise GenerateError(f"no operator is called {min(missing)}; there are {', '.join(o.name for o, _ in pairs)}")
+        raise GenerateError(
+            f"no operator is called {min(missing)}; there are {', '.join(o.name for o, _ in pairs)}"
+        )
     return [(o, d) for o, d in pairs if not only or o.name in only]
 
 
@@ -116,7 +133,9 @@ def _verify(args: argparse.Namespace) -> int:
     from derive.verify import run
 
     cases = args.cases if args.cases is not None else (2 if args.quick else 6)
-    ok = run(_pairs(args.package, args.only), cases=cases, seed=args.seed, junit=args.junit, markdown=args.markdown)
+    ok = run(
+        _pairs(args.package, args.only), cases=cases, seed=args.seed, junit=args.junit, markdown=args.markdown
+    )
     return 0 if ok else 1
 
 
@@ -142,9 +161,13 @@ def _warm(args: argparse.Namespace) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="derive-kernels", description="Gradients, kernels and their tests from equations.")
+    top = argparse.ArgumentParser(
+        prog="derive-kernels", description="Gradients, kernels and their tests from equations."
+    )
     commands = top.add_subparsers(dest="command", required=True)
-    g = commands.add_parser("generate", help="kernels and tests from a specification file; without one, the shipped catalogue")
+    g = commands.add_parser(
+        "generate", help="kernels and tests from a specification file; without one, the shipped catalogue"
+    )
     g.add_argument("spec", nargs="?", help="a Python file that makes derive.Operator objects; it is run")
     g.add_argument("--out", help="folder of the generated package (default: beside the file, under its name)")
     g.add_argument("--check", action="store_true", help="write nothing; fail if a file is stale")
@@ -152,7 +175,9 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--latex", action="store_true", help="with --show: the programs as LaTeX too")
     g.set_defaults(run=_generate)
     v = commands.add_parser("verify", help="check every gradient; exit 1 if one is wrong")
-    v.add_argument("package", nargs="?", help="folder of a generated package (default: the shipped catalogue)")
+    v.add_argument(
+        "package", nargs="?", help="folder of a generated package (default: the shipped catalogue)"
+    )
     v.add_argument("--only", nargs="+", default=[], metavar="OPERATOR")
     v.add_argument("--cases", type=int, help="configurations per check (default 6)")
     v.add_argument("--quick", action="store_true", help="two configurations per check")
@@ -161,7 +186,9 @@ def parser() -> argparse.ArgumentParser:
     v.add_argument("--markdown", metavar="FILE", help="write a Markdown table")
     v.set_defaults(run=_verify)
     w = commands.add_parser("warm", help="compile forward and VJP kernels now")
-    w.add_argument("package", nargs="?", help="folder of a generated package (default: the shipped catalogue)")
+    w.add_argument(
+        "package", nargs="?", help="folder of a generated package (default: the shipped catalogue)"
+    )
     w.add_argument("--only", nargs="+", default=[], metavar="OPERATOR")
     w.set_defaults(run=_warm)
     return top

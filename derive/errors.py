@@ -1,4 +1,5 @@
 """What goes wrong in a specification, in a pass, or in a check."""
+
 from __future__ import annotations
 
 

@@ -1,4 +1,5 @@
 """Specifications in, files out: all or nothing."""
+
 from __future__ import annotations
 
 import os
@@ -32,11 +33,18 @@ def package_files(spec: Path, out: Path, progress: Progress = iter) -> dict[Path
     operators = load_operators(spec)
     clash = {"__init__", "spec"} & operators.keys()
     if clash:
-        raise GenerateError(f"{spec.name}: an operator cannot be called `{min(clash)}`: the package has a file of that name")
-    files = {out / f"{name}.py": module_source(derive(operator)) for name, operator in zip(operators, progress(operators.values()), strict=True)}
+        raise GenerateError(
+            f"{spec.name}: an operator cannot be called `{min(clash)}`: the package has a file of that name"
+        )
+    files = {
+        out / f"{name}.py": module_source(derive(operator))
+        for name, operator in zip(operators, progress(operators.values()), strict=True)
+    }
     files |= {out / f"test_{name}.py": package_test(name, "spec.py") for name in operators}
     files[out / "spec.py"] = spec.read_text(encoding="utf-8")
-    files[out / "__init__.py"] = package_init(spec.name, {name: "\n".join(map(str, o.statements)) for name, o in operators.items()})
+    files[out / "__init__.py"] = package_init(
+        spec.name, {name: "\n".join(map(str, o.statements)) for name, o in operators.items()}
+    )
     return files
 
 

@@ -9,6 +9,7 @@
 Everything here is a SymPy object, so a family of operators is built by ordinary Python.
 Nothing here transforms anything: `translate` gives equations their relation form.
 """
+
 from __future__ import annotations
 
 import keyword
@@ -27,8 +28,10 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*\Z")
 
 
 def _name(name: str, what: str) -> str:
-    if not isinstance(name, str) or not NAME.match(name) or keyword.iskeyword(name):
-        raise SpecError(f"{what} needs a plain name of letters and digits (single inner underscores), found {name!r}")
+    if not NAME.match(str(name)) or keyword.iskeyword(name):
+        raise SpecError(
+            f"{what} needs a plain name of letters and digits (single inner underscores), found {name!r}"
+        )
     return name
 
 
@@ -42,7 +45,11 @@ def _expression(value: Any, what: str) -> sp.Basic:
 
 def _several(values: Any, kind: type, what: str, operator: str) -> tuple[Any, ...]:
     """A tuple of one kind of object, whatever sequence it came in."""
-    found = tuple(values) if isinstance(values, Iterable) and not isinstance(values, (str, Mapping)) else (values,)
+    found = (
+        tuple(values)
+        if isinstance(values, Iterable) and not isinstance(values, (str, Mapping))
+        else (values,)
+    )
     for v in found:
         if not isinstance(v, kind):
             raise SpecError(f"{what}, found {v!r}", operator=operator)
@@ -61,7 +68,9 @@ class Index(sp.Symbol):
 
     def __new__(cls, name: str) -> Index:
         if _name(name, "an index").endswith(TWIN):
-            raise SpecError(f"an index cannot be called `{name}`: names that end in {TWIN} are the engine's own")
+            raise SpecError(
+                f"an index cannot be called `{name}`: names that end in {TWIN} are the engine's own"
+            )
         return sp.Symbol.__new__(cls, name, integer=True)
 
     def twin(self) -> Index:
@@ -74,7 +83,8 @@ class Size(sp.Symbol):
     """The extent of an index or an axis, known when arrays are given."""
 
     def __new__(cls, name: str) -> Size:
-        return sp.Symbol.__new__(cls, name, integer=True, nonnegative=True)
+        made: Size = sp.Symbol.__new__(cls, name, integer=True, nonnegative=True)
+        return made
 
 
 class Parameter(sp.Symbol):
@@ -82,14 +92,17 @@ class Parameter(sp.Symbol):
 
     def __new__(cls, name: str, positive: bool = True) -> Parameter:
         kind = {"positive": True} if positive else {"nonnegative": True}
-        return sp.Symbol.__new__(cls, _name(name, "a parameter"), integer=True, **kind)
+        made: Parameter = sp.Symbol.__new__(cls, _name(name, "a parameter"), integer=True, **kind)
+        return made
 
 
 class Real(sp.Symbol):
     """A run-time real number of an operator: an epsilon, an exponent."""
 
     def __new__(cls, name: str, positive: bool = False) -> Real:
-        return sp.Symbol.__new__(cls, _name(name, "a real parameter"), **({"positive": True} if positive else {"real": True}))
+        kind = {"positive": True} if positive else {"real": True}
+        made: Real = sp.Symbol.__new__(cls, _name(name, "a real parameter"), **kind)
+        return made
 
 
 def _family(make: Any, names: str, nd: int | None) -> Any:
@@ -148,18 +161,29 @@ class Tensor(Atom):
     is_commutative = True
     __iter__ = None  # else t[0], t[1], ... without end, which SymPy walks into
 
-    def __new__(cls, name: str, margin: Sequence[Sequence[Any]] = (), outside: Any = "absent", *, integer: bool = False,
-                optional: bool = False) -> Tensor:
-        self = Atom.__new__(cls)
+    def __new__(
+        cls,
+        name: str,
+        margin: Sequence[Sequence[Any]] = (),
+        outside: Any = "absent",
+        *,
+        integer: bool = False,
+        optional: bool = False,
+    ) -> Tensor:
+        self: Tensor = Atom.__new__(cls)
         self.name = _name(name, "a tensor")
         pairs = []
         for pair in margin:
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise SpecError(f"margin of {name} is one (before, after) pair per axis, found {pair!r}")
-            pairs.append((_expression(pair[0], f"the margin of {name}"), _expression(pair[1], f"the margin of {name}")))
+            pairs.append(
+                (_expression(pair[0], f"the margin of {name}"), _expression(pair[1], f"the margin of {name}"))
+            )
         self.margin = tuple(pairs)
         if isinstance(outside, str) and outside not in ("absent", *MODES):
-            raise SpecError(f"outside of {name} is \"absent\", a value, or one of {', '.join(MODES)}; found {outside!r}")
+            raise SpecError(
+                f'outside of {name} is "absent", a value, or one of {", ".join(MODES)}; found {outside!r}'
+            )
         self.outside = outside if isinstance(outside, str) else _expression(outside, f"outside of {name}")
         self.integer, self.optional = bool(integer), bool(optional)
         return self
@@ -232,26 +256,26 @@ class _Fold(sp.Function):
     is_integer = True
 
 
-class circular(_Fold):  # noqa: N801 - reads as a function in formulas
+class circular(_Fold):
     """Wraps around: ... a b c | a b c | a b c ..."""
 
 
-class reflect(_Fold):  # noqa: N801
+class reflect(_Fold):
     """Mirrors without repeating the edge: c b | a b c | b a."""
 
 
-class symmetric(_Fold):  # noqa: N801
+class symmetric(_Fold):
     """Mirrors and repeats the edge: b a | a b c | c b."""
 
 
-class replicate(_Fold):  # noqa: N801
+class replicate(_Fold):
     """Clamps to the edge: a a | a b c | c c."""
 
 
 FOLDS: dict[str, type[_Fold]] = {f.__name__: f for f in (circular, reflect, symmetric, replicate)}
 
 
-class inside(sp.Function):  # noqa: N801
+class inside(sp.Function):
     """1 where the read lies in its tensor, and no point otherwise: keeps a read's relation, drops its value."""
 
     nargs = 1
@@ -265,7 +289,7 @@ def _branch(condition: Any, yes: Any, no: Any) -> sp.Expr:
     return sp.Piecewise((yes, condition), (no, True))
 
 
-class relu(sp.Function):  # noqa: N801
+class relu(sp.Function):
     """max(u, 0); derivative 0 at 0."""
 
     nargs = 1
@@ -275,7 +299,7 @@ class relu(sp.Function):  # noqa: N801
         return step(self.args[0])
 
 
-class step(sp.Function):  # noqa: N801
+class step(sp.Function):
     """1 where u > 0, else 0; derivative 0 everywhere."""
 
     nargs = 1
@@ -285,7 +309,7 @@ class step(sp.Function):  # noqa: N801
         return sp.S.Zero
 
 
-class indicator(sp.Function):  # noqa: N801
+class indicator(sp.Function):
     """1 where the condition holds, else 0; derivative 0. (SymPy would fold a Piecewise out of a comparison.)"""
 
     nargs = 1
@@ -295,14 +319,14 @@ class indicator(sp.Function):  # noqa: N801
         return sp.S.Zero
 
 
-class finite(sp.Function):  # noqa: N801
+class finite(sp.Function):
     """u where it is neither infinite nor NaN, else 0: the shift of a stable logsumexp. Derivative 0 by use."""
 
     nargs = 1
     is_real = True
 
 
-class maximum(sp.Function):  # noqa: N801
+class maximum(sp.Function):
     """The larger of two; where they tie the first takes the whole gradient; NaN if either is."""
 
     nargs = 2
@@ -313,7 +337,7 @@ class maximum(sp.Function):  # noqa: N801
         return _branch(u >= v, 1, 0) if argindex == 1 else _branch(u >= v, 0, 1)
 
 
-class minimum(sp.Function):  # noqa: N801
+class minimum(sp.Function):
     """The smaller of two; where they tie the first takes the whole gradient; NaN if either is."""
 
     nargs = 2
@@ -326,8 +350,29 @@ class minimum(sp.Function):  # noqa: N801
 
 # What a formula may apply to numbers, besides arithmetic, powers and Piecewise.
 SCALARS: tuple[type[sp.Expr], ...] = (
-    sp.exp, sp.log, sp.sin, sp.cos, sp.tan, sp.asin, sp.acos, sp.atan, sp.sinh, sp.cosh, sp.tanh, sp.asinh, sp.acosh, sp.atanh,
-    sp.erf, sp.erfc, sp.Abs, sp.sign, relu, step, maximum, minimum)
+    sp.exp,
+    sp.log,
+    sp.sin,
+    sp.cos,
+    sp.tan,
+    sp.asin,
+    sp.acos,
+    sp.atan,
+    sp.sinh,
+    sp.cosh,
+    sp.tanh,
+    sp.asinh,
+    sp.acosh,
+    sp.atanh,
+    sp.erf,
+    sp.erfc,
+    sp.Abs,
+    sp.sign,
+    relu,
+    step,
+    maximum,
+    minimum,
+)
 
 
 # ---- reductions -----------------------------------------------------------------------------
@@ -388,7 +433,9 @@ class Reduction:
             for i in self.bound:
                 rank = rank * extent(i) + i
             at = rank if at is None else _expression(at, f"`at` of {self.kind}")
-            return IntegerReduce(Str(self.kind), body, sp.Tuple(*self.bound), sp.Tuple(*where), Str(ties), sp.Tuple(at))
+            return IntegerReduce(
+                Str(self.kind), body, sp.Tuple(*self.bound), sp.Tuple(*where), Str(ties), sp.Tuple(at)
+            )
         if at is not None:
             raise SpecError(f"`at` belongs to ArgMax and ArgMin, not to {self.kind}")
         return Reduce(Str(self.kind), body, sp.Tuple(*self.bound), sp.Tuple(*where), Str(ties), sp.Tuple())
@@ -401,7 +448,8 @@ class IntegerReduce(Reduce):
 
 
 Sum, Mean, Max, Min, Prod, LogSumExp, ArgMax, ArgMin = (
-    Reduction(k) for k in ("sum", "mean", "max", "min", "prod", "logsumexp", "argmax", "argmin"))
+    Reduction(k) for k in ("sum", "mean", "max", "min", "prod", "logsumexp", "argmax", "argmin")
+)
 
 
 @dataclass(frozen=True)
@@ -447,7 +495,7 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class overhang:  # noqa: N801
+class overhang:
     """The law of ceil mode: a window may hang over the end if it starts inside; `when` switches it at run time."""
 
     when: Any = True
@@ -464,9 +512,17 @@ class Operator:
     title    what the operator is, in words
     """
 
-    def __init__(self, name: str, *statements: Statement, inputs: Iterable[Tensor], outputs: Iterable[Tensor] | None = None,
-                 extents: Mapping[Index, Any] | None = None, given: Iterable[Index] = (),
-                 laws: Mapping[Index, overhang] | None = None, title: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        *statements: Statement,
+        inputs: Iterable[Tensor],
+        outputs: Iterable[Tensor] | None = None,
+        extents: Mapping[Index, Any] | None = None,
+        given: Iterable[Index] = (),
+        laws: Mapping[Index, overhang] | None = None,
+        title: str = "",
+    ) -> None:
         self.name = _name(name, "an operator")
         if not statements:
             raise SpecError("an operator needs at least one equation", operator=name)
@@ -475,13 +531,19 @@ class Operator:
                 raise SpecError(f"an equation is written `target[...] << body`, found {s!r}", operator=name)
         self.statements = tuple(statements)
         self.inputs = _several(inputs, Tensor, "inputs are tensors", name)
-        self.outputs = _several(outputs, Tensor, "outputs are tensors", name) if outputs is not None else (statements[-1].target.tensor,)
+        self.outputs = (
+            _several(outputs, Tensor, "outputs are tensors", name)
+            if outputs is not None
+            else (statements[-1].target.tensor,)
+        )
         self.given = _several(given, Index, "`given` names indices", name)
         formulas, self.laws = dict(extents or {}), dict(laws or {})
         _several(formulas.keys(), Index, "`extents` gives extents of indices", name)
         _several(self.laws.keys(), Index, "`laws` are for indices", name)
         _several(self.laws.values(), overhang, "a law is overhang(...)", name)
-        self.extents = {i: _expression(e, f"the extent of `{i}`") for i, e in formulas.items()} | {i: extent(i) for i in self.given}
+        self.extents = {i: _expression(e, f"the extent of `{i}`") for i, e in formulas.items()} | {
+            i: extent(i) for i in self.given
+        }
         self.title = title
 
     def __repr__(self) -> str:

@@ -1,4 +1,5 @@
 """The one place where `derive` meets the compiled operators: `build` gives a live one, for a notebook."""
+
 from __future__ import annotations
 
 import hashlib

@@ -3,6 +3,7 @@
 Every stage is kept, so that each can be shown. `check` returns its argument or raises, so a broken
 pass is caught at its own line.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -55,9 +56,9 @@ def derive(operator: Operator) -> Derivation:
     """Differentiate, simplify, recognise and lower; nothing is written anywhere."""
     made = Derivation(operator)
     try:
-        forward = to_program(operator)                              # y  = sum[c,k] x[n,c,q]*w[o,c,k]   { s*p + d*k - a = q }
+        forward = to_program(operator)  # y  = sum[c,k] x[n,c,q]*w[o,c,k]   { s*p + d*k - a = q }
         made.raw["forward"] = forward
-        made.raw["vjp"] = check(vjp(forward, "g"))                  # gx = sum[o,p] gy[n,o,p]*w[o,c,k]  { the same relation }
+        made.raw["vjp"] = check(vjp(forward, "g"))  # gx = sum[o,p] gy[n,o,p]*w[o,c,k]  { the same relation }
         made.raw["jvp"] = check(jvp(forward, "t"))
         for name, program in list(made.raw.items()):
             made.programs[name] = check(simplify(program))
@@ -69,7 +70,7 @@ def derive(operator: Operator) -> Derivation:
         raise error.within(operator=operator.name) from None
     book = _Book(made)
     for name in PROGRAMS:
-        program = check(stable(made.programs[name]))                # logsumexp as loops can do it
+        program = check(stable(made.programs[name]))  # logsumexp as loops can do it
         made.phases[name] = [book.phase(program, eq) for eq in program.equations]
     return made
 
@@ -90,25 +91,43 @@ class _Book:
             title = self.title(eq)
             self.known[name.text] = (title, name, eq)
             nest, fast = lower(shape.equation), contraction(shape.equation)
-            self.made.kernels[title] = contraction_source(nest, fast, title) if fast is not None else task_source(nest, title)
+            self.made.kernels[title] = (
+                contraction_source(nest, fast, title) if fast is not None else task_source(nest, title)
+            )
         title, known, first = self.known[name.text]
         if first != eq:
             recognised = str(first.target)
         source = self.made.kernels[title]
         views = dict(zip(known.reads, name.reads, strict=True))
         symbols = dict(zip(known.integers, name.integers, strict=True))
-        symbols |= {k: v for k, v in zip(map(_extent, known.indices), map(_extent, name.indices), strict=True)}
+        symbols |= {
+            k: v for k, v in zip(map(_extent, known.indices), map(_extent, name.indices), strict=True)
+        }
         reals = dict(zip(known.reals, name.reals, strict=True))
         bound = [views[v] for v in source.views]
-        axes = tuple(same_axes(v, o, known.indices, name.indices) for v, o in zip(source.views, bound, strict=True))
+        axes = tuple(
+            same_axes(v, o, known.indices, name.indices) for v, o in zip(source.views, bound, strict=True)
+        )
         shapes = program.tensors
         whole = tuple(eq.relation.size(i) for i in eq.free) == shapes[eq.target.tensor].shape
-        return Phase(title, eq, tuple(tensor_of[v] for v in bound), axes, tuple(integers[symbols[s]] for s in source.integers),
-                     tuple(reals[s] for s in source.reals), source.nest.strategy == "gather" and whole, self.linear(program, eq), recognised)
+        return Phase(
+            title,
+            eq,
+            tuple(tensor_of[v] for v in bound),
+            axes,
+            tuple(integers[symbols[s]] for s in source.integers),
+            tuple(reals[s] for s in source.reals),
+            source.nest.strategy == "gather" and whole,
+            self.linear(program, eq),
+            recognised,
+        )
 
     def title(self, eq: Equation) -> str:
         names = list(dict.fromkeys(a.tensor for a in eq.reads))
-        return fresh_name(f"{eq.target.tensor}_from_{'_'.join(names)}" if names else f"{eq.target.tensor}_filled", self.taken)
+        return fresh_name(
+            f"{eq.target.tensor}_from_{'_'.join(names)}" if names else f"{eq.target.tensor}_filled",
+            self.taken,
+        )
 
     @staticmethod
     def linear(program: Program, eq: Equation) -> tuple[str, ...]:

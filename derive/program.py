@@ -12,6 +12,7 @@ An index that the target does not name is reduced. All index arithmetic sits in 
 so a derivative keeps the relation and changes only target and body. A point outside the
 relation does not exist. These types say what they are; `derive.passes` transforms them.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,7 +36,9 @@ class Access(sp.Expr):
     is_real = True
 
     def __new__(cls, tensor: Any, *indices: Any) -> Access:
-        return sp.Expr.__new__(cls, tensor if isinstance(tensor, Str) else Str(tensor), *indices)
+        name = tensor if isinstance(tensor, Str) else Str(tensor)
+        made: Access = sp.Expr.__new__(cls, name, *indices)
+        return made
 
     @property
     def tensor(self) -> str:
@@ -63,7 +66,12 @@ class IntegerAccess(Access):
 def accesses(expr: sp.Basic) -> tuple[Access, ...]:
     """Every access in `expr`, nested ones too, in an order that no hash seed changes."""
     found = expr.atoms(Access)
-    return tuple(sorted(found, key=lambda a: (a.tensor, tuple(i.name for i in a.indices if isinstance(i, sp.Symbol)), str(a))))
+    return tuple(
+        sorted(
+            found,
+            key=lambda a: (a.tensor, tuple(i.name for i in a.indices if isinstance(i, sp.Symbol)), str(a)),
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +126,9 @@ class Affine:
 
     def replaced(self, table: Mapping[sp.Basic, sp.Basic]) -> Affine:
         """Atoms, parameters and sizes renamed."""
-        return Affine.of(((a.xreplace(table), c.xreplace(table)) for a, c in self.terms), self.constant.xreplace(table))
+        return Affine.of(
+            ((a.xreplace(table), c.xreplace(table)) for a, c in self.terms), self.constant.xreplace(table)
+        )
 
     def mapped(self, change: Callable[[sp.Expr], sp.Expr]) -> Affine:
         return Affine.of(((change(a), change(c)) for a, c in self.terms), change(self.constant))
@@ -228,14 +238,20 @@ class Equation:
         """`change` applied to every expression; it must map indices to indices and accesses to accesses."""
         r = self.relation
         ranges = tuple(Range(change(g.index), change(g.size)) for g in r.ranges)
-        relation = Relation(ranges, tuple(z.mapped(change) for z in r.zero), tuple(z.mapped(change) for z in r.nonneg))
+        relation = Relation(
+            ranges, tuple(z.mapped(change) for z in r.zero), tuple(z.mapped(change) for z in r.nonneg)
+        )
         at = self.at.mapped(change) if self.at is not None else None
         return replace(self, target=change(self.target), relation=relation, body=change(self.body), at=at)
 
     def __str__(self) -> str:
         where = [z.equality for z in self.relation.zero] + [f"{z} >= 0" for z in self.relation.nonneg]
         over = f"[{','.join(i.name for i in self.bound)}]" if self.bound else ""
-        ties = "" if self.ties == "first" or self.reduce in ("sum", "prod", "logsumexp") else f" ({self.ties} of ties)"
+        ties = (
+            ""
+            if self.ties == "first" or self.reduce in ("sum", "prod", "logsumexp")
+            else f" ({self.ties} of ties)"
+        )
         at = f" at {self.at}" if self.at is not None else ""
         head = "" if self.reduce == "sum" and not self.bound else f"{self.reduce}{over}{ties} "
         tail = f"   {{ {', '.join(where)} }}" if where else ""
@@ -288,7 +304,9 @@ class Program:
         table = {t.name: t for t in (*self.inputs, *self.locals, *self.outputs)}
         for eq in self.equations:
             shape = tuple(eq.relation.size(i) for i in eq.free)
-            table.setdefault(eq.target.tensor, Tensor(eq.target.tensor, shape, isinstance(eq.target, IntegerAccess)))
+            table.setdefault(
+                eq.target.tensor, Tensor(eq.target.tensor, shape, isinstance(eq.target, IntegerAccess))
+            )
         used = {t.name for t in (*self.inputs, *self.outputs)} | {eq.target.tensor for eq in self.equations}
         return {name: t for name, t in table.items() if name in used}
 
@@ -315,7 +333,11 @@ def fresh_name(name: str, taken: set[str]) -> str:
 
 def _symbols(program: Program) -> Iterator[tuple[str, sp.Symbol]]:
     for eq in program.equations:
-        everything = [eq.body, *(z.expr for z in (*eq.relation.zero, *eq.relation.nonneg)), *(r.size for r in eq.relation.ranges)]
+        everything = [
+            eq.body,
+            *(z.expr for z in (*eq.relation.zero, *eq.relation.nonneg)),
+            *(r.size for r in eq.relation.ranges),
+        ]
         for e in everything:
             for s in sorted(e.free_symbols, key=str):
                 yield str(eq), s
@@ -327,9 +349,12 @@ def check(program: Program) -> Program:
     shapes = program.tensors
     written: dict[str, Equation] = {}
     last_write = {eq.target.tensor: k for k, eq in enumerate(program.equations)}
-    declared = {s for s, _ in program.sizes} | {s for t in program.inputs for e in t.shape for s in e.free_symbols}
+    declared = {s for s, _ in program.sizes} | {
+        s for t in program.inputs for e in t.shape for s in e.free_symbols
+    }
     declared |= set(program.parameters)
     for k, eq in enumerate(program.equations):
+
         def need(ok: Any, what: str, eq: Equation = eq) -> None:
             if not ok:
                 raise CheckError(f"{what}\n    in  {eq}")
@@ -337,19 +362,34 @@ def check(program: Program) -> Program:
         names = eq.relation.indices
         need(len(set(names)) == len(names), "an index has two ranges")
         need(eq.reduce in REDUCTIONS, f"no reduction is called {eq.reduce}")
-        need((eq.at is not None) == eq.reduce.startswith("arg"), "`at` belongs to argmax and argmin, and they need it")
-        need(isinstance(eq.target, IntegerAccess) == eq.reduce.startswith("arg") or eq.reduce == "sum", "only argmax and argmin yield integers")
+        need(
+            (eq.at is not None) == eq.reduce.startswith("arg"),
+            "`at` belongs to argmax and argmin, and they need it",
+        )
+        need(
+            isinstance(eq.target, IntegerAccess) == eq.reduce.startswith("arg") or eq.reduce == "sum",
+            "only argmax and argmin yield integers",
+        )
         for a in (eq.target, *eq.reads):
             need(all(isinstance(i, Index) for i in a.indices), f"{a} is not at plain indices")
             need(len(set(a.indices)) == len(a.indices), f"{a} names an index twice")
             need(all(i in names for i in a.indices), f"{a} uses an index without a range")
-            need(a.tensor in shapes and len(shapes[a.tensor].shape) == len(a.indices), f"{a} has another rank than its tensor")
+            need(
+                a.tensor in shapes and len(shapes[a.tensor].shape) == len(a.indices),
+                f"{a} has another rank than its tensor",
+            )
         for a in eq.reads:
             need(a.tensor in known or a.tensor in written, f"{a} is read before it is written")
             need(a.tensor in known or last_write[a.tensor] < k, f"{a} is read before its last equation")
         for e in (*eq.relation.zero, *eq.relation.nonneg):
-            need(all(isinstance(a, (Index, IntegerAccess)) for a in e.atoms), f"{e} is not affine in indices and integer reads")
-            need(not any(c.has(Index, Access) for _, c in e.terms) and not e.constant.has(Index, Access), f"{e}: an index in a coefficient")
+            need(
+                all(isinstance(a, (Index, IntegerAccess)) for a in e.atoms),
+                f"{e} is not affine in indices and integer reads",
+            )
+            need(
+                not any(c.has(Index, Access) for _, c in e.terms) and not e.constant.has(Index, Access),
+                f"{e}: an index in a coefficient",
+            )
             need(all(i in names for i in e.indices), f"{e} uses an index without a range")
         need(all(not r.size.has(Index, Access) for r in eq.relation.ranges), "a range depends on an index")
         need(eq.target.tensor not in known, f"{eq.target.tensor} is an input and is written")
@@ -360,5 +400,7 @@ def check(program: Program) -> Program:
             raise CheckError(f"output {t.name} is no tensor of the program")
     for text, s in _symbols(program):
         if isinstance(s, (Size, Parameter, Real)) and s not in declared:
-            raise CheckError(f"{s} has no value: neither an input's extent, nor derived, nor a parameter\n    in  {text}")
+            raise CheckError(
+                f"{s} has no value: neither an input's extent, nor derived, nor a parameter\n    in  {text}"
+            )
     return program

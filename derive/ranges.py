@@ -10,6 +10,7 @@
 An index that stands plainly on an axis of an input has that axis's extent. Two indices on one
 axis have one extent. Nothing is ever inferred from the kind of reduction.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -17,7 +18,18 @@ from typing import Any
 import sympy as sp
 
 from derive.errors import SpecError
-from derive.language import FOLDS, Index, IntegerRead, Operator, Read, Reduce, Size, Statement, extent, overhang
+from derive.language import (
+    FOLDS,
+    Index,
+    IntegerRead,
+    Operator,
+    Read,
+    Reduce,
+    Size,
+    Statement,
+    extent,
+    overhang,
+)
 from derive.program import Affine, Condition, affine
 
 
@@ -47,7 +59,9 @@ class Ranges:
         self.written = {s.target.tensor.name for s in operator.statements}
         self.given = {extent(i) for i in operator.given}
         self.axes: dict[Size, tuple[str, int]] = {}  # axes whose extent has their own name
-        self.of_index = {extent(i): i for s in operator.statements for e in (s.target, s.body) for i in e.atoms(Index)}
+        self.of_index = {
+            extent(i): i for s in operator.statements for e in (s.target, s.body) for i in e.atoms(Index)
+        }
 
     # --- answers ---------------------------------------------------------------------------
 
@@ -61,8 +75,10 @@ class Ranges:
             return self.size(index.like)
         if index not in self.sizes:
             names = ", ".join(i.name for i in self.sizes)
-            raise SpecError(f"index `{index}` has no extent (known: {names or 'none'}): no input has it plainly on an axis, "
-                            f"no law bounds it; give it in `extents` or `given`")
+            raise SpecError(
+                f"index `{index}` has no extent (known: {names or 'none'}): no input has it plainly on an axis, "
+                f"no law bounds it; give it in `extents` or `given`"
+            )
         return self.resolve(self.sizes[index])
 
     def axis_name(self, tensor: str, axis: int) -> Size:
@@ -70,9 +86,13 @@ class Ranges:
         made = Size(f"{tensor.upper()}{axis}")
         other, k = self.axes.setdefault(made, (tensor, axis))
         if (other, k) != (tensor, axis):
-            raise SpecError(f"axis {axis} of {tensor} and axis {k} of {other} would both have the extent {made}; rename one tensor")
+            raise SpecError(
+                f"axis {axis} of {tensor} and axis {k} of {other} would both have the extent {made}; rename one tensor"
+            )
         if made in self.of_index:
-            raise SpecError(f"axis {axis} of {tensor} and index `{self.of_index[made]}` would both have the extent {made}; rename one")
+            raise SpecError(
+                f"axis {axis} of {tensor} and index `{self.of_index[made]}` would both have the extent {made}; rename one"
+            )
         return made
 
     def axis_size(self, tensor: str, axis: int) -> sp.Expr:
@@ -92,7 +112,9 @@ class Ranges:
             elif (-c).is_nonnegative:
                 low += reach
             else:
-                raise SpecError(f"the sign of coefficient {c} of `{atom}` is not known, so `{form}` has no known interval")
+                raise SpecError(
+                    f"the sign of coefficient {c} of `{atom}` is not known, so `{form}` has no known interval"
+                )
         return sp.expand(low), sp.expand(high)
 
     # --- inference -------------------------------------------------------------------------
@@ -134,7 +156,11 @@ class Ranges:
                 if found is not None and own not in self.axes and own not in self.of_index:
                     self.same.setdefault(own, found)
         for s in ops.statements:
-            used = s.target.free_symbols | s.body.free_symbols | set().union(*(set(x.bound) for x in s.body.atoms(Reduce)))
+            used = (
+                s.target.free_symbols
+                | s.body.free_symbols
+                | set().union(*(set(x.bound) for x in s.body.atoms(Reduce)))
+            )
             for i in sorted((i for i in used if isinstance(i, Index)), key=str):
                 try:
                     self.size(i)
@@ -151,7 +177,9 @@ class Ranges:
     def plain(self, tensor: str, axis: int, i: Index) -> None:
         here = self.shapes[tensor][axis]
         if i in self.sizes and here is not None:
-            self.unify(self.resolve(self.sizes[i]), self.resolve(here), f"index `{i}` and axis {axis} of {tensor}")
+            self.unify(
+                self.resolve(self.sizes[i]), self.resolve(here), f"index `{i}` and axis {axis} of {tensor}"
+            )
         elif i in self.sizes:
             self.shapes[tensor][axis] = self.sizes[i]
         else:
@@ -168,7 +196,10 @@ class Ranges:
         elif free(a):
             self.same[a] = b
         else:
-            self.conditions += [Condition(a, b, f"{what} differ in extent"), Condition(b, a, f"{what} differ in extent")]
+            self.conditions += [
+                Condition(a, b, f"{what} differ in extent"),
+                Condition(b, a, f"{what} differ in extent"),
+            ]
 
     def law(self, s: Statement, r: Read, axis: int, e: sp.Expr) -> None:
         laws, shape, tensor = self.operator.laws, self.shapes[r.tensor.name], r.tensor
@@ -186,7 +217,11 @@ class Ranges:
         if form is None:
             return
         key = (tensor.name, axis, e)
-        unknown = [i for i in form.indices if i not in self.sizes or (i in self.bounds and not writes and key not in self.seen)]
+        unknown = [
+            i
+            for i in form.indices
+            if i not in self.sizes or (i in self.bounds and not writes and key not in self.seen)
+        ]
         if len(unknown) > 1 or (writes and shape[axis] is not None):
             return
         place = axis - len(r.at) + len(tensor.margin)
@@ -196,7 +231,13 @@ class Ranges:
                 size = self.axis_name(tensor.name, axis)
                 shape[axis] = size
                 self.derived[size] = sp.expand(self.interval(form)[1] + 1 - after)
-                self.conditions.append(Condition(size, sp.S.One, f"axis {axis} of {tensor.name}, written at {e}, has no place left between its margins"))
+                self.conditions.append(
+                    Condition(
+                        size,
+                        sp.S.One,
+                        f"axis {axis} of {tensor.name}, written at {e}, has no place left between its margins",
+                    )
+                )
             return
         if not unknown:
             return
@@ -212,8 +253,10 @@ class Ranges:
         least, top = self.interval(form.without(p))
         low = sp.expand(least + before)
         if not low.is_nonnegative:
-            raise SpecError(f"{r} may start at {least} on axis {axis}, before the margin {before} of {tensor.name}: "
-                            f"{low} is not known to be >= 0. Declare a margin, or give the extent of `{p}`")
+            raise SpecError(
+                f"{r} may start at {least} on axis {axis}, before the margin {before} of {tensor.name}: "
+                f"{low} is not known to be >= 0. Declare a margin, or give the extent of `{p}`"
+            )
         last = sp.floor((size - 1 + after - top) / stride)
         if p in laws:
             start = sp.floor((size - 1 - form.constant) / stride)
@@ -223,7 +266,13 @@ class Ranges:
         self.seen.add(key)
         bounds = self.bounds.setdefault(p, [])
         if not bounds:
-            self.conditions.append(Condition(extent(p), sp.S.One, f"no position of {r} fits into axis {axis} of {tensor.name} with its margins"))
+            self.conditions.append(
+                Condition(
+                    extent(p),
+                    sp.S.One,
+                    f"no position of {r} fits into axis {axis} of {tensor.name} with its margins",
+                )
+            )
         bounds.append((r, last + 1))
         self.sizes[p] = extent(p)
         exprs = list(dict.fromkeys(b for _, b in bounds))
@@ -234,11 +283,24 @@ class Ranges:
 
     def parameters(self) -> tuple[Any, ...]:
         """Extents that only a caller can give."""
-        known = set(self.derived) | {s for t in self.operator.inputs for e in self.shapes.get(t.name, ()) if e is not None
-                                     for s in self.resolve(e).free_symbols}
-        wanted = {s for e in (*self.sizes.values(), *(x for sh in self.shapes.values() for x in sh if x is not None), *self.derived.values())
-                  for s in self.resolve(e).free_symbols if isinstance(s, Size)}
+        known = set(self.derived) | {
+            s
+            for t in self.operator.inputs
+            for e in self.shapes.get(t.name, ())
+            if e is not None
+            for s in self.resolve(e).free_symbols
+        }
+        wanted = {
+            s
+            for e in (
+                *self.sizes.values(),
+                *(x for sh in self.shapes.values() for x in sh if x is not None),
+                *self.derived.values(),
+            )
+            for s in self.resolve(e).free_symbols
+            if isinstance(s, Size)
+        }
         return tuple(sorted((wanted - known) | (self.given & wanted), key=str))
 
 
-__all__ = ["Ranges", "index_affine", "overhang", "reads_of", "IntegerRead"]
+__all__ = ["IntegerRead", "Ranges", "index_affine", "overhang", "reads_of"]

@@ -2,6 +2,7 @@
 
 A specification is a Python file that its user asks us to run; no text is ever evaluated otherwise.
 """
+
 from __future__ import annotations
 
 import hashlib

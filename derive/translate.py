@@ -7,6 +7,7 @@ outside) becomes a copy of the tensor, one equation a piece, that the reading eq
 where the value outside is zero and the body vanishes with the read, no copy is needed.
 A reduction inside a formula becomes an equation of its own.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,11 +16,37 @@ from typing import Any
 import sympy as sp
 
 from derive.errors import SpecError
-from derive.language import FOLDS, SCALARS, Index, Operator, Parameter, Read, Real, Reduce, Size, Statement, circular, indicator, inside
+from derive.language import (
+    FOLDS,
+    SCALARS,
+    Index,
+    Operator,
+    Parameter,
+    Read,
+    Real,
+    Reduce,
+    Size,
+    Statement,
+    circular,
+    indicator,
+    inside,
+)
 from derive.language import Tensor as Declared
-from derive.program import Access, Affine, Condition, Equation, IntegerAccess, Program, Range, Relation, Tensor, affine, check, fresh_name
+from derive.program import (
+    Access,
+    Affine,
+    Condition,
+    Equation,
+    IntegerAccess,
+    Program,
+    Range,
+    Relation,
+    Tensor,
+    affine,
+    check,
+    fresh_name,
+)
 from derive.ranges import Ranges, reads_of
-
 
 KEYWORDS = ("out", "wrt")
 
@@ -60,8 +87,9 @@ class _Translator:
         self.copies: dict[tuple[Any, ...], tuple[str, sp.Expr]] = {}
         self.tensor_names = set(self.declared)
         self.integer: dict[str, bool] = {}
-        self.index_names = {s.name for st in operator.statements for e in (st.target, st.body)
-                            for s in e.atoms(Index)} | {i.name for i in operator.extents}
+        self.index_names = {
+            s.name for st in operator.statements for e in (st.target, st.body) for s in e.atoms(Index)
+        } | {i.name for i in operator.extents}
 
     # --- what a spec may be ------------------------------------------------------------------
 
@@ -72,8 +100,14 @@ class _Translator:
             if names.count(t.name) > 1:
                 raise SpecError(f"input `{t.name}` is named twice")
         for i, e in op.extents.items():
-            if e.is_integer is not True or e.is_negative or not all(isinstance(s, (Parameter, Size)) for s in e.free_symbols):
-                raise SpecError(f"the extent of `{i}` is a whole number >= 0, a parameter, or a formula of extents and parameters; found {e}")
+            if (
+                e.is_integer is not True
+                or e.is_negative
+                or not all(isinstance(s, (Parameter, Size)) for s in e.free_symbols)
+            ):
+                raise SpecError(
+                    f"the extent of `{i}` is a whole number >= 0, a parameter, or a formula of extents and parameters; found {e}"
+                )
         written: set[str] = set()
         for k, s in enumerate(op.statements):
             if s.target.tensor.name in names:
@@ -85,21 +119,33 @@ class _Translator:
                     raise SpecError(f"tensor `{r.tensor.name}` is declared in two ways", equation=str(s))
                 used_as_input = r != s.target and r.tensor.name not in names and r.tensor.name not in written
                 if used_as_input:
-                    raise SpecError(f"`{r.tensor.name}` is read but is neither an input nor written by an earlier equation "
-                                    f"(inputs: {', '.join(names) or 'none'})", equation=str(s))
+                    raise SpecError(
+                        f"`{r.tensor.name}` is read but is neither an input nor written by an earlier equation "
+                        f"(inputs: {', '.join(names) or 'none'})",
+                        equation=str(s),
+                    )
             bad = [f for f in s.body.atoms(sp.Max, sp.Min)]
             if bad:
-                raise SpecError(f"SymPy's {bad[0].func.__name__} forgets the order of its arguments, on which the gradient at a tie "
-                                f"depends; write maximum(u, v), minimum(u, v) or relu(u)", equation=str(s))
+                raise SpecError(
+                    f"SymPy's {bad[0].func.__name__} forgets the order of its arguments, on which the gradient at a tie "
+                    f"depends; write maximum(u, v), minimum(u, v) or relu(u)",
+                    equation=str(s),
+                )
             odd = [f for f in s.body.atoms(sp.Float)]
             if odd:
-                raise SpecError(f"{odd[0]} is a float; write an exact Rational, or a real parameter", equation=str(s))
+                raise SpecError(
+                    f"{odd[0]} is a float; write an exact Rational, or a real parameter", equation=str(s)
+                )
             for symbol in sorted(s.body.free_symbols | s.target.free_symbols, key=str):
                 if not isinstance(symbol, (Index, Parameter, Real, Size)):
-                    raise SpecError(f"`{symbol}` is neither an index, a parameter nor an extent (use indices(), parameters(), reals())",
-                                    equation=str(s))
+                    raise SpecError(
+                        f"`{symbol}` is neither an index, a parameter nor an extent (use indices(), parameters(), reals())",
+                        equation=str(s),
+                    )
                 if isinstance(symbol, (Parameter, Real)) and symbol.name in {*names, *self.declared}:
-                    raise SpecError(f"`{symbol}` is both a tensor and a parameter; rename one", equation=str(s))
+                    raise SpecError(
+                        f"`{symbol}` is both a tensor and a parameter; rename one", equation=str(s)
+                    )
             try:
                 for r in (*reads_of(s.target), *reads_of(s.body)):
                     for at in r.at:
@@ -119,14 +165,18 @@ class _Translator:
             for i in sorted(s.target.atoms(Index) | s.body.atoms(Index), key=str):
                 other = lower.setdefault(i.name.upper(), i.name)
                 if other != i.name:
-                    raise SpecError(f"indices `{other}` and `{i.name}` differ only in case, and extents are named by capitals",
-                                    equation=str(s))
+                    raise SpecError(
+                        f"indices `{other}` and `{i.name}` differ only in case, and extents are named by capitals",
+                        equation=str(s),
+                    )
 
     @staticmethod
     def order(s: Statement, before: Sequence[Statement]) -> None:
         """A tensor is complete before it is read, and only sums add up on it."""
         name = s.target.tensor.name
-        reading = lambda o: any(r.tensor.name == name for r in (*reads_of(o.body), *reads_of(sp.Tuple(*o.target.at))))  # noqa: E731
+        reading = lambda o: any(
+            r.tensor.name == name for r in (*reads_of(o.body), *reads_of(sp.Tuple(*o.target.at)))
+        )  # noqa: E731
         earlier = [o for o in before if o.target.tensor.name == name]
         if reading(s):
             raise SpecError(f"`{name}` is read by the equation that writes it", equation=str(s))
@@ -135,7 +185,10 @@ class _Translator:
                 raise SpecError(f"`{name}` is written again after `{o}` has read it", equation=str(s))
         kinds = [o.body.kind for o in (s, *earlier) if isinstance(o.body, Reduce) and o.body.kind != "sum"]
         if earlier and kinds:
-            raise SpecError(f"`{name}` is written by several equations, which add up, so a {kinds[0]} cannot be one of them", equation=str(s))
+            raise SpecError(
+                f"`{name}` is written by several equations, which add up, so a {kinds[0]} cannot be one of them",
+                equation=str(s),
+            )
 
     @staticmethod
     def index_expression(e: sp.Expr, where: object) -> None:
@@ -149,7 +202,13 @@ class _Translator:
     def scalar(self, e: sp.Basic) -> None:
         """Refuse, at its own place in a body, what no kernel can compute as a real number."""
         match e:
-            case Read() | sp.Symbol() | sp.Rational() | sp.core.numbers.Infinity() | sp.core.numbers.NegativeInfinity():
+            case (
+                Read()
+                | sp.Symbol()
+                | sp.Rational()
+                | sp.core.numbers.Infinity()
+                | sp.core.numbers.NegativeInfinity()
+            ):
                 return
             case sp.core.numbers.Pi() | sp.core.numbers.Exp1():
                 return
@@ -164,21 +223,27 @@ class _Translator:
                 self.condition(e.args[0])
             case sp.Piecewise():
                 if e.args[-1].cond != sp.true:
-                    raise SpecError(f"`{e}` has no value where its conditions fail; end it with (value, True)")
+                    raise SpecError(
+                        f"`{e}` has no value where its conditions fail; end it with (value, True)"
+                    )
                 for value, condition in e.args:
                     self.scalar(value)
                     self.condition(condition)
             case sp.floor() | sp.ceiling() | sp.Mod():
                 if any(not r.is_integer for r in e.atoms(Read)):
-                    raise SpecError(f"`{e}` rounds a real tensor, which has no derivative here; round indices and integer tensors only")
+                    raise SpecError(
+                        f"`{e}` rounds a real tensor, which has no derivative here; round indices and integer tensors only"
+                    )
             case _ if isinstance(e, (sp.Add, sp.Mul, sp.Pow, *SCALARS)):
                 for part in e.args:
                     self.scalar(part)
             case sp.logic.boolalg.Boolean():
                 raise SpecError(f"`{e}` is a condition, not a number; write Piecewise((1, {e}), (0, True))")
             case _:
-                raise SpecError(f"`{e}` ({type(e).__name__}) is nothing a kernel can compute; there are +, -, *, /, powers, Piecewise and "
-                                f"{', '.join(f.__name__ for f in SCALARS)}")
+                raise SpecError(
+                    f"`{e}` ({type(e).__name__}) is nothing a kernel can compute; there are +, -, *, /, powers, Piecewise and "
+                    f"{', '.join(f.__name__ for f in SCALARS)}"
+                )
 
     def condition(self, e: sp.Basic) -> None:
         if isinstance(e, (sp.And, sp.Or, sp.Not)):
@@ -212,20 +277,51 @@ class _Translator:
         equations = tuple(e.mapped(r.resolve) for e in self.equations)
         conditions += self.fits(equations, {t.name: t for t in (*inputs, *outputs, *locals_)})
         self.check_optional(equations)
-        free = {s for e in equations for x in (e.body, *(z.expr for z in (*e.relation.zero, *e.relation.nonneg)), *(g.size for g in e.relation.ranges))
-                for s in x.free_symbols} | {s for _, e in sizes for s in e.free_symbols}
-        parameters = sorted((s for s in free if isinstance(s, (Parameter, Real))), key=lambda s: (isinstance(s, Real), str(s)))
-        return Program(inputs, equations, outputs, sizes, locals_, (*parameters, *r.parameters()), tuple(dict.fromkeys(conditions)))
+        free = {
+            s
+            for e in equations
+            for x in (
+                e.body,
+                *(z.expr for z in (*e.relation.zero, *e.relation.nonneg)),
+                *(g.size for g in e.relation.ranges),
+            )
+            for s in x.free_symbols
+        } | {s for _, e in sizes for s in e.free_symbols}
+        parameters = sorted(
+            (s for s in free if isinstance(s, (Parameter, Real))), key=lambda s: (isinstance(s, Real), str(s))
+        )
+        return Program(
+            inputs,
+            equations,
+            outputs,
+            sizes,
+            locals_,
+            (*parameters, *r.parameters()),
+            tuple(dict.fromkeys(conditions)),
+        )
 
     def known_extents(self) -> None:
         """Every extent that a formula names is one of an index or an axis of this operator."""
         r = self.ranges
-        known = r.derived.keys() | set(r.parameters()) | {s for t in self.operator.inputs for k in range(len(r.shapes[t.name]))
-                                                          for s in r.axis_size(t.name, k).free_symbols}
+        known = (
+            r.derived.keys()
+            | set(r.parameters())
+            | {
+                s
+                for t in self.operator.inputs
+                for k in range(len(r.shapes[t.name]))
+                for s in r.axis_size(t.name, k).free_symbols
+            }
+        )
         for statement in self.operator.statements:
             for s in sorted(statement.body.free_symbols | statement.target.free_symbols, key=str):
-                if isinstance(s, Size) and any(isinstance(f, Size) and f not in known for f in r.resolve(s).free_symbols):
-                    raise SpecError(f"`{s}` is the extent of no index and no axis of this operator", equation=str(statement))
+                if isinstance(s, Size) and any(
+                    isinstance(f, Size) and f not in known for f in r.resolve(s).free_symbols
+                ):
+                    raise SpecError(
+                        f"`{s}` is the extent of no index and no axis of this operator",
+                        equation=str(statement),
+                    )
 
     def in_order(self, derived: dict[Size, sp.Expr]) -> list[tuple[Size, sp.Expr]]:
         left, done = dict(derived), list[tuple[Size, sp.Expr]]()
@@ -245,15 +341,24 @@ class _Translator:
                 for axis, i in enumerate(a.indices):
                     have, want = tensors[a.tensor].shape[axis], eq.relation.size(i)
                     if have != want and not sp.expand(have - want).is_nonnegative:
-                        needed.append(Condition(have, want, f"index {i} would leave axis {axis} of {a.tensor}"))
+                        needed.append(
+                            Condition(have, want, f"index {i} would leave axis {axis} of {a.tensor}")
+                        )
         return needed
 
     def check_optional(self, equations: Sequence[Equation]) -> None:
         for eq in equations:
             for a in eq.reads:
                 if self.optional(a.tensor) and (eq.reduce != "sum" or eq.body.xreplace({a: sp.S.Zero}) != 0):
-                    where = [s for s in self.operator.statements if any(r.tensor.name == a.tensor for r in reads_of(s.body))]
-                    raise SpecError(f"`{a.tensor}` is optional, but without it `{eq.body}` does not vanish", equation=str(where[0]))
+                    where = [
+                        s
+                        for s in self.operator.statements
+                        if any(r.tensor.name == a.tensor for r in reads_of(s.body))
+                    ]
+                    raise SpecError(
+                        f"`{a.tensor}` is optional, but without it `{eq.body}` does not vanish",
+                        equation=str(where[0]),
+                    )
 
     def integer_tensor(self, name: str) -> bool:
         return self.declared[name].integer if name in self.declared else self.integer.get(name, False)
@@ -266,8 +371,12 @@ class _Translator:
     def statement(self, target: Read, body: sp.Expr) -> None:
         if target.tensor.integer:
             if not (isinstance(body, Reduce) and body.kind.startswith("arg")):
-                raise SpecError(f"`{target.tensor.name}` is an integer tensor; only an ArgMax or ArgMin can write it")
-            self.equation(target, self.lift(body.body, target), body.bound, body.where, body.kind, body.ties, body.at)
+                raise SpecError(
+                    f"`{target.tensor.name}` is an integer tensor; only an ArgMax or ArgMin can write it"
+                )
+            self.equation(
+                target, self.lift(body.body, target), body.bound, body.where, body.kind, body.ties, body.at
+            )
             return
         terms = sp.Add.make_args(body)
         # SymPy forgets the written order; reductions first, so that they store and the rest adds
@@ -282,7 +391,9 @@ class _Translator:
                     self.equation(target, self.lift(core.body, target) * scale, core.bound, core.where, "sum")
                     continue
             if core is not None and term == core and len(terms) == 1 and not core.kind.startswith("arg"):
-                self.equation(target, self.lift(core.body, target), core.bound, core.where, core.kind, core.ties)
+                self.equation(
+                    target, self.lift(core.body, target), core.bound, core.where, core.kind, core.ties
+                )
                 continue
             self.equation(target, self.lift(term, target), (), (), "sum")
 
@@ -307,15 +418,25 @@ class _Translator:
     @staticmethod
     def free(expr: sp.Basic, order: Sequence[Index] = ()) -> list[Index]:
         """The indices an expression depends on; of `inside(read)` only those that can leave the tensor."""
-        marks = {m: sp.Tuple(*(e for e in m.args[0].at if not isinstance(e, Index))) for m in expr.atoms(inside)}
+        marks = {
+            m: sp.Tuple(*(e for e in m.args[0].at if not isinstance(e, Index))) for m in expr.atoms(inside)
+        }
         slim = expr.xreplace({m: sp.Function("inside_at")(*e) for m, e in marks.items()})
         found = [i for i in slim.free_symbols if isinstance(i, Index)]
         return sorted(found, key=lambda i: (order.index(i) if i in order else len(order), str(i)))
 
     # --- equations ---------------------------------------------------------------------------
 
-    def equation(self, target: Read, body: sp.Expr, bound: Sequence[Index], where: Sequence[sp.Expr], kind: str, ties: str = "first",
-                 at: sp.Expr | None = None) -> None:
+    def equation(
+        self,
+        target: Read,
+        body: sp.Expr,
+        bound: Sequence[Index],
+        where: Sequence[sp.Expr],
+        kind: str,
+        ties: str = "first",
+        at: sp.Expr | None = None,
+    ) -> None:
         if kind in ("max", "min") and ties in ("split", "all") and not isinstance(body, Read):
             body = self.materialised(target, body, bound)  # its elements are compared with the stored maximum
         body = self.copied(body, kind)
@@ -328,17 +449,25 @@ class _Translator:
             body = body.xreplace({m: sp.S.One})
         self.conditions(where, scope)
         yields = self.linear(at, scope, "at") if at is not None else None
-        own = [i for i in goal.indices if i not in {g.index for g in scope.ranges}] + [i for i in bound if i not in goal.indices]
-        inner = {i for e in (*scope.zero, *scope.nonneg, *((yields,) if yields else ())) for i in e.indices} | body.atoms(Index)
+        own = [i for i in goal.indices if i not in {g.index for g in scope.ranges}] + [
+            i for i in bound if i not in goal.indices
+        ]
+        inner = {
+            i for e in (*scope.zero, *scope.nonneg, *((yields,) if yields else ())) for i in e.indices
+        } | body.atoms(Index)
         made = {g.index for g in scope.ranges}
         rest = sorted((i for i in inner if i not in made and i not in own), key=str)
         ranges = tuple(Range(i, self.ranges.size(i)) for i in (*own, *rest)) + tuple(scope.ranges)
         if kind != "sum" and rest:
             if any(rest[0] in e.free_symbols for e in target.at):
-                raise SpecError(f"`{target}` adds up what falls on one element, so a {kind} cannot be written at index `{rest[0]}`; "
-                                f"give the {kind} an equation of its own")
+                raise SpecError(
+                    f"`{target}` adds up what falls on one element, so a {kind} cannot be written at index `{rest[0]}`; "
+                    f"give the {kind} an equation of its own"
+                )
             raise SpecError(f"index `{rest[0]}` is neither reduced by {kind} nor named by the target")
-        self.equations.append(Equation(goal, Relation(ranges, tuple(scope.zero), tuple(scope.nonneg)), body, kind, ties, yields))
+        self.equations.append(
+            Equation(goal, Relation(ranges, tuple(scope.zero), tuple(scope.nonneg)), body, kind, ties, yields)
+        )
 
     def materialised(self, target: Read, body: sp.Expr, bound: Sequence[Index]) -> sp.Expr:
         free = self.free(body, [i for i in target.at if isinstance(i, Index)])
@@ -439,8 +568,13 @@ class _Translator:
     @staticmethod
     def at_least_zero(w: sp.Expr) -> sp.Expr:
         """A relational as e >= 0 (for Eq: e = 0). For integers q >= floor(e/m) is m*(q+1) - e - 1 >= 0, and so on."""
-        rules = {sp.Ge: lambda l, r: l - r, sp.Gt: lambda l, r: l - r - 1, sp.Le: lambda l, r: r - l,
-                 sp.Lt: lambda l, r: r - l - 1, sp.Eq: lambda l, r: l - r}
+        rules = {
+            sp.Ge: lambda l, r: l - r,
+            sp.Gt: lambda l, r: l - r - 1,
+            sp.Le: lambda l, r: r - l,
+            sp.Lt: lambda l, r: r - l - 1,
+            sp.Eq: lambda l, r: l - r,
+        }
         if type(w) not in rules:
             raise SpecError(f"a condition is a comparison of index expressions, found `{w}`")
         left, right = w.lhs, w.rhs
@@ -491,7 +625,9 @@ class _Translator:
     def copy(self, r: Read, axis: int, mode: str, u: sp.Expr, value: sp.Expr = sp.S.Zero) -> Read:
         """A read of `r` with axis `axis` at u, u anywhere: through a copy that holds every u that occurs."""
         if u.has(Read):
-            raise SpecError(f"{r}: an index that an integer tensor gives cannot reach outside; clip it before")
+            raise SpecError(
+                f"{r}: an index that an integer tensor gives cannot reach outside; clip it before"
+            )
         scratch = _Scope((), self.index_names)
         low, high = self.ranges.interval(self.linear(u, scratch, str(r)))
         if scratch.ranges:
@@ -511,20 +647,52 @@ class _Translator:
             free = [Index(fresh_name(f"r{k}", taken)) for k in range(rank)]
             q = Index(fresh_name("q", taken))
             self.copies[key] = (name, low)
-            self.pieces(Access(name, *free), Access(source, *(q if k == axis else i for k, i in enumerate(free))), shape,
-                        self.ranges.axis_size(source, axis), free[axis], q, low, high, mode, r, value, taken)
+            self.pieces(
+                Access(name, *free),
+                Access(source, *(q if k == axis else i for k, i in enumerate(free))),
+                shape,
+                self.ranges.axis_size(source, axis),
+                free[axis],
+                q,
+                low,
+                high,
+                mode,
+                r,
+                value,
+                taken,
+            )
         name, low = self.copies[key]
         at = tuple(u - low if k == axis else e for k, e in enumerate(r.at))
         return Read(self.declared[name], *at)
 
-    def pieces(self, target: Access, read: Access, shape: Sequence[sp.Expr], size: sp.Expr, r: Index, q: Index, low: sp.Expr,
-               high: sp.Expr, mode: str, original: Read, value: sp.Expr, taken: set[str]) -> None:
+    def pieces(
+        self,
+        target: Access,
+        read: Access,
+        shape: Sequence[sp.Expr],
+        size: sp.Expr,
+        r: Index,
+        q: Index,
+        low: sp.Expr,
+        high: sp.Expr,
+        mode: str,
+        original: Read,
+        value: sp.Expr,
+        taken: set[str],
+    ) -> None:
         free = [Range(i, s) for i, s in zip(target.indices, shape, strict=True)]
         u = Affine.of([(r, sp.S.One)], low)
         is_q = Affine.of([(q, sp.S.NegativeOne)])
 
-        def put(body: sp.Expr, zero: Sequence[Affine] = (), nonneg: Sequence[Affine] = (), extra: Sequence[Range] = ()) -> None:
-            self.equations.append(Equation(target, Relation((*free, *extra), tuple(zero), tuple(nonneg)), body))
+        def put(
+            body: sp.Expr,
+            zero: Sequence[Affine] = (),
+            nonneg: Sequence[Affine] = (),
+            extra: Sequence[Range] = (),
+        ) -> None:
+            self.equations.append(
+                Equation(target, Relation((*free, *extra), tuple(zero), tuple(nonneg)), body)
+            )
 
         inner = Range(q, size)
         before, after = (-u).shifted(-1), u.shifted(-size)  # u <= -1, u >= size
@@ -545,7 +713,9 @@ class _Translator:
             laps = Range(lap, last - first + 1)
             even = u + is_q + Affine.of([(lap, -period)], -period * first)
             put(read, [even], extra=[laps, inner])
-            mirror = -u + is_q + Affine.of([(lap, period)], period * (first + 1))  # q = period*(lap + first + 1) - u
+            mirror = (
+                -u + is_q + Affine.of([(lap, period)], period * (first + 1))
+            )  # q = period*(lap + first + 1) - u
             if mode == "symmetric":
                 put(read, [mirror.shifted(-1)], extra=[laps, inner])
             else:  # the edges belong to the even piece
@@ -561,8 +731,10 @@ class _Translator:
 
 
 def _not_affine(e: sp.Expr, where: object) -> SpecError:
-    return SpecError(f"the index expression `{e}` in {where} is not affine in indices (with whole numbers, parameters and extents as "
-                     f"coefficients), floor, mod, a fold, or an integer tensor's element")
+    return SpecError(
+        f"the index expression `{e}` in {where} is not affine in indices (with whole numbers, parameters and extents as "
+        f"coefficients), floor, mod, a fold, or an integer tensor's element"
+    )
 
 
-__all__ = ["to_program", "Statement"]
+__all__ = ["Statement", "to_program"]

@@ -1,8 +1,8 @@
 """A layer of one's own: generalised-mean pooling, and a convolution that compares by distance (AdderNet).
 
-    derive-kernels generate examples/my_layer.py --out my_package/     # kernels and their tests
-    pytest my_package/                                                 # what a CI runs
-    python -c "from my_package import adder2d; print(adder2d.formula)"
+derive-kernels generate examples/my_layer.py --out my_package/     # kernels and their tests
+pytest my_package/                                                 # what a CI runs
+python -c "from my_package import adder2d; print(adder2d.formula)"
 """
 
 from sympy import Abs

@@ -24,16 +24,11 @@ from derive import (
     Prod,
     Sum,
     Tensor,
-    circular,
     extent,
     indices,
-    maximum,
     parameters,
     reals,
-    reflect,
     relu,
-    replicate,
-    symmetric,
     tensors,
 )
 
@@ -54,7 +49,9 @@ x_padded = Tensor("x", margin)
 
 # ---- convolutions with another scalar pair, other weights, other places
 
-l1_conv = Operator("l1_conv", y[n, o, *p] << -Sum[c, *k](Abs(x_zeros[n, c, *at] - w[o, c, *k])), inputs=(x_zeros, w))
+l1_conv = Operator(
+    "l1_conv", y[n, o, *p] << -Sum[c, *k](Abs(x_zeros[n, c, *at] - w[o, c, *k])), inputs=(x_zeros, w)
+)
 
 dilation = Operator("dilation", y[n, c, *p] << Max[k](x_padded[n, c, *at] + w[c, *k]), inputs=(x_padded, w))
 
@@ -65,11 +62,15 @@ locally_connected = Operator(
 )
 
 past = Tensor("x", margin=[(gap * (extent(h) - 1), 0)])
-causal_conv1d = Operator("causal_conv1d", y[n, o, q] << Sum[c, h](past[n, c, q - gap * h] * w[o, c, h]), inputs=(past, w))
+causal_conv1d = Operator(
+    "causal_conv1d", y[n, o, q] << Sum[c, h](past[n, c, q - gap * h] * w[o, c, h]), inputs=(past, w)
+)
 
 more = parameters("more", 2, positive=False)  # torch's output_padding
 y_cut = Tensor("y", margin=[(a[axis], a[axis] - more[axis]) for axis in range(2)])
-conv_transpose2d = Operator("conv_transpose2d", y_cut[n, o, *at] << Sum[c](x[n, c, *p] * w[c, o, *k]), inputs=(x, w))
+conv_transpose2d = Operator(
+    "conv_transpose2d", y_cut[n, o, *at] << Sum[c](x[n, c, *p] * w[c, o, *k]), inputs=(x, w)
+)
 
 
 def padded_conv1d(mode, outside=None):
@@ -91,17 +92,28 @@ cost_volume = Operator(
     extents={i: 2 * reach + 1, j: 2 * reach + 1},
 )
 
-skewed = Operator("skewed", y[i, j] << Sum[h](x[i + step * h, j - h + reach] * w[h]), inputs=(x, w), given=(i, j))
+skewed = Operator(
+    "skewed", y[i, j] << Sum[h](x[i + step * h, j - h + reach] * w[h]), inputs=(x, w), given=(i, j)
+)
 
 # ---- pooling
 
 power_pool = Operator(
-    "power_pool", y[n, c, *p] << Mean[k](Abs(x_zeros[n, c, *at]) ** gamma) ** (1 / gamma), inputs=(x_zeros,), given=k
+    "power_pool",
+    y[n, c, *p] << Mean[k](Abs(x_zeros[n, c, *at]) ** gamma) ** (1 / gamma),
+    inputs=(x_zeros,),
+    given=k,
 )
-logsumexp_pool = Operator("logsumexp_pool", y[n, c, *p] << LogSumExp[k](x_padded[n, c, *at]), inputs=(x_padded,), given=k)
+logsumexp_pool = Operator(
+    "logsumexp_pool", y[n, c, *p] << LogSumExp[k](x_padded[n, c, *at]), inputs=(x_padded,), given=k
+)
 product_pool = Operator("product_pool", y[n, h] << Prod[j](x[n, step * h + j]), inputs=(x,), given=(j,))
-median_pool = Operator("median_pool", y[n, h] << Kth[j](x[n, step * h + j], floor(extent(j) / 2)), inputs=(x,), given=(j,))
-split_min_pool = Operator("split_min_pool", y[n, h] << Min[j](x[n, step * h + j], ties="split"), inputs=(x,), given=(j,))
+median_pool = Operator(
+    "median_pool", y[n, h] << Kth[j](x[n, step * h + j], floor(extent(j) / 2)), inputs=(x,), given=(j,)
+)
+split_min_pool = Operator(
+    "split_min_pool", y[n, h] << Min[j](x[n, step * h + j], ties="split"), inputs=(x,), given=(j,)
+)
 
 bin_ = q >= floor(h * extent(q) / extent(h)), q < ceiling((h + 1) * extent(q) / extent(h))
 adaptive_avg_pool1d = Operator(
@@ -126,11 +138,15 @@ interpolate1d = Operator(  # the hat function of the distance, aligned corners
     given=(h,),
 )
 
-upsample1d = Operator("upsample1d", y[n, c, h] << x[n, c, floor(h / step)], inputs=(x,), extents={h: step * x.size(2)})
+upsample1d = Operator(
+    "upsample1d", y[n, c, h] << x[n, c, floor(h / step)], inputs=(x,), extents={h: step * x.size(2)}
+)
 
 # ---- rows: layers, norms, losses
 
-bilinear = Operator("bilinear", y[n, o] << Sum[i, j](x[n, i] * w[o, i, j] * z[n, j]) + b[o], inputs=(x, w, z, b))
+bilinear = Operator(
+    "bilinear", y[n, o] << Sum[i, j](x[n, i] * w[o, i, j] * z[n, j]) + b[o], inputs=(x, w, z, b)
+)
 
 cosine = Operator(
     "cosine",
@@ -178,7 +194,9 @@ focal_loss = Operator(
 )
 
 embedding = Operator("embedding", y[n, e] << w[t[n], e], inputs=(w, t))
-cumulative_sum = Operator("cumulative_sum", y[n, i] << Sum[j](x[n, j], j <= i), inputs=(x,), extents={i: extent(j)})
+cumulative_sum = Operator(
+    "cumulative_sum", y[n, i] << Sum[j](x[n, j], j <= i), inputs=(x,), extents={i: extent(j)}
+)
 maxout = Operator("maxout", y[n, c] << Max[j](x[n, step * c + j]), inputs=(x,), extents={j: step})
 
 # ---- and a few with turns of their own
@@ -193,7 +211,9 @@ graph_conv = Operator(  # a message along each edge m, from source[m] to sink[m]
 
 polyphase = Operator("polyphase", y[n, h] << Sum[j](x[n, h + j] * w[Mod(h, step), j]), inputs=(x, w))
 trace = Operator("trace", y[n] << Sum[i](x[n, i, i]), inputs=(x,))
-winner = Operator("winner", t[n] << ArgMax[c](x[n, c]), y[n, e] << w[t[n], e] * x[n, t[n]], inputs=(x, w), outputs=(y, t))
+winner = Operator(
+    "winner", t[n] << ArgMax[c](x[n, c]), y[n, e] << w[t[n], e] * x[n, t[n]], inputs=(x, w), outputs=(y, t)
+)
 
 huber_loss = Operator(
     "huber_loss",

@@ -1,4 +1,5 @@
 """The shipped operators, as equations. Nothing outside this package knows their names."""
+
 from __future__ import annotations
 
 from derive.catalogue import convolution, layers, pooling

@@ -1,4 +1,5 @@
 """Convolution on any number of axes. Channels come as (group, channel in the group)."""
+
 from __future__ import annotations
 
 from derive.language import Operator, Sum, Tensor, indices, parameters, tensors
@@ -14,7 +15,11 @@ def conv(nd: int) -> Operator:
     a, e = parameters("a e", nd, positive=False)
     q = [s[i] * p[i] + d[i] * k[i] - a[i] for i in range(nd)]
     x = Tensor("x", margin=list(zip(a, e, strict=True)))
-    return Operator(f"conv{nd}d", y[n, g, o, *p] << Sum[c, *k](x[n, g, c, *q] * w[g, o, c, *k]) + b[g, o], inputs=(x, w, b))
+    return Operator(
+        f"conv{nd}d",
+        y[n, g, o, *p] << Sum[c, *k](x[n, g, c, *q] * w[g, o, c, *k]) + b[g, o],
+        inputs=(x, w, b),
+    )
 
 
 def convolve(nd: int) -> Operator:

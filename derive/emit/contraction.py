@@ -6,6 +6,7 @@ The emitted module gets, for one equation,
     NAME_sizes     rows, columns, steps, batch, and the extents of A's zero-filled copy, as one tuple
     NAME           the task: where the contraction suits, copy, pack, multiply; else NAME_plain
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -19,8 +20,33 @@ from derive.lower.contraction import Contraction, Operand
 from derive.lower.loops import Nest
 from derive.program import Affine
 
-LOCALS = {"rows", "columns", "steps", "batch", "blocks", "block", "item", "base", "row", "column", "step", "panel", "panels", "buffer", "length",
-          "row_table", "step_table", "copy", "count", "m0", "m1", "size", "at", "value", "integer_scratch"}
+LOCALS = {
+    "rows",
+    "columns",
+    "steps",
+    "batch",
+    "blocks",
+    "block",
+    "item",
+    "base",
+    "row",
+    "column",
+    "step",
+    "panel",
+    "panels",
+    "buffer",
+    "length",
+    "row_table",
+    "step_table",
+    "copy",
+    "count",
+    "m0",
+    "m1",
+    "size",
+    "at",
+    "value",
+    "integer_scratch",
+}
 
 
 def contraction_source(nest: Nest, c: Contraction, name: str) -> TaskSource:
@@ -44,16 +70,47 @@ class _ContractionWriter(_Writer):
         arguments = [self.names[s] for s in integers]
         self.arguments = ", ".join(arguments)
         self.reals = [self.names[s] for s in plain.reals]
-        parts = [plain_text, self.sizes(name, arguments), self.scratch(name, arguments), self.task(name, plain, integers)]
-        used = self.used | {"kernel", "task", "Tile", "Scratch", "IntegerScratch", "block_product", "row_block", "suits", "ceil_div", "share", "zero"}
+        parts = [
+            plain_text,
+            self.sizes(name, arguments),
+            self.scratch(name, arguments),
+            self.task(name, plain, integers),
+        ]
+        used = self.used | {
+            "kernel",
+            "task",
+            "Tile",
+            "Scratch",
+            "IntegerScratch",
+            "block_product",
+            "row_block",
+            "suits",
+            "ceil_div",
+            "share",
+            "zero",
+        }
         kinds = {f"Real{len(v.indices)}" for v in views}
-        return replace(plain, name=name, text="\n\n\n".join(p.rstrip("\n") for p in parts) + "\n", integers=integers, imports=frozenset(used | kinds))
+        return replace(
+            plain,
+            name=name,
+            text="\n\n\n".join(p.rstrip("\n") for p in parts) + "\n",
+            integers=integers,
+            imports=frozenset(used | kinds),
+        )
 
     def wanted(self) -> list[sp.Symbol]:
         """Symbols of the tables that the plain loops may not need."""
         eq = self.c.equation
-        found = {s for op in (self.c.a, self.c.b) for f in op.forms if f is not None for s in f.expr.free_symbols - set(eq.relation.indices)}
-        found |= {eq.relation.size(i) for i in eq.relation.indices} | set(self.c.units) | self.c.scale.free_symbols
+        found = {
+            s
+            for op in (self.c.a, self.c.b)
+            for f in op.forms
+            if f is not None
+            for s in f.expr.free_symbols - set(eq.relation.indices)
+        }
+        found |= (
+            {eq.relation.size(i) for i in eq.relation.indices} | set(self.c.units) | self.c.scale.free_symbols
+        )
         return sorted((s for s in found if not s.is_real or s.is_integer), key=str)
 
     def n(self, i: Index) -> str:
@@ -74,18 +131,27 @@ class _ContractionWriter(_Writer):
 
     def copied(self) -> list[int]:
         """Axes of A in its copy, in order: all but the batch's."""
-        return [k for k, i in enumerate(self.c.a.access.indices) if not (self.c.a.forms[k] is None and i in self.c.batch)]
+        return [
+            k
+            for k, i in enumerate(self.c.a.access.indices)
+            if not (self.c.a.forms[k] is None and i in self.c.batch)
+        ]
 
     def lead(self) -> int | None:
         """The axis of A that the first row index indexes plainly: a task copies only its part of it."""
         first = self.c.rows[0]
-        return next((k for k in self.copied() if self.c.a.forms[k] is None and self.c.a.access.indices[k] == first), None)
+        return next(
+            (k for k in self.copied() if self.c.a.forms[k] is None and self.c.a.access.indices[k] == first),
+            None,
+        )
 
     # --- pieces ------------------------------------------------------------------------------
 
     def sizes(self, name: str, arguments: Sequence[str]) -> str:
         c = self.c
-        head = _wrapped(f"def {name}_sizes(", [f"{a}: int" for a in arguments], ") -> tuple[int, int, int, int, int]:")
+        head = _wrapped(
+            f"def {name}_sizes(", [f"{a}: int" for a in arguments], ") -> tuple[int, int, int, int, int]:"
+        )
         extents = []
         for k in self.copied():
             form = c.a.forms[k]
@@ -94,10 +160,16 @@ class _ContractionWriter(_Writer):
             else:
                 low, high = self.interval(form)
                 extents.append(f"max(0, {self.integer(sp.expand(high - low + 1))})")
-        return "\n".join(["@kernel", head, '    """Batch, rows, columns, steps, and the elements of the copy of '
-                          f'`{c.a.access.tensor}` that one batch reads."""',
-                          f"    copy = {' * '.join(extents) or '1'}",
-                          f"    return {self.times(c.batch)}, {self.times(c.rows)}, {self.times(c.columns)}, {self.times(c.steps)}, copy"])
+        return "\n".join(
+            [
+                "@kernel",
+                head,
+                '    """Batch, rows, columns, steps, and the elements of the copy of '
+                f'`{c.a.access.tensor}` that one batch reads."""',
+                f"    copy = {' * '.join(extents) or '1'}",
+                f"    return {self.times(c.batch)}, {self.times(c.rows)}, {self.times(c.columns)}, {self.times(c.steps)}, copy",
+            ]
+        )
 
     def condition(self) -> str:
         units = "".join(f" and {self.names[u]} == 1" for u in self.c.units)
@@ -108,23 +180,59 @@ class _ContractionWriter(_Writer):
         unpack = f"    batch, rows, columns, steps, copy = {name}_sizes({self.arguments})"
         call = _called(unpack)
         lines = []
-        for kind, size, what in (("scratch", "copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels",
-                                  "Scalars of one task: the copy, the panels, the sums of a block."),
-                                 ("table", "rows + tile.pixels + steps", "Integers of one task: the offsets of rows and of steps.")):
+        for kind, size, what in (
+            (
+                "scratch",
+                "copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels",
+                "Scalars of one task: the copy, the panels, the sums of a block.",
+            ),
+            (
+                "table",
+                "rows + tile.pixels + steps",
+                "Integers of one task: the offsets of rows and of steps.",
+            ),
+        ):
             head = _wrapped(f"def {name}_{kind}(", ["tile: Tile", *given], ") -> int:")
-            lines.append("\n".join([head, f'    """{what}"""', call, f"    if not ({self.condition()}):", "        return 0", f"    return {size}"]))
+            lines.append(
+                "\n".join(
+                    [
+                        head,
+                        f'    """{what}"""',
+                        call,
+                        f"    if not ({self.condition()}):",
+                        "        return 0",
+                        f"    return {size}",
+                    ]
+                )
+            )
         return "\n\n\n".join(lines)
 
     def task(self, name: str, plain: TaskSource, integers: Sequence[sp.Symbol]) -> str:
         c, eq = self.c, self.c.equation
         self.lines, self.depth = [], 1
         views = [f"{self.names[v]}: Real{len(v.indices)}" for v in plain.views]
-        signature = [*views, *(f"{self.names[s]}: int" for s in integers), *(f"{r}: float" for r in self.reals), "add: int", "tile: Tile",
-                     "scratch: Scratch", "integer_scratch: IntegerScratch", "task: int", "tasks: int"]
+        signature = [
+            *views,
+            *(f"{self.names[s]}: int" for s in integers),
+            *(f"{r}: float" for r in self.reals),
+            "add: int",
+            "tile: Tile",
+            "scratch: Scratch",
+            "integer_scratch: IntegerScratch",
+            "task: int",
+            "tasks: int",
+        ]
         head = _wrapped(f"def {name}(", signature, ") -> None:")
         self.put(f"batch, rows, columns, steps, copy = {name}_sizes({self.arguments})")
         self.put(f"if not ({self.condition()}):", True)
-        inner = [*(self.names[v] for v in plain.views), *(self.names[s] for s in plain.integers), *self.reals, *["add"] * (self.nest.strategy == "gather"), "task", "tasks"]
+        inner = [
+            *(self.names[v] for v in plain.views),
+            *(self.names[s] for s in plain.integers),
+            *self.reals,
+            *["add"] * (self.nest.strategy == "gather"),
+            "task",
+            "tasks",
+        ]
         self.put(f"{name}_plain({', '.join(inner)})")
         self.put("return")
         self.depth -= 1
@@ -154,7 +262,11 @@ class _ContractionWriter(_Writer):
         for k, i in enumerate(indices):
             below = " * ".join(self.size(j) for j in indices[k + 1 :])
             below = f"({below})" if len(indices) - k > 2 else below
-            self.put(f"{self.n(i)} = {flat}" + (f" // {below}" if below else "") + (f" % {self.size(i)}" if k else ""))
+            self.put(
+                f"{self.n(i)} = {flat}"
+                + (f" // {below}" if below else "")
+                + (f" % {self.size(i)}" if k else "")
+            )
 
     def span_of(self, k: int) -> str:
         """How many places axis k of A has in the copy."""
@@ -170,7 +282,9 @@ class _ContractionWriter(_Writer):
                 low, high = self.interval(form)
                 names = self.name(sp.Dummy(), f"low_{self.n(i)}"), self.name(sp.Dummy(), f"span_{self.n(i)}")
                 self.spans[i] = names
-                self.put(f"{names[0]}, {names[1]} = {self.integer(low)}, {self.integer(sp.expand(high - low + 1))}")
+                self.put(
+                    f"{names[0]}, {names[1]} = {self.integer(low)}, {self.integer(sp.expand(high - low + 1))}"
+                )
 
     def copy(self) -> None:
         """A's copy: every place that a row and a step together reach, zero where A has no element."""
@@ -187,7 +301,9 @@ class _ContractionWriter(_Writer):
         for k in self.copied():
             i, form = a.access.indices[k], a.forms[k]
             if form is None:
-                self.put(f"for {self.n(i)} in range({'lead, lead_end' if k == lead else self.size(i)}):", True)
+                self.put(
+                    f"for {self.n(i)} in range({'lead, lead_end' if k == lead else self.size(i)}):", True
+                )
             else:
                 low, span = self.spans[i]
                 self.put(f"for {self.n(i)} in range({low}, {low} + {span}):", True)
@@ -218,7 +334,9 @@ class _ContractionWriter(_Writer):
                     continue
                 text = f"({self.n(i)} - lead)" if k == lead else self.n(i)
             else:
-                part = Affine.of([(j, q) for j, q in form.terms if j in indices], form.constant if constant else 0)
+                part = Affine.of(
+                    [(j, q) for j, q in form.terms if j in indices], form.constant if constant else 0
+                )
                 if not part.terms and not constant:
                     continue
                 text = f"({self.integer(part.expr)}{f' - {self.spans[i][0]}' if constant else ''})"
@@ -274,11 +392,15 @@ class _ContractionWriter(_Writer):
         self.put("for block in range(m0, m1, row_block(tile)):", True)
         self.put("count = min(row_block(tile), m1 - block)")
         self.put("for panel in range(ceil_div(columns, tile.channels)):", True)
-        self.put("block_product(tile, scratch, integer_scratch + (block - m0), count, step_table, steps, "
-                 "panels + panel * (steps * tile.channels), buffer)")
+        self.put(
+            "block_product(tile, scratch, integer_scratch + (block - m0), count, step_table, steps, "
+            "panels + panel * (steps * tile.channels), buffer)"
+        )
         self.put("for row in range(count):", True)
         self.decode_shifted("block + row", c.rows)
-        self.put("for column in range(panel * tile.channels, min(columns, (panel + 1) * tile.channels)):", True)
+        self.put(
+            "for column in range(panel * tile.channels, min(columns, (panel + 1) * tile.channels)):", True
+        )
         self.decode("column", c.columns)
         self.put("value = buffer[row * tile.channels + (column - panel * tile.channels)]")
         if c.scale != 1:
@@ -301,7 +423,7 @@ class _ContractionWriter(_Writer):
 
 def _called(line: str) -> str:
     """A long call wrapped at its arguments."""
-    if len(line) <= 116 or "_sizes(" not in line and "_plain(" not in line and "block_product(" not in line:
+    if len(line) <= 116 or ("_sizes(" not in line and "_plain(" not in line and "block_product(" not in line):
         return line
     head, _, tail = line.partition("(")
     indent = " " * (len(line) - len(line.lstrip()) + 4)

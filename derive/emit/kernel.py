@@ -1,8 +1,9 @@
 """A nest as the source of one task: a plain function over views, integers and reals."""
+
 from __future__ import annotations
 
-from collections.abc import Sequence
 import keyword
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import sympy as sp
@@ -12,8 +13,34 @@ from derive.language import Real
 from derive.lower.loops import Assign, Divides, Loop, Nest, ResidueLoop, Step, Test
 from derive.program import Access, IntegerAccess
 
-RESERVED = {"add", "task", "tasks", "item", "count", "first", "last", "total", "best", "found", "place", "value", "max", "min", "range",
-            "share", "residue", "zero", "one", "real", "rational", "lowest", "highest", "np", "tile", "scratch"} | set(keyword.kwlist)
+RESERVED = {
+    "add",
+    "task",
+    "tasks",
+    "item",
+    "count",
+    "first",
+    "last",
+    "total",
+    "best",
+    "found",
+    "place",
+    "value",
+    "max",
+    "min",
+    "range",
+    "share",
+    "residue",
+    "zero",
+    "one",
+    "real",
+    "rational",
+    "lowest",
+    "highest",
+    "np",
+    "tile",
+    "scratch",
+} | set(keyword.kwlist)
 WIDTH = 116
 
 
@@ -81,10 +108,15 @@ class _Writer:
                 if factor.could_extract_minus_sign():
                     factor, total = -factor, sp.expand(-total)
                 self.used.add("residue")
-                self.put(f"{first}, {stride} = residue({self.integer(modulus)}, {self.integer(factor)}, {self.integer(total)})")
+                self.put(
+                    f"{first}, {stride} = residue({self.integer(modulus)}, {self.integer(factor)}, {self.integer(total)})"
+                )
                 self.put(f"if {stride} > 0:", True)
                 self.put(f"{start} = {self.most(low, 'max')}")
-                self.put(f"for {i} in range({start} + ({first} - {start}) % {stride}, {self.most(high, 'min')}, {stride}):", True)
+                self.put(
+                    f"for {i} in range({start} + ({first} - {start}) % {stride}, {self.most(high, 'min')}, {stride}):",
+                    True,
+                )
             case Assign(index, value, size):
                 self.put(f"{self.names[index]} = {self.integer(value)}")
                 if size is not None:
@@ -93,7 +125,14 @@ class _Writer:
                 self.put(f"if ({self.integer(value)}) % {self.inner(divisor)} == 0:", True)
             case Test(value, kind, bound):
                 text = self.integer(value)
-                self.put({"zero": f"if {text} == 0:", "nonneg": f"if {text} >= 0:", "range": f"if 0 <= {text} < {self.integer(bound)}:"}[kind], True)
+                self.put(
+                    {
+                        "zero": f"if {text} == 0:",
+                        "nonneg": f"if {text} >= 0:",
+                        "range": f"if 0 <= {text} < {self.integer(bound)}:",
+                    }[kind],
+                    True,
+                )
 
     # --- the whole ---------------------------------------------------------------------------
 
@@ -112,7 +151,10 @@ class _Writer:
         for s in (*integers, *reals):
             self.name(s, s.name)
         self.body()
-        signature = [f"{self.names[v]}: {'Integer' if isinstance(v, IntegerAccess) else 'Real'}{len(v.indices)}" for v in views]
+        signature = [
+            f"{self.names[v]}: {'Integer' if isinstance(v, IntegerAccess) else 'Real'}{len(v.indices)}"
+            for v in views
+        ]
         signature += [f"{self.names[s]}: int" for s in integers] + [f"{self.names[s]}: float" for s in reals]
         if nest.strategy == "gather" and eq.reduce == "sum":
             signature.append("add: int")
@@ -169,7 +211,9 @@ class _Writer:
     def expression(self, body: sp.Expr) -> str:
         """The body, repeated parts computed once (not where a branch could have kept them from being computed)."""
         if not body.has(sp.Piecewise) and sp.count_ops(body) > 6:
-            shared, (body,) = sp.cse(body, symbols=(sp.Dummy(f"v{k}", real=True) for k in range(99)), order="canonical")
+            shared, (body,) = sp.cse(
+                body, symbols=(sp.Dummy(f"v{k}", real=True) for k in range(99)), order="canonical"
+            )
             for symbol, part in shared:
                 text = self.scalar(part)
                 self.put(f"{self.name(symbol, symbol.name)} = {text}")
@@ -178,7 +222,14 @@ class _Writer:
     def gathered(self) -> None:
         eq, inner = self.nest.equation, self.nest.inner
         out, depth = self.at(eq.target), self.depth
-        start = {"sum": "zero", "prod": "one", "max": "lowest", "min": "highest", "argmax": "lowest", "argmin": "highest"}[eq.reduce]
+        start = {
+            "sum": "zero",
+            "prod": "one",
+            "max": "lowest",
+            "min": "highest",
+            "argmax": "lowest",
+            "argmin": "highest",
+        }[eq.reduce]
         if eq.reduce == "sum" and not inner:
             self.put(f"total = {self.expression(eq.body)}")
             self.finish(out, "total")
@@ -194,7 +245,12 @@ class _Writer:
         if eq.reduce in ("sum", "prod"):
             self.put(f"total {'+' if eq.reduce == 'sum' else '*'}= {self.expression(body)}")
         else:
-            better = {("max", "first"): ">", ("max", "last"): ">=", ("min", "first"): "<", ("min", "last"): "<="}
+            better = {
+                ("max", "first"): ">",
+                ("max", "last"): ">=",
+                ("min", "first"): "<",
+                ("min", "last"): "<=",
+            }
             kind = eq.reduce.removeprefix("arg")
             op = better[kind, eq.ties if eq.ties == "last" and eq.reduce.startswith("arg") else "first"]
             self.put(f"value = {self.expression(body)}")

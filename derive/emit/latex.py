@@ -1,4 +1,5 @@
 """Equations, operators and programs as LaTeX."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -9,11 +10,18 @@ from sympy.printing.latex import LatexPrinter
 from derive.language import Operator, Reduce
 from derive.program import Equation, Program
 
-SIGNS = {"sum": r"\sum", "max": r"\max", "min": r"\min", "prod": r"\prod", "logsumexp": r"\operatorname{logsumexp}",
-         "argmax": r"\operatorname{argmax}", "argmin": r"\operatorname{argmin}"}
+SIGNS = {
+    "sum": r"\sum",
+    "max": r"\max",
+    "min": r"\min",
+    "prod": r"\prod",
+    "logsumexp": r"\operatorname{logsumexp}",
+    "argmax": r"\operatorname{argmax}",
+    "argmin": r"\operatorname{argmin}",
+}
 
 
-class _Latex(LatexPrinter):  # type: ignore[misc]
+class _Latex(LatexPrinter):
     def _print_Access(self, e: Any) -> str:
         name = e.tensor.replace("_", r"\_")
         name = name if len(name) == 1 else rf"\mathit{{{name}}}"
@@ -43,7 +51,9 @@ def latex(e: sp.Basic) -> str:
 
 
 def equation_latex(eq: Equation) -> str:
-    where = [f"{latex(z.expr)} = 0" for z in eq.relation.zero] + [rf"{latex(z.expr)} \ge 0" for z in eq.relation.nonneg]
+    where = [f"{latex(z.expr)} = 0" for z in eq.relation.zero] + [
+        rf"{latex(z.expr)} \ge 0" for z in eq.relation.nonneg
+    ]
     over = rf"{SIGNS[eq.reduce]}_{{{','.join(map(latex, eq.bound))}}} " if eq.bound else ""
     tail = r" \qquad \{\, " + r",\ ".join(where) + r" \,\}" if where else ""
     return rf"{latex(eq.target)} \mathrel{{+}}= {over}{latex(eq.body)}{tail}"

@@ -1,4 +1,5 @@
 """A derivation as one Python module: kernels, sizes, and the data that binds them."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -32,11 +33,17 @@ class _Module:
         """One name, one meaning: the run-time symbols of all programs."""
         seen: dict[str, sp.Symbol] = {}
         for p in self.made.programs.values():
-            symbols = [*p.parameters, *(s for s, _ in p.sizes), *(s for t in p.tensors.values() for e in t.shape for s in e.free_symbols)]
+            symbols = [
+                *p.parameters,
+                *(s for s, _ in p.sizes),
+                *(s for t in p.tensors.values() for e in t.shape for s in e.free_symbols),
+            ]
             for s in sorted(symbols, key=str):
                 if seen.setdefault(s.name, s) != s:
-                    raise SpecError(f"`{s}` is both a {type(s).__name__.lower()} and a {type(seen[s.name]).__name__.lower()}; rename one",
-                                    operator=self.made.operator.name)
+                    raise SpecError(
+                        f"`{s}` is both a {type(s).__name__.lower()} and a {type(seen[s.name]).__name__.lower()}; rename one",
+                        operator=self.made.operator.name,
+                    )
         return set(seen)
 
     # --- integers ----------------------------------------------------------------------------
@@ -75,10 +82,15 @@ class _Module:
         made = self.made
         programs = {name: self.program(name) for name in PROGRAMS}
         tensors = self.tensors()
-        conditions = [f"        Condition({self.name_of(c.left)!r}, {self.name_of(c.right)!r}, {c.reason!r})," for c in self.forward.conditions]
+        conditions = [
+            f"        Condition({self.name_of(c.left)!r}, {self.name_of(c.right)!r}, {c.reason!r}),"
+            for c in self.forward.conditions
+        ]
         sizes = self.sizes()
         kernels = [k.text for k in made.kernels.values()]
-        imports = sorted({*DATA, *(n for k in made.kernels.values() for n in k.imports)}, key=lambda n: (n.lower(), n))
+        imports = sorted(
+            {*DATA, *(n for k in made.kernels.values() for n in k.imports)}, key=lambda n: (n.lower(), n)
+        )
         formula = indented(str(self.forward), 4)
         report = [f"        {line!r}," for line in self.report()]
         latex = program_latex(self.forward)
@@ -87,18 +99,37 @@ class _Module:
             f"    name={made.operator.name!r},",
             f"    formula={str(self.forward)!r},",
             f"    latex={latex!r},",
-            "    tensors=(", *tensors, "    ),",
-            "    parameters=(", *self.parameters(), "    ),",
+            "    tensors=(",
+            *tensors,
+            "    ),",
+            "    parameters=(",
+            *self.parameters(),
+            "    ),",
             "    sizes=sizes,",
-            "    conditions=(", *conditions, "    ),",
-            "    programs={", *(line for name in PROGRAMS for line in programs[name]), "    },",
-            "    report=(", *report, "    ),",
+            "    conditions=(",
+            *conditions,
+            "    ),",
+            "    programs={",
+            *(line for name in PROGRAMS for line in programs[name]),
+            "    },",
+            "    report=(",
+            *report,
+            "    ),",
             ")",
         ]
-        parts = [HEAD.format(name=made.operator.name, formula=formula),
-                 "from __future__ import annotations\n\nfrom kernels.runtime import (\n" + "".join(f"    {n},\n" for n in imports) + ")",
-                 "require_abi(1, __name__)\n", *(f"\n{k}" for k in kernels), "\n" + sizes, "\n" + "\n".join(definition)]
-        return "\n".join(p if p.startswith("\n") else "\n" + p for p in parts).lstrip("\n").rstrip("\n") + "\n"
+        parts = [
+            HEAD.format(name=made.operator.name, formula=formula),
+            "from __future__ import annotations\n\nfrom kernels.runtime import (\n"
+            + "".join(f"    {n},\n" for n in imports)
+            + ")",
+            "require_abi(1, __name__)\n",
+            *(f"\n{k}" for k in kernels),
+            "\n" + sizes,
+            "\n" + "\n".join(definition),
+        ]
+        return (
+            "\n".join(p if p.startswith("\n") else "\n" + p for p in parts).lstrip("\n").rstrip("\n") + "\n"
+        )
 
     def tensors(self) -> list[str]:
         table: dict[str, Tensor] = {}
@@ -115,7 +146,11 @@ class _Module:
         lines = []
         for t in table.values():
             shape = tuple(self.name_of(e) for e in t.shape)
-            flags = (", integer=True" * t.integer) + (", optional=True" * t.optional) + (f", below={below[t.name]!r}" if t.name in below else "")
+            flags = (
+                (", integer=True" * t.integer)
+                + (", optional=True" * t.optional)
+                + (f", below={below[t.name]!r}" if t.name in below else "")
+            )
             lines.append(f"        Tensor({t.name!r}, {shape!r}{flags}),")
         return lines
 
@@ -125,7 +160,12 @@ class _Module:
         inputs = {t.name for t in self.forward.inputs if t.integer}
         for eq in self.forward.equations:
             for z in eq.relation.zero:
-                if len(z.terms) == 2 and len(z.reads) == 1 and z.constant == 0 and z.reads[0].tensor in inputs:
+                if (
+                    len(z.terms) == 2
+                    and len(z.reads) == 1
+                    and z.constant == 0
+                    and z.reads[0].tensor in inputs
+                ):
                     (i,) = (a for a in z.atoms if a is not z.reads[0])
                     if {abs(int(c)) if c.is_Integer else 0 for _, c in z.terms} == {1}:
                         found[z.reads[0].tensor] = str(self.name_of(eq.relation.size(i)))
@@ -139,7 +179,9 @@ class _Module:
             group = stem if stem != s.name and stem not in names else None
             grouped = f", group={group!r}" if group else ""
             if isinstance(s, Real):
-                lines.append(f"        Parameter({s.name!r}, real=True{', minimum=0' if s.is_positive else ''}{grouped}),")
+                lines.append(
+                    f"        Parameter({s.name!r}, real=True{', minimum=0' if s.is_positive else ''}{grouped}),"
+                )
             else:
                 minimum = 1 if s.is_positive and s.name not in givens else 0
                 lines.append(f"        Parameter({s.name!r}, minimum={minimum}{grouped}),")
@@ -151,7 +193,9 @@ class _Module:
         lines = ["def sizes(" + ", ".join(f"{n}: int" for n in given) + ") -> dict[str, int]:"]
         if len(lines[0]) > 116:
             lines = ["def sizes(", *(f"    {n}: int," for n in given), ") -> dict[str, int]:"]
-        lines.append('    """Every integer that follows from the extents of the inputs and the parameters."""')
+        lines.append(
+            '    """Every integer that follows from the extents of the inputs and the parameters."""'
+        )
         out = []
         for s, e in self.forward.sizes:
             lines.append(f"    {s.name} = {_bare(printer._print(e))}")
@@ -164,8 +208,12 @@ class _Module:
 
     def program(self, name: str) -> list[str]:
         p = self.made.programs[name]
-        lines = [f"        {name!r}: Program(", f"            inputs={tuple(t.name for t in p.inputs)!r},",
-                 f"            outputs={tuple(t.name for t in p.outputs)!r},", "            phases=("]
+        lines = [
+            f"        {name!r}: Program(",
+            f"            inputs={tuple(t.name for t in p.inputs)!r},",
+            f"            outputs={tuple(t.name for t in p.outputs)!r},",
+            "            phases=(",
+        ]
         for ph in self.made.phases[name]:
             lines += self.phase(ph, p)
         return [*lines, "            ),", "        ),"]
@@ -174,13 +222,23 @@ class _Module:
         integers = tuple(self.name_of(e) for e in ph.integers)
         reals = tuple(s.name for s in ph.reals)
         plain = all(a == tuple(range(len(a))) for a in ph.axes)
-        extra = [f"reals={reals!r}"] * bool(reals) + ["covers=False"] * (not ph.covers) + [f"axes={ph.axes!r}"] * (not plain)
+        extra = (
+            [f"reals={reals!r}"] * bool(reals)
+            + ["covers=False"] * (not ph.covers)
+            + [f"axes={ph.axes!r}"] * (not plain)
+        )
         can_miss = {t.name for t in program.inputs} & set(ph.linear)
         linear = tuple(n for n in ph.linear if n in can_miss or n not in {t.name for t in program.inputs})
         extra += [f"linear={linear!r}"] * bool(linear)
         note = f"  # as {ph.recognised}" if ph.recognised else ""
-        return [f"                Phase(  # {_short(ph.equation)}{note}", f"                    {ph.kernel},", f"                    {ph.tensors!r},",
-                f"                    {integers!r},", *(f"                    {e}," for e in extra), "                ),"]
+        return [
+            f"                Phase(  # {_short(ph.equation)}{note}",
+            f"                    {ph.kernel},",
+            f"                    {ph.tensors!r},",
+            f"                    {integers!r},",
+            *(f"                    {e}," for e in extra),
+            "                ),",
+        ]
 
     def report(self) -> Iterable[str]:
         for name, k in self.made.kernels.items():

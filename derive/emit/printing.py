@@ -1,4 +1,5 @@
 """SymPy expressions as Python source: integers as exact integer arithmetic, scalars over whatever number a kernel runs."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from derive.language import Parameter, Real, Size
 from derive.program import Access
 
 
-class _Base(AbstractPythonCodePrinter):  # type: ignore[misc]
+class _Base(AbstractPythonCodePrinter):
     """Names come from a table; nothing is imported, nothing is evaluated."""
 
     def __init__(self, names: Mapping[sp.Basic, str]) -> None:
@@ -20,7 +21,7 @@ class _Base(AbstractPythonCodePrinter):  # type: ignore[misc]
         self.names = names
 
     def _print_Symbol(self, e: Any) -> str:
-        return self.names.get(e, e.name)
+        return self.names.get(e, str(e.name))
 
     _print_Index = _print_Size = _print_Parameter = _print_Real = _print_Dummy = _print_Symbol
 
@@ -100,7 +101,24 @@ class IntegerPrinter(_Base):
         raise ValueError(f"{e} is no integer formula")
 
 
-UNARY = {"exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc"}
+UNARY = {
+    "exp",
+    "log",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "asinh",
+    "acosh",
+    "atanh",
+    "erf",
+    "erfc",
+}
 OURS = {"relu": "relu", "step": "step", "maximum": "larger", "minimum": "smaller", "finite": "finite"}
 
 
@@ -217,9 +235,11 @@ class ScalarPrinter(IntegerPrinter):
             return self.call(name, self.top(e.args[0]))
         if name in OURS:
             return self.call(OURS[name], *(self.top(a) for a in e.args))
-        raise ValueError(f"no scalar function {name} in kernels.runtime; use one of {', '.join(sorted(UNARY | OURS.keys()))}")
+        raise ValueError(
+            f"no scalar function {name} in kernels.runtime; use one of {', '.join(sorted(UNARY | OURS.keys()))}"
+        )
 
-    def emptyPrinter(self, expr: Any) -> str:  # noqa: N802 - SymPy's name
+    def emptyPrinter(self, expr: Any) -> str:
         raise ValueError(f"{expr} ({type(expr).__name__}) has no form as kernel source")
 
 

@@ -12,6 +12,7 @@ form of the basis indices. A basis index is
 A's element then lies at row_table[row] + step_table[step]: stride, dilation and kernel size are data.
 An equation of any other form is left to the plain loops.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -31,7 +32,10 @@ class Operand:
     forms: tuple[Affine | None, ...]
 
     def uses(self, i: Index) -> bool:
-        return any(a == i and f is None or f is not None and i in f.indices for a, f in zip(self.access.indices, self.forms, strict=True))
+        return any(
+            (a == i and f is None) or (f is not None and i in f.indices)
+            for a, f in zip(self.access.indices, self.forms, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,10 @@ class Contraction:
     def describe(self) -> str:
         names = lambda ii: " ".join(i.name for i in ii) or "-"  # noqa: E731
         where = f" where {', '.join(f'{u} = 1' for u in self.units)}" if self.units else ""
-        return (f"contraction: rows {names(self.rows)}, columns {names(self.columns)}, steps {names(self.steps)}, "
-                f"batch {names(self.batch)}; {self.b.access.tensor} in panels, {self.a.access.tensor} through offset tables{where}")
+        return (
+            f"contraction: rows {names(self.rows)}, columns {names(self.columns)}, steps {names(self.steps)}, "
+            f"batch {names(self.batch)}; {self.b.access.tensor} in panels, {self.a.access.tensor} through offset tables{where}"
+        )
 
 
 def contraction(eq: Equation) -> Contraction | None:
@@ -60,7 +66,12 @@ def contraction(eq: Equation) -> Contraction | None:
     factors = sp.Mul.make_args(eq.body)
     reads = [f for f in factors if isinstance(f, Access)]
     scale = sp.Mul(*(f for f in factors if not isinstance(f, Access)))
-    if len(reads) != 2 or reads[0] == reads[1] or scale.has(Access, Index) or any(isinstance(r, IntegerAccess) for r in reads):
+    if (
+        len(reads) != 2
+        or reads[0] == reads[1]
+        or scale.has(Access, Index)
+        or any(isinstance(r, IntegerAccess) for r in reads)
+    ):
         return None
     solved = _solved(eq, reads)
     if solved is None:
@@ -72,7 +83,12 @@ def contraction(eq: Equation) -> Contraction | None:
         a = Operand(first, tuple(forms.get(i) for i in first.indices))
         b = Operand(second, tuple(forms.get(i) for i in second.indices))
         roles: dict[str, list[Index]] = {"batch": [], "rows": [], "columns": [], "steps": []}
-        kind = {(True, True, True): "batch", (True, False, True): "rows", (False, True, True): "columns", (True, True, False): "steps"}
+        kind = {
+            (True, True, True): "batch",
+            (True, False, True): "rows",
+            (False, True, True): "columns",
+            (True, True, False): "steps",
+        }
         for i in basis:
             role = kind.get((a.uses(i), b.uses(i), i in eq.free))
             if role is None:
@@ -80,7 +96,16 @@ def contraction(eq: Equation) -> Contraction | None:
             roles[role].append(i)
         else:
             if roles["rows"] and roles["columns"] and roles["steps"]:
-                made.append(Contraction(eq, scale, a, b, *(tuple(roles[k]) for k in ("batch", "rows", "columns", "steps")), units))
+                made.append(
+                    Contraction(
+                        eq,
+                        scale,
+                        a,
+                        b,
+                        *(tuple(roles[k]) for k in ("batch", "rows", "columns", "steps")),
+                        units,
+                    )
+                )
     return max(made, key=lambda c: sum(f is not None for f in c.a.forms), default=None)
 
 
@@ -91,8 +116,14 @@ def _solved(eq: Equation, reads: list[Access]) -> tuple[dict[Index, Affine], tup
     for z in eq.relation.zero:
         if z.reads:
             return None
-        choices = [i for i in z.indices if i not in eq.free and i not in forms and sum(i in r.indices for r in reads) == 1
-                   and not any(i in other.indices for other in eq.relation.zero if other is not z)]
+        choices = [
+            i
+            for i in z.indices
+            if i not in eq.free
+            and i not in forms
+            and sum(i in r.indices for r in reads) == 1
+            and not any(i in other.indices for other in eq.relation.zero if other is not z)
+        ]
         choices.sort(key=lambda i: (z.coefficient(i) not in (1, -1), eq.relation.indices.index(i)))
         if not choices:
             return None

@@ -2,6 +2,7 @@
 
 Integer expressions are SymPy's, with two division nodes of ours that SymPy does not rewrite.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -109,8 +110,12 @@ class Nest:
 
     def describe(self) -> str:
         shared = " ".join(s.index.name for s in self.outer) or "nothing (one task)"
-        guards = sum(isinstance(s, (Test, Divides)) or isinstance(s, Assign) and s.size is not None for s in self.inner)
+        guards = sum(
+            isinstance(s, (Test, Divides)) or (isinstance(s, Assign) and s.size is not None)
+            for s in self.inner
+        )
         phases = sum(isinstance(s, ResidueLoop) for s in self.inner)
-        extra = [f"{phases} residue loop{'s' * (phases > 1)}"] * bool(phases) + [f"{guards} guard{'s' * (guards > 1)}"] * bool(guards)
+        extra = [f"{phases} residue loop{'s' * (phases > 1)}"] * bool(phases) + [
+            f"{guards} guard{'s' * (guards > 1)}"
+        ] * bool(guards)
         return f"{self.strategy}, tasks share {shared}" + (f"; {', '.join(extra)}" if extra else "")
-

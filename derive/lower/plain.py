@@ -7,6 +7,7 @@ scatter  loop over the points and add to the element each one names; tasks share
 
 The cheaper of the two by nominal trip counts is taken. A scatter only adds, so it needs a sum.
 """
+
 from __future__ import annotations
 
 from derive.language import Index
@@ -26,8 +27,12 @@ def gather(eq: Equation) -> Nest:
     solver.cost += FREE * len(loops)
     solver.rest(eq.bound)
     work = any(isinstance(s, (Loop, ResidueLoop)) for s in solver.steps)
-    keep = 1 if len(loops) > (2 if work else 1) else 0  # the innermost stays a loop of its own: one division less an element
-    return Nest(eq, "gather", loops[: len(loops) - keep], loops[len(loops) - keep :], tuple(solver.steps), solver.cost)
+    keep = (
+        1 if len(loops) > (2 if work else 1) else 0
+    )  # the innermost stays a loop of its own: one division less an element
+    return Nest(
+        eq, "gather", loops[: len(loops) - keep], loops[len(loops) - keep :], tuple(solver.steps), solver.cost
+    )
 
 
 def scatter(eq: Equation) -> Nest | None:

@@ -14,6 +14,7 @@ With g = gcd(s, d): { u : s divides m - d*u } is empty unless g divides m, and o
 { u0 + (s/g)*t : t integer }. Coefficients are run-time integers of known sign; where the sign is
 not known the loop runs freely and the equality is tested.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -25,7 +26,13 @@ from derive.language import Index, extent
 from derive.lower.loops import Assign, CeilDiv, Divides, FloorDiv, Loop, Modulo, ResidueLoop, Step, Test
 from derive.program import Affine, Equation
 
-FREE, SPAN, RESIDUE, LAP, GUARD = 4.0, 3.9, 3.85, 1.5, 0.2  # log2 of nominal trip counts; a guard costs a little
+FREE, SPAN, RESIDUE, LAP, GUARD = (
+    4.0,
+    3.9,
+    3.85,
+    1.5,
+    0.2,
+)  # log2 of nominal trip counts; a guard costs a little
 
 
 def _positive(c: sp.Expr) -> bool:
@@ -60,14 +67,18 @@ class Solver:
         return Solver(eq, list(eq.relation.zero), list(eq.relation.nonneg))
 
     def copy(self) -> Solver:
-        return Solver(self.equation, list(self.pending), list(self.checks), set(self.known), list(self.steps), self.cost)
+        return Solver(
+            self.equation, list(self.pending), list(self.checks), set(self.known), list(self.steps), self.cost
+        )
 
     def unknown(self, form: Affine) -> list[Index]:
         return [i for i in form.indices if i not in self.known]
 
     def direct(self, form: Affine, *indices: Index) -> bool:
         """Do these indices stand in the form itself, and in none of its integer reads?"""
-        return all(i in form.atoms for i in indices) and not any(i in r.indices for r in form.reads for i in indices)
+        return all(i in form.atoms for i in indices) and not any(
+            i in r.indices for r in form.reads for i in indices
+        )
 
     def put(self, step: Step, cost: float = 0.0) -> None:
         self.steps.append(step)
@@ -115,7 +126,7 @@ class Solver:
         """|v| * u + v = r  with 0 <= v < |v|."""
         cu, cv, r = form.coefficient(u), form.coefficient(v), form.without(u, v).expr
         V, U = self.equation.relation.size(v), self.equation.relation.size(u)
-        if cv not in (1, -1) or cu != cv * V or V != extent(v):
+        if cv not in (1, -1) or cu != cv * V or extent(v) != V:
             return False
         value = sp.expand(-cv * r)
         self.put(Test(value, "range", U * V), GUARD)  # where V is 0 nothing passes, and nothing divides by it
@@ -157,7 +168,9 @@ class Solver:
         self.put(Loop(u, tuple(low), tuple(high)), cost)
         self.known.add(u)
 
-    def pair(self, form: Affine, u: Index, v: Index, low: list[sp.Expr], high: list[sp.Expr]) -> tuple[tuple[Step, ...], float] | None:
+    def pair(
+        self, form: Affine, u: Index, v: Index, low: list[sp.Expr], high: list[sp.Expr]
+    ) -> tuple[tuple[Step, ...], float] | None:
         cu, cv, r = form.coefficient(u), form.coefficient(v), form.without(u, v).expr
         V = self.equation.relation.size(v)
         if not (_positive(cu) or _negative(cu)) or not (_positive(cv) or _negative(cv)):
@@ -176,7 +189,10 @@ class Solver:
             return (Loop(u, lows, highs), Assign(v, sp.expand(total - cu * u))), SPAN
         if cu in (1, -1):
             return None  # better loop over v and let u follow
-        return (ResidueLoop(u, cv, cu, total, lows, highs), Assign(v, FloorDiv(sp.expand(total - cu * u), cv))), RESIDUE
+        return (
+            ResidueLoop(u, cv, cu, total, lows, highs),
+            Assign(v, FloorDiv(sp.expand(total - cu * u), cv)),
+        ), RESIDUE
 
     def rest(self, order: Sequence[Index]) -> None:
         """Loop over what is left: in written order what no constraint holds, else what is cheapest for what it settles."""
@@ -184,8 +200,16 @@ class Solver:
         while left := [i for i in order if i not in self.known]:
             held = {i for form in (*self.pending, *self.checks) for i in self.unknown(form)}
             trials = [self.after(u) for u in (left if left[0] in held else left[:1])]
-            best = min(trials, key=lambda t: round(t.cost - self.cost - FREE * (len(t.known) - len(self.known)), 6))
-            self.pending, self.checks, self.known, self.steps, self.cost = best.pending, best.checks, best.known, best.steps, best.cost
+            best = min(
+                trials, key=lambda t: round(t.cost - self.cost - FREE * (len(t.known) - len(self.known)), 6)
+            )
+            self.pending, self.checks, self.known, self.steps, self.cost = (
+                best.pending,
+                best.checks,
+                best.known,
+                best.steps,
+                best.cost,
+            )
 
     def after(self, u: Index) -> Solver:
         trial = self.copy()

@@ -10,6 +10,7 @@ shape's reads, indices and symbols in an order that depends on structure only: c
 over indices, ties broken by trying each member and keeping the smallest text.
 Axis order does not count (kernels read any strides), the order of factors does not count.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -41,13 +42,21 @@ def abstract(eq: Equation) -> Shape:
     beside i itself, which makes a mixed radix.
     """
     own = {r.index: r.size for r in eq.relation.ranges}
-    extents = {extent(i): size for i, size in own.items()}  # each index has one of its own, whichever happen to be equal
+    extents = {
+        extent(i): size for i, size in own.items()
+    }  # each index has one of its own, whichever happen to be equal
     integers: dict[sp.Expr, sp.Symbol] = {}
 
     def symbol(e: sp.Expr) -> sp.Symbol:
         if e not in integers:
             name = f"{e.name}v" if e.is_Symbol else f"z{len(integers)}"
-            other = Parameter(name, True) if e.is_positive else Parameter(name, False) if e.is_nonnegative else Size(name)
+            other = (
+                Parameter(name, True)
+                if e.is_positive
+                else Parameter(name, False)
+                if e.is_nonnegative
+                else Size(name)
+            )
             integers[e] = e if e.is_Symbol and extents.get(e, e) == e else other
         return integers[e]
 
@@ -61,7 +70,9 @@ def abstract(eq: Equation) -> Shape:
     def form(z: Affine) -> Affine:
         terms = []
         for a, c in z.terms:
-            radix = next((i for i in z.indices if i != a and not own[i].is_Number and c in (own[i], -own[i])), None)
+            radix = next(
+                (i for i in z.indices if i != a and not own[i].is_Number and c in (own[i], -own[i])), None
+            )
             if radix is not None:
                 c = extent(radix) if c == own[radix] else -extent(radix)
             else:
@@ -151,11 +162,17 @@ def _named(shape: Shape, order: Sequence[Access]) -> Canonical:
     place = {a: f"A{k}" for k, a in enumerate(order)}
     sizes = {extent(i): i for i in eq.relation.indices}
     body = eq.body.xreplace({a: sp.Symbol(n) for a, n in place.items()})
-    forms = [("z", f) for f in eq.relation.zero] + [("n", f) for f in eq.relation.nonneg] + ([("a", eq.at)] if eq.at else [])
+    forms = (
+        [("z", f) for f in eq.relation.zero]
+        + [("n", f) for f in eq.relation.nonneg]
+        + ([("a", eq.at)] if eq.at else [])
+    )
     colour: dict[Index, str] = {}
     for i in eq.relation.indices:
         member = "".join("01"[i in a.indices] for a in (eq.target, *order))
-        colour[i] = f"{member}{'s' if i in body.free_symbols else ''}{'E' if extent(i) in body.free_symbols else ''}"
+        colour[i] = (
+            f"{member}{'s' if i in body.free_symbols else ''}{'E' if extent(i) in body.free_symbols else ''}"
+        )
     colour = _refined(colour, forms, place, sizes)
 
     def settle(colour: dict[Index, str]) -> list[dict[Index, str]]:
@@ -175,7 +192,12 @@ def _named(shape: Shape, order: Sequence[Access]) -> Canonical:
     return min((_written(shape, order, place, body, forms, c) for c in settle(colour)), key=lambda c: c.text)
 
 
-def _refined(colour: dict[Index, str], forms: Sequence[tuple[str, Affine]], place: dict[Access, str], sizes: dict[sp.Symbol, Index]) -> dict[Index, str]:
+def _refined(
+    colour: dict[Index, str],
+    forms: Sequence[tuple[str, Affine]],
+    place: dict[Access, str],
+    sizes: dict[sp.Symbol, Index],
+) -> dict[Index, str]:
     """Colours told apart by the constraints an index stands in, until nothing changes."""
     while True:
         ranks = {c: k for k, c in enumerate(sorted(set(colour.values())))}
@@ -200,7 +222,9 @@ def _refined(colour: dict[Index, str], forms: Sequence[tuple[str, Affine]], plac
                 if i in form.indices:
                     inner = "r" if i not in form.atoms else _class(form.coefficient(i), sizes)
                     seen.append(f"{t}@{inner.lstrip('-')}")
-                core_of = [a for a, c in form.terms if (-c if c.could_extract_minus_sign() else c) == extent(i)]
+                core_of = [
+                    a for a, c in form.terms if (-c if c.could_extract_minus_sign() else c) == extent(i)
+                ]
                 if core_of:
                     seen.append(f"{t}@size")
             new[i] = f"{have[i]}{sorted(seen)}"
@@ -210,8 +234,14 @@ def _refined(colour: dict[Index, str], forms: Sequence[tuple[str, Affine]], plac
         colour = new
 
 
-def _written(shape: Shape, order: Sequence[Access], place: dict[Access, str], body: sp.Expr, forms: Sequence[tuple[str, Affine]],
-             colour: dict[Index, str]) -> Canonical:
+def _written(
+    shape: Shape,
+    order: Sequence[Access],
+    place: dict[Access, str],
+    body: sp.Expr,
+    forms: Sequence[tuple[str, Affine]],
+    colour: dict[Index, str],
+) -> Canonical:
     eq = shape.equation
     indices = sorted(colour, key=lambda i: colour[i])
     rename: dict[sp.Basic, sp.Basic] = {i: sp.Symbol(f"i{k:02d}") for k, i in enumerate(indices)}
@@ -220,8 +250,11 @@ def _written(shape: Shape, order: Sequence[Access], place: dict[Access, str], bo
     names: dict[sp.Symbol, sp.Symbol] = {}
 
     def slots(e: sp.Expr) -> None:
-        for s in sorted((s for s in e.free_symbols if isinstance(s, (Size, Parameter)) and s not in rename), key=lambda s: (_sign_class(s), str(s))):
-            names.setdefault(s, sp.Symbol(f"{ {'+': 'P', '0': 'N', '?': 'S'}[_sign_class(s)]}{len(names)}"))
+        for s in sorted(
+            (s for s in e.free_symbols if isinstance(s, (Size, Parameter)) and s not in rename),
+            key=lambda s: (_sign_class(s), str(s)),
+        ):
+            names.setdefault(s, sp.Symbol(f"{ {'+': 'P', '0': 'N', '?': 'S'}[_sign_class(s)] }{len(names)}"))
 
     def side(form: Affine, sign: int) -> tuple[str, list[tuple[str, sp.Expr]]]:
         parts = []
@@ -229,7 +262,10 @@ def _written(shape: Shape, order: Sequence[Access], place: dict[Access, str], bo
             atom = f"i{number[a]:02d}" if isinstance(a, Index) else place[a]
             parts.append((atom, sp.expand(sign * c)))
         parts.sort(key=lambda t: t[0])
-        classes = " ".join(f"{atom}:{_sign_class(c) if not c.free_symbols & rename.keys() else str(c.xreplace(rename))}" for atom, c in parts)
+        classes = " ".join(
+            f"{atom}:{_sign_class(c) if not c.free_symbols & rename.keys() else str(c.xreplace(rename))}"
+            for atom, c in parts
+        )
         constant = sp.expand(sign * form.constant)
         return f"{classes} | {constant if constant.is_Number else 'c'}", [*parts, ("", constant)]
 
@@ -246,12 +282,20 @@ def _written(shape: Shape, order: Sequence[Access], place: dict[Access, str], bo
     slots(body)
     reals = tuple(sorted((s for s in body.free_symbols if isinstance(s, Real)), key=str))
     rename |= {s: sp.Symbol(f"R{k}{'+' if s.is_positive else ''}") for k, s in enumerate(reals)}
-    tensors = " ".join(f"{sorted(number[i] for i in a.indices)}{'int' if isinstance(a, IntegerAccess) else ''}" for a in (eq.target, *order))
-    text = f"{eq.reduce} {eq.ties} {tensors} : {sp.srepr(body.xreplace({**rename, **names}))} : {len(indices)} : " + " ; ".join(lines)
+    tensors = " ".join(
+        f"{sorted(number[i] for i in a.indices)}{'int' if isinstance(a, IntegerAccess) else ''}"
+        for a in (eq.target, *order)
+    )
+    text = (
+        f"{eq.reduce} {eq.ties} {tensors} : {sp.srepr(body.xreplace({**rename, **names}))} : {len(indices)} : "
+        + " ; ".join(lines)
+    )
     return Canonical(text, (eq.target, *order), tuple(indices), tuple(names), reals)
 
 
-def same_axes(known: Access, other: Access, known_indices: Sequence[Index], other_indices: Sequence[Index]) -> tuple[int, ...]:
+def same_axes(
+    known: Access, other: Access, known_indices: Sequence[Index], other_indices: Sequence[Index]
+) -> tuple[int, ...]:
     """For each axis of the known access, the axis of the other that has the same canonical index."""
     to_other = dict(zip(known_indices, other_indices, strict=True))
     return tuple(other.indices.index(to_other[i]) for i in known.indices)

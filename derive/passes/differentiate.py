@@ -11,6 +11,7 @@
 One table serves both modes, so `vjp` and `jvp` apply to their own results. Scalar partial
 derivatives are SymPy's under the conventions of `partial`.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
@@ -20,7 +21,19 @@ import sympy as sp
 
 from derive.errors import SpecError
 from derive.language import Index, indicator
-from derive.program import Access, Affine, Equation, IntegerAccess, Program, Range, Relation, Tensor, accesses, fresh_name, live
+from derive.program import (
+    Access,
+    Affine,
+    Equation,
+    IntegerAccess,
+    Program,
+    Range,
+    Relation,
+    Tensor,
+    accesses,
+    fresh_name,
+    live,
+)
 
 
 def partial(body: sp.Expr, access: Access) -> sp.Expr:
@@ -82,7 +95,11 @@ def d_extremum(eq: Equation, fresh: _Names) -> Weighted:
     rank = rank_of(eq, kept)
     pick = IntegerAccess(fresh(f"{eq.target.tensor}_at"), *eq.free)
     made = Equation(pick, eq.relation, eq.body, f"arg{eq.reduce}", eq.ties, rank)
-    chosen = Relation(eq.relation.ranges, (*eq.relation.zero, rank + Affine.of([(pick, sp.S.NegativeOne)])), eq.relation.nonneg)
+    chosen = Relation(
+        eq.relation.ranges,
+        (*eq.relation.zero, rank + Affine.of([(pick, sp.S.NegativeOne)])),
+        eq.relation.nonneg,
+    )
     return [made], Equation(eq.target, chosen, eq.body), sp.S.One
 
 
@@ -106,7 +123,14 @@ def d_prod(eq: Equation, fresh: _Names) -> Weighted:
     made, weight = list[Equation](), sp.S.One
     for name, gap in (("before", rank + -rank_other), ("after", rank_other + -rank)):
         part = Access(fresh(f"{eq.target.tensor}_{name}"), *eq.free, *(r.index for r in own))
-        made.append(Equation(part, Relation(ranges, zero, (*nonneg, gap.shifted(-1))), eq.body.xreplace(_reindexed(eq.body, other)), "prod"))
+        made.append(
+            Equation(
+                part,
+                Relation(ranges, zero, (*nonneg, gap.shifted(-1))),
+                eq.body.xreplace(_reindexed(eq.body, other)),
+                "prod",
+            )
+        )
         weight *= part
     return made, linear, weight
 
@@ -116,16 +140,27 @@ def _reindexed(body: sp.Expr, table: dict[Index, Index]) -> dict[sp.Basic, sp.Ba
 
 
 RULES: dict[str, Callable[[Equation, _Names], Weighted]] = {
-    "sum": d_sum, "max": d_extremum, "min": d_extremum, "logsumexp": d_logsumexp, "prod": d_prod}
+    "sum": d_sum,
+    "max": d_extremum,
+    "min": d_extremum,
+    "logsumexp": d_logsumexp,
+    "prod": d_prod,
+}
 
 
-def linearise(program: Program, prefix: str, made_names: Collection[str]) -> tuple[list[Equation], list[tuple[Equation, sp.Expr]], _Names]:
+def linearise(
+    program: Program, prefix: str, made_names: Collection[str]
+) -> tuple[list[Equation], list[tuple[Equation, sp.Expr]], _Names]:
     """The forward equations with what the weights need, and (linear relation, weight) for each differentiable one."""
     taken = set(program.tensors)
     clash = sorted(taken & set(made_names))
     if clash:
-        raise SpecError(f"tensor `{clash[0]}` has the name that the derivative of `{clash[0][len(prefix):]}` gets; rename it")
-    fresh = _Names(taken | set(made_names) | {i.name for eq in program.equations for i in eq.relation.indices})
+        raise SpecError(
+            f"tensor `{clash[0]}` has the name that the derivative of `{clash[0][len(prefix) :]}` gets; rename it"
+        )
+    fresh = _Names(
+        taken | set(made_names) | {i.name for eq in program.equations for i in eq.relation.indices}
+    )
     forward: list[Equation] = []
     linear: list[tuple[Equation, sp.Expr]] = []
     for eq in program.equations:
@@ -154,11 +189,15 @@ def vjp(program: Program, prefix: str = "g") -> Program:
     adjoint = {t.name: prefix + t.name for t in outs} | {n: prefix + n for n in wrt}
     backward: list[Equation] = []
     for t in outs:
-        if t.name in read:  # it feeds later equations: its whole adjoint is the given cotangent plus what comes back
+        if (
+            t.name in read
+        ):  # it feeds later equations: its whole adjoint is the given cotangent plus what comes back
             adjoint[t.name] = fresh(f"{prefix}{t.name}_total")
             free = tuple(Index(fresh(f"i{k}")) for k in range(len(t.shape)))
             ranges = tuple(Range(i, s) for i, s in zip(free, t.shape, strict=True))
-            backward.append(Equation(Access(adjoint[t.name], *free), Relation(ranges), Access(prefix + t.name, *free)))
+            backward.append(
+                Equation(Access(adjoint[t.name], *free), Relation(ranges), Access(prefix + t.name, *free))
+            )
     reached = {t.name for t in outs}
     for eq, weight in reversed(linear):
         if eq.target.tensor not in reached:
@@ -175,13 +214,22 @@ def vjp(program: Program, prefix: str = "g") -> Program:
     outputs = tuple(Tensor(adjoint[n], table[n].shape) for n in wrt)
     given = {t.name for t in (*cotangents, *outputs)}
     local = tuple(Tensor(g, table[t].shape) for t, g in adjoint.items() if g not in given)
-    return live(replace(program, inputs=(*program.inputs, *cotangents), equations=tuple(forward + backward), outputs=outputs,
-                        locals=(*program.locals, *_demoted(program), *local)))
+    return live(
+        replace(
+            program,
+            inputs=(*program.inputs, *cotangents),
+            equations=tuple(forward + backward),
+            outputs=outputs,
+            locals=(*program.locals, *_demoted(program), *local),
+        )
+    )
 
 
 def _demoted(program: Program) -> tuple[Tensor, ...]:
     """What was an output is an intermediate of the derivative, with its declared shape."""
-    return tuple(t for t in program.outputs if t.name not in {u.name for u in (*program.inputs, *program.locals)})
+    return tuple(
+        t for t in program.outputs if t.name not in {u.name for u in (*program.inputs, *program.locals)}
+    )
 
 
 def jvp(program: Program, prefix: str = "t") -> Program:
@@ -200,12 +248,29 @@ def jvp(program: Program, prefix: str = "t") -> Program:
                 if name not in tangent:
                     tangent[name] = fresh(prefix + name)
                 moving.add(name)
-                made.append(Equation(Access(tangent[name], *eq.free), eq.relation, weight * d * Access(tangent[a.tensor], *a.indices)))
+                made.append(
+                    Equation(
+                        Access(tangent[name], *eq.free),
+                        eq.relation,
+                        weight * d * Access(tangent[a.tensor], *a.indices),
+                    )
+                )
     given = tuple(Tensor(tangent[t], table[t].shape) for t in wrt)
     outputs = tuple(Tensor(tangent[t.name], t.shape) for t in outs)
-    local = tuple(Tensor(g, table[t].shape) for t, g in tangent.items() if t not in wrt and t not in {o.name for o in outs})
-    return live(replace(program, inputs=(*program.inputs, *given), equations=tuple(forward + made), outputs=outputs,
-                        locals=(*program.locals, *_demoted(program), *local)))
+    local = tuple(
+        Tensor(g, table[t].shape)
+        for t, g in tangent.items()
+        if t not in wrt and t not in {o.name for o in outs}
+    )
+    return live(
+        replace(
+            program,
+            inputs=(*program.inputs, *given),
+            equations=tuple(forward + made),
+            outputs=outputs,
+            locals=(*program.locals, *_demoted(program), *local),
+        )
+    )
 
 
 __all__ = ["RULES", "jvp", "linearise", "partial", "vjp"]

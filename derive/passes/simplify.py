@@ -7,6 +7,7 @@
 
 Reductions of one target are not merged: each is a contraction of its own, which recognition and lowering want to see.
 """
+
 from __future__ import annotations
 
 from collections import Counter
@@ -49,8 +50,16 @@ def merge(program: Program) -> Program:
     made: list[Equation] = []
     for eq in program.equations:
         for k, old in enumerate(made):
-            same = eq.reduce == old.reduce == "sum" and not eq.bound and not old.bound and eq.target == old.target
-            if same and (set(eq.relation.zero), set(eq.relation.nonneg)) == (set(old.relation.zero), set(old.relation.nonneg)):
+            same = (
+                eq.reduce == old.reduce == "sum"
+                and not eq.bound
+                and not old.bound
+                and eq.target == old.target
+            )
+            if same and (set(eq.relation.zero), set(eq.relation.nonneg)) == (
+                set(old.relation.zero),
+                set(old.relation.nonneg),
+            ):
                 body = old.body + eq.body
                 short = sp.factor_terms(body)
                 eq = replace(eq, body=short if sp.count_ops(short) < sp.count_ops(body) else body)
@@ -77,7 +86,9 @@ def inline(program: Program) -> Program:
             if f is None:
                 continue
             repeats = len(set(eq.relation.indices) - set(a.indices)) > 0 or readers[a.tensor] > 1
-            if repeats and sp.count_ops(f.body) > CHEAP or repeats and f.body.has(sp.exp, sp.log, sp.Pow, sp.tanh, sp.Piecewise):
+            if (repeats and sp.count_ops(f.body) > CHEAP) or (
+                repeats and f.body.has(sp.exp, sp.log, sp.Pow, sp.tanh, sp.Piecewise)
+            ):
                 continue
             body = body.xreplace({a: f.body.xreplace(_at(f, a))})
         return eq if body == eq.body else replace(eq, body=body)
@@ -87,7 +98,13 @@ def inline(program: Program) -> Program:
         name = eq.target.tensor
         pointwise = eq.reduce == "sum" and not eq.bound and not eq.relation.zero and not eq.relation.nonneg
         whole = tuple(eq.relation.size(i) for i in eq.free) == program.tensors[name].shape
-        if pointwise and whole and count[name] == 1 and name not in outputs and not keep & {a.tensor for a in eq.reads}:
+        if (
+            pointwise
+            and whole
+            and count[name] == 1
+            and name not in outputs
+            and not keep & {a.tensor for a in eq.reads}
+        ):
             formula[name] = eq
         made.append(eq)
     return live(replace(program, equations=tuple(made)))

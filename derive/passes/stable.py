@@ -5,6 +5,7 @@
 m' keeps an all -inf window at log(0) = -inf and a +inf at +inf. Applied after differentiation, never before:
 the derivative's weight is exp(f - y).
 """
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -26,7 +27,9 @@ def stable(program: Program) -> Program:
         m, t = (Access(n, *eq.free) for n in names)
         local += [Tensor(n, shape) for n in names]
         plane = Relation(tuple(r for r in eq.relation.ranges if r.index in eq.free))
-        made += [replace(eq, target=m, reduce="max"),
-                 replace(eq, target=t, reduce="sum", body=sp.exp(eq.body - finite(m), evaluate=False)),
-                 Equation(eq.target, plane, sp.log(t) + finite(m))]
+        made += [
+            replace(eq, target=m, reduce="max"),
+            replace(eq, target=t, reduce="sum", body=sp.exp(eq.body - finite(m), evaluate=False)),
+            Equation(eq.target, plane, sp.log(t) + finite(m)),
+        ]
     return replace(program, equations=tuple(made), locals=(*program.locals, *local))

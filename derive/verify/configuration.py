@@ -1,4 +1,4 @@
-"""Configurations to check an operator at: its integers, the shapes of its inputs, and numbers to fill them with.
+"""Configurations to check an operator at: its integers, the shapes of its inputs, numbers to fill them with.
 
 One sampler serves both users: `run` gives it a seeded generator, Hypothesis one of its own, which then
 shrinks a failure to a small configuration.
@@ -195,8 +195,7 @@ def configurations(operator: Operator, definition: Definition, *, zero: bool = F
 def styles(operator: Operator, random: Random) -> Iterator[str]:
     """Kinds of numbers to try, until the operator has a real value at them: general ones first."""
     kinds = {r.kind for s in operator.statements for r in s.body.atoms(Reduce)}
-    if kinds & {"max", "min", "argmax", "argmin"} and random.random() < 0.6:
-        yield "ties"
-    elif random.random() < 0.2:
+    picks = bool(kinds & {"max", "min", "argmax", "argmin"})
+    if random.random() < (0.6 if picks else 0.2):
         yield "ties"
     yield from ("general", "positive", "unit")

@@ -91,7 +91,7 @@ def _grid(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
 
 
 def table(results: Sequence[Result]) -> str:
-    """Operators down, checks across, the worst error in each cell; long names of checks stand on their own lines."""
+    """Operators down, checks across, the worst error in each cell; checks are explained above by letters."""
     head, rows = _grid(results)
     short = [head[0], *(chr(ord("a") + k) for k in range(len(head) - 1))]
     legend = [f"  {letter}  {name}" for letter, name in zip(short[1:], head[1:], strict=True)]

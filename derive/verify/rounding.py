@@ -1,15 +1,16 @@
 """How far rounding may take a floating-point program from the truth: running error analysis.
 
 A `Rounded` number walks through the reference beside the exact one and collects, in units u of the format's
-rounding, what the operations so far may have added:
+rounding, what the operations so far may have added. With |a| the sum of the absolute values that make up a:
 
-    a + b   error  ea + eb + |a| + |b|           where |.| is the sum of the absolute values that were added up,
-    a * b   error  |a| eb + |b| ea + |a| |b|     so that no order of summation does worse: n terms give at most
-    f(a)    error  |f'(a)| ea + 4 |f(a)|         n * sum |terms|, which is gamma_n to first order
+    a + b   error  ea + eb + |a| + |b|
+    a * b   error  |a| eb + |b| ea + |a| |b|
+    f(a)    error  |f'(a)| ea + 4 |f(a)|
 
-An emitted program computes the same values by other formulas (a stable logsumexp, a merged derivative), each a few
-operations longer: `SLACK` allows for them. A wrong term, sign or factor is off by the value itself, 2^20 and more
-units, so the allowance hides none.
+so n terms have at most n * sum |terms|, in whatever order they are added: gamma_n to first order. An emitted
+program computes the same values by other formulas (a stable logsumexp, a merged derivative), each a few
+operations longer: SLACK allows for them. A wrong term, sign or factor is off by the value itself, 2^20 units and
+more, so the allowance hides none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One configuration of one operator: every program's arguments, its true results, and what its kernels make of them.
+"""One configuration of one operator: arguments of every program, true results, and what kernels make of them.
 
     forward   inputs                      -> outputs
     vjp       inputs, g<out>              -> g<in>
@@ -155,12 +155,18 @@ class Setting:
         arrays = {**self.arrays(program, dtype), **(given or {})}
         reals = {name: float(v) for name, v in self.configuration.reals.items()}
         environment = self.configuration.environment
-        return execute(self.definition, program, arrays, environment, reals, tuple(wanted), out, dtype, tasks=tasks)
+        return execute(
+            self.definition, program, arrays, environment, reals, tuple(wanted), out, dtype, tasks=tasks
+        )
 
     def arrays(self, program: str, dtype: Any) -> Arrays:
         """The arguments that are present, for compiled code."""
         given = {name: a for name, a in self.arguments(program).items() if a is not None}
         return {name: a.astype(dtype) if a.dtype == object else a for name, a in given.items()}
+
+    def whole(self) -> Setting:
+        """With nothing left out."""
+        return replace(self, dropped=())
 
     def over(self, field: Field) -> Setting:
         """The same numbers in another field."""
