@@ -50,7 +50,8 @@ def _show(args: argparse.Namespace) -> int:
         for phase in made.phases[name]:
             note = f"   (recognised: the kernel of {phase.recognised})" if phase.recognised else ""
             print(
-                f"  {phase.equation.target} <- {phase.kernel}{phase.tensors}{note}\n      {made.kernels[phase.kernel].nest.describe()}"
+                f"  {phase.equation.target} <- {phase.kernel}{phase.tensors}{note}\n"
+                f"      {made.kernels[phase.kernel].describe()}"
             )
     print("\n== source")
     for kernel in made.kernels.values():

@@ -60,7 +60,7 @@ def leftover(root: Path, files: Mapping[Path, str]) -> list[Path]:
 
 
 def write(files: Mapping[Path, str]) -> list[Path]:
-    """Write what changed, each file by one rename; on any error nothing is changed. Returns what was written."""
+    """Write what changed, each file by one rename; on an error nothing changes. Returns what was written."""
     changed = stale(files)
     for path in changed:
         if path.suffix == ".py" and path.name != "spec.py":

@@ -16,7 +16,7 @@ from kernels.operator import Operator as Live
 
 
 def cache_folder() -> Path:
-    """Where modules of live operators lie: the user's cache, or a temporary folder where there is none to write to."""
+    """Where modules of live operators lie: the user's cache, or a temporary folder if that is read-only."""
     import os
 
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "derive-kernels" / "live"
@@ -31,7 +31,7 @@ def cache_folder() -> Path:
 
 
 def build(operator: Operator) -> Live:
-    """Derive, generate and load an operator; it compiles on first use. A real file, so that Numba can cache it.
+    """Derive, generate and load an operator; it compiles on first use. (A real file: Numba can cache it.)
 
     Raises SpecError where the equations do not make sense.
     """

@@ -13,7 +13,7 @@ import sympy as sp
 from derive.emit.contraction import contraction_source
 from derive.emit.kernel import TaskSource, task_source
 from derive.errors import SpecError
-from derive.language import Operator
+from derive.language import Operator, extent
 from derive.lower.contraction import contraction
 from derive.lower.plain import lower
 from derive.passes.canonical import Canonical, abstract, canonical, same_axes
@@ -76,7 +76,7 @@ def derive(operator: Operator) -> Derivation:
 
 
 class _Book:
-    """Kernels by canonical name: an equation that is one already known, in other letters, reuses its kernel."""
+    """Kernels by canonical name: an equation that is one already known in other letters reuses its kernel."""
 
     def __init__(self, made: Derivation) -> None:
         self.made, self.taken = made, {"sizes", "DEFINITION"}
@@ -100,9 +100,7 @@ class _Book:
         source = self.made.kernels[title]
         views = dict(zip(known.reads, name.reads, strict=True))
         symbols = dict(zip(known.integers, name.integers, strict=True))
-        symbols |= {
-            k: v for k, v in zip(map(_extent, known.indices), map(_extent, name.indices), strict=True)
-        }
+        symbols |= dict(zip(map(extent, known.indices), map(extent, name.indices), strict=True))
         reals = dict(zip(known.reals, name.reals, strict=True))
         bound = [views[v] for v in source.views]
         axes = tuple(
@@ -137,10 +135,3 @@ class _Book:
         names = dict.fromkeys(a.tensor for a in eq.reads)
         gone = {n: {a: sp.S.Zero for a in eq.body.atoms(Access) if a.tensor == n} for n in names}
         return tuple(n for n, table in gone.items() if table and eq.body.xreplace(table) == 0)
-
-
-def _extent(i: object) -> sp.Symbol:
-    from derive.language import Index, extent
-
-    assert isinstance(i, Index)
-    return extent(i)

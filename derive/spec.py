@@ -21,7 +21,8 @@ def _module(path: Path, prefix: str) -> ModuleType:
     path = path.resolve()
     name = f"{prefix}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

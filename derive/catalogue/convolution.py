@@ -23,7 +23,7 @@ def conv(nd: int) -> Operator:
 
 
 def convolve(nd: int) -> Operator:
-    """True convolution, the kernel flipped: (x * w)[p + a] for as many p as the caller asks for (full, same, valid)."""
+    """True convolution, the kernel flipped: (x * w)[p + a] for as many p as the caller asks for."""
     p, k = indices("p k", nd)
     a = parameters("a", nd, positive=False)
     x = Tensor("x")

@@ -27,7 +27,7 @@ ceil = Parameter("ceil", positive=False)
 
 
 def max_pool(nd: int) -> Operator:
-    """The largest of each window and where in the plane it lies; the first of ties, the last NaN; nothing outside counts."""
+    """The largest of each window and where in the plane it lies: the first of ties, the last NaN."""
     (p, k), (s, d) = indices("p k", nd), parameters("s d", nd)
     a, e = parameters("a e", nd, positive=False)
     x, i = Tensor("x", margin=list(zip(a, e, strict=True))), Tensor("i", integer=True)
@@ -47,7 +47,7 @@ def max_pool(nd: int) -> Operator:
 
 
 def avg_pool(nd: int) -> Operator:
-    """The mean of each window, over `divisor`, the taps in the padded input (`include`), or those in the input."""
+    """Each window over `divisor`, the taps in the padded input (`include`), or those in the input."""
     (p, k), s = indices("p k", nd), parameters("s", nd)
     a, e = parameters("a e", nd, positive=False)
     include, divisor = Parameter("include", positive=False), Parameter("divisor", positive=False)

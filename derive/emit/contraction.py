@@ -1,4 +1,4 @@
-"""A contraction as source: tables, packing, blocking and store printed from the equation; the micro-kernel is shared.
+"""A contraction as source: tables, packing, blocking and store from the equation; the micro-kernel is shared.
 
 The emitted module gets, for one equation,
 
@@ -96,6 +96,7 @@ class _ContractionWriter(_Writer):
             text="\n\n\n".join(p.rstrip("\n") for p in parts) + "\n",
             integers=integers,
             imports=frozenset(used | kinds),
+            lowering=f"{self.c.describe()}; else {plain.nest.describe()}",
         )
 
     def wanted(self) -> list[sp.Symbol]:
@@ -160,16 +161,10 @@ class _ContractionWriter(_Writer):
             else:
                 low, high = self.interval(form)
                 extents.append(f"max(0, {self.integer(sp.expand(high - low + 1))})")
-        return "\n".join(
-            [
-                "@kernel",
-                head,
-                '    """Batch, rows, columns, steps, and the elements of the copy of '
-                f'`{c.a.access.tensor}` that one batch reads."""',
-                f"    copy = {' * '.join(extents) or '1'}",
-                f"    return {self.times(c.batch)}, {self.times(c.rows)}, {self.times(c.columns)}, {self.times(c.steps)}, copy",
-            ]
-        )
+        counts = ", ".join(map(self.times, (c.batch, c.rows, c.columns, c.steps)))
+        what = f"Batch, rows, columns, steps, and the elements of `{c.a.access.tensor}`'s copy for one batch."
+        lines = ["@kernel", head, f'    """{what}"""', f"    copy = {' * '.join(extents) or '1'}"]
+        return "\n".join([*lines, f"    return {counts}, copy"])
 
     def condition(self) -> str:
         units = "".join(f" and {self.names[u]} == 1" for u in self.c.units)
@@ -180,10 +175,11 @@ class _ContractionWriter(_Writer):
         unpack = f"    batch, rows, columns, steps, copy = {name}_sizes({self.arguments})"
         call = _called(unpack)
         lines = []
+        panels = "ceil_div(columns, tile.channels) * steps"
         for kind, size, what in (
             (
                 "scratch",
-                "copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels",
+                f"copy + ({panels} + row_block(tile) + tile.pixels) * tile.channels",
                 "Scalars of one task: the copy, the panels, the sums of a block.",
             ),
             (
@@ -291,7 +287,7 @@ class _ContractionWriter(_Writer):
         c = self.c
         a, lead = c.a, self.lead()
         if lead is not None:
-            others = [i for i in c.rows[1:]]
+            others = c.rows[1:]
             self.put(f"lead = m0 // ({self.times(others)})")
             self.put(f"lead_end = (m1 - 1) // ({self.times(others)}) + 1")
         self.put(f"# the part of {a.access.tensor} that these rows read, with zeros where it has no element")

@@ -55,6 +55,10 @@ class TaskSource:
     reals: tuple[sp.Symbol, ...]
     imports: frozenset[str]
     nest: Nest
+    lowering: str = ""  # how it runs, for the report
+
+    def describe(self) -> str:
+        return self.lowering or self.nest.describe()
 
 
 @dataclass
@@ -109,12 +113,13 @@ class _Writer:
                     factor, total = -factor, sp.expand(-total)
                 self.used.add("residue")
                 self.put(
-                    f"{first}, {stride} = residue({self.integer(modulus)}, {self.integer(factor)}, {self.integer(total)})"
+                    f"{first}, {stride} = residue({', '.join(map(self.integer, (modulus, factor, total)))})"
                 )
                 self.put(f"if {stride} > 0:", True)
                 self.put(f"{start} = {self.most(low, 'max')}")
                 self.put(
-                    f"for {i} in range({start} + ({first} - {start}) % {stride}, {self.most(high, 'min')}, {stride}):",
+                    f"for {i} in range({start} + ({first} - {start}) % {stride}, "
+                    f"{self.most(high, 'min')}, {stride}):",
                     True,
                 )
             case Assign(index, value, size):
@@ -181,7 +186,7 @@ class _Writer:
         return (*sizes, *rest), tuple(sorted((s for s in found if isinstance(s, Real)), key=str))
 
     def body(self) -> None:
-        nest, eq = self.nest, self.nest.equation
+        nest = self.nest
         self.used.add("share")
         if not nest.outer:
             self.put("if task == 0:", True)
@@ -209,7 +214,7 @@ class _Writer:
         self.put(f"{self.at(eq.target)} += {self.expression(eq.body)}")
 
     def expression(self, body: sp.Expr) -> str:
-        """The body, repeated parts computed once (not where a branch could have kept them from being computed)."""
+        """The body, repeated parts computed once; with a branch in it, as it stands."""
         if not body.has(sp.Piecewise) and sp.count_ops(body) > 6:
             shared, (body,) = sp.cse(
                 body, symbols=(sp.Dummy(f"v{k}", real=True) for k in range(99)), order="canonical"

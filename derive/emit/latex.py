@@ -38,7 +38,8 @@ class _Latex(LatexPrinter):
 
     def _print_Reduce(self, e: Any) -> str:
         where = rf" \;\big|\; {', '.join(map(self._print, e.where))}" if e.where else ""
-        return rf"{SIGNS[e.kind]}_{{{','.join(map(self._print, e.bound))}}} \left({self._print(e.body)}{where}\right)"
+        over = ",".join(map(self._print, e.bound))
+        return rf"{SIGNS[e.kind]}_{{{over}}} \left({self._print(e.body)}{where}\right)"
 
     _print_IntegerReduce = _print_Reduce
 

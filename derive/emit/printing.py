@@ -1,4 +1,4 @@
-"""SymPy expressions as Python source: integers as exact integer arithmetic, scalars over whatever number a kernel runs."""
+"""SymPy expressions as Python source: integers exactly, scalars over whatever number a kernel runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class _Base(AbstractPythonCodePrinter):
         self.names = names
 
     def _print_Symbol(self, e: Any) -> str:
-        return self.names.get(e, str(e.name))
+        name: str = self.names.get(e, e.name)
+        return name
 
     _print_Index = _print_Size = _print_Parameter = _print_Real = _print_Dummy = _print_Symbol
 
@@ -64,7 +65,10 @@ class IntegerPrinter(_Base):
     _print_IntegerAccess = _print_Access
 
     def divided(self, num: Any, den: Any) -> str:
-        return f"{self.parenthesize(num, PRECEDENCE['Mul'] + 1)} // {self.parenthesize(den, PRECEDENCE['Mul'] + 1)}"
+        return f"{self.factor(num)} // {self.factor(den)}"
+
+    def factor(self, e: Any) -> str:
+        return str(self.parenthesize(e, PRECEDENCE["Mul"] + 1))
 
     def _print_FloorDiv(self, e: Any) -> str:
         return f"({self.divided(*e.args)})"
@@ -75,7 +79,7 @@ class IntegerPrinter(_Base):
 
     def _print_Modulo(self, e: Any) -> str:
         num, den = e.args
-        return f"({self.parenthesize(num, PRECEDENCE['Mul'] + 1)} % {self.parenthesize(den, PRECEDENCE['Mul'] + 1)})"
+        return f"({self.factor(num)} % {self.factor(den)})"
 
     _print_Mod = _print_Modulo
 
@@ -87,10 +91,13 @@ class IntegerPrinter(_Base):
         return f"(-({self.divided(sp.expand(-num), den)}))"
 
     def _print_Max(self, e: Any) -> str:
-        return f"max({', '.join(self._print(a) for a in sorted(e.args, key=lambda a: (not a.is_Number, str(a))))})"
+        return f"max({self.listed(e.args)})"
 
     def _print_Min(self, e: Any) -> str:
-        return f"min({', '.join(self._print(a) for a in sorted(e.args, key=lambda a: (not a.is_Number, str(a))))})"
+        return f"min({self.listed(e.args)})"
+
+    def listed(self, args: Any) -> str:
+        return ", ".join(self._print(a) for a in sorted(args, key=lambda a: (not a.is_Number, str(a))))
 
     def _print_Float(self, e: Any) -> str:
         raise ValueError(f"the float {e} in an integer formula")
@@ -236,7 +243,7 @@ class ScalarPrinter(IntegerPrinter):
         if name in OURS:
             return self.call(OURS[name], *(self.top(a) for a in e.args))
         raise ValueError(
-            f"no scalar function {name} in kernels.runtime; use one of {', '.join(sorted(UNARY | OURS.keys()))}"
+            f"kernels.runtime has no function {name}; there are {', '.join(sorted(UNARY | OURS.keys()))}"
         )
 
     def emptyPrinter(self, expr: Any) -> str:

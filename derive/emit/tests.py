@@ -40,7 +40,8 @@ __all__ = [{names}]
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
-        raise AttributeError(f"module {{__name__!r}} has no operator {{name!r}}; it has {{', '.join(__all__)}}")
+        have = ", ".join(__all__)
+        raise AttributeError(f"module {{__name__!r}} has no operator {{name!r}}; it has {{have}}")
     from kernels.operator import Operator
 
     operator = Operator(import_module(f"{{__name__}}.{{name}}").DEFINITION)

@@ -3,8 +3,8 @@
     y[batch, rows, columns] = sum over steps of  A[batch, rows, steps] * B[batch, columns, steps]
 
 Nothing here knows a convolution. Each index that an equality gives (with coefficient 1 or -1, or a run-time
-coefficient that the kernel compares with 1) is written by the others, so that every axis of A and B is an affine
-form of the basis indices. A basis index is
+coefficient that the kernel compares with 1) is written by the others, so that every axis of A and B is an
+affine form of the basis indices. A basis index is
 
     rows     in A and the target        columns  in B and the target
     steps    in A and B only            batch    in all three
@@ -51,16 +51,15 @@ class Contraction:
     units: tuple[sp.Expr, ...]  # run-time coefficients that must be 1
 
     def describe(self) -> str:
-        names = lambda ii: " ".join(i.name for i in ii) or "-"  # noqa: E731
+        roles = ("rows", "columns", "steps", "batch")
+        parts = [f"{role} {' '.join(i.name for i in getattr(self, role)) or '-'}" for role in roles]
+        a, b = self.a.access.tensor, self.b.access.tensor
         where = f" where {', '.join(f'{u} = 1' for u in self.units)}" if self.units else ""
-        return (
-            f"contraction: rows {names(self.rows)}, columns {names(self.columns)}, steps {names(self.steps)}, "
-            f"batch {names(self.batch)}; {self.b.access.tensor} in panels, {self.a.access.tensor} through offset tables{where}"
-        )
+        return f"contraction: {', '.join(parts)}; {b} in panels, {a} through offset tables{where}"
 
 
 def contraction(eq: Equation) -> Contraction | None:
-    """The equation as a contraction, the operand with more index arithmetic behind the tables; None where it is none."""
+    """The equation as a contraction, or None. The operand with more index arithmetic is behind the tables."""
     if eq.reduce != "sum" or eq.relation.nonneg or not eq.bound:
         return None
     factors = sp.Mul.make_args(eq.body)
@@ -96,21 +95,13 @@ def contraction(eq: Equation) -> Contraction | None:
             roles[role].append(i)
         else:
             if roles["rows"] and roles["columns"] and roles["steps"]:
-                made.append(
-                    Contraction(
-                        eq,
-                        scale,
-                        a,
-                        b,
-                        *(tuple(roles[k]) for k in ("batch", "rows", "columns", "steps")),
-                        units,
-                    )
-                )
+                batch, rows, columns, steps = (tuple(ii) for ii in roles.values())
+                made.append(Contraction(eq, scale, a, b, batch, rows, columns, steps, units))
     return max(made, key=lambda c: sum(f is not None for f in c.a.forms), default=None)
 
 
 def _solved(eq: Equation, reads: list[Access]) -> tuple[dict[Index, Affine], tuple[sp.Expr, ...]] | None:
-    """For each equality one bound index, on an axis of one operand, as a form of indices that no equality gives."""
+    """For each equality one bound index, on an axis of one operand, as a form of indices that none gives."""
     forms: dict[Index, Affine] = {}
     units: list[sp.Expr] = []
     for z in eq.relation.zero:

@@ -195,7 +195,7 @@ class Solver:
         ), RESIDUE
 
     def rest(self, order: Sequence[Index]) -> None:
-        """Loop over what is left: in written order what no constraint holds, else what is cheapest for what it settles."""
+        """Loop over the rest: in written order what no constraint holds, else what settles most for least."""
         self.settle()
         while left := [i for i in order if i not in self.known]:
             held = {i for form in (*self.pending, *self.checks) for i in self.unknown(form)}

@@ -60,7 +60,7 @@ def y_from_w_x_plain(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: i
 @kernel
 def y_from_w_x_sizes(N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> tuple[int, int, int, int, int]:
-    """Batch, rows, columns, steps, and the elements of the copy of `x` that one batch reads."""
+    """Batch, rows, columns, steps, and the elements of the copy of `x` for one batch."""
     copy = N * C * max(0, d0*K0 - d0 + s0*P0 - s0 + 1)
     return G, N * P0, O, C * K0, copy
 
@@ -223,7 +223,7 @@ def gx_from_gy_w_plain(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P
 @kernel
 def gx_from_gy_w_sizes(N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> tuple[int, int, int, int, int]:
-    """Batch, rows, columns, steps, and the elements of the copy of `gy` that one batch reads."""
+    """Batch, rows, columns, steps, and the elements of the copy of `gy` for one batch."""
     copy = N * O * max(0, d0*K0 - d0 + X3)
     return G, N * X3, C, O * K0, copy
 
@@ -510,9 +510,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: gather, tasks share n g o',
+        'y_from_w_x: contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables; else gather, tasks share n g o',
         'y_from_b: gather, tasks share n g o',
         'gb_from_gy: gather, tasks share g o',
-        'gx_from_gy_w: gather, tasks share n g c; 1 residue loop',
+        'gx_from_gy_w: contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables where s0 = 1; else gather, tasks share n g c; 1 residue loop',
     ),
 )

@@ -71,7 +71,7 @@ def y_from_w_x_plain(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: i
 def y_from_w_x_sizes(N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int, K2: int, X3: int,
         X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> tuple[int, int, int, int, int]:
-    """Batch, rows, columns, steps, and the elements of the copy of `x` that one batch reads."""
+    """Batch, rows, columns, steps, and the elements of the copy of `x` for one batch."""
     copy = N * C * max(0, d0*K0 - d0 + s0*P0 - s0 + 1) * max(0, d1*K1 - d1 + s1*P1 - s1 + 1) * max(0, d2*K2 - d2 + s2*P2 - s2 + 1)
     return G, N * P0 * P1 * P2, O, C * K0 * K1 * K2, copy
 
@@ -275,7 +275,7 @@ def gx_from_gy_w_plain(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P
 def gx_from_gy_w_sizes(N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int, K2: int,
         X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> tuple[int, int, int, int, int]:
-    """Batch, rows, columns, steps, and the elements of the copy of `gy` that one batch reads."""
+    """Batch, rows, columns, steps, and the elements of the copy of `gy` for one batch."""
     copy = N * O * max(0, d0*K0 - d0 + X3) * max(0, d1*K1 - d1 + X4) * max(0, d2*K2 - d2 + X5)
     return G, N * X3 * X4 * X5, C, O * K0 * K1 * K2, copy
 
@@ -617,9 +617,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: gather, tasks share n g o p0 p1',
+        'y_from_w_x: contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1',
         'y_from_b: gather, tasks share n g o p0 p1',
         'gb_from_gy: gather, tasks share g o',
-        'gx_from_gy_w: gather, tasks share n g c x3 x4; 3 residue loops',
+        'gx_from_gy_w: contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables where s0 = 1, s1 = 1, s2 = 1; else gather, tasks share n g c x3 x4; 3 residue loops',
     ),
 )

@@ -52,7 +52,7 @@ def y_from_w_x_plain(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: 
 
 @kernel
 def y_from_w_x_sizes(N: int, O: int, I: int) -> tuple[int, int, int, int, int]:
-    """Batch, rows, columns, steps, and the elements of the copy of `w` that one batch reads."""
+    """Batch, rows, columns, steps, and the elements of the copy of `w` for one batch."""
     copy = O * I
     return 1, O, N, I, copy
 
@@ -356,7 +356,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: gather, tasks share n o',
+        'y_from_w_x: contraction: rows o, columns n, steps i, batch -; x in panels, w through offset tables; else gather, tasks share n o',
         'y_from_b: gather, tasks share n',
         'gb_from_gy: gather, tasks share o',
     ),

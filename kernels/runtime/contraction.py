@@ -2,10 +2,10 @@
 
     out[row, column] = sum over steps of  a[rows[row] + steps[step]] * panel[step, column]
 
-The structure is BLIS's: one operand is packed in panels as wide as the register tile, the other is read through
-tables of offsets, so that stride, dilation and kernel size are data and nothing is compiled per shape. Each block of
-steps starts from zero and is added to the block's buffer, which bounds the length of a chain of roundings.
-Accumulation is in the dtype of the arrays.
+The structure is BLIS's: one operand is packed in panels as wide as the register tile, the other is read
+through tables of offsets, so that stride, dilation and kernel size are data; nothing is compiled per shape.
+Each block of steps starts from zero and is added to the block's buffer, which bounds the length of a chain of
+roundings. Accumulation is in the dtype of the arrays.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def product(
     out: Scratch,
     add: bool,
 ) -> None:
-    """out[row, :] (+)= sum over `count` steps of a[rows[row] + steps[step]] * panel[step, :], for one tile of rows."""
+    """One tile of rows: out[row, :] (+)= sum over steps of a[rows[row] + steps[step]] * panel[step, :]."""
     lanes = tile.lanes
     acc = tile.registers()
     w = tile.row()

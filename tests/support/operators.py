@@ -12,7 +12,7 @@ shorter where a read outside is to happen. Everything random is drawn through Hy
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import product
@@ -39,7 +39,6 @@ from derive.language import (
     Read,
     Real,
     Reduce,
-    Size,
     Statement,
     Sum,
     Tensor,
@@ -221,8 +220,17 @@ class _Pen:
         self.note("integer tensor as index")
         return t[tuple(at)]
 
-    def place(self, pool: Sequence[Index], axis: _Axis | None, leak: bool, folds: bool = True) -> tuple[sp.Expr, _Axis] | None:
-        """An index expression for an axis: a new one (None), or one that exists."""
+    def place(self, pool: Sequence[Index], axis: _Axis | None, leak: bool) -> tuple[sp.Expr, _Axis] | None:
+        """An index expression for an axis: a new one (None), or one that exists. None where nothing fits."""
+        got = self.placed(pool, axis, leak)
+        if got is None or not isinstance(got[0], Index):
+            return got
+        size = self.sizes[got[0]]  # an affine form may turn out plain
+        if axis is None:
+            return got[0], _Axis(size, got[1].before, got[1].after, got[1].margin)
+        return got if axis.size == size else None
+
+    def placed(self, pool: Sequence[Index], axis: _Axis | None, leak: bool) -> tuple[sp.Expr, _Axis] | None:
         kind = self.one("plain", "plain", "plain", "affine", "affine", "affine", "margin", "floor", "mod", "fold", "integer", "constant")
         size = axis.size if axis is not None else None
         if axis is not None and size is None:
@@ -265,7 +273,7 @@ class _Pen:
                 return None
         values = self.values(e, used)
         low, high = min(values, default=0), max(values, default=0)
-        if kind == "fold" and folds:
+        if kind == "fold":
             mode = self.one(*MODES)
             self.note(f"fold {mode}")
             self.lawless.update(used)
@@ -495,63 +503,173 @@ class _Pen:
 KINDS = ("sum", "sum", "sum", "mean", "max", "max", "min", "prod", "logsumexp", "kth")
 
 
+def _target(pen: _Pen, name: str, free: Sequence[Index]) -> tuple[Read, _Known]:
+    """Where a statement writes: mostly at plain indices; else accumulating at affine or indirect places."""
+    at, axes = list[sp.Expr](), list[_Axis]()
+    style = pen.one(*["plain"] * 6, "affine", "affine", "indirect", "repeated", "constant")
+    moved = pen.one(*free) if free else None
+    for i in free:
+        if i != moved or style == "plain":
+            at.append(i)
+            axes.append(_Axis(pen.sizes[i]))
+            continue
+        match style:
+            case "affine":
+                e, used = pen.affine([i, *pen.subset([j for j in free if j != i], 0, 1)])
+                if pen.maybe(0.2):
+                    e = sp.floor(e / 2)
+                values = pen.values(e, sorted(e.atoms(Index), key=str))
+                e = e - min(0, min(values, default=0)) + pen.integer(pen.number(0, 1), False)
+                top = max(pen.values(e, sorted(e.atoms(Index), key=str)), default=-1) + 1
+                cut = pen.number(0, 1) if top > 1 and pen.maybe(0.3, "writes cut off") else 0
+                pen.note("affine target")
+                pen.lawless.update(used)
+                at.append(e)
+                axes.append(_Axis(top - cut, 0, cut, (0, pen.integer(cut, False))))
+            case "indirect":
+                size = pen.number(1, 3)
+                r = pen.integer_read(free, size)
+                if r is None:
+                    at.append(i)
+                    axes.append(_Axis(pen.sizes[i]))
+                    continue
+                pen.note("indirect target")
+                pen.integers[f"{name.upper()}{len(at)}"] = size
+                at.append(r)
+                axes.append(_Axis(size))
+            case "repeated":
+                pen.note("repeated target index")
+                at += [i, i]
+                axes += [_Axis(pen.sizes[i])] * 2
+            case _:
+                pen.note("constant target index")
+                at += [i, sp.S.One]
+                axes += [_Axis(pen.sizes[i]), _Axis(2)]
+    margin = [a.margin for a in axes] if any(a.after for a in axes) else []
+    outside: Any = "absent"
+    if not margin and axes and name != "y" and pen.maybe(0.2, "intermediate with a margin"):
+        outside = pen.one("absent", sp.S.Zero, sp.Rational(1, 2), *MODES)
+        for a in axes:
+            a.before, a.after = pen.number(0, 2), pen.number(0, 2)
+            a.margin = (pen.integer(a.before, False), pen.integer(a.after, False))
+        margin = [a.margin for a in axes]
+    tensor = Tensor(name, margin, outside)
+    return tensor[tuple(at) or ()], _Known(tensor, axes, written=True)
+
+
+def _term(pen: _Pen, outer: list[Index], spare: list[Index], bound: list[Index], adds: bool) -> sp.Expr:
+    """One additive term; `spare` are free indices that the target does not name, so that they are summed.
+
+    Where several writes add up on one element (`adds`), the term cannot be a maximum by itself.
+    """
+    form = pen.one("reduce", "reduce", "reduce", "reduce", "pointwise", "times", "over", "function", "two")
+    if form != "pointwise" and not bound:
+        form = "pointwise"
+    depth = pen.number(1, 2)
+    over = pen.subset(bound, 1)
+    if form == "reduce":
+        if spare and pen.maybe(0.5, "implicit sum"):
+            return pen.reduction([*outer, *spare], over, depth, ("sum", "mean"))
+        return pen.reduction(outer, over, depth, ("sum", "mean", "kth") if adds else KINDS)
+    if form == "pointwise":
+        if spare:
+            pen.note("implicit sum")
+        return pen.scalar([*outer, *spare], depth)
+    core = pen.reduction(outer, over, 1, KINDS)
+    pen.note(f"formula of a reduction: {form}")
+    if form == "times":
+        return core * pen.scalar(outer, 1)
+    if form == "over":
+        return pen.scalar(outer, 1) / (1 + core**2)
+    if form == "two":
+        return core * pen.reduction(outer, pen.subset(bound, 1), 1, KINDS)
+    return pen.one(sp.Abs, relu, lambda u: u**2, lambda u: 2 - u)(core)
+
+
+def _statement(pen: _Pen, free: list[Index], bound: list[Index], name: str) -> list[Statement]:
+    named = pen.subset(free, 0 if pen.maybe(0.15) else len(free))
+    spare = [i for i in free if i not in named]
+    made = []
+    if bound and pen.maybe(0.12, "argmax output"):
+        kind, reduced = pen.one(ArgMax, ArgMin), pen.subset(bound, 1)
+        own = pen.subset(named, 0, 2)
+        body = pen.scalar([*own, *reduced], 1)
+        at = None
+        if pen.maybe(0.3, "argmax of a formula"):
+            at = reduced[0] + pen.number(0, 1)
+        i = Tensor(f"{name}at", integer=True)
+        ties = pen.one("first", "last")
+        made.append(Statement(i[tuple(own) or ()], kind[tuple(reduced)](body, ties=ties, at=at)))
+        below = int(np.prod([pen.sizes[b] for b in reduced])) if at is None else pen.sizes[reduced[0]] + 1
+        pen.written.append(_Known(i, [_Axis(pen.sizes[o]) for o in own], written=True, below=below))
+    target, known = _target(pen, name, named)
+    if not named:
+        pen.note("scalar output")
+    again = pen.maybe(0.12, "two statements on one target")
+    adds = again or tuple(target.at) != tuple(named)
+    body = _term(pen, named, spare, bound, adds)
+    while pen.maybe(0.25, "several terms"):
+        body = body + _term(pen, named, spare, bound, adds)
+    made.append(Statement(target, body))
+    if again:
+        made.append(Statement(target, _term(pen, named, spare, bound, adds)))
+    pen.written.append(known)
+    return made
+
+
 @st.composite
 def operators(draw: Draw, equations: int = 3) -> Drawn:
     pen = _Pen(draw)
+
+    def size() -> int:
+        return int(pen.one(1, 2, 2, 3)) if pen.maybe(0.98) else 0
+
     count = pen.number(1, equations)
-    sizes = lambda: pen.one(1, 2, 2, 2, 3, 3, 0) if pen.maybe(0.15) else pen.one(1, 2, 2, 3)  # noqa: E731
-    free = [pen.index(n, sizes()) for n in ("p", "q", "r")[: pen.number(0, 2)]]
-    bound = [pen.index(n, sizes()) for n in ("k", "l")[: pen.number(0, 2)]]
-    statements: list[Statement] = []
-    outputs: list[Tensor] = []
+    free = [pen.index(n, size()) for n in ("p", "q", "r")[: pen.number(0, 2)]]
+    bound = [pen.index(n, size()) for n in ("k", "l")[: pen.number(0, 2)]]
+    statements, outputs = list[Statement](), list[Tensor]()
     for number in range(count):
         last = number == count - 1
-        made = _statement(pen, free, bound, ("y" if last else ("e", "f")[number]))
-        if not made:
-            continue
+        made = _statement(pen, free, bound, "y" if last else ("e", "f")[number])
         statements += made
         if last or pen.maybe(0.15, "several outputs"):
-            outputs.append(made[0].target.tensor)
-    pen.note(f"{len(statements)} equation{'s' * (len(statements) > 1)}")
+            outputs += [s.target.tensor for s in made]
     statements = [*pen.means, *statements]
-    used = {t.name for s in statements for r in (s.body.atoms(Read) | s.target.atoms(Read)) for t in (r.tensor,)}
-    used |= {r.tensor.name for s in statements for x in (s.body.atoms(Read) | s.target.atoms(Read)) if isinstance(x.tensor.outside, Read)
-             for r in (x.tensor.outside,)}  # fmt: skip
-    inputs = [k for k in pen.inputs if k.tensor.name in used]
-    alive = set().union(*(s.body.atoms(Index) | s.target.atoms(Index) for s in statements))
+    read = {r.tensor.name for s in statements for e in (s.body, s.target) for r in e.atoms(Read)}
+    inputs = [k for k in pen.inputs if k.tensor.name in read]
+    alive = {i for s in statements for e in (s.body, s.target) for i in e.atoms(Index)}
     alive |= {i for s in statements for x in s.body.atoms(Reduce) for i in x.bound}
-    given, extents, integers = [], {}, dict(pen.integers)
-    free_of_read = set(alive) - pen.plain
-    lawful = [i for i in sorted(free_of_read, key=str) if i in pen.lawful and i not in pen.lawless]
-    for i in sorted(free_of_read, key=str):
-        if i.like is not None:
-            continue
-        if i in lawful and pen.maybe(0.6, "extent by law"):
+    given, extents = list[Index](), dict[Index, sp.Expr]()
+    for i in sorted(alive - pen.plain, key=str):
+        if i.like is not None or i in pen.lawful - pen.lawless and pen.maybe(0.6, "extent by law"):
             continue
         match pen.one("given", "given", "number", "parameter"):
             case "given":
                 given.append(i)
-                integers[i.name.upper()] = pen.sizes[i]
+                pen.integers[i.name.upper()] = pen.sizes[i]
             case "number":
                 extents[i] = sp.Integer(pen.sizes[i])
             case _:
                 extents[i] = pen.integer(pen.sizes[i])
-                integers |= pen.integers
-    names = {s.name for st_ in statements for e in (st_.body, st_.target) for s in _symbols(e)} | {s.name for e in extents.values() for s in e.free_symbols}
-    integers = {n: v for n, v in integers.items() if n in names or n in pen.sizes_given(given)}
-    for name, (axis, size) in _unknown(statements, pen).items():
-        integers[f"{name.upper()}{axis}"] = size
-    operator = Operator("drawn", *statements, inputs=[k.tensor for k in inputs], outputs=list(dict.fromkeys(outputs)), extents=extents, given=given)
+    operator = Operator("drawn", *statements, inputs=[k.tensor for k in inputs], outputs=list(dict.fromkeys(outputs)),
+                        extents=extents, given=given)  # fmt: skip
     seed = pen.number(0, 999)
-    style = "ties" if pen.rational and pen.maybe(0.5) else "general"
+    style = "ties" if pen.rational and seed % 2 else "general"
+    pen.note(f"{len(statements)} statement{'s' * (len(statements) > 1)}")
+    pen.note("rational" if pen.rational else "transcendental")
+    return Drawn(operator, Case(operator, _arrays(inputs, seed, style), pen.integers, pen.reals), tuple(pen.features))
+
+
+def _arrays(inputs: Sequence[_Known], seed: int, style: str) -> dict[str, Any]:
     rng = random.Random(seed)
     arrays: dict[str, Any] = {}
     for k in inputs:
         shape = tuple(a.size or 0 for a in k.axes)
         if k.tensor.integer:
-            values = [rng.randrange(max(1, k.below or 1)) for _ in range(int(np.prod(shape)))]
-            arrays[k.tensor.name] = np.array(values, np.int64).reshape(shape)
+            arrays[k.tensor.name] = np.array([rng.randrange(max(1, k.below or 1)) for _ in np.ndindex(shape)], np.int64).reshape(shape)
         else:
             arrays[k.tensor.name] = fractions(rng, shape, style)
-    case = Case(operator, arrays, integers, {n: v for n, v in pen.reals.items() if n in names})
-    return Drawn(operator, case, tuple(pen.features))
+    return arrays
+
+
+__all__ = ["Drawn", "operators"]

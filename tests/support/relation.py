@@ -9,6 +9,7 @@ solver. Numbers are Fractions; functions that leave them give 50-digit mpmath nu
 from __future__ import annotations
 
 import operator
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import reduce
@@ -293,3 +294,44 @@ def gradient(
             g[at] = sum((np.sum(change[name] * np.asarray(cotangents[name], dtype=object)) for name in change), Fraction(0))
         found[t.name] = g
     return found
+
+
+# ---- inputs and comparison ------------------------------------------------------------------------
+
+
+def filled(
+    program: Any, forward: Meaning, inputs: Mapping[str, Any], integers: Mapping[str, int], seed: int = 0
+) -> dict[str, Any]:
+    """`inputs`, and random fractions for what a derived program wants besides: cotangents, tangents."""
+    rng = random.Random(seed)
+    env = forward.environment({name: np.shape(a) for name, a in inputs.items()}, integers)
+    made = dict(inputs)
+    for t in program.inputs:
+        if t.name not in made:
+            array = np.empty(tuple(code(e)(env) for e in t.shape), dtype=object)
+            for at in np.ndindex(array.shape):
+                array[at] = Fraction(rng.randint(-12, 12), 5)
+            made[t.name] = array
+    return made
+
+
+AGREE = Fraction(1, 10**40)  # of 50 digits, ten may be lost to cancellation
+
+
+def close(one: Any, other: Any) -> bool:
+    if isinstance(one, (int, Fraction)) and isinstance(other, (int, Fraction)):
+        return one == other
+    if one == other:
+        return True
+    with mpmath.workdps(DIGITS):
+        u, v = _decimal(one), _decimal(other)
+        return bool(abs(u - v) <= _decimal(AGREE) * max(1, abs(u), abs(v)))
+
+
+def agree(one: Mapping[str, Any], other: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Both say the same of the named tensors: exactly where the numbers are rational, else to 40 digits."""
+    for name in names:
+        a, b = np.asarray(one[name], dtype=object), np.asarray(other[name], dtype=object)
+        assert a.shape == b.shape, f"{name}: {a.shape} and {b.shape}"
+        for at in np.ndindex(a.shape):
+            assert close(a[at], b[at]), f"{name}{list(at)}: {a[at]} and {b[at]}"

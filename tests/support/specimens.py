@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ from derive.language import (
     symmetric,
     tensors,
 )
+from derive.pipeline import Derivation, derive
 
 n, o, c, p, q, k, i, j, u, v = indices("n o c p q k i j u v")
 x, w, y, z = tensors("x w y z")
@@ -346,3 +348,9 @@ SPECIMENS = (
 )
 
 BY_NAME = {m.name: m for m in SPECIMENS}
+
+
+@cache
+def derived(name: str) -> Derivation:
+    """The whole line of a specimen, once a process."""
+    return derive(BY_NAME[name].operator)
