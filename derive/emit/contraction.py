@@ -238,7 +238,10 @@ class _ContractionWriter(_Writer):
         self.put("step_table = integer_scratch + (rows + tile.pixels)")
         self.put("blocks = ceil_div(rows, row_block(tile))")
         self.put("first, last = share(batch * blocks, task, tasks)")
-        self.put("for base in range(first // max(1, blocks), ceil_div(last, max(1, blocks))):", True)
+        self.put("if first == last:", True)
+        self.put("return")
+        self.depth -= 1
+        self.put("for base in range(first // blocks, ceil_div(last, blocks)):", True)
         self.decode("base", c.batch)
         self.put("m0 = max(0, first - base * blocks) * row_block(tile)")
         self.put("m1 = min(rows, (last - base * blocks) * row_block(tile))")

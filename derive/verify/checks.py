@@ -94,7 +94,7 @@ def elements(
     for name, array in found.items():
         if name not in expected:
             raise VerificationError(
-                f"{setting.operator.name}: {program} has an output {name} that the equations do not know\n{setting}"
+                f"{setting.operator.name}: {program} has an output {name} of no meaning\n{setting}"
             )
         truth = expected[name]
         if array.shape != truth.shape:
@@ -184,7 +184,7 @@ def adjoint(operator: Operator, definition: Definition, random: Random) -> Outco
 
 
 def linearity(operator: Operator, definition: Definition, random: Random) -> Outcome:
-    """2 u + 3 v in, 2 f(u) + 3 f(v) out: for vectors of derivatives, and inputs in which the equations are linear."""
+    """2 u + 3 v in, 2 f(u) + 3 f(v) out: vectors of derivatives, and inputs in which the equations are linear."""
     if not available(definition, "vjp"):
         return NOTHING
     setting, _ = settle(operator, definition, random, lambda s: s.expected("vjp"))
@@ -216,7 +216,7 @@ def _mixed(setting: Setting, program: str, moving: tuple[str, ...]) -> list[Arra
 
 
 def _equations_linear(setting: Setting, name: str) -> bool:
-    """Do the equations say so? Seen at two random points; in exact numbers that is a safe bet, and a bet alone."""
+    """Do the equations say so? Seen at two random points, exactly: a safe bet, but a bet."""
     results = []
     try:
         for values in _mixed(setting, "forward", (name,)):
@@ -300,8 +300,8 @@ STEP = 2.0**-17  # about the cube root of float64's rounding: truncation and rou
 def finite_differences(operator: Operator, definition: Definition, random: Random) -> Outcome:
     """Compiled float64 tangents against central differences of compiled outputs, gradients against both.
 
-    A difference at step h is off by h^2 f'''/6, and by rounding over h. What it moves by when the step doubles is
-    three times the former; running error analysis bounds the latter. Near a kink the two steps disagree, and
+    A difference at step h is off by h^2 f'''/6, and by rounding over h. What it moves by when the step doubles
+    is three times the former; running error analysis bounds the latter. Near a kink the two steps disagree, and
     the allowance grows with it.
     """
     if not available(definition, "vjp"):

@@ -9,8 +9,8 @@ rounding, what the operations so far may have added. With |a| the sum of the abs
 
 so n terms have at most n * sum |terms|, in whatever order they are added: gamma_n to first order. An emitted
 program computes the same values by other formulas (a stable logsumexp, a merged derivative), each a few
-operations longer: SLACK allows for them. A wrong term, sign or factor is off by the value itself, 2^20 units and
-more, so the allowance hides none.
+operations longer: SLACK allows for them. A wrong term, sign or factor is off by the value itself, 2^20 units
+and more, so the allowance hides none.
 """
 
 from __future__ import annotations

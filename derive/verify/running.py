@@ -114,16 +114,24 @@ class Setting:
                 return named("tg", moved)
 
     def exact(self, program: str, wanted: Collection[str], random: Random, **changed: Array) -> Arrays:
-        """Emitted source as plain Python: tiny tiles, tasks in random order, targets with gaps between elements."""
+        """Emitted source as plain Python: tiny tiles, tasks in random order, targets with gaps in between."""
         given = self.arguments(program) | changed
         arrays = {name: self.converted(a) for name, a in given.items() if a is not None}
         reals = {name: self.field.number(v) for name, v in self.configuration.reals.items()}
         number: Callable[[Any], Any] = Fraction if self.field.exact else DIGITS.context.mpf
         try:
             return execute_exact(
-                self.definition, program, arrays, self.configuration.environment, reals, tuple(wanted), number,
-                tasks=random.randint(1, 4), seed=random.getrandbits(16), gaps=random.random() < 0.5,
-            )  # fmt: skip
+                self.definition,
+                program,
+                arrays,
+                self.configuration.environment,
+                reals,
+                tuple(wanted),
+                number,
+                tasks=random.randint(1, 4),
+                seed=random.getrandbits(16),
+                gaps=random.random() < 0.5,
+            )
         except KernelNotRational as error:
             raise NotRational(str(error)) from None
         except Exception as error:
@@ -210,7 +218,7 @@ def settle(
     dyadic: bool = False,
     zero: bool = False,
 ) -> tuple[Setting, T]:
-    """A configuration and numbers at which the operator has a real value: exact fractions if they will do."""  # fmt: skip
+    """A configuration and numbers at which the operator has a value: exact fractions if they will do."""
     configuration = sample(operator, definition, random, zero=zero)
     dropped = _dropped(operator, configuration, random)
     for style in kinds or styles(operator, random):

@@ -60,7 +60,7 @@ def y_from_w_x_plain(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: i
 @kernel
 def y_from_w_x_sizes(N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> tuple[int, int, int, int, int]:
-    """Batch, rows, columns, steps, and the elements of the copy of `x` for one batch."""
+    """Batch, rows, columns, steps, and the elements of `x`'s copy for one batch."""
     copy = N * C * max(0, d0*K0 - d0 + s0*P0 - s0 + 1)
     return G, N * P0, O, C * K0, copy
 
@@ -101,7 +101,9 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
     step_table = integer_scratch + (rows + tile.pixels)
     blocks = ceil_div(rows, row_block(tile))
     first, last = share(batch * blocks, task, tasks)
-    for base in range(first // max(1, blocks), ceil_div(last, max(1, blocks))):
+    if first == last:
+        return
+    for base in range(first // blocks, ceil_div(last, blocks)):
         g = base
         m0 = max(0, first - base * blocks) * row_block(tile)
         m1 = min(rows, (last - base * blocks) * row_block(tile))
@@ -223,7 +225,7 @@ def gx_from_gy_w_plain(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P
 @kernel
 def gx_from_gy_w_sizes(N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> tuple[int, int, int, int, int]:
-    """Batch, rows, columns, steps, and the elements of the copy of `gy` for one batch."""
+    """Batch, rows, columns, steps, and the elements of `gy`'s copy for one batch."""
     copy = N * O * max(0, d0*K0 - d0 + X3)
     return G, N * X3, C, O * K0, copy
 
@@ -264,7 +266,9 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
     step_table = integer_scratch + (rows + tile.pixels)
     blocks = ceil_div(rows, row_block(tile))
     first, last = share(batch * blocks, task, tasks)
-    for base in range(first // max(1, blocks), ceil_div(last, max(1, blocks))):
+    if first == last:
+        return
+    for base in range(first // blocks, ceil_div(last, blocks)):
         g = base
         m0 = max(0, first - base * blocks) * row_block(tile)
         m1 = min(rows, (last - base * blocks) * row_block(tile))

@@ -66,7 +66,7 @@ def y_from_w_x_plain(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: i
 @kernel
 def y_from_w_x_sizes(N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int, X4: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int) -> tuple[int, int, int, int, int]:
-    """Batch, rows, columns, steps, and the elements of the copy of `x` for one batch."""
+    """Batch, rows, columns, steps, and the elements of `x`'s copy for one batch."""
     copy = N * C * max(0, d0*K0 - d0 + s0*P0 - s0 + 1) * max(0, d1*K1 - d1 + s1*P1 - s1 + 1)
     return G, N * P0 * P1, O, C * K0 * K1, copy
 
@@ -109,7 +109,9 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
     step_table = integer_scratch + (rows + tile.pixels)
     blocks = ceil_div(rows, row_block(tile))
     first, last = share(batch * blocks, task, tasks)
-    for base in range(first // max(1, blocks), ceil_div(last, max(1, blocks))):
+    if first == last:
+        return
+    for base in range(first // blocks, ceil_div(last, blocks)):
         g = base
         m0 = max(0, first - base * blocks) * row_block(tile)
         m1 = min(rows, (last - base * blocks) * row_block(tile))
@@ -247,7 +249,7 @@ def gx_from_gy_w_plain(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P
 @kernel
 def gx_from_gy_w_sizes(N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int, X4: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> tuple[int, int, int, int, int]:
-    """Batch, rows, columns, steps, and the elements of the copy of `gy` for one batch."""
+    """Batch, rows, columns, steps, and the elements of `gy`'s copy for one batch."""
     copy = N * O * max(0, d0*K0 - d0 + X3) * max(0, d1*K1 - d1 + X4)
     return G, N * X3 * X4, C, O * K0 * K1, copy
 
@@ -293,7 +295,9 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     step_table = integer_scratch + (rows + tile.pixels)
     blocks = ceil_div(rows, row_block(tile))
     first, last = share(batch * blocks, task, tasks)
-    for base in range(first // max(1, blocks), ceil_div(last, max(1, blocks))):
+    if first == last:
+        return
+    for base in range(first // blocks, ceil_div(last, blocks)):
         g = base
         m0 = max(0, first - base * blocks) * row_block(tile)
         m1 = min(rows, (last - base * blocks) * row_block(tile))

@@ -71,7 +71,7 @@ def y_from_w_x_plain(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: i
 def y_from_w_x_sizes(N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int, K2: int, X3: int,
         X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> tuple[int, int, int, int, int]:
-    """Batch, rows, columns, steps, and the elements of the copy of `x` for one batch."""
+    """Batch, rows, columns, steps, and the elements of `x`'s copy for one batch."""
     copy = N * C * max(0, d0*K0 - d0 + s0*P0 - s0 + 1) * max(0, d1*K1 - d1 + s1*P1 - s1 + 1) * max(0, d2*K2 - d2 + s2*P2 - s2 + 1)
     return G, N * P0 * P1 * P2, O, C * K0 * K1 * K2, copy
 
@@ -122,7 +122,9 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
     step_table = integer_scratch + (rows + tile.pixels)
     blocks = ceil_div(rows, row_block(tile))
     first, last = share(batch * blocks, task, tasks)
-    for base in range(first // max(1, blocks), ceil_div(last, max(1, blocks))):
+    if first == last:
+        return
+    for base in range(first // blocks, ceil_div(last, blocks)):
         g = base
         m0 = max(0, first - base * blocks) * row_block(tile)
         m1 = min(rows, (last - base * blocks) * row_block(tile))
@@ -275,7 +277,7 @@ def gx_from_gy_w_plain(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P
 def gx_from_gy_w_sizes(N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int, K2: int,
         X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> tuple[int, int, int, int, int]:
-    """Batch, rows, columns, steps, and the elements of the copy of `gy` for one batch."""
+    """Batch, rows, columns, steps, and the elements of `gy`'s copy for one batch."""
     copy = N * O * max(0, d0*K0 - d0 + X3) * max(0, d1*K1 - d1 + X4) * max(0, d2*K2 - d2 + X5)
     return G, N * X3 * X4 * X5, C, O * K0 * K1 * K2, copy
 
@@ -326,7 +328,9 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
     step_table = integer_scratch + (rows + tile.pixels)
     blocks = ceil_div(rows, row_block(tile))
     first, last = share(batch * blocks, task, tasks)
-    for base in range(first // max(1, blocks), ceil_div(last, max(1, blocks))):
+    if first == last:
+        return
+    for base in range(first // blocks, ceil_div(last, blocks)):
         g = base
         m0 = max(0, first - base * blocks) * row_block(tile)
         m1 = min(rows, (last - base * blocks) * row_block(tile))

@@ -52,7 +52,7 @@ def y_from_w_x_plain(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: 
 
 @kernel
 def y_from_w_x_sizes(N: int, O: int, I: int) -> tuple[int, int, int, int, int]:
-    """Batch, rows, columns, steps, and the elements of the copy of `w` for one batch."""
+    """Batch, rows, columns, steps, and the elements of `w`'s copy for one batch."""
     copy = O * I
     return 1, O, N, I, copy
 
@@ -89,7 +89,9 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, t
     step_table = integer_scratch + (rows + tile.pixels)
     blocks = ceil_div(rows, row_block(tile))
     first, last = share(batch * blocks, task, tasks)
-    for base in range(first // max(1, blocks), ceil_div(last, max(1, blocks))):
+    if first == last:
+        return
+    for base in range(first // blocks, ceil_div(last, blocks)):
         m0 = max(0, first - base * blocks) * row_block(tile)
         m1 = min(rows, (last - base * blocks) * row_block(tile))
         lead = m0 // (1)

@@ -54,7 +54,13 @@ def test_share_leaves_tensors_of_several_equations():
 def test_merge_joins_pointwise_equations_of_one_target():
     before = program(y[n] << x[n] * w[n] + x[n], inputs=(x, w))
     assert lines(before) == ["y[n] += w[n]*x[n]", "y[n] += x[n]"]
-    assert lines(merge(before)) == ["y[n] += (w[n] + 1)*x[n]"]
+    assert lines(merge(before)) == ["y[n] += w[n]*x[n] + x[n]"]
+
+
+def test_merge_takes_a_common_factor_out_where_that_is_shorter():
+    before = program(y[n] << x[n] * w[n] + x[n] * z[n] + x[n] * u[n], inputs=(x, w, z, u))
+    (text,) = lines(merge(before))
+    assert text == "y[n] += (u[n] + w[n] + z[n])*x[n]"
 
 
 def test_merge_leaves_reductions_apart():
@@ -64,17 +70,17 @@ def test_merge_leaves_reductions_apart():
 
 def test_merge_leaves_other_relations_apart():
     before = program(y[n, i] << x[n, i] + x[n, n] + x[i, n])
-    assert lines(merge(before)) == ["y[n,i] += x[i,n] + x[n,i]", "y[n,i] += sum[x1] x[n,x1]   { n - x1 = 0 }"]
+    assert lines(merge(before)) == ["y[n,i] += x[i,n] + x[n,i]", "y[n,i] += sum[x1] x[n,x1]   { n = x1 }"]
 
 
 def test_inline_writes_a_cheap_formula_out():
     before = program(z[n] << 2 * x[n], y[n] << Sum[k](z[n] * w[n, k]), inputs=(x, w))
-    assert lines(inline(before)) == ["y[n] += sum[k] 2*w[n,k]*x[n]"]
+    assert lines(inline(before)) == ["y[n] += sum[k] 2*x[n]*w[n,k]"]
 
 
 def test_inline_reads_at_the_readers_letters():
     before = program(z[i, k] << x[i, k] - w[k], y[k, i] << z[k, i] * z[i, k], inputs=(x, w))
-    assert lines(inline(before)) == ["y[k,i] += (-w[i] + x[k,i])*(-w[k] + x[i,k])"]
+    assert lines(inline(merge(before))) == ["y[k,i] += (-w[i] + x[k,i])*(-w[k] + x[i,k])"]
 
 
 @pytest.mark.parametrize(
