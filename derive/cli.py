@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -113,21 +114,20 @@ def _pairs(spec: str | None, only: Sequence[str]) -> list[tuple[Any, Any]]:
     from derive.errors import GenerateError
     from derive.spec import load_definition, load_operators
 
-    if spec:
-        folder = Path(spec)
-        if not (folder / "spec.py").is_file():
-            raise GenerateError(f"{folder} is no generated package: it has no spec.py")
-        pairs = [
-            (o, load_definition(folder / f"{n}.py")) for n, o in load_operators(folder / "spec.py").items()
-        ]
-    else:
-        pairs = [(o, import_module(f"kernels.generated.{o.name}").DEFINITION) for o in operators()]
-    missing = set(only) - {o.name for o, _ in pairs}
+    folder = Path(spec) if spec else None
+    if folder is not None and not (folder / "spec.py").is_file():
+        raise GenerateError(f"{folder} is no generated package: it has no spec.py")
+    known = load_operators(folder / "spec.py") if folder is not None else {o.name: o for o in operators()}
+    missing = sorted(set(only) - known.keys())
     if missing:
-        raise GenerateError(
-            f"no operator is called {min(missing)}; there are {', '.join(o.name for o, _ in pairs)}"
-        )
-    return [(o, d) for o, d in pairs if not only or o.name in only]
+        raise GenerateError(f"no operator is called {missing[0]}; there are {', '.join(known)}")
+
+    def definition(name: str) -> Any:
+        if folder is not None:
+            return load_definition(folder / f"{name}.py")
+        return import_module(f"kernels.generated.{name}").DEFINITION
+
+    return [(o, definition(name)) for name, o in known.items() if not only or name in only]
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -140,24 +140,41 @@ def _verify(args: argparse.Namespace) -> int:
     return 0 if ok else 1
 
 
-def _warm(args: argparse.Namespace) -> int:
-    """Compile forward and VJP kernels of both dtypes, so that nobody waits on first use."""
+def _ready(package: str | None, operator: str, task: str, dtype: str) -> bool:
+    """Compile one task in this process, or load it; whether it was compiled. (Runs in a worker.)"""
     import numpy as np
 
-    tasks = {}
-    for _, definition in _pairs(args.package, args.only):
-        for program in ("forward", "vjp"):
-            for phase in definition.programs[program].phases:
-                tasks[id(phase.task)] = phase.task
-    work = [(t, np.dtype(k)) for t in tasks.values() for k in (np.float32, np.float64)]
-    from tqdm import tqdm
-
-    for task, dtype in tqdm(work, desc="compile", unit="kernel", mininterval=0.5):
-        task.address(dtype)
     from kernels.runtime import compiled_signatures
 
-    fresh = [s for s in compiled_signatures() if not s[2]]
-    print(f"{len(work)} kernels ready, {len(fresh)} compiled now, {len(work) - len(fresh)} from the cache")
+    ((_, definition),) = _pairs(package, [operator])
+    found = next(
+        p.task for program in definition.programs.values() for p in program.phases if p.task.name == task
+    )
+    found.address(np.dtype(dtype))
+    return not compiled_signatures()[-1][2]
+
+
+def _warm(args: argparse.Namespace) -> int:
+    """Compile forward and VJP kernels of both dtypes, so that nobody waits on first use."""
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from multiprocessing import get_context
+
+    from tqdm import tqdm
+
+    tasks: dict[tuple[str, str], None] = {}
+    for operator, definition in _pairs(args.package, args.only):
+        for program in ("forward", "vjp"):
+            tasks.update(
+                ((operator.name, phase.task.name), None) for phase in definition.programs[program].phases
+            )
+    work = [(args.package, *key, dtype) for key in tasks for dtype in ("float32", "float64")]
+    bar = tqdm(total=len(work), desc="compile", unit="kernel", mininterval=0.5)
+    with bar, ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+        fresh = 0
+        for done in as_completed([pool.submit(_ready, *w) for w in work]):
+            fresh += done.result()
+            bar.update()
+    print(f"{len(work)} kernels ready, {fresh} compiled now, {len(work) - fresh} from the cache")
     return 0
 
 
@@ -191,6 +208,9 @@ def parser() -> argparse.ArgumentParser:
         "package", nargs="?", help="folder of a generated package (default: the shipped catalogue)"
     )
     w.add_argument("--only", nargs="+", default=[], metavar="OPERATOR")
+    w.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), help="processes that compile (default: one a processor)"
+    )
     w.set_defaults(run=_warm)
     return top
 

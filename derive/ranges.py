@@ -13,6 +13,7 @@ axis have one extent. Nothing is ever inferred from the kind of reduction.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import sympy as sp
@@ -32,10 +33,24 @@ from derive.language import (
 )
 from derive.program import Affine, Condition, affine
 
+LAPS = (sp.floor, sp.ceiling, sp.Mod)
+
 
 def reads_of(expr: sp.Basic) -> list[Read]:
     """Every read in an expression, nested ones too, in one order."""
     return sorted(expr.atoms(Read), key=str)
+
+
+def reads_outside(r: Read) -> list[Read]:
+    """What a read's value is where it leaves its tensor, if an expression says it and the read can leave."""
+    margin, shift = r.tensor.margin, len(r.tensor.margin) - len(r.at)
+    leaves = any(0 <= k + shift and margin[k + shift] != (0, 0) and not isinstance(e, Index) for k, e in enumerate(r.at))
+    return reads_of(r.tensor.outside) if leaves and not isinstance(r.tensor.outside, str) else []
+
+
+def all_reads(expr: sp.Basic) -> list[Read]:
+    """Every read in an expression, and what each of them reads outside."""
+    return list(dict.fromkeys(r for read in reads_of(expr) for r in (read, *reads_outside(read))))
 
 
 def index_affine(expr: sp.Expr) -> Affine | None:
@@ -102,11 +117,12 @@ class Ranges:
             shape[axis] = self.axis_name(tensor, axis)
         return self.resolve(shape[axis])
 
-    def interval(self, form: Affine) -> tuple[sp.Expr, sp.Expr]:
-        """Smallest and largest value of an affine form over the ranges of its indices."""
+    def interval(self, form: Affine, more: Mapping[Index, sp.Expr] | None = None) -> tuple[sp.Expr, sp.Expr]:
+        """Smallest and largest value of an affine form over the ranges of its indices; `more` sizes are not ours."""
         low = high = form.constant
         for atom, c in form.terms:
-            reach = c * (self.size(atom) - 1)
+            size = more[atom] if more is not None and atom in more else self.size(atom)
+            reach = c * (size - 1)
             if c.is_nonnegative:
                 high += reach
             elif (-c).is_nonnegative:
@@ -117,13 +133,32 @@ class Ranges:
                 )
         return sp.expand(low), sp.expand(high)
 
+    def reach(self, e: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+        """The interval of an index expression with floor and mod, nested or not."""
+        parts = e.atoms(*LAPS)
+        outer = sorted((f for f in parts if not any(o is not f and o.has(f) for o in parts)), key=str)
+        sizes: dict[Index, sp.Expr] = {}
+        for k, f in enumerate(outer):
+            if isinstance(f, sp.Mod):
+                low, high = sp.S.Zero, f.args[1] - 1
+            else:
+                u, m = sp.fraction(sp.together(f.args[0]))
+                low, high = (f.func(b / m) for b in self.reach(u))
+            part = Index(f"part{k}")
+            sizes[part] = high - low + 1
+            e = e.xreplace({f: low + part})
+        form = affine(e)
+        if form is None:
+            raise SpecError(f"`{e}` has no known interval: it is no affine form of indices")
+        return self.interval(form, sizes)
+
     # --- inference -------------------------------------------------------------------------
 
     def infer(self) -> None:
         ops = self.operator
         pairs: list[tuple[Statement, Read]] = []
         for s in ops.statements:
-            found = [*reads_of(s.target), *reads_of(s.body)]
+            found = [*reads_of(s.target), *all_reads(s.body)]
             order = {t: k for k, t in enumerate(ops.inputs)}
             found.sort(key=lambda r: order.get(r.tensor, len(order)))
             pairs += [(s, r) for r in found]
@@ -201,16 +236,40 @@ class Ranges:
                 Condition(b, a, f"{what} differ in extent"),
             ]
 
+    def margin(self, tensor: Tensor, axis: int) -> tuple[sp.Expr, sp.Expr]:
+        place = axis - len(self.shapes[tensor.name]) + len(tensor.margin)
+        return tensor.margin[place] if 0 <= place < len(tensor.margin) else (sp.S.Zero, sp.S.Zero)
+
+    def writes(self, tensor: Tensor, axis: int) -> list[sp.Expr]:
+        """What the equations write an axis at; plain indices alone count as one."""
+        found = dict.fromkeys(s.target.at[axis] for s in self.operator.statements if s.target.tensor == tensor)
+        return list(found)[:1] if all(isinstance(e, Index) for e in found) else list(found)
+
+    def cover(self, tensor: Tensor, axis: int) -> None:
+        """A written axis holds all writes, less its margin after; if integer tensors say where, a caller says how long."""
+        found = self.writes(tensor, axis)
+        if any(e.has(Read, *FOLDS.values()) or not e.atoms(Index) <= self.sizes.keys() for e in found):
+            return
+        size = self.axis_name(tensor.name, axis)
+        self.shapes[tensor.name][axis] = size
+        ends = dict.fromkeys(sp.expand(self.reach(e)[1] + 1 - self.margin(tensor, axis)[1]) for e in found)
+        self.derived[size] = sp.Max(*ends)
+        reason = f"axis {axis} of {tensor.name}, written at {', '.join(map(str, found))}, has no place left between its margins"
+        self.conditions.append(Condition(size, sp.S.One, reason))
+
     def law(self, s: Statement, r: Read, axis: int, e: sp.Expr) -> None:
         laws, shape, tensor = self.operator.laws, self.shapes[r.tensor.name], r.tensor
-        writes = r == s.target
-        if isinstance(e, Index) and not (e in laws and not writes):
+        if r == s.target and (len(self.writes(tensor, axis)) > 1 or not isinstance(e, Index)):
+            if shape[axis] is None:
+                self.cover(tensor, axis)
+            return
+        if isinstance(e, Index) and not (e in laws and r != s.target):
             if e in self.sizes:
                 if shape[axis] is None:
                     shape[axis] = self.sizes[e]
             elif tensor.name not in self.written and tensor.name in self.inputs:
                 self.plain(tensor.name, axis, e)
-            elif shape[axis] is not None and not writes:
+            elif shape[axis] is not None and r != s.target:
                 self.sizes[e] = shape[axis]
             return
         form = index_affine(e)
@@ -218,26 +277,9 @@ class Ranges:
             return
         key = (tensor.name, axis, e)
         unknown = [
-            i
-            for i in form.indices
-            if i not in self.sizes or (i in self.bounds and not writes and key not in self.seen)
+            i for i in form.indices if i not in self.sizes or (i in self.bounds and key not in self.seen)
         ]
-        if len(unknown) > 1 or (writes and shape[axis] is not None):
-            return
-        place = axis - len(r.at) + len(tensor.margin)
-        before, after = tensor.margin[place] if 0 <= place < len(tensor.margin) else (sp.S.Zero, sp.S.Zero)
-        if writes:
-            if not unknown:
-                size = self.axis_name(tensor.name, axis)
-                shape[axis] = size
-                self.derived[size] = sp.expand(self.interval(form)[1] + 1 - after)
-                self.conditions.append(
-                    Condition(
-                        size,
-                        sp.S.One,
-                        f"axis {axis} of {tensor.name}, written at {e}, has no place left between its margins",
-                    )
-                )
+        if len(unknown) > 1:
             return
         if not unknown:
             return
@@ -245,6 +287,7 @@ class Ranges:
             if tensor.name not in self.inputs:
                 return
             shape[axis] = self.axis_name(tensor.name, axis)
+        before, after = self.margin(tensor, axis)
         (p,) = unknown
         stride = form.coefficient(p)
         if not stride.is_positive:

@@ -187,9 +187,11 @@ class _Extents:
         return new
 
     def from_plain_axes(self) -> bool:
-        """A written tensor is as long as the index that writes it, unless its shape is given."""
+        """A written tensor is as long as the index that writes it, unless its shape is given or other writes go further."""
         new = False
         for r, axis, index in self.plain(self.targets):
+            if any(t.tensor == r.tensor and not isinstance(t.at[axis], Index) for t in self.targets):
+                continue
             shape = self.shapes[r.tensor.name]
             if r.tensor.name in self.given and index not in self.sizes:
                 new |= self.put(index, shape[axis] or 0)

@@ -46,7 +46,7 @@ from derive.program import (
     check,
     fresh_name,
 )
-from derive.ranges import Ranges, reads_of
+from derive.ranges import Ranges, all_reads, reads_of
 
 KEYWORDS = ("out", "wrt")
 
@@ -113,7 +113,7 @@ class _Translator:
             if s.target.tensor.name in names:
                 raise SpecError(f"`{s.target.tensor.name}` is an input and is written", equation=str(s))
             self.order(s, op.statements[:k])
-            for r in (*reads_of(s.target), *reads_of(s.body)):
+            for r in (*reads_of(s.target), *all_reads(s.body)):
                 old = self.declared.setdefault(r.tensor.name, r.tensor)
                 if old != r.tensor:
                     raise SpecError(f"tensor `{r.tensor.name}` is declared in two ways", equation=str(s))
@@ -175,7 +175,7 @@ class _Translator:
         """A tensor is complete before it is read, and only sums add up on it."""
         name = s.target.tensor.name
         reading = lambda o: any(
-            r.tensor.name == name for r in (*reads_of(o.body), *reads_of(sp.Tuple(*o.target.at)))
+            r.tensor.name == name for r in (*all_reads(o.body), *reads_of(sp.Tuple(*o.target.at)))
         )  # noqa: E731
         earlier = [o for o in before if o.target.tensor.name == name]
         if reading(s):
@@ -196,7 +196,7 @@ class _Translator:
         kinds = (Read, Reduce, sp.floor, sp.ceiling, sp.Mod, *FOLDS.values())
         found = e.atoms(*kinds)
         outer = [f for f in found if not any(o is not f and o.has(f) for o in found)]
-        if affine(e.xreplace({f: Index(f"v{k}") for k, f in enumerate(outer) if f.is_integer})) is None:
+        if affine(e.xreplace({f: Index(f"v{k}") for k, f in enumerate(outer) if f.is_integer is not False})) is None:
             raise _not_affine(e, where)
 
     def scalar(self, e: sp.Basic) -> None:
@@ -495,7 +495,7 @@ class _Translator:
             if key not in scope.names or scope.names[key] in out:
                 size = self.ranges.axis_size(tensor.name, axis)
                 if isinstance(e, circular):
-                    form = self.wrapped(self.linear(e.args[0], scope, str(r)), size, scope)
+                    form = self.wrapped(e.args[0], size, scope, str(r))
                 else:
                     form = self.linear(e, scope, str(r))
                 q = scope.index(f"{tensor.name}{axis}".replace("_", ""), size)
@@ -535,7 +535,7 @@ class _Translator:
         if m.has(Index, Read) or not (m.is_positive or isinstance(m, Size)):
             raise SpecError(f"the divisor `{m}` in {where} is a positive parameter, size or number")
         form = self.linear(u, scope, where)
-        low, high = self.ranges.interval(form)
+        low, high = self.ranges.reach(u)
         first = sp.floor(low / m) if low != 0 else sp.S.Zero
         index = scope.index("lap", sp.expand(sp.floor(high / m) - first + 1))
         value = Affine.of([(index, m)], m * first)
@@ -543,9 +543,10 @@ class _Translator:
         scope.nonneg.append((value + -form).shifted(m - 1))
         return index + first
 
-    def wrapped(self, form: Affine, size: sp.Expr, scope: _Scope) -> Affine:
-        """form mod size: which lap it is on, and no mod is left."""
-        low, high = self.ranges.interval(form)
+    def wrapped(self, u: sp.Expr, size: sp.Expr, scope: _Scope, where: str) -> Affine:
+        """u mod size: which lap it is on, and no mod is left."""
+        form = self.linear(u, scope, where)
+        low, high = self.ranges.reach(u)
         whole = sp.Max(1, size)
         first = sp.floor(low / whole)
         lap = scope.index("lap", sp.floor(high / whole) - first + 1)
@@ -628,10 +629,7 @@ class _Translator:
             raise SpecError(
                 f"{r}: an index that an integer tensor gives cannot reach outside; clip it before"
             )
-        scratch = _Scope((), self.index_names)
-        low, high = self.ranges.interval(self.linear(u, scratch, str(r)))
-        if scratch.ranges:
-            raise SpecError(f"{r}: floor or mod inside a folded index")
+        low, high = self.ranges.reach(u)
         source = r.tensor.name
         rank = len(r.at)
         key = (source, axis, mode, low, high, str(value))

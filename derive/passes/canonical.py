@@ -128,7 +128,7 @@ def canonical(shape: Shape) -> Canonical:
     reads = list(eq.reads)
     groups: dict[str, list[Access]] = {}
     for a in reads:
-        groups.setdefault(f"{isinstance(a, IntegerAccess)} {len(a.indices)}", []).append(a)
+        groups.setdefault(_role(eq, a), []).append(a)
     orders = [permutations(groups[k]) for k in sorted(groups)]
     best: Canonical | None = None
     for count, choice in enumerate(product(*orders)):
@@ -140,6 +140,15 @@ def canonical(shape: Shape) -> Canonical:
             best = found
     assert best is not None
     return best
+
+
+def _role(eq: Equation, a: Access) -> str:
+    """What tells a read from others whatever the names: its rank, how its indices are used, its place in the body."""
+    forms = (*eq.relation.zero, *eq.relation.nonneg, *((eq.at,) if eq.at is not None else ()))
+    uses = sorted((i in eq.free, sum(i in r.indices for r in eq.reads), sum(i in f.indices for f in forms)) for i in a.indices)
+    plain: dict[sp.Basic, sp.Basic] = {r: sp.Symbol(f"r{len(r.indices)}") for r in eq.reads}
+    plain |= {s: sp.Symbol("s") for s in eq.body.free_symbols if isinstance(s, (Index, Size, Parameter, Real))}
+    return f"{isinstance(a, IntegerAccess)} {uses} {sp.srepr(eq.body.xreplace({**plain, a: sp.Symbol('a')}))}"
 
 
 def _sign_class(s: sp.Expr) -> str:

@@ -30,6 +30,7 @@ from kernels.runtime import NotRational as KernelNotRational
 
 PROGRAMS = ("forward", "vjp", "jvp", "vjp_vjp", "vjp_jvp")
 DIGITS = Decimals(60)
+CONFIGURATIONS = 20  # how many to try, until one has a value
 AGREE = Fraction(1, 10**40)  # how near two values of 60 digits and more have to be
 Arrays = dict[str, Array]
 T = TypeVar("T")
@@ -60,8 +61,9 @@ class Setting:
         case = self.configuration.case(self.operator, self.style, self.field, self.dyadic)
         return replace(case, shapes=dict(self.shapes))
 
-    def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Setting:
-        return replace(self, shapes=tuple(shapes.items()))
+    def claiming_shapes(self) -> Setting:
+        """With the output shapes that the definition says, not those of the laws."""
+        return replace(self, shapes=tuple((t.name, self.shape(t.name)) for t in self.operator.outputs))
 
     def vector(self, name: str, like: str) -> Array:
         """A cotangent, tangent or direction: its numbers follow from its name."""
@@ -95,7 +97,13 @@ class Setting:
         return [name for name in self.definition.programs[program].outputs if name not in absent]
 
     def expected(self, program: str) -> Arrays:
-        """The truth, from the equations."""
+        """The truth, from the equations; OutsideDomain if it is none."""
+        truth = self.truth(program)
+        if any(v != v for a in truth.values() for v in a.flat):
+            raise OutsideDomain(f"{program} is NaN somewhere")
+        return truth
+
+    def truth(self, program: str) -> Arrays:
         case, vectors = self.case, self.vectors
         outs, ins = case.real_outputs(), case.wrt()
         match program:
@@ -202,37 +210,40 @@ def _text(array: Array) -> str:
     return str(np.vectorize(shown, otypes=[object])(array).tolist()).replace("'", "")
 
 
-def _defined(result: Any) -> bool:
-    """No NaN anywhere: an exact type has none, many digits have."""
-    arrays = result.values() if isinstance(result, dict) else ()
-    return all(v == v for a in arrays for v in np.asarray(a).flat)
-
-
 def settle(
     operator: Operator,
     definition: Definition,
     random: Random,
-    truth: Callable[[Setting], T],
+    attempt: Callable[[Setting], T],
     *,
     kinds: Iterable[str] | None = None,
     dyadic: bool = False,
     zero: bool = False,
 ) -> tuple[Setting, T]:
-    """A configuration and numbers at which the operator has a value: exact fractions if they will do."""
-    configuration = sample(operator, definition, random, zero=zero)
-    dropped = _dropped(operator, configuration, random)
-    for style in kinds or styles(operator, random):
-        for field in (RATIONALS, DIGITS):
-            setting = Setting(operator, definition, configuration, style, field, dyadic, dropped)
-            try:
-                result = truth(setting)
-            except NotRational:
-                continue
-            except (OutsideDomain, ZeroDivisionError):
-                break
-            if _defined(result):
-                return setting, result
-            break
+    """Make the attempt where the operator has a value: over fractions if they will do.
+
+    An emitted formula may divide by zero at a point where the equations do not (0 * 0**(u - 1) at u = 1);
+    one that does so whatever the numbers is wrong.
+    """
+    wanted = tuple(kinds or styles(operator, random))
+    for _ in range(CONFIGURATIONS):
+        configuration = sample(operator, definition, random, zero=zero)
+        dropped = _dropped(operator, configuration, random)
+        divided: Divided | None = None
+        for style in wanted:
+            for field in (RATIONALS, DIGITS):
+                setting = Setting(operator, definition, configuration, style, field, dyadic, dropped)
+                try:
+                    return setting, attempt(setting)
+                except NotRational:
+                    continue
+                except Divided as error:
+                    divided = error
+                    break
+                except (OutsideDomain, ZeroDivisionError):
+                    break
+        if divided is not None:
+            raise divided
     raise LookupError(f"{operator.name}: has no value at any of the numbers tried\n    {configuration}")
 
 

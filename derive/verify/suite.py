@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def suite(
     operator: Operator, definition: Definition, *, cases: int = 5, checks: Iterable[str] = tuple(CHECKS)
 ) -> Callable[..., Any]:
-    """A test, once for each check. Hypothesis draws configurations, always the same, and shrinks a failure."""
+    """A test, once for each check. Hypothesis draws the same configurations always, and shrinks a failure."""
 
     @pytest.mark.parametrize("check", list(checks))
     @settings(

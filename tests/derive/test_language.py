@@ -105,7 +105,13 @@ def test_statements_read_like_the_equation():
 def test_bound_indices_are_not_free():
     total = Sum[k](x[n, k], k < p)
     assert total.free_symbols == {n, p}
-    assert (total.kind, total.bound, total.where, total.ties, total.at) == ("sum", (k,), (k < p,), "first", None)
+    assert (total.kind, total.bound, total.where, total.ties, total.at) == (
+        "sum",
+        (k,),
+        (k < p,),
+        "first",
+        None,
+    )
 
 
 def test_families_of_indices_reduce_as_one():
@@ -210,11 +216,14 @@ BAD = {
     "no names": (lambda: indices(""), "names are missing"),
     "nd": (lambda: indices("p", 0), "nd is at least 1, found 0"),
     "extent": (lambda: extent(s), "extent() takes an index, found s"),
-    "margin pair": (lambda: Tensor("x", margin=[1]), "margin of x is one (before, after) pair per axis, found 1"),
+    "margin pair": (
+        lambda: Tensor("x", margin=[1]),
+        "margin of x is one (before, after) pair per axis, found 1",
+    ),
     "margin text": (lambda: Tensor("x", margin=[("a", 0)]), "the margin of x is an expression, found 'a'"),
     "outside": (
         lambda: Tensor("x", outside="zero"),
-        'outside of x is "absent", a value, or one of reflect, symmetric, replicate, circular; found \'zero\'',
+        "outside of x is \"absent\", a value, or one of reflect, symmetric, replicate, circular; found 'zero'",
     ),
     "text index": (lambda: x["p"], "an index of x is an expression, found 'p'"),
     "slice": (lambda: x[1:2], "an index of x is an expression, found slice(1, 2, None)"),
@@ -235,8 +244,14 @@ BAD = {
     ),
     "inputs": (lambda: Operator("op", y[p] << x[p], inputs=("x",)), "op: inputs are tensors, found 'x'"),
     "inputs in text": (lambda: Operator("op", y[p] << x[p], inputs="x"), "op: inputs are tensors, found 'x'"),
-    "outputs": (lambda: Operator("op", y[p] << x[p], inputs=(x,), outputs=("y",)), "op: outputs are tensors, found 'y'"),
-    "given": (lambda: Operator("op", y[p] << x[p], inputs=(x,), given=(3,)), "op: `given` names indices, found 3"),
+    "outputs": (
+        lambda: Operator("op", y[p] << x[p], inputs=(x,), outputs=("y",)),
+        "op: outputs are tensors, found 'y'",
+    ),
+    "given": (
+        lambda: Operator("op", y[p] << x[p], inputs=(x,), given=(3,)),
+        "op: `given` names indices, found 3",
+    ),
     "extents": (
         lambda: Operator("op", y[p] << x[p], inputs=(x,), extents={"p": 3}),
         "op: `extents` gives extents of indices, found 'p'",
@@ -245,7 +260,10 @@ BAD = {
         lambda: Operator("op", y[p] << x[p], inputs=(x,), laws={s: language.overhang()}),
         "op: `laws` are for indices, found s",
     ),
-    "law": (lambda: Operator("op", y[p] << x[p], inputs=(x,), laws={p: "ceil"}), "op: a law is overhang(...), found 'ceil'"),
+    "law": (
+        lambda: Operator("op", y[p] << x[p], inputs=(x,), laws={p: "ceil"}),
+        "op: a law is overhang(...), found 'ceil'",
+    ),
 }
 
 

@@ -37,7 +37,9 @@ class At:
 
     def case(self, operator: Operator, seed: int = 0) -> Case:
         rng = random.Random(f"{operator.name} {seed}")
-        inputs: dict[str, Any] = {name: fractions(rng, shape, self.style) for name, shape in self.shapes.items()}
+        inputs: dict[str, Any] = {
+            name: fractions(rng, shape, self.style) for name, shape in self.shapes.items()
+        }
         inputs |= {name: np.asarray(v, np.int64) for name, v in self.whole.items()}
         return Case(operator, inputs, self.integers, self.reals)
 
@@ -52,7 +54,10 @@ def q(p: int, over: int = 1) -> Fraction:
 
 
 SIGNAL = {"x": (1, 2, 5), "w": (2, 2, 3)}
-MODE = [At(SIGNAL, {"step": 2, "gap": 1, "before": 2, "after": 1}), At(SIGNAL, {"step": 1, "gap": 2, "before": 7, "after": 6})]
+MODE = [
+    At(SIGNAL, {"step": 2, "gap": 1, "before": 2, "after": 1}),
+    At(SIGNAL, {"step": 1, "gap": 2, "before": 7, "after": 6}),
+]
 SHORT = At({"x": (1, 1, 1), "w": (1, 1, 2)}, {"step": 1, "gap": 1, "before": 3, "after": 2})
 
 PLACES: dict[str, list[At]] = {
@@ -124,7 +129,9 @@ def chosen(names: Any = PLACES) -> list[Any]:
 
 
 def trials(name: str, folder: Path) -> list[Trial]:
-    return [trial(generated(name, folder), at.case(OPERATORS[name], k), k) for k, at in enumerate(PLACES[name])]
+    return [
+        trial(generated(name, folder), at.case(OPERATORS[name], k), k) for k, at in enumerate(PLACES[name])
+    ]
 
 
 def test_every_operator_has_a_place() -> None:
@@ -147,4 +154,3 @@ def test_compiled(name: str, folder: Path) -> None:
     for t in trials(name, folder)[:1]:
         for program in PROGRAMS:
             t.compiled(program)
-

@@ -113,6 +113,7 @@ class _Pen:
     means: list[Statement] = field(default_factory=list)
     names: int = 0
     rational: bool = True
+    empty: bool = False  # an extent may be zero; then none may divide
 
     # --- choices
 
@@ -147,7 +148,7 @@ class _Pen:
         if value == 0 or (positive and value < 1) or not self.maybe(0.5):
             return sp.Integer(value)
         self.note("integer parameter")
-        same = [n for n, v in self.integers.items() if v == value and n in self.parameters]
+        same = [n for n, v in self.integers.items() if v == value and n in self.parameters and self.parameters[n].is_positive == positive]
         if same and self.maybe(0.3):
             return self.parameters[self.one(*same)]
         name = f"s{len(self.parameters)}" if positive else f"a{len(self.parameters)}"
@@ -189,7 +190,7 @@ class _Pen:
             self.note("negative coefficient") if c < 0 else self.note("stride") if c > 1 else None
             e += (self.integer(c) if c > 0 else -self.integer(-c)) * i
             if c < 0:
-                self.lawless.add(i)
+                self.lawless.update(used)
         if len(used) == 2:
             self.note("two indices on an axis")
         return e, used
@@ -369,7 +370,7 @@ class _Pen:
                 outside = sp.Rational(self.number(-3, 3), 2)
             elif style == "mode":
                 outside = self.one(*MODES)
-            elif style == "mean":
+            elif style == "mean" and not self.empty:
                 letters = [(i, a) for i, a in zip(at, axes, strict=True) if isinstance(i, Index)]
                 if len({i for i, _ in letters}) == len(letters) and all(k.tensor.name != "m" for k in self.written):
                     mean = Tensor("m")
@@ -437,7 +438,7 @@ class _Pen:
                 return u * (self.one(*pool) + 1) if pool else u
             case "extent":
                 self.note("extent as a number") if pool else None
-                return u / extent(self.one(*pool)) if pool else u
+                return u / extent(self.one(*pool)) if pool and not self.empty else u
             case "over":
                 self.note("quotient")
                 return self.scalar(pool, depth - 1) / (1 + u**2)
@@ -473,7 +474,7 @@ class _Pen:
 
     def reduction(self, outer: Sequence[Index], bound: Sequence[Index], depth: int, kinds: Sequence[str]) -> sp.Expr:
         """One reduction over `bound`; its body sees both."""
-        kind = self.one(*kinds)
+        kind = self.one(*(k for k in kinds if not (self.empty and k in ("mean", "max", "min", "logsumexp"))))
         pool = [*outer, *bound]
         nested = depth > 1 and len(bound) > 1 and self.maybe(0.3, "reduction in a reduction")
         if nested:
@@ -516,7 +517,7 @@ def _target(pen: _Pen, name: str, free: Sequence[Index]) -> tuple[Read, _Known]:
         match style:
             case "affine":
                 e, used = pen.affine([i, *pen.subset([j for j in free if j != i], 0, 1)])
-                if pen.maybe(0.2):
+                if pen.maybe(0.2, "floor target"):
                     e = sp.floor(e / 2)
                 values = pen.values(e, sorted(e.atoms(Index), key=str))
                 e = e - min(0, min(values, default=0)) + pen.integer(pen.number(0, 1), False)
@@ -524,6 +525,8 @@ def _target(pen: _Pen, name: str, free: Sequence[Index]) -> tuple[Read, _Known]:
                 cut = pen.number(0, 1) if top > 1 and pen.maybe(0.3, "writes cut off") else 0
                 pen.note("affine target")
                 pen.lawless.update(used)
+                if e.has(sp.floor):  # no law says how long the axis is
+                    pen.integers[f"{name.upper()}{len(at)}"] = top - cut
                 at.append(e)
                 axes.append(_Axis(top - cut, 0, cut, (0, pen.integer(cut, False))))
             case "indirect":
@@ -621,8 +624,10 @@ def _statement(pen: _Pen, free: list[Index], bound: list[Index], name: str) -> l
 def operators(draw: Draw, equations: int = 3) -> Drawn:
     pen = _Pen(draw)
 
+    pen.empty = pen.maybe(0.06)
+
     def size() -> int:
-        return int(pen.one(1, 2, 2, 3)) if pen.maybe(0.98) else 0
+        return int(pen.one(1, 2, 0) if pen.empty else pen.one(1, 2, 2, 3))
 
     count = pen.number(1, equations)
     free = [pen.index(n, size()) for n in ("p", "q", "r")[: pen.number(0, 2)]]
@@ -656,6 +661,8 @@ def operators(draw: Draw, equations: int = 3) -> Drawn:
     seed = pen.number(0, 999)
     style = "ties" if pen.rational and seed % 2 else "general"
     pen.note(f"{len(statements)} statement{'s' * (len(statements) > 1)}")
+    if 0 in pen.sizes.values():
+        pen.note("zero extent")
     pen.note("rational" if pen.rational else "transcendental")
     return Drawn(operator, Case(operator, _arrays(inputs, seed, style), pen.integers, pen.reals), tuple(pen.features))
 

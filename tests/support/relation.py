@@ -32,7 +32,8 @@ def _number(e: Any) -> Any:
 def _power(base: Any, exponent: Any) -> Any:
     if isinstance(exponent, int) or isinstance(exponent, Fraction) and exponent.denominator == 1:
         base = Fraction(base) if isinstance(base, int) else base
-        return base ** int(exponent)
+        with mpmath.workdps(DIGITS):
+            return base ** int(exponent)
     with mpmath.workdps(DIGITS):
         return mpmath.power(_decimal(base), _decimal(exponent))
 

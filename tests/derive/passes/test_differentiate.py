@@ -215,7 +215,11 @@ def test_a_wrong_rule_is_noticed(monkeypatch):
     p = program(y[n] << Sum[k](x[n, k] ** 2))
     inputs = {"x": [[Fraction(3)]]}
     with pytest.raises(AssertionError, match=r"gx\[0, 0\]: 12 and 6"):
-        agree(Meaning(vjp(p)).run({**inputs, "gy": [1]}), {"gx": gradient(Meaning(p), inputs, {"y": [1]})["x"]}, ["gx"])
+        agree(
+            Meaning(vjp(p)).run({**inputs, "gy": [1]}),
+            {"gx": gradient(Meaning(p), inputs, {"y": [1]})["x"]},
+            ["gx"],
+        )
 
 
 TIED = {
@@ -252,7 +256,9 @@ def test_products_never_divide():
     p = program(y[n] << Prod[k](x[n, k]))
     found = Meaning(vjp(p)).run({"x": [[0, 2, 3], [0, 0, 3]], "gy": [1, 1]})["gx"]
     assert found.tolist() == [[6, 0, 0], [0, 0, 0]]
-    assert not any(f.is_Pow and f.exp.is_negative for eq in vjp(vjp(p), "h").equations for f in eq.body.atoms(sp.Pow))
+    assert not any(
+        f.is_Pow and f.exp.is_negative for eq in vjp(vjp(p), "h").equations for f in eq.body.atoms(sp.Pow)
+    )
 
 
 # ---- conventions ------------------------------------------------------------------------------------
@@ -318,7 +324,10 @@ def test_integers_have_no_derivative():
 def test_a_name_that_a_derivative_needs(other):
     with pytest.raises(SpecError) as error:
         vjp(program(y[n] << x[n] * Tensor(other)[n], inputs=(x, Tensor(other))))
-    assert str(error.value) == f"tensor `{other}` has the name that the derivative of `{other[1]}` gets; rename it"
+    assert (
+        str(error.value)
+        == f"tensor `{other}` has the name that the derivative of `{other[1]}` gets; rename it"
+    )
     vjp(program(y[n] << x[n] * Tensor("gz")[n], inputs=(x, Tensor("gz"))))
 
 
@@ -340,7 +349,11 @@ def test_an_input_that_no_output_needs_has_gradient_zero():
 # ---- a derivative keeps the relation, and everything agrees with exact differences ------------------
 
 
-@pytest.mark.parametrize("m", [m for m in SPECIMENS if m.operator.name in ("conv", "convolution", "transposed", "local")], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "m",
+    [m for m in SPECIMENS if m.operator.name in ("conv", "convolution", "transposed", "local")],
+    ids=lambda m: m.name,
+)
 def test_a_derivative_keeps_the_relation(m):
     made = derived(m.name)
     (relation,) = {eq.relation for eq in made.raw["forward"].equations if len(eq.reads) == 2}
@@ -371,10 +384,25 @@ def test_jvp_is_the_exact_difference(m):
     tangents = {t.name: inputs[f"t{t.name}"] for t in made.raw["forward"].inputs if not t.integer}
     found = Meaning(made.raw["jvp"]).run(inputs, m.integers, m.reals)
     along = [directional(forward, m.inputs(), {name: t}, m.integers, m.reals) for name, t in tangents.items()]
-    agree(found, {f"t{name}": sum(d[name] for d in along) for name in along[0]}, [f"t{name}" for name in along[0]])
+    agree(
+        found,
+        {f"t{name}": sum(d[name] for d in along) for name in along[0]},
+        [f"t{name}" for name in along[0]],
+    )
 
 
-SMALL = ("convolution", "transposed", "product", "bilinear", "trace", "scattered", "scalar", "largest_split", "fit", "circular")
+SMALL = (
+    "convolution",
+    "transposed",
+    "product",
+    "bilinear",
+    "trace",
+    "scattered",
+    "scalar",
+    "largest_split",
+    "fit",
+    "circular",
+)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -401,4 +429,8 @@ def test_a_dropped_equation_is_noticed():
     inputs = filled(broken, forward, m.inputs(), m.integers)
     expected = gradient(forward, m.inputs(), {"y": inputs["gy"]}, m.integers)
     with pytest.raises(AssertionError, match=r"g[bwx]\["):
-        agree(Meaning(broken).run(inputs, m.integers), {f"g{k_}": g for k_, g in expected.items()}, ["gx", "gw", "gb"])
+        agree(
+            Meaning(broken).run(inputs, m.integers),
+            {f"g{k_}": g for k_, g in expected.items()},
+            ["gx", "gw", "gb"],
+        )

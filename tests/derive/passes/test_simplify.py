@@ -38,9 +38,7 @@ def test_share_keeps_one_of_two_equal_tensors():
 
 
 def test_share_leaves_outputs_and_other_reductions():
-    before = program(
-        z[n] << Sum[k](x[n, k]), u[n] << Max[k](x[n, k]), y[n] << z[n] * u[n], outputs=(y, u)
-    )
+    before = program(z[n] << Sum[k](x[n, k]), u[n] << Max[k](x[n, k]), y[n] << z[n] * u[n], outputs=(y, u))
     assert share(before) == before
     twice = program(z[n] << Sum[k](x[n, k]), u[n] << Sum[k](x[n, k]), y[n] << z[n] * u[n], outputs=(z, u, y))
     assert share(twice) == twice

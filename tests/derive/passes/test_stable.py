@@ -36,7 +36,9 @@ def test_nothing_else_changes():
 
 def test_names_are_new():
     used = tensors("y_max")
-    before = to_program(Operator("op", y[n] << LogSumExp[k](x[n, k]), w[n] << y[n] + used[n], inputs=(x, used)))
+    before = to_program(
+        Operator("op", y[n] << LogSumExp[k](x[n, k]), w[n] << y[n] + used[n], inputs=(x, used))
+    )
     assert [eq.target.tensor for eq in check(stable(before)).equations] == ["y_max_2", "y_sum", "y", "w", "w"]
 
 
