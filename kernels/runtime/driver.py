@@ -128,8 +128,8 @@ SPINS = "1000"  # a microsecond or two
 def _load_openmp() -> None:
     """Load OpenMP such that a thread that waits soon sleeps.
 
-    GNU's would spin for milliseconds, and where another process wants the processor too, the thread that is
-    waited for does not run meanwhile (measured: 6 to 15 times as long). The library reads its settings when it
+    GNU's would spin for milliseconds, and where another process wants the processor too, the thread that it
+    waits for does not run meanwhile (measured: 6 to 15 times as long). The library reads its settings when it
     is loaded; a setting of the user's own, or a library that is there already (torch's), is left alone.
     """
     if "GOMP_SPINCOUNT" in os.environ or "OMP_WAIT_POLICY" in os.environ:
