@@ -474,7 +474,7 @@ class Selection:
         body2, place2 = body.xreplace(other), place.xreplace(other)
         before = indicator(sp.Or(body2 < body, sp.And(sp.Eq(body2, body), place2 < place)))
         count = Sum[tuple(other.values())](before, *(c.xreplace(other) for c in where))
-        return Sum[self.bound](sp.Piecewise((body, sp.Eq(count, rank)), (0, True)), *where)
+        return Sum[self.bound](sp.Piecewise((body, sp.Eq(count, rank)), (0, True), evaluate=False), *where)
 
 
 Kth = Selection()

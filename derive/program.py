@@ -337,28 +337,31 @@ def _symbols(program: Program) -> Iterator[tuple[str, sp.Symbol]]:
             eq.body,
             *(z.expr for z in (*eq.relation.zero, *eq.relation.nonneg)),
             *(r.size for r in eq.relation.ranges),
+            *((eq.at.expr,) if eq.at is not None else ()),
         ]
         for e in everything:
             for s in sorted(e.free_symbols, key=str):
                 yield str(eq), s
+    for size, e in program.sizes:
+        for s in sorted(e.free_symbols, key=str):
+            yield f"{size} = {e}", s
 
 
 def check(program: Program) -> Program:
     """The rules of the form, or CheckError at the equation that breaks one. Returns its argument."""
     known: dict[str, Tensor] = {t.name: t for t in program.inputs}
-    shapes = program.tensors
     written: dict[str, Equation] = {}
     last_write = {eq.target.tensor: k for k, eq in enumerate(program.equations)}
     declared = {s for s, _ in program.sizes} | {
         s for t in program.inputs for e in t.shape for s in e.free_symbols
     }
     declared |= set(program.parameters)
-    for k, eq in enumerate(program.equations):
 
-        def need(ok: Any, what: str, eq: Equation = eq) -> None:
-            if not ok:
-                raise CheckError(f"{what}\n    in  {eq}")
+    def need(ok: Any, what: str) -> None:
+        if not ok:
+            raise CheckError(f"{what}\n    in  {eq}")
 
+    for eq in program.equations:
         names = eq.relation.indices
         need(len(set(names)) == len(names), "an index has two ranges")
         need(eq.reduce in REDUCTIONS, f"no reduction is called {eq.reduce}")
@@ -374,6 +377,10 @@ def check(program: Program) -> Program:
             need(all(isinstance(i, Index) for i in a.indices), f"{a} is not at plain indices")
             need(len(set(a.indices)) == len(a.indices), f"{a} names an index twice")
             need(all(i in names for i in a.indices), f"{a} uses an index without a range")
+    shapes = program.tensors
+    for k, eq in enumerate(program.equations):
+        names = eq.relation.indices
+        for a in (eq.target, *eq.reads):
             need(
                 a.tensor in shapes and len(shapes[a.tensor].shape) == len(a.indices),
                 f"{a} has another rank than its tensor",
@@ -393,11 +400,9 @@ def check(program: Program) -> Program:
             need(all(i in names for i in e.indices), f"{e} uses an index without a range")
         need(all(not r.size.has(Index, Access) for r in eq.relation.ranges), "a range depends on an index")
         need(eq.target.tensor not in known, f"{eq.target.tensor} is an input and is written")
-        other = written.setdefault(eq.target.tensor, eq)
-        need(other is eq or other.reduce == eq.reduce == "sum", "only sums add up on one target")
-    for t in program.outputs:
-        if t.name not in shapes:
-            raise CheckError(f"output {t.name} is no tensor of the program")
+        same = eq.target.tensor in written
+        need(not same or written[eq.target.tensor].reduce == eq.reduce == "sum", "only sums add up on one target")
+        written[eq.target.tensor] = eq
     for text, s in _symbols(program):
         if isinstance(s, (Size, Parameter, Real)) and s not in declared:
             raise CheckError(

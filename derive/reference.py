@@ -187,7 +187,7 @@ class _Extents:
         return new
 
     def from_plain_axes(self) -> bool:
-        """A written tensor is as long as the index that writes it, unless its shape is given or other writes go further."""
+        """A written tensor is as long as the index that writes it, unless given or written further out."""
         new = False
         for r, axis, index in self.plain(self.targets):
             if any(t.tensor == r.tensor and not isinstance(t.at[axis], Index) for t in self.targets):
@@ -742,8 +742,7 @@ def check_output_shape(
         for axis, (law, claim) in enumerate(zip(found[name], claimed, strict=True)):
             if law not in (-1, claim):
                 raise VerificationError(
-                    f"{operator.name}: axis {axis} of {name} is {claim} long, but its law gives {law}\n"
-                    f"    inputs {dict(inputs)}, {dict(integers)}"
+                    f"{operator.name}: axis {axis} of {name} is {claim} long, but its law gives {law}"
                 )
 
 

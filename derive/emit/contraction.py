@@ -17,7 +17,7 @@ import sympy as sp
 from derive.emit.kernel import TaskSource, _formula, _wrapped, _Writer
 from derive.language import Index, extent
 from derive.lower.contraction import Contraction, Operand
-from derive.lower.loops import Nest
+from derive.lower.loops import CeilDiv, FloorDiv, Nest
 from derive.program import Affine
 
 LOCALS = {
@@ -25,6 +25,12 @@ LOCALS = {
     "columns",
     "steps",
     "batch",
+    "classes",
+    "phase",
+    "b0",
+    "b1",
+    "lead",
+    "lead_end",
     "blocks",
     "block",
     "item",
@@ -58,6 +64,10 @@ class _ContractionWriter(_Writer):
         super().__init__(nest)
         self.c = c
         self.taken |= LOCALS
+        self.phased = {p.solved: p for p in c.phased}
+        self.rows_of, self.steps_of = {p.row: p for p in c.phased}, {p.step: p for p in c.phased}
+        self.class_names: dict[Index, tuple[str, ...]] = {}  # what one class of a phased index is called
+        self.in_class = False
 
     def text(self, name: str) -> TaskSource:
         plain = self.write(f"{name}_plain")
@@ -76,19 +86,23 @@ class _ContractionWriter(_Writer):
             self.scratch(name, arguments),
             self.task(name, plain, integers),
         ]
-        used = self.used | {
-            "kernel",
-            "task",
-            "Tile",
-            "Scratch",
-            "IntegerScratch",
-            "block_product",
-            "row_block",
-            "suits",
-            "ceil_div",
-            "share",
-            "zero",
-        }
+        used = (
+            self.used
+            | ({"residue"} if self.phased else set())
+            | {
+                "kernel",
+                "task",
+                "Tile",
+                "Scratch",
+                "IntegerScratch",
+                "block_product",
+                "row_block",
+                "suits",
+                "ceil_div",
+                "share",
+                "zero",
+            }
+        )
         kinds = {f"Real{len(v.indices)}" for v in views}
         return replace(
             plain,
@@ -118,6 +132,14 @@ class _ContractionWriter(_Writer):
         return self.names[i]
 
     def size(self, i: Index) -> str:
+        """How many values an index has: of a phased one those of a class (the largest, before one is chosen)."""
+        if i in self.rows_of:
+            if self.in_class:
+                return self.class_names[i][1]
+            return f"ceil_div({self.extent(i)}, {self.integer(self.rows_of[i].modulus)})"
+        return self.class_names[i][2] if self.in_class and i in self.steps_of else self.extent(i)
+
+    def extent(self, i: Index) -> str:
         return self.names[extent(i)]
 
     def times(self, indices: Sequence[Index]) -> str:
@@ -129,6 +151,19 @@ class _ContractionWriter(_Writer):
             reach = k * (extent(i) - 1)
             low, high = (low, high + reach) if k.is_nonnegative else (low + reach, high)
         return sp.expand(low), sp.expand(high)
+
+    def places(self, k: int) -> tuple[sp.Expr, sp.Expr]:
+        """The smallest index that axis k of A is read at, and how many follow."""
+        i, form = self.c.a.access.indices[k], self.c.a.forms[k]
+        assert form is not None
+        if i in self.phased:  # modulus*v = row - constant - factor*step
+            p = self.phased[i]
+            total = Affine.of([(p.row, sp.S.One), (p.step, -p.factor)], -p.constant)
+            low, high = self.interval(total)
+            low, high = CeilDiv(low, p.modulus), FloorDiv(high, p.modulus)
+            return low, high - low + 1
+        low, high = self.interval(form)
+        return low, sp.expand(high - low + 1)
 
     def copied(self) -> list[int]:
         """Axes of A in its copy, in order: all but the batch's."""
@@ -155,12 +190,10 @@ class _ContractionWriter(_Writer):
         )
         extents = []
         for k in self.copied():
-            form = c.a.forms[k]
-            if form is None:
+            if c.a.forms[k] is None:
                 extents.append(self.size(c.a.access.indices[k]))
             else:
-                low, high = self.interval(form)
-                extents.append(f"max(0, {self.integer(sp.expand(high - low + 1))})")
+                extents.append(f"max(0, {self.integer(self.places(k)[1])})")
         counts = ", ".join(map(self.times, (c.batch, c.rows, c.columns, c.steps)))
         what = f"Batch, rows, columns, steps, and the elements of `{c.a.access.tensor}`'s copy for one batch."
         lines = ["@kernel", head, f'    """{what}"""', f"    copy = {' * '.join(extents) or '1'}"]
@@ -237,15 +270,30 @@ class _ContractionWriter(_Writer):
         self.put("buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps")
         self.put("step_table = integer_scratch + (rows + tile.pixels)")
         self.put("blocks = ceil_div(rows, row_block(tile))")
-        self.put("first, last = share(batch * blocks, task, tasks)")
+        if self.phased:
+            self.put(f"classes = {' * '.join(self.inner(p.modulus) for p in c.phased)}")
+        each = "classes * blocks" if self.phased else "blocks"
+        self.put(f"first, last = share(batch * {each}, task, tasks)")
         self.put("if first == last:", True)
         self.put("return")
         self.depth -= 1
-        self.put("for base in range(first // blocks, ceil_div(last, blocks)):", True)
+        each = f"({each})" if self.phased else each
+        self.put(f"for base in range(first // {each}, ceil_div(last, {each.strip('()')})):", True)
         self.decode("base", c.batch)
-        self.put("m0 = max(0, first - base * blocks) * row_block(tile)")
-        self.put("m1 = min(rows, (last - base * blocks) * row_block(tile))")
-        self.copy()
+        if self.phased:
+            self.put(
+                "b0, b1 = max(0, first - base * classes * blocks), min(classes * blocks, last - base * classes * blocks)"
+            )
+            self.copy()
+            self.put("for phase in range(b0 // blocks, ceil_div(b1, blocks)):", True)
+            self.choose_class()
+            self.put("m0 = max(0, b0 - phase * blocks) * row_block(tile)")
+            self.put("m1 = min(rows, (b1 - phase * blocks) * row_block(tile))")
+            self.put("if m0 < m1:", True)
+        else:
+            self.put("m0 = max(0, first - base * blocks) * row_block(tile)")
+            self.put("m1 = min(rows, (last - base * blocks) * row_block(tile))")
+            self.copy()
         self.tables()
         self.pack()
         self.multiply()
@@ -254,18 +302,43 @@ class _ContractionWriter(_Writer):
         self.lines = [_called(line) for line in self.lines]
         return "\n".join([decorator, head, *doc, *self.lines]) + "\n"
 
+    def choose_class(self) -> None:
+        """One residue class of each phased row, the steps that go with it, and how many there are of both."""
+        c = self.c
+        self.put("# one class of each strided row, and the steps that meet it")
+        for n, p in enumerate(c.phased):
+            q, k = self.n(p.row), self.n(p.step)
+            one, rows, first, stride, steps = (
+                self.name(sp.Dummy(), f"{w}_{i}")
+                for w, i in (("class", q), ("count", q), ("first", k), ("step", k), ("count", k))
+            )
+            self.class_names[p.row], self.class_names[p.step] = (one, rows), (first, stride, steps)
+            modulus = self.inner(p.modulus)
+            below = " * ".join(self.inner(o.modulus) for o in c.phased[n + 1 :])
+            below = f"({below})" if len(c.phased) - n > 2 else below
+            self.put(f"{one} = phase" + (f" // {below}" if below else "") + (f" % {modulus}" if n else ""))
+            mark = sp.Symbol(one, integer=True)
+            total = self.integer(sp.expand(mark - p.constant))
+            self.put(
+                f"{first}, {stride} = residue({self.integer(p.modulus)}, {self.integer(p.factor)}, {total})"
+            )
+            self.put(f"{rows} = max(0, ceil_div({self.extent(p.row)} - {one}, {modulus}))")
+            self.put(
+                f"{steps} = max(0, ceil_div({self.extent(p.step)} - {first}, {stride})) if {stride} > 0 else 0"
+            )
+        self.in_class = True
+        self.put(f"rows, steps = {self.times(c.rows)}, {self.times(c.steps)}")
+
     def decode(self, flat: str, indices: Sequence[Index]) -> None:
-        if len(indices) == 1:
-            self.put(f"{self.n(indices[0])} = {flat}")
-            return
         for k, i in enumerate(indices):
             below = " * ".join(self.size(j) for j in indices[k + 1 :])
             below = f"({below})" if len(indices) - k > 2 else below
-            self.put(
-                f"{self.n(i)} = {flat}"
-                + (f" // {below}" if below else "")
-                + (f" % {self.size(i)}" if k else "")
-            )
+            text = flat + (f" // {below}" if below else "") + (f" % {self.size(i)}" if k else "")
+            if i in self.rows_of:
+                text = f"{self.class_names[i][0]} + {self.inner(self.rows_of[i].modulus)} * ({text})"
+            elif i in self.steps_of:
+                text = f"{self.class_names[i][0]} + {self.class_names[i][1]} * ({text})"
+            self.put(f"{self.n(i)} = {text}")
 
     def span_of(self, k: int) -> str:
         """How many places axis k of A has in the copy."""
@@ -278,18 +351,18 @@ class _ContractionWriter(_Writer):
         for k in self.copied():
             i, form = self.c.a.access.indices[k], self.c.a.forms[k]
             if form is not None:
-                low, high = self.interval(form)
-                names = self.name(sp.Dummy(), f"low_{self.n(i)}"), self.name(sp.Dummy(), f"span_{self.n(i)}")
+                low, span = self.places(k)
+                names = self.name(sp.Dummy(), f"base_{self.n(i)}"), self.name(sp.Dummy(), f"span_{self.n(i)}")
                 self.spans[i] = names
-                self.put(
-                    f"{names[0]}, {names[1]} = {self.integer(low)}, {self.integer(sp.expand(high - low + 1))}"
-                )
+                self.put(f"{names[0]}, {names[1]} = {self.integer(low)}, {self.integer(span)}")
 
     def copy(self) -> None:
         """A's copy: every place that a row and a step together reach, zero where A has no element."""
         c = self.c
         a, lead = c.a, self.lead()
-        if lead is not None:
+        if lead is not None and self.phased:
+            self.put(f"lead, lead_end = 0, {self.size(a.access.indices[lead])}")
+        elif lead is not None:
             others = c.rows[1:]
             self.put(f"lead = m0 // ({self.times(others)})")
             self.put(f"lead_end = (m1 - 1) // ({self.times(others)}) + 1")
@@ -332,6 +405,19 @@ class _ContractionWriter(_Writer):
                 if i not in indices:
                     continue
                 text = f"({self.n(i)} - lead)" if k == lead else self.n(i)
+            elif i in self.phased:
+                p = self.phased[i]
+                first, factor, modulus = (
+                    self.class_names[p.step][0],
+                    self.inner(p.factor),
+                    self.inner(p.modulus),
+                )
+                if constant:
+                    start = self.integer(sp.expand(p.row - p.constant))
+                    text = f"(({start} - {factor} * {first}) // {modulus} - {self.spans[i][0]})"
+                else:
+                    text = f"({first} - {self.n(p.step)}) * {factor} // {modulus}"
+                    text = f"({text})" if step else text
             else:
                 part = Affine.of(
                     [(j, q) for j, q in form.terms if j in indices], form.constant if constant else 0

@@ -10,6 +10,10 @@ affine form of the basis indices. A basis index is
     steps    in A and B only            batch    in all three
 
 A's element then lies at row_table[row] + step_table[step]: stride, dilation and kernel size are data.
+
+Where s*v + d*k + c = q gives v, q a row and k a step, v is an integer only on some pairs. With q in one class modulo s,
+k runs over one residue class too, k = k0 + t*s/g, and v moves by one with the next q of the class and by -d/g with the
+next t: every class is a contraction of its own, with unit coefficients. The classes are a run-time loop.
 An equation of any other form is left to the plain loops.
 """
 
@@ -39,6 +43,18 @@ class Operand:
 
 
 @dataclass(frozen=True, slots=True)
+class Phased:
+    """modulus*solved + factor*step + constant = row, with modulus >= 1: solved is an integer on residue classes."""
+
+    solved: Index
+    row: Index
+    step: Index
+    modulus: sp.Expr
+    factor: sp.Expr
+    constant: sp.Expr
+
+
+@dataclass(frozen=True, slots=True)
 class Contraction:
     equation: Equation
     scale: sp.Expr  # what multiplies each product
@@ -49,12 +65,14 @@ class Contraction:
     columns: tuple[Index, ...]
     steps: tuple[Index, ...]
     units: tuple[sp.Expr, ...]  # run-time coefficients that must be 1
+    phased: tuple[Phased, ...] = ()
 
     def describe(self) -> str:
         roles = ("rows", "columns", "steps", "batch")
         parts = [f"{role} {' '.join(i.name for i in getattr(self, role)) or '-'}" for role in roles]
         a, b = self.a.access.tensor, self.b.access.tensor
         where = f" where {', '.join(f'{u} = 1' for u in self.units)}" if self.units else ""
+        where += "".join(f"; {p.row} in classes modulo {p.modulus}" for p in self.phased)
         return f"contraction: {', '.join(parts)}; {b} in panels, {a} through offset tables{where}"
 
 
@@ -75,7 +93,7 @@ def contraction(eq: Equation) -> Contraction | None:
     solved = _solved(eq, reads)
     if solved is None:
         return None
-    forms, units = solved
+    forms, units, phased = solved
     basis = [i for i in eq.relation.indices if i not in forms]
     made = []
     for first, second in permutations(reads):
@@ -96,24 +114,30 @@ def contraction(eq: Equation) -> Contraction | None:
         else:
             if roles["rows"] and roles["columns"] and roles["steps"]:
                 batch, rows, columns, steps = (tuple(ii) for ii in roles.values())
-                made.append(Contraction(eq, scale, a, b, batch, rows, columns, steps, units))
+                if all(p.row in rows and p.step in steps and a.uses(p.row) for p in phased):
+                    made.append(Contraction(eq, scale, a, b, batch, rows, columns, steps, units, phased))
     return max(made, key=lambda c: sum(f is not None for f in c.a.forms), default=None)
 
 
-def _solved(eq: Equation, reads: list[Access]) -> tuple[dict[Index, Affine], tuple[sp.Expr, ...]] | None:
+Solution = tuple[dict[Index, Affine], tuple[sp.Expr, ...], tuple[Phased, ...]]
+
+
+def _solved(eq: Equation, reads: list[Access]) -> Solution | None:
     """For each equality one bound index, on an axis of one operand, as a form of indices that none gives."""
     forms: dict[Index, Affine] = {}
     units: list[sp.Expr] = []
+    phased: list[Phased] = []
     for z in eq.relation.zero:
         if z.reads:
             return None
+        others = [o for o in eq.relation.zero if o is not z]
         choices = [
             i
             for i in z.indices
             if i not in eq.free
             and i not in forms
             and sum(i in r.indices for r in reads) == 1
-            and not any(i in other.indices for other in eq.relation.zero if other is not z)
+            and not any(i in other.indices for other in others)
         ]
         choices.sort(key=lambda i: (z.coefficient(i) not in (1, -1), eq.relation.indices.index(i)))
         if not choices:
@@ -124,12 +148,35 @@ def _solved(eq: Equation, reads: list[Access]) -> tuple[dict[Index, Affine], tup
             core = -c if c.could_extract_minus_sign() else c
             if not core.is_Symbol:
                 return None
+            found = _phased(eq, z if c == core else -z, v, others, reads)
+            if found is not None:
+                phased.append(found)
+                forms[v] = Affine.of(
+                    [(found.row, sp.S.One), (found.step, sp.S.NegativeOne)]
+                )  # who it depends on
+                continue
             units.append(core)
-            c = sp.S.One if core is c or core == c else sp.S.NegativeOne
-        rest = z.without(v)
-        forms[v] = rest.scaled(-c)
+            c = sp.S.One if c == core else sp.S.NegativeOne
+        forms[v] = z.without(v).scaled(-c)
     if any(set(f.indices) & forms.keys() for f in forms.values()):
         return None
     if any(not (c.is_nonnegative or (-c).is_nonnegative) for f in forms.values() for _, c in f.terms):
         return None
-    return forms, tuple(dict.fromkeys(units))
+    return forms, tuple(dict.fromkeys(units)), tuple(phased)
+
+
+def _phased(eq: Equation, z: Affine, v: Index, others: list[Affine], reads: list[Access]) -> Phased | None:
+    """modulus*v + factor*step + constant - row = 0, the row and the step in no other equality."""
+    rest = [i for i in z.indices if i != v]
+    rows = [
+        i for i in rest if i in eq.free and z.coefficient(i) == -1 and not any(i in r.indices for r in reads)
+    ]
+    steps = [i for i in rest if i not in eq.free]
+    modulus = z.coefficient(v)
+    if len(rest) != 2 or len(rows) != 1 or len(steps) != 1 or not modulus.is_positive:
+        return None
+    factor = z.coefficient(steps[0])
+    shared = any(i in other.indices for other in others for i in rest)
+    if shared or not (factor.is_nonnegative or (-factor).is_nonnegative):
+        return None
+    return Phased(v, rows[0], steps[0], modulus, factor, z.constant)

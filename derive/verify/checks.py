@@ -26,7 +26,7 @@ import numpy as np
 
 from derive.errors import VerificationError
 from derive.language import Operator
-from derive.numbers import Number
+from derive.numbers import Number, OutsideDomain
 from derive.reference import Array, check_output_shape
 from derive.verify.configuration import sample
 from derive.verify.rounding import ROUNDED, UNIT, allowance
@@ -59,9 +59,15 @@ def settled(
     random: Random,
     program: str,
     kinds: Sequence[str] = ("general", "positive", "unit"),
-) -> tuple[Setting, Arrays]:
-    """A setting of numbers that floats hold exactly, and the truth there."""
-    return settle(operator, definition, random, lambda s: s.expected(program), kinds=kinds, dyadic=True)
+    bounds_of: str = "",
+) -> tuple[Setting, Arrays, Arrays]:
+    """A setting of numbers that floats hold exactly, the truth there, and bounds on its rounding."""
+
+    def attempt(setting: Setting) -> tuple[Arrays, Arrays]:
+        return setting.expected(program), rounding_bounds(setting, bounds_of or program)
+
+    setting, found = settle(operator, definition, random, attempt, kinds=kinds, dyadic=True)
+    return setting, *found
 
 
 # ---- comparing ------------------------------------------------------------------------------
@@ -131,7 +137,10 @@ def shape_law(operator: Operator, definition: Definition, random: Random) -> Out
         setting = Setting(operator, definition, configuration, "general")
         written = {t.name for t in operator.outputs}
         claimed = {name: setting.shape(name) for name in written}
-        check_output_shape(operator, configuration.shapes, configuration.integers, claimed)
+        try:
+            check_output_shape(operator, configuration.shapes, configuration.integers, claimed)
+        except VerificationError as error:
+            raise VerificationError(f"{error}\n{setting}") from None
     return Outcome()
 
 
@@ -245,12 +254,12 @@ def _linear(setting: Setting, program: str, moving: Sequence[str], random: Rando
 DTYPES = (np.float64, np.float32)
 
 
-def rounding_bounds(setting: Setting, program: str) -> Arrays | None:
-    """What rounding may do to each result; None where running error analysis leaves the range of floats."""
+def rounding_bounds(setting: Setting, program: str) -> Arrays:
+    """What rounding may do to each result; OutsideDomain where its analysis leaves the range of floats."""
     try:
         return setting.over(ROUNDED).expected(program)
-    except (ArithmeticError, ValueError):
-        return None
+    except (ArithmeticError, ValueError) as error:
+        raise OutsideDomain(str(error)) from None
 
 
 def compare_rounded(
@@ -269,6 +278,8 @@ def compare_rounded(
             if value != truth:
                 raise differs(setting, program, name, at, value, truth, f" ({name_of}{what})")
             continue
+        if value != value:
+            raise Divided(str(differs(setting, program, name, at, value, truth, f" ({name_of}{what})")))
         error, allowed = abs(float(value) - float(truth)), allowance(bounds[name][at], name_of)
         if not error <= allowed:
             more = f" within {allowed:.3g} ({name_of}{what})"
@@ -281,15 +292,15 @@ def compiled_matches_exact(operator: Operator, definition: Definition, random: R
     """Compiled results against the truth, within a bound on their rounding."""
     worst = 0.0
     for program in available(definition):
-        setting, expected = settled(
-            operator, definition, random, program, ("apart", "general", "positive", "unit")
-        )
-        bounds = rounding_bounds(setting, program)
-        if bounds is None:
-            continue
-        for dtype in DTYPES if program in ("forward", "vjp") else DTYPES[:1]:
-            found = setting.compiled(program, dtype, setting.outputs(program))
-            worst = max(worst, compare_rounded(setting, program, dtype, found, expected, bounds))
+
+        def attempt(setting: Setting, program: str = program) -> float:
+            expected, bounds = setting.expected(program), rounding_bounds(setting, program)
+            found = {d: setting.compiled(program, d, setting.outputs(program)) for d in dtypes}
+            return max(compare_rounded(setting, program, d, found[d], expected, bounds) for d in dtypes)
+
+        dtypes = DTYPES if program in ("forward", "vjp") else DTYPES[:1]
+        kinds = ("apart", "general", "positive", "unit")
+        worst = max(worst, settle(operator, definition, random, attempt, kinds=kinds, dyadic=True)[1])
     return Outcome(worst, "units of rounding")
 
 
@@ -305,11 +316,9 @@ def finite_differences(operator: Operator, definition: Definition, random: Rando
     """
     if not available(definition, "vjp"):
         return NOTHING
-    setting, _ = settled(operator, definition, random, "vjp", ("apart", "positive", "unit"))
+    kinds = ("apart", "positive", "unit")
+    setting, _, bounds = settled(operator, definition, random, "vjp", kinds, bounds_of="forward")
     setting = setting.whole()
-    bounds = rounding_bounds(setting, "forward")
-    if bounds is None:
-        return NOTHING
     case = setting.case
     outs, ins = case.real_outputs(), case.wrt()
     inputs = {n: case.inputs[n].astype(float) for n in ins}
@@ -374,10 +383,7 @@ def strided(operator: Operator, definition: Definition, random: Random) -> Outco
     Not bit for bit: a compiler may add up a contiguous row in vectors and a strided one not.
     """
     for program in available(definition, "forward", "vjp"):
-        setting, expected = settled(operator, definition, random, program)
-        bounds = rounding_bounds(setting, program)
-        if bounds is None:
-            continue
+        setting, expected, bounds = settled(operator, definition, random, program)
         wanted = setting.outputs(program)
         for dtype in DTYPES:
             given = setting.arrays(program, dtype)
@@ -402,7 +408,7 @@ def same_bits(setting: Setting, program: str, found: Arrays, expected: Arrays, w
 def deterministic(operator: Operator, definition: Definition, random: Random) -> Outcome:
     """One task, several tasks, once more: the same bits."""
     for program in available(definition, "forward", "vjp"):
-        setting, _ = settled(operator, definition, random, program)
+        setting, *_ = settled(operator, definition, random, program)
         wanted = setting.outputs(program)
         usual = setting.compiled(program, np.float64, wanted, tasks=1)
         for tasks in (1, 2, 3, 7, None):
@@ -415,25 +421,25 @@ def zero_sized(operator: Operator, definition: Definition, random: Random) -> Ou
     """An axis without entries: every program, interpreted and compiled, against the equations."""
     remarks: list[str] = []
 
-    def attempt(setting: Setting) -> Arrays:
+    def attempt(setting: Setting) -> tuple[Arrays, Arrays]:
         # with an empty window a law says nothing, so output shapes are taken as claimed
         setting = setting.claiming_shapes()
         expected, wanted = setting.expected(program), setting.outputs(program)
         compare_exactly(setting, program, setting.exact(program, wanted, random), expected)
-        return expected
+        return expected, rounding_bounds(setting, program)
 
     for program in available(definition):
         try:
-            setting, expected = settle(operator, definition, random, attempt, zero=True, dyadic=True)
+            setting, (expected, bounds) = settle(
+                operator, definition, random, attempt, zero=True, dyadic=True
+            )
         except Divided:  # is a mean over nothing 0/0, or an empty sum and 0? It is left open
             remarks.append("a mean over nothing is left open")
             continue
         except LookupError:
             continue
         if program in ("forward", "vjp"):
-            setting = setting.claiming_shapes()
-            bounds = rounding_bounds(setting, program) or {}
-            compiled = setting.compiled(program, np.float64, list(bounds and setting.outputs(program)))
+            compiled = setting.compiled(program, np.float64, setting.outputs(program))
             compare_rounded(setting, program, np.float64, compiled, expected, bounds)
         remarks.append("")
     return Outcome(detail=max(remarks, default="the conditions allow no empty axis"))

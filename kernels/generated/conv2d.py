@@ -102,8 +102,8 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
     if not (suits(tile, rows, columns, steps)):
         y_from_w_x_plain(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, task, tasks)
         return
-    low_x3, span_x3 = -a0, d0*K0 - d0 + s0*P0 - s0 + 1
-    low_x4, span_x4 = -a1, d1*K1 - d1 + s1*P1 - s1 + 1
+    base_x3, span_x3 = -a0, d0*K0 - d0 + s0*P0 - s0 + 1
+    base_x4, span_x4 = -a1, d1*K1 - d1 + s1*P1 - s1 + 1
     panels = scratch + copy
     buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps
     step_table = integer_scratch + (rows + tile.pixels)
@@ -121,8 +121,8 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
         at = 0
         for n in range(lead, lead_end):
             for c in range(C):
-                for x3 in range(low_x3, low_x3 + span_x3):
-                    for x4 in range(low_x4, low_x4 + span_x4):
+                for x3 in range(base_x3, base_x3 + span_x3):
+                    for x4 in range(base_x4, base_x4 + span_x4):
                         if 0 <= x3 < X3 and 0 <= x4 < X4:
                             scratch[at] = x[n, g, c, x3, x4]
                         else:
@@ -132,7 +132,7 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
             n = row // (P0 * P1)
             p0 = row // P1 % P0
             p1 = row % P1
-            integer_scratch[row - m0] = (n - lead) * C * span_x3 * span_x4 + (p0*s0 - a0 - low_x3) * span_x4 + (p1*s1 - a1 - low_x4)
+            integer_scratch[row - m0] = (n - lead) * C * span_x3 * span_x4 + (p0*s0 - a0 - base_x3) * span_x4 + (p1*s1 - a1 - base_x4)
         for row in range(tile.pixels):  # a last, partial tile repeats a row
             integer_scratch[m1 - m0 + row] = integer_scratch[m1 - m0 - 1]
         for step in range(steps):
@@ -250,8 +250,8 @@ def gx_from_gy_w_plain(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P
 def gx_from_gy_w_sizes(N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int, X4: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> tuple[int, int, int, int, int]:
     """Batch, rows, columns, steps, and the elements of `gy`'s copy for one batch."""
-    copy = N * O * max(0, d0*K0 - d0 + X3) * max(0, d1*K1 - d1 + X4)
-    return G, N * X3 * X4, C, O * K0 * K1, copy
+    copy = N * O * max(0, -(-((-a0 + d0*K0 - d0) // s0)) + ((a0 + X3 - 1) // s0) + 1) * max(0, -(-((-a1 + d1*K1 - d1) // s1)) + ((a1 + X4 - 1) // s1) + 1)
+    return G, N * ceil_div(X3, s0) * ceil_div(X4, s1), C, O * K0 * K1, copy
 
 
 def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
@@ -259,7 +259,7 @@ def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C
     """Scalars of one task: the copy, the panels, the sums of a block."""
     batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
         s1)
-    if not (suits(tile, rows, columns, steps) and s0 == 1 and s1 == 1):
+    if not (suits(tile, rows, columns, steps)):
         return 0
     return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
 
@@ -269,7 +269,7 @@ def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: 
     """Integers of one task: the offsets of rows and of steps."""
     batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
         s1)
-    if not (suits(tile, rows, columns, steps) and s0 == 1 and s1 == 1):
+    if not (suits(tile, rows, columns, steps)):
         return 0
     return rows + tile.pixels + steps
 
@@ -281,81 +281,94 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     """gx[n,g,c,x3,x4] += sum[o,p0,p1,k0,k1] gy[n,g,o,p0,p1]*w[g,o,c,k0,k1]
     { d0*k0 + s0*p0 - a0 = x3, d1*k1 + s1*p1 - a1 = x4 }
 
-    contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables where s0 = 1, s1 = 1
+    contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1
     """
     batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
         s1)
-    if not (suits(tile, rows, columns, steps) and s0 == 1 and s1 == 1):
+    if not (suits(tile, rows, columns, steps)):
         gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, task, tasks)
         return
-    low_p0_, span_p0 = a0 - d0*K0 + d0, d0*K0 - d0 + X3
-    low_p1_, span_p1 = a1 - d1*K1 + d1, d1*K1 - d1 + X4
+    base_p0, span_p0 = -((-a0 + d0*K0 - d0) // s0), -(-((-a0 + d0*K0 - d0) // s0)) + ((a0 + X3 - 1) // s0) + 1
+    base_p1, span_p1 = -((-a1 + d1*K1 - d1) // s1), -(-((-a1 + d1*K1 - d1) // s1)) + ((a1 + X4 - 1) // s1) + 1
     panels = scratch + copy
     buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps
     step_table = integer_scratch + (rows + tile.pixels)
     blocks = ceil_div(rows, row_block(tile))
-    first, last = share(batch * blocks, task, tasks)
+    classes = s0 * s1
+    first, last = share(batch * classes * blocks, task, tasks)
     if first == last:
         return
-    for base in range(first // blocks, ceil_div(last, blocks)):
+    for base in range(first // (classes * blocks), ceil_div(last, classes * blocks)):
         g = base
-        m0 = max(0, first - base * blocks) * row_block(tile)
-        m1 = min(rows, (last - base * blocks) * row_block(tile))
-        lead = m0 // (X3 * X4)
-        lead_end = (m1 - 1) // (X3 * X4) + 1
+        b0, b1 = max(0, first - base * classes * blocks), min(classes * blocks, last - base * classes * blocks)
+        lead, lead_end = 0, N
         # the part of gy that these rows read, with zeros where it has no element
         at = 0
         for n in range(lead, lead_end):
             for o in range(O):
-                for p0 in range(low_p0_, low_p0_ + span_p0):
-                    for p1 in range(low_p1_, low_p1_ + span_p1):
+                for p0 in range(base_p0, base_p0 + span_p0):
+                    for p1 in range(base_p1, base_p1 + span_p1):
                         if 0 <= p0 < P0 and 0 <= p1 < P1:
                             scratch[at] = gy[n, g, o, p0, p1]
                         else:
                             scratch[at] = zero()
                         at += 1
-        for row in range(m0, m1):
-            n = row // (X3 * X4)
-            x3 = row // X4 % X3
-            x4 = row % X4
-            integer_scratch[row - m0] = (n - lead) * O * span_p0 * span_p1 + (x3 + a0 - low_p0_) * span_p1 + (x4 + a1 - low_p1_)
-        for row in range(tile.pixels):  # a last, partial tile repeats a row
-            integer_scratch[m1 - m0 + row] = integer_scratch[m1 - m0 - 1]
-        for step in range(steps):
-            o = step // (K0 * K1)
-            k0 = step // K1 % K0
-            k1 = step % K1
-            step_table[step] = o * span_p0 * span_p1 + (-k0*d0) * span_p1 + (-k1*d1)
-        # w in panels of the tile's columns, zero beyond the last
-        for panel in range(ceil_div(columns, tile.channels)):
-            for step in range(steps):
-                o = step // (K0 * K1)
-                k0 = step // K1 % K0
-                k1 = step % K1
-                at = (panel * steps + step) * tile.channels
-                for column in range(panel * tile.channels, (panel + 1) * tile.channels):
-                    if column < columns:
-                        c = column
-                        panels[at] = w[g, o, c, k0, k1]
-                    else:
-                        panels[at] = zero()
-                    at += 1
-        for block in range(m0, m1, row_block(tile)):
-            count = min(row_block(tile), m1 - block)
-            for panel in range(ceil_div(columns, tile.channels)):
-                block_product(tile, scratch, integer_scratch + (block - m0), count, step_table, steps,
-                    panels + panel * (steps * tile.channels), buffer)
-                for row in range(count):
-                    item = block + row
-                    n = item // (X3 * X4)
-                    x3 = item // X4 % X3
-                    x4 = item % X4
-                    for column in range(panel * tile.channels, min(columns, (panel + 1) * tile.channels)):
-                        c = column
-                        value = buffer[row * tile.channels + (column - panel * tile.channels)]
-                        if add != 0:
-                            value += gx[n, g, c, x3, x4]
-                        gx[n, g, c, x3, x4] = value
+        for phase in range(b0 // blocks, ceil_div(b1, blocks)):
+            # one class of each strided row, and the steps that meet it
+            class_x3 = phase // s1
+            first_k0, step_k0 = residue(s0, d0, a0 + class_x3)
+            count_x3 = max(0, ceil_div(X3 - class_x3, s0))
+            count_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
+            class_x4 = phase % s1
+            first_k1, step_k1 = residue(s1, d1, a1 + class_x4)
+            count_x4 = max(0, ceil_div(X4 - class_x4, s1))
+            count_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
+            rows, steps = N * count_x3 * count_x4, O * count_k0 * count_k1
+            m0 = max(0, b0 - phase * blocks) * row_block(tile)
+            m1 = min(rows, (b1 - phase * blocks) * row_block(tile))
+            if m0 < m1:
+                for row in range(m0, m1):
+                    n = row // (count_x3 * count_x4)
+                    x3 = class_x3 + s0 * (row // count_x4 % count_x3)
+                    x4 = class_x4 + s1 * (row % count_x4)
+                    integer_scratch[row - m0] = (n - lead) * O * span_p0 * span_p1 + ((x3 + a0 - d0 * first_k0) // s0 - base_p0) * span_p1 + ((x4 + a1 - d1 * first_k1) // s1 - base_p1)
+                for row in range(tile.pixels):  # a last, partial tile repeats a row
+                    integer_scratch[m1 - m0 + row] = integer_scratch[m1 - m0 - 1]
+                for step in range(steps):
+                    o = step // (count_k0 * count_k1)
+                    k0 = first_k0 + step_k0 * (step // count_k1 % count_k0)
+                    k1 = first_k1 + step_k1 * (step % count_k1)
+                    step_table[step] = o * span_p0 * span_p1 + ((first_k0 - k0) * d0 // s0) * span_p1 + (first_k1 - k1) * d1 // s1
+                # w in panels of the tile's columns, zero beyond the last
+                for panel in range(ceil_div(columns, tile.channels)):
+                    for step in range(steps):
+                        o = step // (count_k0 * count_k1)
+                        k0 = first_k0 + step_k0 * (step // count_k1 % count_k0)
+                        k1 = first_k1 + step_k1 * (step % count_k1)
+                        at = (panel * steps + step) * tile.channels
+                        for column in range(panel * tile.channels, (panel + 1) * tile.channels):
+                            if column < columns:
+                                c = column
+                                panels[at] = w[g, o, c, k0, k1]
+                            else:
+                                panels[at] = zero()
+                            at += 1
+                for block in range(m0, m1, row_block(tile)):
+                    count = min(row_block(tile), m1 - block)
+                    for panel in range(ceil_div(columns, tile.channels)):
+                        block_product(tile, scratch, integer_scratch + (block - m0), count, step_table, steps,
+                            panels + panel * (steps * tile.channels), buffer)
+                        for row in range(count):
+                            item = block + row
+                            n = item // (count_x3 * count_x4)
+                            x3 = class_x3 + s0 * (item // count_x4 % count_x3)
+                            x4 = class_x4 + s1 * (item % count_x4)
+                            for column in range(panel * tile.channels, min(columns, (panel + 1) * tile.channels)):
+                                c = column
+                                value = buffer[row * tile.channels + (column - panel * tile.channels)]
+                                if add != 0:
+                                    value += gx[n, g, c, x3, x4]
+                                gx[n, g, c, x3, x4] = value
 
 
 def sizes(
@@ -574,6 +587,6 @@ DEFINITION = Definition(
         'y_from_w_x: contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
         'y_from_b: gather, tasks share n g o p0',
         'gb_from_gy: gather, tasks share g o',
-        'gx_from_gy_w: contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables where s0 = 1, s1 = 1; else gather, tasks share n g c x3; 2 residue loops',
+        'gx_from_gy_w: contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
     ),
 )

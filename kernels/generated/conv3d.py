@@ -114,9 +114,9 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
         y_from_w_x_plain(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
             s2, add, task, tasks)
         return
-    low_x3, span_x3 = -a0, d0*K0 - d0 + s0*P0 - s0 + 1
-    low_x4, span_x4 = -a1, d1*K1 - d1 + s1*P1 - s1 + 1
-    low_x5, span_x5 = -a2, d2*K2 - d2 + s2*P2 - s2 + 1
+    base_x3, span_x3 = -a0, d0*K0 - d0 + s0*P0 - s0 + 1
+    base_x4, span_x4 = -a1, d1*K1 - d1 + s1*P1 - s1 + 1
+    base_x5, span_x5 = -a2, d2*K2 - d2 + s2*P2 - s2 + 1
     panels = scratch + copy
     buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps
     step_table = integer_scratch + (rows + tile.pixels)
@@ -134,9 +134,9 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
         at = 0
         for n in range(lead, lead_end):
             for c in range(C):
-                for x3 in range(low_x3, low_x3 + span_x3):
-                    for x4 in range(low_x4, low_x4 + span_x4):
-                        for x5 in range(low_x5, low_x5 + span_x5):
+                for x3 in range(base_x3, base_x3 + span_x3):
+                    for x4 in range(base_x4, base_x4 + span_x4):
+                        for x5 in range(base_x5, base_x5 + span_x5):
                             if 0 <= x3 < X3 and 0 <= x4 < X4 and 0 <= x5 < X5:
                                 scratch[at] = x[n, g, c, x3, x4, x5]
                             else:
@@ -147,7 +147,7 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
             p0 = row // (P1 * P2) % P0
             p1 = row // P2 % P1
             p2 = row % P2
-            integer_scratch[row - m0] = (n - lead) * C * span_x3 * span_x4 * span_x5 + (p0*s0 - a0 - low_x3) * span_x4 * span_x5 + (p1*s1 - a1 - low_x4) * span_x5 + (p2*s2 - a2 - low_x5)
+            integer_scratch[row - m0] = (n - lead) * C * span_x3 * span_x4 * span_x5 + (p0*s0 - a0 - base_x3) * span_x4 * span_x5 + (p1*s1 - a1 - base_x4) * span_x5 + (p2*s2 - a2 - base_x5)
         for row in range(tile.pixels):  # a last, partial tile repeats a row
             integer_scratch[m1 - m0 + row] = integer_scratch[m1 - m0 - 1]
         for step in range(steps):
@@ -278,8 +278,8 @@ def gx_from_gy_w_sizes(N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int
         X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> tuple[int, int, int, int, int]:
     """Batch, rows, columns, steps, and the elements of `gy`'s copy for one batch."""
-    copy = N * O * max(0, d0*K0 - d0 + X3) * max(0, d1*K1 - d1 + X4) * max(0, d2*K2 - d2 + X5)
-    return G, N * X3 * X4 * X5, C, O * K0 * K1 * K2, copy
+    copy = N * O * max(0, -(-((-a0 + d0*K0 - d0) // s0)) + ((a0 + X3 - 1) // s0) + 1) * max(0, -(-((-a1 + d1*K1 - d1) // s1)) + ((a1 + X4 - 1) // s1) + 1) * max(0, -(-((-a2 + d2*K2 - d2) // s2)) + ((a2 + X5 - 1) // s2) + 1)
+    return G, N * ceil_div(X3, s0) * ceil_div(X4, s1) * ceil_div(X5, s2), C, O * K0 * K1 * K2, copy
 
 
 def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
@@ -288,7 +288,7 @@ def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P
     """Scalars of one task: the copy, the panels, the sums of a block."""
     batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1,
         a2, d0, d1, d2, s0, s1, s2)
-    if not (suits(tile, rows, columns, steps) and s0 == 1 and s1 == 1 and s2 == 1):
+    if not (suits(tile, rows, columns, steps)):
         return 0
     return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
 
@@ -299,7 +299,7 @@ def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2:
     """Integers of one task: the offsets of rows and of steps."""
     batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1,
         a2, d0, d1, d2, s0, s1, s2)
-    if not (suits(tile, rows, columns, steps) and s0 == 1 and s1 == 1 and s2 == 1):
+    if not (suits(tile, rows, columns, steps)):
         return 0
     return rows + tile.pixels + steps
 
@@ -312,88 +312,105 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
     """gx[n,g,c,x3,x4,x5] += sum[o,p0,p1,p2,k0,k1,k2] gy[n,g,o,p0,p1,p2]*w[g,o,c,k0,k1,k2]
     { d0*k0 + s0*p0 - a0 = x3, d1*k1 + s1*p1 - a1 = x4, d2*k2 + s2*p2 - a2 = x5 }
 
-    contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables where s0 = 1, s1 = 1, s2 = 1
+    contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2
     """
     batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1,
         a2, d0, d1, d2, s0, s1, s2)
-    if not (suits(tile, rows, columns, steps) and s0 == 1 and s1 == 1 and s2 == 1):
+    if not (suits(tile, rows, columns, steps)):
         gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
             s1, s2, add, task, tasks)
         return
-    low_p0_, span_p0 = a0 - d0*K0 + d0, d0*K0 - d0 + X3
-    low_p1_, span_p1 = a1 - d1*K1 + d1, d1*K1 - d1 + X4
-    low_p2_, span_p2 = a2 - d2*K2 + d2, d2*K2 - d2 + X5
+    base_p0, span_p0 = -((-a0 + d0*K0 - d0) // s0), -(-((-a0 + d0*K0 - d0) // s0)) + ((a0 + X3 - 1) // s0) + 1
+    base_p1, span_p1 = -((-a1 + d1*K1 - d1) // s1), -(-((-a1 + d1*K1 - d1) // s1)) + ((a1 + X4 - 1) // s1) + 1
+    base_p2, span_p2 = -((-a2 + d2*K2 - d2) // s2), -(-((-a2 + d2*K2 - d2) // s2)) + ((a2 + X5 - 1) // s2) + 1
     panels = scratch + copy
     buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps
     step_table = integer_scratch + (rows + tile.pixels)
     blocks = ceil_div(rows, row_block(tile))
-    first, last = share(batch * blocks, task, tasks)
+    classes = s0 * s1 * s2
+    first, last = share(batch * classes * blocks, task, tasks)
     if first == last:
         return
-    for base in range(first // blocks, ceil_div(last, blocks)):
+    for base in range(first // (classes * blocks), ceil_div(last, classes * blocks)):
         g = base
-        m0 = max(0, first - base * blocks) * row_block(tile)
-        m1 = min(rows, (last - base * blocks) * row_block(tile))
-        lead = m0 // (X3 * X4 * X5)
-        lead_end = (m1 - 1) // (X3 * X4 * X5) + 1
+        b0, b1 = max(0, first - base * classes * blocks), min(classes * blocks, last - base * classes * blocks)
+        lead, lead_end = 0, N
         # the part of gy that these rows read, with zeros where it has no element
         at = 0
         for n in range(lead, lead_end):
             for o in range(O):
-                for p0 in range(low_p0_, low_p0_ + span_p0):
-                    for p1 in range(low_p1_, low_p1_ + span_p1):
-                        for p2 in range(low_p2_, low_p2_ + span_p2):
+                for p0 in range(base_p0, base_p0 + span_p0):
+                    for p1 in range(base_p1, base_p1 + span_p1):
+                        for p2 in range(base_p2, base_p2 + span_p2):
                             if 0 <= p0 < P0 and 0 <= p1 < P1 and 0 <= p2 < P2:
                                 scratch[at] = gy[n, g, o, p0, p1, p2]
                             else:
                                 scratch[at] = zero()
                             at += 1
-        for row in range(m0, m1):
-            n = row // (X3 * X4 * X5)
-            x3 = row // (X4 * X5) % X3
-            x4 = row // X5 % X4
-            x5 = row % X5
-            integer_scratch[row - m0] = (n - lead) * O * span_p0 * span_p1 * span_p2 + (x3 + a0 - low_p0_) * span_p1 * span_p2 + (x4 + a1 - low_p1_) * span_p2 + (x5 + a2 - low_p2_)
-        for row in range(tile.pixels):  # a last, partial tile repeats a row
-            integer_scratch[m1 - m0 + row] = integer_scratch[m1 - m0 - 1]
-        for step in range(steps):
-            o = step // (K0 * K1 * K2)
-            k0 = step // (K1 * K2) % K0
-            k1 = step // K2 % K1
-            k2 = step % K2
-            step_table[step] = o * span_p0 * span_p1 * span_p2 + (-k0*d0) * span_p1 * span_p2 + (-k1*d1) * span_p2 + (-k2*d2)
-        # w in panels of the tile's columns, zero beyond the last
-        for panel in range(ceil_div(columns, tile.channels)):
-            for step in range(steps):
-                o = step // (K0 * K1 * K2)
-                k0 = step // (K1 * K2) % K0
-                k1 = step // K2 % K1
-                k2 = step % K2
-                at = (panel * steps + step) * tile.channels
-                for column in range(panel * tile.channels, (panel + 1) * tile.channels):
-                    if column < columns:
-                        c = column
-                        panels[at] = w[g, o, c, k0, k1, k2]
-                    else:
-                        panels[at] = zero()
-                    at += 1
-        for block in range(m0, m1, row_block(tile)):
-            count = min(row_block(tile), m1 - block)
-            for panel in range(ceil_div(columns, tile.channels)):
-                block_product(tile, scratch, integer_scratch + (block - m0), count, step_table, steps,
-                    panels + panel * (steps * tile.channels), buffer)
-                for row in range(count):
-                    item = block + row
-                    n = item // (X3 * X4 * X5)
-                    x3 = item // (X4 * X5) % X3
-                    x4 = item // X5 % X4
-                    x5 = item % X5
-                    for column in range(panel * tile.channels, min(columns, (panel + 1) * tile.channels)):
-                        c = column
-                        value = buffer[row * tile.channels + (column - panel * tile.channels)]
-                        if add != 0:
-                            value += gx[n, g, c, x3, x4, x5]
-                        gx[n, g, c, x3, x4, x5] = value
+        for phase in range(b0 // blocks, ceil_div(b1, blocks)):
+            # one class of each strided row, and the steps that meet it
+            class_x3 = phase // (s1 * s2)
+            first_k0, step_k0 = residue(s0, d0, a0 + class_x3)
+            count_x3 = max(0, ceil_div(X3 - class_x3, s0))
+            count_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
+            class_x4 = phase // s2 % s1
+            first_k1, step_k1 = residue(s1, d1, a1 + class_x4)
+            count_x4 = max(0, ceil_div(X4 - class_x4, s1))
+            count_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
+            class_x5 = phase % s2
+            first_k2, step_k2 = residue(s2, d2, a2 + class_x5)
+            count_x5 = max(0, ceil_div(X5 - class_x5, s2))
+            count_k2 = max(0, ceil_div(K2 - first_k2, step_k2)) if step_k2 > 0 else 0
+            rows, steps = N * count_x3 * count_x4 * count_x5, O * count_k0 * count_k1 * count_k2
+            m0 = max(0, b0 - phase * blocks) * row_block(tile)
+            m1 = min(rows, (b1 - phase * blocks) * row_block(tile))
+            if m0 < m1:
+                for row in range(m0, m1):
+                    n = row // (count_x3 * count_x4 * count_x5)
+                    x3 = class_x3 + s0 * (row // (count_x4 * count_x5) % count_x3)
+                    x4 = class_x4 + s1 * (row // count_x5 % count_x4)
+                    x5 = class_x5 + s2 * (row % count_x5)
+                    integer_scratch[row - m0] = (n - lead) * O * span_p0 * span_p1 * span_p2 + ((x3 + a0 - d0 * first_k0) // s0 - base_p0) * span_p1 * span_p2 + ((x4 + a1 - d1 * first_k1) // s1 - base_p1) * span_p2 + ((x5 + a2 - d2 * first_k2) // s2 - base_p2)
+                for row in range(tile.pixels):  # a last, partial tile repeats a row
+                    integer_scratch[m1 - m0 + row] = integer_scratch[m1 - m0 - 1]
+                for step in range(steps):
+                    o = step // (count_k0 * count_k1 * count_k2)
+                    k0 = first_k0 + step_k0 * (step // (count_k1 * count_k2) % count_k0)
+                    k1 = first_k1 + step_k1 * (step // count_k2 % count_k1)
+                    k2 = first_k2 + step_k2 * (step % count_k2)
+                    step_table[step] = o * span_p0 * span_p1 * span_p2 + ((first_k0 - k0) * d0 // s0) * span_p1 * span_p2 + ((first_k1 - k1) * d1 // s1) * span_p2 + (first_k2 - k2) * d2 // s2
+                # w in panels of the tile's columns, zero beyond the last
+                for panel in range(ceil_div(columns, tile.channels)):
+                    for step in range(steps):
+                        o = step // (count_k0 * count_k1 * count_k2)
+                        k0 = first_k0 + step_k0 * (step // (count_k1 * count_k2) % count_k0)
+                        k1 = first_k1 + step_k1 * (step // count_k2 % count_k1)
+                        k2 = first_k2 + step_k2 * (step % count_k2)
+                        at = (panel * steps + step) * tile.channels
+                        for column in range(panel * tile.channels, (panel + 1) * tile.channels):
+                            if column < columns:
+                                c = column
+                                panels[at] = w[g, o, c, k0, k1, k2]
+                            else:
+                                panels[at] = zero()
+                            at += 1
+                for block in range(m0, m1, row_block(tile)):
+                    count = min(row_block(tile), m1 - block)
+                    for panel in range(ceil_div(columns, tile.channels)):
+                        block_product(tile, scratch, integer_scratch + (block - m0), count, step_table, steps,
+                            panels + panel * (steps * tile.channels), buffer)
+                        for row in range(count):
+                            item = block + row
+                            n = item // (count_x3 * count_x4 * count_x5)
+                            x3 = class_x3 + s0 * (item // (count_x4 * count_x5) % count_x3)
+                            x4 = class_x4 + s1 * (item // count_x5 % count_x4)
+                            x5 = class_x5 + s2 * (item % count_x5)
+                            for column in range(panel * tile.channels, min(columns, (panel + 1) * tile.channels)):
+                                c = column
+                                value = buffer[row * tile.channels + (column - panel * tile.channels)]
+                                if add != 0:
+                                    value += gx[n, g, c, x3, x4, x5]
+                                gx[n, g, c, x3, x4, x5] = value
 
 
 def sizes(
@@ -624,6 +641,6 @@ DEFINITION = Definition(
         'y_from_w_x: contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1',
         'y_from_b: gather, tasks share n g o p0 p1',
         'gb_from_gy: gather, tasks share g o',
-        'gx_from_gy_w: contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables where s0 = 1, s1 = 1, s2 = 1; else gather, tasks share n g c x3 x4; 3 residue loops',
+        'gx_from_gy_w: contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; else gather, tasks share n g c x3 x4; 3 residue loops',
     ),
 )

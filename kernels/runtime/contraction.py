@@ -28,8 +28,11 @@ def step_block(tile: Tile) -> int:
 
 @kernel
 def suits(tile: Tile, rows: int, columns: int, steps: int) -> bool:
-    """Is there enough of everything to fill a register tile? (Else plain loops do less work.)"""
-    return rows >= tile.pixels and 2 * columns >= tile.lanes.width and steps >= 2
+    """Are there rows enough to fill a register tile, and sums to keep in it? (Else plain loops do less work.)
+
+    Few columns waste most of a panel, and still a panel of one is faster than a scalar loop.
+    """
+    return rows >= tile.pixels and columns >= 1 and steps >= 2
 
 
 @kernel
@@ -78,7 +81,7 @@ def block_product(
     out: Scratch,
 ) -> None:
     """`count` rows (rounded up to whole tiles) by one panel of columns, all steps."""
-    for t in range(0, length, step_block(tile)):
+    for t in range(0, max(1, length), step_block(tile)):  # without any step the sums are zero
         n = min(step_block(tile), length - t)
         for r in range(0, count, tile.pixels):
             product(

@@ -438,12 +438,10 @@ def test_forward(name: str) -> None:
         np.testing.assert_allclose(found.astype(float), expected.astype(float), rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if "ties" not in name])
 def test_derivatives_are_differences(name: str) -> None:
     """Central differences at 10^-20 in 80 digits: what they leave out is of order 10^-40."""
     operator, inputs, integers, _ = CASES[name]
-    if name == "median of ties":
-        pytest.skip("no derivative at a tie")
     run = Case(operator, inputs, integers, field=DIGITS)
     wrt = run.wrt()
     tangents = {v: numbers(inputs[v].shape, 7) / 3 for v in wrt}

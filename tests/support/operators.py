@@ -12,7 +12,7 @@ shorter where a read outside is to happen. Everything random is drawn through Hy
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import product
@@ -679,4 +679,92 @@ def _arrays(inputs: Sequence[_Known], seed: int, style: str) -> dict[str, Any]:
     return arrays
 
 
-__all__ = ["Drawn", "operators"]
+# ---- the same operator, in other letters and with its axes in another order ------------------
+
+INDICES = "i j n m lap q r0 x2 item total first add task value rank best k count b lo"
+TENSORS = "A T data total best image zero real view sum gradient table first value m0 padded tile e pi add"
+NUMBERS = "stride tasks tile z0 pad add lo n1 task d k0 zero s x2 low add1 find top w0 b9 place found ceil last scratch np"
+
+
+@dataclass
+class Disguise:
+    """An operator written anew; `names` and `orders` say where everything went."""
+
+    operator: Operator
+    names: dict[str, str]  # of tensors, integers and reals
+    orders: dict[str, tuple[int, ...]]  # new axis k was axis orders[k]
+
+    def arrays(self, arrays: Mapping[str, Any], prefixes: Sequence[str] = ("", "g", "t", "h", "hg", "tg")) -> dict[str, Any]:
+        """Arrays of any of the derived programs."""
+        made = {}
+        for name, array in arrays.items():
+            prefix = next(p for p in prefixes if name.startswith(p) and name[len(p) :] in self.orders)
+            stem = name[len(prefix) :]
+            made[prefix + self.names[stem]] = np.transpose(np.asarray(array), self.orders[stem])
+        return made
+
+
+def disguised(drawn: Drawn, seed: int) -> tuple[Disguise, Case]:
+    """The operator with random names for everything and the axes of every tensor shuffled."""
+    rng = random.Random(seed)
+    old, case = drawn.operator, drawn.case
+    parts = [e for s in old.statements for e in (s.target, s.body)]
+    reads = {r.tensor.name: r for e in parts for r in sorted(e.atoms(Read), key=str)}
+    reads |= {r.tensor.outside.tensor.name: r.tensor.outside for r in list(reads.values()) if isinstance(r.tensor.outside, Read)}
+    plain = sorted({i for e in (*parts, *old.extents) for i in e.atoms(Index)} | {i for e in parts for x in e.atoms(Reduce) for i in x.bound}, key=str)
+    plain = [i for i in plain if i.like is None]
+    numbers = sorted({s for e in (*parts, *old.extents.values()) for s in e.free_symbols if isinstance(s, (Parameter, Real))}
+                     | {s for r in reads.values() for pair in r.tensor.margin for e in pair for s in e.free_symbols}, key=str)  # fmt: skip
+    indices: dict[Any, Any] = dict(zip(plain, map(Index, rng.sample(INDICES.split(), len(plain))), strict=True))
+    taken = {i.name for i in indices.values()}
+    free = [n for n in TENSORS.split() if n not in taken]
+    names = dict(zip(sorted(reads), rng.sample(free, len(reads)), strict=True))
+    free = [n for n in NUMBERS.split() if n not in taken and n not in names.values()]
+    symbols: dict[Any, Any] = {}
+    for s, name in zip(numbers, rng.sample(free, len(numbers)), strict=True):
+        symbols[s] = Real(name, bool(s.is_positive)) if isinstance(s, Real) else Parameter(name, bool(s.is_positive))
+        names[s.name] = name
+    sizes: dict[Any, Any] = {extent(i): extent(j) for i, j in indices.items()}
+    orders = {name: tuple(rng.sample(range(len(r.at)), len(r.at))) for name, r in reads.items()}
+    made: dict[str, Tensor] = {}
+
+    def tensor(t: Tensor) -> Tensor:
+        if t.name not in made:
+            rank = len(orders[t.name])
+            margin = [(sp.S.Zero, sp.S.Zero)] * (rank - len(t.margin)) + list(t.margin)
+            margin = [tuple(map(again, margin[k])) for k in orders[t.name]] if t.margin else []
+            outside = t.outside if isinstance(t.outside, str) else again(t.outside)
+            made[t.name] = Tensor(names[t.name], margin, outside, integer=t.integer, optional=t.optional)
+        return made[t.name]
+
+    def again(e: Any) -> Any:
+        if isinstance(e, Read):
+            return tensor(e.tensor)[tuple(again(e.at[k]) for k in orders[e.tensor.name]) or ()]
+        if isinstance(e, Index):
+            return indices[e.like].twin() if e.like is not None else indices[e]
+        if isinstance(e, sp.Symbol):
+            return sizes[e] if e in sizes else symbols[e]
+        if not e.args:
+            return e
+        return e.func(*map(again, e.args))
+
+    statements = [Statement(again(s.target), again(s.body)) for s in old.statements]
+    operator = Operator("disguised", *statements, inputs=[tensor(t) for t in old.inputs], outputs=[tensor(t) for t in old.outputs],
+                        extents={indices[i]: again(e) for i, e in old.extents.items() if i not in old.given},
+                        given=[indices[i] for i in old.given])  # fmt: skip
+    disguise = Disguise(operator, names, orders)
+    integers = {}
+    for name, v in case.integers.items():
+        index = next((i for i in old.given if i.name.upper() == name), None)
+        stem = next((t for t in orders if name.upper() == name and name[:-1] == t.upper()), None)
+        if index is not None:
+            integers[indices[index].name.upper()] = v
+        elif stem is not None:
+            integers[f"{names[stem].upper()}{orders[stem].index(int(name[-1]))}"] = v
+        elif name in names:
+            integers[names[name]] = v
+    reals = {names[n]: v for n, v in case.reals.items() if n in names}
+    return disguise, Case(operator, disguise.arrays(case.inputs), integers, reals, field=case.field)
+
+
+__all__ = ["Disguise", "Drawn", "disguised", "operators"]

@@ -1,0 +1,463 @@
+"""One text for equations that differ in letters only, another for all others; recognition and its economy."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import sympy as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from derive.language import (
+    ArgMax,
+    Max,
+    Operator,
+    Parameter,
+    Prod,
+    Size,
+    Sum,
+    Tensor,
+    extent,
+    indices,
+    maximum,
+    parameters,
+    reals,
+    step,
+    tensors,
+)
+from derive.lower.plain import lower
+from derive.passes.canonical import abstract, canonical, same_axes
+from derive.pipeline import PROGRAMS, derive
+from derive.program import Access, Affine, Equation, Program, Range, Relation, check
+from derive.translate import to_program
+from tests.support.relation import Meaning, agree, filled
+from tests.support.renaming import renamed_equation, renamed_operator
+from tests.support.specimens import BY_NAME, SPECIMENS, derived
+
+n, o, c, p, q, k, i, j = indices("n o c p q k i j")
+x, w, y, z, u = tensors("x w y z u")
+s, d = parameters("s d")
+a, e = parameters("a e", positive=False)
+
+
+def text(eq: Equation) -> str:
+    return canonical(abstract(eq)).text
+
+
+def equation(*statements: Any, inputs: Any = (x, w), **options: Any) -> Equation:
+    return to_program(Operator("op", *statements, inputs=inputs, **options)).equations[0]
+
+
+# ---- before, after ----------------------------------------------------------------------------------------
+
+
+def test_abstract_gives_every_number_a_symbol():
+    eq = equation(y[p] << Sum[k](x[2 * s * p + (d + 1) * k + a] * w[k]), extents={p: 7})
+    shape = abstract(eq)
+    (form,) = shape.equation.relation.zero
+    assert all(c_.is_Symbol or c_.is_Number for _, c_ in form.terms)
+    bound = dict(shape.integers)
+    assert {bound[c_] for _, c_ in form.terms if c_.is_Symbol} == {2 * s, d + 1}
+    assert bound[extent(p)] == 7
+    assert [tensor for _, tensor in shape.tensors] == ["y", "w", "x"]
+
+
+def test_abstract_keeps_signs_and_ones():
+    eq = equation(y[p] << Sum[k](x[a - s * p - k] * w[k]), extents={p: 3})
+    (form,) = abstract(eq).equation.relation.zero
+    assert {str(c_) for _, c_ in form.terms} == {"-1", "-s"}
+
+
+def test_abstract_splits_a_tensor_read_twice():
+    eq = equation(y[p] << Sum[k](x[p] * x[k] * w[k]), extents={})
+    assert [str(v) for v, _ in abstract(eq).tensors] == ["y[p]", "w[k]", "x[k]", "x_2[p]"]
+
+
+def test_abstract_keeps_a_mixed_radix():
+    eq = equation(y[i] << Sum[k](w[k] * x[i * extent(k) + k]), extents={i: 3})
+    shape = abstract(eq)
+    assert extent(k) in {abs_ for _, c_ in shape.equation.relation.zero[0].terms for abs_ in (c_, -c_)}
+
+
+def test_abstract_means_the_same():
+    """The shape at the bound integers is the equation."""
+    for name in ("conv1d", "pool", "shuffle", "adaptive", "self_correlation", "product_window"):
+        m = BY_NAME[name]
+        made = derived(name)
+        forward = Meaning(made.raw["forward"])
+        env = forward.environment(m.shapes, m.integers)
+        for program in (made.programs["forward"], made.programs["vjp"]):
+            inputs = filled(program, forward, m.inputs(), m.integers)
+            known = Meaning(program).run(inputs, m.integers)
+            for eq in program.equations:
+                if sum(e.target.tensor == eq.target.tensor for e in program.equations) == 1:
+                    alone = as_program(eq, program)
+                    values = {t.name: known[t.name] for t in alone.inputs}
+                    assert (Meaning(alone).run(values, m.integers)[eq.target.tensor] == known[eq.target.tensor]).all()
+                    shape = abstract(eq)
+                    numbers = {v.name: int(f.xreplace(_plain(env, f))) for v, f in shape.integers}
+                    views = {str(v.args[0]): tensor for v, tensor in shape.tensors}
+                    bare = as_program(shape.equation, None)
+                    again = Meaning(bare).run({t.name: known[views[t.name]] for t in bare.inputs}, numbers)
+                    assert (again[shape.equation.target.tensor] == known[eq.target.tensor]).all(), str(eq)
+
+
+def _plain(env: Any, e: sp.Expr) -> dict[Any, Any]:
+    return {s_: sp.Integer(env[s_]) for s_ in e.free_symbols}
+
+
+def as_program(eq: Equation, of: Program | None) -> Program:
+    """One equation alone, everything it reads given."""
+    from derive.program import IntegerAccess
+    from derive.program import Tensor as Declared
+
+    if of is not None:
+        shapes = of.tensors
+        inputs = [shapes[name] for name in dict.fromkeys(v.tensor for v in eq.reads)]
+        symbols = {s_ for t in inputs for e_ in t.shape for s_ in e_.free_symbols}
+        free = {s_ for f in _parts(eq) for s_ in f.free_symbols} - set(eq.relation.indices) - symbols
+        free |= {s_ for s_, _ in of.sizes} - symbols
+        out = (shapes[eq.target.tensor],)
+        sizes = tuple((s_, f) for s_, f in of.sizes if s_ not in symbols)
+        needed = {s_ for _, f in sizes for s_ in f.free_symbols} | free
+        return Program(tuple(inputs), (eq,), out, sizes, (), tuple(sorted(needed - {s_ for s_, _ in sizes}, key=str)))
+    views = {v.tensor: v for v in eq.reads}
+    inputs = [
+        Declared(name, tuple(Size(f"{name.upper()}X{k_}") for k_ in range(len(v.indices))), isinstance(v, IntegerAccess))
+        for name, v in views.items()
+    ]
+    free = {s_ for f in _parts(eq) for s_ in f.free_symbols} - set(eq.relation.indices)
+    shape = tuple(eq.relation.size(i_) for i_ in eq.free)
+    out = (Declared(eq.target.tensor, shape, isinstance(eq.target, IntegerAccess)),)
+    return Program(tuple(inputs), (eq,), out, (), (), tuple(sorted(free, key=str)))
+
+
+def _parts(eq: Equation) -> list[sp.Expr]:
+    forms = [*eq.relation.zero, *eq.relation.nonneg, *([eq.at] if eq.at is not None else [])]
+    return [eq.body, *(g.size for g in eq.relation.ranges), *(f.expr for f in forms)]
+
+
+# ---- same text ------------------------------------------------------------------------------------------------
+
+POOL = [
+    (m.name, eq)
+    for m in SPECIMENS
+    for program in ("forward", "vjp", "jvp")
+    for eq in (ph.equation for ph in derived(m.name).phases[program])
+]
+DISTINCT = list({text(eq): (name, eq) for name, eq in POOL}.values())
+
+
+@given(st.sampled_from(DISTINCT), st.integers(0, 10**6))
+@settings(max_examples=150)
+def test_other_letters_same_text(chosen, seed):
+    """Indices, tensors, sizes and parameters renamed, axes permuted, ranges in another order."""
+    _, eq = chosen
+    assert text(renamed_equation(eq, random.Random(seed))) == text(eq)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_other_letters_same_text_everywhere(seed):
+    for m in SPECIMENS:
+        for program in PROGRAMS:
+            for ph in derived(m.name).phases[program]:
+                other = renamed_equation(ph.equation, random.Random(seed))
+                assert text(other) == text(ph.equation), f"{m.name}: {ph.equation}\n{other}"
+
+
+@given(st.sampled_from(DISTINCT), st.integers(0, 10**6))
+@settings(max_examples=60)
+def test_what_is_bound_goes_along(chosen, seed):
+    """The names found for one equation, put in the place of the other's, give the other's meaning: same roles."""
+    _, eq = chosen
+    other = renamed_equation(eq, random.Random(seed))
+    one, two = canonical(abstract(eq)), canonical(abstract(other))
+    assert len(one.reads) == len(two.reads)
+    assert [type(r) for r in one.reads] == [type(r) for r in two.reads]
+    for known, found in zip(one.reads, two.reads, strict=True):
+        axes = same_axes(known, found, one.indices, two.indices)
+        assert sorted(axes) == list(range(len(found.indices)))
+    sizes = [dict(abstract(f).integers) for f in (eq, other)]
+    assert len(one.integers) == len(two.integers)
+    assert [v.is_positive for v in one.integers] == [v.is_positive for v in two.integers]
+    assert len(sizes[0]) == len(sizes[1])
+
+
+def test_the_order_of_factors_does_not_count():
+    one = equation(y[p] << Sum[k](x[p + k] * w[k]))
+    two = equation(y[p] << Sum[k](w[k] * x[k + p]))
+    assert text(one) == text(two)
+
+
+def test_swapped_tensors_are_one_product():
+    one = equation(y[n, o] << Sum[k](x[n, k] * w[o, k]))
+    two = equation(y[o, n] << Sum[k](w[k, o] * x[k, n]), inputs=(w, x))
+    assert text(one) == text(two)
+
+
+# ---- near misses ------------------------------------------------------------------------------------------------
+
+kk = extent(k)
+NEAR: dict[str, tuple[Equation, Equation]] = {
+    "sign of an index": (
+        equation(y[p] << Sum[k](x[p + k] * w[k]), extents={p: 3}),
+        equation(y[p] << Sum[k](x[p - k] * w[k]), extents={p: 3}),
+    ),
+    "sign of the sum": (equation(y[n] << Sum[k](x[n, k] * w[k])), equation(y[n] << -Sum[k](x[n, k] * w[k]))),
+    "missing term": (
+        equation(y[p] << Sum[k](x[s * p + d * k] * w[k])),
+        equation(y[p] << Sum[k](x[s * p] * w[k])),
+    ),
+    "missing coefficient": (
+        equation(y[p] << Sum[k](x[s * p + k] * w[k])),
+        equation(y[p] << Sum[k](x[p + k] * w[k])),
+    ),
+    "coefficient on the other index": (
+        equation(y[p] << Sum[k](x[s * p + k] * w[k])),
+        equation(y[p] << Sum[k](x[p + s * k] * w[k])),
+    ),
+    "missing shift": (
+        equation(y[p] << Sum[k](x[p + k + a] * w[k]), extents={p: 3}),
+        equation(y[p] << Sum[k](x[p + k] * w[k]), extents={p: 3}),
+    ),
+    "shift by a number": (
+        equation(y[p] << Sum[k](x[p + k + 1] * w[k])),
+        equation(y[p] << Sum[k](x[p + k + 2] * w[k])),
+    ),
+    "number and symbol": (
+        equation(y[p] << Sum[k](x[2 * p + k] * w[k])),
+        equation(y[p] << Sum[k](x[s * p + k] * w[k])),
+    ),
+    "sign class of a parameter": (
+        equation(y[p] << Sum[k](x[s * p + k] * w[k]), extents={p: 3}),
+        equation(y[p] << Sum[k](x[a * p + k] * w[k]), extents={p: 3}),
+    ),
+    "reduction": (equation(y[n] << Sum[k](x[n, k] * w[k])), equation(y[n] << Prod[k](x[n, k] * w[k]))),
+    "ties": (equation(y[n] << Max[k](x[n, k] * w[k])), equation(y[n] << Max[k](x[n, k] * w[k], ties="last"))),
+    "kept index": (equation(y[n] << Sum[k](x[n, k] * w[n, k])), equation(y[n] << Sum[k](x[n, k] * w[k]))),
+    "transposed role": (
+        equation(y[n, o] << Sum[k](x[n, k] * w[o, k])),
+        equation(y[n, o] << Sum[k](x[n, o] * w[o, k])),
+    ),
+    "power": (equation(y[n] << Sum[k](x[n, k] ** 2 * w[k])), equation(y[n] << Sum[k](x[n, k] * w[k]))),
+    "which is squared": (
+        equation(y[n] << Sum[k](x[n, k] ** 2 * w[k])),
+        equation(y[n] << Sum[k](x[n, k] * w[k] ** 2)),
+    ),
+    "order of arguments": (
+        equation(y[n, k] << maximum(x[n, k], w[k])),
+        equation(y[n, k] << maximum(w[k], x[n, k])),
+    ),
+    "function": (equation(y[n] << step(x[n]) * w[n]), equation(y[n] << sp.sign(x[n]) * w[n])),
+    "number in the body": (equation(y[n] << 2 * x[n] * w[n]), equation(y[n] << 3 * x[n] * w[n])),
+    "extent in the body": (
+        equation(y[n] << Sum[k](x[n, k] * w[k] / kk)),
+        equation(y[n] << Sum[k](x[n, k] * w[k] / extent(n))),
+    ),
+    "index in the body": (equation(y[n] << Sum[k](x[n, k] * w[k] * k)), equation(y[n] << Sum[k](x[n, k] * w[k] * n))),
+    "condition": (
+        equation(y[n] << Sum[k](x[n, k] * w[k], k <= n)),
+        equation(y[n] << Sum[k](x[n, k] * w[k], k >= n)),
+    ),
+    "strictness": (
+        equation(y[n] << Sum[k](x[n, k] * w[k], k <= n)),
+        equation(y[n] << Sum[k](x[n, k] * w[k], k < n)),
+    ),
+    "equality and inequality": (
+        equation(y[n] << Sum[k](x[n, k] * w[k], sp.Eq(k, n))),
+        equation(y[n] << Sum[k](x[n, k] * w[k], k >= n)),
+    ),
+    "what an argmax yields": (
+        equation(Tensor("i", integer=True)[n] << ArgMax[k](x[n, k] * w[k])),
+        equation(Tensor("i", integer=True)[n] << ArgMax[k](x[n, k] * w[k], at=k + 1)),
+    ),
+    "integer tensor": (
+        equation(y[n] << x[n, Tensor("w", integer=True)[n]], inputs=(x, Tensor("w", integer=True))),
+        equation(y[n] << Sum[k](x[n, k] * w[n]), inputs=(x, w)),
+    ),
+    "mixed radix": (
+        equation(y[i] << Sum[k](w[k] * x[i * kk + k]), extents={i: 3}),
+        equation(y[i] << Sum[k](w[k] * x[i * s + k]), extents={i: 3}),
+    ),
+    "one extra axis": (
+        equation(y[n, o] << Sum[k](x[n, k] * w[o, k])),
+        equation(y[n, o] << Sum[k](x[n, k] * w[k])),
+    ),
+    "positive real": (
+        equation(y[n] << x[n] * w[n] + reals("r"), outputs=(y,)),
+        equation(y[n] << x[n] * w[n] + reals("r", positive=True), outputs=(y,)),
+    ),
+    "one relation, two axes": (
+        equation(y[p, q] << Sum[k](x[p + k, q + k] * w[k])),
+        equation(y[p, q] << Sum[k, j](x[p + k, q + j] * w[k] * w[j])),
+    ),
+}
+NEAR["positive real"] = tuple(  # type: ignore[assignment]
+    Equation(Access("y", n), Relation((Range(n, extent(n)),)), Access("x", n) * r)
+    for r in (reals("r"), reals("r", positive=True))
+)
+
+
+@pytest.mark.parametrize("miss", NEAR)
+def test_near_miss(miss):
+    one, two = NEAR[miss]
+    assert one != two
+    assert text(one) != text(two)
+
+
+def test_every_near_miss_is_apart_from_every_other():
+    texts = Counter(text(eq) for pair in NEAR.values() for eq in pair)
+    assert len(texts) > 40
+
+
+@given(st.sampled_from(DISTINCT), st.sampled_from(DISTINCT))
+@settings(max_examples=40)
+def test_same_text_same_meaning(one, two):
+    """Only an equation in other letters has the text: the pool holds one of each."""
+    assert (text(one[1]) == text(two[1])) == (one == two)
+
+
+def test_a_change_in_the_relation_changes_the_text():
+    """Of every specimen: drop a constraint, flip a sign, shift a constant."""
+    for name, eq in DISTINCT:
+        for k_, form in enumerate(eq.relation.zero):
+            others = eq.relation.zero[:k_] + eq.relation.zero[k_ + 1 :]
+            dropped = replace(eq, relation=replace(eq.relation, zero=others))
+            assert text(dropped) != text(eq), name
+            shifted = replace(eq, relation=replace(eq.relation, zero=(*others, form.shifted(5))))
+            if form.constant.is_Number:  # a symbolic shift is a symbol whatever it is
+                assert text(shifted) != text(eq), name
+            atom, c_ = form.terms[0]
+            flipped = Affine.of([(atom, -c_), *form.terms[1:]], form.constant)
+            if len(form.terms) > 2 or form.constant != 0:
+                changed = replace(eq, relation=replace(eq.relation, zero=(*others, flipped)))
+                assert text(changed) != text(eq), f"{name}: {eq}"
+
+
+# ---- recognition -----------------------------------------------------------------------------------------------
+
+
+def conv(nd: int) -> Operator:
+    pp, kk_ = indices("p k", nd)
+    ss, dd = parameters("s d", nd)
+    aa, ee = parameters("a e", nd, positive=False)
+    xx = Tensor("x", margin=list(zip(aa, ee, strict=True)))
+    g = indices("g")
+    at = [ss[m] * pp[m] + dd[m] * kk_[m] - aa[m] for m in range(nd)]
+    b = Tensor("b", optional=True)
+    body = Sum[c, *kk_](xx[n, g, c, *at] * w[g, o, c, *kk_]) + b[g, o]
+    return Operator(f"stencil{nd}", y[n, g, o, *pp] << body, inputs=(xx, w, b))
+
+
+@pytest.mark.parametrize("nd", [1, 2])
+def test_five_programs_of_a_convolution_are_four_kernels(nd):
+    made = derive(conv(nd))
+    assert list(made.kernels) == ["y_from_w_x", "y_from_b", "gb_from_gy", "gx_from_gy_w"]
+    used = {name: [(ph.equation.target.tensor, ph.kernel) for ph in made.phases[name]] for name in PROGRAMS}
+    assert sorted(used["vjp"]) == [("gb", "gb_from_gy"), ("gw", "y_from_w_x"), ("gx", "gx_from_gy_w")]
+    assert {kernel for pairs in used.values() for _, kernel in pairs} == set(made.kernels)
+    assert set(used["vjp_vjp"]) == {
+        ("hgy", "y_from_w_x"),
+        ("hgy", "y_from_b"),
+        ("hw", "y_from_w_x"),
+        ("hx", "gx_from_gy_w"),
+    }
+
+
+def test_the_weight_gradient_is_the_convolution_with_stride_and_dilation_exchanged():
+    made = derive(conv(1))
+    forward = next(ph for ph in made.phases["forward"] if ph.kernel == "y_from_w_x")
+    weight = next(ph for ph in made.phases["vjp"] if ph.equation.target.tensor == "gw")
+    assert weight.kernel == forward.kernel
+    assert forward.recognised == ""
+    assert weight.recognised == "y[n,g,o,p0]"
+    source = made.kernels[forward.kernel]
+    stride, dilation = (Parameter("s0"), Parameter("d0"))
+    (at_s, at_d) = (forward.integers.index(stride), forward.integers.index(dilation))
+    assert weight.integers[at_s] == dilation
+    assert weight.integers[at_d] == stride
+    assert len(source.integers) == len(forward.integers) == len(weight.integers)
+    assert weight.tensors[0] == "gw"
+    assert set(weight.tensors[1:]) == {"gy", "x"}
+
+
+def test_double_backward_of_a_convolution_is_a_convolution():
+    """The derivative of the input gradient, by its weight and by its cotangent, needs no new kernel."""
+    made = derive(conv(2))
+    for program in ("vjp_vjp", "vjp_jvp"):
+        assert all(ph.recognised for ph in made.phases[program])
+
+
+def test_a_transposed_convolution_is_the_input_gradient_of_one():
+    made, back = derived("transposed"), derived("conv1d")
+    texts = {text(ph.equation) for ph in back.phases["vjp"]}
+    assert {text(ph.equation) for ph in made.phases["forward"]} <= texts
+    assert {text(ph.equation) for ph in made.phases["vjp"]} & {text(ph.equation) for ph in back.phases["forward"]}
+
+
+def test_matrix_products_are_one_kernel():
+    made = derive(Operator("product", y[i, j] << Sum[k](x[i, k] * w[k, j]), inputs=(x, w)))
+    assert len(made.kernels) == 1
+    assert len({ph.axes for phases in made.phases.values() for ph in phases}) > 1
+
+
+# ---- renaming an operator changes neither lowering nor result --------------------------------------------------
+
+NAMES = [m.name for m in SPECIMENS if m.name not in ("outside_reflect", "reflect", "symmetric", "normalised", "response")]
+SLOW_NAMES = [m.name for m in SPECIMENS if m.name not in NAMES]
+
+
+def described(made: Any) -> Counter[tuple[Any, ...]]:
+    """What lowering chose for every kernel, letters left out."""
+    nests = [k_.nest for k_ in made.kernels.values()]
+    return Counter(
+        (
+            nest.strategy,
+            round(nest.cost, 6),
+            len(nest.outer),
+            len(nest.target),
+            tuple(type(step_).__name__ for step_ in nest.inner),
+            nest.describe().partition(";")[2],
+        )
+        for nest in nests
+    )
+
+
+def unchanged(name: str, seed: int) -> None:
+    m = BY_NAME[name]
+    changed = renamed_operator(m.operator, random.Random(f"{name} {seed}"))
+    one, two = derived(name), derive(changed.operator)
+    texts = [Counter(text(ph.equation) for phases in made.phases.values() for ph in phases) for made in (one, two)]
+    assert texts[0] == texts[1]
+    assert described(one) == described(two)
+    inputs = m.inputs()
+    forward = Meaning(one.raw["forward"]).run(inputs, m.integers, m.reals)
+    other = Meaning(check(two.raw["forward"])).run(
+        changed.shapes(inputs), changed.numbers(m.integers), changed.numbers(m.reals)
+    )
+    agree(forward, {old: other[new] for old, new in changed.tensors.items()}, [t.name for t in m.operator.outputs])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_renaming_an_operator(name):
+    unchanged(name, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 4))
+@pytest.mark.parametrize("name", [m.name for m in SPECIMENS])
+def test_renaming_any_operator(name, seed):
+    unchanged(name, seed)
+
+
+def test_axis_order_changes_no_lowering():
+    """Of the shape: gather or scatter, what is guarded, how many residue loops."""
+    for name, eq in DISTINCT:
+        other = renamed_equation(eq, random.Random(name), ranges=False)
+        one, two = (lower(abstract(f).equation) for f in (eq, other))
+        assert (one.strategy, round(one.cost, 6)) == (two.strategy, round(two.cost, 6)), f"{name}: {eq}"
