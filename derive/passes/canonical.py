@@ -148,7 +148,19 @@ def _role(eq: Equation, a: Access) -> str:
     uses = sorted((i in eq.free, sum(i in r.indices for r in eq.reads), sum(i in f.indices for f in forms)) for i in a.indices)
     plain: dict[sp.Basic, sp.Basic] = {r: sp.Symbol(f"r{len(r.indices)}") for r in eq.reads}
     plain |= {s: sp.Symbol("s") for s in eq.body.free_symbols if isinstance(s, (Index, Size, Parameter, Real))}
-    return f"{isinstance(a, IntegerAccess)} {uses} {sp.srepr(eq.body.xreplace({**plain, a: sp.Symbol('a')}))}"
+    return f"{isinstance(a, IntegerAccess)} {uses} {_text(eq.body.xreplace({**plain, a: sp.Symbol('a')}))}"
+
+
+def _text(e: sp.Basic) -> str:
+    """A body as text. SymPy orders operands and turns comparisons round by names, so neither counts here."""
+    if not e.args:
+        return str(sp.srepr(e))
+    parts, kind = [_text(a) for a in e.args], type(e).__name__
+    if isinstance(e, (sp.Gt, sp.Ge)):
+        parts, kind = parts[::-1], {"StrictGreaterThan": "StrictLessThan", "GreaterThan": "LessThan"}[kind]
+    if isinstance(e, (sp.Add, sp.Mul, sp.And, sp.Or, sp.Eq, sp.Ne)):
+        parts.sort()
+    return f"{kind}({', '.join(parts)})"
 
 
 def _sign_class(s: sp.Expr) -> str:
@@ -296,7 +308,7 @@ def _written(
         for a in (eq.target, *order)
     )
     text = (
-        f"{eq.reduce} {eq.ties} {tensors} : {sp.srepr(body.xreplace({**rename, **names}))} : {len(indices)} : "
+        f"{eq.reduce} {eq.ties} {tensors} : {_text(body.xreplace({**rename, **names}))} : {len(indices)} : "
         + " ; ".join(lines)
     )
     return Canonical(text, (eq.target, *order), tuple(indices), tuple(names), reals)

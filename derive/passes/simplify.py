@@ -47,26 +47,18 @@ def share(program: Program) -> Program:
 
 
 def merge(program: Program) -> Program:
-    made: list[Equation] = []
-    for eq in program.equations:
-        for k, old in enumerate(made):
-            same = (
-                eq.reduce == old.reduce == "sum"
-                and not eq.bound
-                and not old.bound
-                and eq.target == old.target
-            )
-            if same and (set(eq.relation.zero), set(eq.relation.nonneg)) == (
-                set(old.relation.zero),
-                set(old.relation.nonneg),
-            ):
-                body = old.body + eq.body
-                short = sp.factor_terms(body)
-                eq = replace(eq, body=short if sp.count_ops(short) < sp.count_ops(body) else body)
-                del made[k]
-                break
-        made.append(eq)
-    return replace(program, equations=tuple(made))
+    groups: dict[object, list[int]] = {}
+    for k, eq in enumerate(program.equations):
+        alone = eq.reduce != "sum" or eq.bound
+        same = (eq.target, frozenset(eq.relation.zero), frozenset(eq.relation.nonneg))
+        groups.setdefault(k if alone else same, []).append(k)
+    made = dict(enumerate(program.equations))
+    for *gone, last in (g for g in groups.values() if len(g) > 1):
+        # all at once: what is factored out must not depend on who came first
+        body = sp.Add(*(made.pop(k).body for k in gone), made[last].body)
+        short = sp.factor_terms(body)
+        made[last] = replace(made[last], body=short if sp.count_ops(short) < sp.count_ops(body) else body)
+    return replace(program, equations=tuple(made[k] for k in sorted(made)))
 
 
 def optional_reads(program: Program) -> set[str]:

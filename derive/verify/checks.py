@@ -295,10 +295,10 @@ def compiled_matches_exact(operator: Operator, definition: Definition, random: R
 
         def attempt(setting: Setting, program: str = program) -> float:
             expected, bounds = setting.expected(program), rounding_bounds(setting, program)
+            dtypes = DTYPES if program in ("forward", "vjp") else DTYPES[:1]
             found = {d: setting.compiled(program, d, setting.outputs(program)) for d in dtypes}
             return max(compare_rounded(setting, program, d, found[d], expected, bounds) for d in dtypes)
 
-        dtypes = DTYPES if program in ("forward", "vjp") else DTYPES[:1]
         kinds = ("apart", "general", "positive", "unit")
         worst = max(worst, settle(operator, definition, random, attempt, kinds=kinds, dyadic=True)[1])
     return Outcome(worst, "units of rounding")

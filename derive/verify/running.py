@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import mpmath
 import numpy as np
 
-from derive.errors import VerificationError
+from derive.errors import SpecError, VerificationError
 from derive.language import Operator
 from derive.numbers import RATIONALS, Decimals, Field, NotRational, OutsideDomain
 from derive.reference import Array, Case, reference_jvp, reference_vjp, reference_vjp_jvp, reference_vjp_vjp
@@ -62,8 +62,10 @@ class Setting:
         return replace(case, shapes=dict(self.shapes))
 
     def claiming_shapes(self) -> Setting:
-        """With the output shapes that the definition says, not those of the laws."""
-        return replace(self, shapes=tuple((t.name, self.shape(t.name)) for t in self.operator.outputs))
+        """With the shapes of written tensors that the definition says, not those of the laws."""
+        known = {t.name for t in self.definition.tensors}
+        written = dict.fromkeys(s.target.tensor.name for s in self.operator.statements)
+        return replace(self, shapes=tuple((name, self.shape(name)) for name in written if name in known))
 
     def vector(self, name: str, like: str) -> Array:
         """A cotangent, tangent or direction: its numbers follow from its name."""
@@ -241,6 +243,10 @@ def settle(
                     divided = error
                     break
                 except (OutsideDomain, ZeroDivisionError):
+                    break
+                except SpecError:
+                    if not zero:  # with an empty window a law gives no extent
+                        raise
                     break
         if divided is not None:
             raise divided

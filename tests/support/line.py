@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
 from derive.emit.module import module_source
-from derive.language import Operator
+from derive.language import Operator, Reduce
 from derive.numbers import RATIONALS, Decimals, primal
 from derive.pipeline import Derivation, derive
 from derive.reference import (
@@ -172,14 +173,23 @@ class Trial:
                                        err_msg=f"{program} {name}")  # fmt: skip
 
 
+TRANSCENDENTAL = (sp.exp, sp.log, sp.sin, sp.cos, sp.tan, sp.tanh, sp.sinh, sp.cosh, sp.erf, sp.erfc, sp.asin, sp.acos, sp.atan,
+                  sp.asinh, sp.acosh, sp.atanh)  # fmt: skip
+
+
+def rational(operator: Operator) -> bool:
+    """Do all formulas stay within the rational numbers?"""
+    for s in operator.statements:
+        if s.body.has(*TRANSCENDENTAL) or any(r.kind == "logsumexp" for r in s.body.atoms(Reduce)):
+            return False
+        if any(not e.exp.is_Integer for e in s.body.atoms(sp.Pow)):
+            return False
+    return True
+
+
 def trial(definition: Definition, case: Case, seed: int = 0) -> Trial:
     """A trial over Fractions, or over 60 digits where a function leaves them."""
-    from derive.numbers import NotRational
-
-    try:
-        return Trial(definition, case, seed)
-    except NotRational:
-        return Trial(definition, replace(case, field=DIGITS), seed)
+    return Trial(definition, case if rational(case.operator) else replace(case, field=DIGITS), seed)
 
 
 __all__ = ["FIRST", "PROGRAMS", "SECOND", "Disagreement", "Trial", "Undefined", "environment", "fractions", "through", "trial"]

@@ -255,6 +255,17 @@ class Meaning:
         return {name: env[name] for name in self.tensors}
 
 
+def alone(eq: Any, symbols: Mapping[Any, int], arrays: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    """What one equation writes, on the ranges of its own indices, every integer and every read tensor given."""
+    env: Env = {**symbols, **{name: np.asarray(a, dtype=object) for name, a in arrays.items()}}
+    one = _Equation(eq)
+    shape = tuple(code(eq.relation.size(i))(env) for i in one.free)
+    env[one.target] = np.full(shape, EMPTY[eq.reduce], dtype=object)
+    one.add_to(env)
+    written: np.ndarray[Any, Any] = env[one.target]
+    return written
+
+
 # ---- derivatives without differentiation ------------------------------------------------------
 
 STENCIL = ((1, Fraction(2, 3)), (-1, Fraction(-2, 3)), (2, Fraction(-1, 12)), (-2, Fraction(1, 12)))

@@ -12,7 +12,7 @@ import sympy as sp
 from derive.language import Index, Operator, Parameter, Read, Real, Size, Statement, Tensor, extent
 from derive.program import Access, Equation, Range, Relation
 
-ENDS = "_twin"
+ENDS, LAP = "_twin", "lap"
 
 
 def letters(rng: random.Random, taken: set[str]) -> str:
@@ -31,7 +31,8 @@ def _parameter(s: sp.Symbol, name: str) -> sp.Symbol:
 def renamed_equation(eq: Equation, rng: random.Random, *, axes: bool = True, ranges: bool = True) -> Equation:
     """Indices, tensors, sizes and parameters renamed; axes permuted tensor by tensor, bound ranges reordered."""
     taken: set[str] = set()
-    table: dict[Any, Any] = {i: Index(letters(rng, taken)) for i in eq.relation.indices}
+    laps = {i for i in eq.relation.indices if i.name.startswith(LAP)}  # of the engine's own making
+    table: dict[Any, Any] = {i: Index((LAP if i in laps else "") + letters(rng, taken)) for i in eq.relation.indices}
     old = {extent(i): extent(table[i]) for i in eq.relation.indices}
     everything = [eq.body, *(g.size for g in eq.relation.ranges)]
     forms = [*eq.relation.zero, *eq.relation.nonneg, *([eq.at] if eq.at is not None else [])]

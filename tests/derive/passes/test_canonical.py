@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -31,10 +32,10 @@ from derive.language import (
 )
 from derive.lower.plain import lower
 from derive.passes.canonical import abstract, canonical, same_axes
-from derive.pipeline import PROGRAMS, derive
-from derive.program import Access, Affine, Equation, Program, Range, Relation, check
+from derive.pipeline import PROGRAMS, Derivation, derive
+from derive.program import Affine, Equation, Program, check
 from derive.translate import to_program
-from tests.support.relation import Meaning, agree, filled
+from tests.support.relation import Meaning, agree, alone, code, filled
 from tests.support.renaming import renamed_equation, renamed_operator
 from tests.support.specimens import BY_NAME, SPECIMENS, derived
 
@@ -84,75 +85,43 @@ def test_abstract_keeps_a_mixed_radix():
 
 
 def test_abstract_means_the_same():
-    """The shape at the bound integers is the equation."""
-    for name in ("conv1d", "pool", "shuffle", "adaptive", "self_correlation", "product_window"):
-        m = BY_NAME[name]
-        made = derived(name)
+    """The shape, its symbols bound to what they stand for, is the equation."""
+    for m in SPECIMENS:
+        made = derived(m.name)
         forward = Meaning(made.raw["forward"])
-        env = forward.environment(m.shapes, m.integers)
         for program in (made.programs["forward"], made.programs["vjp"]):
             inputs = filled(program, forward, m.inputs(), m.integers)
-            known = Meaning(program).run(inputs, m.integers)
+            meaning = Meaning(program)
+            env = meaning.environment({t.name: inputs[t.name].shape for t in program.inputs}, m.integers)
+            env |= {s_: m.reals[s_.name] for s_ in program.parameters if s_.name in m.reals}
+            arrays = meaning.run(inputs, m.integers, m.reals)
             for eq in program.equations:
-                if sum(e.target.tensor == eq.target.tensor for e in program.equations) == 1:
-                    alone = as_program(eq, program)
-                    values = {t.name: known[t.name] for t in alone.inputs}
-                    assert (Meaning(alone).run(values, m.integers)[eq.target.tensor] == known[eq.target.tensor]).all()
-                    shape = abstract(eq)
-                    numbers = {v.name: int(f.xreplace(_plain(env, f))) for v, f in shape.integers}
-                    views = {str(v.args[0]): tensor for v, tensor in shape.tensors}
-                    bare = as_program(shape.equation, None)
-                    again = Meaning(bare).run({t.name: known[views[t.name]] for t in bare.inputs}, numbers)
-                    assert (again[shape.equation.target.tensor] == known[eq.target.tensor]).all(), str(eq)
-
-
-def _plain(env: Any, e: sp.Expr) -> dict[Any, Any]:
-    return {s_: sp.Integer(env[s_]) for s_ in e.free_symbols}
-
-
-def as_program(eq: Equation, of: Program | None) -> Program:
-    """One equation alone, everything it reads given."""
-    from derive.program import IntegerAccess
-    from derive.program import Tensor as Declared
-
-    if of is not None:
-        shapes = of.tensors
-        inputs = [shapes[name] for name in dict.fromkeys(v.tensor for v in eq.reads)]
-        symbols = {s_ for t in inputs for e_ in t.shape for s_ in e_.free_symbols}
-        free = {s_ for f in _parts(eq) for s_ in f.free_symbols} - set(eq.relation.indices) - symbols
-        free |= {s_ for s_, _ in of.sizes} - symbols
-        out = (shapes[eq.target.tensor],)
-        sizes = tuple((s_, f) for s_, f in of.sizes if s_ not in symbols)
-        needed = {s_ for _, f in sizes for s_ in f.free_symbols} | free
-        return Program(tuple(inputs), (eq,), out, sizes, (), tuple(sorted(needed - {s_ for s_, _ in sizes}, key=str)))
-    views = {v.tensor: v for v in eq.reads}
-    inputs = [
-        Declared(name, tuple(Size(f"{name.upper()}X{k_}") for k_ in range(len(v.indices))), isinstance(v, IntegerAccess))
-        for name, v in views.items()
-    ]
-    free = {s_ for f in _parts(eq) for s_ in f.free_symbols} - set(eq.relation.indices)
-    shape = tuple(eq.relation.size(i_) for i_ in eq.free)
-    out = (Declared(eq.target.tensor, shape, isinstance(eq.target, IntegerAccess)),)
-    return Program(tuple(inputs), (eq,), out, (), (), tuple(sorted(free, key=str)))
-
-
-def _parts(eq: Equation) -> list[sp.Expr]:
-    forms = [*eq.relation.zero, *eq.relation.nonneg, *([eq.at] if eq.at is not None else [])]
-    return [eq.body, *(g.size for g in eq.relation.ranges), *(f.expr for f in forms)]
+                shape = abstract(eq)
+                bound = {symbol: code(f)(env) for symbol, f in shape.integers} | {r: env[r] for r in shape.reals}
+                views = {str(v.args[0]): arrays[tensor] for v, tensor in shape.tensors[1:]}
+                one, two = alone(eq, env, arrays), alone(shape.equation, bound, views)
+                agree({"it": one}, {"it": two}, ["it"])
 
 
 # ---- same text ------------------------------------------------------------------------------------------------
 
-POOL = [
-    (m.name, eq)
-    for m in SPECIMENS
-    for program in ("forward", "vjp", "jvp")
-    for eq in (ph.equation for ph in derived(m.name).phases[program])
-]
-DISTINCT = list({text(eq): (name, eq) for name, eq in POOL}.values())
+
+@cache
+def distinct() -> list[tuple[str, Equation]]:
+    """One equation of each text, and the specimen in which it last occurred."""
+    pool = [
+        (m.name, ph.equation)
+        for m in SPECIMENS
+        for program in ("forward", "vjp", "jvp")
+        for ph in derived(m.name).phases[program]
+    ]
+    return list({text(eq): (name, eq) for name, eq in pool}.values())
 
 
-@given(st.sampled_from(DISTINCT), st.integers(0, 10**6))
+chosen_ones = st.integers(0, 10**6).map(lambda k_: distinct()[k_ % len(distinct())])
+
+
+@given(chosen_ones, st.integers(0, 10**6))
 @settings(max_examples=150)
 def test_other_letters_same_text(chosen, seed):
     """Indices, tensors, sizes and parameters renamed, axes permuted, ranges in another order."""
@@ -170,7 +139,7 @@ def test_other_letters_same_text_everywhere(seed):
                 assert text(other) == text(ph.equation), f"{m.name}: {ph.equation}\n{other}"
 
 
-@given(st.sampled_from(DISTINCT), st.integers(0, 10**6))
+@given(chosen_ones, st.integers(0, 10**6))
 @settings(max_examples=60)
 def test_what_is_bound_goes_along(chosen, seed):
     """The names found for one equation, put in the place of the other's, give the other's meaning: same roles."""
@@ -286,21 +255,17 @@ NEAR: dict[str, tuple[Equation, Equation]] = {
     ),
     "one extra axis": (
         equation(y[n, o] << Sum[k](x[n, k] * w[o, k])),
-        equation(y[n, o] << Sum[k](x[n, k] * w[k])),
+        equation(y[n] << Sum[k](x[n, k] * w[k])),
     ),
     "positive real": (
-        equation(y[n] << x[n] * w[n] + reals("r"), outputs=(y,)),
-        equation(y[n] << x[n] * w[n] + reals("r", positive=True), outputs=(y,)),
+        equation(y[n] << x[n] * w[n] * reals("r")),
+        equation(y[n] << x[n] * w[n] * reals("r", positive=True)),
     ),
     "one relation, two axes": (
         equation(y[p, q] << Sum[k](x[p + k, q + k] * w[k])),
         equation(y[p, q] << Sum[k, j](x[p + k, q + j] * w[k] * w[j])),
     ),
 }
-NEAR["positive real"] = tuple(  # type: ignore[assignment]
-    Equation(Access("y", n), Relation((Range(n, extent(n)),)), Access("x", n) * r)
-    for r in (reals("r"), reals("r", positive=True))
-)
 
 
 @pytest.mark.parametrize("miss", NEAR)
@@ -315,7 +280,7 @@ def test_every_near_miss_is_apart_from_every_other():
     assert len(texts) > 40
 
 
-@given(st.sampled_from(DISTINCT), st.sampled_from(DISTINCT))
+@given(chosen_ones, chosen_ones)
 @settings(max_examples=40)
 def test_same_text_same_meaning(one, two):
     """Only an equation in other letters has the text: the pool holds one of each."""
@@ -323,8 +288,8 @@ def test_same_text_same_meaning(one, two):
 
 
 def test_a_change_in_the_relation_changes_the_text():
-    """Of every specimen: drop a constraint, flip a sign, shift a constant."""
-    for name, eq in DISTINCT:
+    """Of every specimen: drop an equality, shift its constant."""
+    for name, eq in distinct():
         for k_, form in enumerate(eq.relation.zero):
             others = eq.relation.zero[:k_] + eq.relation.zero[k_ + 1 :]
             dropped = replace(eq, relation=replace(eq.relation, zero=others))
@@ -332,11 +297,6 @@ def test_a_change_in_the_relation_changes_the_text():
             shifted = replace(eq, relation=replace(eq.relation, zero=(*others, form.shifted(5))))
             if form.constant.is_Number:  # a symbolic shift is a symbol whatever it is
                 assert text(shifted) != text(eq), name
-            atom, c_ = form.terms[0]
-            flipped = Affine.of([(atom, -c_), *form.terms[1:]], form.constant)
-            if len(form.terms) > 2 or form.constant != 0:
-                changed = replace(eq, relation=replace(eq.relation, zero=(*others, flipped)))
-                assert text(changed) != text(eq), f"{name}: {eq}"
 
 
 # ---- recognition -----------------------------------------------------------------------------------------------
@@ -394,10 +354,18 @@ def test_double_backward_of_a_convolution_is_a_convolution():
 
 
 def test_a_transposed_convolution_is_the_input_gradient_of_one():
-    made, back = derived("transposed"), derived("conv1d")
-    texts = {text(ph.equation) for ph in back.phases["vjp"]}
-    assert {text(ph.equation) for ph in made.phases["forward"]} <= texts
-    assert {text(ph.equation) for ph in made.phases["vjp"]} & {text(ph.equation) for ph in back.phases["forward"]}
+    """Both ways: what scatters with w is what gathers it, differentiated."""
+    xx, yy = Tensor("x", margin=[(a, a)]), Tensor("y", margin=[(a, a)])
+    at = s * p + d * k - a
+    conv = derive(Operator("conv", y[n, o, p] << Sum[c, k](xx[n, c, at] * w[o, c, k]), inputs=(xx, w)))
+    transposed = derive(Operator("transposed", yy[n, c, at] << Sum[o](x[n, o, p] * w[o, c, k]), inputs=(x, w)))
+
+    def texts(made: Derivation, program: str) -> dict[str, str]:
+        return {ph.equation.target.tensor: text(ph.equation) for ph in made.phases[program]}
+
+    assert texts(transposed, "forward")["y"] == texts(conv, "vjp")["gx"]
+    assert texts(transposed, "vjp")["gx"] == texts(conv, "forward")["y"]
+    assert texts(transposed, "vjp")["gw"] == texts(conv, "vjp")["gw"]
 
 
 def test_matrix_products_are_one_kernel():
@@ -457,7 +425,7 @@ def test_renaming_any_operator(name, seed):
 
 def test_axis_order_changes_no_lowering():
     """Of the shape: gather or scatter, what is guarded, how many residue loops."""
-    for name, eq in DISTINCT:
+    for name, eq in distinct():
         other = renamed_equation(eq, random.Random(name), ranges=False)
         one, two = (lower(abstract(f).equation) for f in (eq, other))
         assert (one.strategy, round(one.cost, 6)) == (two.strategy, round(two.cost, 6)), f"{name}: {eq}"

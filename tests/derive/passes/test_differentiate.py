@@ -112,8 +112,8 @@ def test_max_pooling_has_an_indicator_gradient():
     p, k_ = indices("p k")
     grown = program(y[p] << Max[k_](x[s * p + k_]), given=(k_,))
     assert lines(simplify(vjp(grown))) == [
-        "y_at[p] += argmax[k,x0] x[x0] at k   { k + p*s = x0 }",
-        "gx[x0] += sum[p,k] gy[p]   { k + p*s = x0, k = y_at[p] }",
+        "y_at[p] += argmax[k,x0] x[x0] at k   { k + s*p = x0 }",
+        "gx[x0] += sum[p,k] gy[p]   { k + s*p = x0, k = y_at[p] }",
     ]
     found = Meaning(vjp(grown)).run({"x": [1, 5, 2, 5, 4], "gy": [10, 20]}, {"s": 2, "K": 3})
     assert found["gx"].tolist() == [0, 10, 0, 20, 0]
@@ -143,12 +143,11 @@ def test_backprop_of_the_two_layer_linear_network():
         )
     )
     assert lines(back) == [
-        "h[n,j] += sum[i] x[n,i]*wh[i,j]",
+        "h[n,j] += sum[i] wh[i,j]*x[n,i]",
         "yhat[n,o] += sum[j] h[n,j]*wo[j,o]",
-        "gyhat[n,o] += gloss[]*(-y[n,o] + yhat[n,o])",
-        "gy[n,o] += gloss[]*(y[n,o] - yhat[n,o])",
-        "gh[n,j] += sum[o] gyhat[n,o]*wo[j,o]",
-        "gwo[j,o] += sum[n] gyhat[n,o]*h[n,j]",
+        "gy[n,o] += (y[n,o] - yhat[n,o])*gloss[]",
+        "gh[n,j] += sum[o] (-y[n,o] + yhat[n,o])*gloss[]*wo[j,o]",
+        "gwo[j,o] += sum[n] (-y[n,o] + yhat[n,o])*gloss[]*h[n,j]",
         "gwh[i,j] += sum[n] gh[n,j]*x[n,i]",
         "gx[n,i] += sum[j] gh[n,j]*wh[i,j]",
     ]
@@ -168,7 +167,7 @@ ROWS: dict[str, tuple[sp.Expr, list[str]]] = {
     ),
     "logsumexp": (
         LogSumExp[k](x[n, k]),
-        ["y[n] += logsumexp[k] x[n,k]", "gx[n,k] += gy[n]*exp(-y[n] + x[n,k])"],
+        ["y[n] += logsumexp[k] x[n,k]", "gx[n,k] += exp(-y[n] + x[n,k])*gy[n]"],
     ),
     "prod": (
         Prod[k](x[n, k]),

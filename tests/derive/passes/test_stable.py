@@ -24,8 +24,8 @@ def test_before_and_after():
     assert [str(eq) for eq in before.equations] == ["y[n] += logsumexp[k] x[n,k]"]
     assert [str(eq) for eq in check(stable(before)).equations] == [
         "y_max[n] += max[k] x[n,k]",
-        "y_sum[n] += sum[k] exp(x[n,k] - finite(y_max[n]))",
-        "y[n] += finite(y_max[n]) + log(y_sum[n])",
+        "y_sum[n] += sum[k] exp(-finite(y_max[n]) + x[n,k])",
+        "y[n] += log(y_sum[n]) + finite(y_max[n])",
     ]
 
 
@@ -79,4 +79,4 @@ def test_large_numbers_and_infinities():
 def test_applied_after_differentiation():
     """The weight of the derivative is exp(f - y), not one that goes through the maximum."""
     made = stable(simplify(vjp(to_program(Operator("op", y[n] << LogSumExp[k](x[n, k]), inputs=(x,))))))
-    assert str(made.equations[-1]) == "gx[n,k] += gy[n]*exp(-y[n] + x[n,k])"
+    assert str(made.equations[-1]) == "gx[n,k] += exp(-y[n] + x[n,k])*gy[n]"
