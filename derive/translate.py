@@ -196,7 +196,10 @@ class _Translator:
         kinds = (Read, Reduce, sp.floor, sp.ceiling, sp.Mod, *FOLDS.values())
         found = e.atoms(*kinds)
         outer = [f for f in found if not any(o is not f and o.has(f) for o in found)]
-        if affine(e.xreplace({f: Index(f"v{k}") for k, f in enumerate(outer) if f.is_integer is not False})) is None:
+        if (
+            affine(e.xreplace({f: Index(f"v{k}") for k, f in enumerate(outer) if f.is_integer is not False}))
+            is None
+        ):
             raise _not_affine(e, where)
 
     def scalar(self, e: sp.Basic) -> None:
@@ -607,12 +610,14 @@ class _Translator:
             new = r
             for axis, e in enumerate(r.at):
                 m = axis - len(r.at) + len(margin)
-                has_margin = 0 <= m < len(margin) and margin[m] != (0, 0) and not isinstance(e, Index)
+                has_margin = 0 <= m < len(margin) and margin[m] != (0, 0)
+                held = (tensor.name, axis, e) in self.ranges.seen  # the law keeps it between the margins
+                may_leave = not isinstance(e, Index) and (has_margin or not held)
                 mode = next((name for name, f in FOLDS.items() if isinstance(e, f)), None)
                 if mode is not None:
                     if mode != "circular":
                         new = self.copy(new, axis, mode, e.args[0])
-                elif has_margin and tensor.outside != "absent" and not marked:
+                elif may_leave and tensor.outside != "absent" and not marked:
                     if tensor.outside == "circular":  # a lap index says it, without a copy
                         new = Read(new.tensor, *new.at[:axis], circular(e), *new.at[axis + 1 :])
                     elif isinstance(tensor.outside, str):

@@ -6,9 +6,15 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+from hypothesis import settings
 
 from tests.support import golden as golden_files
 from tests.support.sampling import kept
+
+
+# Brute force over many points takes as long as it takes, the more so on a shared machine.
+settings.register_profile("derive", deadline=None)
+settings.load_profile("derive")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -343,6 +343,8 @@ class _ContractionWriter(_Writer):
     def span_of(self, k: int) -> str:
         """How many places axis k of A has in the copy."""
         i, form = self.c.a.access.indices[k], self.c.a.forms[k]
+        if k == self.lead():
+            return "(lead_end - lead)"
         return self.size(i) if form is None else self.spans[i][1]
 
     def name_spans(self) -> None:

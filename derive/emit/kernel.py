@@ -273,7 +273,12 @@ class _Writer:
             elif factor != 1:
                 mark = sp.Symbol("total", real=True)
                 self.names[mark] = "total"
+                whole = _polynomial(factor)
+                if not whole:  # a sum over nothing is 0, whatever would multiply it
+                    self.used.add("zero")
+                    self.put("if total != zero():", True)
                 self.put(f"total = {self.scalar(factor * mark)}")
+                self.depth -= not whole
             self.finish(out, "total")
         else:
             self.put(f"{out} = {acc}")
@@ -295,6 +300,15 @@ class _Writer:
             else:
                 outside *= f
         return outside, inside
+
+
+def _polynomial(factor: sp.Expr) -> bool:
+    """Finite for finite arguments: sums, products and natural powers of reads and numbers."""
+    if isinstance(factor, Access) or factor.is_Symbol or factor.is_Rational:
+        return True
+    if factor.is_Pow and factor.exp.is_Integer:
+        return bool(factor.exp > 0) and _polynomial(factor.base)
+    return (factor.is_Add or factor.is_Mul) and all(_polynomial(a) for a in factor.args)
 
 
 def _matched(text: str) -> bool:

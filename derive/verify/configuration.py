@@ -196,7 +196,13 @@ def _sample(
     raise LookupError(f"{operator.name}: no configuration {what}found that its conditions allow")
 
 
-REALS = (Fraction(1, 2), Fraction(1), Fraction(3, 2), Fraction(2), Fraction(3))
+REALS = (
+    Fraction(1, 2),
+    Fraction(3, 2),
+    Fraction(2),
+    Fraction(5, 2),
+    Fraction(3),
+)  # not 1: there powers degenerate
 
 
 def configurations(operator: Operator, definition: Definition, *, zero: bool = False) -> Any:

@@ -30,7 +30,7 @@ from kernels.runtime import NotRational as KernelNotRational
 
 PROGRAMS = ("forward", "vjp", "jvp", "vjp_vjp", "vjp_jvp")
 DIGITS = Decimals(60)
-CONFIGURATIONS = 20  # how many to try, until one has a value
+CONFIGURATIONS = 60  # how many to try, until one has a value
 AGREE = Fraction(1, 10**40)  # how near two values of 60 digits and more have to be
 Arrays = dict[str, Array]
 T = TypeVar("T")

@@ -93,7 +93,8 @@ def y_from_x_y_sum_y_sum_2(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: 
                 for k1 in range(max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)):
                     x3 = k1 + p1*s1 - a1
                     total += x[n, c, x2, x3]
-            total = total * (1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one()))
+            if total != zero():
+                total = total * (1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one()))
             if add != 0:
                 total += y[n, c, p0, p1]
             y[n, c, p0, p1] = total

@@ -104,7 +104,8 @@ def y_from_x_y_sum_y_sum_2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: 
                     for k2 in range(max(0, -p2*s2 + a2), min(K2, -p2*s2 + a2 + X4)):
                         x4 = k2 + p2*s2 - a2
                         total += x[n, c, x2, x3, x4]
-            total = total * (1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one()))
+            if total != zero():
+                total = total * (1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one()))
             if add != 0:
                 total += y[n, c, p0, p1, p2]
             y[n, c, p0, p1, p2] = total

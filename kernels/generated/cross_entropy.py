@@ -132,7 +132,8 @@ def y_from_l(y: Real0, l: Real2, N: int, R: int, add: int, task: int, tasks: int
         for n in range(N):
             for r in range(R):
                 total += l[n, r]
-        total = total / real(N) / real(R)
+        if total != zero():
+            total = total / real(N) / real(R)
         if add != 0:
             total += y[()]
         y[()] = total

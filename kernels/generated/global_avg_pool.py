@@ -37,7 +37,8 @@ def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, task: int, ta
         total = zero()
         for q in range(Q):
             total += x[n, c, q]
-        total = total / real(Q)
+        if total != zero():
+            total = total / real(Q)
         if add != 0:
             total += y[n, c]
         y[n, c] = total
