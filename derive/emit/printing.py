@@ -159,6 +159,12 @@ class ScalarPrinter(IntegerPrinter):
     def _print_IntegerAccess(self, e: Any) -> str:
         return self.call("real", self.integers._print(e))
 
+    def _print_floor(self, e: Any) -> str:
+        """Rounding is of integers only, and integers stay integers up to here."""
+        return self.call("real", self.integers._print(e))
+
+    _print_ceiling = _print_Mod = _print_Max = _print_Min = _print_floor
+
     def _print_Rational(self, e: Any) -> str:
         return self.call("rational", str(e.p), str(e.q))
 
