@@ -411,8 +411,11 @@ def same_bits(setting: Setting, program: str, found: Arrays, expected: Arrays, w
 
 
 def deterministic(operator: Operator, definition: Definition, random: Random) -> Outcome:
-    """Once more with as many tasks: the same bits. (With another number of tasks, an element may fall to a loop's
-    vectors or to its scalar rest, which round differently; the bound on rounding holds for both.)"""
+    """Once more with as many tasks: the same bits.
+
+    With another number of tasks an element may fall to a loop's vectors or to its scalar rest, which round
+    differently; the bound on rounding holds for both.
+    """
     for program in available(definition, "forward", "vjp"):
         setting, expected, bounds = settled(operator, definition, random, program)
         wanted = setting.outputs(program)

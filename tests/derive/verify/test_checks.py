@@ -79,7 +79,7 @@ FAULTS: list[tuple[str, str, Operator, Definition, str]] = [
         planted.dot(planted.added_from_the_first),
         "running forward exactly",
     ),
-    ("deterministic", "tasks", OPERATOR, with_task(planted.counting, "vjp"), "with 2 tasks"),
+    ("deterministic", "tasks", OPERATOR, with_task(planted.counting, "vjp"), "with 1 tasks"),
 ]
 
 
