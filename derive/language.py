@@ -71,7 +71,8 @@ class Index(sp.Symbol):
             raise SpecError(
                 f"an index cannot be called `{name}`: names that end in {TWIN} are the engine's own"
             )
-        return sp.Symbol.__new__(cls, name, integer=True)
+        made: Index = sp.Symbol.__new__(cls, name, integer=True)
+        return made
 
     def twin(self) -> Index:
         other: Index = sp.Symbol.__new__(Index, f"{self.name}{TWIN}", integer=True)
@@ -218,7 +219,8 @@ class Read(sp.Expr):
     is_real = True
 
     def __new__(cls, tensor: Tensor, *at: Any) -> Read:
-        return sp.Expr.__new__(cls, tensor, *(_expression(e, f"an index of {tensor}") for e in at))
+        made: Read = sp.Expr.__new__(cls, tensor, *(_expression(e, f"an index of {tensor}") for e in at))
+        return made
 
     @property
     def tensor(self) -> Tensor:

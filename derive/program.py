@@ -401,7 +401,10 @@ def check(program: Program) -> Program:
         need(all(not r.size.has(Index, Access) for r in eq.relation.ranges), "a range depends on an index")
         need(eq.target.tensor not in known, f"{eq.target.tensor} is an input and is written")
         same = eq.target.tensor in written
-        need(not same or written[eq.target.tensor].reduce == eq.reduce == "sum", "only sums add up on one target")
+        need(
+            not same or written[eq.target.tensor].reduce == eq.reduce == "sum",
+            "only sums add up on one target",
+        )
         written[eq.target.tensor] = eq
     for text, s in _symbols(program):
         if isinstance(s, (Size, Parameter, Real)) and s not in declared:

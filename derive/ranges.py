@@ -28,6 +28,7 @@ from derive.language import (
     Reduce,
     Size,
     Statement,
+    Tensor,
     extent,
     overhang,
 )
@@ -43,8 +44,7 @@ def reads_of(expr: sp.Basic) -> list[Read]:
 
 def reads_outside(r: Read) -> list[Read]:
     """What a read's value is where it leaves its tensor, if an expression says it and the read can leave."""
-    margin, shift = r.tensor.margin, len(r.tensor.margin) - len(r.at)
-    leaves = any(0 <= k + shift and margin[k + shift] != (0, 0) and not isinstance(e, Index) for k, e in enumerate(r.at))
+    leaves = any(not isinstance(e, Index) for e in r.at)
     return reads_of(r.tensor.outside) if leaves and not isinstance(r.tensor.outside, str) else []
 
 
@@ -165,9 +165,9 @@ class Ranges:
         for s, r in pairs:
             try:
                 self.rank(r)
-            except SpecError as e:
-                raise e.within(equation=str(s)) from None
-        for s, r in pairs:
+            except SpecError as error:
+                raise error.within(equation=str(s)) from None
+        for _, r in pairs:
             if r.tensor.name in self.inputs:
                 for axis, e in enumerate(r.at):
                     if isinstance(e, Index) and e not in ops.laws:
@@ -186,10 +186,10 @@ class Ranges:
             if e != extent(i) and extent(i) not in self.given:
                 self.same.setdefault(extent(i), e)
         for name, shape in self.shapes.items():  # and any axis's
-            for axis, found in enumerate(shape):
+            for axis, size in enumerate(shape):
                 own = Size(f"{name.upper()}{axis}")
-                if found is not None and own not in self.axes and own not in self.of_index:
-                    self.same.setdefault(own, found)
+                if size is not None and own not in self.axes and own not in self.of_index:
+                    self.same.setdefault(own, size)
         for s in ops.statements:
             used = (
                 s.target.free_symbols
@@ -225,7 +225,10 @@ class Ranges:
         """Two expressions are one extent: rename a free one, else demand it at run time."""
         if a == b:
             return
-        free = lambda e: isinstance(e, Size) and e not in self.derived and e not in self.given  # noqa: E731
+
+        def free(e: sp.Expr) -> bool:
+            return isinstance(e, Size) and e not in self.derived and e not in self.given
+
         if free(b):
             self.same[b] = a
         elif free(a):
@@ -242,7 +245,9 @@ class Ranges:
 
     def writes(self, tensor: Tensor, axis: int) -> list[sp.Expr]:
         """What the equations write an axis at; plain indices alone count as one."""
-        found = dict.fromkeys(s.target.at[axis] for s in self.operator.statements if s.target.tensor == tensor)
+        found = dict.fromkeys(
+            s.target.at[axis] for s in self.operator.statements if s.target.tensor == tensor
+        )
         return list(found)[:1] if all(isinstance(e, Index) for e in found) else list(found)
 
     def cover(self, tensor: Tensor, axis: int) -> None:

@@ -124,14 +124,14 @@ class _Translator:
                         f"(inputs: {', '.join(names) or 'none'})",
                         equation=str(s),
                     )
-            bad = [f for f in s.body.atoms(sp.Max, sp.Min)]
+            bad = sorted(s.body.atoms(sp.Max, sp.Min), key=str)
             if bad:
                 raise SpecError(
                     f"SymPy's {bad[0].func.__name__} forgets the order of its arguments, on which the gradient at a tie "
                     f"depends; write maximum(u, v), minimum(u, v) or relu(u)",
                     equation=str(s),
                 )
-            odd = [f for f in s.body.atoms(sp.Float)]
+            odd = sorted(s.body.atoms(sp.Float), key=str)
             if odd:
                 raise SpecError(
                     f"{odd[0]} is a float; write an exact Rational, or a real parameter", equation=str(s)
@@ -174,9 +174,10 @@ class _Translator:
     def order(s: Statement, before: Sequence[Statement]) -> None:
         """A tensor is complete before it is read, and only sums add up on it."""
         name = s.target.tensor.name
-        reading = lambda o: any(
-            r.tensor.name == name for r in (*all_reads(o.body), *reads_of(sp.Tuple(*o.target.at)))
-        )  # noqa: E731
+
+        def reading(o: Statement) -> bool:
+            return any(r.tensor.name == name for r in (*all_reads(o.body), *reads_of(sp.Tuple(*o.target.at))))
+
         earlier = [o for o in before if o.target.tensor.name == name]
         if reading(s):
             raise SpecError(f"`{name}` is read by the equation that writes it", equation=str(s))
@@ -233,12 +234,12 @@ class _Translator:
                     self.scalar(value)
                     self.condition(condition)
             case sp.floor() | sp.ceiling() | sp.Mod():
-                if any(not r.is_integer for r in e.atoms(Read)):
+                if any(not r.is_integer for r in e.atoms(Read, Real)):
                     raise SpecError(
-                        f"`{e}` rounds a real tensor, which has no derivative here; round indices and integer tensors only"
+                        f"`{e}` rounds a real number, which has no derivative here; round indices and integer tensors only"
                     )
             case _ if isinstance(e, (sp.Add, sp.Mul, sp.Pow, *SCALARS)):
-                for part in e.args:
+                for part in sp.Tuple(e)[0].args:
                     self.scalar(part)
             case sp.logic.boolalg.Boolean():
                 raise SpecError(f"`{e}` is a condition, not a number; write Piecewise((1, {e}), (0, True))")
@@ -269,8 +270,11 @@ class _Translator:
                 raise error.within(equation=str(s)) from None
         self.known_extents()
         r = self.ranges
-        shape = lambda name: tuple(r.axis_size(name, k) for k in range(len(r.shapes[name])))  # noqa: E731
-        tensor = lambda name: Tensor(name, shape(name), self.integer_tensor(name), self.optional(name))  # noqa: E731
+
+        def tensor(name: str) -> Tensor:
+            shape = tuple(r.axis_size(name, k) for k in range(len(r.shapes[name])))
+            return Tensor(name, shape, self.integer_tensor(name), self.optional(name))
+
         written = list(dict.fromkeys(e.target.tensor for e in self.equations))
         outputs = tuple(tensor(t.name) for t in self.operator.outputs)
         locals_ = tuple(tensor(n) for n in written if n not in {t.name for t in outputs})

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from itertools import starmap
 
-from sympy import Abs, Eq, Mod, Piecewise, ceiling, exp, floor, sqrt, tanh
+from sympy import Abs, Eq, Expr, Mod, Piecewise, ceiling, exp, floor, sqrt, tanh
 
 from derive import (
     ArgMax,
@@ -73,7 +73,7 @@ conv_transpose2d = Operator(
 )
 
 
-def padded_conv1d(mode, outside=None):
+def padded_conv1d(mode: str, outside: Expr | None = None) -> Operator:
     """A convolution of a signal that goes on beyond its ends."""
     x = Tensor("x", margin=[(before, after)], outside=outside if outside is not None else mode)
     means = [mu[n, c] << Mean[q](x[n, c, q])] * (outside is not None)

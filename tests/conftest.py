@@ -11,14 +11,15 @@ from hypothesis import settings
 from tests.support import golden as golden_files
 from tests.support.sampling import kept
 
-
 # Brute force over many points takes as long as it takes, the more so on a shared machine.
 settings.register_profile("derive", deadline=None)
 settings.load_profile("derive")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files; review the diff as code")
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite the golden files; review the diff as code"
+    )
     parser.addoption(
         "--sample",
         type=float,

@@ -160,8 +160,8 @@ class _ContractionWriter(_Writer):
             p = self.phased[i]
             total = Affine.of([(p.row, sp.S.One), (p.step, -p.factor)], -p.constant)
             low, high = self.interval(total)
-            low, high = CeilDiv(low, p.modulus), FloorDiv(high, p.modulus)
-            return low, high - low + 1
+            span = FloorDiv(high, p.modulus) + FloorDiv(sp.expand(-low), p.modulus) + 1
+            return CeilDiv(low, p.modulus), span
         low, high = self.interval(form)
         return low, sp.expand(high - low + 1)
 
@@ -205,8 +205,6 @@ class _ContractionWriter(_Writer):
 
     def scratch(self, name: str, arguments: Sequence[str]) -> str:
         given = [f"{a}: int" for a in arguments]
-        unpack = f"    batch, rows, columns, steps, copy = {name}_sizes({self.arguments})"
-        call = _called(unpack)
         lines = []
         panels = "ceil_div(columns, tile.channels) * steps"
         for kind, size, what in (
@@ -222,6 +220,8 @@ class _ContractionWriter(_Writer):
             ),
         ):
             head = _wrapped(f"def {name}_{kind}(", ["tile: Tile", *given], ") -> int:")
+            copy = "copy" if "copy" in size else "_"
+            call = _called(f"    _, rows, columns, steps, {copy} = {name}_sizes({self.arguments})")
             lines.append(
                 "\n".join(
                     [
@@ -281,9 +281,8 @@ class _ContractionWriter(_Writer):
         self.put(f"for base in range(first // {each}, ceil_div(last, {each.strip('()')})):", True)
         self.decode("base", c.batch)
         if self.phased:
-            self.put(
-                "b0, b1 = max(0, first - base * classes * blocks), min(classes * blocks, last - base * classes * blocks)"
-            )
+            self.put("b0 = max(0, first - base * classes * blocks)")
+            self.put("b1 = min(classes * blocks, last - base * classes * blocks)")
             self.copy()
             self.put("for phase in range(b0 // blocks, ceil_div(b1, blocks)):", True)
             self.choose_class()

@@ -61,6 +61,22 @@ class TaskSource:
         return self.lowering or self.nest.describe()
 
 
+def needed(nest: Nest) -> tuple[Step, ...]:
+    """The inner steps without assignments that nothing reads: an index that only the relation mentions."""
+    eq, kept = nest.equation, list[Step]()
+    read: set[sp.Basic] = set(eq.target.free_symbols) | eq.body.free_symbols
+    read |= eq.at.expr.free_symbols if eq.at is not None else set()
+    for s in reversed(nest.inner):
+        if isinstance(s, Assign) and s.size is None and s.index not in read:
+            continue
+        kept.append(s)
+        for part in s.__slots__:
+            value = getattr(s, part)
+            for e in value if isinstance(value, tuple) else (value,):
+                read |= e.free_symbols if isinstance(e, sp.Basic) and part != "index" else set()
+    return tuple(reversed(kept))
+
+
 @dataclass
 class _Writer:
     nest: Nest
@@ -209,7 +225,7 @@ class _Writer:
 
     def scattered(self) -> None:
         eq = self.nest.equation
-        for s in self.nest.inner:
+        for s in needed(self.nest):
             self.step(s)
         self.put(f"{self.at(eq.target)} += {self.expression(eq.body)}")
 
@@ -225,7 +241,7 @@ class _Writer:
         return self.scalar(body)
 
     def gathered(self) -> None:
-        eq, inner = self.nest.equation, self.nest.inner
+        eq, inner = self.nest.equation, needed(self.nest)
         out, depth = self.at(eq.target), self.depth
         start = {
             "sum": "zero",

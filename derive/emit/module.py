@@ -91,9 +91,10 @@ class _Module:
         ]
         sizes = self.sizes()
         kernels = [k.text for k in made.kernels.values()]
-        imports = sorted(
-            {*DATA, *(n for k in made.kernels.values() for n in k.imports)}, key=lambda n: (n.lower(), n)
-        )
+        parameters = self.parameters()
+        unused = {name for name, lines in (("Condition", conditions), ("Parameter", parameters)) if not lines}
+        needed = {*DATA, *(n for k in made.kernels.values() for n in k.imports)} - unused
+        imports = sorted(needed, key=lambda n: (n[0].islower(), _natural(n)))  # as isort has them
         formula = indented(str(self.forward), 4)
         report = [f"        {line!r}," for line in self.report()]
         latex = program_latex(self.forward)
@@ -106,7 +107,7 @@ class _Module:
             *tensors,
             "    ),",
             "    parameters=(",
-            *self.parameters(),
+            *parameters,
             "    ),",
             "    sizes=sizes,",
             "    conditions=(",
@@ -245,6 +246,11 @@ class _Module:
     def report(self) -> Iterable[str]:
         for name, k in self.made.kernels.items():
             yield f"{name}: {k.describe()}"
+
+
+def _natural(name: str) -> tuple[str, int]:
+    stem = name.rstrip("0123456789")
+    return stem, int(name[len(stem) :] or -1)
 
 
 def _kind(s: sp.Symbol) -> str:

@@ -34,7 +34,7 @@ class _Base(AbstractPythonCodePrinter):
     _print_GreaterThan = _print_StrictGreaterThan = _print_Relational
 
     def side(self, e: Any) -> str:
-        return self.parenthesize(e, PRECEDENCE["Add"])
+        return str(self.parenthesize(e, PRECEDENCE["Add"]))
 
     def _print_And(self, e: Any) -> str:
         return " and ".join(f"({self._print(a)})" for a in sorted(e.args, key=str))
@@ -171,7 +171,7 @@ class ScalarPrinter(IntegerPrinter):
     _print_Half = _print_Rational
 
     def _print_Relational(self, e: Any) -> str:
-        if e.lhs.is_integer and e.rhs.is_integer and not e.has(Access):
+        if e.lhs.is_integer and e.rhs.is_integer and not e.has(Access, Real):
             return str(self.integers._print(e))
         ops = {sp.Eq: "==", sp.Ne: "!=", sp.Lt: "<", sp.Le: "<=", sp.Gt: ">", sp.Ge: ">="}
         return f"{self.value(e.lhs)} {ops[e.func]} {self.value(e.rhs)}"

@@ -11,9 +11,10 @@ affine form of the basis indices. A basis index is
 
 A's element then lies at row_table[row] + step_table[step]: stride, dilation and kernel size are data.
 
-Where s*v + d*k + c = q gives v, q a row and k a step, v is an integer only on some pairs. With q in one class modulo s,
-k runs over one residue class too, k = k0 + t*s/g, and v moves by one with the next q of the class and by -d/g with the
-next t: every class is a contraction of its own, with unit coefficients. The classes are a run-time loop.
+Where s*v + d*k + c = q gives v, q a row and k a step, v is an integer only on some pairs. With q in one class
+modulo s, k runs over one residue class too, k = k0 + t*s/g, and v moves by one with the next q of the class and
+by -d/g with the next t: each class is a contraction of its own, with unit coefficients. The classes are a
+run-time loop.
 An equation of any other form is left to the plain loops.
 """
 
@@ -44,7 +45,7 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Phased:
-    """modulus*solved + factor*step + constant = row, with modulus >= 1: solved is an integer on residue classes."""
+    """modulus*solved + factor*step + constant = row, modulus >= 1: solved is an integer on residue classes."""
 
     solved: Index
     row: Index

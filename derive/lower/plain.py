@@ -27,12 +27,10 @@ def gather(eq: Equation) -> Nest:
     solver.cost += FREE * len(loops)
     solver.rest(eq.bound)
     work = any(isinstance(s, (Loop, ResidueLoop)) for s in solver.steps)
-    keep = (
-        1 if len(loops) > (2 if work else 1) else 0
-    )  # the innermost stays a loop of its own: one division less an element
-    return Nest(
-        eq, "gather", loops[: len(loops) - keep], loops[len(loops) - keep :], tuple(solver.steps), solver.cost
-    )
+    shared = len(loops)
+    if shared > (2 if work else 1):
+        shared -= 1  # the innermost stays a loop of its own: one division less an element
+    return Nest(eq, "gather", loops[:shared], loops[shared:], tuple(solver.steps), solver.cost)
 
 
 def scatter(eq: Equation) -> Nest | None:

@@ -145,9 +145,14 @@ def canonical(shape: Shape) -> Canonical:
 def _role(eq: Equation, a: Access) -> str:
     """What tells a read from others whatever the names: its rank, how its indices are used, its place in the body."""
     forms = (*eq.relation.zero, *eq.relation.nonneg, *((eq.at,) if eq.at is not None else ()))
-    uses = sorted((i in eq.free, sum(i in r.indices for r in eq.reads), sum(i in f.indices for f in forms)) for i in a.indices)
+    uses = sorted(
+        (i in eq.free, sum(i in r.indices for r in eq.reads), sum(i in f.indices for f in forms))
+        for i in a.indices
+    )
     plain: dict[sp.Basic, sp.Basic] = {r: sp.Symbol(f"r{len(r.indices)}") for r in eq.reads}
-    plain |= {s: sp.Symbol("s") for s in eq.body.free_symbols if isinstance(s, (Index, Size, Parameter, Real))}
+    plain |= {
+        s: sp.Symbol("s") for s in eq.body.free_symbols if isinstance(s, (Index, Size, Parameter, Real))
+    }
     return f"{isinstance(a, IntegerAccess)} {uses} {_text(eq.body.xreplace({**plain, a: sp.Symbol('a')}))}"
 
 

@@ -11,18 +11,18 @@ from __future__ import annotations
 from kernels.runtime import (
     Condition,
     Definition,
-    larger,
-    one,
     Parameter,
     Phase,
     Program,
-    real,
     Real1,
     Real3,
+    Tensor,
+    larger,
+    one,
+    real,
     require_abi,
     share,
     task,
-    Tensor,
     zero,
 )
 
@@ -56,7 +56,6 @@ def y_sum_2_filled(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, 
     for p0 in range(first, last):
         total = zero()
         for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
-            x2 = k0 + p0*s0 - a0
             total += one()
         if add != 0:
             total += y_sum_2[p0]
@@ -102,7 +101,6 @@ def gx_from_gy_y_sum_y_sum_2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1,
         for x2 in range(X2):
             total = zero()
             for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
-                k0 = -p0*s0 + x2 + a0
                 total += (1 / real(divisor) if divisor > 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())) * gy[n, c, p0]
             if add != 0:
                 total += gx[n, c, x2]

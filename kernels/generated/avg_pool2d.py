@@ -12,18 +12,18 @@ from __future__ import annotations
 from kernels.runtime import (
     Condition,
     Definition,
-    larger,
-    one,
     Parameter,
     Phase,
     Program,
-    real,
     Real2,
     Real4,
+    Tensor,
+    larger,
+    one,
+    real,
     require_abi,
     share,
     task,
-    Tensor,
     zero,
 )
 
@@ -63,9 +63,7 @@ def y_sum_2_filled(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X2: int, 
         p1 = item % P1
         total = zero()
         for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
-            x2 = k0 + p0*s0 - a0
             for k1 in range(max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)):
-                x3 = k1 + p1*s1 - a1
                 total += one()
         if add != 0:
             total += y_sum_2[p0, p1]
@@ -117,9 +115,7 @@ def gx_from_gy_y_sum_y_sum_2(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2,
         for x3 in range(X3):
             total = zero()
             for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
-                k0 = -p0*s0 + x2 + a0
                 for p1 in range(max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)):
-                    k1 = -p1*s1 + x3 + a1
                     total += (1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one())) * gy[n, c, p0, p1]
             if add != 0:
                 total += gx[n, c, x2, x3]

@@ -13,18 +13,18 @@ from __future__ import annotations
 from kernels.runtime import (
     Condition,
     Definition,
-    larger,
-    one,
     Parameter,
     Phase,
     Program,
-    real,
     Real3,
     Real5,
+    Tensor,
+    larger,
+    one,
+    real,
     require_abi,
     share,
     task,
-    Tensor,
     zero,
 )
 
@@ -69,11 +69,8 @@ def y_sum_2_filled(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, 
         for p2 in range(P2):
             total = zero()
             for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
-                x2 = k0 + p0*s0 - a0
                 for k1 in range(max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)):
-                    x3 = k1 + p1*s1 - a1
                     for k2 in range(max(0, -p2*s2 + a2), min(K2, -p2*s2 + a2 + X4)):
-                        x4 = k2 + p2*s2 - a2
                         total += one()
             if add != 0:
                 total += y_sum_2[p0, p1, p2]
@@ -129,11 +126,8 @@ def gx_from_gy_y_sum_y_sum_2(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3,
         for x4 in range(X4):
             total = zero()
             for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
-                k0 = -p0*s0 + x2 + a0
                 for p1 in range(max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)):
-                    k1 = -p1*s1 + x3 + a1
                     for p2 in range(max(0, -((-x4 - a2 + K2 - 1) // s2)), min(P2, ((x4 + a2) // s2) + 1)):
-                        k2 = -p2*s2 + x4 + a2
                         total += (1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())) * gy[n, c, p0, p1, p2]
             if add != 0:
                 total += gx[n, c, x2, x3, x4]

@@ -8,26 +8,26 @@
 from __future__ import annotations
 
 from kernels.runtime import (
-    block_product,
-    ceil_div,
     Condition,
     Definition,
     IntegerScratch,
-    kernel,
     Parameter,
     Phase,
     Program,
     Real2,
     Real4,
+    Scratch,
+    Tensor,
+    Tile,
+    block_product,
+    ceil_div,
+    kernel,
     require_abi,
     residue,
     row_block,
-    Scratch,
     share,
     suits,
     task,
-    Tensor,
-    Tile,
     zero,
 )
 
@@ -68,7 +68,7 @@ def y_from_w_x_sizes(N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, 
 def y_from_w_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> int:
     """Scalars of one task: the copy, the panels, the sums of a block."""
-    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
+    _, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
     if not (suits(tile, rows, columns, steps)):
         return 0
     return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
@@ -77,7 +77,7 @@ def y_from_w_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: 
 def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> int:
     """Integers of one task: the offsets of rows and of steps."""
-    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
+    _, rows, columns, steps, _ = y_from_w_x_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
     if not (suits(tile, rows, columns, steps)):
         return 0
     return rows + tile.pixels + steps
@@ -226,14 +226,14 @@ def gx_from_gy_w_plain(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P
 def gx_from_gy_w_sizes(N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> tuple[int, int, int, int, int]:
     """Batch, rows, columns, steps, and the elements of `gy`'s copy for one batch."""
-    copy = N * O * max(0, -(-((-a0 + d0*K0 - d0) // s0)) + ((a0 + X3 - 1) // s0) + 1)
+    copy = N * O * max(0, ((-a0 + d0*K0 - d0) // s0) + ((a0 + X3 - 1) // s0) + 1)
     return G, N * ceil_div(X3, s0), C, O * K0, copy
 
 
 def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> int:
     """Scalars of one task: the copy, the panels, the sums of a block."""
-    batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
+    _, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
     if not (suits(tile, rows, columns, steps)):
         return 0
     return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
@@ -242,7 +242,7 @@ def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0
 def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> int:
     """Integers of one task: the offsets of rows and of steps."""
-    batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
+    _, rows, columns, steps, _ = gx_from_gy_w_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
     if not (suits(tile, rows, columns, steps)):
         return 0
     return rows + tile.pixels + steps
@@ -260,7 +260,7 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
     if not (suits(tile, rows, columns, steps)):
         gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, task, tasks)
         return
-    base_p0, span_p0 = -((-a0 + d0*K0 - d0) // s0), -(-((-a0 + d0*K0 - d0) // s0)) + ((a0 + X3 - 1) // s0) + 1
+    base_p0, span_p0 = -((-a0 + d0*K0 - d0) // s0), ((-a0 + d0*K0 - d0) // s0) + ((a0 + X3 - 1) // s0) + 1
     panels = scratch + copy
     buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps
     step_table = integer_scratch + (rows + tile.pixels)
@@ -271,7 +271,8 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
         return
     for base in range(first // (classes * blocks), ceil_div(last, classes * blocks)):
         g = base
-        b0, b1 = max(0, first - base * classes * blocks), min(classes * blocks, last - base * classes * blocks)
+        b0 = max(0, first - base * classes * blocks)
+        b1 = min(classes * blocks, last - base * classes * blocks)
         lead, lead_end = 0, N
         # the part of gy that these rows read, with zeros where it has no element
         at = 0

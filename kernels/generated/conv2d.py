@@ -9,26 +9,26 @@
 from __future__ import annotations
 
 from kernels.runtime import (
-    block_product,
-    ceil_div,
     Condition,
     Definition,
     IntegerScratch,
-    kernel,
     Parameter,
     Phase,
     Program,
     Real2,
     Real5,
+    Scratch,
+    Tensor,
+    Tile,
+    block_product,
+    ceil_div,
+    kernel,
     require_abi,
     residue,
     row_block,
-    Scratch,
     share,
     suits,
     task,
-    Tensor,
-    Tile,
     zero,
 )
 
@@ -74,7 +74,7 @@ def y_from_w_x_sizes(N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, 
 def y_from_w_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
         X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars of one task: the copy, the panels, the sums of a block."""
-    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
+    _, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
     if not (suits(tile, rows, columns, steps)):
         return 0
     return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
@@ -83,7 +83,7 @@ def y_from_w_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: 
 def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
         X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Integers of one task: the offsets of rows and of steps."""
-    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
+    _, rows, columns, steps, _ = y_from_w_x_sizes(N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
     if not (suits(tile, rows, columns, steps)):
         return 0
     return rows + tile.pixels + steps
@@ -250,15 +250,14 @@ def gx_from_gy_w_plain(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P
 def gx_from_gy_w_sizes(N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int, X4: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> tuple[int, int, int, int, int]:
     """Batch, rows, columns, steps, and the elements of `gy`'s copy for one batch."""
-    copy = N * O * max(0, -(-((-a0 + d0*K0 - d0) // s0)) + ((a0 + X3 - 1) // s0) + 1) * max(0, -(-((-a1 + d1*K1 - d1) // s1)) + ((a1 + X4 - 1) // s1) + 1)
+    copy = N * O * max(0, ((-a0 + d0*K0 - d0) // s0) + ((a0 + X3 - 1) // s0) + 1) * max(0, ((-a1 + d1*K1 - d1) // s1) + ((a1 + X4 - 1) // s1) + 1)
     return G, N * ceil_div(X3, s0) * ceil_div(X4, s1), C, O * K0 * K1, copy
 
 
 def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
         X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars of one task: the copy, the panels, the sums of a block."""
-    batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
-        s1)
+    _, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
     if not (suits(tile, rows, columns, steps)):
         return 0
     return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
@@ -267,8 +266,7 @@ def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C
 def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
         X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Integers of one task: the offsets of rows and of steps."""
-    batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
-        s1)
+    _, rows, columns, steps, _ = gx_from_gy_w_sizes(N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
     if not (suits(tile, rows, columns, steps)):
         return 0
     return rows + tile.pixels + steps
@@ -288,8 +286,8 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     if not (suits(tile, rows, columns, steps)):
         gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, task, tasks)
         return
-    base_p0, span_p0 = -((-a0 + d0*K0 - d0) // s0), -(-((-a0 + d0*K0 - d0) // s0)) + ((a0 + X3 - 1) // s0) + 1
-    base_p1, span_p1 = -((-a1 + d1*K1 - d1) // s1), -(-((-a1 + d1*K1 - d1) // s1)) + ((a1 + X4 - 1) // s1) + 1
+    base_p0, span_p0 = -((-a0 + d0*K0 - d0) // s0), ((-a0 + d0*K0 - d0) // s0) + ((a0 + X3 - 1) // s0) + 1
+    base_p1, span_p1 = -((-a1 + d1*K1 - d1) // s1), ((-a1 + d1*K1 - d1) // s1) + ((a1 + X4 - 1) // s1) + 1
     panels = scratch + copy
     buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps
     step_table = integer_scratch + (rows + tile.pixels)
@@ -300,7 +298,8 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
         return
     for base in range(first // (classes * blocks), ceil_div(last, classes * blocks)):
         g = base
-        b0, b1 = max(0, first - base * classes * blocks), min(classes * blocks, last - base * classes * blocks)
+        b0 = max(0, first - base * classes * blocks)
+        b1 = min(classes * blocks, last - base * classes * blocks)
         lead, lead_end = 0, N
         # the part of gy that these rows read, with zeros where it has no element
         at = 0

@@ -10,26 +10,26 @@
 from __future__ import annotations
 
 from kernels.runtime import (
-    block_product,
-    ceil_div,
     Condition,
     Definition,
     IntegerScratch,
-    kernel,
     Parameter,
     Phase,
     Program,
     Real2,
     Real6,
+    Scratch,
+    Tensor,
+    Tile,
+    block_product,
+    ceil_div,
+    kernel,
     require_abi,
     residue,
     row_block,
-    Scratch,
     share,
     suits,
     task,
-    Tensor,
-    Tile,
     zero,
 )
 
@@ -80,8 +80,8 @@ def y_from_w_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2:
         K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> int:
     """Scalars of one task: the copy, the panels, the sums of a block."""
-    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2,
-        d0, d1, d2, s0, s1, s2)
+    _, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0,
+        d1, d2, s0, s1, s2)
     if not (suits(tile, rows, columns, steps)):
         return 0
     return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
@@ -91,8 +91,8 @@ def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: i
         K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> int:
     """Integers of one task: the offsets of rows and of steps."""
-    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2,
-        d0, d1, d2, s0, s1, s2)
+    _, rows, columns, steps, _ = y_from_w_x_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0,
+        d1, d2, s0, s1, s2)
     if not (suits(tile, rows, columns, steps)):
         return 0
     return rows + tile.pixels + steps
@@ -278,7 +278,7 @@ def gx_from_gy_w_sizes(N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int
         X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> tuple[int, int, int, int, int]:
     """Batch, rows, columns, steps, and the elements of `gy`'s copy for one batch."""
-    copy = N * O * max(0, -(-((-a0 + d0*K0 - d0) // s0)) + ((a0 + X3 - 1) // s0) + 1) * max(0, -(-((-a1 + d1*K1 - d1) // s1)) + ((a1 + X4 - 1) // s1) + 1) * max(0, -(-((-a2 + d2*K2 - d2) // s2)) + ((a2 + X5 - 1) // s2) + 1)
+    copy = N * O * max(0, ((-a0 + d0*K0 - d0) // s0) + ((a0 + X3 - 1) // s0) + 1) * max(0, ((-a1 + d1*K1 - d1) // s1) + ((a1 + X4 - 1) // s1) + 1) * max(0, ((-a2 + d2*K2 - d2) // s2) + ((a2 + X5 - 1) // s2) + 1)
     return G, N * ceil_div(X3, s0) * ceil_div(X4, s1) * ceil_div(X5, s2), C, O * K0 * K1 * K2, copy
 
 
@@ -286,8 +286,8 @@ def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P
         K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> int:
     """Scalars of one task: the copy, the panels, the sums of a block."""
-    batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1,
-        a2, d0, d1, d2, s0, s1, s2)
+    _, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2,
+        d0, d1, d2, s0, s1, s2)
     if not (suits(tile, rows, columns, steps)):
         return 0
     return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
@@ -297,8 +297,8 @@ def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2:
         K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> int:
     """Integers of one task: the offsets of rows and of steps."""
-    batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1,
-        a2, d0, d1, d2, s0, s1, s2)
+    _, rows, columns, steps, _ = gx_from_gy_w_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0,
+        d1, d2, s0, s1, s2)
     if not (suits(tile, rows, columns, steps)):
         return 0
     return rows + tile.pixels + steps
@@ -320,9 +320,9 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
         gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
             s1, s2, add, task, tasks)
         return
-    base_p0, span_p0 = -((-a0 + d0*K0 - d0) // s0), -(-((-a0 + d0*K0 - d0) // s0)) + ((a0 + X3 - 1) // s0) + 1
-    base_p1, span_p1 = -((-a1 + d1*K1 - d1) // s1), -(-((-a1 + d1*K1 - d1) // s1)) + ((a1 + X4 - 1) // s1) + 1
-    base_p2, span_p2 = -((-a2 + d2*K2 - d2) // s2), -(-((-a2 + d2*K2 - d2) // s2)) + ((a2 + X5 - 1) // s2) + 1
+    base_p0, span_p0 = -((-a0 + d0*K0 - d0) // s0), ((-a0 + d0*K0 - d0) // s0) + ((a0 + X3 - 1) // s0) + 1
+    base_p1, span_p1 = -((-a1 + d1*K1 - d1) // s1), ((-a1 + d1*K1 - d1) // s1) + ((a1 + X4 - 1) // s1) + 1
+    base_p2, span_p2 = -((-a2 + d2*K2 - d2) // s2), ((-a2 + d2*K2 - d2) // s2) + ((a2 + X5 - 1) // s2) + 1
     panels = scratch + copy
     buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps
     step_table = integer_scratch + (rows + tile.pixels)
@@ -333,7 +333,8 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
         return
     for base in range(first // (classes * blocks), ceil_div(last, classes * blocks)):
         g = base
-        b0, b1 = max(0, first - base * classes * blocks), min(classes * blocks, last - base * classes * blocks)
+        b0 = max(0, first - base * classes * blocks)
+        b1 = min(classes * blocks, last - base * classes * blocks)
         lead, lead_end = 0, N
         # the part of gy that these rows read, with zeros where it has no element
         at = 0

@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 from kernels.runtime import (
-    Condition,
     Definition,
     Parameter,
     Phase,
     Program,
     Real2,
+    Tensor,
     require_abi,
     share,
     task,
-    Tensor,
     zero,
 )
 

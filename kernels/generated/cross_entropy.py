@@ -10,24 +10,22 @@
 from __future__ import annotations
 
 from kernels.runtime import (
-    Condition,
     Definition,
-    exp,
-    finite,
     Integer2,
-    log,
-    lowest,
-    Parameter,
     Phase,
     Program,
-    real,
     Real0,
     Real2,
     Real3,
+    Tensor,
+    exp,
+    finite,
+    log,
+    lowest,
+    real,
     require_abi,
     share,
     task,
-    Tensor,
     zero,
 )
 

@@ -6,18 +6,16 @@
 from __future__ import annotations
 
 from kernels.runtime import (
-    Condition,
     Definition,
-    Parameter,
     Phase,
     Program,
-    real,
     Real2,
     Real3,
+    Tensor,
+    real,
     require_abi,
     share,
     task,
-    Tensor,
     zero,
 )
 

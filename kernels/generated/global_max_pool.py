@@ -6,19 +6,17 @@
 from __future__ import annotations
 
 from kernels.runtime import (
-    Condition,
     Definition,
     Integer2,
-    lowest,
-    Parameter,
     Phase,
     Program,
     Real2,
     Real3,
+    Tensor,
+    lowest,
     require_abi,
     share,
     task,
-    Tensor,
     zero,
 )
 

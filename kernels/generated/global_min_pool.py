@@ -6,19 +6,17 @@
 from __future__ import annotations
 
 from kernels.runtime import (
-    Condition,
     Definition,
-    highest,
     Integer2,
-    Parameter,
     Phase,
     Program,
     Real2,
     Real3,
+    Tensor,
+    highest,
     require_abi,
     share,
     task,
-    Tensor,
     zero,
 )
 

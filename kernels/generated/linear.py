@@ -7,25 +7,23 @@
 from __future__ import annotations
 
 from kernels.runtime import (
-    block_product,
-    ceil_div,
-    Condition,
     Definition,
     IntegerScratch,
-    kernel,
-    Parameter,
     Phase,
     Program,
     Real1,
     Real2,
+    Scratch,
+    Tensor,
+    Tile,
+    block_product,
+    ceil_div,
+    kernel,
     require_abi,
     row_block,
-    Scratch,
     share,
     suits,
     task,
-    Tensor,
-    Tile,
     zero,
 )
 
@@ -59,7 +57,7 @@ def y_from_w_x_sizes(N: int, O: int, I: int) -> tuple[int, int, int, int, int]:
 
 def y_from_w_x_scratch(tile: Tile, N: int, O: int, I: int) -> int:
     """Scalars of one task: the copy, the panels, the sums of a block."""
-    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, O, I)
+    _, rows, columns, steps, copy = y_from_w_x_sizes(N, O, I)
     if not (suits(tile, rows, columns, steps)):
         return 0
     return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
@@ -67,7 +65,7 @@ def y_from_w_x_scratch(tile: Tile, N: int, O: int, I: int) -> int:
 
 def y_from_w_x_table(tile: Tile, N: int, O: int, I: int) -> int:
     """Integers of one task: the offsets of rows and of steps."""
-    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, O, I)
+    _, rows, columns, steps, _ = y_from_w_x_sizes(N, O, I)
     if not (suits(tile, rows, columns, steps)):
         return 0
     return rows + tile.pixels + steps

@@ -7,21 +7,19 @@
 from __future__ import annotations
 
 from kernels.runtime import (
-    Condition,
     Definition,
-    exp,
-    finite,
-    log,
-    lowest,
-    Parameter,
     Phase,
     Program,
     Real2,
     Real3,
+    Tensor,
+    exp,
+    finite,
+    log,
+    lowest,
     require_abi,
     share,
     task,
-    Tensor,
     zero,
 )
 

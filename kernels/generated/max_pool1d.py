@@ -11,15 +11,15 @@ from kernels.runtime import (
     Condition,
     Definition,
     Integer3,
-    lowest,
     Parameter,
     Phase,
     Program,
     Real3,
+    Tensor,
+    lowest,
     require_abi,
     share,
     task,
-    Tensor,
     zero,
 )
 

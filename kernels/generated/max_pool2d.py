@@ -12,15 +12,15 @@ from kernels.runtime import (
     Condition,
     Definition,
     Integer4,
-    lowest,
     Parameter,
     Phase,
     Program,
     Real4,
+    Tensor,
+    lowest,
     require_abi,
     share,
     task,
-    Tensor,
     zero,
 )
 

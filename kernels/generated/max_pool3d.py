@@ -13,15 +13,15 @@ from kernels.runtime import (
     Condition,
     Definition,
     Integer5,
-    lowest,
     Parameter,
     Phase,
     Program,
     Real5,
+    Tensor,
+    lowest,
     require_abi,
     share,
     task,
-    Tensor,
     zero,
 )
 

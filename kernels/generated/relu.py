@@ -6,18 +6,16 @@
 from __future__ import annotations
 
 from kernels.runtime import (
-    Condition,
     Definition,
-    Parameter,
     Phase,
     Program,
     Real1,
+    Tensor,
     relu,
     require_abi,
     share,
     step,
     task,
-    Tensor,
 )
 
 require_abi(1, __name__)

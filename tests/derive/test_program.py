@@ -58,7 +58,17 @@ def test_affine_of_an_integer_read():
 
 
 @pytest.mark.parametrize(
-    "e", [i * j, i**2, 1 / (1 + i), Access("x", i) + i, sp.Rational(1, 2) * i, i + sp.S.Half, sp.floor(i / 2), sp.Symbol("q") * i]
+    "e",
+    [
+        i * j,
+        i**2,
+        1 / (1 + i),
+        Access("x", i) + i,
+        sp.Rational(1, 2) * i,
+        i + sp.S.Half,
+        sp.floor(i / 2),
+        sp.Symbol("q") * i,
+    ],
 )
 def test_not_affine(e):
     assert affine(e) is None
@@ -161,7 +171,10 @@ def with_relation(**change: Any) -> Program:
 
 POSITION = EQ.relation.indices[-1]
 BROKEN: dict[str, tuple[Callable[[], Program], str]] = {
-    "two ranges": (lambda: with_relation(ranges=(*EQ.relation.ranges, Range(k, extent(k)))), "an index has two ranges"),
+    "two ranges": (
+        lambda: with_relation(ranges=(*EQ.relation.ranges, Range(k, extent(k)))),
+        "an index has two ranges",
+    ),
     "reduction": (lambda: with_equation(reduce="median"), "no reduction is called median"),
     "at": (lambda: with_equation(at=affine(k)), "`at` belongs to argmax and argmin, and they need it"),
     "no at": (lambda: with_equation(reduce="argmax"), "`at` belongs to argmax and argmin, and they need it"),
@@ -169,9 +182,18 @@ BROKEN: dict[str, tuple[Callable[[], Program], str]] = {
         lambda: with_equation(reduce="argmax", at=affine(k)),
         "only argmax and argmin yield integers",
     ),
-    "target at an expression": (lambda: with_equation(target=Access("y", n + 1)), "y[n + 1] is not at plain indices"),
-    "index twice": (lambda: with_equation(body=Access("x", k) * Access("w", k, k)), "w[k,k] names an index twice"),
-    "no range": (lambda: with_equation(body=Access("x", k) * Access("w", j)), "w[j] uses an index without a range"),
+    "target at an expression": (
+        lambda: with_equation(target=Access("y", n + 1)),
+        "y[n + 1] is not at plain indices",
+    ),
+    "index twice": (
+        lambda: with_equation(body=Access("x", k) * Access("w", k, k)),
+        "w[k,k] names an index twice",
+    ),
+    "no range": (
+        lambda: with_equation(body=Access("x", k) * Access("w", j)),
+        "w[j] uses an index without a range",
+    ),
     "rank": (lambda: with_equation(body=Access("x", k, n)), "x[k,n] has another rank than its tensor"),
     "unknown": (
         lambda: replace(with_equation(body=Access("z", k)), locals=(Declared("z", (extent(k),)),)),
@@ -189,7 +211,8 @@ BROKEN: dict[str, tuple[Callable[[], Program], str]] = {
     ),
     "incomplete": (
         lambda: replace(
-            SUM, equations=(EQ, Equation(Access("z", n), Relation((Range(n, extent(n)),)), Access("y", n)), EQ)
+            SUM,
+            equations=(EQ, Equation(Access("z", n), Relation((Range(n, extent(n)),)), Access("y", n)), EQ),
         ),
         "y[n] is read before its last equation",
     ),
@@ -215,12 +238,18 @@ BROKEN: dict[str, tuple[Callable[[], Program], str]] = {
         lambda: replace(MAXED, equations=MAXED.equations * 2),
         "only sums add up on one target",
     ),
-    "no value": (lambda: replace(SUM, sizes=()), "N has no value: neither an input's extent, nor derived, nor a parameter"),
+    "no value": (
+        lambda: replace(SUM, sizes=()),
+        "N has no value: neither an input's extent, nor derived, nor a parameter",
+    ),
     "size of nothing": (
         lambda: replace(SUM, sizes=((Size("N"), Size("L") + 1),)),
         "L has no value: neither an input's extent, nor derived, nor a parameter",
     ),
-    "no parameter": (lambda: replace(SUM, parameters=()), "s has no value: neither an input's extent, nor derived, nor a parameter"),
+    "no parameter": (
+        lambda: replace(SUM, parameters=()),
+        "s has no value: neither an input's extent, nor derived, nor a parameter",
+    ),
 }
 
 

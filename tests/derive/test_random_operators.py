@@ -54,14 +54,23 @@ class Tally:
     def judge(self) -> None:
         print(f"\n{self}")
         assert self.fate["refused"] <= 0.1 * self.fate["drawn"], "more than a tenth is refused"
-        assert self.fate["undefined"] <= 0.15 * self.fate["drawn"], "the strategy draws too many operators without a value"
+        assert self.fate["undefined"] <= 0.15 * self.fate["drawn"], (
+            "the strategy draws too many operators without a value"
+        )
 
 
 def sweep(check: Callable[[Drawn], None], count: int, start: int | None = None) -> None:
     """Draw `count` operators: the same ones every time, or those of a seed."""
     tally = Tally()
 
-    @settings(max_examples=count, deadline=None, database=None, suppress_health_check=QUIET, derandomize=start is None, print_blob=False)
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        suppress_health_check=QUIET,
+        derandomize=start is None,
+        print_blob=False,
+    )
     @given(operators())
     def run(drawn: Drawn) -> None:
         tally.take(drawn, check)
@@ -95,7 +104,11 @@ def shapes_of(made: Derivation) -> Counter[tuple[Any, ...]]:
     for program, phases in made.phases.items():
         for phase in phases:
             nest = made.kernels[phase.kernel].nest
-            told = re.sub(r"share (nothing|[^;]*)", lambda m: "share " + ("0" if m[1].startswith("nothing") else str(len(m[1].split()))), nest.describe())
+            told = re.sub(
+                r"share (nothing|[^;]*)",
+                lambda m: "share " + ("0" if m[1].startswith("nothing") else str(len(m[1].split()))),
+                nest.describe(),
+            )
             found[program, told, round(nest.cost, 3)] += 1
     return found
 
@@ -168,8 +181,12 @@ def test_disguise_is_another_operator(tmp_path: Path) -> None:
     def run(drawn: Drawn) -> None:
         disguise, case = disguised(drawn, 3)
         seen.append(disguise)
-        assert {np.asarray(v).size for v in case.inputs.values()} == {np.asarray(v).size for v in drawn.case.inputs.values()}
-        assert not {s.target.tensor.name for s in disguise.operator.statements} & {s.target.tensor.name for s in drawn.operator.statements}
+        assert {np.asarray(v).size for v in case.inputs.values()} == {
+            np.asarray(v).size for v in drawn.case.inputs.values()
+        }
+        assert not {s.target.tensor.name for s in disguise.operator.statements} & {
+            s.target.tensor.name for s in drawn.operator.statements
+        }
 
     run()
     assert any(order != tuple(sorted(order)) for d in seen for order in d.orders.values())

@@ -191,7 +191,12 @@ def hangs(length: int, K_: int, s_: int, d_: int, a_: int, e_: int) -> int:
 
 
 small = st.tuples(
-    st.integers(1, 12), st.integers(1, 4), st.integers(1, 5), st.integers(1, 4), st.integers(0, 3), st.integers(0, 3)
+    st.integers(1, 12),
+    st.integers(1, 4),
+    st.integers(1, 5),
+    st.integers(1, 4),
+    st.integers(0, 3),
+    st.integers(0, 3),
 )
 LAWS: dict[str, tuple[Callable[..., int], Program]] = {
     "inside": (fits, window(Tensor("x", margin=[(a, e)]))),
@@ -218,9 +223,16 @@ def test_counting_objects_to_a_wrong_law():
     """With the formula of one more or one less, counting would object."""
     made = LAWS["inside"][1]
     shifted = Program(
-        made.inputs, made.equations, made.outputs, tuple((i, f + 1) for i, f in made.sizes), made.locals, made.parameters
+        made.inputs,
+        made.equations,
+        made.outputs,
+        tuple((i, f + 1) for i, f in made.sizes),
+        made.locals,
+        made.parameters,
     )
-    assert Meaning(shifted).environment({"x": (5,), "w": (2,)}, {"s": 1, "d": 1, "a": 0, "e": 0})[extent(p)] != fits(5, 2, 1, 1, 0, 0)
+    assert Meaning(shifted).environment({"x": (5,), "w": (2,)}, {"s": 1, "d": 1, "a": 0, "e": 0})[
+        extent(p)
+    ] != fits(5, 2, 1, 1, 0, 0)
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(0, 2))
@@ -239,7 +251,14 @@ def test_cover_by_writing(P, K_, s_, d_, a_):
     assert sum(found) == sum(s_ * p_ + d_ * k_ >= a_ for p_, k_ in product(range(P), range(K_)))
 
 
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
+@given(
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(1, 3),
+)
 def test_the_minimum_by_counting(X, Z, K_, s_, d_, m_):
     made = program(y[p] << Sum[k](x[s * p + k] * w[k] * z[d * p + m * k]), inputs=(x, w, z))
     count = 0
@@ -258,7 +277,9 @@ def test_the_minimum_by_counting(X, Z, K_, s_, d_, m_):
 def test_two_laws_in_a_row(length, K_, s_, a_, e_):
     """A window of a window: what the first writes bounds the second."""
     padded = Tensor("x", margin=[(a, e)])
-    made = program(z[q] << Max[u](padded[s * q + u - a]), y[p] << Max[v](z[p + v]), inputs=(padded,), given=(u, v))
+    made = program(
+        z[q] << Max[u](padded[s * q + u - a]), y[p] << Max[v](z[p + v]), inputs=(padded,), given=(u, v)
+    )
     first = fits(length, K_, s_, 1, a_, e_)
     second = fits(first, 2, 1, 1, 0, 0)
     meaning, integers = Meaning(made), {"s": s_, "a": a_, "e": e_, "U": K_, "V": 2}
@@ -299,7 +320,14 @@ def test_interval_needs_signs():
 
 @pytest.mark.parametrize(
     ("e_", "affine"),
-    [(s * p + 1, True), (p * q, False), (p**2, False), (x[p] + 1, False), (circular(p), False), (sp.floor(p / 2), False)],
+    [
+        (s * p + 1, True),
+        (p * q, False),
+        (p**2, False),
+        (x[p] + 1, False),
+        (circular(p), False),
+        (sp.floor(p / 2), False),
+    ],
     ids=str,
 )
 def test_index_affine(e_, affine):

@@ -68,7 +68,9 @@ def test_relation_forms(golden):
     for m in SPECIMENS:
         made = to_program(m.operator)
         text += f"{m.operator}\n\n" + "\n".join(f"    {line}" for line in str(made).splitlines())
-        text += "".join(f"\n        {c_.left} >= {c_.right}: {c_.reason}" for c_ in made.conditions) + "\n\n\n"
+        text += (
+            "".join(f"\n        {c_.left} >= {c_.right}: {c_.reason}" for c_ in made.conditions) + "\n\n\n"
+        )
     golden("relation_forms.txt", text)
 
 
@@ -137,7 +139,9 @@ def test_inside_keeps_the_relation_and_drops_the_value():
 
 
 def test_conditions_become_inequalities():
-    assert lines(y[p] << Sum[k](x[p, k], k < p, k >= 2 * s)) == ["y[p] += sum[k] x[p,k]   { -k + p - 1 >= 0, k - 2*s >= 0 }"]
+    assert lines(y[p] << Sum[k](x[p, k], k < p, k >= 2 * s)) == [
+        "y[p] += sum[k] x[p,k]   { -k + p - 1 >= 0, k - 2*s >= 0 }"
+    ]
     assert lines(y[p] << Sum[k](x[p, k], sp.Eq(2 * k, p))) == ["y[p] += sum[k] x[p,k]   { 2*k = p }"]
 
 
@@ -176,7 +180,9 @@ def test_folds_are_those_of_numpy(outside, before):
     declared = Tensor("x", margin=[(a, e)], outside=outside)
     by_declaration = program(y[p] << Sum[k](declared[s * p + k - a] * w[k]), inputs=(declared, w))
     padded = np.pad(np.array(X, dtype=object), (before, 2), mode=FOLDED[outside])
-    expected = [sum(padded[2 * p_ + k_] * W[k_] for k_ in range(3)) for p_ in range((len(padded) - 3) // 2 + 1)]
+    expected = [
+        sum(padded[2 * p_ + k_] * W[k_] for k_ in range(3)) for p_ in range((len(padded) - 3) // 2 + 1)
+    ]
     sizes = {"s": 2, "a": before, "e": 2}
     for made in (by_declaration, by_function):
         found = Meaning(made).run({"x": X, "w": W}, {**sizes, "P": len(expected)})
@@ -188,7 +194,9 @@ def test_values_outside(value):
     m = Tensor("m")
     padded = Tensor("x", margin=[(a, e)], outside=m[()] if value == "mean" else value)
     mean = [m[()] << Mean[q](padded[q])] if value == "mean" else []
-    made = program(*mean, y[p] << Sum[k](padded[p + k - a] * w[k] + padded[p + k - a] ** 2), inputs=(padded, w))
+    made = program(
+        *mean, y[p] << Sum[k](padded[p + k - a] * w[k] + padded[p + k - a] ** 2), inputs=(padded, w)
+    )
     number = sum(X) / 4 if value == "mean" else Fraction(sp.Rational(value).p, sp.Rational(value).q)
     full = [number] * 2 + X + [number]
     expected = [sum(full[p_ + k_] * W[k_] + full[p_ + k_] ** 2 for k_ in range(3)) for p_ in range(5)]
@@ -320,7 +328,11 @@ BAD: dict[str, tuple[Operator, str, str]] = {
         "index `k` has no extent (known: p): no input has it plainly on an axis, no law bounds it; give it in `extents` or `given`",
         "y[p] << k*x[p]",
     ),
-    "rank": (op(y[n] << Sum[k](x[n, k]) * x[n]), "x[n] has 1 axes, elsewhere x has 2", "y[n] << x[n]*sum[k](x[n,k])"),
+    "rank": (
+        op(y[n] << Sum[k](x[n, k]) * x[n]),
+        "x[n] has 1 axes, elsewhere x has 2",
+        "y[n] << x[n]*sum[k](x[n,k])",
+    ),
     "rank of what is written": (
         op(z[n] << Sum[k](x[n, k]), y[n, k] << z[n, k] * x[n, k]),
         "z[n,k] has 2 axes, elsewhere z has 1",
@@ -331,15 +343,31 @@ BAD: dict[str, tuple[Operator, str, str]] = {
         "the index expression `k*p` in x[k*p]" + NOT_AFFINE,
         "y[p] << sum[k](w[k]*x[k*p])",
     ),
-    "square index": (op(y[p] << x[p**2]), "the index expression `p**2` in x[p**2]" + NOT_AFFINE, "y[p] << x[p**2]"),
-    "half an index": (op(y[p] << x[p / 2]), "the index expression `p/2` in x[p/2]" + NOT_AFFINE, "y[p] << x[p/2]"),
+    "square index": (
+        op(y[p] << x[p**2]),
+        "the index expression `p**2` in x[p**2]" + NOT_AFFINE,
+        "y[p] << x[p**2]",
+    ),
+    "half an index": (
+        op(y[p] << x[p / 2]),
+        "the index expression `p/2` in x[p/2]" + NOT_AFFINE,
+        "y[p] << x[p/2]",
+    ),
     "half a step": (
         op(y[p] << x[p + sp.S.Half]),
         "the index expression `p + 1/2` in x[p + 1/2]" + NOT_AFFINE,
         "y[p] << x[p + 1/2]",
     ),
-    "real in an index": (op(y[p] << x[p + r]), "the index expression `p + r` in x[p + r]" + NOT_AFFINE, "y[p] << x[p + r]"),
-    "complex index": (op(y[p] << x[sp.I * p]), "the index expression `I*p` in x[I*p]" + NOT_AFFINE, "y[p] << x[I*p]"),
+    "real in an index": (
+        op(y[p] << x[p + r]),
+        "the index expression `p + r` in x[p + r]" + NOT_AFFINE,
+        "y[p] << x[p + r]",
+    ),
+    "complex index": (
+        op(y[p] << x[sp.I * p]),
+        "the index expression `I*p` in x[I*p]" + NOT_AFFINE,
+        "y[p] << x[I*p]",
+    ),
     "read as an index": (
         op(y[p] << x[w[p]], inputs=(x, w)),
         "the index expression `w[p]` in x[w[p]]" + NOT_AFFINE,
@@ -377,8 +405,16 @@ BAD: dict[str, tuple[Operator, str, str]] = {
         "Declare a margin, or give the extent of `p`",
         "y[p] << sum[k](w[k]*x[k + p - 2*a])",
     ),
-    "input is written": (op(x[p] << x[p] * w[p], inputs=(x, w)), "`x` is an input and is written", "x[p] << w[p]*x[p]"),
-    "reads itself": (op(y[p] << x[p] + y[p]), "`y` is read by the equation that writes it", "y[p] << x[p] + y[p]"),
+    "input is written": (
+        op(x[p] << x[p] * w[p], inputs=(x, w)),
+        "`x` is an input and is written",
+        "x[p] << w[p]*x[p]",
+    ),
+    "reads itself": (
+        op(y[p] << x[p] + y[p]),
+        "`y` is read by the equation that writes it",
+        "y[p] << x[p] + y[p]",
+    ),
     "written after it was read": (
         op(y[p] << x[p], z[p] << y[p], y[p] << x[p] ** 2),
         "`y` is written again after `z[p] << y[p]` has read it",
@@ -544,23 +580,39 @@ BAD: dict[str, tuple[Operator, str, str]] = {
     ),
     "round": (
         op(y[p] << sp.floor(x[p])),
-        "`floor(x[p])` rounds a real tensor, which has no derivative here; round indices and integer tensors only",
+        "`floor(x[p])` rounds a real number, which has no derivative here; round indices and integer tensors only",
         "y[p] << floor(x[p])",
+    ),
+    "round a parameter": (
+        op(y[p] << x[p] * sp.ceiling(2 * r)),
+        "`ceiling(2*r)` rounds a real number, which has no derivative here; round indices and integer tensors only",
+        "y[p] << x[p]*ceiling(2*r)",
     ),
     "remainder": (
         op(y[p] << sp.Mod(x[p], 2)),
-        "`Mod(x[p], 2)` rounds a real tensor, which has no derivative here; round indices and integer tensors only",
+        "`Mod(x[p], 2)` rounds a real number, which has no derivative here; round indices and integer tensors only",
         "y[p] << Mod(x[p], 2)",
     ),
 }
-for _name, _extent in {"negative": -3, "float": sp.Float(2.5), "index": p, "symbol": sp.Symbol("L"), "real": r, "half": s / 2}.items():
+for _name, _extent in {
+    "negative": -3,
+    "float": sp.Float(2.5),
+    "index": p,
+    "symbol": sp.Symbol("L"),
+    "real": r,
+    "half": s / 2,
+}.items():
     BAD[f"extent: {_name}"] = (
         op(y[p] << Sum[k](x[p] * k), extents={k: _extent}),
         f"the extent of `k` is a whole number >= 0, a parameter, or a formula of extents and parameters; found {_extent}",
         "",
     )
 for _number in (sp.nan, sp.zoo, sp.I):
-    BAD[f"number: {_number}"] = (op(y[p] << x[p] ** 2 * w[p] + _number, inputs=(x, w)), f"`{_number}` is no real number", None)
+    BAD[f"number: {_number}"] = (
+        op(y[p] << x[p] ** 2 * w[p] + _number, inputs=(x, w)),
+        f"`{_number}` is no real number",
+        None,
+    )
 for _expr in (
     sp.gamma(x[p]),
     sp.besselj(0, x[p]),
@@ -579,7 +631,11 @@ for _expr in (
     reflect(p),
     sp.arg(x[p]),
 ):
-    BAD[f"function: {_expr}"] = (op(y[p] << x[p] * _expr), f"`{_expr}` ({type(_expr).__name__}){NO_KERNEL}", f"y[p] << {x[p] * _expr}")
+    BAD[f"function: {_expr}"] = (
+        op(y[p] << x[p] * _expr),
+        f"`{_expr}` ({type(_expr).__name__}){NO_KERNEL}",
+        f"y[p] << {x[p] * _expr}",
+    )
 BAD["matrix"] = (
     op(y[p] << sp.Matrix([x[p]])),
     f"`Matrix([[x[p]]])` (ImmutableDenseMatrix){NO_KERNEL}",

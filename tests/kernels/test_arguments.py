@@ -1,6 +1,5 @@
 """The checks of single arguments: what passes, in which form, and the text of what does not."""
 
-# ruff: noqa: E501 - a message stays on its line
 from __future__ import annotations
 
 import re

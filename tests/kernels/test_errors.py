@@ -1,6 +1,5 @@
 """What a mistaken call of a shipped operator says, whole texts."""
 
-# ruff: noqa: E501 - a message stays on its line
 from __future__ import annotations
 
 import re

@@ -1,6 +1,5 @@
 """The object a user calls, over small operators whose programs are plain NumPy (`tests.support.fake`)."""
 
-# ruff: noqa: E501 - a message stays on its line
 from __future__ import annotations
 
 import copy

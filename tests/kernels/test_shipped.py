@@ -1,6 +1,5 @@
 """Every shipped operator against slow references, in every mode of differentiation."""
 
-# ruff: noqa: E501 - a signature stays on its line
 from __future__ import annotations
 
 import inspect

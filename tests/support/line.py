@@ -24,7 +24,6 @@ from derive.numbers import RATIONALS, Decimals, primal
 from derive.pipeline import Derivation, derive
 from derive.reference import (
     Case,
-    check_output_shape,
     reference_jvp,
     reference_vjp,
     reference_vjp_jvp,
@@ -56,7 +55,9 @@ def through(operator: Operator, folder: Path) -> tuple[Derivation, Definition]:
     return made, load_definition(path)
 
 
-def environment(definition: Definition, inputs: Mapping[str, Any], integers: Mapping[str, int]) -> dict[str, int]:
+def environment(
+    definition: Definition, inputs: Mapping[str, Any], integers: Mapping[str, int]
+) -> dict[str, int]:
     """Every integer that a run needs, conditions checked."""
     sizes = dict(integers)
     for tensor in definition.tensors:
@@ -65,7 +66,9 @@ def environment(definition: Definition, inputs: Mapping[str, Any], integers: Map
             continue
         for name, size in zip(tensor.shape, np.shape(array), strict=True):
             if isinstance(name, str):
-                assert sizes.setdefault(name, size) == size, f"{tensor.name}: {name} is {sizes[name]} and {size}"
+                assert sizes.setdefault(name, size) == size, (
+                    f"{tensor.name}: {name} is {sizes[name]} and {size}"
+                )
     wanted = definition.sizes.__code__.co_varnames[: definition.sizes.__code__.co_argcount]
     missing = [n for n in wanted if n not in sizes]
     assert not missing, f"{definition.name}: {missing} unknown"
@@ -113,7 +116,10 @@ class Trial:
     def draw(self, names: list[str], prefix: str) -> dict[str, np.ndarray]:
         """Arrays like the inputs and outputs named, by prefixed name."""
         rng = random.Random(f"{self.seed} {prefix}")
-        shapes = {**{n: np.shape(v) for n, v in self.case.inputs.items()}, **{n: v.shape for n, v in self.values.items()}}
+        shapes = {
+            **{n: np.shape(v) for n, v in self.case.inputs.items()},
+            **{n: v.shape for n, v in self.values.items()},
+        }
         return {prefix + n: self.case.array(fractions(rng, shapes[n])) for n in names}
 
     def problem(self, program: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -121,7 +127,9 @@ class Trial:
         case, wrt, outs = self.case, self.case.wrt(), self.case.real_outputs()
         strip = lambda table, k: {n[k:]: v for n, v in table.items()}  # noqa: E731
         named = lambda prefix, table: {prefix + n: v for n, v in table.items()}  # noqa: E731
-        g, t, h, bent = (self.draw(names, p) for names, p in ((outs, "g"), (wrt, "t"), (wrt, "hg"), (outs, "tg")))
+        g, t, h, bent = (
+            self.draw(names, p) for names, p in ((outs, "g"), (wrt, "t"), (wrt, "hg"), (outs, "tg"))
+        )
         inputs = {n: case.array(v) if n in wrt else v for n, v in case.inputs.items()}
         if program == "forward":
             return inputs, {t.name: self.values[t.name] for t in case.operator.outputs}
@@ -132,7 +140,9 @@ class Trial:
         if program == "vjp_vjp":
             by_input, by_cotangent = reference_vjp_vjp(case, strip(g, 1), strip(h, 2))
             return inputs | g | h, named("h", by_input) | named("hg", by_cotangent)
-        return inputs | g | t | bent, named("tg", reference_vjp_jvp(case, strip(g, 1), strip(t, 1), strip(bent, 2)))
+        return inputs | g | t | bent, named(
+            "tg", reference_vjp_jvp(case, strip(g, 1), strip(t, 1), strip(bent, 2))
+        )
 
     # --- what comes out
 
@@ -164,11 +174,18 @@ class Trial:
     def compiled(self, program: str, dtype: Any = np.float64, tolerance: float = 1e-9) -> None:
         """The compiled path on floats, against the reference on the same numbers."""
         arrays, expected = self.problem(program)
-        as_float = {n: np.asarray(a, np.int64 if self.definition.tensor(n).integer else dtype) for n, a in arrays.items()}
+        as_float = {
+            n: np.asarray(a, np.int64 if self.definition.tensor(n).integer else dtype)
+            for n, a in arrays.items()
+        }
         reals = {n: float(v) for n, v in self.case.reals.items()}
         found = execute(self.definition, program, as_float, self.sizes, reals, list(expected), dtype=dtype)
         for name, want in expected.items():
-            want = np.vectorize(lambda v: float(primal(v)), otypes=[float])(want) if want.size else want.astype(float)
+            want = (
+                np.vectorize(lambda v: float(primal(v)), otypes=[float])(want)
+                if want.size
+                else want.astype(float)
+            )
             np.testing.assert_allclose(found[name].astype(float), want, rtol=tolerance, atol=tolerance * (1 + np.abs(want).max(initial=0)),
                                        err_msg=f"{program} {name}")  # fmt: skip
 
@@ -192,4 +209,15 @@ def trial(definition: Definition, case: Case, seed: int = 0) -> Trial:
     return Trial(definition, case if rational(case.operator) else replace(case, field=DIGITS), seed)
 
 
-__all__ = ["FIRST", "PROGRAMS", "SECOND", "Disagreement", "Trial", "Undefined", "environment", "fractions", "through", "trial"]
+__all__ = [
+    "FIRST",
+    "PROGRAMS",
+    "SECOND",
+    "Disagreement",
+    "Trial",
+    "Undefined",
+    "environment",
+    "fractions",
+    "through",
+    "trial",
+]

@@ -63,7 +63,9 @@ class Drawn:
     def __repr__(self) -> str:
         o, c = self.operator, self.case
         inputs = ", ".join(f"{t.name}{np.shape(c.inputs[t.name])}" for t in o.inputs)
-        margins = ", ".join(f"{t.name} margin {t.margin} outside {t.outside}" for t in _tensors(o) if t.margin)
+        margins = ", ".join(
+            f"{t.name} margin {t.margin} outside {t.outside}" for t in _tensors(o) if t.margin
+        )
         values = {n: np.asarray(v).tolist() for n, v in c.inputs.items()}
         values = {n: str(v).replace("Fraction", "") for n, v in values.items()}
         return (f"{o!r}\n    inputs {inputs}; outputs {[t.name for t in o.outputs]}; {margins}\n    extents {o.extents}, given {o.given}, "
@@ -148,7 +150,11 @@ class _Pen:
         if value == 0 or (positive and value < 1) or not self.maybe(0.5):
             return sp.Integer(value)
         self.note("integer parameter")
-        same = [n for n, v in self.integers.items() if v == value and n in self.parameters and self.parameters[n].is_positive == positive]
+        same = [
+            n
+            for n, v in self.integers.items()
+            if v == value and n in self.parameters and self.parameters[n].is_positive == positive
+        ]
         if same and self.maybe(0.3):
             return self.parameters[self.one(*same)]
         name = f"s{len(self.parameters)}" if positive else f"a{len(self.parameters)}"
@@ -162,7 +168,9 @@ class _Pen:
             return self.one(*self.real_symbols)
         made = Real(f"lam{len(self.real_symbols)}", self.maybe(0.5))
         self.real_symbols.append(made)
-        self.reals[made.name] = Fraction(self.number(1, 7), self.one(1, 2, 3)) * (1 if made.is_positive else self.one(1, -1))
+        self.reals[made.name] = Fraction(self.number(1, 7), self.one(1, 2, 3)) * (
+            1 if made.is_positive else self.one(1, -1)
+        )
         return made
 
     def fresh(self, words: str) -> str:
@@ -177,7 +185,10 @@ class _Pen:
         table = {s: self.integers[s.name] for s in e.free_symbols if isinstance(s, Parameter)}
         table |= {extent(i): size for i, size in self.sizes.items()}
         e = e.xreplace(table)
-        return [int(e.xreplace(dict(zip(used, map(sp.Integer, at), strict=True)))) for at in product(*(range(self.sizes[i]) for i in used))]
+        return [
+            int(e.xreplace(dict(zip(used, map(sp.Integer, at), strict=True))))
+            for at in product(*(range(self.sizes[i]) for i in used))
+        ]
 
     def affine(self, pool: Sequence[Index], most: int = 2) -> tuple[sp.Expr, list[Index]]:
         used = self.subset(pool, 1, most)
@@ -197,12 +208,20 @@ class _Pen:
 
     def integer_read(self, pool: Sequence[Index], below: int) -> Read | None:
         """t[i] of an integer input or of a written argmax with values below a bound."""
-        known = [k for k in (*self.inputs, *self.written) if k.tensor.integer and k.below is not None and k.below <= below]
+        known = [
+            k
+            for k in (*self.inputs, *self.written)
+            if k.tensor.integer and k.below is not None and k.below <= below
+        ]
         if known and self.maybe(0.6):
             k = self.one(*known)
             at = []
             for axis in k.axes:
-                fit = [i for i in pool if self.sizes[i] == axis.size or k.written and self.sizes[i] <= (axis.size or 0)]
+                fit = [
+                    i
+                    for i in pool
+                    if self.sizes[i] == axis.size or k.written and self.sizes[i] <= (axis.size or 0)
+                ]
                 if not fit:
                     return None
                 at.append(self.one(*fit))
@@ -232,7 +251,20 @@ class _Pen:
         return got if axis.size == size else None
 
     def placed(self, pool: Sequence[Index], axis: _Axis | None, leak: bool) -> tuple[sp.Expr, _Axis] | None:
-        kind = self.one("plain", "plain", "plain", "affine", "affine", "affine", "margin", "floor", "mod", "fold", "integer", "constant")
+        kind = self.one(
+            "plain",
+            "plain",
+            "plain",
+            "affine",
+            "affine",
+            "affine",
+            "margin",
+            "floor",
+            "mod",
+            "fold",
+            "integer",
+            "constant",
+        )
         size = axis.size if axis is not None else None
         if axis is not None and size is None:
             return None
@@ -340,7 +372,11 @@ class _Pen:
                 plain.append(e)
             at.append(e)
         if k.written:
-            self.note("written tensor at plain indices" if len(plain) == len(at) else "written tensor at an affine index")
+            self.note(
+                "written tensor at plain indices"
+                if len(plain) == len(at)
+                else "written tensor at an affine index"
+            )
         else:
             self.plain.update(plain)
         return k.tensor[tuple(at)]
@@ -372,20 +408,26 @@ class _Pen:
                 outside = self.one(*MODES)
             elif style == "mean" and not self.empty:
                 letters = [(i, a) for i, a in zip(at, axes, strict=True) if isinstance(i, Index)]
-                if len({i for i, _ in letters}) == len(letters) and all(k.tensor.name != "m" for k in self.written):
+                if len({i for i, _ in letters}) == len(letters) and all(
+                    k.tensor.name != "m" for k in self.written
+                ):
                     mean = Tensor("m")
                     outside = mean[tuple(i for i, _ in letters)] if letters else mean[()]
                     own = [Index(f"b{k}") for k in range(len(at))]
                     for o, a in zip(own, axes, strict=True):
                         self.sizes[o] = a.size or 0
                         self.plain.add(o)
-            self.note(f"outside {'a mean' if isinstance(outside, Read) else outside if isinstance(outside, str) else 'a value' if outside else 'zero'}")
+            self.note(
+                f"outside {'a mean' if isinstance(outside, Read) else outside if isinstance(outside, str) else 'a value' if outside else 'zero'}"
+            )
         tensor = Tensor(name, [a.margin for a in axes] if with_margin else (), outside)
         if isinstance(outside, Read):
             kept = [own[k] for k, i in enumerate(at) if isinstance(i, Index)]
             gone = [o for o in own if o not in kept]
             body = tensor[tuple(own)]
-            self.means.append(Statement(outside.tensor[tuple(kept) or ()], Mean[tuple(gone)](body) if gone else body))
+            self.means.append(
+                Statement(outside.tensor[tuple(kept) or ()], Mean[tuple(gone)](body) if gone else body)
+            )
             self.written.append(_Known(outside.tensor, [_Axis(self.sizes[i]) for i in kept], written=True))
         self.inputs.append(_Known(tensor, axes))
         self.plain.update(i for i in at if isinstance(i, Index))
@@ -397,14 +439,50 @@ class _Pen:
     def scalar(self, pool: Sequence[Index], depth: int) -> sp.Expr:
         if depth == 0 or self.maybe(0.25):
             return self.read(pool)
-        kind = self.one("times", "times", "times", "plus", "minus", "square", "scaled", "real", "abs", "relu", "maximum", "minimum",
-                        "piecewise", "index", "extent", "over", "exp", "log", "tanh", "sqrt", "power", "branch on index", "sin")
+        kind = self.one(
+            "times",
+            "times",
+            "times",
+            "plus",
+            "minus",
+            "square",
+            "scaled",
+            "real",
+            "abs",
+            "relu",
+            "maximum",
+            "minimum",
+            "piecewise",
+            "index",
+            "extent",
+            "over",
+            "exp",
+            "log",
+            "tanh",
+            "sqrt",
+            "power",
+            "branch on index",
+            "sin",
+        )
         u = self.scalar(pool, depth - 1)
         if kind in ("exp", "log", "tanh", "sqrt", "power", "sin"):
             if not self.maybe(0.5):
                 return u * self.read(pool)
             self.rational = False
-        if kind in ("abs", "relu", "maximum", "minimum", "piecewise", "exp", "log", "tanh", "sqrt", "sin", "power", "branch on index"):
+        if kind in (
+            "abs",
+            "relu",
+            "maximum",
+            "minimum",
+            "piecewise",
+            "exp",
+            "log",
+            "tanh",
+            "sqrt",
+            "sin",
+            "power",
+            "branch on index",
+        ):
             self.note(kind)
         match kind:
             case "times":
@@ -429,7 +507,9 @@ class _Pen:
                 return minimum(u, self.scalar(pool, depth - 1))
             case "piecewise":
                 other = self.scalar(pool, depth - 1)
-                return sp.Piecewise((u, self.one(sp.Gt, sp.Ge, sp.Lt, sp.Le)(other, sp.Rational(1, 2))), (other, True))
+                return sp.Piecewise(
+                    (u, self.one(sp.Gt, sp.Ge, sp.Lt, sp.Le)(other, sp.Rational(1, 2))), (other, True)
+                )
             case "branch on index":
                 i = self.one(*pool) if pool else None
                 return sp.Piecewise((u, sp.Ge(i, 1)), (u * u + 1, True)) if i is not None else u
@@ -472,13 +552,17 @@ class _Pen:
         self.note("where equality" if relation is sp.Eq else "where")
         return made
 
-    def reduction(self, outer: Sequence[Index], bound: Sequence[Index], depth: int, kinds: Sequence[str]) -> sp.Expr:
+    def reduction(
+        self, outer: Sequence[Index], bound: Sequence[Index], depth: int, kinds: Sequence[str]
+    ) -> sp.Expr:
         """One reduction over `bound`; its body sees both."""
         kind = self.one(*(k for k in kinds if not (self.empty and k in ("mean", "max", "min", "logsumexp"))))
         pool = [*outer, *bound]
         nested = depth > 1 and len(bound) > 1 and self.maybe(0.3, "reduction in a reduction")
         if nested:
-            body = self.reduction([*outer, bound[0]], bound[1:], depth - 1, ("sum", "max", "mean", "min", "prod"))
+            body = self.reduction(
+                [*outer, bound[0]], bound[1:], depth - 1, ("sum", "max", "mean", "min", "prod")
+            )
             if self.maybe(0.5):
                 body = body * self.read([*outer, bound[0]])
             bound = bound[:1]
@@ -664,7 +748,9 @@ def operators(draw: Draw, equations: int = 3) -> Drawn:
     if 0 in pen.sizes.values():
         pen.note("zero extent")
     pen.note("rational" if pen.rational else "transcendental")
-    return Drawn(operator, Case(operator, _arrays(inputs, seed, style), pen.integers, pen.reals), tuple(pen.features))
+    return Drawn(
+        operator, Case(operator, _arrays(inputs, seed, style), pen.integers, pen.reals), tuple(pen.features)
+    )
 
 
 def _arrays(inputs: Sequence[_Known], seed: int, style: str) -> dict[str, Any]:
@@ -673,7 +759,9 @@ def _arrays(inputs: Sequence[_Known], seed: int, style: str) -> dict[str, Any]:
     for k in inputs:
         shape = tuple(a.size or 0 for a in k.axes)
         if k.tensor.integer:
-            arrays[k.tensor.name] = np.array([rng.randrange(max(1, k.below or 1)) for _ in np.ndindex(shape)], np.int64).reshape(shape)
+            arrays[k.tensor.name] = np.array(
+                [rng.randrange(max(1, k.below or 1)) for _ in np.ndindex(shape)], np.int64
+            ).reshape(shape)
         else:
             arrays[k.tensor.name] = fractions(rng, shape, style)
     return arrays
@@ -694,7 +782,9 @@ class Disguise:
     names: dict[str, str]  # of tensors, integers and reals
     orders: dict[str, tuple[int, ...]]  # new axis k was axis orders[k]
 
-    def arrays(self, arrays: Mapping[str, Any], prefixes: Sequence[str] = ("", "g", "t", "h", "hg", "tg")) -> dict[str, Any]:
+    def arrays(
+        self, arrays: Mapping[str, Any], prefixes: Sequence[str] = ("", "g", "t", "h", "hg", "tg")
+    ) -> dict[str, Any]:
         """Arrays of any of the derived programs."""
         made = {}
         for name, array in arrays.items():
@@ -710,19 +800,31 @@ def disguised(drawn: Drawn, seed: int) -> tuple[Disguise, Case]:
     old, case = drawn.operator, drawn.case
     parts = [e for s in old.statements for e in (s.target, s.body)]
     reads = {r.tensor.name: r for e in parts for r in sorted(e.atoms(Read), key=str)}
-    reads |= {r.tensor.outside.tensor.name: r.tensor.outside for r in list(reads.values()) if isinstance(r.tensor.outside, Read)}
-    plain = sorted({i for e in (*parts, *old.extents) for i in e.atoms(Index)} | {i for e in parts for x in e.atoms(Reduce) for i in x.bound}, key=str)
+    reads |= {
+        r.tensor.outside.tensor.name: r.tensor.outside
+        for r in list(reads.values())
+        if isinstance(r.tensor.outside, Read)
+    }
+    plain = sorted(
+        {i for e in (*parts, *old.extents) for i in e.atoms(Index)}
+        | {i for e in parts for x in e.atoms(Reduce) for i in x.bound},
+        key=str,
+    )
     plain = [i for i in plain if i.like is None]
     numbers = sorted({s for e in (*parts, *old.extents.values()) for s in e.free_symbols if isinstance(s, (Parameter, Real))}
                      | {s for r in reads.values() for pair in r.tensor.margin for e in pair for s in e.free_symbols}, key=str)  # fmt: skip
-    indices: dict[Any, Any] = dict(zip(plain, map(Index, rng.sample(INDICES.split(), len(plain))), strict=True))
+    indices: dict[Any, Any] = dict(
+        zip(plain, map(Index, rng.sample(INDICES.split(), len(plain))), strict=True)
+    )
     taken = {i.name for i in indices.values()}
     free = [n for n in TENSORS.split() if n not in taken]
     names = dict(zip(sorted(reads), rng.sample(free, len(reads)), strict=True))
     free = [n for n in NUMBERS.split() if n not in taken and n not in names.values()]
     symbols: dict[Any, Any] = {}
     for s, name in zip(numbers, rng.sample(free, len(numbers)), strict=True):
-        symbols[s] = Real(name, bool(s.is_positive)) if isinstance(s, Real) else Parameter(name, bool(s.is_positive))
+        symbols[s] = (
+            Real(name, bool(s.is_positive)) if isinstance(s, Real) else Parameter(name, bool(s.is_positive))
+        )
         names[s.name] = name
     sizes: dict[Any, Any] = {extent(i): extent(j) for i, j in indices.items()}
     orders = {name: tuple(rng.sample(range(len(r.at)), len(r.at))) for name, r in reads.items()}

@@ -205,7 +205,15 @@ class _Equation:
         raise AssertionError(self.kind)
 
 
-EMPTY = {"sum": 0, "prod": 1, "max": mpmath.ninf, "min": mpmath.inf, "logsumexp": mpmath.ninf, "argmax": -1, "argmin": -1}
+EMPTY = {
+    "sum": 0,
+    "prod": 1,
+    "max": mpmath.ninf,
+    "min": mpmath.inf,
+    "logsumexp": mpmath.ninf,
+    "argmax": -1,
+    "argmin": -1,
+}
 
 
 class Meaning:
@@ -273,7 +281,11 @@ STEP = Fraction(1, 10**6)
 
 
 def directional(
-    forward: Meaning, inputs: Mapping[str, Any], tangents: Mapping[str, Any], integers: Any = None, reals: Any = None
+    forward: Meaning,
+    inputs: Mapping[str, Any],
+    tangents: Mapping[str, Any],
+    integers: Any = None,
+    reals: Any = None,
 ) -> dict[str, Any]:
     """d f(x + h t) / dh at 0, exactly, for f of degree <= 4 along the line: the five-point formula has no error
     there, nor for functions that are such polynomials piece by piece when no kink lies within the stencil."""
@@ -290,7 +302,11 @@ def directional(
 
 
 def gradient(
-    forward: Meaning, inputs: Mapping[str, Any], cotangents: Mapping[str, Any], integers: Any = None, reals: Any = None
+    forward: Meaning,
+    inputs: Mapping[str, Any],
+    cotangents: Mapping[str, Any],
+    integers: Any = None,
+    reals: Any = None,
 ) -> dict[str, Any]:
     """Of <g, f(x)>, one element of x after the other."""
     found = {}
@@ -303,7 +319,10 @@ def gradient(
             unit = np.zeros(x.shape, dtype=object)
             unit[at] = Fraction(1)
             change = directional(forward, inputs, {t.name: unit}, integers, reals)
-            g[at] = sum((np.sum(change[name] * np.asarray(cotangents[name], dtype=object)) for name in change), Fraction(0))
+            g[at] = sum(
+                (np.sum(change[name] * np.asarray(cotangents[name], dtype=object)) for name in change),
+                Fraction(0),
+            )
         found[t.name] = g
     return found
 

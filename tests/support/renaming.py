@@ -18,7 +18,9 @@ ENDS, LAP = "_twin", "lap"
 def letters(rng: random.Random, taken: set[str]) -> str:
     """A new name, new in capitals too; none that begins like an index of the engine's own."""
     while True:
-        name = rng.choice("bcefhijkmnopqrsuvw") + "".join(rng.choices(string.ascii_lowercase, k=rng.randint(0, 3)))
+        name = rng.choice("bcefhijkmnopqrsuvw") + "".join(
+            rng.choices(string.ascii_lowercase, k=rng.randint(0, 3))
+        )
         if name.upper() not in taken and not name.endswith("o") and name not in ("in", "is", "or", "if"):
             taken.add(name.upper())
             return name
@@ -32,7 +34,9 @@ def renamed_equation(eq: Equation, rng: random.Random, *, axes: bool = True, ran
     """Indices, tensors, sizes and parameters renamed; axes permuted tensor by tensor, bound ranges reordered."""
     taken: set[str] = set()
     laps = {i for i in eq.relation.indices if i.name.startswith(LAP)}  # of the engine's own making
-    table: dict[Any, Any] = {i: Index((LAP if i in laps else "") + letters(rng, taken)) for i in eq.relation.indices}
+    table: dict[Any, Any] = {
+        i: Index((LAP if i in laps else "") + letters(rng, taken)) for i in eq.relation.indices
+    }
     old = {extent(i): extent(table[i]) for i in eq.relation.indices}
     everything = [eq.body, *(g.size for g in eq.relation.ranges)]
     forms = [*eq.relation.zero, *eq.relation.nonneg, *([eq.at] if eq.at is not None else [])]
@@ -87,11 +91,15 @@ def renamed_operator(op: Operator, rng: random.Random) -> Renamed:
     """Every letter that the user chose becomes another one."""
     found = [e for s in op.statements for e in (s.target, s.body)] + [e for e in op.extents.values()]
     found += [e for t in {r.tensor for x in found for r in x.atoms(Read)} for pair in t.margin for e in pair]
-    found += [t.outside for t in {r.tensor for x in found for r in x.atoms(Read)} if not isinstance(t.outside, str)]
+    found += [
+        t.outside for t in {r.tensor for x in found for r in x.atoms(Read)} if not isinstance(t.outside, str)
+    ]
     found += [law.when for law in op.laws.values() if isinstance(law.when, sp.Basic)]
     taken: set[str] = set()
     table: dict[Any, Any] = {}
-    indices = sorted({i for e in found for i in e.atoms(Index)} | set(op.extents), key=lambda i: (len(i.name), i.name))
+    indices = sorted(
+        {i for e in found for i in e.atoms(Index)} | set(op.extents), key=lambda i: (len(i.name), i.name)
+    )
     for i in indices:
         if not i.name.endswith(ENDS):
             table[i] = Index(letters(rng, taken))

@@ -85,7 +85,9 @@ def _conv(nd: int, margin: bool = True) -> Operator:
     xx = Tensor("x", margin=list(zip(aa, ee, strict=True)))
     qq = [ss[m] * pp[m] + dd[m] * kk[m] - aa[m] for m in range(nd)]
     b = Tensor("b", optional=True)
-    return Operator("conv", y[n, o, *pp] << Sum[c, *kk](xx[n, c, *qq] * w[o, c, *kk]) + b[o], inputs=(xx, w, b))
+    return Operator(
+        "conv", y[n, o, *pp] << Sum[c, *kk](xx[n, c, *qq] * w[o, c, *kk]) + b[o], inputs=(xx, w, b)
+    )
 
 
 def _padded(outside: Any) -> Operator:
@@ -97,7 +99,10 @@ def _mean_outside() -> Operator:
     m = Tensor("m")
     xx = Tensor("x", margin=[(a, e)], outside=m[n])
     return Operator(
-        "mean_outside", m[n] << Mean[q](xx[n, q]), y[n, p] << Sum[k](xx[n, s * p + k - a] * w[k]), inputs=(xx, w)
+        "mean_outside",
+        m[n] << Mean[q](xx[n, q]),
+        y[n, p] << Sum[k](xx[n, s * p + k - a] * w[k]),
+        inputs=(xx, w),
     )
 
 
@@ -118,14 +123,19 @@ def _pool() -> Operator:
 def _average() -> Operator:
     xx = Tensor("x", margin=[(a, e)])
     return Operator(
-        "average", y[n, p] << Sum[k](xx[n, s * p + k - a]) / Sum[k](inside(xx[n, s * p + k - a])), inputs=(xx,), given=(k,)
+        "average",
+        y[n, p] << Sum[k](xx[n, s * p + k - a]) / Sum[k](inside(xx[n, s * p + k - a])),
+        inputs=(xx,),
+        given=(k,),
     )
 
 
 def _adaptive() -> Operator:
     Q, P = extent(q), extent(p)
     where = (q >= sp.floor(p * Q / P), q < sp.ceiling((p + 1) * Q / P))
-    return Operator("adaptive", y[n, p] << Sum[q](x[n, q], *where) / Sum[q](1, *where), inputs=(x,), given=(p,))
+    return Operator(
+        "adaptive", y[n, p] << Sum[q](x[n, q], *where) / Sum[q](1, *where), inputs=(x,), given=(p,)
+    )
 
 
 def _reduced(reduce: Any, ties: str = "first", body: Callable[[sp.Expr], sp.Expr] = lambda r: r) -> Operator:
@@ -170,7 +180,13 @@ t = Tensor("t", integer=True)
 ONE = {"s": 2, "d": 2, "a": 1, "e": 2}
 
 SPECIMENS = (
-    Specimen("conv1d", _conv(1), {"x": (1, 2, 5), "w": (2, 2, 2), "b": (2,)}, {"s0": 2, "d0": 2, "a0": 1, "e0": 2}, degree=2),
+    Specimen(
+        "conv1d",
+        _conv(1),
+        {"x": (1, 2, 5), "w": (2, 2, 2), "b": (2,)},
+        {"s0": 2, "d0": 2, "a0": 1, "e0": 2},
+        degree=2,
+    ),
     Specimen(
         "conv2d",
         _conv(2),
@@ -187,7 +203,11 @@ SPECIMENS = (
     ),
     Specimen(
         "transposed",
-        Operator("transposed", Tensor("y", margin=[(a, a)])[n, s * p + d * k - a] << Sum[o](x[n, o, p] * w[o, k]), inputs=(x, w)),
+        Operator(
+            "transposed",
+            Tensor("y", margin=[(a, a)])[n, s * p + d * k - a] << Sum[o](x[n, o, p] * w[o, k]),
+            inputs=(x, w),
+        ),
         {"x": (1, 2, 3), "w": (2, 3)},
         {"s": 2, "d": 2, "a": 1},
         degree=2,
@@ -224,7 +244,10 @@ SPECIMENS = (
     Specimen(
         "response",
         Operator(
-            "response", y[c, p] << x[c, p] / (1 + Sum[j](x[c + j - a, p] ** 2)), inputs=(x,), extents={j: 2 * a + 1}
+            "response",
+            y[c, p] << x[c, p] / (1 + Sum[j](x[c + j - a, p] ** 2)),
+            inputs=(x,),
+            extents={j: 2 * a + 1},
         ),
         {"x": (3, 2)},
         {"a": 1},
@@ -249,7 +272,11 @@ SPECIMENS = (
         degree=3,
     ),
     Specimen(
-        "look_up", Operator("look_up", y[n, i] << w[t[n], i], inputs=(w, t)), {"w": (3, 2), "t": (4,)}, below={"t": 3}, degree=1
+        "look_up",
+        Operator("look_up", y[n, i] << w[t[n], i], inputs=(w, t)),
+        {"w": (3, 2), "t": (4,)},
+        below={"t": 3},
+        degree=1,
     ),
     Specimen(
         "scattered",
@@ -261,7 +288,9 @@ SPECIMENS = (
     ),
     Specimen(
         "circular",
-        Operator("circular", y[p] << Sum[k](x[circular(s * p + d * k - a)] * w[k]), inputs=(x, w), given=(p,)),
+        Operator(
+            "circular", y[p] << Sum[k](x[circular(s * p + d * k - a)] * w[k]), inputs=(x, w), given=(p,)
+        ),
         {"x": (3,), "w": (4,)},
         {"s": 2, "d": 3, "a": 4, "P": 3},
         degree=2,
@@ -292,7 +321,13 @@ SPECIMENS = (
     Specimen("outside_reflect", _padded("reflect"), {"x": (1, 4), "w": (3,)}, ONE, degree=2),
     Specimen("outside_mean", _mean_outside(), {"x": (2, 3), "w": (2,)}, {"s": 1, "a": 1, "e": 2}, degree=2),
     Specimen("adaptive", _adaptive(), {"x": (1, 5)}, {"P": 3}, degree=1),
-    Specimen("nearest", Operator("nearest", y[p] << x[sp.floor(p / s)], inputs=(x,), given=(p,)), {"x": (3,)}, {"s": 2, "P": 6}, degree=1),
+    Specimen(
+        "nearest",
+        Operator("nearest", y[p] << x[sp.floor(p / s)], inputs=(x,), given=(p,)),
+        {"x": (3,)},
+        {"s": 2, "P": 6},
+        degree=1,
+    ),
     Specimen(
         "shuffle",
         Operator("shuffle", y[c, p] << x[c * s + sp.Mod(p, s), sp.floor(p / s)], inputs=(x,), given=(c, p)),
@@ -300,7 +335,12 @@ SPECIMENS = (
         {"s": 2, "C": 2, "P": 4},
         degree=1,
     ),
-    Specimen("trace", Operator("trace", y[()] << Sum[i, j](x[i, j] * x[j, i]) + Sum[i](x[i, i]), inputs=(x,)), {"x": (3, 3)}, degree=2),
+    Specimen(
+        "trace",
+        Operator("trace", y[()] << Sum[i, j](x[i, j] * x[j, i]) + Sum[i](x[i, i]), inputs=(x,)),
+        {"x": (3, 3)},
+        degree=2,
+    ),
     Specimen(
         "self_correlation",
         Operator("self_correlation", y[k] << Sum[p](x[p] * x[p + k]), inputs=(x,), given=(k,)),
@@ -309,7 +349,10 @@ SPECIMENS = (
         degree=2,
     ),
     Specimen(
-        "median", Operator("median", y[n] << Kth[k](x[n, k], sp.floor(extent(k) / 2)), inputs=(x,)), {"x": (2, 3)}, degree=1
+        "median",
+        Operator("median", y[n] << Kth[k](x[n, k], sp.floor(extent(k) / 2)), inputs=(x,)),
+        {"x": (2, 3)},
+        degree=1,
     ),
     Specimen("normalised", _normalised(), {"x": (1, 3)}, reals={"eps": Fraction(1, 9)}, rational=False),
     Specimen("fit", _fit(), {"x": (2, 2), "wh": (2, 2), "wo": (2, 1), "t": (2, 1)}, degree=4),
@@ -338,7 +381,10 @@ SPECIMENS = (
         "pointwise",
         Operator(
             "pointwise",
-            y[n, i] << relu(x[n, i]) * w[i] + sp.Piecewise((x[n, i] ** 2, x[n, i] < w[i]), (w[i], True)) - maximum(x[n, i], 0),
+            y[n, i]
+            << relu(x[n, i]) * w[i]
+            + sp.Piecewise((x[n, i] ** 2, x[n, i] < w[i]), (w[i], True))
+            - maximum(x[n, i], 0),
             inputs=(x, w),
         ),
         {"x": (2, 2), "w": (2,)},

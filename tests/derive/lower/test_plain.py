@@ -49,9 +49,15 @@ CHOICES = {
         backward("gw", y[n, i] << w[t[n], i], inputs=(w, t)),
         "scatter, tasks share i; 1 guard",
     ),
-    "everything into one": (forward(y[()] << Sum[i, j](x[i, j]), inputs=(x,)), "gather, tasks share nothing (one task)"),
+    "everything into one": (
+        forward(y[()] << Sum[i, j](x[i, j]), inputs=(x,)),
+        "gather, tasks share nothing (one task)",
+    ),
     "pointwise": (forward(y[i, j] << x[i, j] ** 2, inputs=(x,)), "gather, tasks share i"),
-    "scattered by a stride": (forward(y[s * p] << x[p], inputs=(x,)), "scatter, tasks share nothing (one task)"),
+    "scattered by a stride": (
+        forward(y[s * p] << x[p], inputs=(x,)),
+        "scatter, tasks share nothing (one task)",
+    ),
 }
 
 

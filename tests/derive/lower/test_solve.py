@@ -32,7 +32,9 @@ free_sign = s - d
 P, K, Q, N, U, V = (extent(i) for i in (p, k, q, n, u, v))
 
 
-def equation(zero: Any, target: tuple[Index, ...], bound: tuple[Index, ...], nonneg: Any = (), **sizes: Any) -> Equation:
+def equation(
+    zero: Any, target: tuple[Index, ...], bound: tuple[Index, ...], nonneg: Any = (), **sizes: Any
+) -> Equation:
     forms = [tuple(f for e_ in es if (f := affine(sp.sympify(e_))) is not None) for es in (zero, nonneg)]
     ranges = tuple(Range(i, sizes.get(i.name, extent(i))) for i in (*target, *bound))
     return Equation(Access("y", *target), Relation(ranges, *forms), sp.S.One)
@@ -141,11 +143,17 @@ ROWS: dict[str, tuple[Equation, tuple[Index, ...], list[Any]]] = {
         (p,),
         [Guard(p - a, "nonneg")],
     ),
-    "no constraint": (equation([], (p,), (k, n)), (p,), [Loop(k, (sp.S.Zero,), (K,)), Loop(n, (sp.S.Zero,), (N,))]),
+    "no constraint": (
+        equation([], (p,), (k, n)),
+        (p,),
+        [Loop(k, (sp.S.Zero,), (K,)), Loop(n, (sp.S.Zero,), (N,))],
+    ),
     "an integer tensor": (
         Equation(
             Access("y", n),
-            Relation((Range(n, N), Range(q, Q)), (Affine.of([(IntegerAccess("t", n), sp.S.One), (q, -sp.S.One)]),)),
+            Relation(
+                (Range(n, N), Range(q, Q)), (Affine.of([(IntegerAccess("t", n), sp.S.One), (q, -sp.S.One)]),)
+            ),
             Access("x", q),
         ),
         (n,),
@@ -166,7 +174,9 @@ def shown(steps_: list[Any]) -> list[str]:
             return str(sp.expand(e_))
         return str(e_)
 
-    return [f"{type(st_).__name__} " + " ".join(text(getattr(st_, f)) for f in st_.__slots__) for st_ in steps_]
+    return [
+        f"{type(st_).__name__} " + " ".join(text(getattr(st_, f)) for f in st_.__slots__) for st_ in steps_
+    ]
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -180,7 +190,14 @@ def test_row_visits_its_points(row):
     eq, known, _ = ROWS[row]
     for seed in range(12):
         env = numbers(eq, random.Random(seed))
-        nest = Nest(eq, "gather", tuple(Loop(i, (sp.S.Zero,), (eq.relation.size(i),)) for i in known), (), tuple(steps(eq, known)), 0.0)
+        nest = Nest(
+            eq,
+            "gather",
+            tuple(Loop(i, (sp.S.Zero,), (eq.relation.size(i),)) for i in known),
+            (),
+            tuple(steps(eq, known)),
+            0.0,
+        )
         assert sorted(visited(nest, env)) == sorted(brute_force(eq, env))
 
 
@@ -193,9 +210,7 @@ def test_what_can_be_solved_is_not_guarded():
 
 def test_independent_axes_are_solved_apart():
     x1, x2, k1, k2, p1, p2 = indices("x1 x2 k1 k2 p1 p2")
-    made = gather(
-        equation([s * p1 + k1 - x1, d * p2 + k2 - x2], (x1, x2), (p1, p2, k1, k2))
-    )
+    made = gather(equation([s * p1 + k1 - x1, d * p2 + k2 - x2], (x1, x2), (p1, p2, k1, k2)))
     assert sum(isinstance(step, ResidueLoop) for step in made.inner) == 0
     assert sum(isinstance(step, Guard) for step in made.inner) == 0
     assert sum(isinstance(step, (Loop, Assign)) for step in made.inner) == 4
@@ -214,12 +229,16 @@ def numbers(eq: Equation, rng: random.Random) -> Env:
     env: Env = {}
     for symbol in sorted({x for e_ in expressions for x in e_.free_symbols}, key=str):
         if isinstance(symbol, Parameter):
-            env[symbol] = rng.randint(1, SMALL.get(symbol.name, 5)) if symbol.is_positive else rng.randint(0, 4)
+            env[symbol] = (
+                rng.randint(1, SMALL.get(symbol.name, 5)) if symbol.is_positive else rng.randint(0, 4)
+            )
         elif isinstance(symbol, Size):
             env[symbol] = rng.choice([0, 1, 2, 3, 4, 5, 7]) if rng.random() < 0.9 else 9
     for read in {r for f in (*eq.relation.zero, *eq.relation.nonneg) for r in f.reads}:
         shape = [code(eq.relation.size(i))(env) for i in read.indices]
-        env[read.tensor] = np.array([rng.randint(-1, 5) for _ in range(int(np.prod(shape)))], dtype=object).reshape(shape)
+        env[read.tensor] = np.array(
+            [rng.randint(-1, 5) for _ in range(int(np.prod(shape)))], dtype=object
+        ).reshape(shape)
     return env
 
 
@@ -235,19 +254,32 @@ def relations(draw: Any) -> Equation:
     zero, nonneg = [], []
     for _ in range(draw(st.integers(0, 2))):
         chosen = draw(st.lists(st.sampled_from(pool), min_size=1, max_size=3, unique=True))
-        form = sum((draw(st.sampled_from(COEFFICIENTS)) * i for i in chosen), sp.sympify(draw(st.sampled_from(CONSTANTS))))
+        form = sum(
+            (draw(st.sampled_from(COEFFICIENTS)) * i for i in chosen),
+            sp.sympify(draw(st.sampled_from(CONSTANTS))),
+        )
         if draw(st.integers(0, 5)) == 0 and len(chosen) > 1:  # a mixed radix
             form = extent(chosen[1]) * chosen[0] + chosen[1] - draw(st.sampled_from(pool))
         zero.append(form)
     for _ in range(draw(st.integers(0, 2))):
         chosen = draw(st.lists(st.sampled_from(pool), min_size=1, max_size=2, unique=True))
-        nonneg.append(sum((draw(st.sampled_from(COEFFICIENTS)) * i for i in chosen), sp.sympify(draw(st.sampled_from(CONSTANTS)))))
+        nonneg.append(
+            sum(
+                (draw(st.sampled_from(COEFFICIENTS)) * i for i in chosen),
+                sp.sympify(draw(st.sampled_from(CONSTANTS))),
+            )
+        )
     count = draw(st.integers(0, len(pool)))
-    sizes = {i.name: draw(st.sampled_from([extent(i), extent(i), sp.Integer(3), extent(pool[0]), s + 1])) for i in pool}
+    sizes = {
+        i.name: draw(st.sampled_from([extent(i), extent(i), sp.Integer(3), extent(pool[0]), s + 1]))
+        for i in pool
+    }
     made = equation(zero, tuple(pool[:count]), tuple(pool[count:]), nonneg, **sizes)
     if draw(st.integers(0, 4)) == 0 and count >= 1 and len(pool) > count:
         t = IntegerAccess("t", pool[0])
-        form = Affine.of([(t, sp.S.One), (pool[count], sp.sympify(draw(st.sampled_from((-1, 1, -2, -s)))))], 0)
+        form = Affine.of(
+            [(t, sp.S.One), (pool[count], sp.sympify(draw(st.sampled_from((-1, 1, -2, -s)))))], 0
+        )
         made = replace(made, relation=replace(made.relation, zero=(*made.relation.zero, form)))
     return made
 
@@ -291,7 +323,14 @@ def test_same_points_of_many(eq, seed):
 
 
 @given(
-    st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(0, 4), st.integers(0, 6), st.integers(0, 5), st.integers(0, 12))
+    st.tuples(
+        st.integers(1, 6),
+        st.integers(1, 6),
+        st.integers(0, 4),
+        st.integers(0, 6),
+        st.integers(0, 5),
+        st.integers(0, 12),
+    )
 )
 def test_the_window_at_every_stride_and_dilation(sizes):
     """Forward, input gradient and weight gradient of s*p + d*k - a = q, gcd(s, d) > 1 too."""
@@ -305,7 +344,9 @@ def test_the_window_at_every_stride_and_dilation(sizes):
 def test_the_window_everywhere():
     from itertools import product as every
 
-    window = [equation([s * p + d * k - a - q], t, b) for t, b in (((p,), (k, q)), ((q,), (p, k)), ((k,), (p, q)))]
+    window = [
+        equation([s * p + d * k - a - q], t, b) for t, b in (((p,), (k, q)), ((q,), (p, k)), ((k,), (p, q)))
+    ]
     for s_, d_, a_, P_, K_ in every(range(1, 7), range(1, 7), range(3), range(1, 4), range(1, 4)):
         for Q_ in (1, 4, 9):
             for eq in window:
@@ -351,12 +392,14 @@ def dropped_phase(nest: Nest) -> Nest:
 
 
 def shifted(nest: Nest) -> Nest:
-    change: Callable[[Any], Any] = lambda st_: replace(st_, value=st_.value + 1) if isinstance(st_, Assign) else st_  # noqa: E731
+    change: Callable[[Any], Any] = lambda st_: (
+        replace(st_, value=st_.value + 1) if isinstance(st_, Assign) else st_
+    )
     return replace(nest, inner=tuple(map(change, nest.inner)))
 
 
 def unguarded(nest: Nest) -> Nest:
-    change: Callable[[Any], Any] = lambda st_: (  # noqa: E731
+    change: Callable[[Any], Any] = lambda st_: (
         replace(st_, low=(sp.S.Zero,), high=st_.high[:1]) if isinstance(st_, (ResidueLoop, Loop)) else st_
     )
     return replace(nest, inner=tuple(map(change, nest.inner)))

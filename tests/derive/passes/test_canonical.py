@@ -19,7 +19,6 @@ from derive.language import (
     Operator,
     Parameter,
     Prod,
-    Size,
     Sum,
     Tensor,
     extent,
@@ -33,7 +32,7 @@ from derive.language import (
 from derive.lower.plain import lower
 from derive.passes.canonical import abstract, canonical, same_axes
 from derive.pipeline import PROGRAMS, Derivation, derive
-from derive.program import Affine, Equation, Program, check
+from derive.program import Equation, check
 from derive.translate import to_program
 from tests.support.relation import Meaning, agree, alone, code, filled
 from tests.support.renaming import renamed_equation, renamed_operator
@@ -97,7 +96,9 @@ def test_abstract_means_the_same():
             arrays = meaning.run(inputs, m.integers, m.reals)
             for eq in program.equations:
                 shape = abstract(eq)
-                bound = {symbol: code(f)(env) for symbol, f in shape.integers} | {r: env[r] for r in shape.reals}
+                bound = {symbol: code(f)(env) for symbol, f in shape.integers} | {
+                    r: env[r] for r in shape.reals
+                }
                 views = {str(v.args[0]): arrays[tensor] for v, tensor in shape.tensors[1:]}
                 one, two = alone(eq, env, arrays), alone(shape.equation, bound, views)
                 agree({"it": one}, {"it": two}, ["it"])
@@ -228,7 +229,10 @@ NEAR: dict[str, tuple[Equation, Equation]] = {
         equation(y[n] << Sum[k](x[n, k] * w[k] / kk)),
         equation(y[n] << Sum[k](x[n, k] * w[k] / extent(n))),
     ),
-    "index in the body": (equation(y[n] << Sum[k](x[n, k] * w[k] * k)), equation(y[n] << Sum[k](x[n, k] * w[k] * n))),
+    "index in the body": (
+        equation(y[n] << Sum[k](x[n, k] * w[k] * k)),
+        equation(y[n] << Sum[k](x[n, k] * w[k] * n)),
+    ),
     "condition": (
         equation(y[n] << Sum[k](x[n, k] * w[k], k <= n)),
         equation(y[n] << Sum[k](x[n, k] * w[k], k >= n)),
@@ -358,7 +362,9 @@ def test_a_transposed_convolution_is_the_input_gradient_of_one():
     xx, yy = Tensor("x", margin=[(a, a)]), Tensor("y", margin=[(a, a)])
     at = s * p + d * k - a
     conv = derive(Operator("conv", y[n, o, p] << Sum[c, k](xx[n, c, at] * w[o, c, k]), inputs=(xx, w)))
-    transposed = derive(Operator("transposed", yy[n, c, at] << Sum[o](x[n, o, p] * w[o, c, k]), inputs=(x, w)))
+    transposed = derive(
+        Operator("transposed", yy[n, c, at] << Sum[o](x[n, o, p] * w[o, c, k]), inputs=(x, w))
+    )
 
     def texts(made: Derivation, program: str) -> dict[str, str]:
         return {ph.equation.target.tensor: text(ph.equation) for ph in made.phases[program]}
@@ -376,7 +382,11 @@ def test_matrix_products_are_one_kernel():
 
 # ---- renaming an operator changes neither lowering nor result --------------------------------------------------
 
-NAMES = [m.name for m in SPECIMENS if m.name not in ("outside_reflect", "reflect", "symmetric", "normalised", "response")]
+NAMES = [
+    m.name
+    for m in SPECIMENS
+    if m.name not in ("outside_reflect", "reflect", "symmetric", "normalised", "response")
+]
 SLOW_NAMES = [m.name for m in SPECIMENS if m.name not in NAMES]
 
 
@@ -400,7 +410,9 @@ def unchanged(name: str, seed: int) -> None:
     m = BY_NAME[name]
     changed = renamed_operator(m.operator, random.Random(f"{name} {seed}"))
     one, two = derived(name), derive(changed.operator)
-    texts = [Counter(text(ph.equation) for phases in made.phases.values() for ph in phases) for made in (one, two)]
+    texts = [
+        Counter(text(ph.equation) for phases in made.phases.values() for ph in phases) for made in (one, two)
+    ]
     assert texts[0] == texts[1]
     assert described(one) == described(two)
     inputs = m.inputs()
@@ -408,7 +420,11 @@ def unchanged(name: str, seed: int) -> None:
     other = Meaning(check(two.raw["forward"])).run(
         changed.shapes(inputs), changed.numbers(m.integers), changed.numbers(m.reals)
     )
-    agree(forward, {old: other[new] for old, new in changed.tensors.items()}, [t.name for t in m.operator.outputs])
+    agree(
+        forward,
+        {old: other[new] for old, new in changed.tensors.items()},
+        [t.name for t in m.operator.outputs],
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
