@@ -125,8 +125,8 @@ class Trial:
     def problem(self, program: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Inputs of a program, and what the reference says it gives."""
         case, wrt, outs = self.case, self.case.wrt(), self.case.real_outputs()
-        strip = lambda table, k: {n[k:]: v for n, v in table.items()}  # noqa: E731
-        named = lambda prefix, table: {prefix + n: v for n, v in table.items()}  # noqa: E731
+        strip = lambda table, k: {n[k:]: v for n, v in table.items()}
+        named = lambda prefix, table: {prefix + n: v for n, v in table.items()}
         g, t, h, bent = (
             self.draw(names, p) for names, p in ((outs, "g"), (wrt, "t"), (wrt, "hg"), (outs, "tg"))
         )

@@ -246,7 +246,7 @@ def layer_cases() -> list[Case]:
         )
     for shape in [(7,), (2, 3, 4), ()]:
         x = apart(generator("relu", shape), shape) + 0.1
-        relu = lambda x: np.maximum(x, 0)  # noqa: E731
+        relu = lambda x: np.maximum(x, 0)
         cases.append(Case("relu", str(shape), (x,), {}, relu, lambda gy, x: (gy * (x > 0),)))
     for shape, dim in [((4, 5), -1), ((4, 5), 0), ((2, 3, 4), 1), ((3, 2, 2, 2), -3), ((6,), 0)]:
         cases.append(

@@ -385,7 +385,7 @@ def test_same_points_of_every_specimen(specimen):
 
 def dropped_phase(nest: Nest) -> Nest:
     """One residue class too few: the first candidate is skipped."""
-    change: Callable[[Any], Any] = lambda st_: (  # noqa: E731
+    change: Callable[[Any], Any] = lambda st_: (
         replace(st_, low=(*st_.low, sp.S.One)) if isinstance(st_, (ResidueLoop, Loop)) else st_
     )
     return replace(nest, inner=tuple(map(change, nest.inner)))
