@@ -331,7 +331,7 @@ def fresh_name(name: str, taken: set[str]) -> str:
     return made
 
 
-def _symbols(program: Program) -> Iterator[tuple[str, sp.Symbol]]:
+def _symbols(program: Program) -> Iterator[tuple[object, sp.Symbol]]:
     for eq in program.equations:
         everything = [
             eq.body,
@@ -341,7 +341,7 @@ def _symbols(program: Program) -> Iterator[tuple[str, sp.Symbol]]:
         ]
         for e in everything:
             for s in sorted(e.free_symbols, key=str):
-                yield str(eq), s
+                yield eq, s
     for size, e in program.sizes:
         for s in sorted(e.free_symbols, key=str):
             yield f"{size} = {e}", s

@@ -586,7 +586,7 @@ BAD: dict[str, tuple[Operator, str, str]] = {
     "round a parameter": (
         op(y[p] << x[p] * sp.ceiling(2 * r)),
         "`ceiling(2*r)` rounds a real number, which has no derivative here; round indices and integer tensors only",
-        "y[p] << x[p]*ceiling(2*r)",
+        "y[p] << ceiling(2*r)*x[p]",
     ),
     "remainder": (
         op(y[p] << sp.Mod(x[p], 2)),
