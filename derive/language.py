@@ -321,6 +321,20 @@ class indicator(sp.Function):
         return sp.S.Zero
 
 
+class chosen(sp.Function):
+    """chosen(condition, u): u where the condition holds, else 0. (A Piecewise that SymPy leaves as it is.)"""
+
+    nargs = 2
+    is_real = True
+
+    @classmethod
+    def eval(cls, condition: Any, u: Any) -> Any:
+        return sp.S.Zero if u == 0 else None
+
+    def _eval_derivative(self, s: Any) -> sp.Expr:
+        return chosen(self.args[0], self.args[1].diff(s))
+
+
 class finite(sp.Function):
     """u where it is neither infinite nor NaN, else 0: the shift of a stable logsumexp. Derivative 0 by use."""
 
@@ -476,7 +490,7 @@ class Selection:
         body2, place2 = body.xreplace(other), place.xreplace(other)
         before = indicator(sp.Or(body2 < body, sp.And(sp.Eq(body2, body), place2 < place)))
         count = Sum[tuple(other.values())](before, *(c.xreplace(other) for c in where))
-        return Sum[self.bound](sp.Piecewise((body, sp.Eq(count, rank)), (0, True), evaluate=False), *where)
+        return Sum[self.bound](chosen(sp.Eq(count, rank), body), *where)
 
 
 Kth = Selection()

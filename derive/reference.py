@@ -43,6 +43,7 @@ from derive.language import (
     Reduce,
     Size,
     Tensor,
+    chosen,
     indicator,
     inside,
     maximum,
@@ -580,6 +581,9 @@ class _Evaluation:
         if isinstance(e, indicator):
             holds, one, zero = self.truth(e.args[0]), self.field.number(1), self.field.number(0)
             return lambda at: one if holds(at) else zero
+        if isinstance(e, chosen):
+            holds, u, zero = self.truth(e.args[0]), self.number(e.args[1]), self.field.number(0)
+            return lambda at: u(at) if holds(at) else zero
         if isinstance(e, sp.Piecewise):
             branches = [(self.number(v), self.truth(c)) for v, c in e.args]
             return lambda at: next(v(at) for v, c in branches if c(at))

@@ -27,6 +27,7 @@ from derive.language import (
     Reduce,
     Size,
     Statement,
+    chosen,
     circular,
     indicator,
     inside,
@@ -225,6 +226,9 @@ class _Translator:
                     raise SpecError(f"inside(...) takes one read, as in inside(x[n, s*p + k]); found `{e}`")
             case indicator():
                 self.condition(e.args[0])
+            case chosen():
+                self.condition(e.args[0])
+                self.scalar(e.args[1])
             case sp.Piecewise():
                 if e.args[-1].cond != sp.true:
                     raise SpecError(

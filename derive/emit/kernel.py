@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from derive.emit.printing import IntegerPrinter, ScalarPrinter
-from derive.language import Real
+from derive.language import Real, chosen
 from derive.lower.loops import Assign, Divides, Loop, Nest, ResidueLoop, Step, Test
 from derive.program import Access, IntegerAccess
 
@@ -231,7 +231,7 @@ class _Writer:
 
     def expression(self, body: sp.Expr) -> str:
         """The body, repeated parts computed once; with a branch in it, as it stands."""
-        if not body.has(sp.Piecewise) and sp.count_ops(body) > 6:
+        if not body.has(sp.Piecewise, chosen) and sp.count_ops(body) > 6:
             shared, (body,) = sp.cse(
                 body, symbols=(sp.Dummy(f"v{k}", real=True) for k in range(99)), order="canonical"
             )

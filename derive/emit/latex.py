@@ -43,6 +43,9 @@ class _Latex(LatexPrinter):
 
     _print_IntegerReduce = _print_Reduce
 
+    def _print_chosen(self, e: Any, exp: Any = None) -> str:
+        return rf"\left[{self._print(e.args[0])}\right] {self._print(e.args[1])}"
+
     def _print_indicator(self, e: Any, exp: Any = None) -> str:
         return rf"\left[{self._print(e.args[0])}\right]"
 

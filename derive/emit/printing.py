@@ -230,6 +230,9 @@ class ScalarPrinter(IntegerPrinter):
     def _print_indicator(self, e: Any) -> str:
         return self.call("indicator", self._print(e.args[0]))
 
+    def _print_chosen(self, e: Any) -> str:
+        return f"({self.value(e.args[1])} if {self._print(e.args[0])} else {self.call('zero')})"
+
     def _print_Pi(self, e: Any) -> str:
         return self.call("pi")
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import sympy as sp
 
+from derive.language import chosen
 from derive.program import Access, Equation, Program, accesses, live
 
 CHEAP = 3  # operations that may be repeated rather than stored
@@ -79,7 +80,7 @@ def inline(program: Program) -> Program:
                 continue
             repeats = len(set(eq.relation.indices) - set(a.indices)) > 0 or readers[a.tensor] > 1
             if (repeats and sp.count_ops(f.body) > CHEAP) or (
-                repeats and f.body.has(sp.exp, sp.log, sp.Pow, sp.tanh, sp.Piecewise)
+                repeats and f.body.has(sp.exp, sp.log, sp.Pow, sp.tanh, sp.Piecewise, chosen)
             ):
                 continue
             body = body.xreplace({a: f.body.xreplace(_at(f, a))})

@@ -176,7 +176,14 @@ def test_disguise_is_another_operator(tmp_path: Path) -> None:
     """Every name differs, and every array still fits."""
     seen = []
 
-    @settings(max_examples=20, deadline=None, database=None, suppress_health_check=QUIET, derandomize=True, phases=(Phase.generate,))
+    @settings(
+        max_examples=20,
+        deadline=None,
+        database=None,
+        suppress_health_check=QUIET,
+        derandomize=True,
+        phases=(Phase.generate,),
+    )
     @given(operators())
     def run(drawn: Drawn) -> None:
         disguise, case = disguised(drawn, 3)

@@ -69,6 +69,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "relu": lambda u: max(u, 0 * u),
     "step": lambda u: int(u > 0),
     "indicator": int,
+    "chosen": lambda holds, u: u if holds else 0,
     "finite": lambda u: u if not isinstance(u, mpmath.mpf) or mpmath.isfinite(u) else 0,
     "maximum": lambda u, v: u if u >= v else v,
     "minimum": lambda u, v: u if u <= v else v,
