@@ -115,7 +115,7 @@ class _Pen:
     means: list[Statement] = field(default_factory=list)
     names: int = 0
     rational: bool = True
-    empty: bool = False  # an extent may be zero; then none may divide
+    empty: bool = False  # an extent may be zero; then nothing takes the maximum of nothing
 
     # --- choices
 
@@ -406,7 +406,7 @@ class _Pen:
                 outside = sp.Rational(self.number(-3, 3), 2)
             elif style == "mode":
                 outside = self.one(*MODES)
-            elif style == "mean" and not self.empty:
+            elif style == "mean":
                 letters = [(i, a) for i, a in zip(at, axes, strict=True) if isinstance(i, Index)]
                 if len({i for i, _ in letters}) == len(letters) and all(
                     k.tensor.name != "m" for k in self.written
@@ -505,8 +505,8 @@ class _Pen:
                 return maximum(u, self.scalar(pool, depth - 1))
             case "minimum":
                 return minimum(u, self.scalar(pool, depth - 1))
-            case "piecewise":
-                other = self.scalar(pool, depth - 1)
+            case "piecewise":  # a branch in a branch's condition is more than SymPy can order
+                other = self.read(pool)
                 return sp.Piecewise(
                     (u, self.one(sp.Gt, sp.Ge, sp.Lt, sp.Le)(other, sp.Rational(1, 2))), (other, True)
                 )
@@ -518,7 +518,7 @@ class _Pen:
                 return u * (self.one(*pool) + 1) if pool else u
             case "extent":
                 self.note("extent as a number") if pool else None
-                return u / extent(self.one(*pool)) if pool and not self.empty else u
+                return u / extent(self.one(*pool)) if pool else u
             case "over":
                 self.note("quotient")
                 return self.scalar(pool, depth - 1) / (1 + u**2)
@@ -556,7 +556,7 @@ class _Pen:
         self, outer: Sequence[Index], bound: Sequence[Index], depth: int, kinds: Sequence[str]
     ) -> sp.Expr:
         """One reduction over `bound`; its body sees both."""
-        kind = self.one(*(k for k in kinds if not (self.empty and k in ("mean", "max", "min", "logsumexp"))))
+        kind = self.one(*(k for k in kinds if not (self.empty and k in ("max", "min", "logsumexp"))))
         pool = [*outer, *bound]
         nested = depth > 1 and len(bound) > 1 and self.maybe(0.3, "reduction in a reduction")
         if nested:

@@ -1,0 +1,150 @@
+"""Planted errors, in emitted source and in the derivation: some check has to object to each.
+
+`pytest -s` prints which check caught which.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sympy as sp
+
+from derive.catalogue import operators
+from derive.emit.module import module_source
+from derive.errors import VerificationError
+from derive.language import Operator
+from derive.lower import solve
+from derive.passes import differentiate
+from derive.pipeline import derive
+from derive.spec import load_definition
+from derive.verify import CHECKS
+from kernels.runtime.definition import Definition
+
+ORDER = ("exact_forward", "exact_vjp", "exact_jvp", "exact_vjp_vjp", "exact_vjp_jvp", "adjoint")
+TRIES = 6  # configurations of each check; a check that never objects in so many has missed it
+
+
+def operator(name: str) -> Operator:
+    return next(o for o in operators() if o.name == name)
+
+
+def objections(op: Operator, definition: Definition, checks: tuple[str, ...] = ORDER) -> list[str]:
+    """The checks that object."""
+    found = []
+    for name in checks:
+        try:
+            for seed in range(TRIES):
+                CHECKS[name](op, definition, random.Random(seed))
+        except VerificationError:
+            found.append(name)
+    return found
+
+
+def written(text: str, folder: Path, name: str) -> Definition:
+    path = folder / f"{name}.py"
+    path.write_text(text, encoding="utf-8")
+    return load_definition(path)
+
+
+SOURCE = {
+    "wrong sign in a panel": ("conv1d", "panels[at] = w[g, o, c, k0]", "panels[at] = -w[g, o, c, k0]"),
+    "padding shifted by one": ("conv1d", "(s0*p0 - a0 - base_x3)", "(s0*p0 - a0 - base_x3 + 1)"),
+    "residue class dropped": ("conv1d", "range(b0 // blocks, ceil_div(b1, blocks))", "range(b0 // blocks + 1, ceil_div(b1, blocks))"),
+    "indices swapped": ("conv1d", "scratch[at] = gy[n, g, o, p0]", "scratch[at] = gy[n, g, p0, o]"),
+    "plain gather one tap short": ("max_pool1d", "min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)", "min(K0, ((-p0*s0 + a0 + X2 - 1) // d0))"),
+    "last of ties instead of first": ("max_pool1d", "value > best or", "value >= best or"),
+    "a term not added": ("linear", "if add != 0:", "if add == 7:"),
+    "not initialised": ("avg_pool1d", "total = zero()", "total = one()"),
+    "wrong stride": ("avg_pool1d", "-p0*s0 + a0", "-p0 + a0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", SOURCE)
+def test_fault_in_emitted_source(fault: str, tmp_path: Path) -> None:
+    name, old, new = SOURCE[fault]
+    text = module_source(derive(operator(name)))
+    text = (
+        text.replace("    zero,\n", "    one,\n    zero,\n")
+        if "one()" in new and "    one,\n" not in text
+        else text
+    )
+    if old not in text:  # SymPy orders the terms of a sum by name
+        old, new = (s.replace("s0*p0 - a0", "p0*s0 - a0") for s in (old, new))
+    assert old in text, "the text to plant in has changed"
+    caught = objections(operator(name), written(text.replace(old, new), tmp_path, name))
+    print(f"\n{fault:32} {name:12} {', '.join(caught)}")
+    assert caught
+
+
+def scaled_rule(kind: str, by: Any) -> Callable[[pytest.MonkeyPatch], None]:
+    rule = differentiate.RULES[kind]
+
+    def wrong(eq: Any, fresh: Any) -> Any:
+        made, linear, weight = rule(eq, fresh)
+        return made, linear, by * weight
+
+    return lambda patch: patch.setitem(differentiate.RULES, kind, wrong)
+
+
+def partial_negated(patch: pytest.MonkeyPatch) -> None:
+    right = differentiate.partial
+    patch.setattr(differentiate, "partial", lambda body, access: -right(body, access))
+
+
+def ceil_is_floor(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(solve, "_ceil", solve._floor)
+
+
+def last_tie(patch: pytest.MonkeyPatch) -> None:
+    right = differentiate.d_extremum
+
+    def wrong(eq: Any, fresh: Any) -> Any:
+        from dataclasses import replace
+
+        return right(replace(eq, ties="last"), fresh)
+
+    patch.setitem(differentiate.RULES, "max", wrong)
+
+
+def relation_shifted(patch: pytest.MonkeyPatch) -> None:
+    """Reverse mode over a relation that is off by one."""
+    from dataclasses import replace
+
+    right = differentiate.d_sum
+
+    def wrong(eq: Any, fresh: Any) -> Any:
+        zero = tuple(z.shifted(1) for z in eq.relation.zero)
+        return right(replace(eq, relation=replace(eq.relation, zero=zero)), fresh)
+
+    patch.setitem(differentiate.RULES, "sum", wrong)
+
+
+DERIVATION: dict[str, tuple[str, Callable[[pytest.MonkeyPatch], None]]] = {
+    "partial derivative negated": ("conv1d", partial_negated),
+    "rule of sum off by a factor 2": ("conv1d", scaled_rule("sum", sp.Integer(2))),
+    "rule of max off by a factor 2": ("max_pool1d", scaled_rule("max", sp.Integer(2))),
+    "rule of logsumexp off by 1/2": ("log_softmax", scaled_rule("logsumexp", sp.Rational(1, 2))),
+    "gradient to the last of ties": ("max_pool1d", last_tie),
+    "relation shifted by one": ("conv1d", relation_shifted),
+    "solver rounds a bound down": ("max_pool1d", ceil_is_floor),
+}
+
+
+@pytest.mark.parametrize("fault", DERIVATION)
+def test_fault_in_the_derivation(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, plant = DERIVATION[fault]
+    plant(monkeypatch)
+    text = module_source(derive(operator(name)))
+    monkeypatch.undo()
+    caught = objections(operator(name), written(text, tmp_path, name))
+    print(f"\n{fault:32} {name:12} {', '.join(caught)}")
+    assert caught
+
+
+def test_nothing_planted_nothing_caught(tmp_path: Path) -> None:
+    name = "max_pool1d"
+    assert objections(operator(name), written(module_source(derive(operator(name))), tmp_path, name)) == []
