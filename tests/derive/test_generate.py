@@ -1,0 +1,139 @@
+"""Specifications in, files out: the same bytes, all or nothing, and a check that notices an edit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from derive.cli import main
+from derive.errors import GenerateError, SpecError
+from derive.generate import catalogue_files, stale, write
+from derive.spec import load_operators
+
+ROOT = Path(__file__).parents[2]
+SPEC = """
+from derive import Operator, Sum, indices, tensors
+
+n, p, k = indices("n p k")
+x, w, y = tensors("x w y")
+fir = Operator("fir", y[n, p] << Sum[k](x[n, p + k] * w[k]), inputs=(x, w))
+total = Operator("total", y[n] << Sum[p](x[n, p]), inputs=(x,))
+"""
+HASH = """
+import hashlib, sys
+from pathlib import Path
+from derive.generate import catalogue_files
+files = catalogue_files(Path("root"), only=sys.argv[1:])
+print(hashlib.sha256("".join(files[k] for k in sorted(files)).encode()).hexdigest())
+"""
+
+
+def digest(seed: int, *names: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", HASH, *names],
+        env={**os.environ, "PYTHONHASHSEED": str(seed)},
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    return done.stdout
+
+
+def test_same_bytes_under_any_hash_seed():
+    assert len({digest(seed, "conv1d", "log_softmax") for seed in (0, 1, 2)}) == 1
+
+
+@pytest.mark.slow
+def test_whole_catalogue_has_the_same_bytes_under_any_hash_seed():
+    assert len({digest(seed) for seed in (0, 1, 2)}) == 1
+
+
+def test_committed_files_are_not_stale():
+    assert stale(catalogue_files(ROOT, only=("conv1d", "max_pool1d", "cross_entropy"))) == []
+
+
+@pytest.fixture
+def package(tmp_path, capsys):
+    spec = tmp_path / "layers.py"
+    spec.write_text(SPEC)
+    assert main(["generate", str(spec), "--out", str(tmp_path / "made")]) == 0
+    capsys.readouterr()
+    return spec, tmp_path / "made"
+
+
+def test_a_package_has_kernels_tests_and_its_specification(package):
+    _, made = package
+    assert sorted(p.name for p in made.iterdir()) == [
+        "__init__.py", "fir.py", "spec.py", "test_fir.py", "test_total.py", "total.py",
+    ]  # fmt: skip
+    assert (made / "spec.py").read_text() == SPEC
+
+
+def test_a_package_runs_with_kernels_alone(package):
+    _, made = package
+    code = (
+        "import sys, numpy as np; from made import fir; y, back = fir.vjp(np.arange(4.0)[None], np.ones(2));"
+        "print(y.tolist(), back(y)[1].tolist(), 'sympy' in sys.modules, 'derive' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=made.parent, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["[[1.0,", "3.0,", "5.0]]", "[13.0,", "22.0]", "False", "False"]
+
+
+def test_check_catches_a_planted_edit(package, capsys):
+    spec, made = package
+    arguments = ["generate", str(spec), "--out", str(made), "--check"]
+    assert main(arguments) == 0
+    target = made / "fir.py"
+    text = target.read_text()
+    target.write_text(text.replace("total += ", "total -= ", 1))
+    assert main(arguments) == 1
+    assert "stale: " in capsys.readouterr().out
+    target.write_text(text)
+    assert main(arguments) == 0
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (SPEC + "def (:\n", "layers.py line 8: invalid syntax"),
+        (SPEC + "again = Operator('fir', y[n] << x[n], inputs=(x,))\n", "two operators are called `fir`"),
+        (
+            SPEC + "bad = Operator('bad', y[n, p] << x[n, 2 * p + k], inputs=(x,))\n",
+            "index `k` has no extent",
+        ),
+        (SPEC + "1 / 0\n", "line 8: ZeroDivisionError"),
+        ("x = 1\n", "no operator at the top level"),
+    ],
+)
+def test_a_failed_generation_leaves_what_was(package, capsys, broken, message):
+    spec, made = package
+    before = {p: p.read_text() for p in made.glob("*.py")}
+    spec.write_text(broken)
+    assert main(["generate", str(spec), "--out", str(made)]) == 1
+    assert message in capsys.readouterr().err
+    assert {p: p.read_text() for p in made.glob("*.py")} == before
+    assert not list(made.glob(".*.py.*"))
+
+
+def test_nothing_is_written_if_one_file_is_no_python(tmp_path):
+    with pytest.raises(SyntaxError):
+        write({tmp_path / "a.py": "x = 1\n", tmp_path / "b.py": "x = = 1\n"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GenerateError, match="cannot write"):
+        write({tmp_path / "file" / "a.py": "x = 1\n"})
+
+
+def test_a_missing_specification():
+    with pytest.raises(SpecError, match="there is no file"):
+        load_operators("no/such/file.py")
