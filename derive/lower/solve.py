@@ -199,7 +199,9 @@ class Solver:
         self.settle()
         while left := [i for i in order if i not in self.known]:
             held = {i for form in (*self.pending, *self.checks) for i in self.unknown(form)}
-            trials = [self.after(u) for u in (left if left[0] in held else left[:1])]
+            # what an argmax picks among ties is the first it meets, so its loops keep the written order
+            choose = left[0] in held and not self.equation.reduce.startswith("arg")
+            trials = [self.after(u) for u in (left if choose else left[:1])]
             best = min(
                 trials, key=lambda t: round(t.cost - self.cost - FREE * (len(t.known) - len(self.known)), 6)
             )
