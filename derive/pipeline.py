@@ -71,7 +71,10 @@ def derive(operator: Operator) -> Derivation:
     book = _Book(made)
     for name in PROGRAMS:
         program = check(stable(made.programs[name]))  # logsumexp as loops can do it
-        made.phases[name] = [book.phase(program, eq) for eq in program.equations]
+        try:
+            made.phases[name] = [book.phase(program, eq) for eq in program.equations]
+        except SpecError as error:
+            raise error.within(operator=operator.name) from None
     return made
 
 

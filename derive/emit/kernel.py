@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from derive.emit.printing import IntegerPrinter, ScalarPrinter
+from derive.errors import SpecError
 from derive.language import Real, chosen
 from derive.lower.loops import Assign, Divides, Loop, Nest, ResidueLoop, Step, Test
 from derive.program import Access, IntegerAccess
@@ -42,6 +43,7 @@ RESERVED = {
     "scratch",
 } | set(keyword.kwlist)
 WIDTH = 116
+MOST_AXES = 12  # kernels.runtime has Real0 to Real12
 
 
 @dataclass
@@ -163,6 +165,12 @@ class _Writer:
     def write(self, name: str) -> TaskSource:
         nest, eq = self.nest, self.nest.equation
         views = (eq.target, *eq.reads)
+        for v in views:
+            if len(v.indices) > MOST_AXES:
+                raise SpecError(
+                    f"`{v.tensor}` would have {len(v.indices)} axes; a kernel's views have at most {MOST_AXES}",
+                    equation=str(eq),
+                )
         for v in views:
             self.name(sp.Symbol(f"view {v.tensor}"), v.tensor)
             self.names[v] = self.names[sp.Symbol(f"view {v.tensor}")]
