@@ -12,9 +12,11 @@ import sympy as sp
 
 from derive.emit.contraction import contraction_source
 from derive.emit.kernel import TaskSource, task_source
+from derive.emit.lanes import lanes_source
 from derive.errors import SpecError
 from derive.language import Operator, extent
 from derive.lower.contraction import contraction
+from derive.lower.lanes import lanes
 from derive.lower.plain import lower
 from derive.passes.canonical import Canonical, abstract, canonical, same_axes
 from derive.passes.differentiate import jvp, vjp
@@ -95,7 +97,9 @@ class _Book:
             self.known[name.text] = (title, name, eq)
             nest, fast = lower(shape.equation), contraction(shape.equation)
             self.made.kernels[title] = (
-                contraction_source(nest, fast, title) if fast is not None else task_source(nest, title)
+                contraction_source(nest, fast, title)
+                if fast is not None
+                else lanes_source(nest, lanes(shape.equation, nest), title) or task_source(nest, title)
             )
         title, known, first = self.known[name.text]
         if first != eq:

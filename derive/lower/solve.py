@@ -187,12 +187,16 @@ class Solver:
         lows, highs = (*low, first), (*high, last + 1)
         if cv == 1:
             return (Loop(u, lows, highs), Assign(v, sp.expand(total - cu * u))), SPAN
-        if cu in (1, -1):
+        if cu in (1, -1) and not self.classes(form, v):
             return None  # better loop over v and let u follow
         return (
             ResidueLoop(u, cv, cu, total, lows, highs),
             Assign(v, FloorDiv(sp.expand(total - cu * u), cv)),
         ), RESIDUE
+
+    def classes(self, form: Affine, v: Index) -> bool:
+        """Shall u run over a residue class even where v could be looped over and u follow?"""
+        return False
 
     def rest(self, order: Sequence[Index]) -> None:
         """Loop over the rest: in written order what no constraint holds, else what settles most for least."""
@@ -205,13 +209,12 @@ class Solver:
             best = min(
                 trials, key=lambda t: round(t.cost - self.cost - FREE * (len(t.known) - len(self.known)), 6)
             )
-            self.pending, self.checks, self.known, self.steps, self.cost = (
-                best.pending,
-                best.checks,
-                best.known,
-                best.steps,
-                best.cost,
-            )
+            self.take(best)
+
+    def take(self, best: Solver) -> None:
+        """Go on from a trial."""
+        self.pending, self.checks, self.known = best.pending, best.checks, best.known
+        self.steps, self.cost = best.steps, best.cost
 
     def after(self, u: Index) -> Solver:
         trial = self.copy()

@@ -17,20 +17,28 @@ from kernels.runtime import (
     Real1,
     Real3,
     Tensor,
+    Tile,
+    ceil_div,
+    fma,
+    kernel,
     larger,
+    maximum,
     one,
     real,
     require_abi,
+    residue,
+    select,
     share,
     task,
+    unequal,
     zero,
 )
 
 require_abi(1, __name__)
 
 
-@task
-def y_sum_filled(y_sum: Real1, P0: int, K0: int, s0: int, z1: int, add: int, task: int, tasks: int) -> None:
+@kernel
+def y_sum_filled_plain(y_sum: Real1, P0: int, K0: int, s0: int, z1: int, add: int, task: int, tasks: int) -> None:
     """y_sum[p0] += sum[k0] 1   { -k0 - s0*p0 + z1 - 1 >= 0 }
 
     gather, tasks share p0
@@ -45,8 +53,40 @@ def y_sum_filled(y_sum: Real1, P0: int, K0: int, s0: int, z1: int, add: int, tas
         y_sum[p0] = total
 
 
+@kernel
+def y_sum_filled_over_p0(y_sum: Real1, P0: int, K0: int, s0: int, z1: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(P0, lanes.width), task, tasks)
+    for p0 in range(first * lanes.width, min(P0, last * lanes.width), lanes.width):
+        count = min(lanes.width, P0 - p0)
+        active = lanes.first(count)
+        total = lanes.zero()
+        for k0 in range(K0):
+            inside = active & (lanes.ramp(-k0 - p0*s0 + z1 - 1, -s0) >= lanes.integers(0))
+            total = select(inside, total + lanes.fill(one()), total)
+        if add != 0:
+            total = total + lanes.read_where(y_sum.line((p0,), (1,)), active)
+        lanes.write_where(y_sum.line((p0,), (1,)), total, active)
+
+
 @task
-def y_sum_2_filled(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, add: int, task: int,
+def y_sum_filled(y_sum: Real1, P0: int, K0: int, s0: int, z1: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """y_sum[p0] += sum[k0] 1   { -k0 - s0*p0 + z1 - 1 >= 0 }
+
+    lanes over p0;
+    else gather, tasks share p0
+    """
+    if 2 * P0 >= tile.lanes.width:
+        y_sum_filled_over_p0(y_sum, P0, K0, s0, z1, add, tile, task, tasks)
+    else:
+        y_sum_filled_plain(y_sum, P0, K0, s0, z1, add, task, tasks)
+
+
+@kernel
+def y_sum_2_filled_plain(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, add: int, task: int,
         tasks: int) -> None:
     """y_sum_2[p0] += sum[k0,x2] 1   { k0 + s0*p0 - a0 = x2 }
 
@@ -62,8 +102,49 @@ def y_sum_2_filled(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, 
         y_sum_2[p0] = total
 
 
+@kernel
+def y_sum_2_filled_over_p0(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(P0, lanes.width), task, tasks)
+    for p0 in range(first * lanes.width, min(P0, last * lanes.width), lanes.width):
+        count = min(lanes.width, P0 - p0)
+        p0_last = p0 + (count - 1)
+        whole = count == lanes.width and p0*s0 - a0 >= 0 and -a0 + s0*p0_last + K0 - 1 < X2
+        low_k0, high_k0 = 0, K0
+        if not whole:
+            low_k0, high_k0 = max(0, a0 - s0*p0_last), min(K0, -p0*s0 + a0 + X2)
+        active = lanes.first(count)
+        total = lanes.zero()
+        for k0 in range(low_k0, high_k0):
+            x2 = k0 + p0*s0 - a0
+            if whole:
+                total = total + lanes.fill(one())
+            else:
+                inside = active & lanes.within(x2, s0, X2)
+                total = select(inside, total + lanes.fill(one()), total)
+        if add != 0:
+            total = total + lanes.read_where(y_sum_2.line((p0,), (1,)), active)
+        lanes.write_where(y_sum_2.line((p0,), (1,)), total, active)
+
+
 @task
-def y_from_x_y_sum_y_sum_2(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int, K0: int,
+def y_sum_2_filled(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """y_sum_2[p0] += sum[k0,x2] 1   { k0 + s0*p0 - a0 = x2 }
+
+    lanes over p0;
+    else gather, tasks share p0
+    """
+    if 2 * P0 >= tile.lanes.width:
+        y_sum_2_filled_over_p0(y_sum_2, P0, K0, X2, a0, s0, add, tile, task, tasks)
+    else:
+        y_sum_2_filled_plain(y_sum_2, P0, K0, X2, a0, s0, add, task, tasks)
+
+
+@kernel
+def y_from_x_y_sum_y_sum_2_plain(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int, K0: int,
         X2: int, a0: int, divisor: int, include: int, s0: int, add: int, task: int, tasks: int) -> None:
     """y[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*x[n,c,x2]
     { k0 + s0*p0 - a0 = x2 }
@@ -86,9 +167,90 @@ def y_from_x_y_sum_y_sum_2(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: 
             y[n, c, p0] = total
 
 
+@kernel
+def y_from_x_y_sum_y_sum_2_over_c(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
+        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(N * P0, task, tasks)
+    for item in range(first, last):
+        n = item // P0
+        p0 = item % P0
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
+                x2 = k0 + p0*s0 - a0
+                x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
+                total = total + x_lanes
+            total = select(unequal(total, lanes.zero()), total * lanes.fill((1 / real(divisor) if divisor > 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one()))), total)
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, c, p0), (0, 1, 0)), active)
+            lanes.write_where(y.line((n, c, p0), (0, 1, 0)), total, active)
+
+
+@kernel
+def y_from_x_y_sum_y_sum_2_over_p0(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
+        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for p0 in range(0, P0, lanes.width):
+            count = min(lanes.width, P0 - p0)
+            p0_last = p0 + (count - 1)
+            whole = count == lanes.width and p0*s0 - a0 >= 0 and -a0 + s0*p0_last + K0 - 1 < X2
+            low_k0, high_k0 = 0, K0
+            if not whole:
+                low_k0, high_k0 = max(0, a0 - s0*p0_last), min(K0, -p0*s0 + a0 + X2)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for k0 in range(low_k0, high_k0):
+                x2 = k0 + p0*s0 - a0
+                if whole:
+                    x_lanes = lanes.read(x.line((n, c, x2), (0, 0, s0)))
+                    total = total + x_lanes
+                else:
+                    inside = active & lanes.within(x2, s0, X2)
+                    x_lanes = lanes.read_where(x.line((n, c, x2), (0, 0, s0)), inside)
+                    total = select(inside, total + x_lanes, total)
+            y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), active)
+            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), active)
+            total = select(unequal(total, lanes.zero()), total * (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, c, p0), (0, 0, 1)), active)
+            lanes.write_where(y.line((n, c, p0), (0, 0, 1)), total, active)
+
+
 @task
-def gx_from_gy_y_sum_y_sum_2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int, K0: int,
-        X2: int, a0: int, divisor: int, include: int, s0: int, add: int, task: int, tasks: int) -> None:
+def y_from_x_y_sum_y_sum_2(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int, K0: int,
+        X2: int, a0: int, divisor: int, include: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """y[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*x[n,c,x2]
+    { k0 + s0*p0 - a0 = x2 }
+
+    lanes over c where it is contiguous,
+    or lanes over p0;
+    else gather, tasks share n c
+    """
+    if C >= tile.lanes.width and y.stride(1) == 1 and x.stride(1) == 1:
+        y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, add, tile,
+            task, tasks)
+    elif 2 * P0 >= tile.lanes.width:
+        y_from_x_y_sum_y_sum_2_over_p0(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, add, tile,
+            task, tasks)
+    else:
+        y_from_x_y_sum_y_sum_2_plain(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, add, task,
+            tasks)
+
+
+@kernel
+def gx_from_gy_y_sum_y_sum_2_plain(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
+        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, add: int, task: int, tasks: int) -> None:
     """gx[n,c,x2] += sum[p0,k0] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*gy[n,c,p0]
     { k0 + s0*p0 - a0 = x2 }
 
@@ -105,6 +267,91 @@ def gx_from_gy_y_sum_y_sum_2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1,
             if add != 0:
                 total += gx[n, c, x2]
             gx[n, c, x2] = total
+
+
+@kernel
+def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
+        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(N * X2, task, tasks)
+    for item in range(first, last):
+        n = item // X2
+        x2 = item % X2
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
+                gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 1, 0)), active)
+                total = fma(lanes.fill((1 / real(divisor) if divisor > 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one()))), gy_lanes, total)
+            if add != 0:
+                total = total + lanes.read_where(gx.line((n, c, x2), (0, 1, 0)), active)
+            lanes.write_where(gx.line((n, c, x2), (0, 1, 0)), total, active)
+
+
+@kernel
+def gx_from_gy_y_sum_y_sum_2_over_x2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
+        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over x2 in classes modulo s0."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for phase in range(min(s0, X2)):
+            first_k0, step_k0 = residue(s0, 1, a0 + phase)
+            if step_k0 == 0:  # none meets this class
+                first_k0, step_k0 = K0, K0 + 1
+            for x2 in range(phase, X2, s0 * lanes.width):
+                count = min(lanes.width, ceil_div(X2 - x2, s0))
+                x2_last = x2 + (count - 1) * s0
+                whole = count == lanes.width and ((x2 + a0 - K0 + 1) // s0) >= 0 and ((a0 + x2_last) // s0) < P0
+                low_k0, high_k0 = 0, K0
+                if not whole:
+                    low_k0, high_k0 = max(0, x2 + a0 - s0*P0 + s0), min(K0, a0 + x2_last + 1)
+                low_k0 += (first_k0 - low_k0) % step_k0
+                active = lanes.first(count)
+                total = lanes.zero()
+                for k0 in range(low_k0, high_k0, step_k0):
+                    p0 = (-k0 + x2 + a0) // s0
+                    if whole:
+                        gy_lanes = lanes.read(gy.line((n, c, p0), (0, 0, 1)))
+                        y_sum_lanes = lanes.read(y_sum.line((p0,), (1,)))
+                        y_sum_2_lanes = lanes.read(y_sum_2.line((p0,), (1,)))
+                        total = fma(gy_lanes, (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+                    else:
+                        inside = active & lanes.within(p0, 1, P0)
+                        gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 0, 1)), inside)
+                        y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), inside)
+                        y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), inside)
+                        total = select(inside, fma(gy_lanes, (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total), total)
+                if add != 0:
+                    total = total + lanes.read_where(gx.line((n, c, x2), (0, 0, s0)), active)
+                lanes.write_where(gx.line((n, c, x2), (0, 0, s0)), total, active)
+
+
+@task
+def gx_from_gy_y_sum_y_sum_2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int, K0: int,
+        X2: int, a0: int, divisor: int, include: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """gx[n,c,x2] += sum[p0,k0] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*gy[n,c,p0]
+    { k0 + s0*p0 - a0 = x2 }
+
+    lanes over c where it is contiguous,
+    or lanes over x2 in classes modulo s0;
+    else gather, tasks share n c
+    """
+    if C >= tile.lanes.width and gx.stride(1) == 1 and gy.stride(1) == 1:
+        gx_from_gy_y_sum_y_sum_2_over_c(gx, gy, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, add,
+            tile, task, tasks)
+    elif 2 * X2 >= tile.lanes.width * s0:
+        gx_from_gy_y_sum_y_sum_2_over_x2(gx, gy, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, add,
+            tile, task, tasks)
+    else:
+        gx_from_gy_y_sum_y_sum_2_plain(gx, gy, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, add,
+            task, tasks)
 
 
 def sizes(
@@ -270,9 +517,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_sum_filled: gather, tasks share p0',
-        'y_sum_2_filled: gather, tasks share p0',
-        'y_from_x_y_sum_y_sum_2: gather, tasks share n c',
-        'gx_from_gy_y_sum_y_sum_2: gather, tasks share n c',
+        'y_sum_filled: lanes over p0; else gather, tasks share p0',
+        'y_sum_2_filled: lanes over p0; else gather, tasks share p0',
+        'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or lanes over p0; else gather, tasks share n c',
+        'gx_from_gy_y_sum_y_sum_2: lanes over c where it is contiguous, or lanes over x2 in classes modulo s0; else gather, tasks share n c',
     ),
 )

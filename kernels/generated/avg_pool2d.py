@@ -18,21 +18,29 @@ from kernels.runtime import (
     Real2,
     Real4,
     Tensor,
+    Tile,
+    ceil_div,
+    fma,
+    kernel,
     larger,
+    maximum,
     one,
     real,
     require_abi,
+    residue,
+    select,
     share,
     task,
+    unequal,
     zero,
 )
 
 require_abi(1, __name__)
 
 
-@task
-def y_sum_filled(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: int, s1: int, z1: int, z3: int, add: int,
-        task: int, tasks: int) -> None:
+@kernel
+def y_sum_filled_plain(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: int, s1: int, z1: int, z3: int,
+        add: int, task: int, tasks: int) -> None:
     """y_sum[p0,p1] += sum[k0,k1] 1   { -k0 - s0*p0 + z1 - 1 >= 0, -k1 - s1*p1 + z3 - 1 >= 0 }
 
     gather, tasks share p0 p1
@@ -50,9 +58,43 @@ def y_sum_filled(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: int, s1: 
         y_sum[p0, p1] = total
 
 
+@kernel
+def y_sum_filled_over_p1(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: int, s1: int, z1: int, z3: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(P0, task, tasks)
+    for p0 in range(first, last):
+        for p1 in range(0, P1, lanes.width):
+            count = min(lanes.width, P1 - p1)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for k0 in range(min(K0, -p0*s0 + z1)):
+                for k1 in range(K1):
+                    inside = active & (lanes.ramp(-k1 - p1*s1 + z3 - 1, -s1) >= lanes.integers(0))
+                    total = select(inside, total + lanes.fill(one()), total)
+            if add != 0:
+                total = total + lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
+            lanes.write_where(y_sum.line((p0, p1), (0, 1)), total, active)
+
+
 @task
-def y_sum_2_filled(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, s0: int,
-        s1: int, add: int, task: int, tasks: int) -> None:
+def y_sum_filled(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: int, s1: int, z1: int, z3: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """y_sum[p0,p1] += sum[k0,k1] 1   { -k0 - s0*p0 + z1 - 1 >= 0, -k1 - s1*p1 + z3 - 1 >= 0 }
+
+    lanes over p1;
+    else gather, tasks share p0 p1
+    """
+    if 2 * P1 >= tile.lanes.width:
+        y_sum_filled_over_p1(y_sum, P0, P1, K0, K1, s0, s1, z1, z3, add, tile, task, tasks)
+    else:
+        y_sum_filled_plain(y_sum, P0, P1, K0, K1, s0, s1, z1, z3, add, task, tasks)
+
+
+@kernel
+def y_sum_2_filled_plain(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int,
+        s0: int, s1: int, add: int, task: int, tasks: int) -> None:
     """y_sum_2[p0,p1] += sum[k0,k1,x2,x3] 1   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
     gather, tasks share p0 p1
@@ -70,8 +112,51 @@ def y_sum_2_filled(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X2: int, 
         y_sum_2[p0, p1] = total
 
 
+@kernel
+def y_sum_2_filled_over_p1(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int,
+        s0: int, s1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(P0, task, tasks)
+    for p0 in range(first, last):
+        for p1 in range(0, P1, lanes.width):
+            count = min(lanes.width, P1 - p1)
+            p1_last = p1 + (count - 1)
+            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + s1*p1_last + K1 - 1 < X3
+            low_k1, high_k1 = 0, K1
+            if not whole:
+                low_k1, high_k1 = max(0, a1 - s1*p1_last), min(K1, -p1*s1 + a1 + X3)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
+                for k1 in range(low_k1, high_k1):
+                    x3 = k1 + p1*s1 - a1
+                    if whole:
+                        total = total + lanes.fill(one())
+                    else:
+                        inside = active & lanes.within(x3, s1, X3)
+                        total = select(inside, total + lanes.fill(one()), total)
+            if add != 0:
+                total = total + lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
+            lanes.write_where(y_sum_2.line((p0, p1), (0, 1)), total, active)
+
+
 @task
-def y_from_x_y_sum_y_sum_2(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int, P1: int,
+def y_sum_2_filled(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, s0: int,
+        s1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """y_sum_2[p0,p1] += sum[k0,k1,x2,x3] 1   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
+
+    lanes over p1;
+    else gather, tasks share p0 p1
+    """
+    if 2 * P1 >= tile.lanes.width:
+        y_sum_2_filled_over_p1(y_sum_2, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, add, tile, task, tasks)
+    else:
+        y_sum_2_filled_plain(y_sum_2, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, add, task, tasks)
+
+
+@kernel
+def y_from_x_y_sum_y_sum_2_plain(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
         add: int, task: int, tasks: int) -> None:
     """y[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*x[n,c,x2,x3]
@@ -98,9 +183,97 @@ def y_from_x_y_sum_y_sum_2(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: 
             y[n, c, p0, p1] = total
 
 
+@kernel
+def y_from_x_y_sum_y_sum_2_over_c(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
+        P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(N * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (P0 * P1)
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
+                x2 = k0 + p0*s0 - a0
+                for k1 in range(max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)):
+                    x3 = k1 + p1*s1 - a1
+                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
+                    total = total + x_lanes
+            total = select(unequal(total, lanes.zero()), total * lanes.fill((1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one()))), total)
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), active)
+            lanes.write_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), total, active)
+
+
+@kernel
+def y_from_x_y_sum_y_sum_2_over_p1(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
+        P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0)
+        c = item // P0 % C
+        p0 = item % P0
+        for p1 in range(0, P1, lanes.width):
+            count = min(lanes.width, P1 - p1)
+            p1_last = p1 + (count - 1)
+            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + s1*p1_last + K1 - 1 < X3
+            low_k1, high_k1 = 0, K1
+            if not whole:
+                low_k1, high_k1 = max(0, a1 - s1*p1_last), min(K1, -p1*s1 + a1 + X3)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
+                x2 = k0 + p0*s0 - a0
+                for k1 in range(low_k1, high_k1):
+                    x3 = k1 + p1*s1 - a1
+                    if whole:
+                        x_lanes = lanes.read(x.line((n, c, x2, x3), (0, 0, 0, s1)))
+                        total = total + x_lanes
+                    else:
+                        inside = active & lanes.within(x3, s1, X3)
+                        x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 0, 0, s1)), inside)
+                        total = select(inside, total + x_lanes, total)
+            y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
+            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
+            total = select(unequal(total, lanes.zero()), total * (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), active)
+            lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
+
+
 @task
-def gx_from_gy_y_sum_y_sum_2(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int, P1: int,
+def y_from_x_y_sum_y_sum_2(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """y[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*x[n,c,x2,x3]
+    { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
+
+    lanes over c where it is contiguous,
+    or lanes over p1;
+    else gather, tasks share n c p0
+    """
+    if C >= tile.lanes.width and y.stride(1) == 1 and x.stride(1) == 1:
+        y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
+            s0, s1, add, tile, task, tasks)
+    elif 2 * P1 >= tile.lanes.width:
+        y_from_x_y_sum_y_sum_2_over_p1(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
+            s0, s1, add, tile, task, tasks)
+    else:
+        y_from_x_y_sum_y_sum_2_plain(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
+            s0, s1, add, task, tasks)
+
+
+@kernel
+def gx_from_gy_y_sum_y_sum_2_plain(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
+        P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
         add: int, task: int, tasks: int) -> None:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*gy[n,c,p0,p1]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
@@ -120,6 +293,96 @@ def gx_from_gy_y_sum_y_sum_2(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2,
             if add != 0:
                 total += gx[n, c, x2, x3]
             gx[n, c, x2, x3] = total
+
+
+@kernel
+def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
+        P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(N * X2 * X3, task, tasks)
+    for item in range(first, last):
+        n = item // (X2 * X3)
+        x2 = item // X3 % X2
+        x3 = item % X3
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
+                for p1 in range(max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)):
+                    gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 1, 0, 0)), active)
+                    total = fma(lanes.fill((1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one()))), gy_lanes, total)
+            if add != 0:
+                total = total + lanes.read_where(gx.line((n, c, x2, x3), (0, 1, 0, 0)), active)
+            lanes.write_where(gx.line((n, c, x2, x3), (0, 1, 0, 0)), total, active)
+
+
+@kernel
+def gx_from_gy_y_sum_y_sum_2_over_x3(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
+        P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over x3 in classes modulo s1."""
+    lanes = tile.lanes
+    first, last = share(N * C * X2, task, tasks)
+    for item in range(first, last):
+        n = item // (C * X2)
+        c = item // X2 % C
+        x2 = item % X2
+        for phase in range(min(s1, X3)):
+            first_k1, step_k1 = residue(s1, 1, a1 + phase)
+            if step_k1 == 0:  # none meets this class
+                first_k1, step_k1 = K1, K1 + 1
+            for x3 in range(phase, X3, s1 * lanes.width):
+                count = min(lanes.width, ceil_div(X3 - x3, s1))
+                x3_last = x3 + (count - 1) * s1
+                whole = count == lanes.width and ((x3 + a1 - K1 + 1) // s1) >= 0 and ((a1 + x3_last) // s1) < P1
+                low_k1, high_k1 = 0, K1
+                if not whole:
+                    low_k1, high_k1 = max(0, x3 + a1 - s1*P1 + s1), min(K1, a1 + x3_last + 1)
+                low_k1 += (first_k1 - low_k1) % step_k1
+                active = lanes.first(count)
+                total = lanes.zero()
+                for k1 in range(low_k1, high_k1, step_k1):
+                    p1 = (-k1 + x3 + a1) // s1
+                    for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
+                        if whole:
+                            gy_lanes = lanes.read(gy.line((n, c, p0, p1), (0, 0, 0, 1)))
+                            y_sum_lanes = lanes.read(y_sum.line((p0, p1), (0, 1)))
+                            y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1), (0, 1)))
+                            total = fma(gy_lanes, (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+                        else:
+                            inside = active & lanes.within(p1, 1, P1)
+                            gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 0, 1)), inside)
+                            y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), inside)
+                            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), inside)
+                            total = select(inside, fma(gy_lanes, (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total), total)
+                if add != 0:
+                    total = total + lanes.read_where(gx.line((n, c, x2, x3), (0, 0, 0, s1)), active)
+                lanes.write_where(gx.line((n, c, x2, x3), (0, 0, 0, s1)), total, active)
+
+
+@task
+def gx_from_gy_y_sum_y_sum_2(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int, P1: int,
+        K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*gy[n,c,p0,p1]
+    { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
+
+    lanes over c where it is contiguous,
+    or lanes over x3 in classes modulo s1;
+    else gather, tasks share n c x2
+    """
+    if C >= tile.lanes.width and gx.stride(1) == 1 and gy.stride(1) == 1:
+        gx_from_gy_y_sum_y_sum_2_over_c(gx, gy, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor,
+            include, s0, s1, add, tile, task, tasks)
+    elif 2 * X3 >= tile.lanes.width * s1:
+        gx_from_gy_y_sum_y_sum_2_over_x3(gx, gy, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor,
+            include, s0, s1, add, tile, task, tasks)
+    else:
+        gx_from_gy_y_sum_y_sum_2_plain(gx, gy, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor,
+            include, s0, s1, add, task, tasks)
 
 
 def sizes(
@@ -297,9 +560,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_sum_filled: gather, tasks share p0 p1',
-        'y_sum_2_filled: gather, tasks share p0 p1',
-        'y_from_x_y_sum_y_sum_2: gather, tasks share n c p0',
-        'gx_from_gy_y_sum_y_sum_2: gather, tasks share n c x2',
+        'y_sum_filled: lanes over p1; else gather, tasks share p0 p1',
+        'y_sum_2_filled: lanes over p1; else gather, tasks share p0 p1',
+        'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
+        'gx_from_gy_y_sum_y_sum_2: lanes over c where it is contiguous, or lanes over x3 in classes modulo s1; else gather, tasks share n c x2',
     ),
 )

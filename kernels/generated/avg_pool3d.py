@@ -19,21 +19,29 @@ from kernels.runtime import (
     Real3,
     Real5,
     Tensor,
+    Tile,
+    ceil_div,
+    fma,
+    kernel,
     larger,
+    maximum,
     one,
     real,
     require_abi,
+    residue,
+    select,
     share,
     task,
+    unequal,
     zero,
 )
 
 require_abi(1, __name__)
 
 
-@task
-def y_sum_filled(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, s0: int, s1: int, s2: int,
-        z1: int, z3: int, z5: int, add: int, task: int, tasks: int) -> None:
+@kernel
+def y_sum_filled_plain(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, s0: int, s1: int,
+        s2: int, z1: int, z3: int, z5: int, add: int, task: int, tasks: int) -> None:
     """y_sum[p0,p1,p2] += sum[k0,k1,k2] 1
     { -k0 - s0*p0 + z1 - 1 >= 0, -k1 - s1*p1 + z3 - 1 >= 0, -k2 - s2*p2 + z5 - 1 >= 0 }
 
@@ -54,9 +62,47 @@ def y_sum_filled(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: 
             y_sum[p0, p1, p2] = total
 
 
+@kernel
+def y_sum_filled_over_p2(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, s0: int, s1: int,
+        s2: int, z1: int, z3: int, z5: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(P0 * P1, task, tasks)
+    for item in range(first, last):
+        p0 = item // P1
+        p1 = item % P1
+        for p2 in range(0, P2, lanes.width):
+            count = min(lanes.width, P2 - p2)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for k0 in range(min(K0, -p0*s0 + z1)):
+                for k1 in range(min(K1, -p1*s1 + z3)):
+                    for k2 in range(K2):
+                        inside = active & (lanes.ramp(-k2 - p2*s2 + z5 - 1, -s2) >= lanes.integers(0))
+                        total = select(inside, total + lanes.fill(one()), total)
+            if add != 0:
+                total = total + lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), active)
+            lanes.write_where(y_sum.line((p0, p1, p2), (0, 0, 1)), total, active)
+
+
 @task
-def y_sum_2_filled(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int,
-        a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, add: int, task: int, tasks: int) -> None:
+def y_sum_filled(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, s0: int, s1: int, s2: int,
+        z1: int, z3: int, z5: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """y_sum[p0,p1,p2] += sum[k0,k1,k2] 1
+    { -k0 - s0*p0 + z1 - 1 >= 0, -k1 - s1*p1 + z3 - 1 >= 0, -k2 - s2*p2 + z5 - 1 >= 0 }
+
+    lanes over p2;
+    else gather, tasks share p0 p1
+    """
+    if 2 * P2 >= tile.lanes.width:
+        y_sum_filled_over_p2(y_sum, P0, P1, P2, K0, K1, K2, s0, s1, s2, z1, z3, z5, add, tile, task, tasks)
+    else:
+        y_sum_filled_plain(y_sum, P0, P1, P2, K0, K1, K2, s0, s1, s2, z1, z3, z5, add, task, tasks)
+
+
+@kernel
+def y_sum_2_filled_plain(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int,
+        X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, add: int, task: int, tasks: int) -> None:
     """y_sum_2[p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] 1
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
@@ -77,8 +123,57 @@ def y_sum_2_filled(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, 
             y_sum_2[p0, p1, p2] = total
 
 
+@kernel
+def y_sum_2_filled_over_p2(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int,
+        X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(P0 * P1, task, tasks)
+    for item in range(first, last):
+        p0 = item // P1
+        p1 = item % P1
+        for p2 in range(0, P2, lanes.width):
+            count = min(lanes.width, P2 - p2)
+            p2_last = p2 + (count - 1)
+            whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + s2*p2_last + K2 - 1 < X4
+            low_k2, high_k2 = 0, K2
+            if not whole:
+                low_k2, high_k2 = max(0, a2 - s2*p2_last), min(K2, -p2*s2 + a2 + X4)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
+                for k1 in range(max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)):
+                    for k2 in range(low_k2, high_k2):
+                        x4 = k2 + p2*s2 - a2
+                        if whole:
+                            total = total + lanes.fill(one())
+                        else:
+                            inside = active & lanes.within(x4, s2, X4)
+                            total = select(inside, total + lanes.fill(one()), total)
+            if add != 0:
+                total = total + lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), active)
+            lanes.write_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), total, active)
+
+
 @task
-def y_from_x_y_sum_y_sum_2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int, P1: int,
+def y_sum_2_filled(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int,
+        a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """y_sum_2[p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] 1
+    { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
+
+    lanes over p2;
+    else gather, tasks share p0 p1
+    """
+    if 2 * P2 >= tile.lanes.width:
+        y_sum_2_filled_over_p2(y_sum_2, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2, add, tile, task,
+            tasks)
+    else:
+        y_sum_2_filled_plain(y_sum_2, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2, add, task, tasks)
+
+
+@kernel
+def y_from_x_y_sum_y_sum_2_plain(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int,
         include: int, s0: int, s1: int, s2: int, add: int, task: int, tasks: int) -> None:
     """y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*x[n,c,x2,x3,x4]
@@ -108,10 +203,104 @@ def y_from_x_y_sum_y_sum_2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: 
             y[n, c, p0, p1, p2] = total
 
 
+@kernel
+def y_from_x_y_sum_y_sum_2_over_c(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
+        P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
+        divisor: int, include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(N * P0 * P1 * P2, task, tasks)
+    for item in range(first, last):
+        n = item // (P0 * P1 * P2)
+        p0 = item // (P1 * P2) % P0
+        p1 = item // P2 % P1
+        p2 = item % P2
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
+                x2 = k0 + p0*s0 - a0
+                for k1 in range(max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)):
+                    x3 = k1 + p1*s1 - a1
+                    for k2 in range(max(0, -p2*s2 + a2), min(K2, -p2*s2 + a2 + X4)):
+                        x4 = k2 + p2*s2 - a2
+                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
+                        total = total + x_lanes
+            total = select(unequal(total, lanes.zero()), total * lanes.fill((1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one()))), total)
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
+            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), total, active)
+
+
+@kernel
+def y_from_x_y_sum_y_sum_2_over_p2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
+        P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
+        divisor: int, include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P1)
+        c = item // (P0 * P1) % C
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for p2 in range(0, P2, lanes.width):
+            count = min(lanes.width, P2 - p2)
+            p2_last = p2 + (count - 1)
+            whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + s2*p2_last + K2 - 1 < X4
+            low_k2, high_k2 = 0, K2
+            if not whole:
+                low_k2, high_k2 = max(0, a2 - s2*p2_last), min(K2, -p2*s2 + a2 + X4)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
+                x2 = k0 + p0*s0 - a0
+                for k1 in range(max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)):
+                    x3 = k1 + p1*s1 - a1
+                    for k2 in range(low_k2, high_k2):
+                        x4 = k2 + p2*s2 - a2
+                        if whole:
+                            x_lanes = lanes.read(x.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)))
+                            total = total + x_lanes
+                        else:
+                            inside = active & lanes.within(x4, s2, X4)
+                            x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
+                            total = select(inside, total + x_lanes, total)
+            y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), active)
+            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), active)
+            total = select(unequal(total, lanes.zero()), total * (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
+
+
 @task
-def gx_from_gy_y_sum_y_sum_2(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int, P1: int,
+def y_from_x_y_sum_y_sum_2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int,
-        include: int, s0: int, s1: int, s2: int, add: int, task: int, tasks: int) -> None:
+        include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*x[n,c,x2,x3,x4]
+    { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
+
+    lanes over c where it is contiguous,
+    or lanes over p2;
+    else gather, tasks share n c p0 p1
+    """
+    if C >= tile.lanes.width and y.stride(1) == 1 and x.stride(1) == 1:
+        y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
+            divisor, include, s0, s1, s2, add, tile, task, tasks)
+    elif 2 * P2 >= tile.lanes.width:
+        y_from_x_y_sum_y_sum_2_over_p2(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
+            divisor, include, s0, s1, s2, add, tile, task, tasks)
+    else:
+        y_from_x_y_sum_y_sum_2_plain(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
+            divisor, include, s0, s1, s2, add, task, tasks)
+
+
+@kernel
+def gx_from_gy_y_sum_y_sum_2_plain(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
+        P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
+        divisor: int, include: int, s0: int, s1: int, s2: int, add: int, task: int, tasks: int) -> None:
     """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*gy[n,c,p0,p1,p2]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
@@ -132,6 +321,100 @@ def gx_from_gy_y_sum_y_sum_2(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3,
             if add != 0:
                 total += gx[n, c, x2, x3, x4]
             gx[n, c, x2, x3, x4] = total
+
+
+@kernel
+def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
+        P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
+        divisor: int, include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(N * X2 * X3 * X4, task, tasks)
+    for item in range(first, last):
+        n = item // (X2 * X3 * X4)
+        x2 = item // (X3 * X4) % X2
+        x3 = item // X4 % X3
+        x4 = item % X4
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
+                for p1 in range(max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)):
+                    for p2 in range(max(0, -((-x4 - a2 + K2 - 1) // s2)), min(P2, ((x4 + a2) // s2) + 1)):
+                        gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
+                        total = fma(lanes.fill((1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one()))), gy_lanes, total)
+            if add != 0:
+                total = total + lanes.read_where(gx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
+            lanes.write_where(gx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), total, active)
+
+
+@kernel
+def gx_from_gy_y_sum_y_sum_2_over_x4(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
+        P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
+        divisor: int, include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over x4 in classes modulo s2."""
+    lanes = tile.lanes
+    first, last = share(N * C * X2 * X3, task, tasks)
+    for item in range(first, last):
+        n = item // (C * X2 * X3)
+        c = item // (X2 * X3) % C
+        x2 = item // X3 % X2
+        x3 = item % X3
+        for phase in range(min(s2, X4)):
+            first_k2, step_k2 = residue(s2, 1, a2 + phase)
+            if step_k2 == 0:  # none meets this class
+                first_k2, step_k2 = K2, K2 + 1
+            for x4 in range(phase, X4, s2 * lanes.width):
+                count = min(lanes.width, ceil_div(X4 - x4, s2))
+                x4_last = x4 + (count - 1) * s2
+                whole = count == lanes.width and ((x4 + a2 - K2 + 1) // s2) >= 0 and ((a2 + x4_last) // s2) < P2
+                low_k2, high_k2 = 0, K2
+                if not whole:
+                    low_k2, high_k2 = max(0, x4 + a2 - s2*P2 + s2), min(K2, a2 + x4_last + 1)
+                low_k2 += (first_k2 - low_k2) % step_k2
+                active = lanes.first(count)
+                total = lanes.zero()
+                for k2 in range(low_k2, high_k2, step_k2):
+                    p2 = (-k2 + x4 + a2) // s2
+                    for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
+                        for p1 in range(max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)):
+                            if whole:
+                                gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                                y_sum_lanes = lanes.read(y_sum.line((p0, p1, p2), (0, 0, 1)))
+                                y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1, p2), (0, 0, 1)))
+                                total = fma(gy_lanes, (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+                            else:
+                                inside = active & lanes.within(p2, 1, P2)
+                                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
+                                y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), inside)
+                                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), inside)
+                                total = select(inside, fma(gy_lanes, (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total), total)
+                if add != 0:
+                    total = total + lanes.read_where(gx.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), active)
+                lanes.write_where(gx.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), total, active)
+
+
+@task
+def gx_from_gy_y_sum_y_sum_2(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int, P1: int,
+        P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int,
+        include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*gy[n,c,p0,p1,p2]
+    { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
+
+    lanes over c where it is contiguous,
+    or lanes over x4 in classes modulo s2;
+    else gather, tasks share n c x2 x3
+    """
+    if C >= tile.lanes.width and gx.stride(1) == 1 and gy.stride(1) == 1:
+        gx_from_gy_y_sum_y_sum_2_over_c(gx, gy, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1,
+            a2, divisor, include, s0, s1, s2, add, tile, task, tasks)
+    elif 2 * X4 >= tile.lanes.width * s2:
+        gx_from_gy_y_sum_y_sum_2_over_x4(gx, gy, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1,
+            a2, divisor, include, s0, s1, s2, add, tile, task, tasks)
+    else:
+        gx_from_gy_y_sum_y_sum_2_plain(gx, gy, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
+            divisor, include, s0, s1, s2, add, task, tasks)
 
 
 def sizes(
@@ -321,9 +604,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_sum_filled: gather, tasks share p0 p1',
-        'y_sum_2_filled: gather, tasks share p0 p1',
-        'y_from_x_y_sum_y_sum_2: gather, tasks share n c p0 p1',
-        'gx_from_gy_y_sum_y_sum_2: gather, tasks share n c x2 x3',
+        'y_sum_filled: lanes over p2; else gather, tasks share p0 p1',
+        'y_sum_2_filled: lanes over p2; else gather, tasks share p0 p1',
+        'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
+        'gx_from_gy_y_sum_y_sum_2: lanes over c where it is contiguous, or lanes over x4 in classes modulo s2; else gather, tasks share n c x2 x3',
     ),
 )

@@ -25,6 +25,7 @@ from kernels.runtime import (
     require_abi,
     residue,
     row_block,
+    select,
     share,
     suits,
     task,
@@ -159,8 +160,8 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
                         y[n, g, o, p0] = value
 
 
-@task
-def y_from_b(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: int, task: int, tasks: int) -> None:
+@kernel
+def y_from_b_plain(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: int, task: int, tasks: int) -> None:
     """y[n,g,o,p0] += b[g,o]
 
     gather, tasks share n g o
@@ -177,8 +178,42 @@ def y_from_b(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: int, task
             y[n, g, o, p0] = total
 
 
+@kernel
+def y_from_b_over_p0(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(N * G * O, task, tasks)
+    for item in range(first, last):
+        n = item // (G * O)
+        g = item // O % G
+        o = item % O
+        for p0 in range(0, P0, lanes.width):
+            count = min(lanes.width, P0 - p0)
+            active = lanes.first(count)
+            total = lanes.fill(b[g, o])
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, g, o, p0), (0, 0, 0, 1)), active)
+            lanes.write_where(y.line((n, g, o, p0), (0, 0, 0, 1)), total, active)
+
+
 @task
-def gb_from_gy(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, add: int, task: int, tasks: int) -> None:
+def y_from_b(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """y[n,g,o,p0] += b[g,o]
+
+    lanes over p0;
+    else gather, tasks share n g o
+    """
+    if 2 * P0 >= tile.lanes.width:
+        y_from_b_over_p0(y, b, N, G, O, P0, add, tile, task, tasks)
+    else:
+        y_from_b_plain(y, b, N, G, O, P0, add, task, tasks)
+
+
+@kernel
+def gb_from_gy_plain(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, add: int, task: int,
+        tasks: int) -> None:
     """gb[g,o] += sum[n,p0] gy[n,g,o,p0]
 
     gather, tasks share g o
@@ -194,6 +229,64 @@ def gb_from_gy(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, add: int, 
         if add != 0:
             total += gb[g, o]
         gb[g, o] = total
+
+
+@kernel
+def gb_from_gy_over_o(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over o."""
+    lanes = tile.lanes
+    first, last = share(G, task, tasks)
+    for g in range(first, last):
+        for o in range(0, O, lanes.width):
+            count = min(lanes.width, O - o)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for n in range(N):
+                for p0 in range(P0):
+                    gy_lanes = lanes.read_where(gy.line((n, g, o, p0), (0, 0, 1, 0)), active)
+                    total = total + gy_lanes
+            if add != 0:
+                total = total + lanes.read_where(gb.line((g, o), (0, 1)), active)
+            lanes.write_where(gb.line((g, o), (0, 1)), total, active)
+
+
+@kernel
+def gb_from_gy_over_p0(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over p0, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(G * O, task, tasks)
+    for item in range(first, last):
+        g = item // O
+        o = item % O
+        wide = lanes.wide_zero()
+        for n in range(N):
+            for p0 in range(0, P0, lanes.width):
+                active = lanes.first(P0 - p0)
+                gy_lanes = lanes.read_where(gy.line((n, g, o, p0), (0, 0, 0, 1)), active)
+                wide = wide + lanes.widen(select(active, gy_lanes, lanes.zero()))
+        total = lanes.sum(wide)
+        if add != 0:
+            total += gb[g, o]
+        gb[g, o] = total
+
+
+@task
+def gb_from_gy(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """gb[g,o] += sum[n,p0] gy[n,g,o,p0]
+
+    lanes over o,
+    or lanes over p0, combined at the end;
+    else gather, tasks share g o
+    """
+    if 2 * O >= tile.lanes.width:
+        gb_from_gy_over_o(gb, gy, N, G, O, P0, add, tile, task, tasks)
+    elif P0 >= tile.lanes.width:
+        gb_from_gy_over_p0(gb, gy, N, G, O, P0, add, tile, task, tasks)
+    else:
+        gb_from_gy_plain(gb, gy, N, G, O, P0, add, task, tasks)
 
 
 @kernel
@@ -525,8 +618,8 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_w_x: contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables; else gather, tasks share n g o',
-        'y_from_b: gather, tasks share n g o',
-        'gb_from_gy: gather, tasks share g o',
+        'y_from_b: lanes over p0; else gather, tasks share n g o',
+        'gb_from_gy: lanes over o, or lanes over p0, combined at the end; else gather, tasks share g o',
         'gx_from_gy_w: contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; else gather, tasks share n g c; 1 residue loop',
     ),
 )

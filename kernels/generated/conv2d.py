@@ -26,6 +26,7 @@ from kernels.runtime import (
     require_abi,
     residue,
     row_block,
+    select,
     share,
     suits,
     task,
@@ -172,8 +173,9 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
                         y[n, g, o, p0, p1] = value
 
 
-@task
-def y_from_b(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: int, add: int, task: int, tasks: int) -> None:
+@kernel
+def y_from_b_plain(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: int, add: int, task: int,
+        tasks: int) -> None:
     """y[n,g,o,p0,p1] += b[g,o]
 
     gather, tasks share n g o p0
@@ -191,8 +193,42 @@ def y_from_b(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: int, add: 
             y[n, g, o, p0, p1] = total
 
 
+@kernel
+def y_from_b_over_p1(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(N * G * O * P0, task, tasks)
+    for item in range(first, last):
+        n = item // (G * O * P0)
+        g = item // (O * P0) % G
+        o = item // P0 % O
+        p0 = item % P0
+        for p1 in range(0, P1, lanes.width):
+            count = min(lanes.width, P1 - p1)
+            active = lanes.first(count)
+            total = lanes.fill(b[g, o])
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)), active)
+            lanes.write_where(y.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)), total, active)
+
+
 @task
-def gb_from_gy(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, add: int, task: int,
+def y_from_b(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """y[n,g,o,p0,p1] += b[g,o]
+
+    lanes over p1;
+    else gather, tasks share n g o p0
+    """
+    if 2 * P1 >= tile.lanes.width:
+        y_from_b_over_p1(y, b, N, G, O, P0, P1, add, tile, task, tasks)
+    else:
+        y_from_b_plain(y, b, N, G, O, P0, P1, add, task, tasks)
+
+
+@kernel
+def gb_from_gy_plain(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, add: int, task: int,
         tasks: int) -> None:
     """gb[g,o] += sum[n,p0,p1] gy[n,g,o,p0,p1]
 
@@ -210,6 +246,66 @@ def gb_from_gy(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, a
         if add != 0:
             total += gb[g, o]
         gb[g, o] = total
+
+
+@kernel
+def gb_from_gy_over_o(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over o."""
+    lanes = tile.lanes
+    first, last = share(G, task, tasks)
+    for g in range(first, last):
+        for o in range(0, O, lanes.width):
+            count = min(lanes.width, O - o)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for n in range(N):
+                for p0 in range(P0):
+                    for p1 in range(P1):
+                        gy_lanes = lanes.read_where(gy.line((n, g, o, p0, p1), (0, 0, 1, 0, 0)), active)
+                        total = total + gy_lanes
+            if add != 0:
+                total = total + lanes.read_where(gb.line((g, o), (0, 1)), active)
+            lanes.write_where(gb.line((g, o), (0, 1)), total, active)
+
+
+@kernel
+def gb_from_gy_over_p1(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over p1, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(G * O, task, tasks)
+    for item in range(first, last):
+        g = item // O
+        o = item % O
+        wide = lanes.wide_zero()
+        for n in range(N):
+            for p0 in range(P0):
+                for p1 in range(0, P1, lanes.width):
+                    active = lanes.first(P1 - p1)
+                    gy_lanes = lanes.read_where(gy.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)), active)
+                    wide = wide + lanes.widen(select(active, gy_lanes, lanes.zero()))
+        total = lanes.sum(wide)
+        if add != 0:
+            total += gb[g, o]
+        gb[g, o] = total
+
+
+@task
+def gb_from_gy(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """gb[g,o] += sum[n,p0,p1] gy[n,g,o,p0,p1]
+
+    lanes over o,
+    or lanes over p1, combined at the end;
+    else gather, tasks share g o
+    """
+    if 2 * O >= tile.lanes.width:
+        gb_from_gy_over_o(gb, gy, N, G, O, P0, P1, add, tile, task, tasks)
+    elif P1 >= tile.lanes.width:
+        gb_from_gy_over_p1(gb, gy, N, G, O, P0, P1, add, tile, task, tasks)
+    else:
+        gb_from_gy_plain(gb, gy, N, G, O, P0, P1, add, task, tasks)
 
 
 @kernel
@@ -584,8 +680,8 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_w_x: contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
-        'y_from_b: gather, tasks share n g o p0',
-        'gb_from_gy: gather, tasks share g o',
+        'y_from_b: lanes over p1; else gather, tasks share n g o p0',
+        'gb_from_gy: lanes over o, or lanes over p1, combined at the end; else gather, tasks share g o',
         'gx_from_gy_w: contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
     ),
 )

@@ -27,6 +27,7 @@ from kernels.runtime import (
     require_abi,
     residue,
     row_block,
+    select,
     share,
     suits,
     task,
@@ -190,8 +191,8 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
                         y[n, g, o, p0, p1, p2] = value
 
 
-@task
-def y_from_b(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int, task: int,
+@kernel
+def y_from_b_plain(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int, task: int,
         tasks: int) -> None:
     """y[n,g,o,p0,p1,p2] += b[g,o]
 
@@ -211,8 +212,43 @@ def y_from_b(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int, P2: i
             y[n, g, o, p0, p1, p2] = total
 
 
+@kernel
+def y_from_b_over_p2(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(N * G * O * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (G * O * P0 * P1)
+        g = item // (O * P0 * P1) % G
+        o = item // (P0 * P1) % O
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for p2 in range(0, P2, lanes.width):
+            count = min(lanes.width, P2 - p2)
+            active = lanes.first(count)
+            total = lanes.fill(b[g, o])
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
+            lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), total, active)
+
+
 @task
-def gb_from_gy(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int, task: int,
+def y_from_b(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """y[n,g,o,p0,p1,p2] += b[g,o]
+
+    lanes over p2;
+    else gather, tasks share n g o p0 p1
+    """
+    if 2 * P2 >= tile.lanes.width:
+        y_from_b_over_p2(y, b, N, G, O, P0, P1, P2, add, tile, task, tasks)
+    else:
+        y_from_b_plain(y, b, N, G, O, P0, P1, P2, add, task, tasks)
+
+
+@kernel
+def gb_from_gy_plain(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int, task: int,
         tasks: int) -> None:
     """gb[g,o] += sum[n,p0,p1,p2] gy[n,g,o,p0,p1,p2]
 
@@ -231,6 +267,68 @@ def gb_from_gy(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P
         if add != 0:
             total += gb[g, o]
         gb[g, o] = total
+
+
+@kernel
+def gb_from_gy_over_o(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over o."""
+    lanes = tile.lanes
+    first, last = share(G, task, tasks)
+    for g in range(first, last):
+        for o in range(0, O, lanes.width):
+            count = min(lanes.width, O - o)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for n in range(N):
+                for p0 in range(P0):
+                    for p1 in range(P1):
+                        for p2 in range(P2):
+                            gy_lanes = lanes.read_where(gy.line((n, g, o, p0, p1, p2), (0, 0, 1, 0, 0, 0)), active)
+                            total = total + gy_lanes
+            if add != 0:
+                total = total + lanes.read_where(gb.line((g, o), (0, 1)), active)
+            lanes.write_where(gb.line((g, o), (0, 1)), total, active)
+
+
+@kernel
+def gb_from_gy_over_p2(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(G * O, task, tasks)
+    for item in range(first, last):
+        g = item // O
+        o = item % O
+        wide = lanes.wide_zero()
+        for n in range(N):
+            for p0 in range(P0):
+                for p1 in range(P1):
+                    for p2 in range(0, P2, lanes.width):
+                        active = lanes.first(P2 - p2)
+                        gy_lanes = lanes.read_where(gy.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
+                        wide = wide + lanes.widen(select(active, gy_lanes, lanes.zero()))
+        total = lanes.sum(wide)
+        if add != 0:
+            total += gb[g, o]
+        gb[g, o] = total
+
+
+@task
+def gb_from_gy(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """gb[g,o] += sum[n,p0,p1,p2] gy[n,g,o,p0,p1,p2]
+
+    lanes over o,
+    or lanes over p2, combined at the end;
+    else gather, tasks share g o
+    """
+    if 2 * O >= tile.lanes.width:
+        gb_from_gy_over_o(gb, gy, N, G, O, P0, P1, P2, add, tile, task, tasks)
+    elif P2 >= tile.lanes.width:
+        gb_from_gy_over_p2(gb, gy, N, G, O, P0, P1, P2, add, tile, task, tasks)
+    else:
+        gb_from_gy_plain(gb, gy, N, G, O, P0, P1, P2, add, task, tasks)
 
 
 @kernel
@@ -640,8 +738,8 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_w_x: contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1',
-        'y_from_b: gather, tasks share n g o p0 p1',
-        'gb_from_gy: gather, tasks share g o',
+        'y_from_b: lanes over p2; else gather, tasks share n g o p0 p1',
+        'gb_from_gy: lanes over o, or lanes over p2, combined at the end; else gather, tasks share g o',
         'gx_from_gy_w: contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; else gather, tasks share n g c x3 x4; 3 residue loops',
     ),
 )

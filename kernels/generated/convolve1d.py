@@ -12,7 +12,12 @@ from kernels.runtime import (
     Program,
     Real1,
     Tensor,
+    Tile,
+    ceil_div,
+    fma,
+    kernel,
     require_abi,
+    select,
     share,
     task,
     zero,
@@ -21,8 +26,8 @@ from kernels.runtime import (
 require_abi(1, __name__)
 
 
-@task
-def y_from_w_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, task: int,
+@kernel
+def y_from_w_x_plain(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, task: int,
         tasks: int) -> None:
     """y[p0] += sum[k0,x0] w[k0]*x[x0]   { p0 + a0 = k0 + x0 }
 
@@ -39,8 +44,74 @@ def y_from_w_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int,
         y[p0] = total
 
 
+@kernel
+def y_from_w_x_over_p0(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(P0, lanes.width), task, tasks)
+    for p0 in range(first * lanes.width, min(P0, last * lanes.width), lanes.width):
+        count = min(lanes.width, P0 - p0)
+        p0_last = p0 + (count - 1)
+        whole = count == lanes.width and p0 + a0 - K0 + 1 >= 0 and a0 + p0_last < X0
+        low_k0, high_k0 = 0, K0
+        if not whole:
+            low_k0, high_k0 = max(0, p0 + a0 - X0 + 1), min(K0, a0 + p0_last + 1)
+        active = lanes.first(count)
+        total = lanes.zero()
+        for k0 in range(low_k0, high_k0):
+            x0 = -k0 + p0 + a0
+            if whole:
+                x_lanes = lanes.read(x.line((x0,), (1,)))
+                total = fma(lanes.fill(w[k0]), x_lanes, total)
+            else:
+                inside = active & lanes.within(x0, 1, X0)
+                x_lanes = lanes.read_where(x.line((x0,), (1,)), inside)
+                total = select(inside, fma(lanes.fill(w[k0]), x_lanes, total), total)
+        if add != 0:
+            total = total + lanes.read_where(y.line((p0,), (1,)), active)
+        lanes.write_where(y.line((p0,), (1,)), total, active)
+
+
+@kernel
+def y_from_w_x_over_k0(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over k0, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(P0, task, tasks)
+    for p0 in range(first, last):
+        wide = lanes.wide_zero()
+        for k0 in range(max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1), lanes.width):
+            active = lanes.first(min(K0, p0 + a0 + 1) - k0)
+            x0 = -k0 + p0 + a0
+            w_lanes = lanes.read_where(w.line((k0,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((x0,), (-1,)), active)
+            wide = wide + lanes.widen(select(active, w_lanes * x_lanes, lanes.zero()))
+        total = lanes.sum(wide)
+        if add != 0:
+            total += y[p0]
+        y[p0] = total
+
+
 @task
-def gw_from_gy_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, task: int,
+def y_from_w_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """y[p0] += sum[k0,x0] w[k0]*x[x0]   { p0 + a0 = k0 + x0 }
+
+    lanes over p0,
+    or lanes over k0, combined at the end;
+    else gather, tasks share p0
+    """
+    if 2 * P0 >= tile.lanes.width:
+        y_from_w_x_over_p0(y, w, x, P0, K0, X0, a0, add, tile, task, tasks)
+    elif K0 >= tile.lanes.width and X0 >= tile.lanes.width:
+        y_from_w_x_over_k0(y, w, x, P0, K0, X0, a0, add, tile, task, tasks)
+    else:
+        y_from_w_x_plain(y, w, x, P0, K0, X0, a0, add, task, tasks)
+
+
+@kernel
+def gw_from_gy_x_plain(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, task: int,
         tasks: int) -> None:
     """gw[k0] += sum[p0,x0] gy[p0]*x[x0]   { p0 + a0 = k0 + x0 }
 
@@ -55,6 +126,72 @@ def gw_from_gy_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: 
         if add != 0:
             total += gw[k0]
         gw[k0] = total
+
+
+@kernel
+def gw_from_gy_x_over_k0(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over k0."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(K0, lanes.width), task, tasks)
+    for k0 in range(first * lanes.width, min(K0, last * lanes.width), lanes.width):
+        count = min(lanes.width, K0 - k0)
+        k0_last = k0 + (count - 1)
+        whole = count == lanes.width and a0 - k0_last >= 0 and -k0 + a0 + P0 - 1 < X0
+        low_p0, high_p0 = 0, P0
+        if not whole:
+            low_p0, high_p0 = max(0, k0 - a0), min(P0, -a0 + X0 + k0_last)
+        active = lanes.first(count)
+        total = lanes.zero()
+        for p0 in range(low_p0, high_p0):
+            x0 = -k0 + p0 + a0
+            if whole:
+                x_lanes = lanes.read(x.line((x0,), (-1,)))
+                total = fma(lanes.fill(gy[p0]), x_lanes, total)
+            else:
+                inside = active & lanes.within(x0, -1, X0)
+                x_lanes = lanes.read_where(x.line((x0,), (-1,)), inside)
+                total = select(inside, fma(lanes.fill(gy[p0]), x_lanes, total), total)
+        if add != 0:
+            total = total + lanes.read_where(gw.line((k0,), (1,)), active)
+        lanes.write_where(gw.line((k0,), (1,)), total, active)
+
+
+@kernel
+def gw_from_gy_x_over_p0(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over p0, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(K0, task, tasks)
+    for k0 in range(first, last):
+        wide = lanes.wide_zero()
+        for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0), lanes.width):
+            active = lanes.first(min(P0, k0 - a0 + X0) - p0)
+            x0 = -k0 + p0 + a0
+            gy_lanes = lanes.read_where(gy.line((p0,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((x0,), (1,)), active)
+            wide = wide + lanes.widen(select(active, gy_lanes * x_lanes, lanes.zero()))
+        total = lanes.sum(wide)
+        if add != 0:
+            total += gw[k0]
+        gw[k0] = total
+
+
+@task
+def gw_from_gy_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """gw[k0] += sum[p0,x0] gy[p0]*x[x0]   { p0 + a0 = k0 + x0 }
+
+    lanes over k0,
+    or lanes over p0, combined at the end;
+    else gather, tasks share k0
+    """
+    if 2 * K0 >= tile.lanes.width:
+        gw_from_gy_x_over_k0(gw, gy, x, P0, K0, X0, a0, add, tile, task, tasks)
+    elif P0 >= tile.lanes.width and X0 >= tile.lanes.width:
+        gw_from_gy_x_over_p0(gw, gy, x, P0, K0, X0, a0, add, tile, task, tasks)
+    else:
+        gw_from_gy_x_plain(gw, gy, x, P0, K0, X0, a0, add, task, tasks)
 
 
 def sizes(X0: int, K0: int, a0: int, P0: int) -> dict[str, int]:
@@ -203,7 +340,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: gather, tasks share p0',
-        'gw_from_gy_x: gather, tasks share k0',
+        'y_from_w_x: lanes over p0, or lanes over k0, combined at the end; else gather, tasks share p0',
+        'gw_from_gy_x: lanes over k0, or lanes over p0, combined at the end; else gather, tasks share k0',
     ),
 )

@@ -18,12 +18,18 @@ from kernels.runtime import (
     Real2,
     Real3,
     Tensor,
+    Tile,
+    equal,
     exp,
     finite,
+    kernel,
     log,
     lowest,
+    maximum,
+    one,
     real,
     require_abi,
+    select,
     share,
     task,
     zero,
@@ -32,8 +38,9 @@ from kernels.runtime import (
 require_abi(1, __name__)
 
 
-@task
-def l_logsumexp_max_from_x(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: int, task: int, tasks: int) -> None:
+@kernel
+def l_logsumexp_max_from_x_plain(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: int, task: int,
+        tasks: int) -> None:
     """l_logsumexp_max[n,r] += max[c] x[n,c,r]
 
     gather, tasks share n r
@@ -48,6 +55,59 @@ def l_logsumexp_max_from_x(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: 
             if value > best or value != value:
                 best = value
         l_logsumexp_max[n, r] = best
+
+
+@kernel
+def l_logsumexp_max_from_x_over_r(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            for c in range(C):
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                best = maximum(best, x_lanes)
+            lanes.write_where(l_logsumexp_max.line((n, r), (0, 1)), best, active)
+
+
+@kernel
+def l_logsumexp_max_from_x_over_c(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(N * R, task, tasks)
+    for item in range(first, last):
+        n = item // R
+        r = item % R
+        wide = lanes.fill(lowest())
+        for c in range(0, C, lanes.width):
+            active = lanes.first(C - c)
+            x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+            value = x_lanes
+            wide = select(active, maximum(wide, value), wide)
+        best = lanes.largest(wide)
+        l_logsumexp_max[n, r] = best
+
+
+@task
+def l_logsumexp_max_from_x(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """l_logsumexp_max[n,r] += max[c] x[n,c,r]
+
+    lanes over r,
+    or lanes over c, combined at the end;
+    else gather, tasks share n r
+    """
+    if 2 * R >= tile.lanes.width:
+        l_logsumexp_max_from_x_over_r(l_logsumexp_max, x, N, R, C, tile, task, tasks)
+    elif C >= tile.lanes.width:
+        l_logsumexp_max_from_x_over_c(l_logsumexp_max, x, N, R, C, tile, task, tasks)
+    else:
+        l_logsumexp_max_from_x_plain(l_logsumexp_max, x, N, R, C, task, tasks)
 
 
 @task
@@ -85,8 +145,8 @@ def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum(l_logsumexp: Real2, l_logsu
             l_logsumexp[n, r] = total
 
 
-@task
-def l_from_l_logsumexp(l: Real2, l_logsumexp: Real2, N: int, R: int, add: int, task: int, tasks: int) -> None:
+@kernel
+def l_from_l_logsumexp_plain(l: Real2, l_logsumexp: Real2, N: int, R: int, add: int, task: int, tasks: int) -> None:
     """l[n,r] += l_logsumexp[n,r]
 
     gather, tasks share n
@@ -98,6 +158,37 @@ def l_from_l_logsumexp(l: Real2, l_logsumexp: Real2, N: int, R: int, add: int, t
             if add != 0:
                 total += l[n, r]
             l[n, r] = total
+
+
+@kernel
+def l_from_l_logsumexp_over_r(l: Real2, l_logsumexp: Real2, N: int, R: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
+            total = l_logsumexp_lanes
+            if add != 0:
+                total = total + lanes.read_where(l.line((n, r), (0, 1)), active)
+            lanes.write_where(l.line((n, r), (0, 1)), total, active)
+
+
+@task
+def l_from_l_logsumexp(l: Real2, l_logsumexp: Real2, N: int, R: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """l[n,r] += l_logsumexp[n,r]
+
+    lanes over r;
+    else gather, tasks share n
+    """
+    if 2 * R >= tile.lanes.width:
+        l_from_l_logsumexp_over_r(l, l_logsumexp, N, R, add, tile, task, tasks)
+    else:
+        l_from_l_logsumexp_plain(l, l_logsumexp, N, R, add, task, tasks)
 
 
 @task
@@ -119,8 +210,8 @@ def l_from_x_t(l: Real2, x: Real3, t: Integer2, N: int, R: int, X1: int, add: in
             l[n, r] = total
 
 
-@task
-def y_from_l(y: Real0, l: Real2, N: int, R: int, add: int, task: int, tasks: int) -> None:
+@kernel
+def y_from_l_plain(y: Real0, l: Real2, N: int, R: int, add: int, task: int, tasks: int) -> None:
     """y[] += sum[n,r] l[n,r]/(N*R)
 
     gather, tasks share nothing (one task)
@@ -137,8 +228,40 @@ def y_from_l(y: Real0, l: Real2, N: int, R: int, add: int, task: int, tasks: int
         y[()] = total
 
 
+@kernel
+def y_from_l_over_r(y: Real0, l: Real2, N: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r, combined at the end."""
+    lanes = tile.lanes
+    if task == 0:
+        wide = lanes.wide_zero()
+        for n in range(N):
+            for r in range(0, R, lanes.width):
+                active = lanes.first(R - r)
+                l_lanes = lanes.read_where(l.line((n, r), (0, 1)), active)
+                wide = wide + lanes.widen(select(active, l_lanes, lanes.zero()))
+        total = lanes.sum(wide)
+        if total != zero():
+            total = total / real(N) / real(R)
+        if add != 0:
+            total += y[()]
+        y[()] = total
+
+
 @task
-def z_from_l(z: Real0, l: Real2, N: int, R: int, add: int, task: int, tasks: int) -> None:
+def y_from_l(y: Real0, l: Real2, N: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """y[] += sum[n,r] l[n,r]/(N*R)
+
+    lanes over r, combined at the end;
+    else gather, tasks share nothing (one task)
+    """
+    if R >= tile.lanes.width:
+        y_from_l_over_r(y, l, N, R, add, tile, task, tasks)
+    else:
+        y_from_l_plain(y, l, N, R, add, task, tasks)
+
+
+@kernel
+def z_from_l_plain(z: Real0, l: Real2, N: int, R: int, add: int, task: int, tasks: int) -> None:
     """z[] += sum[n,r] l[n,r]
 
     gather, tasks share nothing (one task)
@@ -153,8 +276,38 @@ def z_from_l(z: Real0, l: Real2, N: int, R: int, add: int, task: int, tasks: int
         z[()] = total
 
 
+@kernel
+def z_from_l_over_r(z: Real0, l: Real2, N: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r, combined at the end."""
+    lanes = tile.lanes
+    if task == 0:
+        wide = lanes.wide_zero()
+        for n in range(N):
+            for r in range(0, R, lanes.width):
+                active = lanes.first(R - r)
+                l_lanes = lanes.read_where(l.line((n, r), (0, 1)), active)
+                wide = wide + lanes.widen(select(active, l_lanes, lanes.zero()))
+        total = lanes.sum(wide)
+        if add != 0:
+            total += z[()]
+        z[()] = total
+
+
 @task
-def gl_total_from_gy_gz(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, add: int, task: int,
+def z_from_l(z: Real0, l: Real2, N: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """z[] += sum[n,r] l[n,r]
+
+    lanes over r, combined at the end;
+    else gather, tasks share nothing (one task)
+    """
+    if R >= tile.lanes.width:
+        z_from_l_over_r(z, l, N, R, add, tile, task, tasks)
+    else:
+        z_from_l_plain(z, l, N, R, add, task, tasks)
+
+
+@kernel
+def gl_total_from_gy_gz_plain(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, add: int, task: int,
         tasks: int) -> None:
     """gl_total[n,r] += gz[] + gy[]/(N*R)
 
@@ -169,8 +322,38 @@ def gl_total_from_gy_gz(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, a
             gl_total[n, r] = total
 
 
+@kernel
+def gl_total_from_gy_gz_over_r(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = lanes.fill(gz[()] + gy[()] / real(N) / real(R))
+            if add != 0:
+                total = total + lanes.read_where(gl_total.line((n, r), (0, 1)), active)
+            lanes.write_where(gl_total.line((n, r), (0, 1)), total, active)
+
+
 @task
-def gx_from_gl_total_t(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, task: int,
+def gl_total_from_gy_gz(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """gl_total[n,r] += gz[] + gy[]/(N*R)
+
+    lanes over r;
+    else gather, tasks share n
+    """
+    if 2 * R >= tile.lanes.width:
+        gl_total_from_gy_gz_over_r(gl_total, gy, gz, N, R, add, tile, task, tasks)
+    else:
+        gl_total_from_gy_gz_plain(gl_total, gy, gz, N, R, add, task, tasks)
+
+
+@kernel
+def gx_from_gl_total_t_plain(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, task: int,
         tasks: int) -> None:
     """gx[n,x1,r] += -gl_total[n,r]   { t[n,r] = x1 }
 
@@ -183,6 +366,41 @@ def gx_from_gl_total_t(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, 
         x1 = t[n, r]
         if 0 <= x1 < X1:
             gx[n, x1, r] += -gl_total[n, r]
+
+
+@kernel
+def gx_from_gl_total_t_over_r(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * X1, task, tasks)
+    for item in range(first, last):
+        n = item // X1
+        x1 = item % X1
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = lanes.zero()
+            inside = active & equal(lanes.read_where(t.line((n, r), (0, 1)), active), lanes.integers(x1))
+            total = select(inside, total + lanes.fill(one()), total)
+            gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
+            total = total * (-gl_total_lanes)
+            total = total + lanes.read_where(gx.line((n, x1, r), (0, 0, 1)), active)
+            lanes.write_where(gx.line((n, x1, r), (0, 0, 1)), total, active)
+
+
+@task
+def gx_from_gl_total_t(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """gx[n,x1,r] += -gl_total[n,r]   { t[n,r] = x1 }
+
+    lanes over r;
+    else scatter, tasks share n r; 1 guard
+    """
+    if 2 * R >= tile.lanes.width and X1 <= 64:
+        gx_from_gl_total_t_over_r(gx, gl_total, t, N, R, X1, tile, task, tasks)
+    else:
+        gx_from_gl_total_t_plain(gx, gl_total, t, N, R, X1, task, tasks)
 
 
 @task
@@ -604,15 +822,15 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'l_logsumexp_max_from_x: gather, tasks share n r',
+        'l_logsumexp_max_from_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
         'l_logsumexp_sum_from_l_logsumexp_max_x: gather, tasks share n r',
         'l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum: gather, tasks share n',
-        'l_from_l_logsumexp: gather, tasks share n',
+        'l_from_l_logsumexp: lanes over r; else gather, tasks share n',
         'l_from_x_t: gather, tasks share n; 1 guard',
-        'y_from_l: gather, tasks share nothing (one task)',
-        'z_from_l: gather, tasks share nothing (one task)',
-        'gl_total_from_gy_gz: gather, tasks share n',
-        'gx_from_gl_total_t: scatter, tasks share n r; 1 guard',
+        'y_from_l: lanes over r, combined at the end; else gather, tasks share nothing (one task)',
+        'z_from_l: lanes over r, combined at the end; else gather, tasks share nothing (one task)',
+        'gl_total_from_gy_gz: lanes over r; else gather, tasks share n',
+        'gx_from_gl_total_t: lanes over r; else scatter, tasks share n r; 1 guard',
         'gx_from_gl_total_l_logsumexp_x: gather, tasks share n c',
         'tl_logsumexp_from_l_logsumexp_tx_x: gather, tasks share n r',
         'hl_logsumexp_from_gl_total_hgx_l_logsumexp_x: gather, tasks share n r',

@@ -12,18 +12,22 @@ from kernels.runtime import (
     Real2,
     Real3,
     Tensor,
+    Tile,
+    kernel,
     real,
     require_abi,
+    select,
     share,
     task,
+    unequal,
     zero,
 )
 
 require_abi(1, __name__)
 
 
-@task
-def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, task: int, tasks: int) -> None:
+@kernel
+def y_from_x_plain(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, task: int, tasks: int) -> None:
     """y[n,c] += sum[q] x[n,c,q]/Q
 
     gather, tasks share n c
@@ -42,8 +46,66 @@ def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, task: int, ta
         y[n, c] = total
 
 
+@kernel
+def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for q in range(Q):
+                x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                total = total + x_lanes
+            total = select(unequal(total, lanes.zero()), total * lanes.fill(1 / real(Q)), total)
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, c), (0, 1)), active)
+            lanes.write_where(y.line((n, c), (0, 1)), total, active)
+
+
+@kernel
+def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over q, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        wide = lanes.wide_zero()
+        for q in range(0, Q, lanes.width):
+            active = lanes.first(Q - q)
+            x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
+            wide = wide + lanes.widen(select(active, x_lanes, lanes.zero()))
+        total = lanes.sum(wide)
+        if total != zero():
+            total = total / real(Q)
+        if add != 0:
+            total += y[n, c]
+        y[n, c] = total
+
+
 @task
-def gx_from_gy(gx: Real3, gy: Real2, N: int, C: int, Q: int, add: int, task: int, tasks: int) -> None:
+def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """y[n,c] += sum[q] x[n,c,q]/Q
+
+    lanes over c,
+    or lanes over q, combined at the end;
+    else gather, tasks share n c
+    """
+    if 2 * C >= tile.lanes.width:
+        y_from_x_over_c(y, x, N, C, Q, add, tile, task, tasks)
+    elif Q >= tile.lanes.width:
+        y_from_x_over_q(y, x, N, C, Q, add, tile, task, tasks)
+    else:
+        y_from_x_plain(y, x, N, C, Q, add, task, tasks)
+
+
+@kernel
+def gx_from_gy_plain(gx: Real3, gy: Real2, N: int, C: int, Q: int, add: int, task: int, tasks: int) -> None:
     """gx[n,c,q] += gy[n,c]/Q
 
     gather, tasks share n c
@@ -57,6 +119,37 @@ def gx_from_gy(gx: Real3, gy: Real2, N: int, C: int, Q: int, add: int, task: int
             if add != 0:
                 total += gx[n, c, q]
             gx[n, c, q] = total
+
+
+@kernel
+def gx_from_gy_over_q(gx: Real3, gy: Real2, N: int, C: int, Q: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over q."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for q in range(0, Q, lanes.width):
+            count = min(lanes.width, Q - q)
+            active = lanes.first(count)
+            total = lanes.fill(gy[n, c] / real(Q))
+            if add != 0:
+                total = total + lanes.read_where(gx.line((n, c, q), (0, 0, 1)), active)
+            lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, active)
+
+
+@task
+def gx_from_gy(gx: Real3, gy: Real2, N: int, C: int, Q: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """gx[n,c,q] += gy[n,c]/Q
+
+    lanes over q;
+    else gather, tasks share n c
+    """
+    if 2 * Q >= tile.lanes.width:
+        gx_from_gy_over_q(gx, gy, N, C, Q, add, tile, task, tasks)
+    else:
+        gx_from_gy_plain(gx, gy, N, C, Q, add, task, tasks)
 
 
 def sizes(N: int, C: int, Q: int) -> dict[str, int]:
@@ -149,7 +242,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_x: gather, tasks share n c',
-        'gx_from_gy: gather, tasks share n c',
+        'y_from_x: lanes over c, or lanes over q, combined at the end; else gather, tasks share n c',
+        'gx_from_gy: lanes over q; else gather, tasks share n c',
     ),
 )

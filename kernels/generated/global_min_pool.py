@@ -13,18 +13,25 @@ from kernels.runtime import (
     Real2,
     Real3,
     Tensor,
+    Tile,
+    equal,
     highest,
+    kernel,
+    minimum,
+    one,
     require_abi,
+    select,
     share,
     task,
+    unequal,
     zero,
 )
 
 require_abi(1, __name__)
 
 
-@task
-def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, task: int, tasks: int) -> None:
+@kernel
+def y_from_x_plain(y: Real2, x: Real3, N: int, C: int, Q: int, task: int, tasks: int) -> None:
     """y[n,c] += min[q] x[n,c,q]
 
     gather, tasks share n c
@@ -41,8 +48,58 @@ def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, task: int, tasks: int) 
         y[n, c] = best
 
 
+@kernel
+def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            best = lanes.fill(highest())
+            for q in range(Q):
+                x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                best = minimum(best, x_lanes)
+            lanes.write_where(y.line((n, c), (0, 1)), best, active)
+
+
+@kernel
+def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over q, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        wide = lanes.fill(highest())
+        for q in range(0, Q, lanes.width):
+            active = lanes.first(Q - q)
+            x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
+            value = x_lanes
+            wide = select(active, minimum(wide, value), wide)
+        best = lanes.smallest(wide)
+        y[n, c] = best
+
+
 @task
-def y_at_from_x(y_at: Integer2, x: Real3, N: int, C: int, Q: int, task: int, tasks: int) -> None:
+def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
+    """y[n,c] += min[q] x[n,c,q]
+
+    lanes over c,
+    or lanes over q, combined at the end;
+    else gather, tasks share n c
+    """
+    if 2 * C >= tile.lanes.width:
+        y_from_x_over_c(y, x, N, C, Q, tile, task, tasks)
+    elif Q >= tile.lanes.width:
+        y_from_x_over_q(y, x, N, C, Q, tile, task, tasks)
+    else:
+        y_from_x_plain(y, x, N, C, Q, task, tasks)
+
+
+@kernel
+def y_at_from_x_plain(y_at: Integer2, x: Real3, N: int, C: int, Q: int, task: int, tasks: int) -> None:
     """y_at[n,c] += argmin[q] x[n,c,q] at q
 
     gather, tasks share n c
@@ -61,8 +118,42 @@ def y_at_from_x(y_at: Integer2, x: Real3, N: int, C: int, Q: int, task: int, tas
         y_at[n, c] = place
 
 
+@kernel
+def y_at_from_x_over_c(y_at: Integer2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            best = lanes.fill(highest())
+            place, known = lanes.integers(-1), lanes.where(False)
+            for q in range(Q):
+                x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                better = (x_lanes < best) | unequal(x_lanes, x_lanes) | ~known
+                best = select(better, x_lanes, best)
+                place = select(better, lanes.integers(q), place)
+                known = known | better
+            lanes.write_where(y_at.line((n, c), (0, 1)), place, active)
+
+
 @task
-def gx_from_gy_y_at(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, task: int, tasks: int) -> None:
+def y_at_from_x(y_at: Integer2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
+    """y_at[n,c] += argmin[q] x[n,c,q] at q
+
+    lanes over c;
+    else gather, tasks share n c
+    """
+    if 2 * C >= tile.lanes.width:
+        y_at_from_x_over_c(y_at, x, N, C, Q, tile, task, tasks)
+    else:
+        y_at_from_x_plain(y_at, x, N, C, Q, task, tasks)
+
+
+@kernel
+def gx_from_gy_y_at_plain(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, task: int,
+        tasks: int) -> None:
     """gx[n,c,q] += gy[n,c]   { q = y_at[n,c] }
 
     scatter, tasks share n c; 1 guard
@@ -74,6 +165,40 @@ def gx_from_gy_y_at(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int
         q = y_at[n, c]
         if 0 <= q < Q:
             gx[n, c, q] += gy[n, c]
+
+
+@kernel
+def gx_from_gy_y_at_over_q(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over q."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for q in range(0, Q, lanes.width):
+            count = min(lanes.width, Q - q)
+            active = lanes.first(count)
+            total = lanes.zero()
+            inside = active & equal(lanes.ramp(q - y_at[n, c], 1), lanes.integers(0))
+            total = select(inside, total + lanes.fill(one()), total)
+            total = total * lanes.fill(gy[n, c])
+            total = total + lanes.read_where(gx.line((n, c, q), (0, 0, 1)), active)
+            lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, active)
+
+
+@task
+def gx_from_gy_y_at(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """gx[n,c,q] += gy[n,c]   { q = y_at[n,c] }
+
+    lanes over q;
+    else scatter, tasks share n c; 1 guard
+    """
+    if 2 * Q >= tile.lanes.width and Q <= 64:
+        gx_from_gy_y_at_over_q(gx, gy, y_at, N, C, Q, tile, task, tasks)
+    else:
+        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, Q, task, tasks)
 
 
 @task
@@ -207,9 +332,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_x: gather, tasks share n c',
-        'y_at_from_x: gather, tasks share n c',
-        'gx_from_gy_y_at: scatter, tasks share n c; 1 guard',
+        'y_from_x: lanes over c, or lanes over q, combined at the end; else gather, tasks share n c',
+        'y_at_from_x: lanes over c; else gather, tasks share n c',
+        'gx_from_gy_y_at: lanes over q; else scatter, tasks share n c; 1 guard',
         'ty_from_tx_y_at: gather, tasks share n; 1 guard',
     ),
 )

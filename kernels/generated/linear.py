@@ -21,6 +21,7 @@ from kernels.runtime import (
     kernel,
     require_abi,
     row_block,
+    select,
     share,
     suits,
     task,
@@ -135,8 +136,8 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, t
                         y[n, o] = value
 
 
-@task
-def y_from_b(y: Real2, b: Real1, N: int, O: int, add: int, task: int, tasks: int) -> None:
+@kernel
+def y_from_b_plain(y: Real2, b: Real1, N: int, O: int, add: int, task: int, tasks: int) -> None:
     """y[n,o] += b[o]
 
     gather, tasks share n
@@ -150,8 +151,37 @@ def y_from_b(y: Real2, b: Real1, N: int, O: int, add: int, task: int, tasks: int
             y[n, o] = total
 
 
+@kernel
+def y_from_b_over_o(y: Real2, b: Real1, N: int, O: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over o."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        for o in range(0, O, lanes.width):
+            count = min(lanes.width, O - o)
+            active = lanes.first(count)
+            b_lanes = lanes.read_where(b.line((o,), (1,)), active)
+            total = b_lanes
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, o), (0, 1)), active)
+            lanes.write_where(y.line((n, o), (0, 1)), total, active)
+
+
 @task
-def gb_from_gy(gb: Real1, gy: Real2, N: int, O: int, add: int, task: int, tasks: int) -> None:
+def y_from_b(y: Real2, b: Real1, N: int, O: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """y[n,o] += b[o]
+
+    lanes over o;
+    else gather, tasks share n
+    """
+    if 2 * O >= tile.lanes.width:
+        y_from_b_over_o(y, b, N, O, add, tile, task, tasks)
+    else:
+        y_from_b_plain(y, b, N, O, add, task, tasks)
+
+
+@kernel
+def gb_from_gy_plain(gb: Real1, gy: Real2, N: int, O: int, add: int, task: int, tasks: int) -> None:
     """gb[o] += sum[n] gy[n,o]
 
     gather, tasks share o
@@ -164,6 +194,56 @@ def gb_from_gy(gb: Real1, gy: Real2, N: int, O: int, add: int, task: int, tasks:
         if add != 0:
             total += gb[o]
         gb[o] = total
+
+
+@kernel
+def gb_from_gy_over_o(gb: Real1, gy: Real2, N: int, O: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over o."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(O, lanes.width), task, tasks)
+    for o in range(first * lanes.width, min(O, last * lanes.width), lanes.width):
+        count = min(lanes.width, O - o)
+        active = lanes.first(count)
+        total = lanes.zero()
+        for n in range(N):
+            gy_lanes = lanes.read_where(gy.line((n, o), (0, 1)), active)
+            total = total + gy_lanes
+        if add != 0:
+            total = total + lanes.read_where(gb.line((o,), (1,)), active)
+        lanes.write_where(gb.line((o,), (1,)), total, active)
+
+
+@kernel
+def gb_from_gy_over_n(gb: Real1, gy: Real2, N: int, O: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(O, task, tasks)
+    for o in range(first, last):
+        wide = lanes.wide_zero()
+        for n in range(0, N, lanes.width):
+            active = lanes.first(N - n)
+            gy_lanes = lanes.read_where(gy.line((n, o), (1, 0)), active)
+            wide = wide + lanes.widen(select(active, gy_lanes, lanes.zero()))
+        total = lanes.sum(wide)
+        if add != 0:
+            total += gb[o]
+        gb[o] = total
+
+
+@task
+def gb_from_gy(gb: Real1, gy: Real2, N: int, O: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """gb[o] += sum[n] gy[n,o]
+
+    lanes over o,
+    or lanes over n, combined at the end;
+    else gather, tasks share o
+    """
+    if 2 * O >= tile.lanes.width:
+        gb_from_gy_over_o(gb, gy, N, O, add, tile, task, tasks)
+    elif N >= tile.lanes.width:
+        gb_from_gy_over_n(gb, gy, N, O, add, tile, task, tasks)
+    else:
+        gb_from_gy_plain(gb, gy, N, O, add, task, tasks)
 
 
 def sizes(N: int, I: int, O: int) -> dict[str, int]:
@@ -357,7 +437,7 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_w_x: contraction: rows o, columns n, steps i, batch -; x in panels, w through offset tables; else gather, tasks share n o',
-        'y_from_b: gather, tasks share n',
-        'gb_from_gy: gather, tasks share o',
+        'y_from_b: lanes over o; else gather, tasks share n',
+        'gb_from_gy: lanes over o, or lanes over n, combined at the end; else gather, tasks share o',
     ),
 )

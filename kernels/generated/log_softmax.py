@@ -13,11 +13,15 @@ from kernels.runtime import (
     Real2,
     Real3,
     Tensor,
+    Tile,
     exp,
     finite,
+    kernel,
     log,
     lowest,
+    maximum,
     require_abi,
+    select,
     share,
     task,
     zero,
@@ -26,8 +30,9 @@ from kernels.runtime import (
 require_abi(1, __name__)
 
 
-@task
-def y_logsumexp_max_from_x(y_logsumexp_max: Real2, x: Real3, M: int, R: int, J: int, task: int, tasks: int) -> None:
+@kernel
+def y_logsumexp_max_from_x_plain(y_logsumexp_max: Real2, x: Real3, M: int, R: int, J: int, task: int,
+        tasks: int) -> None:
     """y_logsumexp_max[m,r] += max[j] x[m,j,r]
 
     gather, tasks share m r
@@ -42,6 +47,59 @@ def y_logsumexp_max_from_x(y_logsumexp_max: Real2, x: Real3, M: int, R: int, J: 
             if value > best or value != value:
                 best = value
         y_logsumexp_max[m, r] = best
+
+
+@kernel
+def y_logsumexp_max_from_x_over_r(y_logsumexp_max: Real2, x: Real3, M: int, R: int, J: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            for j in range(J):
+                x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+                best = maximum(best, x_lanes)
+            lanes.write_where(y_logsumexp_max.line((m, r), (0, 1)), best, active)
+
+
+@kernel
+def y_logsumexp_max_from_x_over_j(y_logsumexp_max: Real2, x: Real3, M: int, R: int, J: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over j, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        wide = lanes.fill(lowest())
+        for j in range(0, J, lanes.width):
+            active = lanes.first(J - j)
+            x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
+            value = x_lanes
+            wide = select(active, maximum(wide, value), wide)
+        best = lanes.largest(wide)
+        y_logsumexp_max[m, r] = best
+
+
+@task
+def y_logsumexp_max_from_x(y_logsumexp_max: Real2, x: Real3, M: int, R: int, J: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """y_logsumexp_max[m,r] += max[j] x[m,j,r]
+
+    lanes over r,
+    or lanes over j, combined at the end;
+    else gather, tasks share m r
+    """
+    if 2 * R >= tile.lanes.width:
+        y_logsumexp_max_from_x_over_r(y_logsumexp_max, x, M, R, J, tile, task, tasks)
+    elif J >= tile.lanes.width:
+        y_logsumexp_max_from_x_over_j(y_logsumexp_max, x, M, R, J, tile, task, tasks)
+    else:
+        y_logsumexp_max_from_x_plain(y_logsumexp_max, x, M, R, J, task, tasks)
 
 
 @task
@@ -79,8 +137,8 @@ def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum(y_logsumexp: Real2, y_logsu
             y_logsumexp[m, r] = total
 
 
-@task
-def y_from_x_y_logsumexp(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, add: int, task: int,
+@kernel
+def y_from_x_y_logsumexp_plain(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, add: int, task: int,
         tasks: int) -> None:
     """y[m,c,r] += -y_logsumexp[m,r] + x[m,c,r]
 
@@ -97,8 +155,42 @@ def y_from_x_y_logsumexp(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int,
             y[m, c, r] = total
 
 
+@kernel
+def y_from_x_y_logsumexp_over_r(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
+            y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((m, r), (0, 1)), active)
+            total = x_lanes - y_logsumexp_lanes
+            if add != 0:
+                total = total + lanes.read_where(y.line((m, c, r), (0, 0, 1)), active)
+            lanes.write_where(y.line((m, c, r), (0, 0, 1)), total, active)
+
+
 @task
-def gx_from_gy(gx: Real3, gy: Real3, M: int, C: int, R: int, add: int, task: int, tasks: int) -> None:
+def y_from_x_y_logsumexp(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """y[m,c,r] += -y_logsumexp[m,r] + x[m,c,r]
+
+    lanes over r;
+    else gather, tasks share m c
+    """
+    if 2 * R >= tile.lanes.width:
+        y_from_x_y_logsumexp_over_r(y, x, y_logsumexp, M, C, R, add, tile, task, tasks)
+    else:
+        y_from_x_y_logsumexp_plain(y, x, y_logsumexp, M, C, R, add, task, tasks)
+
+
+@kernel
+def gx_from_gy_plain(gx: Real3, gy: Real3, M: int, C: int, R: int, add: int, task: int, tasks: int) -> None:
     """gx[m,c,r] += gy[m,c,r]
 
     gather, tasks share m c
@@ -114,8 +206,40 @@ def gx_from_gy(gx: Real3, gy: Real3, M: int, C: int, R: int, add: int, task: int
             gx[m, c, r] = total
 
 
+@kernel
+def gx_from_gy_over_r(gx: Real3, gy: Real3, M: int, C: int, R: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+            total = gy_lanes
+            if add != 0:
+                total = total + lanes.read_where(gx.line((m, c, r), (0, 0, 1)), active)
+            lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, active)
+
+
 @task
-def gy_logsumexp_from_gy(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int, add: int, task: int,
+def gx_from_gy(gx: Real3, gy: Real3, M: int, C: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """gx[m,c,r] += gy[m,c,r]
+
+    lanes over r;
+    else gather, tasks share m c
+    """
+    if 2 * R >= tile.lanes.width:
+        gx_from_gy_over_r(gx, gy, M, C, R, add, tile, task, tasks)
+    else:
+        gx_from_gy_plain(gx, gy, M, C, R, add, task, tasks)
+
+
+@kernel
+def gy_logsumexp_from_gy_plain(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int, add: int, task: int,
         tasks: int) -> None:
     """gy_logsumexp[m,r] += sum[c] -gy[m,c,r]
 
@@ -132,6 +256,64 @@ def gy_logsumexp_from_gy(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int,
         if add != 0:
             total += gy_logsumexp[m, r]
         gy_logsumexp[m, r] = total
+
+
+@kernel
+def gy_logsumexp_from_gy_over_r(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for c in range(C):
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                total = total + gy_lanes
+            total = -total
+            if add != 0:
+                total = total + lanes.read_where(gy_logsumexp.line((m, r), (0, 1)), active)
+            lanes.write_where(gy_logsumexp.line((m, r), (0, 1)), total, active)
+
+
+@kernel
+def gy_logsumexp_from_gy_over_c(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over c, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        wide = lanes.wide_zero()
+        for c in range(0, C, lanes.width):
+            active = lanes.first(C - c)
+            gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
+            wide = wide + lanes.widen(select(active, gy_lanes, lanes.zero()))
+        total = lanes.sum(wide)
+        total = -total
+        if add != 0:
+            total += gy_logsumexp[m, r]
+        gy_logsumexp[m, r] = total
+
+
+@task
+def gy_logsumexp_from_gy(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """gy_logsumexp[m,r] += sum[c] -gy[m,c,r]
+
+    lanes over r,
+    or lanes over c, combined at the end;
+    else gather, tasks share m r
+    """
+    if 2 * R >= tile.lanes.width:
+        gy_logsumexp_from_gy_over_r(gy_logsumexp, gy, M, C, R, add, tile, task, tasks)
+    elif C >= tile.lanes.width:
+        gy_logsumexp_from_gy_over_c(gy_logsumexp, gy, M, C, R, add, tile, task, tasks)
+    else:
+        gy_logsumexp_from_gy_plain(gy_logsumexp, gy, M, C, R, add, task, tasks)
 
 
 @task
@@ -464,12 +646,12 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_logsumexp_max_from_x: gather, tasks share m r',
+        'y_logsumexp_max_from_x: lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'y_logsumexp_sum_from_x_y_logsumexp_max: gather, tasks share m r',
         'y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum: gather, tasks share m',
-        'y_from_x_y_logsumexp: gather, tasks share m c',
-        'gx_from_gy: gather, tasks share m c',
-        'gy_logsumexp_from_gy: gather, tasks share m r',
+        'y_from_x_y_logsumexp: lanes over r; else gather, tasks share m c',
+        'gx_from_gy: lanes over r; else gather, tasks share m c',
+        'gy_logsumexp_from_gy: lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
         'gx_from_gy_logsumexp_x_y_logsumexp: gather, tasks share m j',
         'ty_logsumexp_from_tx_x_y_logsumexp: gather, tasks share m r',
         'hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp: gather, tasks share m r',

@@ -16,19 +16,27 @@ from kernels.runtime import (
     Program,
     Real3,
     Tensor,
+    Tile,
+    ceil_div,
+    equal,
+    kernel,
     lowest,
+    maximum,
     require_abi,
+    residue,
+    select,
     share,
     task,
+    unequal,
     zero,
 )
 
 require_abi(1, __name__)
 
 
-@task
-def i_from_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int, task: int,
-        tasks: int) -> None:
+@kernel
+def i_from_x_plain(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
+        task: int, tasks: int) -> None:
     """i[n,c,p0] += argmax[k0,x2] x[n,c,x2] at d0*k0 + s0*p0 - a0   { d0*k0 + s0*p0 - a0 = x2 }
 
     gather, tasks share n c
@@ -49,9 +57,87 @@ def i_from_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a
             i[n, c, p0] = place
 
 
+@kernel
+def i_from_x_over_c(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(N * P0, task, tasks)
+    for item in range(first, last):
+        n = item // P0
+        p0 = item % P0
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            place, known = lanes.integers(-1), lanes.where(False)
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
+                better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
+                best = select(better, x_lanes, best)
+                place = select(better, lanes.integers(k0*d0 + p0*s0 - a0), place)
+                known = known | better
+            lanes.write_where(i.line((n, c, p0), (0, 1, 0)), place, active)
+
+
+@kernel
+def i_from_x_over_p0(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for p0 in range(0, P0, lanes.width):
+            count = min(lanes.width, P0 - p0)
+            p0_last = p0 + (count - 1)
+            whole = count == lanes.width and p0*s0 - a0 >= 0 and -a0 + d0*K0 - d0 + s0*p0_last < X2
+            low_k0, high_k0 = 0, K0
+            if not whole:
+                low_k0, high_k0 = max(0, -((-a0 + s0*p0_last) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            place, known = lanes.integers(-1), lanes.where(False)
+            for k0 in range(low_k0, high_k0):
+                x2 = k0*d0 + p0*s0 - a0
+                if whole:
+                    x_lanes = lanes.read(x.line((n, c, x2), (0, 0, s0)))
+                    better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
+                    best = select(better, x_lanes, best)
+                    place = select(better, lanes.ramp(k0*d0 + p0*s0 - a0, s0), place)
+                    known = known | better
+                else:
+                    inside = active & lanes.within(x2, s0, X2)
+                    x_lanes = lanes.read_where(x.line((n, c, x2), (0, 0, s0)), inside)
+                    better = inside & ((x_lanes > best) | unequal(x_lanes, x_lanes) | ~known)
+                    best = select(better, x_lanes, best)
+                    place = select(better, lanes.ramp(k0*d0 + p0*s0 - a0, s0), place)
+                    known = known | better
+            lanes.write_where(i.line((n, c, p0), (0, 0, 1)), place, active)
+
+
 @task
-def y_from_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int, task: int,
-        tasks: int) -> None:
+def i_from_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """i[n,c,p0] += argmax[k0,x2] x[n,c,x2] at d0*k0 + s0*p0 - a0   { d0*k0 + s0*p0 - a0 = x2 }
+
+    lanes over c where it is contiguous,
+    or lanes over p0;
+    else gather, tasks share n c
+    """
+    if C >= tile.lanes.width and i.stride(1) == 1 and x.stride(1) == 1:
+        i_from_x_over_c(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
+    elif 2 * P0 >= tile.lanes.width:
+        i_from_x_over_p0(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
+    else:
+        i_from_x_plain(i, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
+
+
+@kernel
+def y_from_x_plain(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
+        task: int, tasks: int) -> None:
     """y[n,c,p0] += max[k0,x2] x[n,c,x2]   { d0*k0 + s0*p0 - a0 = x2 }
 
     gather, tasks share n c
@@ -70,9 +156,76 @@ def y_from_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: 
             y[n, c, p0] = best
 
 
+@kernel
+def y_from_x_over_c(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(N * P0, task, tasks)
+    for item in range(first, last):
+        n = item // P0
+        p0 = item % P0
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
+                best = maximum(best, x_lanes)
+            lanes.write_where(y.line((n, c, p0), (0, 1, 0)), best, active)
+
+
+@kernel
+def y_from_x_over_p0(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for p0 in range(0, P0, lanes.width):
+            count = min(lanes.width, P0 - p0)
+            p0_last = p0 + (count - 1)
+            whole = count == lanes.width and p0*s0 - a0 >= 0 and -a0 + d0*K0 - d0 + s0*p0_last < X2
+            low_k0, high_k0 = 0, K0
+            if not whole:
+                low_k0, high_k0 = max(0, -((-a0 + s0*p0_last) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            for k0 in range(low_k0, high_k0):
+                x2 = k0*d0 + p0*s0 - a0
+                if whole:
+                    x_lanes = lanes.read(x.line((n, c, x2), (0, 0, s0)))
+                    best = maximum(best, x_lanes)
+                else:
+                    inside = active & lanes.within(x2, s0, X2)
+                    x_lanes = lanes.read_where(x.line((n, c, x2), (0, 0, s0)), inside)
+                    best = select(inside, maximum(best, x_lanes), best)
+            lanes.write_where(y.line((n, c, p0), (0, 0, 1)), best, active)
+
+
 @task
-def y_at_from_x(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
+def y_from_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int, tile: Tile,
         task: int, tasks: int) -> None:
+    """y[n,c,p0] += max[k0,x2] x[n,c,x2]   { d0*k0 + s0*p0 - a0 = x2 }
+
+    lanes over c where it is contiguous,
+    or lanes over p0;
+    else gather, tasks share n c
+    """
+    if C >= tile.lanes.width and y.stride(1) == 1 and x.stride(1) == 1:
+        y_from_x_over_c(y, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
+    elif 2 * P0 >= tile.lanes.width:
+        y_from_x_over_p0(y, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
+    else:
+        y_from_x_plain(y, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
+
+
+@kernel
+def y_at_from_x_plain(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int, task: int, tasks: int) -> None:
     """y_at[n,c,p0] += argmax[k0,x2] x[n,c,x2] at k0   { d0*k0 + s0*p0 - a0 = x2 }
 
     gather, tasks share n c
@@ -93,8 +246,86 @@ def y_at_from_x(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: 
             y_at[n, c, p0] = place
 
 
+@kernel
+def y_at_from_x_over_c(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(N * P0, task, tasks)
+    for item in range(first, last):
+        n = item // P0
+        p0 = item % P0
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            place, known = lanes.integers(-1), lanes.where(False)
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
+                better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
+                best = select(better, x_lanes, best)
+                place = select(better, lanes.integers(k0), place)
+                known = known | better
+            lanes.write_where(y_at.line((n, c, p0), (0, 1, 0)), place, active)
+
+
+@kernel
+def y_at_from_x_over_p0(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for p0 in range(0, P0, lanes.width):
+            count = min(lanes.width, P0 - p0)
+            p0_last = p0 + (count - 1)
+            whole = count == lanes.width and p0*s0 - a0 >= 0 and -a0 + d0*K0 - d0 + s0*p0_last < X2
+            low_k0, high_k0 = 0, K0
+            if not whole:
+                low_k0, high_k0 = max(0, -((-a0 + s0*p0_last) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            place, known = lanes.integers(-1), lanes.where(False)
+            for k0 in range(low_k0, high_k0):
+                x2 = k0*d0 + p0*s0 - a0
+                if whole:
+                    x_lanes = lanes.read(x.line((n, c, x2), (0, 0, s0)))
+                    better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
+                    best = select(better, x_lanes, best)
+                    place = select(better, lanes.integers(k0), place)
+                    known = known | better
+                else:
+                    inside = active & lanes.within(x2, s0, X2)
+                    x_lanes = lanes.read_where(x.line((n, c, x2), (0, 0, s0)), inside)
+                    better = inside & ((x_lanes > best) | unequal(x_lanes, x_lanes) | ~known)
+                    best = select(better, x_lanes, best)
+                    place = select(better, lanes.integers(k0), place)
+                    known = known | better
+            lanes.write_where(y_at.line((n, c, p0), (0, 0, 1)), place, active)
+
+
 @task
-def gx_from_gy_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+def y_at_from_x(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """y_at[n,c,p0] += argmax[k0,x2] x[n,c,x2] at k0   { d0*k0 + s0*p0 - a0 = x2 }
+
+    lanes over c where it is contiguous,
+    or lanes over p0;
+    else gather, tasks share n c
+    """
+    if C >= tile.lanes.width and y_at.stride(1) == 1 and x.stride(1) == 1:
+        y_at_from_x_over_c(y_at, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
+    elif 2 * P0 >= tile.lanes.width:
+        y_at_from_x_over_p0(y_at, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
+    else:
+        y_at_from_x_plain(y_at, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
+
+
+@kernel
+def gx_from_gy_y_at_plain(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         d0: int, s0: int, task: int, tasks: int) -> None:
     """gx[n,c,x2] += sum[p0,k0] gy[n,c,p0]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
 
@@ -112,8 +343,52 @@ def gx_from_gy_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: in
                     gx[n, c, x2] += gy[n, c, p0]
 
 
+@kernel
+def gx_from_gy_y_at_over_x2(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int,
+        a0: int, d0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over x2 in classes modulo s0."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for phase in range(min(s0, X2)):
+            first_k0, step_k0 = residue(s0, d0, a0 + phase)
+            if step_k0 == 0:  # none meets this class
+                first_k0, step_k0 = K0, K0 + 1
+            for x2 in range(phase, X2, s0 * lanes.width):
+                count = min(lanes.width, ceil_div(X2 - x2, s0))
+                x2_last = x2 + (count - 1) * s0
+                low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((a0 + x2_last) // d0) + 1)
+                low_k0 += (first_k0 - low_k0) % step_k0
+                active = lanes.first(count)
+                total = lanes.zero()
+                for k0 in range(low_k0, high_k0, step_k0):
+                    p0 = (-k0*d0 + x2 + a0) // s0
+                    inside = active & lanes.within(p0, 1, P0)
+                    inside = inside & equal(lanes.read_where(y_at.line((n, c, p0), (0, 0, 1)), inside), lanes.integers(k0))
+                    gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 0, 1)), inside)
+                    total = select(inside, total + gy_lanes, total)
+                total = total + lanes.read_where(gx.line((n, c, x2), (0, 0, s0)), active)
+                lanes.write_where(gx.line((n, c, x2), (0, 0, s0)), total, active)
+
+
 @task
-def ty_from_tx_y_at(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+def gx_from_gy_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        d0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
+    """gx[n,c,x2] += sum[p0,k0] gy[n,c,p0]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
+
+    lanes over x2 in classes modulo s0;
+    else scatter, tasks share n c; 2 guards
+    """
+    if 2 * X2 >= tile.lanes.width * s0 and K0 <= 64:
+        gx_from_gy_y_at_over_x2(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
+    else:
+        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
+
+
+@kernel
+def ty_from_tx_y_at_plain(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         d0: int, s0: int, add: int, task: int, tasks: int) -> None:
     """ty[n,c,p0] += sum[k0,x2] tx[n,c,x2]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
 
@@ -133,6 +408,46 @@ def ty_from_tx_y_at(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int, P0: in
             if add != 0:
                 total += ty[n, c, p0]
             ty[n, c, p0] = total
+
+
+@kernel
+def ty_from_tx_y_at_over_p0(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int,
+        a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for p0 in range(0, P0, lanes.width):
+            count = min(lanes.width, P0 - p0)
+            p0_last = p0 + (count - 1)
+            low_k0, high_k0 = max(0, -((-a0 + s0*p0_last) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for k0 in range(low_k0, high_k0):
+                x2 = k0*d0 + p0*s0 - a0
+                inside = active & lanes.within(x2, s0, X2)
+                inside = inside & equal(lanes.read_where(y_at.line((n, c, p0), (0, 0, 1)), inside), lanes.integers(k0))
+                tx_lanes = lanes.read_where(tx.line((n, c, x2), (0, 0, s0)), inside)
+                total = select(inside, total + tx_lanes, total)
+            if add != 0:
+                total = total + lanes.read_where(ty.line((n, c, p0), (0, 0, 1)), active)
+            lanes.write_where(ty.line((n, c, p0), (0, 0, 1)), total, active)
+
+
+@task
+def ty_from_tx_y_at(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """ty[n,c,p0] += sum[k0,x2] tx[n,c,x2]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
+
+    lanes over p0;
+    else gather, tasks share n c; 2 guards
+    """
+    if 2 * P0 >= tile.lanes.width and K0 <= 64:
+        ty_from_tx_y_at_over_p0(ty, tx, y_at, N, C, P0, K0, X2, a0, d0, s0, add, tile, task, tasks)
+    else:
+        ty_from_tx_y_at_plain(ty, tx, y_at, N, C, P0, K0, X2, a0, d0, s0, add, task, tasks)
 
 
 def sizes(N: int, C: int, X2: int, a0: int, ceil: int, d0: int, e0: int, s0: int, K0: int) -> dict[str, int]:
@@ -261,10 +576,10 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'i_from_x: gather, tasks share n c',
-        'y_from_x: gather, tasks share n c',
-        'y_at_from_x: gather, tasks share n c',
-        'gx_from_gy_y_at: scatter, tasks share n c; 2 guards',
-        'ty_from_tx_y_at: gather, tasks share n c; 2 guards',
+        'i_from_x: lanes over c where it is contiguous, or lanes over p0; else gather, tasks share n c',
+        'y_from_x: lanes over c where it is contiguous, or lanes over p0; else gather, tasks share n c',
+        'y_at_from_x: lanes over c where it is contiguous, or lanes over p0; else gather, tasks share n c',
+        'gx_from_gy_y_at: lanes over x2 in classes modulo s0; else scatter, tasks share n c; 2 guards',
+        'ty_from_tx_y_at: lanes over p0; else gather, tasks share n c; 2 guards',
     ),
 )

@@ -17,19 +17,28 @@ from kernels.runtime import (
     Program,
     Real4,
     Tensor,
+    Tile,
+    ceil_div,
+    equal,
+    kernel,
     lowest,
+    maximum,
     require_abi,
+    residue,
+    select,
     share,
     task,
+    unequal,
     zero,
 )
 
 require_abi(1, __name__)
 
 
-@task
-def i_from_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, task: int, tasks: int) -> None:
+@kernel
+def i_from_x_plain(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, task: int,
+        tasks: int) -> None:
     """i[n,c,p0,p1] += argmax[k0,k1,x2,x3] x[n,c,x2,x3] at z6*k0 + d1*k1 + z7*p0 + s1*p1 - z8
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
 
@@ -54,9 +63,97 @@ def i_from_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K
             i[n, c, p0, p1] = place
 
 
+@kernel
+def i_from_x_over_c(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(N * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (P0 * P1)
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            place, known = lanes.integers(-1), lanes.where(False)
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                    x3 = k1*d1 + p1*s1 - a1
+                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
+                    better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
+                    best = select(better, x_lanes, best)
+                    place = select(better, lanes.integers(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8), place)
+                    known = known | better
+            lanes.write_where(i.line((n, c, p0, p1), (0, 1, 0, 0)), place, active)
+
+
+@kernel
+def i_from_x_over_p1(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0)
+        c = item // P0 % C
+        p0 = item % P0
+        for p1 in range(0, P1, lanes.width):
+            count = min(lanes.width, P1 - p1)
+            p1_last = p1 + (count - 1)
+            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + d1*K1 - d1 + s1*p1_last < X3
+            low_k1, high_k1 = 0, K1
+            if not whole:
+                low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            place, known = lanes.integers(-1), lanes.where(False)
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                for k1 in range(low_k1, high_k1):
+                    x3 = k1*d1 + p1*s1 - a1
+                    if whole:
+                        x_lanes = lanes.read(x.line((n, c, x2, x3), (0, 0, 0, s1)))
+                        better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
+                        best = select(better, x_lanes, best)
+                        place = select(better, lanes.ramp(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8, s1), place)
+                        known = known | better
+                    else:
+                        inside = active & lanes.within(x3, s1, X3)
+                        x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 0, 0, s1)), inside)
+                        better = inside & ((x_lanes > best) | unequal(x_lanes, x_lanes) | ~known)
+                        best = select(better, x_lanes, best)
+                        place = select(better, lanes.ramp(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8, s1), place)
+                        known = known | better
+            lanes.write_where(i.line((n, c, p0, p1), (0, 0, 0, 1)), place, active)
+
+
 @task
-def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, task: int, tasks: int) -> None:
+def i_from_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """i[n,c,p0,p1] += argmax[k0,k1,x2,x3] x[n,c,x2,x3] at z6*k0 + d1*k1 + z7*p0 + s1*p1 - z8
+    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
+
+    lanes over c where it is contiguous,
+    or lanes over p1;
+    else gather, tasks share n c p0
+    """
+    if C >= tile.lanes.width and i.stride(1) == 1 and x.stride(1) == 1:
+        i_from_x_over_c(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, task, tasks)
+    elif 2 * P1 >= tile.lanes.width:
+        i_from_x_over_p1(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, task, tasks)
+    else:
+        i_from_x_plain(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, task, tasks)
+
+
+@kernel
+def y_from_x_plain(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, task: int, tasks: int) -> None:
     """y[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
 
@@ -79,9 +176,83 @@ def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: 
             y[n, c, p0, p1] = best
 
 
+@kernel
+def y_from_x_over_c(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(N * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (P0 * P1)
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                    x3 = k1*d1 + p1*s1 - a1
+                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
+                    best = maximum(best, x_lanes)
+            lanes.write_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), best, active)
+
+
+@kernel
+def y_from_x_over_p1(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0)
+        c = item // P0 % C
+        p0 = item % P0
+        for p1 in range(0, P1, lanes.width):
+            count = min(lanes.width, P1 - p1)
+            p1_last = p1 + (count - 1)
+            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + d1*K1 - d1 + s1*p1_last < X3
+            low_k1, high_k1 = 0, K1
+            if not whole:
+                low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                for k1 in range(low_k1, high_k1):
+                    x3 = k1*d1 + p1*s1 - a1
+                    if whole:
+                        x_lanes = lanes.read(x.line((n, c, x2, x3), (0, 0, 0, s1)))
+                        best = maximum(best, x_lanes)
+                    else:
+                        inside = active & lanes.within(x3, s1, X3)
+                        x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 0, 0, s1)), inside)
+                        best = select(inside, maximum(best, x_lanes), best)
+            lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), best, active)
+
+
 @task
-def y_at_from_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, task: int, tasks: int) -> None:
+def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
+    """y[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]
+    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
+
+    lanes over c where it is contiguous,
+    or lanes over p1;
+    else gather, tasks share n c p0
+    """
+    if C >= tile.lanes.width and y.stride(1) == 1 and x.stride(1) == 1:
+        y_from_x_over_c(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
+    elif 2 * P1 >= tile.lanes.width:
+        y_from_x_over_p1(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
+    else:
+        y_from_x_plain(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
+
+
+@kernel
+def y_at_from_x_plain(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, task: int, tasks: int) -> None:
     """y_at[n,c,p0,p1] += argmax[k0,k1,x2,x3] x[n,c,x2,x3] at K1*k0 + k1
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
 
@@ -106,8 +277,93 @@ def y_at_from_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: 
             y_at[n, c, p0, p1] = place
 
 
+@kernel
+def y_at_from_x_over_c(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(N * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (P0 * P1)
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            place, known = lanes.integers(-1), lanes.where(False)
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                    x3 = k1*d1 + p1*s1 - a1
+                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
+                    better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
+                    best = select(better, x_lanes, best)
+                    place = select(better, lanes.integers(k0*K1 + k1), place)
+                    known = known | better
+            lanes.write_where(y_at.line((n, c, p0, p1), (0, 1, 0, 0)), place, active)
+
+
+@kernel
+def y_at_from_x_over_p1(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0)
+        c = item // P0 % C
+        p0 = item % P0
+        for p1 in range(0, P1, lanes.width):
+            count = min(lanes.width, P1 - p1)
+            p1_last = p1 + (count - 1)
+            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + d1*K1 - d1 + s1*p1_last < X3
+            low_k1, high_k1 = 0, K1
+            if not whole:
+                low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            place, known = lanes.integers(-1), lanes.where(False)
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                for k1 in range(low_k1, high_k1):
+                    x3 = k1*d1 + p1*s1 - a1
+                    if whole:
+                        x_lanes = lanes.read(x.line((n, c, x2, x3), (0, 0, 0, s1)))
+                        better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
+                        best = select(better, x_lanes, best)
+                        place = select(better, lanes.integers(k0*K1 + k1), place)
+                        known = known | better
+                    else:
+                        inside = active & lanes.within(x3, s1, X3)
+                        x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 0, 0, s1)), inside)
+                        better = inside & ((x_lanes > best) | unequal(x_lanes, x_lanes) | ~known)
+                        best = select(better, x_lanes, best)
+                        place = select(better, lanes.integers(k0*K1 + k1), place)
+                        known = known | better
+            lanes.write_where(y_at.line((n, c, p0, p1), (0, 0, 0, 1)), place, active)
+
+
 @task
-def gx_from_gy_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
+def y_at_from_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
+    """y_at[n,c,p0,p1] += argmax[k0,k1,x2,x3] x[n,c,x2,x3] at K1*k0 + k1
+    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
+
+    lanes over c where it is contiguous,
+    or lanes over p1;
+    else gather, tasks share n c p0
+    """
+    if C >= tile.lanes.width and y_at.stride(1) == 1 and x.stride(1) == 1:
+        y_at_from_x_over_c(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
+    elif 2 * P1 >= tile.lanes.width:
+        y_at_from_x_over_p1(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
+    else:
+        y_at_from_x_plain(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
+
+
+@kernel
+def gx_from_gy_y_at_plain(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, task: int, tasks: int) -> None:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gy[n,c,p0,p1]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
@@ -130,8 +386,63 @@ def gx_from_gy_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: in
                             gx[n, c, x2, x3] += gy[n, c, p0, p1]
 
 
+@kernel
+def gx_from_gy_y_at_over_x3(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int,
+        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over x3 in classes modulo s1."""
+    lanes = tile.lanes
+    first, last = share(N * C * X2, task, tasks)
+    for item in range(first, last):
+        n = item // (C * X2)
+        c = item // X2 % C
+        x2 = item % X2
+        for phase in range(min(s1, X3)):
+            first_k1, step_k1 = residue(s1, d1, a1 + phase)
+            if step_k1 == 0:  # none meets this class
+                first_k1, step_k1 = K1, K1 + 1
+            for x3 in range(phase, X3, s1 * lanes.width):
+                count = min(lanes.width, ceil_div(X3 - x3, s1))
+                x3_last = x3 + (count - 1) * s1
+                low_k1, high_k1 = max(0, -((-x3 - a1 + s1*P1 - s1) // d1)), min(K1, ((a1 + x3_last) // d1) + 1)
+                low_k1 += (first_k1 - low_k1) % step_k1
+                active = lanes.first(count)
+                total = lanes.zero()
+                first_p0, step_p0 = residue(d0, s0, x2 + a0)
+                if step_p0 > 0:
+                    low_p0 = max(0, -((-x2 - a0 + d0*K0 - d0) // s0))
+                    for p0 in range(low_p0 + (first_p0 - low_p0) % step_p0, min(P0, ((x2 + a0) // s0) + 1),
+                        step_p0):
+                        k0 = (-p0*s0 + x2 + a0) // d0
+                        for k1 in range(low_k1, high_k1, step_k1):
+                            p1 = (-k1*d1 + x3 + a1) // s1
+                            inside = active & lanes.within(p1, 1, P1)
+                            inside = inside & equal(lanes.read_where(y_at.line((n, c, p0, p1), (0, 0, 0, 1)), inside), lanes.integers(k0*K1 + k1))
+                            gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 0, 1)), inside)
+                            total = select(inside, total + gy_lanes, total)
+                total = total + lanes.read_where(gx.line((n, c, x2, x3), (0, 0, 0, s1)), active)
+                lanes.write_where(gx.line((n, c, x2, x3), (0, 0, 0, s1)), total, active)
+
+
 @task
-def ty_from_tx_y_at(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
+def gx_from_gy_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
+        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gy[n,c,p0,p1]
+    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
+
+    lanes over x3 in classes modulo s1;
+    else scatter, tasks share n c; 3 guards
+    """
+    if 2 * X3 >= tile.lanes.width * s1 and K0 * K1 <= 64:
+        gx_from_gy_y_at_over_x3(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task,
+            tasks)
+    else:
+        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
+
+
+@kernel
+def ty_from_tx_y_at_plain(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, task: int,
         tasks: int) -> None:
     """ty[n,c,p0,p1] += sum[k0,k1,x2,x3] tx[n,c,x2,x3]
@@ -157,6 +468,53 @@ def ty_from_tx_y_at(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: in
             if add != 0:
                 total += ty[n, c, p0, p1]
             ty[n, c, p0, p1] = total
+
+
+@kernel
+def ty_from_tx_y_at_over_p1(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int,
+        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0)
+        c = item // P0 % C
+        p0 = item % P0
+        for p1 in range(0, P1, lanes.width):
+            count = min(lanes.width, P1 - p1)
+            p1_last = p1 + (count - 1)
+            low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                for k1 in range(low_k1, high_k1):
+                    x3 = k1*d1 + p1*s1 - a1
+                    inside = active & lanes.within(x3, s1, X3)
+                    inside = inside & equal(lanes.read_where(y_at.line((n, c, p0, p1), (0, 0, 0, 1)), inside), lanes.integers(k0*K1 + k1))
+                    tx_lanes = lanes.read_where(tx.line((n, c, x2, x3), (0, 0, 0, s1)), inside)
+                    total = select(inside, total + tx_lanes, total)
+            if add != 0:
+                total = total + lanes.read_where(ty.line((n, c, p0, p1), (0, 0, 0, 1)), active)
+            lanes.write_where(ty.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
+
+
+@task
+def ty_from_tx_y_at(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
+        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """ty[n,c,p0,p1] += sum[k0,k1,x2,x3] tx[n,c,x2,x3]
+    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
+
+    lanes over p1;
+    else gather, tasks share n c p0; 3 guards
+    """
+    if 2 * P1 >= tile.lanes.width and K0 * K1 <= 64:
+        ty_from_tx_y_at_over_p1(ty, tx, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, add, tile, task,
+            tasks)
+    else:
+        ty_from_tx_y_at_plain(ty, tx, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, add, task, tasks)
 
 
 def sizes(
@@ -311,10 +669,10 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'i_from_x: gather, tasks share n c p0',
-        'y_from_x: gather, tasks share n c p0',
-        'y_at_from_x: gather, tasks share n c p0',
-        'gx_from_gy_y_at: scatter, tasks share n c; 3 guards',
-        'ty_from_tx_y_at: gather, tasks share n c p0; 3 guards',
+        'i_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
+        'y_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
+        'y_at_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
+        'gx_from_gy_y_at: lanes over x3 in classes modulo s1; else scatter, tasks share n c; 3 guards',
+        'ty_from_tx_y_at: lanes over p1; else gather, tasks share n c p0; 3 guards',
     ),
 )

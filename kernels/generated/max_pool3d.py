@@ -18,20 +18,28 @@ from kernels.runtime import (
     Program,
     Real5,
     Tensor,
+    Tile,
+    ceil_div,
+    equal,
+    kernel,
     lowest,
+    maximum,
     require_abi,
+    residue,
+    select,
     share,
     task,
+    unequal,
     zero,
 )
 
 require_abi(1, __name__)
 
 
-@task
-def i_from_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
-        z11: int, z12: int, z13: int, z9: int, task: int, tasks: int) -> None:
+@kernel
+def i_from_x_plain(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        z10: int, z11: int, z12: int, z13: int, z9: int, task: int, tasks: int) -> None:
     """i[n,c,p0,p1,p2] += argmax[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4] at z9*k0 + z10*k1 + d2*k2 + z11*p0 + z12*p1 + s2*p2 - z13
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
 
@@ -59,9 +67,106 @@ def i_from_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K
             i[n, c, p0, p1, p2] = place
 
 
+@kernel
+def i_from_x_over_c(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(N * P0 * P1 * P2, task, tasks)
+    for item in range(first, last):
+        n = item // (P0 * P1 * P2)
+        p0 = item // (P1 * P2) % P0
+        p1 = item // P2 % P1
+        p2 = item % P2
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            place, known = lanes.integers(-1), lanes.where(False)
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                    x3 = k1*d1 + p1*s1 - a1
+                    for k2 in range(max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)):
+                        x4 = k2*d2 + p2*s2 - a2
+                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
+                        better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
+                        best = select(better, x_lanes, best)
+                        place = select(better, lanes.integers(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13), place)
+                        known = known | better
+            lanes.write_where(i.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), place, active)
+
+
+@kernel
+def i_from_x_over_p2(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P1)
+        c = item // (P0 * P1) % C
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for p2 in range(0, P2, lanes.width):
+            count = min(lanes.width, P2 - p2)
+            p2_last = p2 + (count - 1)
+            whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + d2*K2 - d2 + s2*p2_last < X4
+            low_k2, high_k2 = 0, K2
+            if not whole:
+                low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            place, known = lanes.integers(-1), lanes.where(False)
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                    x3 = k1*d1 + p1*s1 - a1
+                    for k2 in range(low_k2, high_k2):
+                        x4 = k2*d2 + p2*s2 - a2
+                        if whole:
+                            x_lanes = lanes.read(x.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)))
+                            better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
+                            best = select(better, x_lanes, best)
+                            place = select(better, lanes.ramp(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13, s2), place)
+                            known = known | better
+                        else:
+                            inside = active & lanes.within(x4, s2, X4)
+                            x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
+                            better = inside & ((x_lanes > best) | unequal(x_lanes, x_lanes) | ~known)
+                            best = select(better, x_lanes, best)
+                            place = select(better, lanes.ramp(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13, s2), place)
+                            known = known | better
+            lanes.write_where(i.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), place, active)
+
+
 @task
-def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+def i_from_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
+        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
+        z11: int, z12: int, z13: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
+    """i[n,c,p0,p1,p2] += argmax[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4] at z9*k0 + z10*k1 + d2*k2 + z11*p0 + z12*p1 + s2*p2 - z13
+    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
+
+    lanes over c where it is contiguous,
+    or lanes over p2;
+    else gather, tasks share n c p0 p1
+    """
+    if C >= tile.lanes.width and i.stride(1) == 1 and x.stride(1) == 1:
+        i_from_x_over_c(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
+            z11, z12, z13, z9, tile, task, tasks)
+    elif 2 * P2 >= tile.lanes.width:
+        i_from_x_over_p2(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
+            z11, z12, z13, z9, tile, task, tasks)
+    else:
+        i_from_x_plain(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11,
+            z12, z13, z9, task, tasks)
+
+
+@kernel
+def y_from_x_plain(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         task: int, tasks: int) -> None:
     """y[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
@@ -88,10 +193,96 @@ def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: 
             y[n, c, p0, p1, p2] = best
 
 
-@task
-def y_at_from_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+@kernel
+def y_from_x_over_c(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        z9: int, task: int, tasks: int) -> None:
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(N * P0 * P1 * P2, task, tasks)
+    for item in range(first, last):
+        n = item // (P0 * P1 * P2)
+        p0 = item // (P1 * P2) % P0
+        p1 = item // P2 % P1
+        p2 = item % P2
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                    x3 = k1*d1 + p1*s1 - a1
+                    for k2 in range(max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)):
+                        x4 = k2*d2 + p2*s2 - a2
+                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
+                        best = maximum(best, x_lanes)
+            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), best, active)
+
+
+@kernel
+def y_from_x_over_p2(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P1)
+        c = item // (P0 * P1) % C
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for p2 in range(0, P2, lanes.width):
+            count = min(lanes.width, P2 - p2)
+            p2_last = p2 + (count - 1)
+            whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + d2*K2 - d2 + s2*p2_last < X4
+            low_k2, high_k2 = 0, K2
+            if not whole:
+                low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                    x3 = k1*d1 + p1*s1 - a1
+                    for k2 in range(low_k2, high_k2):
+                        x4 = k2*d2 + p2*s2 - a2
+                        if whole:
+                            x_lanes = lanes.read(x.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)))
+                            best = maximum(best, x_lanes)
+                        else:
+                            inside = active & lanes.within(x4, s2, X4)
+                            x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
+                            best = select(inside, maximum(best, x_lanes), best)
+            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, active)
+
+
+@task
+def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
+        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """y[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]
+    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
+
+    lanes over c where it is contiguous,
+    or lanes over p2;
+    else gather, tasks share n c p0 p1
+    """
+    if C >= tile.lanes.width and y.stride(1) == 1 and x.stride(1) == 1:
+        y_from_x_over_c(y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, tile,
+            task, tasks)
+    elif 2 * P2 >= tile.lanes.width:
+        y_from_x_over_p2(y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, tile,
+            task, tasks)
+    else:
+        y_from_x_plain(y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, task,
+            tasks)
+
+
+@kernel
+def y_at_from_x_plain(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int, z9: int, task: int, tasks: int) -> None:
     """y_at[n,c,p0,p1,p2] += argmax[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4] at z9*k0 + K2*k1 + k2
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
 
@@ -119,8 +310,105 @@ def y_at_from_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: 
             y_at[n, c, p0, p1, p2] = place
 
 
+@kernel
+def y_at_from_x_over_c(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(N * P0 * P1 * P2, task, tasks)
+    for item in range(first, last):
+        n = item // (P0 * P1 * P2)
+        p0 = item // (P1 * P2) % P0
+        p1 = item // P2 % P1
+        p2 = item % P2
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            place, known = lanes.integers(-1), lanes.where(False)
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                    x3 = k1*d1 + p1*s1 - a1
+                    for k2 in range(max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)):
+                        x4 = k2*d2 + p2*s2 - a2
+                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
+                        better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
+                        best = select(better, x_lanes, best)
+                        place = select(better, lanes.integers(k0*z9 + k1*K2 + k2), place)
+                        known = known | better
+            lanes.write_where(y_at.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), place, active)
+
+
+@kernel
+def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P1)
+        c = item // (P0 * P1) % C
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for p2 in range(0, P2, lanes.width):
+            count = min(lanes.width, P2 - p2)
+            p2_last = p2 + (count - 1)
+            whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + d2*K2 - d2 + s2*p2_last < X4
+            low_k2, high_k2 = 0, K2
+            if not whole:
+                low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
+            active = lanes.first(count)
+            best = lanes.fill(lowest())
+            place, known = lanes.integers(-1), lanes.where(False)
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                    x3 = k1*d1 + p1*s1 - a1
+                    for k2 in range(low_k2, high_k2):
+                        x4 = k2*d2 + p2*s2 - a2
+                        if whole:
+                            x_lanes = lanes.read(x.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)))
+                            better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
+                            best = select(better, x_lanes, best)
+                            place = select(better, lanes.integers(k0*z9 + k1*K2 + k2), place)
+                            known = known | better
+                        else:
+                            inside = active & lanes.within(x4, s2, X4)
+                            x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
+                            better = inside & ((x_lanes > best) | unequal(x_lanes, x_lanes) | ~known)
+                            best = select(better, x_lanes, best)
+                            place = select(better, lanes.integers(k0*z9 + k1*K2 + k2), place)
+                            known = known | better
+            lanes.write_where(y_at.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), place, active)
+
+
 @task
-def gx_from_gy_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
+def y_at_from_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        z9: int, tile: Tile, task: int, tasks: int) -> None:
+    """y_at[n,c,p0,p1,p2] += argmax[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4] at z9*k0 + K2*k1 + k2
+    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
+
+    lanes over c where it is contiguous,
+    or lanes over p2;
+    else gather, tasks share n c p0 p1
+    """
+    if C >= tile.lanes.width and y_at.stride(1) == 1 and x.stride(1) == 1:
+        y_at_from_x_over_c(y_at, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
+            z9, tile, task, tasks)
+    elif 2 * P2 >= tile.lanes.width:
+        y_at_from_x_over_p2(y_at, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
+            z9, tile, task, tasks)
+    else:
+        y_at_from_x_plain(y_at, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z9,
+            task, tasks)
+
+
+@kernel
+def gx_from_gy_y_at_plain(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, z9: int, task: int, tasks: int) -> None:
     """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gy[n,c,p0,p1,p2]
@@ -147,8 +435,71 @@ def gx_from_gy_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: in
                                     gx[n, c, x2, x3, x4] += gy[n, c, p0, p1, p2]
 
 
+@kernel
+def gx_from_gy_y_at_over_x4(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
+        K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over x4 in classes modulo s2."""
+    lanes = tile.lanes
+    first, last = share(N * C * X2 * X3, task, tasks)
+    for item in range(first, last):
+        n = item // (C * X2 * X3)
+        c = item // (X2 * X3) % C
+        x2 = item // X3 % X2
+        x3 = item % X3
+        for phase in range(min(s2, X4)):
+            first_k2, step_k2 = residue(s2, d2, a2 + phase)
+            if step_k2 == 0:  # none meets this class
+                first_k2, step_k2 = K2, K2 + 1
+            for x4 in range(phase, X4, s2 * lanes.width):
+                count = min(lanes.width, ceil_div(X4 - x4, s2))
+                x4_last = x4 + (count - 1) * s2
+                low_k2, high_k2 = max(0, -((-x4 - a2 + s2*P2 - s2) // d2)), min(K2, ((a2 + x4_last) // d2) + 1)
+                low_k2 += (first_k2 - low_k2) % step_k2
+                active = lanes.first(count)
+                total = lanes.zero()
+                first_p0, step_p0 = residue(d0, s0, x2 + a0)
+                if step_p0 > 0:
+                    low_p0 = max(0, -((-x2 - a0 + d0*K0 - d0) // s0))
+                    for p0 in range(low_p0 + (first_p0 - low_p0) % step_p0, min(P0, ((x2 + a0) // s0) + 1),
+                        step_p0):
+                        k0 = (-p0*s0 + x2 + a0) // d0
+                        first_p1, step_p1 = residue(d1, s1, x3 + a1)
+                        if step_p1 > 0:
+                            low_p1 = max(0, -((-x3 - a1 + d1*K1 - d1) // s1))
+                            for p1 in range(low_p1 + (first_p1 - low_p1) % step_p1, min(P1, ((x3 + a1) // s1) + 1),
+                                step_p1):
+                                k1 = (-p1*s1 + x3 + a1) // d1
+                                for k2 in range(low_k2, high_k2, step_k2):
+                                    p2 = (-k2*d2 + x4 + a2) // s2
+                                    inside = active & lanes.within(p2, 1, P2)
+                                    inside = inside & equal(lanes.read_where(y_at.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), inside), lanes.integers(k0*z9 + k1*K2 + k2))
+                                    gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
+                                    total = select(inside, total + gy_lanes, total)
+                total = total + lanes.read_where(gx.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), active)
+                lanes.write_where(gx.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), total, active)
+
+
 @task
-def ty_from_tx_y_at(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
+def gx_from_gy_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
+        K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
+    """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gy[n,c,p0,p1,p2]
+    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, z9*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
+
+    lanes over x4 in classes modulo s2;
+    else scatter, tasks share n c; 3 guards
+    """
+    if 2 * X4 >= tile.lanes.width * s2 and K0 * K1 * K2 <= 64:
+        gx_from_gy_y_at_over_x4(gx, gy, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
+            s1, s2, z9, tile, task, tasks)
+    else:
+        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
+            s1, s2, z9, task, tasks)
+
+
+@kernel
+def ty_from_tx_y_at_plain(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, z9: int, add: int, task: int, tasks: int) -> None:
     """ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] tx[n,c,x2,x3,x4]
@@ -177,6 +528,57 @@ def ty_from_tx_y_at(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: in
             if add != 0:
                 total += ty[n, c, p0, p1, p2]
             ty[n, c, p0, p1, p2] = total
+
+
+@kernel
+def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
+        K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int, z9: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P1)
+        c = item // (P0 * P1) % C
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for p2 in range(0, P2, lanes.width):
+            count = min(lanes.width, P2 - p2)
+            p2_last = p2 + (count - 1)
+            low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                    x3 = k1*d1 + p1*s1 - a1
+                    for k2 in range(low_k2, high_k2):
+                        x4 = k2*d2 + p2*s2 - a2
+                        inside = active & lanes.within(x4, s2, X4)
+                        inside = inside & equal(lanes.read_where(y_at.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), inside), lanes.integers(k0*z9 + k1*K2 + k2))
+                        tx_lanes = lanes.read_where(tx.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
+                        total = select(inside, total + tx_lanes, total)
+            if add != 0:
+                total = total + lanes.read_where(ty.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+            lanes.write_where(ty.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
+
+
+@task
+def ty_from_tx_y_at(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
+        K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int, z9: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] tx[n,c,x2,x3,x4]
+    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, z9*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
+
+    lanes over p2;
+    else gather, tasks share n c p0 p1; 3 guards
+    """
+    if 2 * P2 >= tile.lanes.width and K0 * K1 * K2 <= 64:
+        ty_from_tx_y_at_over_p2(ty, tx, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
+            s1, s2, z9, add, tile, task, tasks)
+    else:
+        ty_from_tx_y_at_plain(ty, tx, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
+            s1, s2, z9, add, task, tasks)
 
 
 def sizes(
@@ -347,10 +749,10 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'i_from_x: gather, tasks share n c p0 p1',
-        'y_from_x: gather, tasks share n c p0 p1',
-        'y_at_from_x: gather, tasks share n c p0 p1',
-        'gx_from_gy_y_at: scatter, tasks share n c; 3 guards',
-        'ty_from_tx_y_at: gather, tasks share n c p0 p1; 3 guards',
+        'i_from_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
+        'y_from_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
+        'y_at_from_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
+        'gx_from_gy_y_at: lanes over x4 in classes modulo s2; else scatter, tasks share n c; 3 guards',
+        'ty_from_tx_y_at: lanes over p2; else gather, tasks share n c p0 p1; 3 guards',
     ),
 )

@@ -11,8 +11,13 @@ from kernels.runtime import (
     Program,
     Real1,
     Tensor,
+    Tile,
+    ceil_div,
+    kernel,
+    one,
     relu,
     require_abi,
+    select,
     share,
     step,
     task,
@@ -21,8 +26,8 @@ from kernels.runtime import (
 require_abi(1, __name__)
 
 
-@task
-def y_from_x(y: Real1, x: Real1, N: int, add: int, task: int, tasks: int) -> None:
+@kernel
+def y_from_x_plain(y: Real1, x: Real1, N: int, add: int, task: int, tasks: int) -> None:
     """y[n] += relu(x[n])
 
     gather, tasks share n
@@ -35,8 +40,36 @@ def y_from_x(y: Real1, x: Real1, N: int, add: int, task: int, tasks: int) -> Non
         y[n] = total
 
 
+@kernel
+def y_from_x_over_n(y: Real1, x: Real1, N: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        active = lanes.first(count)
+        x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+        total = select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)
+        if add != 0:
+            total = total + lanes.read_where(y.line((n,), (1,)), active)
+        lanes.write_where(y.line((n,), (1,)), total, active)
+
+
 @task
-def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, add: int, task: int, tasks: int) -> None:
+def y_from_x(y: Real1, x: Real1, N: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """y[n] += relu(x[n])
+
+    lanes over n;
+    else gather, tasks share n
+    """
+    if 2 * N >= tile.lanes.width:
+        y_from_x_over_n(y, x, N, add, tile, task, tasks)
+    else:
+        y_from_x_plain(y, x, N, add, task, tasks)
+
+
+@kernel
+def gx_from_gy_x_plain(gx: Real1, gy: Real1, x: Real1, N: int, add: int, task: int, tasks: int) -> None:
     """gx[n] += step(x[n])*gy[n]
 
     gather, tasks share n
@@ -47,6 +80,36 @@ def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, add: int, task: int, ta
         if add != 0:
             total += gx[n]
         gx[n] = total
+
+
+@kernel
+def gx_from_gy_x_over_n(gx: Real1, gy: Real1, x: Real1, N: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        active = lanes.first(count)
+        gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+        x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+        total = gy_lanes * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())
+        if add != 0:
+            total = total + lanes.read_where(gx.line((n,), (1,)), active)
+        lanes.write_where(gx.line((n,), (1,)), total, active)
+
+
+@task
+def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """gx[n] += step(x[n])*gy[n]
+
+    lanes over n;
+    else gather, tasks share n
+    """
+    if 2 * N >= tile.lanes.width:
+        gx_from_gy_x_over_n(gx, gy, x, N, add, tile, task, tasks)
+    else:
+        gx_from_gy_x_plain(gx, gy, x, N, add, task, tasks)
 
 
 def sizes(N: int) -> dict[str, int]:
@@ -138,7 +201,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_x: gather, tasks share n',
-        'gx_from_gy_x: gather, tasks share n',
+        'y_from_x: lanes over n; else gather, tasks share n',
+        'gx_from_gy_x: lanes over n; else gather, tasks share n',
     ),
 )

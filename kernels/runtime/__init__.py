@@ -82,10 +82,12 @@ from kernels.runtime.simd import (
     Tile,
     Vector,
     View,
+    equal,
     fma,
     maximum,
     minimum,
     select,
+    unequal,
 )
 
 __all__ = [
@@ -151,6 +153,7 @@ __all__ = [
     "compiled_signatures",
     "cos",
     "cosh",
+    "equal",
     "erf",
     "erfc",
     "execute",
@@ -197,5 +200,6 @@ __all__ = [
     "tan",
     "tanh",
     "task",
+    "unequal",
     "zero",
 ]

@@ -60,6 +60,12 @@ class ViewType(types.Type):
         super().__init__(f"View({dtype}, {ndim})")
 
 
+class LineType(types.Type):
+    def __init__(self, dtype: Type) -> None:
+        self.dtype = dtype
+        super().__init__(f"Line({dtype})")
+
+
 class VectorType(types.Type):
     def __init__(self, dtype: Type, width: int) -> None:
         self.dtype, self.width = dtype, width
@@ -133,6 +139,11 @@ _model(PointerType, lambda t: ELEMENT[t.dtype].as_pointer())
 _model(VectorType, llvm_vector)
 _model(MaskType, lambda t: ir.VectorType(I1, t.width))
 _model(RegistersType, lambda t: llvm_vector(t.vector).as_pointer())
+def _line_init(self: Any, manager: Any, t: LineType) -> None:
+    models.StructModel.__init__(self, manager, t, [("data", PointerType(t.dtype)), ("step", INT)])
+
+
+register_default(LineType)(type("LineModel", (models.StructModel,), {"__init__": _line_init}))
 register_default(ViewType)(type("ViewModel", (models.StructModel,), {"__init__": _view_init}))
 register_default(LanesType)(models.OpaqueModel)
 register_default(TileType)(models.OpaqueModel)
@@ -320,6 +331,22 @@ def _pointer_rule(t: ViewType, *index: Type) -> Any:
     return signature(PointerType(t.dtype), *[INT] * len(index)) if len(index) <= t.ndim else None
 
 
+def _line_rule(t: ViewType, index: Type, moves: Type) -> Any:
+    at = types.UniTuple(INT, t.ndim)
+    tuples = all(isinstance(a, types.BaseTuple) and len(a) == t.ndim for a in (index, moves))
+    return signature(LineType(t.dtype), at, at) if tuples else None
+
+
+def _line(b: Builder, t: ViewType, view: Value, index: Value, moves: Value) -> Value:
+    strides = b.extract_value(view, 1)
+    base = _element(b, t, view, *(b.extract_value(index, k) for k in range(t.ndim)))
+    by = I64(0)
+    for k in range(t.ndim):
+        by = b.add(by, b.mul(b.extract_value(moves, k), b.extract_value(strides, k)))
+    pair = ir.Constant(ir.LiteralStructType([base.type, I64]), ir.Undefined)
+    return b.insert_value(b.insert_value(pair, base, 0), by, 1)
+
+
 for _index in (types.Integer, types.BaseTuple):
     function(operator.getitem, ViewType, _view_read, ViewType, _index)(
         lambda b, s, v, i: read_element(b, _indexed(b, s, v, i), s.args[0].dtype)
@@ -328,7 +355,13 @@ for _index in (types.Integer, types.BaseTuple):
         lambda b, s, v, i, x: write_element(b, x, _indexed(b, s, v, i), s.args[0].dtype)
     )
 attributes(
-    ViewType, {"pointer": (_pointer_rule, _element), "stride": (returns(INT, INT), _stride)}, has_value=True
+    ViewType,
+    {
+        "pointer": (_pointer_rule, _element),
+        "stride": (returns(INT, INT), _stride),
+        "line": (_line_rule, _line),
+    },
+    has_value=True,
 )
 
 
@@ -355,11 +388,11 @@ def intrinsic(b: Builder, name: str, result: Any, *args: Value) -> Value:
 
 
 def suffix(t: VectorType) -> str:
-    return f"v{t.width}f{t.dtype.bitwidth}"
+    return f"v{t.width}{'i' if t.dtype == INT else 'f'}{t.dtype.bitwidth}"
 
 
 def zeros(t: VectorType) -> Value:
-    return constant(ELEMENT[t.dtype], [0.0] * t.width)
+    return constant(ELEMENT[t.dtype], [0 if t.dtype == INT else 0.0] * t.width)
 
 
 def load(b: Builder, p: Value, t: VectorType) -> Value:
@@ -418,22 +451,156 @@ def store_every(b: Builder, lanes: LanesType, p: Value, by: Value, v: Value, cou
     )
 
 
+def gather(b: Builder, p: Value, by: Value, mask: Value, t: VectorType) -> Value:
+    return intrinsic(
+        b,
+        f"llvm.masked.gather.{suffix(t)}.v{t.width}p0",
+        llvm_vector(t),
+        every(b, p, by, t.width),
+        I32(t.dtype.bitwidth // 8),
+        mask,
+        zeros(t),
+    )
+
+
+# ---- lines: contiguous, every second, backwards, or any step
+
+
+def chosen_by_step(
+    b: Builder, by: Value, cases: dict[int, Callable[[], Value | None]], other: Callable[[], Value | None]
+) -> Value | None:
+    """One of several ways, by the step at run time. The step of a line is the same in all of a loop."""
+    end = b.append_basic_block("read")
+    results = []
+    for step_is, way in cases.items():
+        then, following = b.append_basic_block(f"step{step_is}"), b.append_basic_block("other")
+        b.cbranch(b.icmp_signed("==", by, I64(step_is)), then, following)
+        b.position_at_end(then)
+        results.append((way(), b.block))
+        b.branch(end)
+        b.position_at_end(following)
+    results.append((other(), b.block))
+    b.branch(end)
+    b.position_at_end(end)
+    if results[0][0] is None:
+        return None
+    found = b.phi(results[0][0].type)
+    for value, block in results:
+        found.add_incoming(value, block)
+    return found
+
+
+def pick(b: Builder, first: Value, second: Value, lanes: Sequence[int]) -> Value:
+    """Lanes of two vectors end to end."""
+    return b.shuffle_vector(first, second, constant(I32, lanes))
+
+
+def halves(b: Builder, v: Value, zero: Value, width: int) -> tuple[Value, Value]:
+    """v's lanes at every second place of 2 * width - 1, the others from `zero`: the first and the last `width`."""
+    low = [e // 2 if e % 2 == 0 else width for e in range(width)]
+    high = [e // 2 if e % 2 == 0 else width for e in range(width - 1, 2 * width - 1)]
+    return pick(b, v, zero, low), pick(b, v, zero, high)
+
+
+def evens(width: int) -> list[int]:
+    """Where lanes 0, 2, 4 ... of 2 * width - 1 lie in the first `width` and the last `width` of them."""
+    return [2 * i if 2 * i < width else width + 2 * i - (width - 1) for i in range(width)]
+
+
+def _line_dtype(lanes: LanesType, line: LineType) -> VectorType:
+    return VectorType(line.dtype, lanes.width)
+
+
+def read_line(b: Builder, lanes: LanesType, line: Value, mask: Value | None = None) -> Value:
+    p, by, n = b.extract_value(line, 0), b.extract_value(line, 1), lanes.width
+    element = p.type.pointee
+    t = VectorType(next(d for d, e in ELEMENT.items() if e == element), n)
+    none = constant(I1, [0] * n)
+    all_lanes = constant(I1, [1] * n)
+    backwards = list(reversed(range(n)))
+
+    def contiguous() -> Value:
+        return load(b, p, t) if mask is None else masked_load(b, p, mask, t)
+
+    def second() -> Value:
+        q = b.gep(p, [I64(n - 1)])
+        if mask is None:
+            return pick(b, load(b, p, t), load(b, q, t), evens(n))
+        low, high = halves(b, mask, none, n)
+        return pick(b, masked_load(b, p, low, t), masked_load(b, q, high, t), evens(n))
+
+    def reverse() -> Value:
+        q = b.gep(p, [I64(1 - n)])
+        found = load(b, q, t) if mask is None else masked_load(b, q, pick(b, mask, mask, backwards), t)
+        return pick(b, found, found, backwards)
+
+    return chosen_by_step(
+        b,
+        by,
+        {1: contiguous, 2: second, -1: reverse},
+        lambda: gather(b, p, by, all_lanes if mask is None else mask, t),
+    )
+
+
+def write_line(b: Builder, lanes: LanesType, line: Value, v: Value, mask: Value) -> None:
+    p, by, n = b.extract_value(line, 0), b.extract_value(line, 1), lanes.width
+    t = VectorType(next(d for d, e in ELEMENT.items() if e == p.type.pointee), n)
+
+    def second() -> None:
+        masks, values = halves(b, mask, constant(I1, [0] * n), n), halves(b, v, v, n)
+        masked_store(b, p, values[0], masks[0], t)
+        masked_store(b, b.gep(p, [I64(n - 1)]), values[1], masks[1], t)
+
+    def scatter() -> None:
+        name = f"llvm.masked.scatter.{suffix(t)}.v{n}p0"
+        size = I32(t.dtype.bitwidth // 8)
+        intrinsic(b, name, ir.VoidType(), v, every(b, p, by, n), size, mask)
+
+    chosen_by_step(b, by, {1: lambda: masked_store(b, p, v, mask, t), 2: second}, scatter)
+
+
+def ramp(b: Builder, lanes: LanesType, start: Value, by: Value) -> Value:
+    moved = b.mul(constant(I64, range(lanes.width)), splat(b, by, lanes.width))
+    return b.add(splat(b, start, lanes.width), moved)
+
+
+def within(b: Builder, lanes: LanesType, start: Value, by: Value, size: Value) -> Value:
+    # one unsigned comparison; of a negative size none is within
+    whole = b.select(b.icmp_signed("<", size, I64(0)), I64(0), size)
+    return b.icmp_unsigned("<", ramp(b, lanes, start, by), splat(b, whole, lanes.width))
+
+
 def fill(b: Builder, lanes: LanesType, x: Value) -> Value:
     narrow = b.fptrunc(x, ELEMENT[lanes.dtype]) if lanes.dtype == types.float32 else x
     return splat(b, narrow, lanes.width)
 
 
-def lanes_sum(b: Builder, lanes: LanesType, v: Value) -> Value:
-    width = lanes.width
-    undefined = ir.Constant(v.type, ir.Undefined)
-    while width > 1:
-        half = width // 2
-        low = b.shuffle_vector(v, undefined, constant(I32, range(half)))
-        high = b.shuffle_vector(v, undefined, constant(I32, range(half, width)))
-        v, width = b.fadd(low, high), half
-        undefined = ir.Constant(v.type, ir.Undefined)
-    total = b.extract_element(v, I32(0))
-    return b.fpext(total, ELEMENT[types.float64]) if lanes.dtype == types.float32 else total
+def fold(combine: Callable[[Builder, Value, Value], Value]) -> Generate:
+    """All lanes combined, halves first."""
+
+    def generate(b: Builder, lanes: LanesType, v: Value) -> Value:
+        width = lanes.width
+        while width > 1:
+            half = width // 2
+            v, width = combine(b, pick(b, v, v, range(half)), pick(b, v, v, range(half, width))), half
+        return as_scalar(b, b.extract_element(v, I32(0)))
+
+    return generate
+
+
+def as_scalar(b: Builder, x: Value) -> Value:
+    return b.fpext(x, ELEMENT[types.float64]) if x.type == ELEMENT[types.float32] else x
+
+
+def extreme(comparison: str) -> Callable[[Builder, Value, Value], Value]:
+    """The first where they tie, NaN where either is: y if it is strictly beyond x, or NaN."""
+
+    def generate(b: Builder, x: Value, y: Value) -> Value:
+        return b.select(
+            b.fcmp_unordered("uno", y, y), y, b.select(b.fcmp_ordered(comparison, y, x), y, x)
+        )
+
+    return generate
 
 
 def network(b: Builder, rows: Sequence[Value]) -> list[Value]:
@@ -496,6 +663,42 @@ def _pointer(lanes: LanesType) -> Type:
     return lanes.pointer
 
 
+def _wide(lanes: LanesType) -> VectorType:
+    return VectorType(types.float64, lanes.width)
+
+
+def widen(b: Builder, lanes: LanesType, v: Value) -> Value:
+    return b.fpext(v, llvm_vector(_wide(lanes))) if lanes.dtype == types.float32 else v
+
+
+def _integers(lanes: LanesType) -> VectorType:
+    return VectorType(INT, lanes.width)
+
+
+def _mask(lanes: LanesType) -> MaskType:
+    return MaskType(lanes.width)
+
+
+def _read_rule(lanes: LanesType, line: Type, *mask: Type) -> Any:
+    known = isinstance(line, LineType) and all(m == _mask(lanes) for m in mask)
+    return signature(_line_dtype(lanes, line), line, *mask) if known else None
+
+
+def _write_rule(lanes: LanesType, line: Type, v: Type, mask: Type) -> Any:
+    known = isinstance(line, LineType) and v == _line_dtype(lanes, line) and mask == _mask(lanes)
+    return signature(NOTHING, line, v, mask) if known else None
+
+
+def _fold_rule(lanes: LanesType, v: Type) -> Any:
+    known = v in (lanes.vector, _wide(lanes))
+    return signature(types.float64, v) if known else None
+
+
+def _item_rule(lanes: LanesType, v: Type, lane: Type) -> Any:
+    known = isinstance(v, VectorType) and v.width == lanes.width
+    return signature(scalar_of(v.dtype), v, INT) if known else None
+
+
 _MOVE = returns(NOTHING, _pointer, INT, INT, INT, _pointer, INT)
 attributes(
     LanesType,
@@ -514,7 +717,22 @@ attributes(
         ),
         "load_every": (returns(_vector, _pointer, INT, INT), load_every),
         "store_every": (returns(NOTHING, _pointer, INT, _vector, INT), store_every),
-        "sum": (returns(types.float64, _vector), lanes_sum),
+        "sum": (_fold_rule, fold(lambda b, x, y: b.fadd(x, y))),
+        "product": (_fold_rule, fold(lambda b, x, y: b.fmul(x, y))),
+        "largest": (_fold_rule, fold(extreme(">"))),
+        "smallest": (_fold_rule, fold(extreme("<"))),
+        "item": (_item_rule, lambda b, l, v, i: as_scalar(b, b.extract_element(v, i))),
+        "integers": (returns(_integers, INT), lambda b, l, i: splat(b, i, l.width)),
+        "ramp": (returns(_integers, INT, INT), ramp),
+        "real": (returns(_vector, _integers), lambda b, l, v: b.sitofp(v, llvm_vector(l.vector))),
+        "first": (returns(_mask, INT), lambda b, l, n: first_lanes(b, n, l.width)),
+        "within": (returns(_mask, INT, INT, INT), within),
+        "where": (returns(_mask, types.boolean), lambda b, l, c: splat(b, c, l.width)),
+        "read": (_read_rule, read_line),
+        "read_where": (_read_rule, read_line),
+        "write_where": (_write_rule, write_line),
+        "widen": (returns(_wide, _vector), widen),
+        "wide_zero": (returns(_wide), lambda b, l: zeros(_wide(l))),
         "transpose": (_MOVE, transpose(padded=False)),
         "transpose_padded": (_MOVE, transpose(padded=True)),
     },
@@ -540,11 +758,7 @@ def _fma(b: Builder, sig: Any, x: Value, y: Value, z: Value) -> Value:
 
 
 def _extreme(comparison: str) -> Generate:
-    def generate(b: Builder, sig: Any, x: Value, y: Value) -> Value:
-        keep = b.or_(b.fcmp_ordered(comparison, x, y), b.fcmp_unordered("uno", x, x))
-        return b.select(keep, x, y)
-
-    return generate
+    return lambda b, sig, x, y: extreme(comparison)(b, x, y)
 
 
 def _compare(x: Type, y: Type) -> Any:
@@ -552,22 +766,47 @@ def _compare(x: Type, y: Type) -> Any:
 
 
 def _comparison(symbol: str) -> Generate:
-    return lambda b, s, x, y: b.fcmp_ordered(symbol, x, y)
+    real = "fcmp_unordered" if symbol == "!=" else "fcmp_ordered"
+
+    def generate(b: Builder, s: Any, x: Value, y: Value) -> Value:
+        return getattr(b, "icmp_signed" if s.args[0].dtype == INT else real)(symbol, x, y)
+
+    return generate
+
+
+def _either(real: str, integer: str) -> Generate:
+    """An instruction of vectors of reals, or of integers."""
+    return lambda b, s, *args: getattr(b, integer if s.return_type.dtype == INT else real)(*args)
+
+
+def _real(t: VectorType, *others: Type) -> Any:
+    return None if t.dtype == INT else _same(t, *others)
 
 
 _ARITHMETIC: tuple[tuple[Any, Rule, int, Generate], ...] = (
-    (operator.add, _same, 2, lambda b, s, x, y: b.fadd(x, y)),
-    (operator.sub, _same, 2, lambda b, s, x, y: b.fsub(x, y)),
-    (operator.mul, _same, 2, lambda b, s, x, y: b.fmul(x, y)),
-    (operator.truediv, _same, 2, lambda b, s, x, y: b.fdiv(x, y)),
-    (operator.neg, _same, 1, lambda b, s, x: b.fneg(x)),
+    (operator.add, _same, 2, _either("fadd", "add")),
+    (operator.sub, _same, 2, _either("fsub", "sub")),
+    (operator.mul, _same, 2, _either("fmul", "mul")),
+    (operator.truediv, _real, 2, lambda b, s, x, y: b.fdiv(x, y)),
+    (operator.neg, _same, 1, _either("fneg", "neg")),
     (operator.lt, _compare, 2, _comparison("<")),
     (operator.le, _compare, 2, _comparison("<=")),
     (operator.gt, _compare, 2, _comparison(">")),
     (operator.ge, _compare, 2, _comparison(">=")),
+    (simd.equal, _compare, 2, _comparison("==")),
+    (simd.unequal, _compare, 2, _comparison("!=")),
 )
 for _name, _rule, _count, _generate in _ARITHMETIC:
     function(_name, VectorType, _rule, *[VectorType] * _count)(_generate)
+
+
+_MASKS: tuple[tuple[Any, int, Generate], ...] = (
+    (operator.and_, 2, lambda b, s, x, y: b.and_(x, y)),
+    (operator.or_, 2, lambda b, s, x, y: b.or_(x, y)),
+    (operator.invert, 1, lambda b, s, x: b.not_(x)),
+)
+for _name, _count, _generate in _MASKS:
+    function(_name, MaskType, _same, *[MaskType] * _count)(_generate)
 
 
 def _scalars(*given: Type) -> Any:
@@ -579,11 +818,11 @@ def _scalars(*given: Type) -> Any:
 
 _EITHER: tuple[tuple[Any, int, Generate], ...] = (
     (simd.fma, 3, _fma),
-    (simd.maximum, 2, _extreme(">=")),
-    (simd.minimum, 2, _extreme("<=")),
+    (simd.maximum, 2, _extreme(">")),
+    (simd.minimum, 2, _extreme("<")),
 )
 for _name, _count, _generate in _EITHER:
-    function(_name, VectorType, _same, *[VectorType] * _count)(_generate)
+    function(_name, VectorType, _real, *[VectorType] * _count)(_generate)
     function(_name, types.Number, _scalars, *[types.Float] * _count)(_generate)
 
 function(

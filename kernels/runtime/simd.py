@@ -150,6 +150,12 @@ class View(Generic[T]):
             raise BadAccess(f"{self.memory.name}.stride({axis}): it has {len(self.strides)} axes")
         return self.strides[axis]
 
+    def line(self, index: Sequence[int], moves: Sequence[int]) -> Line[T]:
+        """The elements index, index + moves, index + 2 * moves ...: one for each lane of a vector."""
+        if not len(index) == len(moves) == len(self.shape):
+            raise BadAccess(f"{self.memory.name}.line({index!r}, {moves!r}): it has {len(self.shape)} axes")
+        return Line(self, tuple(index), tuple(moves))
+
     def transpose(self, axes: Sequence[int]) -> View[T]:
         """Axis j of the result is axis axes[j]. Only for those who run kernels, not for kernels."""
         assert sorted(axes) == list(range(len(self.shape))), f"{self.memory.name}: no order of axes: {axes}"
@@ -163,15 +169,62 @@ class View(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class Line(Generic[T]):
+    """Elements of a view that lanes stand for; compiled, a pointer and one step. Using it checks each lane."""
+
+    view: View[T]
+    index: tuple[int, ...]
+    moves: tuple[int, ...]
+
+    def place(self, lane: int) -> tuple[int, ...]:
+        return tuple(i + lane * m for i, m in zip(self.index, self.moves, strict=True))
+
+
+class Void:
+    """What a lane holds after a division by zero: it may be computed with and masked away, not stored."""
+
+    __slots__ = ()
+
+    def _same(self, *_: object) -> Void:
+        return self
+
+    def _no(self, *_: object) -> bool:
+        return False
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _same
+    __neg__ = __abs__ = _same
+    __lt__ = __le__ = __gt__ = __ge__ = _no
+
+
+VOID = Void()
+
+
+@dataclass(frozen=True, slots=True)
 class Mask:
     """One truth value per lane."""
 
     items: tuple[bool, ...]
 
+    def __and__(self, other: Mask) -> Mask:
+        return Mask(tuple(a and b for a, b in zip(self.items, other.items, strict=True)))
+
+    def __or__(self, other: Mask) -> Mask:
+        return Mask(tuple(a or b for a, b in zip(self.items, other.items, strict=True)))
+
+    def __invert__(self) -> Mask:
+        return Mask(tuple(not a for a in self.items))
+
+
+def _quotient(a: Scalar, b: Scalar) -> Scalar:
+    try:
+        return a / b
+    except ZeroDivisionError:
+        return VOID
+
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """A fixed number of scalars; compiled, one SIMD register."""
+    """A fixed number of scalars or of integers; compiled, one SIMD register or a few."""
 
     items: tuple[Scalar, ...]
 
@@ -185,7 +238,7 @@ class Vector:
         return Vector(tuple(a * b for a, b in zip(self.items, other.items, strict=True)))
 
     def __truediv__(self, other: Vector) -> Vector:
-        return Vector(tuple(a / b for a, b in zip(self.items, other.items, strict=True)))
+        return Vector(tuple(_quotient(a, b) for a, b in zip(self.items, other.items, strict=True)))
 
     def __neg__(self) -> Vector:
         return Vector(tuple(-a for a in self.items))
@@ -232,6 +285,16 @@ def minimum(a: N, b: N) -> N:
         return Vector(tuple(_smaller(x, y) for x, y in zip(a.items, b.items, strict=True)))
     smaller: N = _smaller(a, b)
     return smaller
+
+
+def equal(a: Vector, b: Vector) -> Mask:
+    """Lane by lane a == b; false where either is NaN."""
+    return Mask(tuple(x == y for x, y in zip(a.items, b.items, strict=True)))
+
+
+def unequal(a: Vector, b: Vector) -> Mask:
+    """Lane by lane a != b; true where either is NaN."""
+    return Mask(tuple(x != y for x, y in zip(a.items, b.items, strict=True)))
 
 
 def select(mask: Mask, a: Vector, b: Vector) -> Vector:
@@ -286,6 +349,88 @@ class Lanes:
             half = len(items) // 2
             items = tuple(a + b for a, b in zip(items[:half], items[half:], strict=True))
         return items[0]
+
+    def item(self, v: Vector, lane: int) -> Scalar:
+        """One lane."""
+        return v.items[lane]
+
+    def fold(self, v: Vector, combine: Callable[[Scalar, Scalar], Scalar]) -> Scalar:
+        """All lanes combined, halves first."""
+        items = v.items
+        while len(items) > 1:
+            half = len(items) // 2
+            items = tuple(map(combine, items[:half], items[half:]))
+        return items[0]
+
+    def product(self, v: Vector) -> Scalar:
+        """All lanes multiplied, halves first."""
+        return self.fold(v, lambda a, b: a * b)
+
+    def largest(self, v: Vector) -> Scalar:
+        """The largest lane; NaN if one is."""
+        return self.fold(v, _larger)
+
+    def smallest(self, v: Vector) -> Scalar:
+        """The smallest lane; NaN if one is."""
+        return self.fold(v, _smaller)
+
+    # integers, one a lane
+
+    def integers(self, value: int) -> Vector:
+        return Vector((value,) * self.width)
+
+    def ramp(self, start: int, step: int) -> Vector:
+        """start, start + step, start + 2 * step ..."""
+        return Vector(tuple(start + i * step for i in range(self.width)))
+
+    def real(self, v: Vector) -> Vector:
+        """Integers as scalars."""
+        return Vector(tuple(self.scalar(i) for i in v.items))
+
+    # which lanes
+
+    def first(self, count: int) -> Mask:
+        """The first `count` lanes (none if negative)."""
+        return Mask(tuple(i < count for i in range(self.width)))
+
+    def within(self, start: int, step: int, size: int) -> Mask:
+        """Lane i where 0 <= start + i * step < size."""
+        return Mask(tuple(0 <= start + i * step < size for i in range(self.width)))
+
+    def where(self, condition: bool) -> Mask:
+        """All lanes or none."""
+        return Mask((condition,) * self.width)
+
+    # lines of a view
+
+    def read(self, line: Line[Any]) -> Vector:
+        return Vector(tuple(line.view[line.place(i)] for i in range(self.width)))
+
+    def read_where(self, line: Line[Any], mask: Mask) -> Vector:
+        """The lanes of the mask from memory, the others zero."""
+        zero = self.scalar(0) if line.view.memory.scalar is not int else 0
+        return Vector(tuple(line.view[line.place(i)] if m else zero for i, m in enumerate(mask.items)))
+
+    def write_where(self, line: Line[Any], v: Vector, mask: Mask) -> None:
+        """The lanes of the mask to memory, no others; no two to one element."""
+        if sum(mask.items) > 1 and not any(
+            m * s for m, s in zip(line.moves, line.view.strides, strict=True)
+        ):
+            raise BadAccess(f"{line.view.memory.name}: several lanes would write one element")
+        for i, m in enumerate(mask.items):
+            if m:
+                if v.items[i] is VOID:
+                    raise ZeroDivisionError(f"{line.view.memory.name}{list(line.place(i))}: divided by zero")
+                line.view[line.place(i)] = v.items[i]
+
+    # sums in double
+
+    def widen(self, v: Vector) -> Vector:
+        """The same scalars in float64, compiled."""
+        return v
+
+    def wide_zero(self) -> Vector:
+        return self.zero()
 
     def transpose(
         self,

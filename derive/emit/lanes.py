@@ -1,0 +1,784 @@
+"""An equation in lanes as source: vectors over one index, masks where a lane has no point.
+
+The emitted module gets, for one equation,
+
+    NAME_plain      the plain loops, a callee
+    NAME_over_v     one for each way: blocks of as many v as a vector has lanes, sums kept in registers
+    NAME            the task: the first way that suits the extents (and strides), else the plain loops
+
+Within a block a step has one value (an index that does not move with the lanes) or is a mask. A block whose
+points all exist, the interior, reads without masks. Over a free index sums are in the dtype of the arrays, one
+chain an element, as long as the window; over a bound one each lane sums in double.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import sympy as sp
+
+from derive.emit.kernel import TaskSource, _formula, _polynomial, _wrapped, _Writer, needed
+from derive.language import Index, Real, chosen, extent
+from derive.lower.lanes import Lanes
+from derive.lower.loops import Assign, FloorDiv, Loop, Nest, ResidueLoop, Step, Test
+from derive.program import Access, Affine, IntegerAccess, affine
+
+MOST_COMPARED = 64  # places tried one by one, where plain loops would take one from a read
+READ = "{mask}"  # stands in a test for the mask under which it reads
+LOCALS = {"lanes", "active", "inside", "whole", "phase", "better", "known", "count", "wide"}
+
+
+class NoVector(Exception):
+    """A formula that has no form in lanes."""
+
+
+def lanes_source(nest: Nest, ways: Sequence[Lanes], name: str) -> TaskSource | None:
+    """The task, or None if no way has a form in lanes."""
+    return _LanesWriter(nest, ways).text(name)
+
+
+@dataclass
+class _Block:
+    """What is known while the body of one way is written."""
+
+    way: Lanes
+    moves: dict[Index, sp.Expr]
+    vectors: set[sp.Basic] = field(default_factory=set)  # locals that are vectors
+    guards: list[Assign] = field(default_factory=list)  # each lane's own 0 <= index < size
+    tests: list[str] = field(default_factory=list)  # other masks
+    bounds: dict[Index, tuple[str, str]] = field(default_factory=dict)  # of loops, worked out for a block
+    starts: dict[Index, tuple[str, str]] = field(default_factory=dict)  # first and step of residue loops
+
+
+class _LanesWriter(_Writer):
+    def __init__(self, nest: Nest, ways: Sequence[Lanes]) -> None:
+        super().__init__(nest)
+        self.ways = ways
+        self.taken |= LOCALS
+        self.eq = nest.equation
+
+    def text(self, name: str) -> TaskSource | None:
+        plain = self.write(f"{name}_plain")
+        self.integers, self.reals = plain.integers, plain.reals
+        missing = [s for s in self.mentioned() if s not in self.integers]
+        for s in missing:
+            self.name(s, s.name)
+        self.integers = (*self.integers, *missing)
+        self.views = [self.names[v] for v in plain.views]
+        self.plain_views = plain.views
+        parts, kept = [], list[tuple[Lanes, str]]()
+        start = dict(self.names), set(self.taken)
+        for way in self.ways:
+            self.names, self.taken = dict(start[0]), set(start[1])
+            title = f"{name}_over_{way.lane.name}"
+            title += f"_by_{way.follower.name}" if way.follower is not None else ""
+            title += "_along" if way.bound and any(t == title for _, t in kept) else ""
+            used = set(self.used)
+            try:
+                parts.append(self.way(way, title))
+                kept.append((way, title))
+            except NoVector:
+                self.used = used
+        self.names, self.taken = start
+        if not kept:
+            return None
+        plain_text = plain.text.replace("@task\n", "@kernel\n", 1)
+        task = self.task(name, plain, kept)
+        whole = "\n\n\n".join(p.rstrip("\n") for p in (plain_text, *parts, task)) + "\n"
+        described = ", or ".join(way.describe() for way, _ in kept)
+        return replace(
+            plain,
+            name=name,
+            text=whole,
+            integers=self.integers,
+            imports=plain.imports | self.used | {"kernel", "task", "Tile"},
+            lowering=f"{described}; else {plain.nest.describe()}",
+        )
+
+    # --- the task ----------------------------------------------------------------------------
+
+    def signature(self) -> list[str]:
+        kinds = ["Integer" if isinstance(v, IntegerAccess) else "Real" for v in self.plain_views]
+        parts = [
+            f"{n}: {k}{len(v.indices)}"
+            for n, k, v in zip(self.views, kinds, self.plain_views, strict=True)
+        ]
+        parts += [f"{self.names[s]}: int" for s in self.integers]
+        parts += [f"{self.names[s]}: float" for s in self.reals]
+        return parts + ["add: int"] * self.adds + ["tile: Tile", "task: int", "tasks: int"]
+
+    @property
+    def adds(self) -> bool:
+        return self.nest.strategy == "gather" and self.eq.reduce == "sum"
+
+    def task(self, name: str, plain: TaskSource, kept: Sequence[tuple[Lanes, str]]) -> str:
+        self.lines, self.depth = [], 1
+        scalars = [self.names[s] for s in (*self.integers, *self.reals)] + ["add"] * self.adds
+        fast = ", ".join([*self.views, *scalars, "tile", "task", "tasks"])
+        few = [self.names[s] for s in (*plain.integers, *plain.reals)] + ["add"] * self.adds
+        word = "if"
+        for way, title in kept:
+            self.put(f"{word} {self.suits(way)}:", True)
+            self.put(f"{title}({fast})")
+            self.depth -= 1
+            word = "elif"
+        self.put("else:", True)
+        self.put(f"{name}_plain({', '.join([*self.views, *few, 'task', 'tasks'])})")
+        described = ",\n    or ".join(way.describe() for way, _ in kept)
+        doc = [f'    """{_formula(self.eq)}', "", f"    {described};", f"    else {plain.nest.describe()}"]
+        doc.append('    """')
+        head = _wrapped(f"def {name}(", self.signature(), ") -> None:")
+        return "\n".join(["@task", head, *doc, *map(_called, self.lines)]) + "\n"
+
+    def suits(self, way: Lanes) -> str:
+        """When this way is to be taken."""
+        size = self.size(way.lane)
+        width = "tile.lanes.width"
+        if way.unit:
+            tests = [f"{size} >= {width}"]
+            tests += [
+                f"{self.names[v]}.stride({v.indices.index(way.lane)}) == 1"
+                for v in self.plain_views
+                if way.lane in v.indices
+            ]
+        elif way.bound:
+            partners = [i for i, _ in way.moves]
+            tests = [f"{self.size(i)} >= {width}" for i in partners]
+        else:
+            stride = self.inner(way.stride)
+            tests = [f"2 * {size} >= {width}" + (f" * {stride}" if way.stride != 1 else "")]
+        if way.compared:
+            tests.append(f"{' * '.join(self.size(i) for i in way.compared)} <= {MOST_COMPARED}")
+        if way.follower is not None:
+            others = [w.follower for w in self.ways if w.follower not in (None, way.follower)]
+            tests += [f"{self.size(way.follower)} >= {self.size(i)}" for i in others if i is not None]
+        return " and ".join(tests)
+
+    def size(self, i: Index) -> str:
+        return self.inner(self.eq.relation.size(i))
+
+    def mentioned(self) -> list[sp.Symbol]:
+        """Symbols of the ways that the plain loops may do without."""
+        eq, found = self.eq, set[sp.Basic]()
+        for way in self.ways:
+            found |= way.stride.free_symbols | {eq.relation.size(i) for i, _ in way.moves}
+            found |= {eq.relation.size(i) for i in (*way.compared, way.lane, *eq.free)}
+            for s in way.inner:
+                for part in s.__slots__:
+                    e = getattr(s, part)
+                    for x in e if isinstance(e, tuple) else (e,):
+                        found |= x.free_symbols if isinstance(x, sp.Basic) else set()
+            found -= {way.last}
+        found -= set(eq.relation.indices)
+        symbols = {t for s in found for t in s.free_symbols if not isinstance(t, Real)}
+        return sorted((s for s in symbols if isinstance(s, sp.Symbol)), key=str)
+
+    # --- one way -----------------------------------------------------------------------------
+
+    def way(self, way: Lanes, title: str) -> str:
+        self.lines, self.depth = [], 1
+        self.used |= {"share"}
+        self.b = _Block(way, dict(way.moves))
+        self.name(way.last, way.last.name)
+        self.put("lanes = tile.lanes")
+        self.share(way)
+        (self.along if way.bound else self.over)(way)
+        doc = [f'    """{way.describe()[0].upper()}{way.describe()[1:]}."""']
+        head = _wrapped(f"def {title}(", self.signature(), ") -> None:")
+        return "\n".join(["@kernel", head, *doc, *map(_called, self.lines)]) + "\n"
+
+    def share(self, way: Lanes) -> None:
+        """Loops over the outer indices, shared among tasks; without any, blocks of lanes are shared."""
+        outer = way.outer
+        if not outer and way.bound:
+            self.put("if task == 0:", True)
+        elif not outer:
+            self.used.add("ceil_div")
+            step = self.times(way.stride)
+            size = self.size(way.lane)
+            self.put(f"first, last = share(ceil_div({size}, {step}), task, tasks)")
+        else:
+            sizes = [self.size(i) for i in outer]
+            self.put(f"first, last = share({' * '.join(sizes)}, task, tasks)")
+            if len(outer) == 1:
+                self.put(f"for {self.names[outer[0]]} in range(first, last):", True)
+                return
+            self.put("for item in range(first, last):", True)
+            for k, i in enumerate(outer):
+                below = " * ".join(sizes[k + 1 :])
+                below = f"({below})" if len(sizes) - k > 2 else below
+                text = "item" + (f" // {below}" if below else "") + (f" % {sizes[k]}" if k else "")
+                self.put(f"{self.names[i]} = {text}")
+
+    def times(self, stride: sp.Expr) -> str:
+        return "lanes.width" if stride == 1 else f"({self.inner(stride)} * lanes.width)"
+
+    def over(self, way: Lanes) -> None:
+        """Blocks of a free index: an accumulator each, kept over all inner loops."""
+        v, size, step = self.names[way.lane], self.size(way.lane), self.times(way.stride).strip("()")
+        low, high = "0", size
+        if way.stride != 1:
+            self.put(f"for phase in range(min({self.inner(way.stride)}, {size})):", True)
+            low = "phase"
+            self.residues(way)
+        if not way.outer:
+            low = f"{low} + first * {self.times(way.stride)}" if low != "0" else f"first * {step}"
+            high = f"min({size}, last * {self.times(way.stride)})"
+        self.put(f"for {v} in range({low}, {high}, {step}):", True)
+        if way.stride == 1:
+            self.put(f"count = min(lanes.width, {size} - {v})")
+        else:
+            self.used.add("ceil_div")
+            self.put(f"count = min(lanes.width, ceil_div({size} - {v}, {self.inner(way.stride)}))")
+        steps = needed(replace(self.nest, inner=way.inner))
+        whole = self.interior(way, steps)
+        self.hulls(way, steps, whole)
+        self.put("active = lanes.first(count)")
+        self.reduction(steps, whole)
+
+    def along(self, way: Lanes) -> None:
+        """A bound index in lanes: the innermost loop, in blocks; the lanes are combined after it."""
+        eq = self.eq
+        kind = eq.reduce
+        if kind not in ("sum", "prod", "max", "min"):
+            raise NoVector
+        steps = needed(replace(self.nest, inner=way.inner))
+        place = max(k for k, s in enumerate(steps) if isinstance(s, Loop))
+        loop = steps[place]
+        assert isinstance(loop, Loop)
+        factor, body = self.split(eq.body) if kind == "sum" else (sp.S.One, eq.body)
+        start = {"prod": "one", "max": "lowest", "min": "highest"}
+        out, depth = self.at(eq.target), self.depth
+        acc = "total" if kind in ("sum", "prod") else "best"
+        if kind == "sum":
+            self.put("wide = lanes.wide_zero()")
+        else:
+            self.used.add(start[kind])
+            self.put(f"wide = lanes.fill({start[kind]}())")
+        for s in steps[:place]:
+            self.step(s)
+        v = self.names[loop.index]
+        high = self.most(loop.high, "min")
+        self.put(f"for {v} in range({self.most(loop.low, 'max')}, {high}, lanes.width):", True)
+        self.put(f"active = lanes.first({high} - {v})" if "," not in high else f"active = lanes.first({high} - {v})")
+        for s in steps[place + 1 :]:
+            assert isinstance(s, Assign)
+            self.put(f"{self.names[s.index]} = {self.integer(s.value)}")
+            if s.size is not None:
+                self.b.guards.append(s)
+        mask = self.masked("active")
+        reads = self.reads(body, mask)
+        value = self.lane_body(reads, body)
+        if kind == "sum":
+            self.put(f"wide = wide + lanes.widen(select({mask}, {value}, lanes.zero()))")
+        else:
+            self.put(f"value = {value}")
+            now = {"prod": "wide * value", "max": "maximum(wide, value)", "min": "minimum(wide, value)"}[kind]
+            self.put(f"wide = select({mask}, {now}, wide)")
+            self.used |= {"maximum"} if kind == "max" else {"minimum"} if kind == "min" else set()
+        self.used.add("select")
+        self.depth = depth
+        fold = {"sum": "sum", "prod": "product", "max": "largest", "min": "smallest"}[kind]
+        self.put(f"{acc} = lanes.{fold}(wide)")
+        if kind == "sum":
+            self.scaled(factor)
+            self.finish(out, "total")
+        else:
+            self.put(f"{out} = {acc}")
+
+    def scaled(self, factor: sp.Expr) -> None:
+        """What multiplies the whole sum, as in plain loops."""
+        if factor == -1:
+            self.put("total = -total")
+        elif factor != 1:
+            mark = sp.Symbol("total", real=True)
+            self.names[mark] = "total"
+            whole = _polynomial(factor)
+            if not whole:
+                self.used.add("zero")
+                self.put("if total != zero():", True)
+            self.put(f"total = {self.scalar(factor * mark)}")
+            self.depth -= not whole
+
+    # --- what is worked out once a block -----------------------------------------------------
+
+    def moving(self, e: sp.Basic) -> bool:
+        return bool(e.free_symbols & (self.b.moves.keys() | self.b.vectors))
+
+    def residues(self, way: Lanes) -> None:
+        """First and step of the residue loops that the class decides."""
+        for s in way.inner:
+            if isinstance(s, ResidueLoop) and self.moving(s.total):
+                if s.total.free_symbols & (set(self.eq.bound) - {way.lane}):
+                    raise NoVector
+                i = self.names[s.index]
+                first, step = (self.name(sp.Dummy(), f"{w}_{i}") for w in ("first", "step"))
+                phase = sp.Symbol("phase", integer=True)
+                factor, total = s.factor, s.total.xreplace({way.lane: phase})
+                if factor.could_extract_minus_sign():
+                    factor, total = -factor, sp.expand(-total)
+                self.used.add("residue")
+                text = ", ".join(map(self.integer, (s.modulus, factor, total)))
+                self.put(f"{first}, {step} = residue({text})")
+                size = self.size(s.index)
+                self.put(f"if {step} == 0:  # none meets this class", True)
+                self.put(f"{first}, {step} = {size}, {size} + 1")
+                self.depth -= 1
+                self.b.starts[s.index] = (first, step)
+
+    def interior(self, way: Lanes, steps: Sequence[Step]) -> bool:
+        """`whole`: has every lane of the block every point? False if that is not to be said beforehand."""
+        guards = [s for s in steps if isinstance(s, Assign) and s.size is not None and self.moving(s.value)]
+        if not guards or any(isinstance(s, Test) and self.moving(s.value) for s in steps):
+            return False
+        known = {*self.eq.free, way.lane}
+        looped = {s.index for s in steps if isinstance(s, (Loop, ResidueLoop))}
+        tests = ["count == lanes.width"]
+        for s in guards:
+            value, by = (s.value.args if isinstance(s.value, FloorDiv) else (s.value, sp.S.One))
+            form = affine(value)
+            if form is None or form.reads or not set(form.indices) <= known | looped:
+                return False
+            ends = self.corners(form, way, looped)
+            if ends is None:
+                return False
+            low, high = (FloorDiv(e, by) if by != 1 else e for e in ends)
+            tests += [f"{self.inner(low)} >= 0", f"{self.inner(high)} < {self.integer(s.size)}"]
+        end = self.names[way.last]
+        v = self.names[way.lane]
+        by = "" if way.stride == 1 else f" * {self.inner(way.stride)}"
+        self.put(f"{end} = {v} + (count - 1){by}")
+        self.put(f"whole = {' and '.join(tests)}")
+        return True
+
+    def corners(self, form: Affine, way: Lanes, looped: set[Index]) -> tuple[sp.Expr, sp.Expr] | None:
+        """The smallest and the largest value over the lanes of a block and all of its loops."""
+        low = high = form.constant
+        for i, c in form.terms:
+            if i == way.lane:
+                first, last = c * i, c * way.last
+            elif i in looped:
+                first, last = sp.S.Zero, c * (self.eq.relation.size(i) - 1)
+            else:
+                first = last = c * i
+            if first != last and c.is_nonnegative is not True:
+                if (-c).is_nonnegative is not True:
+                    return None
+                first, last = last, first
+            low, high = low + first, high + last
+        return sp.expand(low), sp.expand(high)
+
+    def hulls(self, way: Lanes, steps: Sequence[Step], whole: bool) -> None:
+        """Bounds of the loops that lanes bound; in the interior the whole range."""
+        mine = [
+            s
+            for s in steps
+            if isinstance(s, (Loop, ResidueLoop))
+            and any(e.has(way.lane, way.last) for e in (*s.low, *s.high))
+        ]
+        inner = set(self.eq.bound)
+        mine = [s for s in mine if not any(e.free_symbols & inner for e in (*s.low, *s.high))]
+        if mine and not whole:
+            by = "" if way.stride == 1 else f" * {self.inner(way.stride)}"
+            if any(e.has(way.last) for s in mine for e in (*s.low, *s.high)):
+                self.put(f"{self.names[way.last]} = {self.names[way.lane]} + (count - 1){by}")
+        for s in mine:
+            i = self.names[s.index]
+            self.b.bounds[s.index] = (self.name(sp.Dummy(), f"low_{i}"), self.name(sp.Dummy(), f"high_{i}"))
+        if whole and mine:
+            names = [n for s in mine for n in self.b.bounds[s.index]]
+            values = [t for s in mine for t in ("0", self.size(s.index))]
+            self.put(f"{', '.join(names)} = {', '.join(values)}")
+            self.put("if not whole:", True)
+        for s in mine:
+            low, high = self.b.bounds[s.index]
+            self.put(f"{low}, {high} = {self.most(s.low, 'max')}, {self.most(s.high, 'min')}")
+        self.depth -= whole and bool(mine)
+        for s in mine:
+            if s.index in self.b.starts:
+                low, (first, step) = self.b.bounds[s.index][0], self.b.starts[s.index]
+                self.put(f"{low} += ({first} - {low}) % {step}")
+
+    def lane_step(self, s: Step) -> None:
+        """A step of the nest; what differs between lanes becomes a mask, taken down for later."""
+        match s:
+            case Loop(index) | ResidueLoop(index) if index in self.b.bounds:
+                low, high = self.b.bounds[index]
+                by = f", {self.b.starts[index][1]}" if index in self.b.starts else ""
+                start = "" if low == "0" else f"{low}, "
+                self.put(f"for {self.names[index]} in range({start}{high}{by}):", True)
+            case Assign(index, value, size) if size is not None and self.moving(value):
+                self.put(f"{self.names[index]} = {self.integer(value)}")
+                self.b.guards.append(s)
+            case Test(value, kind) if self.moving(value):
+                self.b.tests.append(self.test(value, kind))
+            case Loop(_, low, high) if any(e.has(self.b.way.last) for e in (*low, *high)):
+                raise NoVector
+            case ResidueLoop() if self.moving(s.total):
+                raise NoVector
+            case _:
+                self.step(s)
+
+    def test(self, value: sp.Expr, kind: str) -> str:
+        """A mask: value = 0, or value >= 0, lane by lane."""
+        form = affine(value)
+        if form is None or kind == "range":
+            raise NoVector
+        reads = [r for r in form.reads if self.moving(r)]
+        if kind == "nonneg" and not reads:
+            return f"{self.ramp(form)} >= lanes.integers(0)"
+        if kind == "zero" and not reads:
+            self.used.add("equal")
+            return f"equal({self.ramp(form)}, lanes.integers(0))"
+        if len(reads) != 1 or form.coefficient(reads[0]) not in (1, -1):
+            raise NoVector
+        rest = form.without(reads[0]).scaled(-form.coefficient(reads[0]))
+        read = f"lanes.read_where({self.line(reads[0])}, {READ})"
+        if kind == "zero":
+            self.used.add("equal")
+            return f"equal({read}, {self.ramp(rest)})"
+        return f"{read} {'>=' if form.coefficient(reads[0]) == 1 else '<='} {self.ramp(rest)}"
+
+    def ramp(self, form: Affine) -> str:
+        """An affine form as integers, one a lane."""
+        if any(self.moving(r) for r in form.reads):
+            raise NoVector
+        by = sp.expand(sum((c * self.b.moves.get(a, sp.S.Zero) for a, c in form.terms), sp.S.Zero))
+        if by == 0:
+            return f"lanes.integers({self.integer(form.expr)})"
+        return f"lanes.ramp({self.integer(form.expr)}, {self.integer(by)})"
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def line(self, a: Access) -> str:
+        comma = "," * (len(a.indices) == 1)
+        at = ", ".join(self.names[i] for i in a.indices)
+        moves = ", ".join(self.integer(self.b.moves.get(i, sp.S.Zero)) for i in a.indices)
+        return f"{self.names[a]}.line(({at}{comma}), ({moves}{comma}))"
+
+    def masked(self, mask: str) -> str:
+        """The mask of a point, from all that a lane must meet."""
+        parts = [mask]
+        for s in self.b.guards:
+            assert s.size is not None
+            by = self.integer(self.b.moves[s.index])
+            parts.append(f"lanes.within({self.names[s.index]}, {by}, {self.integer(s.size)})")
+        mask = parts[0]
+        if len(parts) > 1:
+            self.put(f"inside = {' & '.join(parts)}")
+            mask = "inside"
+        for t in self.b.tests:  # one that reads does so where all before it hold
+            t = t.replace(READ, mask)
+            self.put(f"inside = {mask} & {t if _one_call(t) else f'({t})'}")
+            mask = "inside"
+        return mask
+
+    def reads(self, body: sp.Expr, mask: str) -> dict[sp.Basic, sp.Basic]:
+        """Each access that differs between lanes read into a local; what stands for it in the body."""
+        found: dict[sp.Basic, sp.Basic] = {}
+        for a in sorted(body.atoms(Access), key=str):
+            if not self.moving(a):
+                continue
+            if isinstance(a, IntegerAccess):
+                raise NoVector  # an integer may be larger than a float of the arrays holds
+            mark = sp.Dummy(a.tensor, real=True)
+            name = self.name(mark, f"{self.names[a]}_lanes")
+            text = f"lanes.read_where({self.line(a)}, {mask})" if mask else f"lanes.read({self.line(a)})"
+            self.put(f"{name} = {text}")
+            self.b.vectors.add(mark)
+            found[a] = mark
+        return found
+
+    def lane_body(self, reads: dict[sp.Basic, sp.Basic], body: sp.Expr) -> str:
+        """The body lane by lane, repeated parts computed once."""
+        body = body.xreplace(reads)
+        if not body.has(sp.Piecewise, chosen) and sp.count_ops(body) > 6:
+            shared, (body,) = sp.cse(
+                body, symbols=(sp.Dummy(f"v{k}", real=True) for k in range(99)), order="canonical"
+            )
+            for symbol, part in shared:
+                text = self.vector(part) if self.moving(part) else self.scalar(part)
+                if self.moving(part):
+                    self.b.vectors.add(symbol)
+                self.put(f"{self.name(symbol, symbol.name)} = {text}")
+        return self.vector(body)
+
+    # --- formulas ----------------------------------------------------------------------------
+
+    def vector(self, e: sp.Expr) -> str:
+        """A formula lane by lane."""
+        if not self.moving(e):
+            return f"lanes.fill({self.scalar(e)})"
+        if e in self.b.vectors:
+            return self.names[e]
+        if e.is_integer and (form := affine(e)) is not None:
+            return f"lanes.real({self.ramp(form)})"
+        method = getattr(self, f"_{type(e).__name__.lower()}", None)
+        if method is None:
+            raise NoVector
+        return str(method(e))
+
+    def part(self, e: sp.Expr) -> str:
+        text = self.vector(e)
+        simple = text.isidentifier() or (text.endswith(")") and _one_call(text))
+        return text if simple else f"({text})"
+
+    def local(self, e: sp.Expr) -> str:
+        """The name of a local that holds it."""
+        text = self.vector(e)
+        if text.isidentifier():
+            return text
+        mark = sp.Dummy("u", real=True)
+        name = self.name(mark, "u")
+        self.put(f"{name} = {text}")
+        return name
+
+    def call(self, name: str, *args: str) -> str:
+        self.used.add(name)
+        return f"{name}({', '.join(args)})"
+
+    def _add(self, e: sp.Expr) -> str:
+        terms = sorted(e.as_ordered_terms(), key=lambda t: bool(t.could_extract_minus_sign()))
+        text = self.part(terms[0])
+        for t in terms[1:]:
+            if t.could_extract_minus_sign():
+                text += f" - {self.part(-t)}"
+            else:
+                text += f" + {self.part(t)}"
+        return text
+
+    def _mul(self, e: sp.Expr) -> str:
+        if e.could_extract_minus_sign() and not (-e).could_extract_minus_sign():
+            return f"-{self.part(-e)}"
+        over, under = [], []
+        uniform = sp.S.One
+        for f in e.as_ordered_factors():
+            if not self.moving(f):
+                uniform *= f
+            elif f.is_Pow and f.exp.is_number and f.exp.is_negative:
+                under.append(self.part(sp.Pow(f.base, -f.exp)))
+            else:
+                over.append(self.part(f))
+        if uniform != 1 or not over:
+            over.insert(0, f"lanes.fill({self.scalar(uniform)})")
+        return " / ".join([" * ".join(over), *under])
+
+    def _pow(self, e: sp.Expr) -> str:
+        base, power = e.base, e.exp
+        if power.is_number and power.is_negative:
+            return f"lanes.fill({self.call('one')}) / {self.part(sp.Pow(base, -power))}"
+        if power == sp.S.Half:
+            return self.call("sqrt", self.vector(base))
+        if power.is_Integer and power <= 4:
+            return " * ".join([self.local(base)] * int(power))
+        raise NoVector
+
+    def _piecewise(self, e: sp.Expr) -> str:
+        text = ""
+        *some, (default, condition) = e.args
+        if condition != sp.true:
+            raise NoVector
+        if not any(self.moving(c) for _, c in some):
+            for value, c in some:
+                text += f"{self.vector(value)} if {self.condition(c)} else "
+            return f"({text}{self.vector(default)})"
+        text = self.vector(default)
+        for value, c in reversed(some):
+            text = self.call("select", self.mask(c), self.vector(value), text)
+        return text
+
+    def condition(self, c: sp.Basic) -> str:
+        text = self.scalar(c)
+        return text
+
+    def mask(self, c: sp.Basic) -> str:
+        """A condition lane by lane."""
+        if not self.moving(c):
+            return f"lanes.where({self.condition(c)})"
+        if isinstance(c, (sp.And, sp.Or)):
+            sign = " & " if isinstance(c, sp.And) else " | "
+            return sign.join(f"({self.mask(a)})" for a in sorted(c.args, key=str))
+        if isinstance(c, sp.Not):
+            return f"~({self.mask(c.args[0])})"
+        signs = {sp.Lt: "<", sp.Le: "<=", sp.Gt: ">", sp.Ge: ">="}
+        if not isinstance(c, sp.core.relational.Relational):
+            raise NoVector
+        left, right = self.side(c.lhs, c), self.side(c.rhs, c)
+        if c.func in (sp.Eq, sp.Ne):
+            return self.call("equal" if c.func is sp.Eq else "unequal", left, right)
+        return f"{left} {signs[c.func]} {right}"
+
+    def side(self, e: sp.Expr, c: sp.Basic) -> str:
+        integers = all(a.is_integer for a in c.args)
+        if integers and (form := affine(e)) is not None and not form.reads:
+            return self.ramp(form)
+        if integers and any(affine(a) is not None and not affine(a).reads for a in c.args):  # type: ignore[union-attr]
+            raise NoVector
+        return self.part(e)
+
+    def _relu(self, e: sp.Expr) -> str:
+        u = self.local(e.args[0])
+        return self.call("select", f"{u} <= lanes.zero()", "lanes.zero()", u)
+
+    def _step(self, e: sp.Expr) -> str:
+        u = self.local(e.args[0])
+        return self.call("select", f"{u} > lanes.zero()", f"lanes.fill({self.call('one')})", "lanes.zero()")
+
+    def _maximum(self, e: sp.Expr) -> str:
+        return self.call("maximum", *map(self.vector, e.args))
+
+    def _minimum(self, e: sp.Expr) -> str:
+        return self.call("minimum", *map(self.vector, e.args))
+
+    def _finite(self, e: sp.Expr) -> str:
+        u = self.local(e.args[0])
+        low, high = (f"lanes.fill({self.call(f)})" for f in ("lowest", "highest"))
+        return self.call("select", f"({low} < {u}) & ({u} < {high})", u, "lanes.zero()")
+
+    def _abs(self, e: sp.Expr) -> str:
+        u = self.local(e.args[0])
+        return self.call("select", f"{u} < lanes.zero()", f"-{u}", u)
+
+    def _indicator(self, e: sp.Expr) -> str:
+        return self.call("select", self.mask(e.args[0]), f"lanes.fill({self.call('one')})", "lanes.zero()")
+
+    def _chosen(self, e: sp.Expr) -> str:
+        return self.call("select", self.mask(e.args[0]), self.vector(e.args[1]), "lanes.zero()")
+
+    # --- the reduction -----------------------------------------------------------------------
+
+    def reduction(self, steps: Sequence[Step], whole: bool) -> None:
+        eq, depth = self.eq, self.depth
+        kind = eq.reduce
+        target = self.line(eq.target)
+        if kind == "sum" and not steps:
+            reads = self.reads(eq.body, "active")
+            self.put(f"total = {self.lane_body(reads, eq.body)}")
+            self.close(target)
+            return
+        factor, body = self.split(eq.body) if kind == "sum" else (sp.S.One, eq.body)
+        if kind in ("sum", "prod"):
+            self.put("total = lanes.zero()" if kind == "sum" else f"total = lanes.fill({self.call('one')})")
+        else:
+            start = self.call("lowest" if kind.endswith("max") else "highest")
+            self.put(f"best = lanes.fill({start})")
+        if kind.startswith("arg"):
+            self.put("place, known = lanes.integers(-1), lanes.where(False)")
+        for s in steps:
+            self.lane_step(s)
+        if whole:
+            names, taken = dict(self.names), set(self.taken)
+            self.put("if whole:", True)
+            self.combine(body, "")
+            self.depth -= 1
+            self.put("else:", True)
+            self.names, self.taken = names, taken
+        masked = bool(self.b.guards or self.b.tests)
+        self.combine(body, self.masked("active"), masked)
+        self.depth = depth
+        if kind.startswith("arg"):
+            self.put(f"lanes.write_where({target}, place, active)")
+        elif kind == "sum":
+            self.multiplied(factor)
+            self.close(target)
+        else:
+            self.put(f"lanes.write_where({target}, {'total' if kind == 'prod' else 'best'}, active)")
+
+    def combine(self, body: sp.Expr, mask: str, masked: bool = False) -> None:
+        """One point into the accumulators: of every lane, or of those in the mask."""
+        kind = self.eq.reduce
+        value = self.lane_body(self.reads(body, mask), body)
+        if kind == "sum":
+            now = _fused(value) or f"total + {value}"
+            self.used |= {"fma"} if now.startswith("fma(") else set()
+        elif kind == "prod":
+            now = f"total * {value if value.isidentifier() or _one_call(value) else f'({value})'}"
+        elif kind in ("max", "min"):
+            now = self.call(f"{kind}imum", "best", value)
+        else:
+            self.choose(value, mask if masked else "")
+            return
+        acc = "total" if kind in ("sum", "prod") else "best"
+        self.put(f"{acc} = {self.call('select', mask, now, acc) if masked else now}")
+
+    def choose(self, value: str, mask: str) -> None:
+        """An argmax takes what is better than the best so far, NaN, or the first point there is."""
+        eq = self.eq
+        assert eq.at is not None
+        sign = ">" if eq.reduce == "argmax" else "<"
+        sign += "=" * (eq.ties == "last")
+        name = value
+        if not value.isidentifier():
+            self.put(f"value = {value}")
+            name = "value"
+        inside = f"{mask} & " if mask else ""
+        self.used |= {"unequal", "select"}
+        better = f"(({name} {sign} best) | unequal({name}, {name}) | ~known)"
+        self.put(f"better = {inside}{better}" if mask else f"better = {better[1:-1]}")
+        self.put(f"best = select(better, {name}, best)")
+        self.put(f"place = select(better, {self.ramp(eq.at)}, place)")
+        self.put("known = known | better")
+
+    def multiplied(self, factor: sp.Expr) -> None:
+        """A sum over nothing is 0, whatever would multiply it."""
+        if factor == -1:
+            self.put("total = -total")
+        elif factor != 1:
+            text = self.lane_body(self.reads(factor, "active"), factor)
+            text = text if text.isidentifier() or _one_call(text) else f"({text})"
+            if _polynomial(factor):
+                self.put(f"total = total * {text}")
+            else:
+                self.used |= {"unequal", "select"}
+                self.put(f"total = select(unequal(total, lanes.zero()), total * {text}, total)")
+
+    def close(self, target: str) -> None:
+        if self.adds:
+            self.put("if add != 0:", True)
+        self.put(f"total = total + lanes.read_where({target}, active)")
+        self.depth -= self.adds
+        self.put(f"lanes.write_where({target}, total, active)")
+
+
+def _one_call(text: str) -> bool:
+    """Is it name(...), or (...), and nothing after?"""
+    depth = 0
+    for k, ch in enumerate(text):
+        depth += (ch == "(") - (ch == ")")
+        if depth == 0 and (ch == ")" or not (ch.isalnum() or ch in "_.")):
+            return k == len(text) - 1
+    return True
+
+
+def _fused(value: str) -> str:
+    """total + a * b as one operation, where the value is such a product."""
+    depth, stars = 0, []
+    for k, ch in enumerate(value):
+        depth += (ch == "(") - (ch == ")")
+        if depth == 0 and ch in "+-/":
+            return ""
+        if depth == 0 and ch == "*":
+            stars.append(k)
+    if not stars:
+        return ""
+    return f"fma({value[: stars[-1]].strip()}, {value[stars[-1] + 1 :].strip()}, total)"
+
+
+def _called(line: str) -> str:
+    """A long call wrapped at its arguments."""
+    if len(line) <= 116 or "= " in line.split("(")[0]:
+        return line
+    head, _, tail = line.partition("(")
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    words, lines, now = tail.split(", "), [], head + "("
+    for k, w in enumerate(words):
+        piece = w + (", " if k < len(words) - 1 else "")
+        if len(now) + len(piece.rstrip()) > 116:
+            lines.append(now.rstrip())
+            now = indent
+        now += piece
+    return "\n".join([*lines, now])
+
+
+__all__ = ["extent", "lanes_source"]
