@@ -25,8 +25,8 @@ from derive.lower.loops import Assign, FloorDiv, Loop, Nest, ResidueLoop, Step, 
 from derive.program import Access, Affine, IntegerAccess, affine
 
 MOST_COMPARED = 64  # places tried one by one, where plain loops would take one from a read
-READ = "{mask}"  # stands in a test for the mask under which it reads
-LOCALS = {"lanes", "active", "inside", "whole", "phase", "better", "known", "count", "wide"}
+READ = "{read}"  # stands in a test for what it reads
+LOCALS = {"lanes", "active", "inside", "whole", "phase", "better", "known", "count", "wide", "members", "at", "tap"}
 
 
 class NoVector(Exception):
@@ -46,9 +46,11 @@ class _Block:
     moves: dict[Index, sp.Expr]
     vectors: set[sp.Basic] = field(default_factory=set)  # locals that are vectors
     guards: list[Assign] = field(default_factory=list)  # each lane's own 0 <= index < size
-    tests: list[str] = field(default_factory=list)  # other masks
-    bounds: dict[Index, tuple[str, str]] = field(default_factory=dict)  # of loops, worked out for a block
+    tests: list[tuple[Access | None, str]] = field(default_factory=list)  # other masks, and what they read
+    bounds: dict[Index, tuple[str, str]] = field(default_factory=dict)  # of loops, worked out beforehand
     starts: dict[Index, tuple[str, str]] = field(default_factory=dict)  # first and step of residue loops
+    classes: dict[Index, tuple[str, str, str]] = field(default_factory=dict)  # first, step and how many in a class
+    followers: dict[Index, tuple[str, str, str]] = field(default_factory=dict)  # start, by a tap, how many taps
 
 
 class _LanesWriter(_Writer):
@@ -195,9 +197,9 @@ class _LanesWriter(_Writer):
             self.put("if task == 0:", True)
         elif not outer:
             self.used.add("ceil_div")
-            step = self.times(way.stride)
-            size = self.size(way.lane)
-            self.put(f"first, last = share(ceil_div({size}, {step}), task, tasks)")
+            size, each = self.size(way.lane), self.inner(way.stride)
+            many = size if way.stride == 1 else f"ceil_div({size}, {each})"
+            self.put(f"first, last = share(ceil_div({many}, lanes.width), task, tasks)")
         else:
             sizes = [self.size(i) for i in outer]
             self.put(f"first, last = share({' * '.join(sizes)}, task, tasks)")
@@ -211,27 +213,25 @@ class _LanesWriter(_Writer):
                 text = "item" + (f" // {below}" if below else "") + (f" % {sizes[k]}" if k else "")
                 self.put(f"{self.names[i]} = {text}")
 
-    def times(self, stride: sp.Expr) -> str:
-        return "lanes.width" if stride == 1 else f"({self.inner(stride)} * lanes.width)"
-
     def over(self, way: Lanes) -> None:
         """Blocks of a free index: an accumulator each, kept over all inner loops."""
-        v, size, step = self.names[way.lane], self.size(way.lane), self.times(way.stride).strip("()")
-        low, high = "0", size
-        if way.stride != 1:
-            self.put(f"for phase in range(min({self.inner(way.stride)}, {size})):", True)
-            low = "phase"
-            self.residues(way)
-        if not way.outer:
-            low = f"{low} + first * {self.times(way.stride)}" if low != "0" else f"first * {step}"
-            high = f"min({size}, last * {self.times(way.stride)})"
-        self.put(f"for {v} in range({low}, {high}, {step}):", True)
-        if way.stride == 1:
-            self.put(f"count = min(lanes.width, {size} - {v})")
-        else:
-            self.used.add("ceil_div")
-            self.put(f"count = min(lanes.width, ceil_div({size} - {v}, {self.inner(way.stride)}))")
+        v, size, classes = self.names[way.lane], self.size(way.lane), way.stride != 1
         steps = needed(replace(self.nest, inner=way.inner))
+        self.outside(steps)
+        if classes:
+            self.used.add("ceil_div")
+            stride = self.inner(way.stride)
+            self.put(f"for phase in range(min({stride}, {size})):", True)
+            self.put(f"members = ceil_div({size} - phase, {stride})")
+            self.residues(way, steps)
+        at, end = ("at", "members") if classes else (v, size)
+        low, high = "0", end
+        if not way.outer:
+            low, high = "first * lanes.width", f"min({end}, last * lanes.width)"
+        self.put(f"for {at} in range({low}, {high}, lanes.width):", True)
+        self.put(f"count = min(lanes.width, {end} - {at})")
+        if classes:
+            self.put(f"{v} = phase + at * {stride}")
         whole = self.interior(way, steps)
         self.hulls(way, steps, whole)
         self.put("active = lanes.first(count)")
@@ -306,51 +306,95 @@ class _LanesWriter(_Writer):
     def moving(self, e: sp.Basic) -> bool:
         return bool(e.free_symbols & (self.b.moves.keys() | self.b.vectors))
 
-    def residues(self, way: Lanes) -> None:
-        """First and step of the residue loops that the class decides."""
-        for s in way.inner:
-            if isinstance(s, ResidueLoop) and self.moving(s.total):
-                if s.total.free_symbols & (set(self.eq.bound) - {way.lane}):
-                    raise NoVector
-                i = self.names[s.index]
-                first, step = (self.name(sp.Dummy(), f"{w}_{i}") for w in ("first", "step"))
-                phase = sp.Symbol("phase", integer=True)
-                factor, total = s.factor, s.total.xreplace({way.lane: phase})
-                if factor.could_extract_minus_sign():
-                    factor, total = -factor, sp.expand(-total)
-                self.used.add("residue")
-                text = ", ".join(map(self.integer, (s.modulus, factor, total)))
-                self.put(f"{first}, {step} = residue({text})")
-                size = self.size(s.index)
-                self.put(f"if {step} == 0:  # none meets this class", True)
-                self.put(f"{first}, {step} = {size}, {size} + 1")
+    def outside(self, steps: Sequence[Step]) -> None:
+        """Bounds of loops that depend on no inner index: before the blocks."""
+        inner = set(self.eq.bound) | self.b.moves.keys() | {self.b.way.last}
+        for s in steps:
+            if isinstance(s, Loop) and not s.plain:
+                if not any(e.free_symbols & inner for e in (*s.low, *s.high)):
+                    self.bounded(s)
+            elif isinstance(s, ResidueLoop):
+                if any(e.free_symbols & inner for e in (*s.low, *s.high, s.total)):
+                    continue
+                first, step = self.residue(s, s.total)
+                low, high = self.bounded(s)
+                self.put(f"{low} += ({first} - {low}) % max(1, {step})")
+                self.put(f"if {step} == 0:  # there is none", True)
+                self.put(f"{high}, {step} = {low}, 1")
                 self.depth -= 1
                 self.b.starts[s.index] = (first, step)
+
+    def bounded(self, s: Loop | ResidueLoop) -> tuple[str, str]:
+        i = self.names[s.index]
+        low, high = (self.name(sp.Dummy(), f"{w}_{i}") for w in ("low", "high"))
+        self.b.bounds[s.index] = (low, high)
+        self.put(f"{low}, {high} = {self.most(s.low, 'max')}, {self.most(s.high, 'min')}")
+        return low, high
+
+    def residue(self, s: ResidueLoop, total: sp.Expr) -> tuple[str, str]:
+        i, factor = self.names[s.index], s.factor
+        first, step = (self.name(sp.Dummy(), f"{w}_{i}") for w in ("first", "step"))
+        if factor.could_extract_minus_sign():
+            factor, total = -factor, sp.expand(-total)
+        self.used.add("residue")
+        self.put(f"{first}, {step} = residue({', '.join(map(self.integer, (s.modulus, factor, total)))})")
+        return first, step
+
+    def residues(self, way: Lanes, steps: Sequence[Step]) -> None:
+        """Residue loops that the class decides: their first place and step, and what follows the lane there."""
+        phase = sp.Symbol("phase", integer=True)
+        for s, following in zip(steps, steps[1:], strict=False):
+            if not isinstance(s, ResidueLoop) or not self.moving(s.total):
+                continue
+            if s.total.free_symbols & (set(self.eq.bound) - {way.lane}):
+                raise NoVector
+            assert isinstance(following, Assign) and isinstance(following.value, FloorDiv)
+            i, u = self.names[s.index], self.names[following.index]
+            total = s.total.xreplace({way.lane: phase})
+            first, step = self.residue(s, total)
+            taps, start, by = (self.name(sp.Dummy(), w) for w in (f"taps_{i}", f"start_{u}", f"by_{u}"))
+            self.put(f"{taps} = ceil_div({self.size(s.index)} - {first}, {step}) if {step} > 0 else 0")
+            mark = sp.Symbol(first, integer=True)
+            value = self.inner(FloorDiv(sp.expand(total - s.factor * mark), s.modulus))
+            self.put(f"{start}, {by} = {value[1:-1]}, {step} * {self.inner(s.factor)} // {self.inner(s.modulus)}")
+            self.b.classes[s.index] = (first, step, taps)
+            self.b.followers[following.index] = (start, by, taps)
 
     def interior(self, way: Lanes, steps: Sequence[Step]) -> bool:
         """`whole`: has every lane of the block every point? False if that is not to be said beforehand."""
         guards = [s for s in steps if isinstance(s, Assign) and s.size is not None and self.moving(s.value)]
-        if not guards or any(isinstance(s, Test) and self.moving(s.value) for s in steps):
+        if not guards:
             return False
-        known = {*self.eq.free, way.lane}
         looped = {s.index for s in steps if isinstance(s, (Loop, ResidueLoop))}
         tests = ["count == lanes.width"]
         for s in guards:
-            value, by = (s.value.args if isinstance(s.value, FloorDiv) else (s.value, sp.S.One))
-            form = affine(value)
-            if form is None or form.reads or not set(form.indices) <= known | looped:
+            size = self.integer(s.size)
+            if s.index in self.b.followers:
+                start, by, taps = self.b.followers[s.index]
+                if self.b.moves[s.index] != 1 or self.inner(s.value).startswith("-"):
+                    return False
+                tests += [f"{start} + at - ({taps} - 1) * {by} >= 0", f"{start} + at + lanes.width <= {size}"]
+                continue
+            form = affine(s.value)
+            if form is None or form.reads or not set(form.indices) <= {*self.eq.free, way.lane} | looped:
                 return False
             ends = self.corners(form, way, looped)
             if ends is None:
                 return False
-            low, high = (FloorDiv(e, by) if by != 1 else e for e in ends)
-            tests += [f"{self.inner(low)} >= 0", f"{self.inner(high)} < {self.integer(s.size)}"]
-        end = self.names[way.last]
-        v = self.names[way.lane]
-        by = "" if way.stride == 1 else f" * {self.inner(way.stride)}"
-        self.put(f"{end} = {v} + (count - 1){by}")
+            tests += [f"{self.inner(ends[0])} >= 0", f"{self.inner(ends[1])} < {size}"]
+        if way.last in {t for s in guards for t in self.ends(s, way, looped)}:
+            self.last(way)
         self.put(f"whole = {' and '.join(tests)}")
         return True
+
+    def ends(self, s: Assign, way: Lanes, looped: set[Index]) -> set[sp.Basic]:
+        form = affine(s.value)
+        ends = self.corners(form, way, looped) if form is not None else None
+        return {t for e in ends or () for t in e.free_symbols}
+
+    def last(self, way: Lanes) -> None:
+        by = "" if way.stride == 1 else f" * {self.inner(way.stride)}"
+        self.put(f"{self.names[way.last]} = {self.names[way.lane]} + (count - 1){by}")
 
     def corners(self, form: Affine, way: Lanes, looped: set[Index]) -> tuple[sp.Expr, sp.Expr] | None:
         """The smallest and the largest value over the lanes of a block and all of its loops."""
@@ -371,18 +415,16 @@ class _LanesWriter(_Writer):
 
     def hulls(self, way: Lanes, steps: Sequence[Step], whole: bool) -> None:
         """Bounds of the loops that lanes bound; in the interior the whole range."""
+        inner = set(self.eq.bound)
         mine = [
             s
             for s in steps
-            if isinstance(s, (Loop, ResidueLoop))
+            if isinstance(s, Loop)
             and any(e.has(way.lane, way.last) for e in (*s.low, *s.high))
+            and not any(e.free_symbols & inner for e in (*s.low, *s.high))
         ]
-        inner = set(self.eq.bound)
-        mine = [s for s in mine if not any(e.free_symbols & inner for e in (*s.low, *s.high))]
         if mine and not whole:
-            by = "" if way.stride == 1 else f" * {self.inner(way.stride)}"
-            if any(e.has(way.last) for s in mine for e in (*s.low, *s.high)):
-                self.put(f"{self.names[way.last]} = {self.names[way.lane]} + (count - 1){by}")
+            self.last(way)
         for s in mine:
             i = self.names[s.index]
             self.b.bounds[s.index] = (self.name(sp.Dummy(), f"low_{i}"), self.name(sp.Dummy(), f"high_{i}"))
@@ -395,14 +437,19 @@ class _LanesWriter(_Writer):
             low, high = self.b.bounds[s.index]
             self.put(f"{low}, {high} = {self.most(s.low, 'max')}, {self.most(s.high, 'min')}")
         self.depth -= whole and bool(mine)
-        for s in mine:
-            if s.index in self.b.starts:
-                low, (first, step) = self.b.bounds[s.index][0], self.b.starts[s.index]
-                self.put(f"{low} += ({first} - {low}) % {step}")
 
     def lane_step(self, s: Step) -> None:
         """A step of the nest; what differs between lanes becomes a mask, taken down for later."""
         match s:
+            case ResidueLoop(index) if index in self.b.classes:
+                first, step, taps = self.b.classes[index]
+                self.put(f"for tap in range({taps}):", True)
+                self.put(f"{self.names[index]} = {first} + tap * {step}")
+            case Assign(index) if index in self.b.followers:
+                start, by, _ = self.b.followers[index]
+                sign = "+" if self.b.moves[index] == 1 else "-"
+                self.put(f"{self.names[index]} = {start} {sign} at - tap * {by}")
+                self.b.guards.append(s)
             case Loop(index) | ResidueLoop(index) if index in self.b.bounds:
                 low, high = self.b.bounds[index]
                 by = f", {self.b.starts[index][1]}" if index in self.b.starts else ""
@@ -420,25 +467,25 @@ class _LanesWriter(_Writer):
             case _:
                 self.step(s)
 
-    def test(self, value: sp.Expr, kind: str) -> str:
+    def test(self, value: sp.Expr, kind: str) -> tuple[Access | None, str]:
         """A mask: value = 0, or value >= 0, lane by lane."""
         form = affine(value)
         if form is None or kind == "range":
             raise NoVector
         reads = [r for r in form.reads if self.moving(r)]
-        if kind == "nonneg" and not reads:
-            return f"{self.ramp(form)} >= lanes.integers(0)"
-        if kind == "zero" and not reads:
-            self.used.add("equal")
-            return f"equal({self.ramp(form)}, lanes.integers(0))"
-        if len(reads) != 1 or form.coefficient(reads[0]) not in (1, -1):
+        if not reads:
+            text = self.ramp(form)
+            if kind == "nonneg":
+                return None, f"{text} >= lanes.integers(0)"
+            return None, self.call("equal", text, "lanes.integers(0)")
+        (read,) = reads[:1]
+        sign = form.coefficient(read)
+        if len(reads) != 1 or sign not in (1, -1):
             raise NoVector
-        rest = form.without(reads[0]).scaled(-form.coefficient(reads[0]))
-        read = f"lanes.read_where({self.line(reads[0])}, {READ})"
+        rest = self.ramp(form.without(read).scaled(-sign))
         if kind == "zero":
-            self.used.add("equal")
-            return f"equal({read}, {self.ramp(rest)})"
-        return f"{read} {'>=' if form.coefficient(reads[0]) == 1 else '<='} {self.ramp(rest)}"
+            return read, self.call("equal", READ, rest)
+        return read, f"{READ} {'>=' if sign == 1 else '<='} {rest}"
 
     def ramp(self, form: Affine) -> str:
         """An affine form as integers, one a lane."""
@@ -457,22 +504,26 @@ class _LanesWriter(_Writer):
         moves = ", ".join(self.integer(self.b.moves.get(i, sp.S.Zero)) for i in a.indices)
         return f"{self.names[a]}.line(({at}{comma}), ({moves}{comma}))"
 
-    def masked(self, mask: str) -> str:
-        """The mask of a point, from all that a lane must meet."""
-        parts = [mask]
-        for s in self.b.guards:
+    def masked(self, mask: str, guarded: bool = True) -> str:
+        """The mask of a point, from all that a lane must meet; "" if there is nothing to meet."""
+        parts = [mask] if mask else []
+        for s in self.b.guards if guarded else ():
             assert s.size is not None
             by = self.integer(self.b.moves[s.index])
             parts.append(f"lanes.within({self.names[s.index]}, {by}, {self.integer(s.size)})")
-        mask = parts[0]
+        mask = parts[0] if parts else ""
         if len(parts) > 1:
             self.put(f"inside = {' & '.join(parts)}")
             mask = "inside"
-        for t in self.b.tests:  # one that reads does so where all before it hold
-            t = t.replace(READ, mask)
-            self.put(f"inside = {mask} & {t if _one_call(t) else f'({t})'}")
+        for read, t in self.b.tests:  # one that reads does so where all before it hold
+            if read is not None:
+                t = t.replace(READ, self.read(read, mask))
+            self.put(f"inside = {mask} & {t if _one_call(t) else f'({t})'}" if mask else f"inside = {t}")
             mask = "inside"
         return mask
+
+    def read(self, a: Access, mask: str) -> str:
+        return f"lanes.read_where({self.line(a)}, {mask})" if mask else f"lanes.read({self.line(a)})"
 
     def reads(self, body: sp.Expr, mask: str) -> dict[sp.Basic, sp.Basic]:
         """Each access that differs between lanes read into a local; what stands for it in the body."""
@@ -484,8 +535,7 @@ class _LanesWriter(_Writer):
                 raise NoVector  # an integer may be larger than a float of the arrays holds
             mark = sp.Dummy(a.tensor, real=True)
             name = self.name(mark, f"{self.names[a]}_lanes")
-            text = f"lanes.read_where({self.line(a)}, {mask})" if mask else f"lanes.read({self.line(a)})"
-            self.put(f"{name} = {text}")
+            self.put(f"{name} = {self.read(a, mask)}")
             self.b.vectors.add(mark)
             found[a] = mark
         return found
@@ -670,7 +720,8 @@ class _LanesWriter(_Writer):
         if whole:
             names, taken = dict(self.names), set(self.taken)
             self.put("if whole:", True)
-            self.combine(body, "")
+            mask = self.masked("", guarded=False)
+            self.combine(body, mask, bool(mask))
             self.depth -= 1
             self.put("else:", True)
             self.names, self.taken = names, taken

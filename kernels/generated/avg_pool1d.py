@@ -177,11 +177,12 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Rea
     for item in range(first, last):
         n = item // P0
         p0 = item % P0
+        low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = lanes.zero()
-            for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0 + p0*s0 - a0
                 x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
                 total = total + x_lanes
@@ -279,11 +280,12 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2:
     for item in range(first, last):
         n = item // X2
         x2 = item % X2
+        low_p0, high_p0 = max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = lanes.zero()
-            for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
+            for p0 in range(low_p0, high_p0):
                 gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 1, 0)), active)
                 total = fma(lanes.fill((1 / real(divisor) if divisor > 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one()))), gy_lanes, total)
             if add != 0:
@@ -302,21 +304,19 @@ def gx_from_gy_y_sum_y_sum_2_over_x2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2
         n = item // C
         c = item % C
         for phase in range(min(s0, X2)):
+            members = ceil_div(X2 - phase, s0)
             first_k0, step_k0 = residue(s0, 1, a0 + phase)
-            if step_k0 == 0:  # none meets this class
-                first_k0, step_k0 = K0, K0 + 1
-            for x2 in range(phase, X2, s0 * lanes.width):
-                count = min(lanes.width, ceil_div(X2 - x2, s0))
-                x2_last = x2 + (count - 1) * s0
-                whole = count == lanes.width and ((x2 + a0 - K0 + 1) // s0) >= 0 and ((a0 + x2_last) // s0) < P0
-                low_k0, high_k0 = 0, K0
-                if not whole:
-                    low_k0, high_k0 = max(0, x2 + a0 - s0*P0 + s0), min(K0, a0 + x2_last + 1)
-                low_k0 += (first_k0 - low_k0) % step_k0
+            taps_k0 = ceil_div(K0 - first_k0, step_k0) if step_k0 > 0 else 0
+            start_p0, by_p0 = (a0 - first_k0 + phase) // s0, step_k0 * 1 // s0
+            for at in range(0, members, lanes.width):
+                count = min(lanes.width, members - at)
+                x2 = phase + at * s0
+                whole = count == lanes.width and start_p0 + at - (taps_k0 - 1) * by_p0 >= 0 and start_p0 + at + lanes.width <= P0
                 active = lanes.first(count)
                 total = lanes.zero()
-                for k0 in range(low_k0, high_k0, step_k0):
-                    p0 = (-k0 + x2 + a0) // s0
+                for tap in range(taps_k0):
+                    k0 = first_k0 + tap * step_k0
+                    p0 = start_p0 + at - tap * by_p0
                     if whole:
                         gy_lanes = lanes.read(gy.line((n, c, p0), (0, 0, 1)))
                         y_sum_lanes = lanes.read(y_sum.line((p0,), (1,)))

@@ -65,11 +65,12 @@ def y_sum_filled_over_p1(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: i
     lanes = tile.lanes
     first, last = share(P0, task, tasks)
     for p0 in range(first, last):
+        low_k0, high_k0 = 0, min(K0, -p0*s0 + z1)
         for p1 in range(0, P1, lanes.width):
             count = min(lanes.width, P1 - p1)
             active = lanes.first(count)
             total = lanes.zero()
-            for k0 in range(min(K0, -p0*s0 + z1)):
+            for k0 in range(low_k0, high_k0):
                 for k1 in range(K1):
                     inside = active & (lanes.ramp(-k1 - p1*s1 + z3 - 1, -s1) >= lanes.integers(0))
                     total = select(inside, total + lanes.fill(one()), total)
@@ -119,6 +120,7 @@ def y_sum_2_filled_over_p1(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X
     lanes = tile.lanes
     first, last = share(P0, task, tasks)
     for p0 in range(first, last):
+        low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
         for p1 in range(0, P1, lanes.width):
             count = min(lanes.width, P1 - p1)
             p1_last = p1 + (count - 1)
@@ -128,7 +130,7 @@ def y_sum_2_filled_over_p1(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X
                 low_k1, high_k1 = max(0, a1 - s1*p1_last), min(K1, -p1*s1 + a1 + X3)
             active = lanes.first(count)
             total = lanes.zero()
-            for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
+            for k0 in range(low_k0, high_k0):
                 for k1 in range(low_k1, high_k1):
                     x3 = k1 + p1*s1 - a1
                     if whole:
@@ -194,13 +196,15 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Rea
         n = item // (P0 * P1)
         p0 = item // P1 % P0
         p1 = item % P1
+        low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
+        low_k1, high_k1 = max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = lanes.zero()
-            for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0 + p0*s0 - a0
-                for k1 in range(max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)):
+                for k1 in range(low_k1, high_k1):
                     x3 = k1 + p1*s1 - a1
                     x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
                     total = total + x_lanes
@@ -221,6 +225,7 @@ def y_from_x_y_sum_y_sum_2_over_p1(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Re
         n = item // (C * P0)
         c = item // P0 % C
         p0 = item % P0
+        low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
         for p1 in range(0, P1, lanes.width):
             count = min(lanes.width, P1 - p1)
             p1_last = p1 + (count - 1)
@@ -230,7 +235,7 @@ def y_from_x_y_sum_y_sum_2_over_p1(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Re
                 low_k1, high_k1 = max(0, a1 - s1*p1_last), min(K1, -p1*s1 + a1 + X3)
             active = lanes.first(count)
             total = lanes.zero()
-            for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1 + p1*s1 - a1
@@ -306,12 +311,14 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2:
         n = item // (X2 * X3)
         x2 = item // X3 % X2
         x3 = item % X3
+        low_p0, high_p0 = max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)
+        low_p1, high_p1 = max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = lanes.zero()
-            for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
-                for p1 in range(max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)):
+            for p0 in range(low_p0, high_p0):
+                for p1 in range(low_p1, high_p1):
                     gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 1, 0, 0)), active)
                     total = fma(lanes.fill((1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one()))), gy_lanes, total)
             if add != 0:
@@ -330,23 +337,22 @@ def gx_from_gy_y_sum_y_sum_2_over_x3(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2
         n = item // (C * X2)
         c = item // X2 % C
         x2 = item % X2
+        low_p0, high_p0 = max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)
         for phase in range(min(s1, X3)):
+            members = ceil_div(X3 - phase, s1)
             first_k1, step_k1 = residue(s1, 1, a1 + phase)
-            if step_k1 == 0:  # none meets this class
-                first_k1, step_k1 = K1, K1 + 1
-            for x3 in range(phase, X3, s1 * lanes.width):
-                count = min(lanes.width, ceil_div(X3 - x3, s1))
-                x3_last = x3 + (count - 1) * s1
-                whole = count == lanes.width and ((x3 + a1 - K1 + 1) // s1) >= 0 and ((a1 + x3_last) // s1) < P1
-                low_k1, high_k1 = 0, K1
-                if not whole:
-                    low_k1, high_k1 = max(0, x3 + a1 - s1*P1 + s1), min(K1, a1 + x3_last + 1)
-                low_k1 += (first_k1 - low_k1) % step_k1
+            taps_k1 = ceil_div(K1 - first_k1, step_k1) if step_k1 > 0 else 0
+            start_p1, by_p1 = (a1 - first_k1 + phase) // s1, step_k1 * 1 // s1
+            for at in range(0, members, lanes.width):
+                count = min(lanes.width, members - at)
+                x3 = phase + at * s1
+                whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = lanes.zero()
-                for k1 in range(low_k1, high_k1, step_k1):
-                    p1 = (-k1 + x3 + a1) // s1
-                    for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
+                for tap in range(taps_k1):
+                    k1 = first_k1 + tap * step_k1
+                    p1 = start_p1 + at - tap * by_p1
+                    for p0 in range(low_p0, high_p0):
                         if whole:
                             gy_lanes = lanes.read(gy.line((n, c, p0, p1), (0, 0, 0, 1)))
                             y_sum_lanes = lanes.read(y_sum.line((p0, p1), (0, 1)))

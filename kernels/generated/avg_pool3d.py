@@ -71,12 +71,14 @@ def y_sum_filled_over_p2(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: i
     for item in range(first, last):
         p0 = item // P1
         p1 = item % P1
+        low_k0, high_k0 = 0, min(K0, -p0*s0 + z1)
+        low_k1, high_k1 = 0, min(K1, -p1*s1 + z3)
         for p2 in range(0, P2, lanes.width):
             count = min(lanes.width, P2 - p2)
             active = lanes.first(count)
             total = lanes.zero()
-            for k0 in range(min(K0, -p0*s0 + z1)):
-                for k1 in range(min(K1, -p1*s1 + z3)):
+            for k0 in range(low_k0, high_k0):
+                for k1 in range(low_k1, high_k1):
                     for k2 in range(K2):
                         inside = active & (lanes.ramp(-k2 - p2*s2 + z5 - 1, -s2) >= lanes.integers(0))
                         total = select(inside, total + lanes.fill(one()), total)
@@ -133,6 +135,8 @@ def y_sum_2_filled_over_p2(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K
     for item in range(first, last):
         p0 = item // P1
         p1 = item % P1
+        low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
+        low_k1, high_k1 = max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)
         for p2 in range(0, P2, lanes.width):
             count = min(lanes.width, P2 - p2)
             p2_last = p2 + (count - 1)
@@ -142,8 +146,8 @@ def y_sum_2_filled_over_p2(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K
                 low_k2, high_k2 = max(0, a2 - s2*p2_last), min(K2, -p2*s2 + a2 + X4)
             active = lanes.first(count)
             total = lanes.zero()
-            for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
-                for k1 in range(max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)):
+            for k0 in range(low_k0, high_k0):
+                for k1 in range(low_k1, high_k1):
                     for k2 in range(low_k2, high_k2):
                         x4 = k2 + p2*s2 - a2
                         if whole:
@@ -215,15 +219,18 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Rea
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
         p2 = item % P2
+        low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
+        low_k1, high_k1 = max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)
+        low_k2, high_k2 = max(0, -p2*s2 + a2), min(K2, -p2*s2 + a2 + X4)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = lanes.zero()
-            for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0 + p0*s0 - a0
-                for k1 in range(max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)):
+                for k1 in range(low_k1, high_k1):
                     x3 = k1 + p1*s1 - a1
-                    for k2 in range(max(0, -p2*s2 + a2), min(K2, -p2*s2 + a2 + X4)):
+                    for k2 in range(low_k2, high_k2):
                         x4 = k2 + p2*s2 - a2
                         x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
                         total = total + x_lanes
@@ -245,6 +252,8 @@ def y_from_x_y_sum_y_sum_2_over_p2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Re
         c = item // (P0 * P1) % C
         p0 = item // P1 % P0
         p1 = item % P1
+        low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
+        low_k1, high_k1 = max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)
         for p2 in range(0, P2, lanes.width):
             count = min(lanes.width, P2 - p2)
             p2_last = p2 + (count - 1)
@@ -254,9 +263,9 @@ def y_from_x_y_sum_y_sum_2_over_p2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Re
                 low_k2, high_k2 = max(0, a2 - s2*p2_last), min(K2, -p2*s2 + a2 + X4)
             active = lanes.first(count)
             total = lanes.zero()
-            for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0 + p0*s0 - a0
-                for k1 in range(max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)):
+                for k1 in range(low_k1, high_k1):
                     x3 = k1 + p1*s1 - a1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2 + p2*s2 - a2
@@ -335,13 +344,16 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2:
         x2 = item // (X3 * X4) % X2
         x3 = item // X4 % X3
         x4 = item % X4
+        low_p0, high_p0 = max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)
+        low_p1, high_p1 = max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)
+        low_p2, high_p2 = max(0, -((-x4 - a2 + K2 - 1) // s2)), min(P2, ((x4 + a2) // s2) + 1)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = lanes.zero()
-            for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
-                for p1 in range(max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)):
-                    for p2 in range(max(0, -((-x4 - a2 + K2 - 1) // s2)), min(P2, ((x4 + a2) // s2) + 1)):
+            for p0 in range(low_p0, high_p0):
+                for p1 in range(low_p1, high_p1):
+                    for p2 in range(low_p2, high_p2):
                         gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
                         total = fma(lanes.fill((1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one()))), gy_lanes, total)
             if add != 0:
@@ -361,24 +373,24 @@ def gx_from_gy_y_sum_y_sum_2_over_x4(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2
         c = item // (X2 * X3) % C
         x2 = item // X3 % X2
         x3 = item % X3
+        low_p0, high_p0 = max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)
+        low_p1, high_p1 = max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)
         for phase in range(min(s2, X4)):
+            members = ceil_div(X4 - phase, s2)
             first_k2, step_k2 = residue(s2, 1, a2 + phase)
-            if step_k2 == 0:  # none meets this class
-                first_k2, step_k2 = K2, K2 + 1
-            for x4 in range(phase, X4, s2 * lanes.width):
-                count = min(lanes.width, ceil_div(X4 - x4, s2))
-                x4_last = x4 + (count - 1) * s2
-                whole = count == lanes.width and ((x4 + a2 - K2 + 1) // s2) >= 0 and ((a2 + x4_last) // s2) < P2
-                low_k2, high_k2 = 0, K2
-                if not whole:
-                    low_k2, high_k2 = max(0, x4 + a2 - s2*P2 + s2), min(K2, a2 + x4_last + 1)
-                low_k2 += (first_k2 - low_k2) % step_k2
+            taps_k2 = ceil_div(K2 - first_k2, step_k2) if step_k2 > 0 else 0
+            start_p2, by_p2 = (a2 - first_k2 + phase) // s2, step_k2 * 1 // s2
+            for at in range(0, members, lanes.width):
+                count = min(lanes.width, members - at)
+                x4 = phase + at * s2
+                whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = lanes.zero()
-                for k2 in range(low_k2, high_k2, step_k2):
-                    p2 = (-k2 + x4 + a2) // s2
-                    for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
-                        for p1 in range(max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)):
+                for tap in range(taps_k2):
+                    k2 = first_k2 + tap * step_k2
+                    p2 = start_p2 + at - tap * by_p2
+                    for p0 in range(low_p0, high_p0):
+                        for p1 in range(low_p1, high_p1):
                             if whole:
                                 gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
                                 y_sum_lanes = lanes.read(y_sum.line((p0, p1, p2), (0, 0, 1)))

@@ -54,6 +54,7 @@ def y_from_w_x_over_p1(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
     lanes = tile.lanes
     first, last = share(P0, task, tasks)
     for p0 in range(first, last):
+        low_k0, high_k0 = max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1)
         for p1 in range(0, P1, lanes.width):
             count = min(lanes.width, P1 - p1)
             p1_last = p1 + (count - 1)
@@ -63,7 +64,7 @@ def y_from_w_x_over_p1(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
                 low_k1, high_k1 = max(0, p1 + a1 - X1 + 1), min(K1, a1 + p1_last + 1)
             active = lanes.first(count)
             total = lanes.zero()
-            for k0 in range(max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1)):
+            for k0 in range(low_k0, high_k0):
                 x0 = -k0 + p0 + a0
                 for k1 in range(low_k1, high_k1):
                     x1 = -k1 + p1 + a1
@@ -149,6 +150,7 @@ def gw_from_gy_x_over_k1(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: i
     lanes = tile.lanes
     first, last = share(K0, task, tasks)
     for k0 in range(first, last):
+        low_p0, high_p0 = max(0, k0 - a0), min(P0, k0 - a0 + X0)
         for k1 in range(0, K1, lanes.width):
             count = min(lanes.width, K1 - k1)
             k1_last = k1 + (count - 1)
@@ -158,7 +160,7 @@ def gw_from_gy_x_over_k1(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: i
                 low_p1, high_p1 = max(0, k1 - a1), min(P1, -a1 + X1 + k1_last)
             active = lanes.first(count)
             total = lanes.zero()
-            for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0)):
+            for p0 in range(low_p0, high_p0):
                 x0 = -k0 + p0 + a0
                 for p1 in range(low_p1, high_p1):
                     x1 = -k1 + p1 + a1

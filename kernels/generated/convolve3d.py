@@ -60,6 +60,8 @@ def y_from_w_x_over_p2(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
     for item in range(first, last):
         p0 = item // P1
         p1 = item % P1
+        low_k0, high_k0 = max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1)
+        low_k1, high_k1 = max(0, p1 + a1 - X1 + 1), min(K1, p1 + a1 + 1)
         for p2 in range(0, P2, lanes.width):
             count = min(lanes.width, P2 - p2)
             p2_last = p2 + (count - 1)
@@ -69,9 +71,9 @@ def y_from_w_x_over_p2(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
                 low_k2, high_k2 = max(0, p2 + a2 - X2 + 1), min(K2, a2 + p2_last + 1)
             active = lanes.first(count)
             total = lanes.zero()
-            for k0 in range(max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1)):
+            for k0 in range(low_k0, high_k0):
                 x0 = -k0 + p0 + a0
-                for k1 in range(max(0, p1 + a1 - X1 + 1), min(K1, p1 + a1 + 1)):
+                for k1 in range(low_k1, high_k1):
                     x1 = -k1 + p1 + a1
                     for k2 in range(low_k2, high_k2):
                         x2 = -k2 + p2 + a2
@@ -167,6 +169,8 @@ def gw_from_gy_x_over_k2(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: i
     for item in range(first, last):
         k0 = item // K1
         k1 = item % K1
+        low_p0, high_p0 = max(0, k0 - a0), min(P0, k0 - a0 + X0)
+        low_p1, high_p1 = max(0, k1 - a1), min(P1, k1 - a1 + X1)
         for k2 in range(0, K2, lanes.width):
             count = min(lanes.width, K2 - k2)
             k2_last = k2 + (count - 1)
@@ -176,9 +180,9 @@ def gw_from_gy_x_over_k2(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: i
                 low_p2, high_p2 = max(0, k2 - a2), min(P2, -a2 + X2 + k2_last)
             active = lanes.first(count)
             total = lanes.zero()
-            for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0)):
+            for p0 in range(low_p0, high_p0):
                 x0 = -k0 + p0 + a0
-                for p1 in range(max(0, k1 - a1), min(P1, k1 - a1 + X1)):
+                for p1 in range(low_p1, high_p1):
                     x1 = -k1 + p1 + a1
                     for p2 in range(low_p2, high_p2):
                         x2 = -k2 + p2 + a2

@@ -66,12 +66,13 @@ def i_from_x_over_c(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
     for item in range(first, last):
         n = item // P0
         p0 = item % P0
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             best = lanes.fill(lowest())
             place, known = lanes.integers(-1), lanes.where(False)
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
                 better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
@@ -165,11 +166,12 @@ def y_from_x_over_c(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: in
     for item in range(first, last):
         n = item // P0
         p0 = item % P0
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             best = lanes.fill(lowest())
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
                 best = maximum(best, x_lanes)
@@ -255,12 +257,13 @@ def y_at_from_x_over_c(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: in
     for item in range(first, last):
         n = item // P0
         p0 = item % P0
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             best = lanes.fill(lowest())
             place, known = lanes.integers(-1), lanes.where(False)
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
                 better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
@@ -353,22 +356,28 @@ def gx_from_gy_y_at_over_x2(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int
         n = item // C
         c = item % C
         for phase in range(min(s0, X2)):
+            members = ceil_div(X2 - phase, s0)
             first_k0, step_k0 = residue(s0, d0, a0 + phase)
-            if step_k0 == 0:  # none meets this class
-                first_k0, step_k0 = K0, K0 + 1
-            for x2 in range(phase, X2, s0 * lanes.width):
-                count = min(lanes.width, ceil_div(X2 - x2, s0))
-                x2_last = x2 + (count - 1) * s0
-                low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((a0 + x2_last) // d0) + 1)
-                low_k0 += (first_k0 - low_k0) % step_k0
+            taps_k0 = ceil_div(K0 - first_k0, step_k0) if step_k0 > 0 else 0
+            start_p0, by_p0 = (a0 - d0*first_k0 + phase) // s0, step_k0 * d0 // s0
+            for at in range(0, members, lanes.width):
+                count = min(lanes.width, members - at)
+                x2 = phase + at * s0
+                whole = count == lanes.width and start_p0 + at - (taps_k0 - 1) * by_p0 >= 0 and start_p0 + at + lanes.width <= P0
                 active = lanes.first(count)
                 total = lanes.zero()
-                for k0 in range(low_k0, high_k0, step_k0):
-                    p0 = (-k0*d0 + x2 + a0) // s0
-                    inside = active & lanes.within(p0, 1, P0)
-                    inside = inside & equal(lanes.read_where(y_at.line((n, c, p0), (0, 0, 1)), inside), lanes.integers(k0))
-                    gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 0, 1)), inside)
-                    total = select(inside, total + gy_lanes, total)
+                for tap in range(taps_k0):
+                    k0 = first_k0 + tap * step_k0
+                    p0 = start_p0 + at - tap * by_p0
+                    if whole:
+                        inside = equal(lanes.read(y_at.line((n, c, p0), (0, 0, 1))), lanes.integers(k0))
+                        gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 0, 1)), inside)
+                        total = select(inside, total + gy_lanes, total)
+                    else:
+                        inside = active & lanes.within(p0, 1, P0)
+                        inside = inside & equal(lanes.read_where(y_at.line((n, c, p0), (0, 0, 1)), inside), lanes.integers(k0))
+                        gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 0, 1)), inside)
+                        total = select(inside, total + gy_lanes, total)
                 total = total + lanes.read_where(gx.line((n, c, x2), (0, 0, s0)), active)
                 lanes.write_where(gx.line((n, c, x2), (0, 0, s0)), total, active)
 
@@ -422,15 +431,23 @@ def ty_from_tx_y_at_over_p0(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int
         for p0 in range(0, P0, lanes.width):
             count = min(lanes.width, P0 - p0)
             p0_last = p0 + (count - 1)
-            low_k0, high_k0 = max(0, -((-a0 + s0*p0_last) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+            whole = count == lanes.width and p0*s0 - a0 >= 0 and -a0 + d0*K0 - d0 + s0*p0_last < X2
+            low_k0, high_k0 = 0, K0
+            if not whole:
+                low_k0, high_k0 = max(0, -((-a0 + s0*p0_last) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
             active = lanes.first(count)
             total = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
-                inside = active & lanes.within(x2, s0, X2)
-                inside = inside & equal(lanes.read_where(y_at.line((n, c, p0), (0, 0, 1)), inside), lanes.integers(k0))
-                tx_lanes = lanes.read_where(tx.line((n, c, x2), (0, 0, s0)), inside)
-                total = select(inside, total + tx_lanes, total)
+                if whole:
+                    inside = equal(lanes.read(y_at.line((n, c, p0), (0, 0, 1))), lanes.integers(k0))
+                    tx_lanes = lanes.read_where(tx.line((n, c, x2), (0, 0, s0)), inside)
+                    total = select(inside, total + tx_lanes, total)
+                else:
+                    inside = active & lanes.within(x2, s0, X2)
+                    inside = inside & equal(lanes.read_where(y_at.line((n, c, p0), (0, 0, 1)), inside), lanes.integers(k0))
+                    tx_lanes = lanes.read_where(tx.line((n, c, x2), (0, 0, s0)), inside)
+                    total = select(inside, total + tx_lanes, total)
             if add != 0:
                 total = total + lanes.read_where(ty.line((n, c, p0), (0, 0, 1)), active)
             lanes.write_where(ty.line((n, c, p0), (0, 0, 1)), total, active)

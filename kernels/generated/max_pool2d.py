@@ -74,14 +74,16 @@ def i_from_x_over_c(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
         n = item // (P0 * P1)
         p0 = item // P1 % P0
         p1 = item % P1
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             best = lanes.fill(lowest())
             place, known = lanes.integers(-1), lanes.where(False)
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
                     better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
@@ -102,6 +104,7 @@ def i_from_x_over_p1(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0
         n = item // (C * P0)
         c = item // P0 % C
         p0 = item % P0
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for p1 in range(0, P1, lanes.width):
             count = min(lanes.width, P1 - p1)
             p1_last = p1 + (count - 1)
@@ -112,7 +115,7 @@ def i_from_x_over_p1(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0
             active = lanes.first(count)
             best = lanes.fill(lowest())
             place, known = lanes.integers(-1), lanes.where(False)
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
@@ -186,13 +189,15 @@ def y_from_x_over_c(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: in
         n = item // (P0 * P1)
         p0 = item // P1 % P0
         p1 = item % P1
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             best = lanes.fill(lowest())
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
                     best = maximum(best, x_lanes)
@@ -209,6 +214,7 @@ def y_from_x_over_p1(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: i
         n = item // (C * P0)
         c = item // P0 % C
         p0 = item % P0
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for p1 in range(0, P1, lanes.width):
             count = min(lanes.width, P1 - p1)
             p1_last = p1 + (count - 1)
@@ -218,7 +224,7 @@ def y_from_x_over_p1(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: i
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             best = lanes.fill(lowest())
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
@@ -287,14 +293,16 @@ def y_at_from_x_over_c(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: in
         n = item // (P0 * P1)
         p0 = item // P1 % P0
         p1 = item % P1
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             best = lanes.fill(lowest())
             place, known = lanes.integers(-1), lanes.where(False)
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
                     better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
@@ -314,6 +322,7 @@ def y_at_from_x_over_p1(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: i
         n = item // (C * P0)
         c = item // P0 % C
         p0 = item % P0
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for p1 in range(0, P1, lanes.width):
             count = min(lanes.width, P1 - p1)
             p1_last = p1 + (count - 1)
@@ -324,7 +333,7 @@ def y_at_from_x_over_p1(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: i
             active = lanes.first(count)
             best = lanes.fill(lowest())
             place, known = lanes.integers(-1), lanes.where(False)
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
@@ -397,25 +406,32 @@ def gx_from_gy_y_at_over_x3(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int
         n = item // (C * X2)
         c = item // X2 % C
         x2 = item % X2
+        first_p0, step_p0 = residue(d0, s0, x2 + a0)
+        low_p0, high_p0 = max(0, -((-x2 - a0 + d0*K0 - d0) // s0)), min(P0, ((x2 + a0) // s0) + 1)
+        low_p0 += (first_p0 - low_p0) % max(1, step_p0)
+        if step_p0 == 0:  # there is none
+            high_p0, step_p0 = low_p0, 1
         for phase in range(min(s1, X3)):
+            members = ceil_div(X3 - phase, s1)
             first_k1, step_k1 = residue(s1, d1, a1 + phase)
-            if step_k1 == 0:  # none meets this class
-                first_k1, step_k1 = K1, K1 + 1
-            for x3 in range(phase, X3, s1 * lanes.width):
-                count = min(lanes.width, ceil_div(X3 - x3, s1))
-                x3_last = x3 + (count - 1) * s1
-                low_k1, high_k1 = max(0, -((-x3 - a1 + s1*P1 - s1) // d1)), min(K1, ((a1 + x3_last) // d1) + 1)
-                low_k1 += (first_k1 - low_k1) % step_k1
+            taps_k1 = ceil_div(K1 - first_k1, step_k1) if step_k1 > 0 else 0
+            start_p1, by_p1 = (a1 - d1*first_k1 + phase) // s1, step_k1 * d1 // s1
+            for at in range(0, members, lanes.width):
+                count = min(lanes.width, members - at)
+                x3 = phase + at * s1
+                whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = lanes.zero()
-                first_p0, step_p0 = residue(d0, s0, x2 + a0)
-                if step_p0 > 0:
-                    low_p0 = max(0, -((-x2 - a0 + d0*K0 - d0) // s0))
-                    for p0 in range(low_p0 + (first_p0 - low_p0) % step_p0, min(P0, ((x2 + a0) // s0) + 1),
-                        step_p0):
-                        k0 = (-p0*s0 + x2 + a0) // d0
-                        for k1 in range(low_k1, high_k1, step_k1):
-                            p1 = (-k1*d1 + x3 + a1) // s1
+                for p0 in range(low_p0, high_p0, step_p0):
+                    k0 = (-p0*s0 + x2 + a0) // d0
+                    for tap in range(taps_k1):
+                        k1 = first_k1 + tap * step_k1
+                        p1 = start_p1 + at - tap * by_p1
+                        if whole:
+                            inside = equal(lanes.read(y_at.line((n, c, p0, p1), (0, 0, 0, 1))), lanes.integers(k0*K1 + k1))
+                            gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 0, 1)), inside)
+                            total = select(inside, total + gy_lanes, total)
+                        else:
                             inside = active & lanes.within(p1, 1, P1)
                             inside = inside & equal(lanes.read_where(y_at.line((n, c, p0, p1), (0, 0, 0, 1)), inside), lanes.integers(k0*K1 + k1))
                             gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 0, 1)), inside)
@@ -481,20 +497,29 @@ def ty_from_tx_y_at_over_p1(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int
         n = item // (C * P0)
         c = item // P0 % C
         p0 = item % P0
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for p1 in range(0, P1, lanes.width):
             count = min(lanes.width, P1 - p1)
             p1_last = p1 + (count - 1)
-            low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
+            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + d1*K1 - d1 + s1*p1_last < X3
+            low_k1, high_k1 = 0, K1
+            if not whole:
+                low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = lanes.zero()
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
-                    inside = active & lanes.within(x3, s1, X3)
-                    inside = inside & equal(lanes.read_where(y_at.line((n, c, p0, p1), (0, 0, 0, 1)), inside), lanes.integers(k0*K1 + k1))
-                    tx_lanes = lanes.read_where(tx.line((n, c, x2, x3), (0, 0, 0, s1)), inside)
-                    total = select(inside, total + tx_lanes, total)
+                    if whole:
+                        inside = equal(lanes.read(y_at.line((n, c, p0, p1), (0, 0, 0, 1))), lanes.integers(k0*K1 + k1))
+                        tx_lanes = lanes.read_where(tx.line((n, c, x2, x3), (0, 0, 0, s1)), inside)
+                        total = select(inside, total + tx_lanes, total)
+                    else:
+                        inside = active & lanes.within(x3, s1, X3)
+                        inside = inside & equal(lanes.read_where(y_at.line((n, c, p0, p1), (0, 0, 0, 1)), inside), lanes.integers(k0*K1 + k1))
+                        tx_lanes = lanes.read_where(tx.line((n, c, x2, x3), (0, 0, 0, s1)), inside)
+                        total = select(inside, total + tx_lanes, total)
             if add != 0:
                 total = total + lanes.read_where(ty.line((n, c, p0, p1), (0, 0, 0, 1)), active)
             lanes.write_where(ty.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)

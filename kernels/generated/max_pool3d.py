@@ -79,16 +79,19 @@ def i_from_x_over_c(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
         p2 = item % P2
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
+        low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             best = lanes.fill(lowest())
             place, known = lanes.integers(-1), lanes.where(False)
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)):
+                    for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
                         better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
@@ -110,6 +113,8 @@ def i_from_x_over_p2(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2
         c = item // (P0 * P1) % C
         p0 = item // P1 % P0
         p1 = item % P1
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
         for p2 in range(0, P2, lanes.width):
             count = min(lanes.width, P2 - p2)
             p2_last = p2 + (count - 1)
@@ -120,9 +125,9 @@ def i_from_x_over_p2(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2
             active = lanes.first(count)
             best = lanes.fill(lowest())
             place, known = lanes.integers(-1), lanes.where(False)
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
@@ -205,15 +210,18 @@ def y_from_x_over_c(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: in
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
         p2 = item % P2
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
+        low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             best = lanes.fill(lowest())
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)):
+                    for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
                         best = maximum(best, x_lanes)
@@ -232,6 +240,8 @@ def y_from_x_over_p2(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: i
         c = item // (P0 * P1) % C
         p0 = item // P1 % P0
         p1 = item % P1
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
         for p2 in range(0, P2, lanes.width):
             count = min(lanes.width, P2 - p2)
             p2_last = p2 + (count - 1)
@@ -241,9 +251,9 @@ def y_from_x_over_p2(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: i
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             best = lanes.fill(lowest())
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
@@ -322,16 +332,19 @@ def y_at_from_x_over_c(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: in
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
         p2 = item % P2
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
+        low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             best = lanes.fill(lowest())
             place, known = lanes.integers(-1), lanes.where(False)
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)):
+                    for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
                         better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
@@ -353,6 +366,8 @@ def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: i
         c = item // (P0 * P1) % C
         p0 = item // P1 % P0
         p1 = item % P1
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
         for p2 in range(0, P2, lanes.width):
             count = min(lanes.width, P2 - p2)
             p2_last = p2 + (count - 1)
@@ -363,9 +378,9 @@ def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: i
             active = lanes.first(count)
             best = lanes.fill(lowest())
             place, known = lanes.integers(-1), lanes.where(False)
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
@@ -447,35 +462,43 @@ def gx_from_gy_y_at_over_x4(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int
         c = item // (X2 * X3) % C
         x2 = item // X3 % X2
         x3 = item % X3
+        first_p0, step_p0 = residue(d0, s0, x2 + a0)
+        low_p0, high_p0 = max(0, -((-x2 - a0 + d0*K0 - d0) // s0)), min(P0, ((x2 + a0) // s0) + 1)
+        low_p0 += (first_p0 - low_p0) % max(1, step_p0)
+        if step_p0 == 0:  # there is none
+            high_p0, step_p0 = low_p0, 1
+        first_p1, step_p1 = residue(d1, s1, x3 + a1)
+        low_p1, high_p1 = max(0, -((-x3 - a1 + d1*K1 - d1) // s1)), min(P1, ((x3 + a1) // s1) + 1)
+        low_p1 += (first_p1 - low_p1) % max(1, step_p1)
+        if step_p1 == 0:  # there is none
+            high_p1, step_p1 = low_p1, 1
         for phase in range(min(s2, X4)):
+            members = ceil_div(X4 - phase, s2)
             first_k2, step_k2 = residue(s2, d2, a2 + phase)
-            if step_k2 == 0:  # none meets this class
-                first_k2, step_k2 = K2, K2 + 1
-            for x4 in range(phase, X4, s2 * lanes.width):
-                count = min(lanes.width, ceil_div(X4 - x4, s2))
-                x4_last = x4 + (count - 1) * s2
-                low_k2, high_k2 = max(0, -((-x4 - a2 + s2*P2 - s2) // d2)), min(K2, ((a2 + x4_last) // d2) + 1)
-                low_k2 += (first_k2 - low_k2) % step_k2
+            taps_k2 = ceil_div(K2 - first_k2, step_k2) if step_k2 > 0 else 0
+            start_p2, by_p2 = (a2 - d2*first_k2 + phase) // s2, step_k2 * d2 // s2
+            for at in range(0, members, lanes.width):
+                count = min(lanes.width, members - at)
+                x4 = phase + at * s2
+                whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = lanes.zero()
-                first_p0, step_p0 = residue(d0, s0, x2 + a0)
-                if step_p0 > 0:
-                    low_p0 = max(0, -((-x2 - a0 + d0*K0 - d0) // s0))
-                    for p0 in range(low_p0 + (first_p0 - low_p0) % step_p0, min(P0, ((x2 + a0) // s0) + 1),
-                        step_p0):
-                        k0 = (-p0*s0 + x2 + a0) // d0
-                        first_p1, step_p1 = residue(d1, s1, x3 + a1)
-                        if step_p1 > 0:
-                            low_p1 = max(0, -((-x3 - a1 + d1*K1 - d1) // s1))
-                            for p1 in range(low_p1 + (first_p1 - low_p1) % step_p1, min(P1, ((x3 + a1) // s1) + 1),
-                                step_p1):
-                                k1 = (-p1*s1 + x3 + a1) // d1
-                                for k2 in range(low_k2, high_k2, step_k2):
-                                    p2 = (-k2*d2 + x4 + a2) // s2
-                                    inside = active & lanes.within(p2, 1, P2)
-                                    inside = inside & equal(lanes.read_where(y_at.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), inside), lanes.integers(k0*z9 + k1*K2 + k2))
-                                    gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
-                                    total = select(inside, total + gy_lanes, total)
+                for p0 in range(low_p0, high_p0, step_p0):
+                    k0 = (-p0*s0 + x2 + a0) // d0
+                    for p1 in range(low_p1, high_p1, step_p1):
+                        k1 = (-p1*s1 + x3 + a1) // d1
+                        for tap in range(taps_k2):
+                            k2 = first_k2 + tap * step_k2
+                            p2 = start_p2 + at - tap * by_p2
+                            if whole:
+                                inside = equal(lanes.read(y_at.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1))), lanes.integers(k0*z9 + k1*K2 + k2))
+                                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
+                                total = select(inside, total + gy_lanes, total)
+                            else:
+                                inside = active & lanes.within(p2, 1, P2)
+                                inside = inside & equal(lanes.read_where(y_at.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), inside), lanes.integers(k0*z9 + k1*K2 + k2))
+                                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
+                                total = select(inside, total + gy_lanes, total)
                 total = total + lanes.read_where(gx.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), active)
                 lanes.write_where(gx.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), total, active)
 
@@ -542,22 +565,32 @@ def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int
         c = item // (P0 * P1) % C
         p0 = item // P1 % P0
         p1 = item % P1
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
         for p2 in range(0, P2, lanes.width):
             count = min(lanes.width, P2 - p2)
             p2_last = p2 + (count - 1)
-            low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
+            whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + d2*K2 - d2 + s2*p2_last < X4
+            low_k2, high_k2 = 0, K2
+            if not whole:
+                low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = lanes.zero()
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+            for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
-                        inside = active & lanes.within(x4, s2, X4)
-                        inside = inside & equal(lanes.read_where(y_at.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), inside), lanes.integers(k0*z9 + k1*K2 + k2))
-                        tx_lanes = lanes.read_where(tx.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
-                        total = select(inside, total + tx_lanes, total)
+                        if whole:
+                            inside = equal(lanes.read(y_at.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1))), lanes.integers(k0*z9 + k1*K2 + k2))
+                            tx_lanes = lanes.read_where(tx.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
+                            total = select(inside, total + tx_lanes, total)
+                        else:
+                            inside = active & lanes.within(x4, s2, X4)
+                            inside = inside & equal(lanes.read_where(y_at.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), inside), lanes.integers(k0*z9 + k1*K2 + k2))
+                            tx_lanes = lanes.read_where(tx.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
+                            total = select(inside, total + tx_lanes, total)
             if add != 0:
                 total = total + lanes.read_where(ty.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
             lanes.write_where(ty.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
