@@ -122,7 +122,7 @@ class _Book:
             axes,
             tuple(integers[symbols[s]] for s in source.integers),
             tuple(reals[s] for s in source.reals),
-            source.nest.strategy == "gather" and whole,
+            (source.adds or source.nest.strategy == "gather") and whole,
             self.linear(program, eq),
             recognised,
         )

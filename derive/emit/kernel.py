@@ -58,6 +58,7 @@ class TaskSource:
     imports: frozenset[str]
     nest: Nest
     lowering: str = ""  # how it runs, for the report
+    adds: bool = False  # is it told whether to add to its target or to overwrite it?
 
     def describe(self) -> str:
         return self.lowering or self.nest.describe()
@@ -87,6 +88,11 @@ class _Writer:
     used: set[str] = field(default_factory=lambda: {"task"})
     lines: list[str] = field(default_factory=list)
     depth: int = 1
+    clears: bool = False  # a scatter too is told whether to add, and else clears its planes first
+
+    @property
+    def adds(self) -> bool:
+        return self.nest.equation.reduce == "sum" and (self.clears or self.nest.strategy == "gather")
 
     def name(self, what: sp.Basic, want: str) -> str:
         made, n = want, 1
@@ -185,7 +191,7 @@ class _Writer:
             for v in views
         ]
         signature += [f"{self.names[s]}: int" for s in integers] + [f"{self.names[s]}: float" for s in reals]
-        if nest.strategy == "gather" and eq.reduce == "sum":
+        if self.adds:
             signature.append("add: int")
         signature += ["task: int", "tasks: int"]
         kinds = {w.split(": ")[1] for w in signature} - {"int", "float"}
@@ -193,7 +199,9 @@ class _Writer:
         shown = _formula(eq)
         doc = [f'    """{shown}', "", f"    {nest.describe()}", '    """']
         text = "\n".join(["@task", head, *doc, *self.lines]) + "\n"
-        return TaskSource(name, text, views, integers, reals, frozenset(self.used | kinds), nest)
+        return TaskSource(
+            name, text, views, integers, reals, frozenset(self.used | kinds), nest, adds=self.adds
+        )
 
     def symbols(self) -> tuple[tuple[sp.Symbol, ...], tuple[sp.Symbol, ...]]:
         """Everything the text will mention, extents first in the order of the ranges."""
@@ -204,6 +212,8 @@ class _Writer:
                 e = getattr(s, part)
                 for x in e if isinstance(e, tuple) else (e,):
                     found |= x.free_symbols if isinstance(x, sp.Basic) else set()
+        if self.clears and nest.strategy == "scatter":
+            found |= {t for i in eq.free for t in eq.relation.size(i).free_symbols}
         found -= set(eq.relation.indices)
         sizes = [r.size for r in eq.relation.ranges if r.size in found]
         rest = sorted((s for s in found if s not in sizes and not isinstance(s, Real)), key=str)
@@ -232,7 +242,16 @@ class _Writer:
         (self.gathered if nest.strategy == "gather" else self.scattered)()
 
     def scattered(self) -> None:
-        eq = self.nest.equation
+        eq, depth = self.nest.equation, self.depth
+        if self.clears:
+            self.used.add("zero")
+            self.put("if add == 0:", True)
+            planes = {loop.index for loop in self.nest.outer}
+            for i in eq.free:
+                if i not in planes:
+                    self.put(f"for {self.names[i]} in range({self.integer(eq.relation.size(i))}):", True)
+            self.put(f"{self.at(eq.target)} = zero()")
+            self.depth = depth
         for s in needed(self.nest):
             self.step(s)
         self.put(f"{self.at(eq.target)} += {self.expression(eq.body)}")
@@ -365,4 +384,4 @@ def _formula(eq: object) -> str:
 
 
 def task_source(nest: Nest, name: str) -> TaskSource:
-    return _Writer(nest).write(name)
+    return _Writer(nest, clears=True).write(name)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import sympy as sp
 
@@ -26,7 +27,25 @@ from derive.program import Access, Affine, IntegerAccess, affine
 
 MOST_COMPARED = 64  # places tried one by one, where plain loops would take one from a read
 READ = "{read}"  # stands in a test for what it reads
-LOCALS = {"lanes", "active", "inside", "whole", "phase", "better", "known", "count", "wide", "members", "at", "tap"}
+LOCALS = {
+    "lanes",
+    "active",
+    "inside",
+    "whole",
+    "phase",
+    "better",
+    "known",
+    "count",
+    "wide",
+    "members",
+    "at",
+    "tap",
+    "u",
+    "plane",
+    "planes",
+    "result",
+    "chosen",
+}
 
 
 class NoVector(Exception):
@@ -44,18 +63,24 @@ class _Block:
 
     way: Lanes
     moves: dict[Index, sp.Expr]
+    plane: Index | None = None  # of which a few are taken together
+    plane_name: str = ""
     vectors: set[sp.Basic] = field(default_factory=set)  # locals that are vectors
     guards: list[Assign] = field(default_factory=list)  # each lane's own 0 <= index < size
-    tests: list[tuple[Access | None, str]] = field(default_factory=list)  # other masks, and what they read
+    tests: list[Test] = field(default_factory=list)  # other masks
     bounds: dict[Index, tuple[str, str]] = field(default_factory=dict)  # of loops, worked out beforehand
     starts: dict[Index, tuple[str, str]] = field(default_factory=dict)  # first and step of residue loops
-    classes: dict[Index, tuple[str, str, str]] = field(default_factory=dict)  # first, step and how many in a class
-    followers: dict[Index, tuple[str, str, str]] = field(default_factory=dict)  # start, by a tap, how many taps
+    classes: dict[Index, tuple[str, str, str]] = field(
+        default_factory=dict
+    )  # first, step and how many in a class
+    followers: dict[Index, tuple[str, str, str]] = field(
+        default_factory=dict
+    )  # start, by a tap, how many taps
 
 
 class _LanesWriter(_Writer):
     def __init__(self, nest: Nest, ways: Sequence[Lanes]) -> None:
-        super().__init__(nest)
+        super().__init__(nest, clears=True)
         self.ways = ways
         self.taken |= LOCALS
         self.eq = nest.equation
@@ -103,16 +128,11 @@ class _LanesWriter(_Writer):
     def signature(self) -> list[str]:
         kinds = ["Integer" if isinstance(v, IntegerAccess) else "Real" for v in self.plain_views]
         parts = [
-            f"{n}: {k}{len(v.indices)}"
-            for n, k, v in zip(self.views, kinds, self.plain_views, strict=True)
+            f"{n}: {k}{len(v.indices)}" for n, k, v in zip(self.views, kinds, self.plain_views, strict=True)
         ]
         parts += [f"{self.names[s]}: int" for s in self.integers]
         parts += [f"{self.names[s]}: float" for s in self.reals]
         return parts + ["add: int"] * self.adds + ["tile: Tile", "task: int", "tasks: int"]
-
-    @property
-    def adds(self) -> bool:
-        return self.nest.strategy == "gather" and self.eq.reduce == "sum"
 
     def task(self, name: str, plain: TaskSource, kept: Sequence[tuple[Lanes, str]]) -> str:
         self.lines, self.depth = [], 1
@@ -138,7 +158,7 @@ class _LanesWriter(_Writer):
         size = self.size(way.lane)
         width = "tile.lanes.width"
         if way.unit:
-            tests = [f"{size} >= {width}"]
+            tests = [f"{width} <= {size}"]
             tests += [
                 f"{self.names[v]}.stride({v.indices.index(way.lane)}) == 1"
                 for v in self.plain_views
@@ -146,15 +166,15 @@ class _LanesWriter(_Writer):
             ]
         elif way.bound:
             partners = [i for i, _ in way.moves]
-            tests = [f"{self.size(i)} >= {width}" for i in partners]
+            tests = [f"{width} <= {self.size(i)}" for i in partners]
         else:
             stride = self.inner(way.stride)
-            tests = [f"2 * {size} >= {width}" + (f" * {stride}" if way.stride != 1 else "")]
+            tests = [f"{width}" + (f" * {stride}" if way.stride != 1 else "") + f" <= 2 * {size}"]
         if way.compared:
             tests.append(f"{' * '.join(self.size(i) for i in way.compared)} <= {MOST_COMPARED}")
         if way.follower is not None:
-            others = [w.follower for w in self.ways if w.follower not in (None, way.follower)]
-            tests += [f"{self.size(way.follower)} >= {self.size(i)}" for i in others if i is not None]
+            others = [w.follower for w in self.ways if w.follower is not None and w.follower != way.follower]
+            tests += [f"{self.size(way.follower)} >= {self.size(i)}" for i in others]
         return " and ".join(tests)
 
     def size(self, i: Index) -> str:
@@ -184,6 +204,9 @@ class _LanesWriter(_Writer):
         self.b = _Block(way, dict(way.moves))
         self.name(way.last, way.last.name)
         self.put("lanes = tile.lanes")
+        if not way.bound:
+            self.b.plane = self.planes(way, needed(replace(self.nest, inner=way.inner)))
+            self.b.plane_name = self.names[self.b.plane] if self.b.plane is not None else ""
         self.share(way)
         (self.along if way.bound else self.over)(way)
         doc = [f'    """{way.describe()[0].upper()}{way.describe()[1:]}."""']
@@ -202,8 +225,12 @@ class _LanesWriter(_Writer):
             self.put(f"first, last = share(ceil_div({many}, lanes.width), task, tasks)")
         else:
             sizes = [self.size(i) for i in outer]
+            if self.b.plane is not None:
+                self.used.add("ceil_div")
+                self.put(f"planes = ceil_div({self.size(self.b.plane)}, tile.vectors)")
+                sizes[outer.index(self.b.plane)] = "planes"
             self.put(f"first, last = share({' * '.join(sizes)}, task, tasks)")
-            if len(outer) == 1:
+            if len(outer) == 1 and self.b.plane is None:
                 self.put(f"for {self.names[outer[0]]} in range(first, last):", True)
                 return
             self.put("for item in range(first, last):", True)
@@ -211,7 +238,33 @@ class _LanesWriter(_Writer):
                 below = " * ".join(sizes[k + 1 :])
                 below = f"({below})" if len(sizes) - k > 2 else below
                 text = "item" + (f" // {below}" if below else "") + (f" % {sizes[k]}" if k else "")
-                self.put(f"{self.names[i]} = {text}")
+                by = " * tile.vectors" if i == self.b.plane else ""
+                self.put(f"{self.names[i]} = {text}{by}")
+
+    def planes(self, way: Lanes, steps: Sequence[Step]) -> Index | None:
+        """An index that nothing holds: a few of its planes at a time, since they share masks and bounds."""
+        fixed = {a for z in (*self.eq.relation.zero, *self.eq.relation.nonneg) for a in z.indices}
+        for z in self.eq.relation.zero:
+            fixed -= {i for r in z.reads for i in r.indices if i not in z.atoms}
+        fixed |= {a for z in self.eq.relation.zero for a in z.atoms if isinstance(a, Index)}
+        free = [i for i in way.outer if i not in fixed and self.eq.body.has(i)]
+        return free[-1] if free and steps else None
+
+    def each_plane(self) -> None:
+        """What follows is done for each of the planes; the last of them may stand in for some beyond it."""
+        if self.b.plane is not None:
+            self.put("for u in range(tile.vectors):", True)
+            self.put(f"plane = min({self.b.plane_name} + u, {self.size(self.b.plane)} - 1)")
+            self.names[self.b.plane] = "plane"
+
+    def all_planes(self, depth: int) -> None:
+        if self.b.plane is not None:
+            self.names[self.b.plane] = self.b.plane_name
+            self.depth = depth
+
+    def kept(self, name: str) -> str:
+        """An accumulator: of one plane, or of each."""
+        return name if self.b.plane is None else f"{name}[0, u]"
 
     def over(self, way: Lanes) -> None:
         """Blocks of a free index: an accumulator each, kept over all inner loops."""
@@ -261,13 +314,13 @@ class _LanesWriter(_Writer):
         v = self.names[loop.index]
         high = self.most(loop.high, "min")
         self.put(f"for {v} in range({self.most(loop.low, 'max')}, {high}, lanes.width):", True)
-        self.put(f"active = lanes.first({high} - {v})" if "," not in high else f"active = lanes.first({high} - {v})")
+        self.put(f"active = lanes.first({high} - {v})")
         for s in steps[place + 1 :]:
             assert isinstance(s, Assign)
             self.put(f"{self.names[s.index]} = {self.integer(s.value)}")
             if s.size is not None:
                 self.b.guards.append(s)
-        mask = self.masked("active")
+        mask = self.guarded("active")
         reads = self.reads(body, mask)
         value = self.lane_body(reads, body)
         if kind == "sum":
@@ -343,12 +396,13 @@ class _LanesWriter(_Writer):
     def residues(self, way: Lanes, steps: Sequence[Step]) -> None:
         """Residue loops that the class decides: their first place and step, and what follows the lane there."""
         phase = sp.Symbol("phase", integer=True)
-        for s, following in zip(steps, steps[1:], strict=False):
+        for s, following in pairwise(steps):
             if not isinstance(s, ResidueLoop) or not self.moving(s.total):
                 continue
             if s.total.free_symbols & (set(self.eq.bound) - {way.lane}):
                 raise NoVector
-            assert isinstance(following, Assign) and isinstance(following.value, FloorDiv)
+            assert isinstance(following, Assign)
+            assert isinstance(following.value, FloorDiv)
             i, u = self.names[s.index], self.names[following.index]
             total = s.total.xreplace({way.lane: phase})
             first, step = self.residue(s, total)
@@ -356,7 +410,9 @@ class _LanesWriter(_Writer):
             self.put(f"{taps} = ceil_div({self.size(s.index)} - {first}, {step}) if {step} > 0 else 0")
             mark = sp.Symbol(first, integer=True)
             value = self.inner(FloorDiv(sp.expand(total - s.factor * mark), s.modulus))
-            self.put(f"{start}, {by} = {value[1:-1]}, {step} * {self.inner(s.factor)} // {self.inner(s.modulus)}")
+            self.put(
+                f"{start}, {by} = {value[1:-1]}, {step} * {self.inner(s.factor)} // {self.inner(s.modulus)}"
+            )
             self.b.classes[s.index] = (first, step, taps)
             self.b.followers[following.index] = (start, by, taps)
 
@@ -444,7 +500,8 @@ class _LanesWriter(_Writer):
             case ResidueLoop(index) if index in self.b.classes:
                 first, step, taps = self.b.classes[index]
                 self.put(f"for tap in range({taps}):", True)
-                self.put(f"{self.names[index]} = {first} + tap * {step}")
+                if self.used_later(index):
+                    self.put(f"{self.names[index]} = {first} + tap * {step}")
             case Assign(index) if index in self.b.followers:
                 start, by, _ = self.b.followers[index]
                 sign = "+" if self.b.moves[index] == 1 else "-"
@@ -458,14 +515,22 @@ class _LanesWriter(_Writer):
             case Assign(index, value, size) if size is not None and self.moving(value):
                 self.put(f"{self.names[index]} = {self.integer(value)}")
                 self.b.guards.append(s)
-            case Test(value, kind) if self.moving(value):
-                self.b.tests.append(self.test(value, kind))
+            case Test(value) if self.moving(value):
+                self.b.tests.append(s)
             case Loop(_, low, high) if any(e.has(self.b.way.last) for e in (*low, *high)):
                 raise NoVector
             case ResidueLoop() if self.moving(s.total):
                 raise NoVector
             case _:
                 self.step(s)
+
+    def used_later(self, i: Index) -> bool:
+        """Does anything but what follows it in a class mention this index?"""
+        eq, found = self.eq, set[sp.Basic]()
+        for s in self.b.way.inner:
+            if (isinstance(s, Assign) and s.index not in self.b.followers) or isinstance(s, Test):
+                found |= s.value.free_symbols
+        return i in found | eq.body.free_symbols | (eq.at.expr.free_symbols if eq.at else set())
 
     def test(self, value: sp.Expr, kind: str) -> tuple[Access | None, str]:
         """A mask: value = 0, or value >= 0, lane by lane."""
@@ -504,22 +569,26 @@ class _LanesWriter(_Writer):
         moves = ", ".join(self.integer(self.b.moves.get(i, sp.S.Zero)) for i in a.indices)
         return f"{self.names[a]}.line(({at}{comma}), ({moves}{comma}))"
 
-    def masked(self, mask: str, guarded: bool = True) -> str:
-        """The mask of a point, from all that a lane must meet; "" if there is nothing to meet."""
+    def guarded(self, mask: str, guarded: bool = True) -> str:
+        """The mask of a point, from the ranges of what follows the lane; "" if nothing limits it."""
         parts = [mask] if mask else []
         for s in self.b.guards if guarded else ():
             assert s.size is not None
             by = self.integer(self.b.moves[s.index])
             parts.append(f"lanes.within({self.names[s.index]}, {by}, {self.integer(s.size)})")
-        mask = parts[0] if parts else ""
-        if len(parts) > 1:
-            self.put(f"inside = {' & '.join(parts)}")
-            mask = "inside"
-        for read, t in self.b.tests:  # one that reads does so where all before it hold
+        if len(parts) < 2:
+            return parts[0] if parts else ""
+        self.put(f"inside = {' & '.join(parts)}")
+        return "inside"
+
+    def tested(self, mask: str) -> str:
+        """The mask, less what tests refuse; one that reads does so where all before it hold."""
+        for s in self.b.tests:
+            read, t = self.test(s.value, s.kind)
             if read is not None:
                 t = t.replace(READ, self.read(read, mask))
-            self.put(f"inside = {mask} & {t if _one_call(t) else f'({t})'}" if mask else f"inside = {t}")
-            mask = "inside"
+            self.put(f"chosen = {mask} & {t if _one_call(t) else f'({t})'}" if mask else f"chosen = {t}")
+            mask = "chosen"
         return mask
 
     def read(self, a: Access, mask: str) -> str:
@@ -559,7 +628,7 @@ class _LanesWriter(_Writer):
     def vector(self, e: sp.Expr) -> str:
         """A formula lane by lane."""
         if not self.moving(e):
-            return f"lanes.fill({self.scalar(e)})"
+            return self.filled(e)
         if e in self.b.vectors:
             return self.names[e]
         if e.is_integer and (form := affine(e)) is not None:
@@ -568,6 +637,10 @@ class _LanesWriter(_Writer):
         if method is None:
             raise NoVector
         return str(method(e))
+
+    def filled(self, e: sp.Expr) -> str:
+        text = self.scalar(e)
+        return f"lanes.fill{text if text[0] == '(' and _one_call(text) else f'({text})'}"
 
     def part(self, e: sp.Expr) -> str:
         text = self.vector(e)
@@ -602,16 +675,19 @@ class _LanesWriter(_Writer):
         if e.could_extract_minus_sign() and not (-e).could_extract_minus_sign():
             return f"-{self.part(-e)}"
         over, under = [], []
-        uniform = sp.S.One
+        top, bottom = sp.S.One, sp.S.One  # what all lanes share
         for f in e.as_ordered_factors():
+            inverse = f.is_Pow and f.exp.is_number and f.exp.is_negative
             if not self.moving(f):
-                uniform *= f
-            elif f.is_Pow and f.exp.is_number and f.exp.is_negative:
+                top, bottom = (top, bottom / f) if inverse else (top * f, bottom)
+            elif inverse:
                 under.append(self.part(sp.Pow(f.base, -f.exp)))
             else:
                 over.append(self.part(f))
-        if uniform != 1 or not over:
-            over.insert(0, f"lanes.fill({self.scalar(uniform)})")
+        if top != 1 or not over:
+            over.insert(0, self.filled(top))
+        if bottom != 1:
+            under.append(self.filled(bottom))
         return " / ".join([" * ".join(over), *under])
 
     def _pow(self, e: sp.Expr) -> str:
@@ -701,95 +777,131 @@ class _LanesWriter(_Writer):
     def reduction(self, steps: Sequence[Step], whole: bool) -> None:
         eq, depth = self.eq, self.depth
         kind = eq.reduce
-        target = self.line(eq.target)
         if kind == "sum" and not steps:
             reads = self.reads(eq.body, "active")
             self.put(f"total = {self.lane_body(reads, eq.body)}")
-            self.close(target)
+            self.close("total")
             return
-        factor, body = self.split(eq.body) if kind == "sum" else (sp.S.One, eq.body)
-        if kind in ("sum", "prod"):
-            self.put("total = lanes.zero()" if kind == "sum" else f"total = lanes.fill({self.call('one')})")
-        else:
-            start = self.call("lowest" if kind.endswith("max") else "highest")
-            self.put(f"best = lanes.fill({start})")
-        if kind.startswith("arg"):
-            self.put("place, known = lanes.integers(-1), lanes.where(False)")
+        # what no point would add is not multiplied either: a scatter's planes keep infinity apart from 0
+        split = kind == "sum" and self.nest.strategy == "gather"
+        factor, body = self.split(eq.body) if split else (sp.S.One, eq.body)
+        self.opened(kind)
         for s in steps:
             self.lane_step(s)
         if whole:
             names, taken = dict(self.names), set(self.taken)
             self.put("if whole:", True)
-            mask = self.masked("", guarded=False)
-            self.combine(body, mask, bool(mask))
+            self.point(body, "", False)
             self.depth -= 1
             self.put("else:", True)
             self.names, self.taken = names, taken
-        masked = bool(self.b.guards or self.b.tests)
-        self.combine(body, self.masked("active"), masked)
+        self.point(body, "active", True)
         self.depth = depth
+        self.each_plane()
+        if self.b.plane is not None:
+            self.put(f"if {self.b.plane_name} + u < {self.size(self.b.plane)}:", True)
         if kind.startswith("arg"):
-            self.put(f"lanes.write_where({target}, place, active)")
+            self.put(f"lanes.write_where({self.line(eq.target)}, {self.kept('place')}, active)")
         elif kind == "sum":
-            self.multiplied(factor)
-            self.close(target)
+            if self.b.plane is not None:
+                self.put("result = total[0, u]")
+            acc = "total" if self.b.plane is None else "result"
+            self.multiplied(factor, acc)
+            self.close(acc)
         else:
-            self.put(f"lanes.write_where({target}, {'total' if kind == 'prod' else 'best'}, active)")
+            acc = self.kept("total" if kind == "prod" else "best")
+            self.put(f"lanes.write_where({self.line(eq.target)}, {acc}, active)")
+        self.all_planes(depth)
 
-    def combine(self, body: sp.Expr, mask: str, masked: bool = False) -> None:
+    def opened(self, kind: str) -> None:
+        """The accumulators, as they are before any point."""
+        acc = "total" if kind in ("sum", "prod") else "best"
+        if kind in ("sum", "prod"):
+            start = "lanes.zero()" if kind == "sum" else f"lanes.fill({self.call('one')})"
+        else:
+            start = f"lanes.fill({self.call('lowest' if kind.endswith('max') else 'highest')})"
+        argument = kind.startswith("arg")
+        if argument:
+            self.put("known = lanes.where(False)")
+        if self.b.plane is None:
+            self.put(f"{acc} = {start}")
+            if argument:
+                self.put("place = lanes.integers(-1)")
+            return
+        self.put(f"{acc}, place = tile.row(), tile.integer_row()" if argument else f"{acc} = tile.row()")
+        self.put("for u in range(tile.vectors):", True)
+        self.put(f"{acc}[0, u] = {start}")
+        if argument:
+            self.put("place[0, u] = lanes.integers(-1)")
+        self.depth -= 1
+
+    def point(self, body: sp.Expr, mask: str, guarded: bool) -> None:
         """One point into the accumulators: of every lane, or of those in the mask."""
+        depth = self.depth
+        masked = bool(self.b.tests or (guarded and self.b.guards))
+        mask = self.guarded(mask, guarded)
+        self.each_plane()
+        mask = self.tested(mask)
+        self.combine(body, mask, masked)
+        self.all_planes(depth)
+        if self.eq.reduce.startswith("arg"):
+            if self.b.tests:
+                raise NoVector
+            self.put(f"known = known | {mask}" if masked else "known = lanes.where(True)")
+
+    def combine(self, body: sp.Expr, mask: str, masked: bool) -> None:
         kind = self.eq.reduce
         value = self.lane_body(self.reads(body, mask), body)
+        acc = self.kept("total" if kind in ("sum", "prod") else "best")
         if kind == "sum":
-            now = _fused(value) or f"total + {value}"
+            now = _fused(value, acc) or f"{acc} + {value}"
             self.used |= {"fma"} if now.startswith("fma(") else set()
         elif kind == "prod":
-            now = f"total * {value if value.isidentifier() or _one_call(value) else f'({value})'}"
+            now = f"{acc} * {value if value.isidentifier() or _one_call(value) else f'({value})'}"
         elif kind in ("max", "min"):
-            now = self.call(f"{kind}imum", "best", value)
+            now = self.call(f"{kind}imum", acc, value)
         else:
-            self.choose(value, mask if masked else "")
+            self.choose(value, mask if masked else "", acc)
             return
-        acc = "total" if kind in ("sum", "prod") else "best"
         self.put(f"{acc} = {self.call('select', mask, now, acc) if masked else now}")
 
-    def choose(self, value: str, mask: str) -> None:
+    def choose(self, value: str, mask: str, best: str) -> None:
         """An argmax takes what is better than the best so far, NaN, or the first point there is."""
         eq = self.eq
         assert eq.at is not None
         sign = ">" if eq.reduce == "argmax" else "<"
         sign += "=" * (eq.ties == "last")
-        name = value
+        name, place = value, self.kept("place")
         if not value.isidentifier():
             self.put(f"value = {value}")
             name = "value"
-        inside = f"{mask} & " if mask else ""
         self.used |= {"unequal", "select"}
-        better = f"(({name} {sign} best) | unequal({name}, {name}) | ~known)"
-        self.put(f"better = {inside}{better}" if mask else f"better = {better[1:-1]}")
-        self.put(f"best = select(better, {name}, best)")
-        self.put(f"place = select(better, {self.ramp(eq.at)}, place)")
-        self.put("known = known | better")
+        better = f"({name} {sign} {best}) | unequal({name}, {name}) | ~known"
+        self.put(f"better = {mask} & ({better})" if mask else f"better = {better}")
+        self.put(f"{best} = select(better, {name}, {best})")
+        self.put(f"{place} = select(better, {self.ramp(eq.at)}, {place})")
 
-    def multiplied(self, factor: sp.Expr) -> None:
+    def multiplied(self, factor: sp.Expr, acc: str) -> None:
         """A sum over nothing is 0, whatever would multiply it."""
         if factor == -1:
-            self.put("total = -total")
+            self.put(f"{acc} = -{acc}")
         elif factor != 1:
-            text = self.lane_body(self.reads(factor, "active"), factor)
-            text = text if text.isidentifier() or _one_call(text) else f"({text})"
-            if _polynomial(factor):
-                self.put(f"total = total * {text}")
-            else:
+            reads = self.reads(factor, "active")
+            mark = sp.Dummy("total", real=True)
+            self.names[mark] = acc
+            self.b.vectors.add(mark)
+            text = self.vector(mark * factor.xreplace(reads))
+            if not _polynomial(factor):
                 self.used |= {"unequal", "select"}
-                self.put(f"total = select(unequal(total, lanes.zero()), total * {text}, total)")
+                text = f"select(unequal({acc}, lanes.zero()), {text}, {acc})"
+            self.put(f"{acc} = {text}")
 
-    def close(self, target: str) -> None:
-        if self.adds:
-            self.put("if add != 0:", True)
-        self.put(f"total = total + lanes.read_where({target}, active)")
-        self.depth -= self.adds
-        self.put(f"lanes.write_where({target}, total, active)")
+    def close(self, acc: str) -> None:
+        target = self.line(self.eq.target)
+        self.put("if add != 0:", True)
+        self.put(f"{acc} = {acc} + lanes.read_where({target}, active)")
+        self.depth -= 1
+        self.put(f"lanes.write_where({target}, {acc}, active)")
 
 
 def _one_call(text: str) -> bool:
@@ -802,8 +914,8 @@ def _one_call(text: str) -> bool:
     return True
 
 
-def _fused(value: str) -> str:
-    """total + a * b as one operation, where the value is such a product."""
+def _fused(value: str, acc: str) -> str:
+    """acc + a * b as one operation, where the value is such a product."""
     depth, stars = 0, []
     for k, ch in enumerate(value):
         depth += (ch == "(") - (ch == ")")
@@ -813,7 +925,8 @@ def _fused(value: str) -> str:
             stars.append(k)
     if not stars:
         return ""
-    return f"fma({value[: stars[-1]].strip()}, {value[stars[-1] + 1 :].strip()}, total)"
+    parts = [value[: stars[-1]].strip(), value[stars[-1] + 1 :].strip()]
+    return f"fma({', '.join(p[1:-1] if p[0] == '(' and _one_call(p) else p for p in parts)}, {acc})"
 
 
 def _called(line: str) -> str:

@@ -134,14 +134,15 @@ class LaneSolver(Solver):
         if made is None:
             return None
         (loop, assign), cost = made
-        assert isinstance(loop, (Loop, ResidueLoop)) and isinstance(assign, Assign)
+        assert isinstance(loop, (Loop, ResidueLoop))
+        assert isinstance(assign, Assign)
         slope = -form.coefficient(self.lane) * form.coefficient(u)  # of u's bounds along the lanes
         if slope.is_nonnegative is not True and (-slope).is_nonnegative is not True:
             return None
         end = {self.lane: self.last}
         first = tuple(e if slope.is_nonnegative else e.xreplace(end) for e in loop.low)
         last = tuple(e.xreplace(end) if slope.is_nonnegative else e for e in loop.high)
-        self.moves[v] = by  # type: ignore[assignment]
+        self.moves[v] = by
         hull = replace(loop, low=(*low, *first), high=(*high, *last))
         return (hull, replace(assign, size=self.equation.relation.size(v))), cost
 
@@ -171,9 +172,9 @@ def _strides(eq: Equation, lane: Index) -> Iterator[tuple[sp.Expr, Index | None]
         if lane in z.atoms and z.coefficient(lane) in (1, -1):
             for i in z.indices:
                 c = z.coefficient(i)
-                if i not in eq.free and any(i in r.indices for r in eq.reads):
-                    if c not in (0, 1, -1) and (c.is_positive or (-c).is_positive):
-                        yield (c if c.is_positive else sp.expand(-c)), i
+                read = i not in eq.free and any(i in r.indices for r in eq.reads)
+                if read and c not in (0, 1, -1) and (c.is_positive or (-c).is_positive):
+                    yield (c if c.is_positive else sp.expand(-c)), i
     yield sp.S.One, None
 
 
@@ -187,7 +188,7 @@ def _over(eq: Equation, lane: Index, plain: Nest) -> list[Lanes]:
         made = _solve(eq, lane, stride)
         steps = tuple(made.steps)
         compared = _compared(made)
-        if not _simple(made) or made.cost > plain.cost + SLACK and not compared:
+        if not _simple(made) or (made.cost > plain.cost + SLACK and not compared):
             continue
         if follower is not None and follower not in made.moves:
             continue
@@ -245,4 +246,11 @@ def lanes(eq: Equation, plain: Nest) -> tuple[Lanes, ...]:
         if others and any(others[-1] in r.indices for r in eq.reads):
             made = [replace(one, unit=True) for one in _over(eq, others[-1], plain)[:1]] + made
     along = _along(eq, plain)
-    return (*made, along) if along is not None else tuple(made)
+    if along is None:
+        return tuple(made)
+    # the lanes of the last axis first; never by strides, since another order of adding gives other bits
+    last = max((r.indices.index(along.lane) for r in eq.reads if along.lane in r.indices), default=-1)
+    first = made and any(
+        r.indices.index(made[-1].lane) > last for r in eq.reads if made[-1].lane in r.indices
+    )
+    return (*made, along) if first else (along, *made)

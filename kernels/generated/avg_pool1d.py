@@ -64,8 +64,8 @@ def y_sum_filled_over_p0(y_sum: Real1, P0: int, K0: int, s0: int, z1: int, add: 
         active = lanes.first(count)
         total = lanes.zero()
         for k0 in range(K0):
-            inside = active & (lanes.ramp(-k0 - p0*s0 + z1 - 1, -s0) >= lanes.integers(0))
-            total = select(inside, total + lanes.fill(one()), total)
+            chosen = active & (lanes.ramp(-k0 - p0*s0 + z1 - 1, -s0) >= lanes.integers(0))
+            total = select(chosen, total + lanes.fill(one()), total)
         if add != 0:
             total = total + lanes.read_where(y_sum.line((p0,), (1,)), active)
         lanes.write_where(y_sum.line((p0,), (1,)), total, active)
@@ -79,7 +79,7 @@ def y_sum_filled(y_sum: Real1, P0: int, K0: int, s0: int, z1: int, add: int, til
     lanes over p0;
     else gather, tasks share p0
     """
-    if 2 * P0 >= tile.lanes.width:
+    if tile.lanes.width <= 2 * P0:
         y_sum_filled_over_p0(y_sum, P0, K0, s0, z1, add, tile, task, tasks)
     else:
         y_sum_filled_plain(y_sum, P0, K0, s0, z1, add, task, tasks)
@@ -137,7 +137,7 @@ def y_sum_2_filled(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, 
     lanes over p0;
     else gather, tasks share p0
     """
-    if 2 * P0 >= tile.lanes.width:
+    if tile.lanes.width <= 2 * P0:
         y_sum_2_filled_over_p0(y_sum_2, P0, K0, X2, a0, s0, add, tile, task, tasks)
     else:
         y_sum_2_filled_plain(y_sum_2, P0, K0, X2, a0, s0, add, task, tasks)
@@ -173,23 +173,32 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Rea
         tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    first, last = share(N * P0, task, tasks)
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * P0, task, tasks)
     for item in range(first, last):
-        n = item // P0
+        n = item // P0 * tile.vectors
         p0 = item % P0
         low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            total = lanes.zero()
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0 + p0*s0 - a0
-                x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
-                total = total + x_lanes
-            total = select(unequal(total, lanes.zero()), total * lanes.fill((1 / real(divisor) if divisor > 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one()))), total)
-            if add != 0:
-                total = total + lanes.read_where(y.line((n, c, p0), (0, 1, 0)), active)
-            lanes.write_where(y.line((n, c, p0), (0, 1, 0)), total, active)
+                for u in range(tile.vectors):
+                    plane = min(n + u, N - 1)
+                    x_lanes = lanes.read_where(x.line((plane, c, x2), (0, 1, 0)), active)
+                    total[0, u] = total[0, u] + x_lanes
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    result = select(unequal(result, lanes.zero()), lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())) * result, result)
+                    if add != 0:
+                        result = result + lanes.read_where(y.line((plane, c, p0), (0, 1, 0)), active)
+                    lanes.write_where(y.line((plane, c, p0), (0, 1, 0)), result, active)
 
 
 @kernel
@@ -198,10 +207,11 @@ def y_from_x_y_sum_y_sum_2_over_p0(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Re
         tasks: int) -> None:
     """Lanes over p0."""
     lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes, task, tasks)
     for item in range(first, last):
-        n = item // C
-        c = item % C
+        n = item // planes
+        c = item % planes * tile.vectors
         for p0 in range(0, P0, lanes.width):
             count = min(lanes.width, P0 - p0)
             p0_last = p0 + (count - 1)
@@ -210,22 +220,32 @@ def y_from_x_y_sum_y_sum_2_over_p0(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Re
             if not whole:
                 low_k0, high_k0 = max(0, a0 - s0*p0_last), min(K0, -p0*s0 + a0 + X2)
             active = lanes.first(count)
-            total = lanes.zero()
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0 + p0*s0 - a0
                 if whole:
-                    x_lanes = lanes.read(x.line((n, c, x2), (0, 0, s0)))
-                    total = total + x_lanes
+                    for u in range(tile.vectors):
+                        plane = min(c + u, C - 1)
+                        x_lanes = lanes.read(x.line((n, plane, x2), (0, 0, s0)))
+                        total[0, u] = total[0, u] + x_lanes
                 else:
                     inside = active & lanes.within(x2, s0, X2)
-                    x_lanes = lanes.read_where(x.line((n, c, x2), (0, 0, s0)), inside)
-                    total = select(inside, total + x_lanes, total)
-            y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), active)
-            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), active)
-            total = select(unequal(total, lanes.zero()), total * (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
-            if add != 0:
-                total = total + lanes.read_where(y.line((n, c, p0), (0, 0, 1)), active)
-            lanes.write_where(y.line((n, c, p0), (0, 0, 1)), total, active)
+                    for u in range(tile.vectors):
+                        plane = min(c + u, C - 1)
+                        x_lanes = lanes.read_where(x.line((n, plane, x2), (0, 0, s0)), inside)
+                        total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    result = total[0, u]
+                    y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), active)
+                    y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), active)
+                    result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(y.line((n, plane, p0), (0, 0, 1)), active)
+                    lanes.write_where(y.line((n, plane, p0), (0, 0, 1)), result, active)
 
 
 @task
@@ -238,10 +258,10 @@ def y_from_x_y_sum_y_sum_2(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: 
     or lanes over p0;
     else gather, tasks share n c
     """
-    if C >= tile.lanes.width and y.stride(1) == 1 and x.stride(1) == 1:
+    if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, add, tile,
             task, tasks)
-    elif 2 * P0 >= tile.lanes.width:
+    elif tile.lanes.width <= 2 * P0:
         y_from_x_y_sum_y_sum_2_over_p0(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, add, tile,
             task, tasks)
     else:
@@ -276,21 +296,30 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2:
         tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    first, last = share(N * X2, task, tasks)
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * X2, task, tasks)
     for item in range(first, last):
-        n = item // X2
+        n = item // X2 * tile.vectors
         x2 = item % X2
         low_p0, high_p0 = max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            total = lanes.zero()
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
             for p0 in range(low_p0, high_p0):
-                gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 1, 0)), active)
-                total = fma(lanes.fill((1 / real(divisor) if divisor > 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one()))), gy_lanes, total)
-            if add != 0:
-                total = total + lanes.read_where(gx.line((n, c, x2), (0, 1, 0)), active)
-            lanes.write_where(gx.line((n, c, x2), (0, 1, 0)), total, active)
+                for u in range(tile.vectors):
+                    plane = min(n + u, N - 1)
+                    gy_lanes = lanes.read_where(gy.line((plane, c, p0), (0, 1, 0)), active)
+                    total[0, u] = fma(lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())), gy_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gx.line((plane, c, x2), (0, 1, 0)), active)
+                    lanes.write_where(gx.line((plane, c, x2), (0, 1, 0)), result, active)
 
 
 @kernel
@@ -299,10 +328,11 @@ def gx_from_gy_y_sum_y_sum_2_over_x2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2
         tasks: int) -> None:
     """Lanes over x2 in classes modulo s0."""
     lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes, task, tasks)
     for item in range(first, last):
-        n = item // C
-        c = item % C
+        n = item // planes
+        c = item % planes * tile.vectors
         for phase in range(min(s0, X2)):
             members = ceil_div(X2 - phase, s0)
             first_k0, step_k0 = residue(s0, 1, a0 + phase)
@@ -313,24 +343,33 @@ def gx_from_gy_y_sum_y_sum_2_over_x2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2
                 x2 = phase + at * s0
                 whole = count == lanes.width and start_p0 + at - (taps_k0 - 1) * by_p0 >= 0 and start_p0 + at + lanes.width <= P0
                 active = lanes.first(count)
-                total = lanes.zero()
+                total = tile.row()
+                for u in range(tile.vectors):
+                    total[0, u] = lanes.zero()
                 for tap in range(taps_k0):
-                    k0 = first_k0 + tap * step_k0
                     p0 = start_p0 + at - tap * by_p0
                     if whole:
-                        gy_lanes = lanes.read(gy.line((n, c, p0), (0, 0, 1)))
-                        y_sum_lanes = lanes.read(y_sum.line((p0,), (1,)))
-                        y_sum_2_lanes = lanes.read(y_sum_2.line((p0,), (1,)))
-                        total = fma(gy_lanes, (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            gy_lanes = lanes.read(gy.line((n, plane, p0), (0, 0, 1)))
+                            y_sum_lanes = lanes.read(y_sum.line((p0,), (1,)))
+                            y_sum_2_lanes = lanes.read(y_sum_2.line((p0,), (1,)))
+                            total[0, u] = fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u])
                     else:
                         inside = active & lanes.within(p0, 1, P0)
-                        gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 0, 1)), inside)
-                        y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), inside)
-                        y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), inside)
-                        total = select(inside, fma(gy_lanes, (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total), total)
-                if add != 0:
-                    total = total + lanes.read_where(gx.line((n, c, x2), (0, 0, s0)), active)
-                lanes.write_where(gx.line((n, c, x2), (0, 0, s0)), total, active)
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            gy_lanes = lanes.read_where(gy.line((n, plane, p0), (0, 0, 1)), inside)
+                            y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), inside)
+                            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), inside)
+                            total[0, u] = select(inside, fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u]), total[0, u])
+                for u in range(tile.vectors):
+                    plane = min(c + u, C - 1)
+                    if c + u < C:
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(gx.line((n, plane, x2), (0, 0, s0)), active)
+                        lanes.write_where(gx.line((n, plane, x2), (0, 0, s0)), result, active)
 
 
 @task
@@ -343,10 +382,10 @@ def gx_from_gy_y_sum_y_sum_2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1,
     or lanes over x2 in classes modulo s0;
     else gather, tasks share n c
     """
-    if C >= tile.lanes.width and gx.stride(1) == 1 and gy.stride(1) == 1:
+    if tile.lanes.width <= C and gx.stride(1) == 1 and gy.stride(1) == 1:
         gx_from_gy_y_sum_y_sum_2_over_c(gx, gy, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, add,
             tile, task, tasks)
-    elif 2 * X2 >= tile.lanes.width * s0:
+    elif tile.lanes.width * s0 <= 2 * X2:
         gx_from_gy_y_sum_y_sum_2_over_x2(gx, gy, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, add,
             tile, task, tasks)
     else:

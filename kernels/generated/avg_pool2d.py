@@ -72,8 +72,8 @@ def y_sum_filled_over_p1(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: i
             total = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 for k1 in range(K1):
-                    inside = active & (lanes.ramp(-k1 - p1*s1 + z3 - 1, -s1) >= lanes.integers(0))
-                    total = select(inside, total + lanes.fill(one()), total)
+                    chosen = active & (lanes.ramp(-k1 - p1*s1 + z3 - 1, -s1) >= lanes.integers(0))
+                    total = select(chosen, total + lanes.fill(one()), total)
             if add != 0:
                 total = total + lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
             lanes.write_where(y_sum.line((p0, p1), (0, 1)), total, active)
@@ -87,7 +87,7 @@ def y_sum_filled(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: int, s1: 
     lanes over p1;
     else gather, tasks share p0 p1
     """
-    if 2 * P1 >= tile.lanes.width:
+    if tile.lanes.width <= 2 * P1:
         y_sum_filled_over_p1(y_sum, P0, P1, K0, K1, s0, s1, z1, z3, add, tile, task, tasks)
     else:
         y_sum_filled_plain(y_sum, P0, P1, K0, K1, s0, s1, z1, z3, add, task, tasks)
@@ -151,7 +151,7 @@ def y_sum_2_filled(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X2: int, 
     lanes over p1;
     else gather, tasks share p0 p1
     """
-    if 2 * P1 >= tile.lanes.width:
+    if tile.lanes.width <= 2 * P1:
         y_sum_2_filled_over_p1(y_sum_2, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, add, tile, task, tasks)
     else:
         y_sum_2_filled_plain(y_sum_2, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, add, task, tasks)
@@ -191,9 +191,10 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Rea
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    first, last = share(N * P0 * P1, task, tasks)
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * P0 * P1, task, tasks)
     for item in range(first, last):
-        n = item // (P0 * P1)
+        n = item // (P0 * P1) * tile.vectors
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
@@ -201,17 +202,25 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Rea
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            total = lanes.zero()
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1 + p1*s1 - a1
-                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-                    total = total + x_lanes
-            total = select(unequal(total, lanes.zero()), total * lanes.fill((1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one()))), total)
-            if add != 0:
-                total = total + lanes.read_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), active)
-            lanes.write_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), total, active)
+                    for u in range(tile.vectors):
+                        plane = min(n + u, N - 1)
+                        x_lanes = lanes.read_where(x.line((plane, c, x2, x3), (0, 1, 0, 0)), active)
+                        total[0, u] = total[0, u] + x_lanes
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    result = select(unequal(result, lanes.zero()), lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one())) * result, result)
+                    if add != 0:
+                        result = result + lanes.read_where(y.line((plane, c, p0, p1), (0, 1, 0, 0)), active)
+                    lanes.write_where(y.line((plane, c, p0, p1), (0, 1, 0, 0)), result, active)
 
 
 @kernel
@@ -220,10 +229,11 @@ def y_from_x_y_sum_y_sum_2_over_p1(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Re
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    first, last = share(N * C * P0, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
+        n = item // (planes * P0)
+        c = item // P0 % planes * tile.vectors
         p0 = item % P0
         low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
         for p1 in range(0, P1, lanes.width):
@@ -234,24 +244,34 @@ def y_from_x_y_sum_y_sum_2_over_p1(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Re
             if not whole:
                 low_k1, high_k1 = max(0, a1 - s1*p1_last), min(K1, -p1*s1 + a1 + X3)
             active = lanes.first(count)
-            total = lanes.zero()
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1 + p1*s1 - a1
                     if whole:
-                        x_lanes = lanes.read(x.line((n, c, x2, x3), (0, 0, 0, s1)))
-                        total = total + x_lanes
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
+                            total[0, u] = total[0, u] + x_lanes
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 0, 0, s1)), inside)
-                        total = select(inside, total + x_lanes, total)
-            y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
-            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
-            total = select(unequal(total, lanes.zero()), total * (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
-            if add != 0:
-                total = total + lanes.read_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), active)
-            lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
+                            total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    result = total[0, u]
+                    y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
+                    y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(y.line((n, plane, p0, p1), (0, 0, 0, 1)), active)
+                    lanes.write_where(y.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
 @task
@@ -265,10 +285,10 @@ def y_from_x_y_sum_y_sum_2(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: 
     or lanes over p1;
     else gather, tasks share n c p0
     """
-    if C >= tile.lanes.width and y.stride(1) == 1 and x.stride(1) == 1:
+    if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
             s0, s1, add, tile, task, tasks)
-    elif 2 * P1 >= tile.lanes.width:
+    elif tile.lanes.width <= 2 * P1:
         y_from_x_y_sum_y_sum_2_over_p1(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
             s0, s1, add, tile, task, tasks)
     else:
@@ -306,9 +326,10 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2:
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    first, last = share(N * X2 * X3, task, tasks)
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * X2 * X3, task, tasks)
     for item in range(first, last):
-        n = item // (X2 * X3)
+        n = item // (X2 * X3) * tile.vectors
         x2 = item // X3 % X2
         x3 = item % X3
         low_p0, high_p0 = max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)
@@ -316,14 +337,22 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2:
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            total = lanes.zero()
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
             for p0 in range(low_p0, high_p0):
                 for p1 in range(low_p1, high_p1):
-                    gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 1, 0, 0)), active)
-                    total = fma(lanes.fill((1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one()))), gy_lanes, total)
-            if add != 0:
-                total = total + lanes.read_where(gx.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-            lanes.write_where(gx.line((n, c, x2, x3), (0, 1, 0, 0)), total, active)
+                    for u in range(tile.vectors):
+                        plane = min(n + u, N - 1)
+                        gy_lanes = lanes.read_where(gy.line((plane, c, p0, p1), (0, 1, 0, 0)), active)
+                        total[0, u] = fma(lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one())), gy_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gx.line((plane, c, x2, x3), (0, 1, 0, 0)), active)
+                    lanes.write_where(gx.line((plane, c, x2, x3), (0, 1, 0, 0)), result, active)
 
 
 @kernel
@@ -332,10 +361,11 @@ def gx_from_gy_y_sum_y_sum_2_over_x3(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    first, last = share(N * C * X2, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
-        n = item // (C * X2)
-        c = item // X2 % C
+        n = item // (planes * X2)
+        c = item // X2 % planes * tile.vectors
         x2 = item % X2
         low_p0, high_p0 = max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)
         for phase in range(min(s1, X3)):
@@ -348,25 +378,34 @@ def gx_from_gy_y_sum_y_sum_2_over_x3(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2
                 x3 = phase + at * s1
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
-                total = lanes.zero()
+                total = tile.row()
+                for u in range(tile.vectors):
+                    total[0, u] = lanes.zero()
                 for tap in range(taps_k1):
-                    k1 = first_k1 + tap * step_k1
                     p1 = start_p1 + at - tap * by_p1
                     for p0 in range(low_p0, high_p0):
                         if whole:
-                            gy_lanes = lanes.read(gy.line((n, c, p0, p1), (0, 0, 0, 1)))
-                            y_sum_lanes = lanes.read(y_sum.line((p0, p1), (0, 1)))
-                            y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1), (0, 1)))
-                            total = fma(gy_lanes, (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                gy_lanes = lanes.read(gy.line((n, plane, p0, p1), (0, 0, 0, 1)))
+                                y_sum_lanes = lanes.read(y_sum.line((p0, p1), (0, 1)))
+                                y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1), (0, 1)))
+                                total[0, u] = fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 0, 1)), inside)
-                            y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), inside)
-                            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), inside)
-                            total = select(inside, fma(gy_lanes, (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total), total)
-                if add != 0:
-                    total = total + lanes.read_where(gx.line((n, c, x2, x3), (0, 0, 0, s1)), active)
-                lanes.write_where(gx.line((n, c, x2, x3), (0, 0, 0, s1)), total, active)
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
+                                y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), inside)
+                                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), inside)
+                                total[0, u] = select(inside, fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u]), total[0, u])
+                for u in range(tile.vectors):
+                    plane = min(c + u, C - 1)
+                    if c + u < C:
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), active)
+                        lanes.write_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
 @task
@@ -380,10 +419,10 @@ def gx_from_gy_y_sum_y_sum_2(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2,
     or lanes over x3 in classes modulo s1;
     else gather, tasks share n c x2
     """
-    if C >= tile.lanes.width and gx.stride(1) == 1 and gy.stride(1) == 1:
+    if tile.lanes.width <= C and gx.stride(1) == 1 and gy.stride(1) == 1:
         gx_from_gy_y_sum_y_sum_2_over_c(gx, gy, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor,
             include, s0, s1, add, tile, task, tasks)
-    elif 2 * X3 >= tile.lanes.width * s1:
+    elif tile.lanes.width * s1 <= 2 * X3:
         gx_from_gy_y_sum_y_sum_2_over_x3(gx, gy, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor,
             include, s0, s1, add, tile, task, tasks)
     else:

@@ -80,8 +80,8 @@ def y_sum_filled_over_p2(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: i
             for k0 in range(low_k0, high_k0):
                 for k1 in range(low_k1, high_k1):
                     for k2 in range(K2):
-                        inside = active & (lanes.ramp(-k2 - p2*s2 + z5 - 1, -s2) >= lanes.integers(0))
-                        total = select(inside, total + lanes.fill(one()), total)
+                        chosen = active & (lanes.ramp(-k2 - p2*s2 + z5 - 1, -s2) >= lanes.integers(0))
+                        total = select(chosen, total + lanes.fill(one()), total)
             if add != 0:
                 total = total + lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), active)
             lanes.write_where(y_sum.line((p0, p1, p2), (0, 0, 1)), total, active)
@@ -96,7 +96,7 @@ def y_sum_filled(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: 
     lanes over p2;
     else gather, tasks share p0 p1
     """
-    if 2 * P2 >= tile.lanes.width:
+    if tile.lanes.width <= 2 * P2:
         y_sum_filled_over_p2(y_sum, P0, P1, P2, K0, K1, K2, s0, s1, s2, z1, z3, z5, add, tile, task, tasks)
     else:
         y_sum_filled_plain(y_sum, P0, P1, P2, K0, K1, K2, s0, s1, s2, z1, z3, z5, add, task, tasks)
@@ -169,7 +169,7 @@ def y_sum_2_filled(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, 
     lanes over p2;
     else gather, tasks share p0 p1
     """
-    if 2 * P2 >= tile.lanes.width:
+    if tile.lanes.width <= 2 * P2:
         y_sum_2_filled_over_p2(y_sum_2, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2, add, tile, task,
             tasks)
     else:
@@ -213,9 +213,10 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Rea
         divisor: int, include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    first, last = share(N * P0 * P1 * P2, task, tasks)
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * P0 * P1 * P2, task, tasks)
     for item in range(first, last):
-        n = item // (P0 * P1 * P2)
+        n = item // (P0 * P1 * P2) * tile.vectors
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
         p2 = item % P2
@@ -225,19 +226,27 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Rea
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            total = lanes.zero()
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1 + p1*s1 - a1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2 + p2*s2 - a2
-                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                        total = total + x_lanes
-            total = select(unequal(total, lanes.zero()), total * lanes.fill((1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one()))), total)
-            if add != 0:
-                total = total + lanes.read_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
-            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), total, active)
+                        for u in range(tile.vectors):
+                            plane = min(n + u, N - 1)
+                            x_lanes = lanes.read_where(x.line((plane, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
+                            total[0, u] = total[0, u] + x_lanes
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    result = select(unequal(result, lanes.zero()), lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())) * result, result)
+                    if add != 0:
+                        result = result + lanes.read_where(y.line((plane, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
+                    lanes.write_where(y.line((plane, c, p0, p1, p2), (0, 1, 0, 0, 0)), result, active)
 
 
 @kernel
@@ -246,10 +255,11 @@ def y_from_x_y_sum_y_sum_2_over_p2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Re
         divisor: int, include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    first, last = share(N * C * P0 * P1, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
+        n = item // (planes * P0 * P1)
+        c = item // (P0 * P1) % planes * tile.vectors
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
@@ -262,7 +272,9 @@ def y_from_x_y_sum_y_sum_2_over_p2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Re
             if not whole:
                 low_k2, high_k2 = max(0, a2 - s2*p2_last), min(K2, -p2*s2 + a2 + X4)
             active = lanes.first(count)
-            total = lanes.zero()
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
@@ -270,18 +282,26 @@ def y_from_x_y_sum_y_sum_2_over_p2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Re
                     for k2 in range(low_k2, high_k2):
                         x4 = k2 + p2*s2 - a2
                         if whole:
-                            x_lanes = lanes.read(x.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)))
-                            total = total + x_lanes
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
+                                total[0, u] = total[0, u] + x_lanes
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
-                            total = select(inside, total + x_lanes, total)
-            y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), active)
-            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), active)
-            total = select(unequal(total, lanes.zero()), total * (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
-            if add != 0:
-                total = total + lanes.read_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
-            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
+                                total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    result = total[0, u]
+                    y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), active)
+                    y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(y.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                    lanes.write_where(y.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
 @task
@@ -295,10 +315,10 @@ def y_from_x_y_sum_y_sum_2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: 
     or lanes over p2;
     else gather, tasks share n c p0 p1
     """
-    if C >= tile.lanes.width and y.stride(1) == 1 and x.stride(1) == 1:
+    if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
             divisor, include, s0, s1, s2, add, tile, task, tasks)
-    elif 2 * P2 >= tile.lanes.width:
+    elif tile.lanes.width <= 2 * P2:
         y_from_x_y_sum_y_sum_2_over_p2(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
             divisor, include, s0, s1, s2, add, tile, task, tasks)
     else:
@@ -338,9 +358,10 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2:
         divisor: int, include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    first, last = share(N * X2 * X3 * X4, task, tasks)
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * X2 * X3 * X4, task, tasks)
     for item in range(first, last):
-        n = item // (X2 * X3 * X4)
+        n = item // (X2 * X3 * X4) * tile.vectors
         x2 = item // (X3 * X4) % X2
         x3 = item // X4 % X3
         x4 = item % X4
@@ -350,15 +371,23 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2:
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            total = lanes.zero()
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
             for p0 in range(low_p0, high_p0):
                 for p1 in range(low_p1, high_p1):
                     for p2 in range(low_p2, high_p2):
-                        gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
-                        total = fma(lanes.fill((1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one()))), gy_lanes, total)
-            if add != 0:
-                total = total + lanes.read_where(gx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-            lanes.write_where(gx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), total, active)
+                        for u in range(tile.vectors):
+                            plane = min(n + u, N - 1)
+                            gy_lanes = lanes.read_where(gy.line((plane, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
+                            total[0, u] = fma(lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())), gy_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gx.line((plane, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
+                    lanes.write_where(gx.line((plane, c, x2, x3, x4), (0, 1, 0, 0, 0)), result, active)
 
 
 @kernel
@@ -367,10 +396,11 @@ def gx_from_gy_y_sum_y_sum_2_over_x4(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2
         divisor: int, include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    first, last = share(N * C * X2 * X3, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
-        n = item // (C * X2 * X3)
-        c = item // (X2 * X3) % C
+        n = item // (planes * X2 * X3)
+        c = item // (X2 * X3) % planes * tile.vectors
         x2 = item // X3 % X2
         x3 = item % X3
         low_p0, high_p0 = max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)
@@ -385,26 +415,35 @@ def gx_from_gy_y_sum_y_sum_2_over_x4(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2
                 x4 = phase + at * s2
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
-                total = lanes.zero()
+                total = tile.row()
+                for u in range(tile.vectors):
+                    total[0, u] = lanes.zero()
                 for tap in range(taps_k2):
-                    k2 = first_k2 + tap * step_k2
                     p2 = start_p2 + at - tap * by_p2
                     for p0 in range(low_p0, high_p0):
                         for p1 in range(low_p1, high_p1):
                             if whole:
-                                gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
-                                y_sum_lanes = lanes.read(y_sum.line((p0, p1, p2), (0, 0, 1)))
-                                y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1, p2), (0, 0, 1)))
-                                total = fma(gy_lanes, (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+                                for u in range(tile.vectors):
+                                    plane = min(c + u, C - 1)
+                                    gy_lanes = lanes.read(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
+                                    y_sum_lanes = lanes.read(y_sum.line((p0, p1, p2), (0, 0, 1)))
+                                    y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1, p2), (0, 0, 1)))
+                                    total[0, u] = fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
-                                y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), inside)
-                                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), inside)
-                                total = select(inside, fma(gy_lanes, (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total), total)
-                if add != 0:
-                    total = total + lanes.read_where(gx.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), active)
-                lanes.write_where(gx.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), total, active)
+                                for u in range(tile.vectors):
+                                    plane = min(c + u, C - 1)
+                                    gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
+                                    y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), inside)
+                                    y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), inside)
+                                    total[0, u] = select(inside, fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u]), total[0, u])
+                for u in range(tile.vectors):
+                    plane = min(c + u, C - 1)
+                    if c + u < C:
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), active)
+                        lanes.write_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
 @task
@@ -418,10 +457,10 @@ def gx_from_gy_y_sum_y_sum_2(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3,
     or lanes over x4 in classes modulo s2;
     else gather, tasks share n c x2 x3
     """
-    if C >= tile.lanes.width and gx.stride(1) == 1 and gy.stride(1) == 1:
+    if tile.lanes.width <= C and gx.stride(1) == 1 and gy.stride(1) == 1:
         gx_from_gy_y_sum_y_sum_2_over_c(gx, gy, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1,
             a2, divisor, include, s0, s1, s2, add, tile, task, tasks)
-    elif 2 * X4 >= tile.lanes.width * s2:
+    elif tile.lanes.width * s2 <= 2 * X4:
         gx_from_gy_y_sum_y_sum_2_over_x4(gx, gy, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1,
             a2, divisor, include, s0, s1, s2, add, tile, task, tasks)
     else:

@@ -221,7 +221,7 @@ def y_from_b(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: int, add: 
     lanes over p1;
     else gather, tasks share n g o p0
     """
-    if 2 * P1 >= tile.lanes.width:
+    if tile.lanes.width <= 2 * P1:
         y_from_b_over_p1(y, b, N, G, O, P0, P1, add, tile, task, tasks)
     else:
         y_from_b_plain(y, b, N, G, O, P0, P1, add, task, tasks)
@@ -249,27 +249,6 @@ def gb_from_gy_plain(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: 
 
 
 @kernel
-def gb_from_gy_over_o(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over o."""
-    lanes = tile.lanes
-    first, last = share(G, task, tasks)
-    for g in range(first, last):
-        for o in range(0, O, lanes.width):
-            count = min(lanes.width, O - o)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for n in range(N):
-                for p0 in range(P0):
-                    for p1 in range(P1):
-                        gy_lanes = lanes.read_where(gy.line((n, g, o, p0, p1), (0, 0, 1, 0, 0)), active)
-                        total = total + gy_lanes
-            if add != 0:
-                total = total + lanes.read_where(gb.line((g, o), (0, 1)), active)
-            lanes.write_where(gb.line((g, o), (0, 1)), total, active)
-
-
-@kernel
 def gb_from_gy_over_p1(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over p1, combined at the end."""
@@ -291,19 +270,50 @@ def gb_from_gy_over_p1(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1
         gb[g, o] = total
 
 
+@kernel
+def gb_from_gy_over_o(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over o."""
+    lanes = tile.lanes
+    planes = ceil_div(G, tile.vectors)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        g = item * tile.vectors
+        for o in range(0, O, lanes.width):
+            count = min(lanes.width, O - o)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for p0 in range(P0):
+                    for p1 in range(P1):
+                        for u in range(tile.vectors):
+                            plane = min(g + u, G - 1)
+                            gy_lanes = lanes.read_where(gy.line((n, plane, o, p0, p1), (0, 0, 1, 0, 0)), active)
+                            total[0, u] = total[0, u] + gy_lanes
+            for u in range(tile.vectors):
+                plane = min(g + u, G - 1)
+                if g + u < G:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gb.line((plane, o), (0, 1)), active)
+                    lanes.write_where(gb.line((plane, o), (0, 1)), result, active)
+
+
 @task
 def gb_from_gy(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
     """gb[g,o] += sum[n,p0,p1] gy[n,g,o,p0,p1]
 
-    lanes over o,
-    or lanes over p1, combined at the end;
+    lanes over p1, combined at the end,
+    or lanes over o;
     else gather, tasks share g o
     """
-    if 2 * O >= tile.lanes.width:
-        gb_from_gy_over_o(gb, gy, N, G, O, P0, P1, add, tile, task, tasks)
-    elif P1 >= tile.lanes.width:
+    if tile.lanes.width <= P1:
         gb_from_gy_over_p1(gb, gy, N, G, O, P0, P1, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * O:
+        gb_from_gy_over_o(gb, gy, N, G, O, P0, P1, add, tile, task, tasks)
     else:
         gb_from_gy_plain(gb, gy, N, G, O, P0, P1, add, task, tasks)
 
@@ -681,7 +691,7 @@ DEFINITION = Definition(
     report=(
         'y_from_w_x: contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
         'y_from_b: lanes over p1; else gather, tasks share n g o p0',
-        'gb_from_gy: lanes over o, or lanes over p1, combined at the end; else gather, tasks share g o',
+        'gb_from_gy: lanes over p1, combined at the end, or lanes over o; else gather, tasks share g o',
         'gx_from_gy_w: contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
     ),
 )

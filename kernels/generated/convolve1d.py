@@ -45,6 +45,26 @@ def y_from_w_x_plain(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0
 
 
 @kernel
+def y_from_w_x_over_k0(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over k0, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(P0, task, tasks)
+    for p0 in range(first, last):
+        wide = lanes.wide_zero()
+        for k0 in range(max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1), lanes.width):
+            active = lanes.first(min(K0, p0 + a0 + 1) - k0)
+            x0 = -k0 + p0 + a0
+            w_lanes = lanes.read_where(w.line((k0,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((x0,), (-1,)), active)
+            wide = wide + lanes.widen(select(active, w_lanes * x_lanes, lanes.zero()))
+        total = lanes.sum(wide)
+        if add != 0:
+            total += y[p0]
+        y[p0] = total
+
+
+@kernel
 def y_from_w_x_over_p0(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over p0."""
@@ -73,39 +93,19 @@ def y_from_w_x_over_p0(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
         lanes.write_where(y.line((p0,), (1,)), total, active)
 
 
-@kernel
-def y_from_w_x_over_k0(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over k0, combined at the end."""
-    lanes = tile.lanes
-    first, last = share(P0, task, tasks)
-    for p0 in range(first, last):
-        wide = lanes.wide_zero()
-        for k0 in range(max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1), lanes.width):
-            active = lanes.first(min(K0, p0 + a0 + 1) - k0)
-            x0 = -k0 + p0 + a0
-            w_lanes = lanes.read_where(w.line((k0,), (1,)), active)
-            x_lanes = lanes.read_where(x.line((x0,), (-1,)), active)
-            wide = wide + lanes.widen(select(active, w_lanes * x_lanes, lanes.zero()))
-        total = lanes.sum(wide)
-        if add != 0:
-            total += y[p0]
-        y[p0] = total
-
-
 @task
 def y_from_w_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
     """y[p0] += sum[k0,x0] w[k0]*x[x0]   { p0 + a0 = k0 + x0 }
 
-    lanes over p0,
-    or lanes over k0, combined at the end;
+    lanes over k0, combined at the end,
+    or lanes over p0;
     else gather, tasks share p0
     """
-    if 2 * P0 >= tile.lanes.width:
-        y_from_w_x_over_p0(y, w, x, P0, K0, X0, a0, add, tile, task, tasks)
-    elif K0 >= tile.lanes.width and X0 >= tile.lanes.width:
+    if tile.lanes.width <= K0 and tile.lanes.width <= X0:
         y_from_w_x_over_k0(y, w, x, P0, K0, X0, a0, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * P0:
+        y_from_w_x_over_p0(y, w, x, P0, K0, X0, a0, add, tile, task, tasks)
     else:
         y_from_w_x_plain(y, w, x, P0, K0, X0, a0, add, task, tasks)
 
@@ -123,6 +123,26 @@ def gw_from_gy_x_plain(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int
         for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0)):
             x0 = -k0 + p0 + a0
             total += gy[p0] * x[x0]
+        if add != 0:
+            total += gw[k0]
+        gw[k0] = total
+
+
+@kernel
+def gw_from_gy_x_over_p0(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over p0, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(K0, task, tasks)
+    for k0 in range(first, last):
+        wide = lanes.wide_zero()
+        for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0), lanes.width):
+            active = lanes.first(min(P0, k0 - a0 + X0) - p0)
+            x0 = -k0 + p0 + a0
+            gy_lanes = lanes.read_where(gy.line((p0,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((x0,), (1,)), active)
+            wide = wide + lanes.widen(select(active, gy_lanes * x_lanes, lanes.zero()))
+        total = lanes.sum(wide)
         if add != 0:
             total += gw[k0]
         gw[k0] = total
@@ -157,39 +177,19 @@ def gw_from_gy_x_over_k0(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: i
         lanes.write_where(gw.line((k0,), (1,)), total, active)
 
 
-@kernel
-def gw_from_gy_x_over_p0(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over p0, combined at the end."""
-    lanes = tile.lanes
-    first, last = share(K0, task, tasks)
-    for k0 in range(first, last):
-        wide = lanes.wide_zero()
-        for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0), lanes.width):
-            active = lanes.first(min(P0, k0 - a0 + X0) - p0)
-            x0 = -k0 + p0 + a0
-            gy_lanes = lanes.read_where(gy.line((p0,), (1,)), active)
-            x_lanes = lanes.read_where(x.line((x0,), (1,)), active)
-            wide = wide + lanes.widen(select(active, gy_lanes * x_lanes, lanes.zero()))
-        total = lanes.sum(wide)
-        if add != 0:
-            total += gw[k0]
-        gw[k0] = total
-
-
 @task
 def gw_from_gy_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
     """gw[k0] += sum[p0,x0] gy[p0]*x[x0]   { p0 + a0 = k0 + x0 }
 
-    lanes over k0,
-    or lanes over p0, combined at the end;
+    lanes over p0, combined at the end,
+    or lanes over k0;
     else gather, tasks share k0
     """
-    if 2 * K0 >= tile.lanes.width:
-        gw_from_gy_x_over_k0(gw, gy, x, P0, K0, X0, a0, add, tile, task, tasks)
-    elif P0 >= tile.lanes.width and X0 >= tile.lanes.width:
+    if tile.lanes.width <= P0 and tile.lanes.width <= X0:
         gw_from_gy_x_over_p0(gw, gy, x, P0, K0, X0, a0, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * K0:
+        gw_from_gy_x_over_k0(gw, gy, x, P0, K0, X0, a0, add, tile, task, tasks)
     else:
         gw_from_gy_x_plain(gw, gy, x, P0, K0, X0, a0, add, task, tasks)
 
@@ -340,7 +340,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over p0, or lanes over k0, combined at the end; else gather, tasks share p0',
-        'gw_from_gy_x: lanes over k0, or lanes over p0, combined at the end; else gather, tasks share k0',
+        'y_from_w_x: lanes over k0, combined at the end, or lanes over p0; else gather, tasks share p0',
+        'gw_from_gy_x: lanes over p0, combined at the end, or lanes over k0; else gather, tasks share k0',
     ),
 )

@@ -48,6 +48,30 @@ def y_from_w_x_plain(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1
 
 
 @kernel
+def y_from_w_x_over_k1(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+        a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over k1, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(P0 * P1, task, tasks)
+    for item in range(first, last):
+        p0 = item // P1
+        p1 = item % P1
+        wide = lanes.wide_zero()
+        for k0 in range(max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1)):
+            x0 = -k0 + p0 + a0
+            for k1 in range(max(0, p1 + a1 - X1 + 1), min(K1, p1 + a1 + 1), lanes.width):
+                active = lanes.first(min(K1, p1 + a1 + 1) - k1)
+                x1 = -k1 + p1 + a1
+                w_lanes = lanes.read_where(w.line((k0, k1), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((x0, x1), (0, -1)), active)
+                wide = wide + lanes.widen(select(active, w_lanes * x_lanes, lanes.zero()))
+        total = lanes.sum(wide)
+        if add != 0:
+            total += y[p0, p1]
+        y[p0, p1] = total
+
+
+@kernel
 def y_from_w_x_over_p1(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
         a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
@@ -80,43 +104,19 @@ def y_from_w_x_over_p1(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
             lanes.write_where(y.line((p0, p1), (0, 1)), total, active)
 
 
-@kernel
-def y_from_w_x_over_k1(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
-        a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over k1, combined at the end."""
-    lanes = tile.lanes
-    first, last = share(P0 * P1, task, tasks)
-    for item in range(first, last):
-        p0 = item // P1
-        p1 = item % P1
-        wide = lanes.wide_zero()
-        for k0 in range(max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1)):
-            x0 = -k0 + p0 + a0
-            for k1 in range(max(0, p1 + a1 - X1 + 1), min(K1, p1 + a1 + 1), lanes.width):
-                active = lanes.first(min(K1, p1 + a1 + 1) - k1)
-                x1 = -k1 + p1 + a1
-                w_lanes = lanes.read_where(w.line((k0, k1), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((x0, x1), (0, -1)), active)
-                wide = wide + lanes.widen(select(active, w_lanes * x_lanes, lanes.zero()))
-        total = lanes.sum(wide)
-        if add != 0:
-            total += y[p0, p1]
-        y[p0, p1] = total
-
-
 @task
 def y_from_w_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """y[p0,p1] += sum[k0,k1,x0,x1] w[k0,k1]*x[x0,x1]   { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1 }
 
-    lanes over p1,
-    or lanes over k1, combined at the end;
+    lanes over k1, combined at the end,
+    or lanes over p1;
     else gather, tasks share p0 p1
     """
-    if 2 * P1 >= tile.lanes.width:
-        y_from_w_x_over_p1(y, w, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
-    elif K1 >= tile.lanes.width and X1 >= tile.lanes.width:
+    if tile.lanes.width <= K1 and tile.lanes.width <= X1:
         y_from_w_x_over_k1(y, w, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * P1:
+        y_from_w_x_over_p1(y, w, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
     else:
         y_from_w_x_plain(y, w, x, P0, P1, K0, K1, X0, X1, a0, a1, add, task, tasks)
 
@@ -138,6 +138,30 @@ def gw_from_gy_x_plain(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int
             for p1 in range(max(0, k1 - a1), min(P1, k1 - a1 + X1)):
                 x1 = -k1 + p1 + a1
                 total += gy[p0, p1] * x[x0, x1]
+        if add != 0:
+            total += gw[k0, k1]
+        gw[k0, k1] = total
+
+
+@kernel
+def gw_from_gy_x_over_p1(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int,
+        a0: int, a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(K0 * K1, task, tasks)
+    for item in range(first, last):
+        k0 = item // K1
+        k1 = item % K1
+        wide = lanes.wide_zero()
+        for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0)):
+            x0 = -k0 + p0 + a0
+            for p1 in range(max(0, k1 - a1), min(P1, k1 - a1 + X1), lanes.width):
+                active = lanes.first(min(P1, k1 - a1 + X1) - p1)
+                x1 = -k1 + p1 + a1
+                gy_lanes = lanes.read_where(gy.line((p0, p1), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((x0, x1), (0, 1)), active)
+                wide = wide + lanes.widen(select(active, gy_lanes * x_lanes, lanes.zero()))
+        total = lanes.sum(wide)
         if add != 0:
             total += gw[k0, k1]
         gw[k0, k1] = total
@@ -176,43 +200,19 @@ def gw_from_gy_x_over_k1(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: i
             lanes.write_where(gw.line((k0, k1), (0, 1)), total, active)
 
 
-@kernel
-def gw_from_gy_x_over_p1(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int,
-        a0: int, a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1, combined at the end."""
-    lanes = tile.lanes
-    first, last = share(K0 * K1, task, tasks)
-    for item in range(first, last):
-        k0 = item // K1
-        k1 = item % K1
-        wide = lanes.wide_zero()
-        for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0)):
-            x0 = -k0 + p0 + a0
-            for p1 in range(max(0, k1 - a1), min(P1, k1 - a1 + X1), lanes.width):
-                active = lanes.first(min(P1, k1 - a1 + X1) - p1)
-                x1 = -k1 + p1 + a1
-                gy_lanes = lanes.read_where(gy.line((p0, p1), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((x0, x1), (0, 1)), active)
-                wide = wide + lanes.widen(select(active, gy_lanes * x_lanes, lanes.zero()))
-        total = lanes.sum(wide)
-        if add != 0:
-            total += gw[k0, k1]
-        gw[k0, k1] = total
-
-
 @task
 def gw_from_gy_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
         a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """gw[k0,k1] += sum[p0,p1,x0,x1] gy[p0,p1]*x[x0,x1]   { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1 }
 
-    lanes over k1,
-    or lanes over p1, combined at the end;
+    lanes over p1, combined at the end,
+    or lanes over k1;
     else gather, tasks share k0 k1
     """
-    if 2 * K1 >= tile.lanes.width:
-        gw_from_gy_x_over_k1(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
-    elif P1 >= tile.lanes.width and X1 >= tile.lanes.width:
+    if tile.lanes.width <= P1 and tile.lanes.width <= X1:
         gw_from_gy_x_over_p1(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * K1:
+        gw_from_gy_x_over_k1(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
     else:
         gw_from_gy_x_plain(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, task, tasks)
 
@@ -365,7 +365,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over p1, or lanes over k1, combined at the end; else gather, tasks share p0 p1',
-        'gw_from_gy_x: lanes over k1, or lanes over p1, combined at the end; else gather, tasks share k0 k1',
+        'y_from_w_x: lanes over k1, combined at the end, or lanes over p1; else gather, tasks share p0 p1',
+        'gw_from_gy_x: lanes over p1, combined at the end, or lanes over k1; else gather, tasks share k0 k1',
     ),
 )

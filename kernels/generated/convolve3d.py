@@ -52,6 +52,33 @@ def y_from_w_x_plain(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0
 
 
 @kernel
+def y_from_w_x_over_k2(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int,
+        X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over k2, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(P0 * P1 * P2, task, tasks)
+    for item in range(first, last):
+        p0 = item // (P1 * P2)
+        p1 = item // P2 % P1
+        p2 = item % P2
+        wide = lanes.wide_zero()
+        for k0 in range(max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1)):
+            x0 = -k0 + p0 + a0
+            for k1 in range(max(0, p1 + a1 - X1 + 1), min(K1, p1 + a1 + 1)):
+                x1 = -k1 + p1 + a1
+                for k2 in range(max(0, p2 + a2 - X2 + 1), min(K2, p2 + a2 + 1), lanes.width):
+                    active = lanes.first(min(K2, p2 + a2 + 1) - k2)
+                    x2 = -k2 + p2 + a2
+                    w_lanes = lanes.read_where(w.line((k0, k1, k2), (0, 0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((x0, x1, x2), (0, 0, -1)), active)
+                    wide = wide + lanes.widen(select(active, w_lanes * x_lanes, lanes.zero()))
+        total = lanes.sum(wide)
+        if add != 0:
+            total += y[p0, p1, p2]
+        y[p0, p1, p2] = total
+
+
+@kernel
 def y_from_w_x_over_p2(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int,
         X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
@@ -89,47 +116,20 @@ def y_from_w_x_over_p2(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
             lanes.write_where(y.line((p0, p1, p2), (0, 0, 1)), total, active)
 
 
-@kernel
-def y_from_w_x_over_k2(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int,
-        X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over k2, combined at the end."""
-    lanes = tile.lanes
-    first, last = share(P0 * P1 * P2, task, tasks)
-    for item in range(first, last):
-        p0 = item // (P1 * P2)
-        p1 = item // P2 % P1
-        p2 = item % P2
-        wide = lanes.wide_zero()
-        for k0 in range(max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1)):
-            x0 = -k0 + p0 + a0
-            for k1 in range(max(0, p1 + a1 - X1 + 1), min(K1, p1 + a1 + 1)):
-                x1 = -k1 + p1 + a1
-                for k2 in range(max(0, p2 + a2 - X2 + 1), min(K2, p2 + a2 + 1), lanes.width):
-                    active = lanes.first(min(K2, p2 + a2 + 1) - k2)
-                    x2 = -k2 + p2 + a2
-                    w_lanes = lanes.read_where(w.line((k0, k1, k2), (0, 0, 1)), active)
-                    x_lanes = lanes.read_where(x.line((x0, x1, x2), (0, 0, -1)), active)
-                    wide = wide + lanes.widen(select(active, w_lanes * x_lanes, lanes.zero()))
-        total = lanes.sum(wide)
-        if add != 0:
-            total += y[p0, p1, p2]
-        y[p0, p1, p2] = total
-
-
 @task
 def y_from_w_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
         X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """y[p0,p1,p2] += sum[k0,k1,k2,x0,x1,x2] w[k0,k1,k2]*x[x0,x1,x2]
     { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1, p2 + a2 = k2 + x2 }
 
-    lanes over p2,
-    or lanes over k2, combined at the end;
+    lanes over k2, combined at the end,
+    or lanes over p2;
     else gather, tasks share p0 p1
     """
-    if 2 * P2 >= tile.lanes.width:
-        y_from_w_x_over_p2(y, w, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
-    elif K2 >= tile.lanes.width and X2 >= tile.lanes.width:
+    if tile.lanes.width <= K2 and tile.lanes.width <= X2:
         y_from_w_x_over_k2(y, w, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * P2:
+        y_from_w_x_over_p2(y, w, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
     else:
         y_from_w_x_plain(y, w, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, task, tasks)
 
@@ -158,6 +158,33 @@ def gw_from_gy_x_plain(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int
             if add != 0:
                 total += gw[k0, k1, k2]
             gw[k0, k1, k2] = total
+
+
+@kernel
+def gw_from_gy_x_over_p2(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X0: int, X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(K0 * K1 * K2, task, tasks)
+    for item in range(first, last):
+        k0 = item // (K1 * K2)
+        k1 = item // K2 % K1
+        k2 = item % K2
+        wide = lanes.wide_zero()
+        for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0)):
+            x0 = -k0 + p0 + a0
+            for p1 in range(max(0, k1 - a1), min(P1, k1 - a1 + X1)):
+                x1 = -k1 + p1 + a1
+                for p2 in range(max(0, k2 - a2), min(P2, k2 - a2 + X2), lanes.width):
+                    active = lanes.first(min(P2, k2 - a2 + X2) - p2)
+                    x2 = -k2 + p2 + a2
+                    gy_lanes = lanes.read_where(gy.line((p0, p1, p2), (0, 0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((x0, x1, x2), (0, 0, 1)), active)
+                    wide = wide + lanes.widen(select(active, gy_lanes * x_lanes, lanes.zero()))
+        total = lanes.sum(wide)
+        if add != 0:
+            total += gw[k0, k1, k2]
+        gw[k0, k1, k2] = total
 
 
 @kernel
@@ -198,47 +225,20 @@ def gw_from_gy_x_over_k2(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: i
             lanes.write_where(gw.line((k0, k1, k2), (0, 0, 1)), total, active)
 
 
-@kernel
-def gw_from_gy_x_over_p2(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X0: int, X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p2, combined at the end."""
-    lanes = tile.lanes
-    first, last = share(K0 * K1 * K2, task, tasks)
-    for item in range(first, last):
-        k0 = item // (K1 * K2)
-        k1 = item // K2 % K1
-        k2 = item % K2
-        wide = lanes.wide_zero()
-        for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0)):
-            x0 = -k0 + p0 + a0
-            for p1 in range(max(0, k1 - a1), min(P1, k1 - a1 + X1)):
-                x1 = -k1 + p1 + a1
-                for p2 in range(max(0, k2 - a2), min(P2, k2 - a2 + X2), lanes.width):
-                    active = lanes.first(min(P2, k2 - a2 + X2) - p2)
-                    x2 = -k2 + p2 + a2
-                    gy_lanes = lanes.read_where(gy.line((p0, p1, p2), (0, 0, 1)), active)
-                    x_lanes = lanes.read_where(x.line((x0, x1, x2), (0, 0, 1)), active)
-                    wide = wide + lanes.widen(select(active, gy_lanes * x_lanes, lanes.zero()))
-        total = lanes.sum(wide)
-        if add != 0:
-            total += gw[k0, k1, k2]
-        gw[k0, k1, k2] = total
-
-
 @task
 def gw_from_gy_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int,
         X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """gw[k0,k1,k2] += sum[p0,p1,p2,x0,x1,x2] gy[p0,p1,p2]*x[x0,x1,x2]
     { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1, p2 + a2 = k2 + x2 }
 
-    lanes over k2,
-    or lanes over p2, combined at the end;
+    lanes over p2, combined at the end,
+    or lanes over k2;
     else gather, tasks share k0 k1
     """
-    if 2 * K2 >= tile.lanes.width:
-        gw_from_gy_x_over_k2(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
-    elif P2 >= tile.lanes.width and X2 >= tile.lanes.width:
+    if tile.lanes.width <= P2 and tile.lanes.width <= X2:
         gw_from_gy_x_over_p2(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * K2:
+        gw_from_gy_x_over_k2(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
     else:
         gw_from_gy_x_plain(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, task, tasks)
 
@@ -406,7 +406,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over p2, or lanes over k2, combined at the end; else gather, tasks share p0 p1',
-        'gw_from_gy_x: lanes over k2, or lanes over p2, combined at the end; else gather, tasks share k0 k1',
+        'y_from_w_x: lanes over k2, combined at the end, or lanes over p2; else gather, tasks share p0 p1',
+        'gw_from_gy_x: lanes over p2, combined at the end, or lanes over k2; else gather, tasks share k0 k1',
     ),
 )

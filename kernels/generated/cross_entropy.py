@@ -19,6 +19,7 @@ from kernels.runtime import (
     Real3,
     Tensor,
     Tile,
+    ceil_div,
     equal,
     exp,
     finite,
@@ -26,7 +27,6 @@ from kernels.runtime import (
     log,
     lowest,
     maximum,
-    one,
     real,
     require_abi,
     select,
@@ -62,16 +62,25 @@ def l_logsumexp_max_from_x_over_r(l_logsumexp_max: Real2, x: Real3, N: int, R: i
         tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * tile.vectors
         for r in range(0, R, lanes.width):
             count = min(lanes.width, R - r)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
+            best = tile.row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
             for c in range(C):
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                best = maximum(best, x_lanes)
-            lanes.write_where(l_logsumexp_max.line((n, r), (0, 1)), best, active)
+                for u in range(tile.vectors):
+                    plane = min(n + u, N - 1)
+                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
+                    best[0, u] = maximum(best[0, u], x_lanes)
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    lanes.write_where(l_logsumexp_max.line((plane, r), (0, 1)), best[0, u], active)
 
 
 @kernel
@@ -102,9 +111,9 @@ def l_logsumexp_max_from_x(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: 
     or lanes over c, combined at the end;
     else gather, tasks share n r
     """
-    if 2 * R >= tile.lanes.width:
+    if tile.lanes.width <= 2 * R:
         l_logsumexp_max_from_x_over_r(l_logsumexp_max, x, N, R, C, tile, task, tasks)
-    elif C >= tile.lanes.width:
+    elif tile.lanes.width <= C:
         l_logsumexp_max_from_x_over_c(l_logsumexp_max, x, N, R, C, tile, task, tasks)
     else:
         l_logsumexp_max_from_x_plain(l_logsumexp_max, x, N, R, C, task, tasks)
@@ -185,7 +194,7 @@ def l_from_l_logsumexp(l: Real2, l_logsumexp: Real2, N: int, R: int, add: int, t
     lanes over r;
     else gather, tasks share n
     """
-    if 2 * R >= tile.lanes.width:
+    if tile.lanes.width <= 2 * R:
         l_from_l_logsumexp_over_r(l, l_logsumexp, N, R, add, tile, task, tasks)
     else:
         l_from_l_logsumexp_plain(l, l_logsumexp, N, R, add, task, tasks)
@@ -254,7 +263,7 @@ def y_from_l(y: Real0, l: Real2, N: int, R: int, add: int, tile: Tile, task: int
     lanes over r, combined at the end;
     else gather, tasks share nothing (one task)
     """
-    if R >= tile.lanes.width:
+    if tile.lanes.width <= R:
         y_from_l_over_r(y, l, N, R, add, tile, task, tasks)
     else:
         y_from_l_plain(y, l, N, R, add, task, tasks)
@@ -300,7 +309,7 @@ def z_from_l(z: Real0, l: Real2, N: int, R: int, add: int, tile: Tile, task: int
     lanes over r, combined at the end;
     else gather, tasks share nothing (one task)
     """
-    if R >= tile.lanes.width:
+    if tile.lanes.width <= R:
         z_from_l_over_r(z, l, N, R, add, tile, task, tasks)
     else:
         z_from_l_plain(z, l, N, R, add, task, tasks)
@@ -346,14 +355,14 @@ def gl_total_from_gy_gz(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, a
     lanes over r;
     else gather, tasks share n
     """
-    if 2 * R >= tile.lanes.width:
+    if tile.lanes.width <= 2 * R:
         gl_total_from_gy_gz_over_r(gl_total, gy, gz, N, R, add, tile, task, tasks)
     else:
         gl_total_from_gy_gz_plain(gl_total, gy, gz, N, R, add, task, tasks)
 
 
 @kernel
-def gx_from_gl_total_t_plain(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, task: int,
+def gx_from_gl_total_t_plain(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, add: int, task: int,
         tasks: int) -> None:
     """gx[n,x1,r] += -gl_total[n,r]   { t[n,r] = x1 }
 
@@ -363,44 +372,56 @@ def gx_from_gl_total_t_plain(gx: Real3, gl_total: Real2, t: Integer2, N: int, R:
     for item in range(first, last):
         n = item // R
         r = item % R
+        if add == 0:
+            for x1 in range(X1):
+                gx[n, x1, r] = zero()
         x1 = t[n, r]
         if 0 <= x1 < X1:
             gx[n, x1, r] += -gl_total[n, r]
 
 
 @kernel
-def gx_from_gl_total_t_over_r(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, tile: Tile,
-        task: int, tasks: int) -> None:
+def gx_from_gl_total_t_over_r(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    first, last = share(N * X1, task, tasks)
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * X1, task, tasks)
     for item in range(first, last):
-        n = item // X1
+        n = item // X1 * tile.vectors
         x1 = item % X1
         for r in range(0, R, lanes.width):
             count = min(lanes.width, R - r)
             active = lanes.first(count)
-            total = lanes.zero()
-            inside = active & equal(lanes.read_where(t.line((n, r), (0, 1)), active), lanes.integers(x1))
-            total = select(inside, total + lanes.fill(one()), total)
-            gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
-            total = total * (-gl_total_lanes)
-            total = total + lanes.read_where(gx.line((n, x1, r), (0, 0, 1)), active)
-            lanes.write_where(gx.line((n, x1, r), (0, 0, 1)), total, active)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(x1))
+                gl_total_lanes = lanes.read_where(gl_total.line((plane, r), (0, 1)), chosen)
+                total[0, u] = select(chosen, total[0, u] + -gl_total_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gx.line((plane, x1, r), (0, 0, 1)), active)
+                    lanes.write_where(gx.line((plane, x1, r), (0, 0, 1)), result, active)
 
 
 @task
-def gx_from_gl_total_t(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def gx_from_gl_total_t(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
     """gx[n,x1,r] += -gl_total[n,r]   { t[n,r] = x1 }
 
     lanes over r;
     else scatter, tasks share n r; 1 guard
     """
-    if 2 * R >= tile.lanes.width and X1 <= 64:
-        gx_from_gl_total_t_over_r(gx, gl_total, t, N, R, X1, tile, task, tasks)
+    if tile.lanes.width <= 2 * R and X1 <= 64:
+        gx_from_gl_total_t_over_r(gx, gl_total, t, N, R, X1, add, tile, task, tasks)
     else:
-        gx_from_gl_total_t_plain(gx, gl_total, t, N, R, X1, task, tasks)
+        gx_from_gl_total_t_plain(gx, gl_total, t, N, R, X1, add, task, tasks)
 
 
 @task
@@ -624,7 +645,6 @@ DEFINITION = Definition(
                     gx_from_gl_total_t,
                     ('gx', 'gl_total', 't'),
                     ('N', 'R', 'C'),
-                    covers=False,
                     linear=('gl_total',),
                 ),
                 Phase(  # gx[n,c,r] += exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]
@@ -810,7 +830,6 @@ DEFINITION = Definition(
                     gx_from_gl_total_t,
                     ('tgx', 'tgl_total', 't'),
                     ('N', 'R', 'C'),
-                    covers=False,
                     linear=('tgl_total',),
                 ),
                 Phase(  # tgx[n,c,r] += (-gl_total[n,r]*tl_logsumexp[n,r] + gl_total[n,r]*tx[n,c,r] + tgl_total[n...

@@ -13,6 +13,7 @@ from kernels.runtime import (
     Real3,
     Tensor,
     Tile,
+    ceil_div,
     kernel,
     real,
     require_abi,
@@ -47,26 +48,6 @@ def y_from_x_plain(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, task: i
 
 
 @kernel
-def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for c in range(0, C, lanes.width):
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for q in range(Q):
-                x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
-                total = total + x_lanes
-            total = select(unequal(total, lanes.zero()), total * lanes.fill(1 / real(Q)), total)
-            if add != 0:
-                total = total + lanes.read_where(y.line((n, c), (0, 1)), active)
-            lanes.write_where(y.line((n, c), (0, 1)), total, active)
-
-
-@kernel
 def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over q, combined at the end."""
@@ -88,18 +69,48 @@ def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, tile: 
         y[n, c] = total
 
 
+@kernel
+def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * tile.vectors
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for q in range(Q):
+                for u in range(tile.vectors):
+                    plane = min(n + u, N - 1)
+                    x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
+                    total[0, u] = total[0, u] + x_lanes
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    result = select(unequal(result, lanes.zero()), result / lanes.fill(real(Q)), result)
+                    if add != 0:
+                        result = result + lanes.read_where(y.line((plane, c), (0, 1)), active)
+                    lanes.write_where(y.line((plane, c), (0, 1)), result, active)
+
+
 @task
 def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """y[n,c] += sum[q] x[n,c,q]/Q
 
-    lanes over c,
-    or lanes over q, combined at the end;
+    lanes over q, combined at the end,
+    or lanes over c;
     else gather, tasks share n c
     """
-    if 2 * C >= tile.lanes.width:
-        y_from_x_over_c(y, x, N, C, Q, add, tile, task, tasks)
-    elif Q >= tile.lanes.width:
+    if tile.lanes.width <= Q:
         y_from_x_over_q(y, x, N, C, Q, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * C:
+        y_from_x_over_c(y, x, N, C, Q, add, tile, task, tasks)
     else:
         y_from_x_plain(y, x, N, C, Q, add, task, tasks)
 
@@ -146,7 +157,7 @@ def gx_from_gy(gx: Real3, gy: Real2, N: int, C: int, Q: int, add: int, tile: Til
     lanes over q;
     else gather, tasks share n c
     """
-    if 2 * Q >= tile.lanes.width:
+    if tile.lanes.width <= 2 * Q:
         gx_from_gy_over_q(gx, gy, N, C, Q, add, tile, task, tasks)
     else:
         gx_from_gy_plain(gx, gy, N, C, Q, add, task, tasks)
@@ -242,7 +253,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_x: lanes over c, or lanes over q, combined at the end; else gather, tasks share n c',
+        'y_from_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
         'gx_from_gy: lanes over q; else gather, tasks share n c',
     ),
 )

@@ -14,11 +14,11 @@ from kernels.runtime import (
     Real3,
     Tensor,
     Tile,
+    ceil_div,
     equal,
     highest,
     kernel,
     minimum,
-    one,
     require_abi,
     select,
     share,
@@ -49,22 +49,6 @@ def y_from_x_plain(y: Real2, x: Real3, N: int, C: int, Q: int, task: int, tasks:
 
 
 @kernel
-def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for c in range(0, C, lanes.width):
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            best = lanes.fill(highest())
-            for q in range(Q):
-                x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
-                best = minimum(best, x_lanes)
-            lanes.write_where(y.line((n, c), (0, 1)), best, active)
-
-
-@kernel
 def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
@@ -82,18 +66,43 @@ def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
         y[n, c] = best
 
 
+@kernel
+def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * tile.vectors
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            best = tile.row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(highest())
+            for q in range(Q):
+                for u in range(tile.vectors):
+                    plane = min(n + u, N - 1)
+                    x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
+                    best[0, u] = minimum(best[0, u], x_lanes)
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    lanes.write_where(y.line((plane, c), (0, 1)), best[0, u], active)
+
+
 @task
 def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """y[n,c] += min[q] x[n,c,q]
 
-    lanes over c,
-    or lanes over q, combined at the end;
+    lanes over q, combined at the end,
+    or lanes over c;
     else gather, tasks share n c
     """
-    if 2 * C >= tile.lanes.width:
-        y_from_x_over_c(y, x, N, C, Q, tile, task, tasks)
-    elif Q >= tile.lanes.width:
+    if tile.lanes.width <= Q:
         y_from_x_over_q(y, x, N, C, Q, tile, task, tasks)
+    elif tile.lanes.width <= 2 * C:
+        y_from_x_over_c(y, x, N, C, Q, tile, task, tasks)
     else:
         y_from_x_plain(y, x, N, C, Q, task, tasks)
 
@@ -122,20 +131,30 @@ def y_at_from_x_plain(y_at: Integer2, x: Real3, N: int, C: int, Q: int, task: in
 def y_at_from_x_over_c(y_at: Integer2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * tile.vectors
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            best = lanes.fill(highest())
-            place, known = lanes.integers(-1), lanes.where(False)
+            known = lanes.where(False)
+            best, place = tile.row(), tile.integer_row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(highest())
+                place[0, u] = lanes.integers(-1)
             for q in range(Q):
-                x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
-                better = (x_lanes < best) | unequal(x_lanes, x_lanes) | ~known
-                best = select(better, x_lanes, best)
-                place = select(better, lanes.integers(q), place)
-                known = known | better
-            lanes.write_where(y_at.line((n, c), (0, 1)), place, active)
+                for u in range(tile.vectors):
+                    plane = min(n + u, N - 1)
+                    x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
+                    better = (x_lanes < best[0, u]) | unequal(x_lanes, x_lanes) | ~known
+                    best[0, u] = select(better, x_lanes, best[0, u])
+                    place[0, u] = select(better, lanes.integers(q), place[0, u])
+                known = lanes.where(True)
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    lanes.write_where(y_at.line((plane, c), (0, 1)), place[0, u], active)
 
 
 @task
@@ -145,14 +164,14 @@ def y_at_from_x(y_at: Integer2, x: Real3, N: int, C: int, Q: int, tile: Tile, ta
     lanes over c;
     else gather, tasks share n c
     """
-    if 2 * C >= tile.lanes.width:
+    if tile.lanes.width <= 2 * C:
         y_at_from_x_over_c(y_at, x, N, C, Q, tile, task, tasks)
     else:
         y_at_from_x_plain(y_at, x, N, C, Q, task, tasks)
 
 
 @kernel
-def gx_from_gy_y_at_plain(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, task: int,
+def gx_from_gy_y_at_plain(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, add: int, task: int,
         tasks: int) -> None:
     """gx[n,c,q] += gy[n,c]   { q = y_at[n,c] }
 
@@ -162,43 +181,55 @@ def gx_from_gy_y_at_plain(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, 
     for item in range(first, last):
         n = item // C
         c = item % C
+        if add == 0:
+            for q in range(Q):
+                gx[n, c, q] = zero()
         q = y_at[n, c]
         if 0 <= q < Q:
             gx[n, c, q] += gy[n, c]
 
 
 @kernel
-def gx_from_gy_y_at_over_q(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def gx_from_gy_y_at_over_q(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over q."""
     lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes, task, tasks)
     for item in range(first, last):
-        n = item // C
-        c = item % C
+        n = item // planes
+        c = item % planes * tile.vectors
         for q in range(0, Q, lanes.width):
             count = min(lanes.width, Q - q)
             active = lanes.first(count)
-            total = lanes.zero()
-            inside = active & equal(lanes.ramp(q - y_at[n, c], 1), lanes.integers(0))
-            total = select(inside, total + lanes.fill(one()), total)
-            total = total * lanes.fill(gy[n, c])
-            total = total + lanes.read_where(gx.line((n, c, q), (0, 0, 1)), active)
-            lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, active)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                chosen = active & equal(lanes.ramp(q - y_at[n, plane], 1), lanes.integers(0))
+                total[0, u] = select(chosen, total[0, u] + lanes.fill(gy[n, plane]), total[0, u])
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gx.line((n, plane, q), (0, 0, 1)), active)
+                    lanes.write_where(gx.line((n, plane, q), (0, 0, 1)), result, active)
 
 
 @task
-def gx_from_gy_y_at(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, tile: Tile, task: int,
+def gx_from_gy_y_at(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
     """gx[n,c,q] += gy[n,c]   { q = y_at[n,c] }
 
     lanes over q;
     else scatter, tasks share n c; 1 guard
     """
-    if 2 * Q >= tile.lanes.width and Q <= 64:
-        gx_from_gy_y_at_over_q(gx, gy, y_at, N, C, Q, tile, task, tasks)
+    if tile.lanes.width <= 2 * Q and Q <= 64:
+        gx_from_gy_y_at_over_q(gx, gy, y_at, N, C, Q, add, tile, task, tasks)
     else:
-        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, Q, task, tasks)
+        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, Q, add, task, tasks)
 
 
 @task
@@ -273,7 +304,6 @@ DEFINITION = Definition(
                     gx_from_gy_y_at,
                     ('gx', 'gy', 'y_at'),
                     ('N', 'C', 'Q'),
-                    covers=False,
                     linear=('gy',),
                 ),
             ),
@@ -325,14 +355,13 @@ DEFINITION = Definition(
                     gx_from_gy_y_at,
                     ('tgx', 'tgy', 'y_at'),
                     ('N', 'C', 'Q'),
-                    covers=False,
                     linear=('tgy',),
                 ),
             ),
         ),
     },
     report=(
-        'y_from_x: lanes over c, or lanes over q, combined at the end; else gather, tasks share n c',
+        'y_from_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
         'y_at_from_x: lanes over c; else gather, tasks share n c',
         'gx_from_gy_y_at: lanes over q; else scatter, tasks share n c; 1 guard',
         'ty_from_tx_y_at: gather, tasks share n; 1 guard',

@@ -174,7 +174,7 @@ def y_from_b(y: Real2, b: Real1, N: int, O: int, add: int, tile: Tile, task: int
     lanes over o;
     else gather, tasks share n
     """
-    if 2 * O >= tile.lanes.width:
+    if tile.lanes.width <= 2 * O:
         y_from_b_over_o(y, b, N, O, add, tile, task, tasks)
     else:
         y_from_b_plain(y, b, N, O, add, task, tasks)
@@ -238,9 +238,9 @@ def gb_from_gy(gb: Real1, gy: Real2, N: int, O: int, add: int, tile: Tile, task:
     or lanes over n, combined at the end;
     else gather, tasks share o
     """
-    if 2 * O >= tile.lanes.width:
+    if tile.lanes.width <= 2 * O:
         gb_from_gy_over_o(gb, gy, N, O, add, tile, task, tasks)
-    elif N >= tile.lanes.width:
+    elif tile.lanes.width <= N:
         gb_from_gy_over_n(gb, gy, N, O, add, tile, task, tasks)
     else:
         gb_from_gy_plain(gb, gy, N, O, add, task, tasks)

@@ -14,6 +14,7 @@ from kernels.runtime import (
     Real3,
     Tensor,
     Tile,
+    ceil_div,
     exp,
     finite,
     kernel,
@@ -54,16 +55,25 @@ def y_logsumexp_max_from_x_over_r(y_logsumexp_max: Real2, x: Real3, M: int, R: i
         tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    first, last = share(M, task, tasks)
-    for m in range(first, last):
+    planes = ceil_div(M, tile.vectors)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        m = item * tile.vectors
         for r in range(0, R, lanes.width):
             count = min(lanes.width, R - r)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
+            best = tile.row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
             for j in range(J):
-                x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
-                best = maximum(best, x_lanes)
-            lanes.write_where(y_logsumexp_max.line((m, r), (0, 1)), best, active)
+                for u in range(tile.vectors):
+                    plane = min(m + u, M - 1)
+                    x_lanes = lanes.read_where(x.line((plane, j, r), (0, 0, 1)), active)
+                    best[0, u] = maximum(best[0, u], x_lanes)
+            for u in range(tile.vectors):
+                plane = min(m + u, M - 1)
+                if m + u < M:
+                    lanes.write_where(y_logsumexp_max.line((plane, r), (0, 1)), best[0, u], active)
 
 
 @kernel
@@ -94,9 +104,9 @@ def y_logsumexp_max_from_x(y_logsumexp_max: Real2, x: Real3, M: int, R: int, J: 
     or lanes over j, combined at the end;
     else gather, tasks share m r
     """
-    if 2 * R >= tile.lanes.width:
+    if tile.lanes.width <= 2 * R:
         y_logsumexp_max_from_x_over_r(y_logsumexp_max, x, M, R, J, tile, task, tasks)
-    elif J >= tile.lanes.width:
+    elif tile.lanes.width <= J:
         y_logsumexp_max_from_x_over_j(y_logsumexp_max, x, M, R, J, tile, task, tasks)
     else:
         y_logsumexp_max_from_x_plain(y_logsumexp_max, x, M, R, J, task, tasks)
@@ -183,7 +193,7 @@ def y_from_x_y_logsumexp(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int,
     lanes over r;
     else gather, tasks share m c
     """
-    if 2 * R >= tile.lanes.width:
+    if tile.lanes.width <= 2 * R:
         y_from_x_y_logsumexp_over_r(y, x, y_logsumexp, M, C, R, add, tile, task, tasks)
     else:
         y_from_x_y_logsumexp_plain(y, x, y_logsumexp, M, C, R, add, task, tasks)
@@ -232,7 +242,7 @@ def gx_from_gy(gx: Real3, gy: Real3, M: int, C: int, R: int, add: int, tile: Til
     lanes over r;
     else gather, tasks share m c
     """
-    if 2 * R >= tile.lanes.width:
+    if tile.lanes.width <= 2 * R:
         gx_from_gy_over_r(gx, gy, M, C, R, add, tile, task, tasks)
     else:
         gx_from_gy_plain(gx, gy, M, C, R, add, task, tasks)
@@ -263,19 +273,29 @@ def gy_logsumexp_from_gy_over_r(gy_logsumexp: Real2, gy: Real3, M: int, C: int, 
         task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    first, last = share(M, task, tasks)
-    for m in range(first, last):
+    planes = ceil_div(M, tile.vectors)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        m = item * tile.vectors
         for r in range(0, R, lanes.width):
             count = min(lanes.width, R - r)
             active = lanes.first(count)
-            total = lanes.zero()
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
             for c in range(C):
-                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
-                total = total + gy_lanes
-            total = -total
-            if add != 0:
-                total = total + lanes.read_where(gy_logsumexp.line((m, r), (0, 1)), active)
-            lanes.write_where(gy_logsumexp.line((m, r), (0, 1)), total, active)
+                for u in range(tile.vectors):
+                    plane = min(m + u, M - 1)
+                    gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 0, 1)), active)
+                    total[0, u] = total[0, u] + gy_lanes
+            for u in range(tile.vectors):
+                plane = min(m + u, M - 1)
+                if m + u < M:
+                    result = total[0, u]
+                    result = -result
+                    if add != 0:
+                        result = result + lanes.read_where(gy_logsumexp.line((plane, r), (0, 1)), active)
+                    lanes.write_where(gy_logsumexp.line((plane, r), (0, 1)), result, active)
 
 
 @kernel
@@ -308,9 +328,9 @@ def gy_logsumexp_from_gy(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int,
     or lanes over c, combined at the end;
     else gather, tasks share m r
     """
-    if 2 * R >= tile.lanes.width:
+    if tile.lanes.width <= 2 * R:
         gy_logsumexp_from_gy_over_r(gy_logsumexp, gy, M, C, R, add, tile, task, tasks)
-    elif C >= tile.lanes.width:
+    elif tile.lanes.width <= C:
         gy_logsumexp_from_gy_over_c(gy_logsumexp, gy, M, C, R, add, tile, task, tasks)
     else:
         gy_logsumexp_from_gy_plain(gy_logsumexp, gy, M, C, R, add, task, tasks)

@@ -62,24 +62,33 @@ def i_from_x_over_c(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    first, last = share(N * P0, task, tasks)
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * P0, task, tasks)
     for item in range(first, last):
-        n = item // P0
+        n = item // P0 * tile.vectors
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
-            place, known = lanes.integers(-1), lanes.where(False)
+            known = lanes.where(False)
+            best, place = tile.row(), tile.integer_row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
+                place[0, u] = lanes.integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
-                x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
-                better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
-                best = select(better, x_lanes, best)
-                place = select(better, lanes.integers(k0*d0 + p0*s0 - a0), place)
-                known = known | better
-            lanes.write_where(i.line((n, c, p0), (0, 1, 0)), place, active)
+                for u in range(tile.vectors):
+                    plane = min(n + u, N - 1)
+                    x_lanes = lanes.read_where(x.line((plane, c, x2), (0, 1, 0)), active)
+                    better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
+                    best[0, u] = select(better, x_lanes, best[0, u])
+                    place[0, u] = select(better, lanes.integers(k0*d0 + p0*s0 - a0), place[0, u])
+                known = lanes.where(True)
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    lanes.write_where(i.line((plane, c, p0), (0, 1, 0)), place[0, u], active)
 
 
 @kernel
@@ -87,10 +96,11 @@ def i_from_x_over_p0(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p0."""
     lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes, task, tasks)
     for item in range(first, last):
-        n = item // C
-        c = item % C
+        n = item // planes
+        c = item % planes * tile.vectors
         for p0 in range(0, P0, lanes.width):
             count = min(lanes.width, P0 - p0)
             p0_last = p0 + (count - 1)
@@ -99,24 +109,34 @@ def i_from_x_over_p0(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2
             if not whole:
                 low_k0, high_k0 = max(0, -((-a0 + s0*p0_last) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
-            place, known = lanes.integers(-1), lanes.where(False)
+            known = lanes.where(False)
+            best, place = tile.row(), tile.integer_row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
+                place[0, u] = lanes.integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 if whole:
-                    x_lanes = lanes.read(x.line((n, c, x2), (0, 0, s0)))
-                    better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
-                    best = select(better, x_lanes, best)
-                    place = select(better, lanes.ramp(k0*d0 + p0*s0 - a0, s0), place)
-                    known = known | better
+                    for u in range(tile.vectors):
+                        plane = min(c + u, C - 1)
+                        x_lanes = lanes.read(x.line((n, plane, x2), (0, 0, s0)))
+                        better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
+                        best[0, u] = select(better, x_lanes, best[0, u])
+                        place[0, u] = select(better, lanes.ramp(k0*d0 + p0*s0 - a0, s0), place[0, u])
+                    known = lanes.where(True)
                 else:
                     inside = active & lanes.within(x2, s0, X2)
-                    x_lanes = lanes.read_where(x.line((n, c, x2), (0, 0, s0)), inside)
-                    better = inside & ((x_lanes > best) | unequal(x_lanes, x_lanes) | ~known)
-                    best = select(better, x_lanes, best)
-                    place = select(better, lanes.ramp(k0*d0 + p0*s0 - a0, s0), place)
-                    known = known | better
-            lanes.write_where(i.line((n, c, p0), (0, 0, 1)), place, active)
+                    for u in range(tile.vectors):
+                        plane = min(c + u, C - 1)
+                        x_lanes = lanes.read_where(x.line((n, plane, x2), (0, 0, s0)), inside)
+                        better = inside & ((x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known)
+                        best[0, u] = select(better, x_lanes, best[0, u])
+                        place[0, u] = select(better, lanes.ramp(k0*d0 + p0*s0 - a0, s0), place[0, u])
+                    known = known | inside
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    lanes.write_where(i.line((n, plane, p0), (0, 0, 1)), place[0, u], active)
 
 
 @task
@@ -128,9 +148,9 @@ def i_from_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a
     or lanes over p0;
     else gather, tasks share n c
     """
-    if C >= tile.lanes.width and i.stride(1) == 1 and x.stride(1) == 1:
+    if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1:
         i_from_x_over_c(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    elif 2 * P0 >= tile.lanes.width:
+    elif tile.lanes.width <= 2 * P0:
         i_from_x_over_p0(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
     else:
         i_from_x_plain(i, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
@@ -162,20 +182,28 @@ def y_from_x_over_c(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: in
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    first, last = share(N * P0, task, tasks)
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * P0, task, tasks)
     for item in range(first, last):
-        n = item // P0
+        n = item // P0 * tile.vectors
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
+            best = tile.row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
-                x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
-                best = maximum(best, x_lanes)
-            lanes.write_where(y.line((n, c, p0), (0, 1, 0)), best, active)
+                for u in range(tile.vectors):
+                    plane = min(n + u, N - 1)
+                    x_lanes = lanes.read_where(x.line((plane, c, x2), (0, 1, 0)), active)
+                    best[0, u] = maximum(best[0, u], x_lanes)
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    lanes.write_where(y.line((plane, c, p0), (0, 1, 0)), best[0, u], active)
 
 
 @kernel
@@ -183,10 +211,11 @@ def y_from_x_over_p0(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: i
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p0."""
     lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes, task, tasks)
     for item in range(first, last):
-        n = item // C
-        c = item % C
+        n = item // planes
+        c = item % planes * tile.vectors
         for p0 in range(0, P0, lanes.width):
             count = min(lanes.width, P0 - p0)
             p0_last = p0 + (count - 1)
@@ -195,17 +224,26 @@ def y_from_x_over_p0(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: i
             if not whole:
                 low_k0, high_k0 = max(0, -((-a0 + s0*p0_last) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
+            best = tile.row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 if whole:
-                    x_lanes = lanes.read(x.line((n, c, x2), (0, 0, s0)))
-                    best = maximum(best, x_lanes)
+                    for u in range(tile.vectors):
+                        plane = min(c + u, C - 1)
+                        x_lanes = lanes.read(x.line((n, plane, x2), (0, 0, s0)))
+                        best[0, u] = maximum(best[0, u], x_lanes)
                 else:
                     inside = active & lanes.within(x2, s0, X2)
-                    x_lanes = lanes.read_where(x.line((n, c, x2), (0, 0, s0)), inside)
-                    best = select(inside, maximum(best, x_lanes), best)
-            lanes.write_where(y.line((n, c, p0), (0, 0, 1)), best, active)
+                    for u in range(tile.vectors):
+                        plane = min(c + u, C - 1)
+                        x_lanes = lanes.read_where(x.line((n, plane, x2), (0, 0, s0)), inside)
+                        best[0, u] = select(inside, maximum(best[0, u], x_lanes), best[0, u])
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    lanes.write_where(y.line((n, plane, p0), (0, 0, 1)), best[0, u], active)
 
 
 @task
@@ -217,9 +255,9 @@ def y_from_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: 
     or lanes over p0;
     else gather, tasks share n c
     """
-    if C >= tile.lanes.width and y.stride(1) == 1 and x.stride(1) == 1:
+    if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_over_c(y, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    elif 2 * P0 >= tile.lanes.width:
+    elif tile.lanes.width <= 2 * P0:
         y_from_x_over_p0(y, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
     else:
         y_from_x_plain(y, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
@@ -253,24 +291,33 @@ def y_at_from_x_over_c(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: in
         s0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    first, last = share(N * P0, task, tasks)
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * P0, task, tasks)
     for item in range(first, last):
-        n = item // P0
+        n = item // P0 * tile.vectors
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
-            place, known = lanes.integers(-1), lanes.where(False)
+            known = lanes.where(False)
+            best, place = tile.row(), tile.integer_row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
+                place[0, u] = lanes.integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
-                x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
-                better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
-                best = select(better, x_lanes, best)
-                place = select(better, lanes.integers(k0), place)
-                known = known | better
-            lanes.write_where(y_at.line((n, c, p0), (0, 1, 0)), place, active)
+                for u in range(tile.vectors):
+                    plane = min(n + u, N - 1)
+                    x_lanes = lanes.read_where(x.line((plane, c, x2), (0, 1, 0)), active)
+                    better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
+                    best[0, u] = select(better, x_lanes, best[0, u])
+                    place[0, u] = select(better, lanes.integers(k0), place[0, u])
+                known = lanes.where(True)
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    lanes.write_where(y_at.line((plane, c, p0), (0, 1, 0)), place[0, u], active)
 
 
 @kernel
@@ -278,10 +325,11 @@ def y_at_from_x_over_p0(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: i
         s0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p0."""
     lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes, task, tasks)
     for item in range(first, last):
-        n = item // C
-        c = item % C
+        n = item // planes
+        c = item % planes * tile.vectors
         for p0 in range(0, P0, lanes.width):
             count = min(lanes.width, P0 - p0)
             p0_last = p0 + (count - 1)
@@ -290,24 +338,34 @@ def y_at_from_x_over_p0(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: i
             if not whole:
                 low_k0, high_k0 = max(0, -((-a0 + s0*p0_last) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
-            place, known = lanes.integers(-1), lanes.where(False)
+            known = lanes.where(False)
+            best, place = tile.row(), tile.integer_row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
+                place[0, u] = lanes.integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 if whole:
-                    x_lanes = lanes.read(x.line((n, c, x2), (0, 0, s0)))
-                    better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
-                    best = select(better, x_lanes, best)
-                    place = select(better, lanes.integers(k0), place)
-                    known = known | better
+                    for u in range(tile.vectors):
+                        plane = min(c + u, C - 1)
+                        x_lanes = lanes.read(x.line((n, plane, x2), (0, 0, s0)))
+                        better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
+                        best[0, u] = select(better, x_lanes, best[0, u])
+                        place[0, u] = select(better, lanes.integers(k0), place[0, u])
+                    known = lanes.where(True)
                 else:
                     inside = active & lanes.within(x2, s0, X2)
-                    x_lanes = lanes.read_where(x.line((n, c, x2), (0, 0, s0)), inside)
-                    better = inside & ((x_lanes > best) | unequal(x_lanes, x_lanes) | ~known)
-                    best = select(better, x_lanes, best)
-                    place = select(better, lanes.integers(k0), place)
-                    known = known | better
-            lanes.write_where(y_at.line((n, c, p0), (0, 0, 1)), place, active)
+                    for u in range(tile.vectors):
+                        plane = min(c + u, C - 1)
+                        x_lanes = lanes.read_where(x.line((n, plane, x2), (0, 0, s0)), inside)
+                        better = inside & ((x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known)
+                        best[0, u] = select(better, x_lanes, best[0, u])
+                        place[0, u] = select(better, lanes.integers(k0), place[0, u])
+                    known = known | inside
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    lanes.write_where(y_at.line((n, plane, p0), (0, 0, 1)), place[0, u], active)
 
 
 @task
@@ -319,9 +377,9 @@ def y_at_from_x(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: 
     or lanes over p0;
     else gather, tasks share n c
     """
-    if C >= tile.lanes.width and y_at.stride(1) == 1 and x.stride(1) == 1:
+    if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1:
         y_at_from_x_over_c(y_at, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    elif 2 * P0 >= tile.lanes.width:
+    elif tile.lanes.width <= 2 * P0:
         y_at_from_x_over_p0(y_at, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
     else:
         y_at_from_x_plain(y_at, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
@@ -329,7 +387,7 @@ def y_at_from_x(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: 
 
 @kernel
 def gx_from_gy_y_at_plain(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
-        d0: int, s0: int, task: int, tasks: int) -> None:
+        d0: int, s0: int, add: int, task: int, tasks: int) -> None:
     """gx[n,c,x2] += sum[p0,k0] gy[n,c,p0]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
 
     scatter, tasks share n c; 2 guards
@@ -338,6 +396,9 @@ def gx_from_gy_y_at_plain(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, 
     for item in range(first, last):
         n = item // C
         c = item % C
+        if add == 0:
+            for x2 in range(X2):
+                gx[n, c, x2] = zero()
         for p0 in range(P0):
             k0 = y_at[n, c, p0]
             if 0 <= k0 < K0:
@@ -348,13 +409,14 @@ def gx_from_gy_y_at_plain(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, 
 
 @kernel
 def gx_from_gy_y_at_over_x2(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int,
-        a0: int, d0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
+        a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x2 in classes modulo s0."""
     lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes, task, tasks)
     for item in range(first, last):
-        n = item // C
-        c = item % C
+        n = item // planes
+        c = item % planes * tile.vectors
         for phase in range(min(s0, X2)):
             members = ceil_div(X2 - phase, s0)
             first_k0, step_k0 = residue(s0, d0, a0 + phase)
@@ -365,35 +427,46 @@ def gx_from_gy_y_at_over_x2(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int
                 x2 = phase + at * s0
                 whole = count == lanes.width and start_p0 + at - (taps_k0 - 1) * by_p0 >= 0 and start_p0 + at + lanes.width <= P0
                 active = lanes.first(count)
-                total = lanes.zero()
+                total = tile.row()
+                for u in range(tile.vectors):
+                    total[0, u] = lanes.zero()
                 for tap in range(taps_k0):
                     k0 = first_k0 + tap * step_k0
                     p0 = start_p0 + at - tap * by_p0
                     if whole:
-                        inside = equal(lanes.read(y_at.line((n, c, p0), (0, 0, 1))), lanes.integers(k0))
-                        gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 0, 1)), inside)
-                        total = select(inside, total + gy_lanes, total)
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            chosen = equal(lanes.read(y_at.line((n, plane, p0), (0, 0, 1))), lanes.integers(k0))
+                            gy_lanes = lanes.read_where(gy.line((n, plane, p0), (0, 0, 1)), chosen)
+                            total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
                     else:
                         inside = active & lanes.within(p0, 1, P0)
-                        inside = inside & equal(lanes.read_where(y_at.line((n, c, p0), (0, 0, 1)), inside), lanes.integers(k0))
-                        gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 0, 1)), inside)
-                        total = select(inside, total + gy_lanes, total)
-                total = total + lanes.read_where(gx.line((n, c, x2), (0, 0, s0)), active)
-                lanes.write_where(gx.line((n, c, x2), (0, 0, s0)), total, active)
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0), (0, 0, 1)), inside), lanes.integers(k0))
+                            gy_lanes = lanes.read_where(gy.line((n, plane, p0), (0, 0, 1)), chosen)
+                            total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
+                for u in range(tile.vectors):
+                    plane = min(c + u, C - 1)
+                    if c + u < C:
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(gx.line((n, plane, x2), (0, 0, s0)), active)
+                        lanes.write_where(gx.line((n, plane, x2), (0, 0, s0)), result, active)
 
 
 @task
 def gx_from_gy_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
-        d0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
+        d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """gx[n,c,x2] += sum[p0,k0] gy[n,c,p0]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
 
     lanes over x2 in classes modulo s0;
     else scatter, tasks share n c; 2 guards
     """
-    if 2 * X2 >= tile.lanes.width * s0 and K0 <= 64:
-        gx_from_gy_y_at_over_x2(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
+    if tile.lanes.width * s0 <= 2 * X2 and K0 <= 64:
+        gx_from_gy_y_at_over_x2(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, add, tile, task, tasks)
     else:
-        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
+        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, add, task, tasks)
 
 
 @kernel
@@ -424,10 +497,11 @@ def ty_from_tx_y_at_over_p0(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int
         a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p0."""
     lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes, task, tasks)
     for item in range(first, last):
-        n = item // C
-        c = item % C
+        n = item // planes
+        c = item % planes * tile.vectors
         for p0 in range(0, P0, lanes.width):
             count = min(lanes.width, P0 - p0)
             p0_last = p0 + (count - 1)
@@ -436,21 +510,31 @@ def ty_from_tx_y_at_over_p0(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int
             if not whole:
                 low_k0, high_k0 = max(0, -((-a0 + s0*p0_last) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
             active = lanes.first(count)
-            total = lanes.zero()
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 if whole:
-                    inside = equal(lanes.read(y_at.line((n, c, p0), (0, 0, 1))), lanes.integers(k0))
-                    tx_lanes = lanes.read_where(tx.line((n, c, x2), (0, 0, s0)), inside)
-                    total = select(inside, total + tx_lanes, total)
+                    for u in range(tile.vectors):
+                        plane = min(c + u, C - 1)
+                        chosen = equal(lanes.read(y_at.line((n, plane, p0), (0, 0, 1))), lanes.integers(k0))
+                        tx_lanes = lanes.read_where(tx.line((n, plane, x2), (0, 0, s0)), chosen)
+                        total[0, u] = select(chosen, total[0, u] + tx_lanes, total[0, u])
                 else:
                     inside = active & lanes.within(x2, s0, X2)
-                    inside = inside & equal(lanes.read_where(y_at.line((n, c, p0), (0, 0, 1)), inside), lanes.integers(k0))
-                    tx_lanes = lanes.read_where(tx.line((n, c, x2), (0, 0, s0)), inside)
-                    total = select(inside, total + tx_lanes, total)
-            if add != 0:
-                total = total + lanes.read_where(ty.line((n, c, p0), (0, 0, 1)), active)
-            lanes.write_where(ty.line((n, c, p0), (0, 0, 1)), total, active)
+                    for u in range(tile.vectors):
+                        plane = min(c + u, C - 1)
+                        chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0), (0, 0, 1)), inside), lanes.integers(k0))
+                        tx_lanes = lanes.read_where(tx.line((n, plane, x2), (0, 0, s0)), chosen)
+                        total[0, u] = select(chosen, total[0, u] + tx_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(ty.line((n, plane, p0), (0, 0, 1)), active)
+                    lanes.write_where(ty.line((n, plane, p0), (0, 0, 1)), result, active)
 
 
 @task
@@ -461,7 +545,7 @@ def ty_from_tx_y_at(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int, P0: in
     lanes over p0;
     else gather, tasks share n c; 2 guards
     """
-    if 2 * P0 >= tile.lanes.width and K0 <= 64:
+    if tile.lanes.width <= 2 * P0 and K0 <= 64:
         ty_from_tx_y_at_over_p0(ty, tx, y_at, N, C, P0, K0, X2, a0, d0, s0, add, tile, task, tasks)
     else:
         ty_from_tx_y_at_plain(ty, tx, y_at, N, C, P0, K0, X2, a0, d0, s0, add, task, tasks)
@@ -534,7 +618,6 @@ DEFINITION = Definition(
                     gx_from_gy_y_at,
                     ('gx', 'gy', 'y_at'),
                     ('N', 'C', 'P0', 'K0', 'X2', 'a0', 'd0', 's0'),
-                    covers=False,
                     linear=('gy',),
                 ),
             ),
@@ -586,7 +669,6 @@ DEFINITION = Definition(
                     gx_from_gy_y_at,
                     ('tgx', 'tgy', 'y_at'),
                     ('N', 'C', 'P0', 'K0', 'X2', 'a0', 'd0', 's0'),
-                    covers=False,
                     linear=('tgy',),
                 ),
             ),

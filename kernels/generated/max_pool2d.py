@@ -69,9 +69,10 @@ def i_from_x_over_c(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
         tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    first, last = share(N * P0 * P1, task, tasks)
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * P0 * P1, task, tasks)
     for item in range(first, last):
-        n = item // (P0 * P1)
+        n = item // (P0 * P1) * tile.vectors
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -79,18 +80,26 @@ def i_from_x_over_c(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
-            place, known = lanes.integers(-1), lanes.where(False)
+            known = lanes.where(False)
+            best, place = tile.row(), tile.integer_row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
+                place[0, u] = lanes.integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
-                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-                    better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
-                    best = select(better, x_lanes, best)
-                    place = select(better, lanes.integers(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8), place)
-                    known = known | better
-            lanes.write_where(i.line((n, c, p0, p1), (0, 1, 0, 0)), place, active)
+                    for u in range(tile.vectors):
+                        plane = min(n + u, N - 1)
+                        x_lanes = lanes.read_where(x.line((plane, c, x2, x3), (0, 1, 0, 0)), active)
+                        better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
+                        best[0, u] = select(better, x_lanes, best[0, u])
+                        place[0, u] = select(better, lanes.integers(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8), place[0, u])
+                    known = lanes.where(True)
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    lanes.write_where(i.line((plane, c, p0, p1), (0, 1, 0, 0)), place[0, u], active)
 
 
 @kernel
@@ -99,10 +108,11 @@ def i_from_x_over_p1(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0
         tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    first, last = share(N * C * P0, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
+        n = item // (planes * P0)
+        c = item // P0 % planes * tile.vectors
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for p1 in range(0, P1, lanes.width):
@@ -113,26 +123,36 @@ def i_from_x_over_p1(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0
             if not whole:
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
-            place, known = lanes.integers(-1), lanes.where(False)
+            known = lanes.where(False)
+            best, place = tile.row(), tile.integer_row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
+                place[0, u] = lanes.integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole:
-                        x_lanes = lanes.read(x.line((n, c, x2, x3), (0, 0, 0, s1)))
-                        better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
-                        best = select(better, x_lanes, best)
-                        place = select(better, lanes.ramp(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8, s1), place)
-                        known = known | better
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
+                            better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
+                            best[0, u] = select(better, x_lanes, best[0, u])
+                            place[0, u] = select(better, lanes.ramp(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8, s1), place[0, u])
+                        known = lanes.where(True)
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 0, 0, s1)), inside)
-                        better = inside & ((x_lanes > best) | unequal(x_lanes, x_lanes) | ~known)
-                        best = select(better, x_lanes, best)
-                        place = select(better, lanes.ramp(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8, s1), place)
-                        known = known | better
-            lanes.write_where(i.line((n, c, p0, p1), (0, 0, 0, 1)), place, active)
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
+                            better = inside & ((x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known)
+                            best[0, u] = select(better, x_lanes, best[0, u])
+                            place[0, u] = select(better, lanes.ramp(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8, s1), place[0, u])
+                        known = known | inside
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    lanes.write_where(i.line((n, plane, p0, p1), (0, 0, 0, 1)), place[0, u], active)
 
 
 @task
@@ -146,9 +166,9 @@ def i_from_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K
     or lanes over p1;
     else gather, tasks share n c p0
     """
-    if C >= tile.lanes.width and i.stride(1) == 1 and x.stride(1) == 1:
+    if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1:
         i_from_x_over_c(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, task, tasks)
-    elif 2 * P1 >= tile.lanes.width:
+    elif tile.lanes.width <= 2 * P1:
         i_from_x_over_p1(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, task, tasks)
     else:
         i_from_x_plain(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, task, tasks)
@@ -184,9 +204,10 @@ def y_from_x_over_c(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: in
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    first, last = share(N * P0 * P1, task, tasks)
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * P0 * P1, task, tasks)
     for item in range(first, last):
-        n = item // (P0 * P1)
+        n = item // (P0 * P1) * tile.vectors
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -194,14 +215,21 @@ def y_from_x_over_c(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: in
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
+            best = tile.row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
-                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-                    best = maximum(best, x_lanes)
-            lanes.write_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), best, active)
+                    for u in range(tile.vectors):
+                        plane = min(n + u, N - 1)
+                        x_lanes = lanes.read_where(x.line((plane, c, x2, x3), (0, 1, 0, 0)), active)
+                        best[0, u] = maximum(best[0, u], x_lanes)
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    lanes.write_where(y.line((plane, c, p0, p1), (0, 1, 0, 0)), best[0, u], active)
 
 
 @kernel
@@ -209,10 +237,11 @@ def y_from_x_over_p1(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: i
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    first, last = share(N * C * P0, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
+        n = item // (planes * P0)
+        c = item // P0 % planes * tile.vectors
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for p1 in range(0, P1, lanes.width):
@@ -223,19 +252,28 @@ def y_from_x_over_p1(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: i
             if not whole:
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
+            best = tile.row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole:
-                        x_lanes = lanes.read(x.line((n, c, x2, x3), (0, 0, 0, s1)))
-                        best = maximum(best, x_lanes)
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
+                            best[0, u] = maximum(best[0, u], x_lanes)
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 0, 0, s1)), inside)
-                        best = select(inside, maximum(best, x_lanes), best)
-            lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), best, active)
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
+                            best[0, u] = select(inside, maximum(best[0, u], x_lanes), best[0, u])
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    lanes.write_where(y.line((n, plane, p0, p1), (0, 0, 0, 1)), best[0, u], active)
 
 
 @task
@@ -248,9 +286,9 @@ def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: 
     or lanes over p1;
     else gather, tasks share n c p0
     """
-    if C >= tile.lanes.width and y.stride(1) == 1 and x.stride(1) == 1:
+    if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_over_c(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
-    elif 2 * P1 >= tile.lanes.width:
+    elif tile.lanes.width <= 2 * P1:
         y_from_x_over_p1(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
     else:
         y_from_x_plain(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
@@ -288,9 +326,10 @@ def y_at_from_x_over_c(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: in
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    first, last = share(N * P0 * P1, task, tasks)
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * P0 * P1, task, tasks)
     for item in range(first, last):
-        n = item // (P0 * P1)
+        n = item // (P0 * P1) * tile.vectors
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -298,18 +337,26 @@ def y_at_from_x_over_c(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: in
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
-            place, known = lanes.integers(-1), lanes.where(False)
+            known = lanes.where(False)
+            best, place = tile.row(), tile.integer_row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
+                place[0, u] = lanes.integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
-                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-                    better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
-                    best = select(better, x_lanes, best)
-                    place = select(better, lanes.integers(k0*K1 + k1), place)
-                    known = known | better
-            lanes.write_where(y_at.line((n, c, p0, p1), (0, 1, 0, 0)), place, active)
+                    for u in range(tile.vectors):
+                        plane = min(n + u, N - 1)
+                        x_lanes = lanes.read_where(x.line((plane, c, x2, x3), (0, 1, 0, 0)), active)
+                        better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
+                        best[0, u] = select(better, x_lanes, best[0, u])
+                        place[0, u] = select(better, lanes.integers(k0*K1 + k1), place[0, u])
+                    known = lanes.where(True)
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    lanes.write_where(y_at.line((plane, c, p0, p1), (0, 1, 0, 0)), place[0, u], active)
 
 
 @kernel
@@ -317,10 +364,11 @@ def y_at_from_x_over_p1(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: i
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    first, last = share(N * C * P0, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
+        n = item // (planes * P0)
+        c = item // P0 % planes * tile.vectors
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for p1 in range(0, P1, lanes.width):
@@ -331,26 +379,36 @@ def y_at_from_x_over_p1(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: i
             if not whole:
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
-            place, known = lanes.integers(-1), lanes.where(False)
+            known = lanes.where(False)
+            best, place = tile.row(), tile.integer_row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
+                place[0, u] = lanes.integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole:
-                        x_lanes = lanes.read(x.line((n, c, x2, x3), (0, 0, 0, s1)))
-                        better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
-                        best = select(better, x_lanes, best)
-                        place = select(better, lanes.integers(k0*K1 + k1), place)
-                        known = known | better
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
+                            better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
+                            best[0, u] = select(better, x_lanes, best[0, u])
+                            place[0, u] = select(better, lanes.integers(k0*K1 + k1), place[0, u])
+                        known = lanes.where(True)
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 0, 0, s1)), inside)
-                        better = inside & ((x_lanes > best) | unequal(x_lanes, x_lanes) | ~known)
-                        best = select(better, x_lanes, best)
-                        place = select(better, lanes.integers(k0*K1 + k1), place)
-                        known = known | better
-            lanes.write_where(y_at.line((n, c, p0, p1), (0, 0, 0, 1)), place, active)
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
+                            better = inside & ((x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known)
+                            best[0, u] = select(better, x_lanes, best[0, u])
+                            place[0, u] = select(better, lanes.integers(k0*K1 + k1), place[0, u])
+                        known = known | inside
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    lanes.write_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), place[0, u], active)
 
 
 @task
@@ -363,9 +421,9 @@ def y_at_from_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: 
     or lanes over p1;
     else gather, tasks share n c p0
     """
-    if C >= tile.lanes.width and y_at.stride(1) == 1 and x.stride(1) == 1:
+    if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1:
         y_at_from_x_over_c(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
-    elif 2 * P1 >= tile.lanes.width:
+    elif tile.lanes.width <= 2 * P1:
         y_at_from_x_over_p1(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
     else:
         y_at_from_x_plain(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
@@ -373,7 +431,8 @@ def y_at_from_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: 
 
 @kernel
 def gx_from_gy_y_at_plain(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
-        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, task: int, tasks: int) -> None:
+        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, task: int,
+        tasks: int) -> None:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gy[n,c,p0,p1]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
 
@@ -383,6 +442,10 @@ def gx_from_gy_y_at_plain(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, 
     for item in range(first, last):
         n = item // C
         c = item % C
+        if add == 0:
+            for x2 in range(X2):
+                for x3 in range(X3):
+                    gx[n, c, x2, x3] = zero()
         for p0 in range(P0):
             for p1 in range(P1):
                 if 0 <= y_at[n, c, p0, p1] < K0*K1:
@@ -397,14 +460,15 @@ def gx_from_gy_y_at_plain(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, 
 
 @kernel
 def gx_from_gy_y_at_over_x3(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int,
-        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int,
-        tasks: int) -> None:
+        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    first, last = share(N * C * X2, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
-        n = item // (C * X2)
-        c = item // X2 % C
+        n = item // (planes * X2)
+        c = item // X2 % planes * tile.vectors
         x2 = item % X2
         first_p0, step_p0 = residue(d0, s0, x2 + a0)
         low_p0, high_p0 = max(0, -((-x2 - a0 + d0*K0 - d0) // s0)), min(P0, ((x2 + a0) // s0) + 1)
@@ -421,28 +485,39 @@ def gx_from_gy_y_at_over_x3(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int
                 x3 = phase + at * s1
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
-                total = lanes.zero()
+                total = tile.row()
+                for u in range(tile.vectors):
+                    total[0, u] = lanes.zero()
                 for p0 in range(low_p0, high_p0, step_p0):
                     k0 = (-p0*s0 + x2 + a0) // d0
                     for tap in range(taps_k1):
                         k1 = first_k1 + tap * step_k1
                         p1 = start_p1 + at - tap * by_p1
                         if whole:
-                            inside = equal(lanes.read(y_at.line((n, c, p0, p1), (0, 0, 0, 1))), lanes.integers(k0*K1 + k1))
-                            gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 0, 1)), inside)
-                            total = select(inside, total + gy_lanes, total)
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                chosen = equal(lanes.read(y_at.line((n, plane, p0, p1), (0, 0, 0, 1))), lanes.integers(k0*K1 + k1))
+                                gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), chosen)
+                                total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            inside = inside & equal(lanes.read_where(y_at.line((n, c, p0, p1), (0, 0, 0, 1)), inside), lanes.integers(k0*K1 + k1))
-                            gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 0, 1)), inside)
-                            total = select(inside, total + gy_lanes, total)
-                total = total + lanes.read_where(gx.line((n, c, x2, x3), (0, 0, 0, s1)), active)
-                lanes.write_where(gx.line((n, c, x2, x3), (0, 0, 0, s1)), total, active)
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), inside), lanes.integers(k0*K1 + k1))
+                                gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), chosen)
+                                total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
+                for u in range(tile.vectors):
+                    plane = min(c + u, C - 1)
+                    if c + u < C:
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), active)
+                        lanes.write_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
 @task
 def gx_from_gy_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
-        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int,
+        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gy[n,c,p0,p1]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
@@ -450,11 +525,11 @@ def gx_from_gy_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: in
     lanes over x3 in classes modulo s1;
     else scatter, tasks share n c; 3 guards
     """
-    if 2 * X3 >= tile.lanes.width * s1 and K0 * K1 <= 64:
-        gx_from_gy_y_at_over_x3(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task,
+    if tile.lanes.width * s1 <= 2 * X3 and K0 * K1 <= 64:
+        gx_from_gy_y_at_over_x3(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, add, tile, task,
             tasks)
     else:
-        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
+        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, add, task, tasks)
 
 
 @kernel
@@ -492,10 +567,11 @@ def ty_from_tx_y_at_over_p1(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int
         task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    first, last = share(N * C * P0, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
+        n = item // (planes * P0)
+        c = item // P0 % planes * tile.vectors
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for p1 in range(0, P1, lanes.width):
@@ -506,23 +582,33 @@ def ty_from_tx_y_at_over_p1(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int
             if not whole:
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
-            total = lanes.zero()
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole:
-                        inside = equal(lanes.read(y_at.line((n, c, p0, p1), (0, 0, 0, 1))), lanes.integers(k0*K1 + k1))
-                        tx_lanes = lanes.read_where(tx.line((n, c, x2, x3), (0, 0, 0, s1)), inside)
-                        total = select(inside, total + tx_lanes, total)
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            chosen = equal(lanes.read(y_at.line((n, plane, p0, p1), (0, 0, 0, 1))), lanes.integers(k0*K1 + k1))
+                            tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3), (0, 0, 0, s1)), chosen)
+                            total[0, u] = select(chosen, total[0, u] + tx_lanes, total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        inside = inside & equal(lanes.read_where(y_at.line((n, c, p0, p1), (0, 0, 0, 1)), inside), lanes.integers(k0*K1 + k1))
-                        tx_lanes = lanes.read_where(tx.line((n, c, x2, x3), (0, 0, 0, s1)), inside)
-                        total = select(inside, total + tx_lanes, total)
-            if add != 0:
-                total = total + lanes.read_where(ty.line((n, c, p0, p1), (0, 0, 0, 1)), active)
-            lanes.write_where(ty.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), inside), lanes.integers(k0*K1 + k1))
+                            tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3), (0, 0, 0, s1)), chosen)
+                            total[0, u] = select(chosen, total[0, u] + tx_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(ty.line((n, plane, p0, p1), (0, 0, 0, 1)), active)
+                    lanes.write_where(ty.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
 @task
@@ -535,7 +621,7 @@ def ty_from_tx_y_at(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: in
     lanes over p1;
     else gather, tasks share n c p0; 3 guards
     """
-    if 2 * P1 >= tile.lanes.width and K0 * K1 <= 64:
+    if tile.lanes.width <= 2 * P1 and K0 * K1 <= 64:
         ty_from_tx_y_at_over_p1(ty, tx, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, add, tile, task,
             tasks)
     else:
@@ -635,7 +721,6 @@ DEFINITION = Definition(
                     gx_from_gy_y_at,
                     ('gx', 'gy', 'y_at'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
-                    covers=False,
                     linear=('gy',),
                 ),
             ),
@@ -687,7 +772,6 @@ DEFINITION = Definition(
                     gx_from_gy_y_at,
                     ('tgx', 'tgy', 'y_at'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
-                    covers=False,
                     linear=('tgy',),
                 ),
             ),

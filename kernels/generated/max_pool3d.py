@@ -73,9 +73,10 @@ def i_from_x_over_c(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
         z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    first, last = share(N * P0 * P1 * P2, task, tasks)
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * P0 * P1 * P2, task, tasks)
     for item in range(first, last):
-        n = item // (P0 * P1 * P2)
+        n = item // (P0 * P1 * P2) * tile.vectors
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
         p2 = item % P2
@@ -85,20 +86,28 @@ def i_from_x_over_c(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
-            place, known = lanes.integers(-1), lanes.where(False)
+            known = lanes.where(False)
+            best, place = tile.row(), tile.integer_row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
+                place[0, u] = lanes.integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
-                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                        better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
-                        best = select(better, x_lanes, best)
-                        place = select(better, lanes.integers(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13), place)
-                        known = known | better
-            lanes.write_where(i.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), place, active)
+                        for u in range(tile.vectors):
+                            plane = min(n + u, N - 1)
+                            x_lanes = lanes.read_where(x.line((plane, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
+                            better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
+                            best[0, u] = select(better, x_lanes, best[0, u])
+                            place[0, u] = select(better, lanes.integers(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13), place[0, u])
+                        known = lanes.where(True)
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    lanes.write_where(i.line((plane, c, p0, p1, p2), (0, 1, 0, 0, 0)), place[0, u], active)
 
 
 @kernel
@@ -107,10 +116,11 @@ def i_from_x_over_p2(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2
         z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    first, last = share(N * C * P0 * P1, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
+        n = item // (planes * P0 * P1)
+        c = item // (P0 * P1) % planes * tile.vectors
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -123,8 +133,11 @@ def i_from_x_over_p2(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2
             if not whole:
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
-            place, known = lanes.integers(-1), lanes.where(False)
+            known = lanes.where(False)
+            best, place = tile.row(), tile.integer_row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
+                place[0, u] = lanes.integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
@@ -132,19 +145,26 @@ def i_from_x_over_p2(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole:
-                            x_lanes = lanes.read(x.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)))
-                            better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
-                            best = select(better, x_lanes, best)
-                            place = select(better, lanes.ramp(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13, s2), place)
-                            known = known | better
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
+                                better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
+                                best[0, u] = select(better, x_lanes, best[0, u])
+                                place[0, u] = select(better, lanes.ramp(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13, s2), place[0, u])
+                            known = lanes.where(True)
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
-                            better = inside & ((x_lanes > best) | unequal(x_lanes, x_lanes) | ~known)
-                            best = select(better, x_lanes, best)
-                            place = select(better, lanes.ramp(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13, s2), place)
-                            known = known | better
-            lanes.write_where(i.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), place, active)
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
+                                better = inside & ((x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known)
+                                best[0, u] = select(better, x_lanes, best[0, u])
+                                place[0, u] = select(better, lanes.ramp(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13, s2), place[0, u])
+                            known = known | inside
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    lanes.write_where(i.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), place[0, u], active)
 
 
 @task
@@ -158,10 +178,10 @@ def i_from_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K
     or lanes over p2;
     else gather, tasks share n c p0 p1
     """
-    if C >= tile.lanes.width and i.stride(1) == 1 and x.stride(1) == 1:
+    if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1:
         i_from_x_over_c(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
             z11, z12, z13, z9, tile, task, tasks)
-    elif 2 * P2 >= tile.lanes.width:
+    elif tile.lanes.width <= 2 * P2:
         i_from_x_over_p2(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
             z11, z12, z13, z9, tile, task, tasks)
     else:
@@ -204,9 +224,10 @@ def y_from_x_over_c(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: in
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    first, last = share(N * P0 * P1 * P2, task, tasks)
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * P0 * P1 * P2, task, tasks)
     for item in range(first, last):
-        n = item // (P0 * P1 * P2)
+        n = item // (P0 * P1 * P2) * tile.vectors
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
         p2 = item % P2
@@ -216,16 +237,23 @@ def y_from_x_over_c(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: in
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
+            best = tile.row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
-                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                        best = maximum(best, x_lanes)
-            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), best, active)
+                        for u in range(tile.vectors):
+                            plane = min(n + u, N - 1)
+                            x_lanes = lanes.read_where(x.line((plane, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
+                            best[0, u] = maximum(best[0, u], x_lanes)
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    lanes.write_where(y.line((plane, c, p0, p1, p2), (0, 1, 0, 0, 0)), best[0, u], active)
 
 
 @kernel
@@ -234,10 +262,11 @@ def y_from_x_over_p2(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: i
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    first, last = share(N * C * P0 * P1, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
+        n = item // (planes * P0 * P1)
+        c = item // (P0 * P1) % planes * tile.vectors
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -250,7 +279,9 @@ def y_from_x_over_p2(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: i
             if not whole:
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
+            best = tile.row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
@@ -258,13 +289,20 @@ def y_from_x_over_p2(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: i
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole:
-                            x_lanes = lanes.read(x.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)))
-                            best = maximum(best, x_lanes)
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
+                                best[0, u] = maximum(best[0, u], x_lanes)
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
-                            best = select(inside, maximum(best, x_lanes), best)
-            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, active)
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
+                                best[0, u] = select(inside, maximum(best[0, u], x_lanes), best[0, u])
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    lanes.write_where(y.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), best[0, u], active)
 
 
 @task
@@ -278,10 +316,10 @@ def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: 
     or lanes over p2;
     else gather, tasks share n c p0 p1
     """
-    if C >= tile.lanes.width and y.stride(1) == 1 and x.stride(1) == 1:
+    if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_over_c(y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, tile,
             task, tasks)
-    elif 2 * P2 >= tile.lanes.width:
+    elif tile.lanes.width <= 2 * P2:
         y_from_x_over_p2(y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, tile,
             task, tasks)
     else:
@@ -326,9 +364,10 @@ def y_at_from_x_over_c(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: in
         s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    first, last = share(N * P0 * P1 * P2, task, tasks)
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * P0 * P1 * P2, task, tasks)
     for item in range(first, last):
-        n = item // (P0 * P1 * P2)
+        n = item // (P0 * P1 * P2) * tile.vectors
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
         p2 = item % P2
@@ -338,20 +377,28 @@ def y_at_from_x_over_c(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: in
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
-            place, known = lanes.integers(-1), lanes.where(False)
+            known = lanes.where(False)
+            best, place = tile.row(), tile.integer_row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
+                place[0, u] = lanes.integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
-                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                        better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
-                        best = select(better, x_lanes, best)
-                        place = select(better, lanes.integers(k0*z9 + k1*K2 + k2), place)
-                        known = known | better
-            lanes.write_where(y_at.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), place, active)
+                        for u in range(tile.vectors):
+                            plane = min(n + u, N - 1)
+                            x_lanes = lanes.read_where(x.line((plane, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
+                            better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
+                            best[0, u] = select(better, x_lanes, best[0, u])
+                            place[0, u] = select(better, lanes.integers(k0*z9 + k1*K2 + k2), place[0, u])
+                        known = lanes.where(True)
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    lanes.write_where(y_at.line((plane, c, p0, p1, p2), (0, 1, 0, 0, 0)), place[0, u], active)
 
 
 @kernel
@@ -360,10 +407,11 @@ def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: i
         s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    first, last = share(N * C * P0 * P1, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
+        n = item // (planes * P0 * P1)
+        c = item // (P0 * P1) % planes * tile.vectors
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -376,8 +424,11 @@ def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: i
             if not whole:
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
-            best = lanes.fill(lowest())
-            place, known = lanes.integers(-1), lanes.where(False)
+            known = lanes.where(False)
+            best, place = tile.row(), tile.integer_row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
+                place[0, u] = lanes.integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
@@ -385,19 +436,26 @@ def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: i
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole:
-                            x_lanes = lanes.read(x.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)))
-                            better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
-                            best = select(better, x_lanes, best)
-                            place = select(better, lanes.integers(k0*z9 + k1*K2 + k2), place)
-                            known = known | better
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
+                                better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
+                                best[0, u] = select(better, x_lanes, best[0, u])
+                                place[0, u] = select(better, lanes.integers(k0*z9 + k1*K2 + k2), place[0, u])
+                            known = lanes.where(True)
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
-                            better = inside & ((x_lanes > best) | unequal(x_lanes, x_lanes) | ~known)
-                            best = select(better, x_lanes, best)
-                            place = select(better, lanes.integers(k0*z9 + k1*K2 + k2), place)
-                            known = known | better
-            lanes.write_where(y_at.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), place, active)
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
+                                better = inside & ((x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known)
+                                best[0, u] = select(better, x_lanes, best[0, u])
+                                place[0, u] = select(better, lanes.integers(k0*z9 + k1*K2 + k2), place[0, u])
+                            known = known | inside
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    lanes.write_where(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), place[0, u], active)
 
 
 @task
@@ -411,10 +469,10 @@ def y_at_from_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: 
     or lanes over p2;
     else gather, tasks share n c p0 p1
     """
-    if C >= tile.lanes.width and y_at.stride(1) == 1 and x.stride(1) == 1:
+    if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1:
         y_at_from_x_over_c(y_at, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
             z9, tile, task, tasks)
-    elif 2 * P2 >= tile.lanes.width:
+    elif tile.lanes.width <= 2 * P2:
         y_at_from_x_over_p2(y_at, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
             z9, tile, task, tasks)
     else:
@@ -425,7 +483,7 @@ def y_at_from_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: 
 @kernel
 def gx_from_gy_y_at_plain(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, z9: int, task: int, tasks: int) -> None:
+        s1: int, s2: int, z9: int, add: int, task: int, tasks: int) -> None:
     """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gy[n,c,p0,p1,p2]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, z9*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
 
@@ -435,6 +493,11 @@ def gx_from_gy_y_at_plain(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, 
     for item in range(first, last):
         n = item // C
         c = item % C
+        if add == 0:
+            for x2 in range(X2):
+                for x3 in range(X3):
+                    for x4 in range(X4):
+                        gx[n, c, x2, x3, x4] = zero()
         for p0 in range(P0):
             for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
                 x2 = k0*d0 + p0*s0 - a0
@@ -453,13 +516,14 @@ def gx_from_gy_y_at_plain(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, 
 @kernel
 def gx_from_gy_y_at_over_x4(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
         K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
-        s0: int, s1: int, s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
+        s0: int, s1: int, s2: int, z9: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    first, last = share(N * C * X2 * X3, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
-        n = item // (C * X2 * X3)
-        c = item // (X2 * X3) % C
+        n = item // (planes * X2 * X3)
+        c = item // (X2 * X3) % planes * tile.vectors
         x2 = item // X3 % X2
         x3 = item % X3
         first_p0, step_p0 = residue(d0, s0, x2 + a0)
@@ -482,7 +546,9 @@ def gx_from_gy_y_at_over_x4(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int
                 x4 = phase + at * s2
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
-                total = lanes.zero()
+                total = tile.row()
+                for u in range(tile.vectors):
+                    total[0, u] = lanes.zero()
                 for p0 in range(low_p0, high_p0, step_p0):
                     k0 = (-p0*s0 + x2 + a0) // d0
                     for p1 in range(low_p1, high_p1, step_p1):
@@ -491,34 +557,43 @@ def gx_from_gy_y_at_over_x4(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int
                             k2 = first_k2 + tap * step_k2
                             p2 = start_p2 + at - tap * by_p2
                             if whole:
-                                inside = equal(lanes.read(y_at.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1))), lanes.integers(k0*z9 + k1*K2 + k2))
-                                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
-                                total = select(inside, total + gy_lanes, total)
+                                for u in range(tile.vectors):
+                                    plane = min(c + u, C - 1)
+                                    chosen = equal(lanes.read(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1))), lanes.integers(k0*z9 + k1*K2 + k2))
+                                    gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), chosen)
+                                    total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                inside = inside & equal(lanes.read_where(y_at.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), inside), lanes.integers(k0*z9 + k1*K2 + k2))
-                                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
-                                total = select(inside, total + gy_lanes, total)
-                total = total + lanes.read_where(gx.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), active)
-                lanes.write_where(gx.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), total, active)
+                                for u in range(tile.vectors):
+                                    plane = min(c + u, C - 1)
+                                    chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside), lanes.integers(k0*z9 + k1*K2 + k2))
+                                    gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), chosen)
+                                    total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
+                for u in range(tile.vectors):
+                    plane = min(c + u, C - 1)
+                    if c + u < C:
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), active)
+                        lanes.write_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
 @task
 def gx_from_gy_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
+        s1: int, s2: int, z9: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gy[n,c,p0,p1,p2]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, z9*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
 
     lanes over x4 in classes modulo s2;
     else scatter, tasks share n c; 3 guards
     """
-    if 2 * X4 >= tile.lanes.width * s2 and K0 * K1 * K2 <= 64:
+    if tile.lanes.width * s2 <= 2 * X4 and K0 * K1 * K2 <= 64:
         gx_from_gy_y_at_over_x4(gx, gy, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, z9, tile, task, tasks)
+            s1, s2, z9, add, tile, task, tasks)
     else:
         gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, z9, task, tasks)
+            s1, s2, z9, add, task, tasks)
 
 
 @kernel
@@ -559,10 +634,11 @@ def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int
         s0: int, s1: int, s2: int, z9: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    first, last = share(N * C * P0 * P1, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
+        n = item // (planes * P0 * P1)
+        c = item // (P0 * P1) % planes * tile.vectors
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -575,7 +651,9 @@ def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int
             if not whole:
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
-            total = lanes.zero()
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
@@ -583,17 +661,25 @@ def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole:
-                            inside = equal(lanes.read(y_at.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1))), lanes.integers(k0*z9 + k1*K2 + k2))
-                            tx_lanes = lanes.read_where(tx.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
-                            total = select(inside, total + tx_lanes, total)
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                chosen = equal(lanes.read(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1))), lanes.integers(k0*z9 + k1*K2 + k2))
+                                tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), chosen)
+                                total[0, u] = select(chosen, total[0, u] + tx_lanes, total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            inside = inside & equal(lanes.read_where(y_at.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), inside), lanes.integers(k0*z9 + k1*K2 + k2))
-                            tx_lanes = lanes.read_where(tx.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
-                            total = select(inside, total + tx_lanes, total)
-            if add != 0:
-                total = total + lanes.read_where(ty.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
-            lanes.write_where(ty.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside), lanes.integers(k0*z9 + k1*K2 + k2))
+                                tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), chosen)
+                                total[0, u] = select(chosen, total[0, u] + tx_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(ty.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                    lanes.write_where(ty.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
 @task
@@ -606,7 +692,7 @@ def ty_from_tx_y_at(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: in
     lanes over p2;
     else gather, tasks share n c p0 p1; 3 guards
     """
-    if 2 * P2 >= tile.lanes.width and K0 * K1 * K2 <= 64:
+    if tile.lanes.width <= 2 * P2 and K0 * K1 * K2 <= 64:
         ty_from_tx_y_at_over_p2(ty, tx, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
             s1, s2, z9, add, tile, task, tasks)
     else:
@@ -723,7 +809,6 @@ DEFINITION = Definition(
                     gx_from_gy_y_at,
                     ('gx', 'gy', 'y_at'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2', 'z5'),
-                    covers=False,
                     linear=('gy',),
                 ),
             ),
@@ -775,7 +860,6 @@ DEFINITION = Definition(
                     gx_from_gy_y_at,
                     ('tgx', 'tgy', 'y_at'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2', 'z5'),
-                    covers=False,
                     linear=('tgy',),
                 ),
             ),

@@ -62,7 +62,7 @@ def y_from_x(y: Real1, x: Real1, N: int, add: int, tile: Tile, task: int, tasks:
     lanes over n;
     else gather, tasks share n
     """
-    if 2 * N >= tile.lanes.width:
+    if tile.lanes.width <= 2 * N:
         y_from_x_over_n(y, x, N, add, tile, task, tasks)
     else:
         y_from_x_plain(y, x, N, add, task, tasks)
@@ -106,7 +106,7 @@ def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, add: int, tile: Tile, t
     lanes over n;
     else gather, tasks share n
     """
-    if 2 * N >= tile.lanes.width:
+    if tile.lanes.width <= 2 * N:
         gx_from_gy_x_over_n(gx, gy, x, N, add, tile, task, tasks)
     else:
         gx_from_gy_x_plain(gx, gy, x, N, add, task, tasks)

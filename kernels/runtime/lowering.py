@@ -139,6 +139,8 @@ _model(PointerType, lambda t: ELEMENT[t.dtype].as_pointer())
 _model(VectorType, llvm_vector)
 _model(MaskType, lambda t: ir.VectorType(I1, t.width))
 _model(RegistersType, lambda t: llvm_vector(t.vector).as_pointer())
+
+
 def _line_init(self: Any, manager: Any, t: LineType) -> None:
     models.StructModel.__init__(self, manager, t, [("data", PointerType(t.dtype)), ("step", INT)])
 
@@ -596,9 +598,7 @@ def extreme(comparison: str) -> Callable[[Builder, Value, Value], Value]:
     """The first where they tie, NaN where either is: y if it is strictly beyond x, or NaN."""
 
     def generate(b: Builder, x: Value, y: Value) -> Value:
-        return b.select(
-            b.fcmp_unordered("uno", y, y), y, b.select(b.fcmp_ordered(comparison, y, x), y, x)
-        )
+        return b.select(b.fcmp_unordered("uno", y, y), y, b.select(b.fcmp_ordered(comparison, y, x), y, x))
 
     return generate
 
@@ -849,6 +849,10 @@ def _slot(b: Builder, r: RegistersType, base: Value, at: Value) -> Value:
     return b.gep(base, [b.add(b.mul(row, I64(r.columns)), column)])
 
 
+def _integer_row(t: TileType) -> RegistersType:
+    return RegistersType(_integers(t.lanes), 1, t.vectors)
+
+
 _PLACE = types.UniTuple(INT, 2)
 attributes(
     TileType,
@@ -858,6 +862,7 @@ attributes(
             lambda b, t: _slots(b, t.registers(t.pixels)),
         ),
         "row": (returns(lambda t: t.registers(1)), lambda b, t: _slots(b, t.registers(1))),
+        "integer_row": (returns(_integer_row), lambda b, t: _slots(b, _integer_row(t))),
     },
     {
         "pixels": (lambda t: INT, lambda b, t: I64(t.pixels)),

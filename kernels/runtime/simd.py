@@ -413,9 +413,7 @@ class Lanes:
 
     def write_where(self, line: Line[Any], v: Vector, mask: Mask) -> None:
         """The lanes of the mask to memory, no others; no two to one element."""
-        if sum(mask.items) > 1 and not any(
-            m * s for m, s in zip(line.moves, line.view.strides, strict=True)
-        ):
+        if sum(mask.items) > 1 and not any(m * s for m, s in zip(line.moves, line.view.strides, strict=True)):
             raise BadAccess(f"{line.view.memory.name}: several lanes would write one element")
         for i, m in enumerate(mask.items):
             if m:
@@ -503,6 +501,10 @@ class Tile:
         return Registers(self.pixels, self.vectors)
 
     def row(self) -> Registers:
+        return Registers(1, self.vectors)
+
+    def integer_row(self) -> Registers:
+        """As a row, of vectors of integers."""
         return Registers(1, self.vectors)
 
 
