@@ -12,7 +12,7 @@ import sympy as sp
 
 from derive.emit.contraction import contraction_source
 from derive.emit.kernel import TaskSource, task_source
-from derive.emit.lanes import lanes_source
+from derive.emit.lanes import lanes_before, lanes_source
 from derive.errors import SpecError
 from derive.language import Operator, extent
 from derive.lower.contraction import contraction
@@ -96,11 +96,12 @@ class _Book:
             title = self.title(eq)
             self.known[name.text] = (title, name, eq)
             nest, fast = lower(shape.equation), contraction(shape.equation)
-            self.made.kernels[title] = (
-                contraction_source(nest, fast, title)
-                if fast is not None
-                else lanes_source(nest, lanes(shape.equation, nest), title) or task_source(nest, title)
-            )
+            ways = lanes(shape.equation, nest)
+            if fast is not None:
+                source = lanes_before(contraction_source(nest, fast, title), nest, ways, fast.columns)
+            else:
+                source = lanes_source(nest, ways, title) or task_source(nest, title)
+            self.made.kernels[title] = source
         title, known, first = self.known[name.text]
         if first != eq:
             recognised = str(first.target)

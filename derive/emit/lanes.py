@@ -25,6 +25,7 @@ from derive.lower.lanes import Lanes
 from derive.lower.loops import Assign, FloorDiv, Loop, Nest, ResidueLoop, Step, Test
 from derive.program import Access, Affine, IntegerAccess, affine
 
+FEW = 4  # columns with which a contraction has little to share
 MOST_COMPARED = 64  # places tried one by one, where plain loops would take one from a read
 READ = "{read}"  # stands in a test for what it reads
 LOCALS = {
@@ -57,6 +58,11 @@ def lanes_source(nest: Nest, ways: Sequence[Lanes], name: str) -> TaskSource | N
     return _LanesWriter(nest, ways).text(name)
 
 
+def lanes_before(other: TaskSource, nest: Nest, ways: Sequence[Lanes], few: Sequence[Index]) -> TaskSource:
+    """Another lowering's task, but in lanes where a few indices have so few values that it has little to share."""
+    return _LanesWriter(nest, ways).before(other, few)
+
+
 @dataclass
 class _Block:
     """What is known while the body of one way is written."""
@@ -86,6 +92,50 @@ class _LanesWriter(_Writer):
         self.eq = nest.equation
 
     def text(self, name: str) -> TaskSource | None:
+        plain, parts, kept = self.made(name)
+        if not kept:
+            return None
+        plain_text = plain.text.replace("@task\n", "@kernel\n", 1)
+        task = self.task(name, plain, kept)
+        whole = "\n\n\n".join(p.rstrip("\n") for p in (plain_text, *parts, task)) + "\n"
+        return replace(
+            plain,
+            name=name,
+            text=whole,
+            integers=self.integers,
+            imports=plain.imports | self.used | {"kernel", "task", "Tile"},
+            lowering=f"{_described(kept)}; else {plain.nest.describe()}",
+        )
+
+    def before(self, other: TaskSource, few: Sequence[Index]) -> TaskSource:
+        _, parts, kept = self.made(other.name)
+        start = other.text.rindex("\n\n\n@task") + 3
+        head, tail = other.text[:start], other.text[start:]
+        signature, rest = tail.split('"""', 1)
+        given = {w.split(":")[0].strip() for w in signature.split("(", 1)[1].replace("def ", ",").split(",")}
+        needed_here = {*self.views, *(self.names[s] for s in (*self.integers, *self.reals))}
+        if not kept or not needed_here <= given | {signature.split("(")[-1].split(":")[0].strip()}:
+            return other
+        self.lines, self.depth = [], 1
+        small = " * ".join(map(self.size, few)) + f" <= {FEW}"
+        for way, title in kept:
+            self.put(f"if {small} and {self.suits(way)}:", True)
+            self.put(f"{title}({self.arguments()})")
+            self.put("return")
+            self.depth -= 1
+        doc, code = rest.split('"""\n', 1)
+        lines = "\n".join(map(_called, self.lines))
+        task = f'{signature}"""{doc}"""\n{lines}\n{code}'
+        pieces = [*(p.rstrip("\n") for p in parts), task]
+        return replace(
+            other,
+            text=head + "\n\n\n".join(pieces),
+            imports=other.imports | self.used | {"kernel", "task", "Tile"},
+            lowering=f"{_described(kept)} if {small}; else {other.describe()}",
+        )
+
+    def made(self, name: str) -> tuple[TaskSource, list[str], list[tuple[Lanes, str]]]:
+        """The plain loops, and each way that has a form in lanes."""
         plain = self.write(f"{name}_plain")
         self.integers, self.reals = plain.integers, plain.reals
         missing = [s for s in self.mentioned() if s not in self.integers]
@@ -94,13 +144,12 @@ class _LanesWriter(_Writer):
         self.integers = (*self.integers, *missing)
         self.views = [self.names[v] for v in plain.views]
         self.plain_views = plain.views
-        parts, kept = [], list[tuple[Lanes, str]]()
+        parts, kept = list[str](), list[tuple[Lanes, str]]()
         start = dict(self.names), set(self.taken)
         for way in self.ways:
             self.names, self.taken = dict(start[0]), set(start[1])
             title = f"{name}_over_{way.lane.name}"
             title += f"_by_{way.follower.name}" if way.follower is not None else ""
-            title += "_along" if way.bound and any(t == title for _, t in kept) else ""
             used = set(self.used)
             try:
                 parts.append(self.way(way, title))
@@ -108,20 +157,11 @@ class _LanesWriter(_Writer):
             except NoVector:
                 self.used = used
         self.names, self.taken = start
-        if not kept:
-            return None
-        plain_text = plain.text.replace("@task\n", "@kernel\n", 1)
-        task = self.task(name, plain, kept)
-        whole = "\n\n\n".join(p.rstrip("\n") for p in (plain_text, *parts, task)) + "\n"
-        described = ", or ".join(way.describe() for way, _ in kept)
-        return replace(
-            plain,
-            name=name,
-            text=whole,
-            integers=self.integers,
-            imports=plain.imports | self.used | {"kernel", "task", "Tile"},
-            lowering=f"{described}; else {plain.nest.describe()}",
-        )
+        return plain, parts, kept
+
+    def arguments(self) -> str:
+        scalars = [self.names[s] for s in (*self.integers, *self.reals)] + ["add"] * self.adds
+        return ", ".join([*self.views, *scalars, "tile", "task", "tasks"])
 
     # --- the task ----------------------------------------------------------------------------
 
@@ -136,8 +176,7 @@ class _LanesWriter(_Writer):
 
     def task(self, name: str, plain: TaskSource, kept: Sequence[tuple[Lanes, str]]) -> str:
         self.lines, self.depth = [], 1
-        scalars = [self.names[s] for s in (*self.integers, *self.reals)] + ["add"] * self.adds
-        fast = ", ".join([*self.views, *scalars, "tile", "task", "tasks"])
+        fast = self.arguments()
         few = [self.names[s] for s in (*plain.integers, *plain.reals)] + ["add"] * self.adds
         word = "if"
         for way, title in kept:
@@ -167,6 +206,8 @@ class _LanesWriter(_Writer):
         elif way.bound:
             partners = [i for i, _ in way.moves]
             tests = [f"{width} <= {self.size(i)}" for i in partners]
+            if len(partners) > 1:  # a window or an image, whichever is which
+                tests += [f"{self.size(w.lane)} <= {size}" for w in self.ways if not w.bound and not w.unit]
         else:
             stride = self.inner(way.stride)
             tests = [f"{width}" + (f" * {stride}" if way.stride != 1 else "") + f" <= 2 * {size}"]
@@ -248,6 +289,7 @@ class _LanesWriter(_Writer):
             fixed -= {i for r in z.reads for i in r.indices if i not in z.atoms}
         fixed |= {a for z in self.eq.relation.zero for a in z.atoms if isinstance(a, Index)}
         free = [i for i in way.outer if i not in fixed and self.eq.body.has(i)]
+        free.sort(key=lambda i: sum(i in r.indices for r in self.eq.reads))
         return free[-1] if free and steps else None
 
     def each_plane(self) -> None:
@@ -902,6 +944,10 @@ class _LanesWriter(_Writer):
         self.put(f"{acc} = {acc} + lanes.read_where({target}, active)")
         self.depth -= 1
         self.put(f"lanes.write_where({target}, {acc}, active)")
+
+
+def _described(kept: Sequence[tuple[Lanes, str]]) -> str:
+    return ", or ".join(way.describe() for way, _ in kept)
 
 
 def _one_call(text: str) -> bool:

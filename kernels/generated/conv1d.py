@@ -21,6 +21,7 @@ from kernels.runtime import (
     Tile,
     block_product,
     ceil_div,
+    fma,
     kernel,
     require_abi,
     residue,
@@ -84,6 +85,112 @@ def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: in
     return rows + tile.pixels + steps
 
 
+@kernel
+def y_from_w_x_over_k0(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
+        a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over k0, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(N * G * O * P0, task, tasks)
+    for item in range(first, last):
+        n = item // (G * O * P0)
+        g = item // (O * P0) % G
+        o = item // P0 % O
+        p0 = item % P0
+        wide = lanes.wide_zero()
+        for c in range(C):
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1),
+                lanes.width):
+                active = lanes.first(min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1) - k0)
+                x3 = k0*d0 + p0*s0 - a0
+                w_lanes = lanes.read_where(w.line((g, o, c, k0), (0, 0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, g, c, x3), (0, 0, 0, d0)), active)
+                wide = wide + lanes.widen(select(active, w_lanes * x_lanes, lanes.zero()))
+        total = lanes.sum(wide)
+        if add != 0:
+            total += y[n, g, o, p0]
+        y[n, g, o, p0] = total
+
+
+@kernel
+def y_from_w_x_over_g(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
+        a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over g where it is contiguous."""
+    lanes = tile.lanes
+    planes = ceil_div(O, tile.vectors)
+    first, last = share(N * planes * P0, task, tasks)
+    for item in range(first, last):
+        n = item // (planes * P0)
+        o = item // P0 % planes * tile.vectors
+        p0 = item % P0
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
+        for g in range(0, G, lanes.width):
+            count = min(lanes.width, G - g)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for c in range(C):
+                for k0 in range(low_k0, high_k0):
+                    x3 = k0*d0 + p0*s0 - a0
+                    for u in range(tile.vectors):
+                        plane = min(o + u, O - 1)
+                        w_lanes = lanes.read_where(w.line((g, plane, c, k0), (1, 0, 0, 0)), active)
+                        x_lanes = lanes.read_where(x.line((n, g, c, x3), (0, 1, 0, 0)), active)
+                        total[0, u] = fma(w_lanes, x_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(o + u, O - 1)
+                if o + u < O:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(y.line((n, g, plane, p0), (0, 1, 0, 0)), active)
+                    lanes.write_where(y.line((n, g, plane, p0), (0, 1, 0, 0)), result, active)
+
+
+@kernel
+def y_from_w_x_over_p0(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
+        a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    planes = ceil_div(G, tile.vectors)
+    first, last = share(N * planes * O, task, tasks)
+    for item in range(first, last):
+        n = item // (planes * O)
+        g = item // O % planes * tile.vectors
+        o = item % O
+        for p0 in range(0, P0, lanes.width):
+            count = min(lanes.width, P0 - p0)
+            p0_last = p0 + (count - 1)
+            whole = count == lanes.width and p0*s0 - a0 >= 0 and -a0 + d0*K0 - d0 + s0*p0_last < X3
+            low_k0, high_k0 = 0, K0
+            if not whole:
+                low_k0, high_k0 = max(0, -((-a0 + s0*p0_last) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for c in range(C):
+                for k0 in range(low_k0, high_k0):
+                    x3 = k0*d0 + p0*s0 - a0
+                    if whole:
+                        for u in range(tile.vectors):
+                            plane = min(g + u, G - 1)
+                            x_lanes = lanes.read(x.line((n, plane, c, x3), (0, 0, 0, s0)))
+                            total[0, u] = fma(lanes.fill(w[plane, o, c, k0]), x_lanes, total[0, u])
+                    else:
+                        inside = active & lanes.within(x3, s0, X3)
+                        for u in range(tile.vectors):
+                            plane = min(g + u, G - 1)
+                            x_lanes = lanes.read_where(x.line((n, plane, c, x3), (0, 0, 0, s0)), inside)
+                            total[0, u] = select(inside, fma(lanes.fill(w[plane, o, c, k0]), x_lanes, total[0, u]), total[0, u])
+            for u in range(tile.vectors):
+                plane = min(g + u, G - 1)
+                if g + u < G:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(y.line((n, plane, o, p0), (0, 0, 0, 1)), active)
+                    lanes.write_where(y.line((n, plane, o, p0), (0, 0, 0, 1)), result, active)
+
+
 @task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
 def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
         d0: int, s0: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
@@ -92,6 +199,15 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
 
     contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables
     """
+    if O <= 4 and tile.lanes.width <= K0 and tile.lanes.width <= X3 and P0 <= K0:
+        y_from_w_x_over_k0(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
+        return
+    if O <= 4 and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
+        y_from_w_x_over_g(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
+        return
+    if O <= 4 and tile.lanes.width <= 2 * P0:
+        y_from_w_x_over_p0(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
+        return
     batch, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
     if not (suits(tile, rows, columns, steps)):
         y_from_w_x_plain(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, task, tasks)
@@ -351,6 +467,141 @@ def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: 
     return rows + tile.pixels + steps
 
 
+@kernel
+def gx_from_gy_w_over_g(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
+        a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over g where it is contiguous."""
+    lanes = tile.lanes
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * X3, task, tasks)
+    for item in range(first, last):
+        n = item // (planes * X3)
+        c = item // X3 % planes * tile.vectors
+        x3 = item % X3
+        first_p0_, step_p0_ = residue(d0, s0, x3 + a0)
+        low_p0_, high_p0 = max(0, -((-x3 - a0 + d0*K0 - d0) // s0)), min(P0, ((x3 + a0) // s0) + 1)
+        low_p0_ += (first_p0_ - low_p0_) % max(1, step_p0_)
+        if step_p0_ == 0:  # there is none
+            high_p0, step_p0_ = low_p0_, 1
+        for g in range(0, G, lanes.width):
+            count = min(lanes.width, G - g)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for o in range(O):
+                for p0 in range(low_p0_, high_p0, step_p0_):
+                    k0 = (-p0*s0 + x3 + a0) // d0
+                    for u in range(tile.vectors):
+                        plane = min(c + u, C - 1)
+                        gy_lanes = lanes.read_where(gy.line((n, g, o, p0), (0, 1, 0, 0)), active)
+                        w_lanes = lanes.read_where(w.line((g, o, plane, k0), (1, 0, 0, 0)), active)
+                        total[0, u] = fma(gy_lanes, w_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gx.line((n, g, plane, x3), (0, 1, 0, 0)), active)
+                    lanes.write_where(gx.line((n, g, plane, x3), (0, 1, 0, 0)), result, active)
+
+
+@kernel
+def gx_from_gy_w_over_x3_by_k0(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int,
+        X3: int, a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over x3 in classes modulo d0."""
+    lanes = tile.lanes
+    planes = ceil_div(G, tile.vectors)
+    first, last = share(N * planes * C, task, tasks)
+    for item in range(first, last):
+        n = item // (planes * C)
+        g = item // C % planes * tile.vectors
+        c = item % C
+        for phase in range(min(d0, X3)):
+            members = ceil_div(X3 - phase, d0)
+            first_p0_, step_p0_ = residue(d0, s0, a0 + phase)
+            taps_p0 = ceil_div(P0 - first_p0_, step_p0_) if step_p0_ > 0 else 0
+            start_k0, by_k0 = (a0 - s0*first_p0_ + phase) // d0, step_p0_ * s0 // d0
+            for at in range(0, members, lanes.width):
+                count = min(lanes.width, members - at)
+                x3 = phase + at * d0
+                whole = count == lanes.width and start_k0 + at - (taps_p0 - 1) * by_k0 >= 0 and start_k0 + at + lanes.width <= K0
+                active = lanes.first(count)
+                total = tile.row()
+                for u in range(tile.vectors):
+                    total[0, u] = lanes.zero()
+                for o in range(O):
+                    for tap in range(taps_p0):
+                        p0 = first_p0_ + tap * step_p0_
+                        k0 = start_k0 + at - tap * by_k0
+                        if whole:
+                            for u in range(tile.vectors):
+                                plane = min(g + u, G - 1)
+                                w_lanes = lanes.read(w.line((plane, o, c, k0), (0, 0, 0, 1)))
+                                total[0, u] = fma(lanes.fill(gy[n, plane, o, p0]), w_lanes, total[0, u])
+                        else:
+                            inside = active & lanes.within(k0, 1, K0)
+                            for u in range(tile.vectors):
+                                plane = min(g + u, G - 1)
+                                w_lanes = lanes.read_where(w.line((plane, o, c, k0), (0, 0, 0, 1)), inside)
+                                total[0, u] = select(inside, fma(lanes.fill(gy[n, plane, o, p0]), w_lanes, total[0, u]), total[0, u])
+                for u in range(tile.vectors):
+                    plane = min(g + u, G - 1)
+                    if g + u < G:
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(gx.line((n, plane, c, x3), (0, 0, 0, d0)), active)
+                        lanes.write_where(gx.line((n, plane, c, x3), (0, 0, 0, d0)), result, active)
+
+
+@kernel
+def gx_from_gy_w_over_x3_by_p0(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int,
+        X3: int, a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over x3 in classes modulo s0."""
+    lanes = tile.lanes
+    planes = ceil_div(G, tile.vectors)
+    first, last = share(N * planes * C, task, tasks)
+    for item in range(first, last):
+        n = item // (planes * C)
+        g = item // C % planes * tile.vectors
+        c = item % C
+        for phase in range(min(s0, X3)):
+            members = ceil_div(X3 - phase, s0)
+            first_k0, step_k0 = residue(s0, d0, a0 + phase)
+            taps_k0 = ceil_div(K0 - first_k0, step_k0) if step_k0 > 0 else 0
+            start_p0, by_p0 = (a0 - d0*first_k0 + phase) // s0, step_k0 * d0 // s0
+            for at in range(0, members, lanes.width):
+                count = min(lanes.width, members - at)
+                x3 = phase + at * s0
+                whole = count == lanes.width and start_p0 + at - (taps_k0 - 1) * by_p0 >= 0 and start_p0 + at + lanes.width <= P0
+                active = lanes.first(count)
+                total = tile.row()
+                for u in range(tile.vectors):
+                    total[0, u] = lanes.zero()
+                for o in range(O):
+                    for tap in range(taps_k0):
+                        k0 = first_k0 + tap * step_k0
+                        p0 = start_p0 + at - tap * by_p0
+                        if whole:
+                            for u in range(tile.vectors):
+                                plane = min(g + u, G - 1)
+                                gy_lanes = lanes.read(gy.line((n, plane, o, p0), (0, 0, 0, 1)))
+                                total[0, u] = fma(lanes.fill(w[plane, o, c, k0]), gy_lanes, total[0, u])
+                        else:
+                            inside = active & lanes.within(p0, 1, P0)
+                            for u in range(tile.vectors):
+                                plane = min(g + u, G - 1)
+                                gy_lanes = lanes.read_where(gy.line((n, plane, o, p0), (0, 0, 0, 1)), inside)
+                                total[0, u] = select(inside, fma(lanes.fill(w[plane, o, c, k0]), gy_lanes, total[0, u]), total[0, u])
+                for u in range(tile.vectors):
+                    plane = min(g + u, G - 1)
+                    if g + u < G:
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(gx.line((n, plane, c, x3), (0, 0, 0, s0)), active)
+                        lanes.write_where(gx.line((n, plane, c, x3), (0, 0, 0, s0)), result, active)
+
+
 @task(scratch=gx_from_gy_w_scratch, integer_scratch=gx_from_gy_w_table)
 def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
         d0: int, s0: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
@@ -359,6 +610,15 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
 
     contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0
     """
+    if C <= 4 and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
+        gx_from_gy_w_over_g(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
+        return
+    if C <= 4 and tile.lanes.width * d0 <= 2 * X3 and K0 >= P0:
+        gx_from_gy_w_over_x3_by_k0(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
+        return
+    if C <= 4 and tile.lanes.width * s0 <= 2 * X3 and P0 >= K0:
+        gx_from_gy_w_over_x3_by_p0(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
+        return
     batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
     if not (suits(tile, rows, columns, steps)):
         gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, task, tasks)
@@ -627,9 +887,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables; else gather, tasks share n g o',
+        'y_from_w_x: lanes over k0, combined at the end, or lanes over g where it is contiguous, or lanes over p0 if O <= 4; else contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables; else gather, tasks share n g o',
         'y_from_b: lanes over p0; else gather, tasks share n g o',
         'gb_from_gy: lanes over p0, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; else gather, tasks share n g c; 1 residue loop',
+        'gx_from_gy_w: lanes over g where it is contiguous, or lanes over x3 in classes modulo d0, or lanes over x3 in classes modulo s0 if C <= 4; else contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; else gather, tasks share n g c; 1 residue loop',
     ),
 )

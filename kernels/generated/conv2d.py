@@ -22,6 +22,7 @@ from kernels.runtime import (
     Tile,
     block_product,
     ceil_div,
+    fma,
     kernel,
     require_abi,
     residue,
@@ -90,6 +91,126 @@ def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: in
     return rows + tile.pixels + steps
 
 
+@kernel
+def y_from_w_x_over_k1(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
+        K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over k1, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(N * G * O * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (G * O * P0 * P1)
+        g = item // (O * P0 * P1) % G
+        o = item // (P0 * P1) % O
+        p0 = item // P1 % P0
+        p1 = item % P1
+        wide = lanes.wide_zero()
+        for c in range(C):
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)):
+                x3 = k0*d0 + p0*s0 - a0
+                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X4 - 1) // d1) + 1),
+                    lanes.width):
+                    active = lanes.first(min(K1, ((-p1*s1 + a1 + X4 - 1) // d1) + 1) - k1)
+                    x4 = k1*d1 + p1*s1 - a1
+                    w_lanes = lanes.read_where(w.line((g, o, c, k0, k1), (0, 0, 0, 0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((n, g, c, x3, x4), (0, 0, 0, 0, d1)), active)
+                    wide = wide + lanes.widen(select(active, w_lanes * x_lanes, lanes.zero()))
+        total = lanes.sum(wide)
+        if add != 0:
+            total += y[n, g, o, p0, p1]
+        y[n, g, o, p0, p1] = total
+
+
+@kernel
+def y_from_w_x_over_g(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
+        K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over g where it is contiguous."""
+    lanes = tile.lanes
+    planes = ceil_div(O, tile.vectors)
+    first, last = share(N * planes * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (planes * P0 * P1)
+        o = item // (P0 * P1) % planes * tile.vectors
+        p0 = item // P1 % P0
+        p1 = item % P1
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
+        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X4 - 1) // d1) + 1)
+        for g in range(0, G, lanes.width):
+            count = min(lanes.width, G - g)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for c in range(C):
+                for k0 in range(low_k0, high_k0):
+                    x3 = k0*d0 + p0*s0 - a0
+                    for k1 in range(low_k1, high_k1):
+                        x4 = k1*d1 + p1*s1 - a1
+                        for u in range(tile.vectors):
+                            plane = min(o + u, O - 1)
+                            w_lanes = lanes.read_where(w.line((g, plane, c, k0, k1), (1, 0, 0, 0, 0)), active)
+                            x_lanes = lanes.read_where(x.line((n, g, c, x3, x4), (0, 1, 0, 0, 0)), active)
+                            total[0, u] = fma(w_lanes, x_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(o + u, O - 1)
+                if o + u < O:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(y.line((n, g, plane, p0, p1), (0, 1, 0, 0, 0)), active)
+                    lanes.write_where(y.line((n, g, plane, p0, p1), (0, 1, 0, 0, 0)), result, active)
+
+
+@kernel
+def y_from_w_x_over_p1(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
+        K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    planes = ceil_div(G, tile.vectors)
+    first, last = share(N * planes * O * P0, task, tasks)
+    for item in range(first, last):
+        n = item // (planes * O * P0)
+        g = item // (O * P0) % planes * tile.vectors
+        o = item // P0 % O
+        p0 = item % P0
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
+        for p1 in range(0, P1, lanes.width):
+            count = min(lanes.width, P1 - p1)
+            p1_last = p1 + (count - 1)
+            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + d1*K1 - d1 + s1*p1_last < X4
+            low_k1, high_k1 = 0, K1
+            if not whole:
+                low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X4 - 1) // d1) + 1)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for c in range(C):
+                for k0 in range(low_k0, high_k0):
+                    x3 = k0*d0 + p0*s0 - a0
+                    for k1 in range(low_k1, high_k1):
+                        x4 = k1*d1 + p1*s1 - a1
+                        if whole:
+                            for u in range(tile.vectors):
+                                plane = min(g + u, G - 1)
+                                x_lanes = lanes.read(x.line((n, plane, c, x3, x4), (0, 0, 0, 0, s1)))
+                                total[0, u] = fma(lanes.fill(w[plane, o, c, k0, k1]), x_lanes, total[0, u])
+                        else:
+                            inside = active & lanes.within(x4, s1, X4)
+                            for u in range(tile.vectors):
+                                plane = min(g + u, G - 1)
+                                x_lanes = lanes.read_where(x.line((n, plane, c, x3, x4), (0, 0, 0, 0, s1)), inside)
+                                total[0, u] = select(inside, fma(lanes.fill(w[plane, o, c, k0, k1]), x_lanes, total[0, u]), total[0, u])
+            for u in range(tile.vectors):
+                plane = min(g + u, G - 1)
+                if g + u < G:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(y.line((n, plane, o, p0, p1), (0, 0, 0, 0, 1)), active)
+                    lanes.write_where(y.line((n, plane, o, p0, p1), (0, 0, 0, 0, 1)), result, active)
+
+
 @task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
 def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
@@ -99,6 +220,18 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
 
     contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables
     """
+    if O <= 4 and tile.lanes.width <= K1 and tile.lanes.width <= X4 and P1 <= K1:
+        y_from_w_x_over_k1(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, task,
+            tasks)
+        return
+    if O <= 4 and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
+        y_from_w_x_over_g(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, task,
+            tasks)
+        return
+    if O <= 4 and tile.lanes.width <= 2 * P1:
+        y_from_w_x_over_p1(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, task,
+            tasks)
+        return
     batch, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
     if not (suits(tile, rows, columns, steps)):
         y_from_w_x_plain(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, task, tasks)
@@ -378,6 +511,168 @@ def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: 
     return rows + tile.pixels + steps
 
 
+@kernel
+def gx_from_gy_w_over_g(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
+        K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over g where it is contiguous."""
+    lanes = tile.lanes
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * X3 * X4, task, tasks)
+    for item in range(first, last):
+        n = item // (planes * X3 * X4)
+        c = item // (X3 * X4) % planes * tile.vectors
+        x3 = item // X4 % X3
+        x4 = item % X4
+        first_p0_, step_p0_ = residue(d0, s0, x3 + a0)
+        low_p0_, high_p0 = max(0, -((-x3 - a0 + d0*K0 - d0) // s0)), min(P0, ((x3 + a0) // s0) + 1)
+        low_p0_ += (first_p0_ - low_p0_) % max(1, step_p0_)
+        if step_p0_ == 0:  # there is none
+            high_p0, step_p0_ = low_p0_, 1
+        first_p1_, step_p1_ = residue(d1, s1, x4 + a1)
+        low_p1_, high_p1 = max(0, -((-x4 - a1 + d1*K1 - d1) // s1)), min(P1, ((x4 + a1) // s1) + 1)
+        low_p1_ += (first_p1_ - low_p1_) % max(1, step_p1_)
+        if step_p1_ == 0:  # there is none
+            high_p1, step_p1_ = low_p1_, 1
+        for g in range(0, G, lanes.width):
+            count = min(lanes.width, G - g)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for o in range(O):
+                for p0 in range(low_p0_, high_p0, step_p0_):
+                    k0 = (-p0*s0 + x3 + a0) // d0
+                    for p1 in range(low_p1_, high_p1, step_p1_):
+                        k1 = (-p1*s1 + x4 + a1) // d1
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            gy_lanes = lanes.read_where(gy.line((n, g, o, p0, p1), (0, 1, 0, 0, 0)), active)
+                            w_lanes = lanes.read_where(w.line((g, o, plane, k0, k1), (1, 0, 0, 0, 0)), active)
+                            total[0, u] = fma(gy_lanes, w_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gx.line((n, g, plane, x3, x4), (0, 1, 0, 0, 0)), active)
+                    lanes.write_where(gx.line((n, g, plane, x3, x4), (0, 1, 0, 0, 0)), result, active)
+
+
+@kernel
+def gx_from_gy_w_over_x4_by_k1(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int,
+        K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over x4 in classes modulo d1."""
+    lanes = tile.lanes
+    planes = ceil_div(G, tile.vectors)
+    first, last = share(N * planes * C * X3, task, tasks)
+    for item in range(first, last):
+        n = item // (planes * C * X3)
+        g = item // (C * X3) % planes * tile.vectors
+        c = item // X3 % C
+        x3 = item % X3
+        first_p0_, step_p0_ = residue(d0, s0, x3 + a0)
+        low_p0_, high_p0 = max(0, -((-x3 - a0 + d0*K0 - d0) // s0)), min(P0, ((x3 + a0) // s0) + 1)
+        low_p0_ += (first_p0_ - low_p0_) % max(1, step_p0_)
+        if step_p0_ == 0:  # there is none
+            high_p0, step_p0_ = low_p0_, 1
+        for phase in range(min(d1, X4)):
+            members = ceil_div(X4 - phase, d1)
+            first_p1_, step_p1_ = residue(d1, s1, a1 + phase)
+            taps_p1 = ceil_div(P1 - first_p1_, step_p1_) if step_p1_ > 0 else 0
+            start_k1, by_k1 = (a1 - s1*first_p1_ + phase) // d1, step_p1_ * s1 // d1
+            for at in range(0, members, lanes.width):
+                count = min(lanes.width, members - at)
+                x4 = phase + at * d1
+                whole = count == lanes.width and start_k1 + at - (taps_p1 - 1) * by_k1 >= 0 and start_k1 + at + lanes.width <= K1
+                active = lanes.first(count)
+                total = tile.row()
+                for u in range(tile.vectors):
+                    total[0, u] = lanes.zero()
+                for o in range(O):
+                    for p0 in range(low_p0_, high_p0, step_p0_):
+                        k0 = (-p0*s0 + x3 + a0) // d0
+                        for tap in range(taps_p1):
+                            p1 = first_p1_ + tap * step_p1_
+                            k1 = start_k1 + at - tap * by_k1
+                            if whole:
+                                for u in range(tile.vectors):
+                                    plane = min(g + u, G - 1)
+                                    w_lanes = lanes.read(w.line((plane, o, c, k0, k1), (0, 0, 0, 0, 1)))
+                                    total[0, u] = fma(lanes.fill(gy[n, plane, o, p0, p1]), w_lanes, total[0, u])
+                            else:
+                                inside = active & lanes.within(k1, 1, K1)
+                                for u in range(tile.vectors):
+                                    plane = min(g + u, G - 1)
+                                    w_lanes = lanes.read_where(w.line((plane, o, c, k0, k1), (0, 0, 0, 0, 1)), inside)
+                                    total[0, u] = select(inside, fma(lanes.fill(gy[n, plane, o, p0, p1]), w_lanes, total[0, u]), total[0, u])
+                for u in range(tile.vectors):
+                    plane = min(g + u, G - 1)
+                    if g + u < G:
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(gx.line((n, plane, c, x3, x4), (0, 0, 0, 0, d1)), active)
+                        lanes.write_where(gx.line((n, plane, c, x3, x4), (0, 0, 0, 0, d1)), result, active)
+
+
+@kernel
+def gx_from_gy_w_over_x4_by_p1(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int,
+        K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over x4 in classes modulo s1."""
+    lanes = tile.lanes
+    planes = ceil_div(G, tile.vectors)
+    first, last = share(N * planes * C * X3, task, tasks)
+    for item in range(first, last):
+        n = item // (planes * C * X3)
+        g = item // (C * X3) % planes * tile.vectors
+        c = item // X3 % C
+        x3 = item % X3
+        first_p0_, step_p0_ = residue(d0, s0, x3 + a0)
+        low_p0_, high_p0 = max(0, -((-x3 - a0 + d0*K0 - d0) // s0)), min(P0, ((x3 + a0) // s0) + 1)
+        low_p0_ += (first_p0_ - low_p0_) % max(1, step_p0_)
+        if step_p0_ == 0:  # there is none
+            high_p0, step_p0_ = low_p0_, 1
+        for phase in range(min(s1, X4)):
+            members = ceil_div(X4 - phase, s1)
+            first_k1, step_k1 = residue(s1, d1, a1 + phase)
+            taps_k1 = ceil_div(K1 - first_k1, step_k1) if step_k1 > 0 else 0
+            start_p1, by_p1 = (a1 - d1*first_k1 + phase) // s1, step_k1 * d1 // s1
+            for at in range(0, members, lanes.width):
+                count = min(lanes.width, members - at)
+                x4 = phase + at * s1
+                whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
+                active = lanes.first(count)
+                total = tile.row()
+                for u in range(tile.vectors):
+                    total[0, u] = lanes.zero()
+                for o in range(O):
+                    for p0 in range(low_p0_, high_p0, step_p0_):
+                        k0 = (-p0*s0 + x3 + a0) // d0
+                        for tap in range(taps_k1):
+                            k1 = first_k1 + tap * step_k1
+                            p1 = start_p1 + at - tap * by_p1
+                            if whole:
+                                for u in range(tile.vectors):
+                                    plane = min(g + u, G - 1)
+                                    gy_lanes = lanes.read(gy.line((n, plane, o, p0, p1), (0, 0, 0, 0, 1)))
+                                    total[0, u] = fma(lanes.fill(w[plane, o, c, k0, k1]), gy_lanes, total[0, u])
+                            else:
+                                inside = active & lanes.within(p1, 1, P1)
+                                for u in range(tile.vectors):
+                                    plane = min(g + u, G - 1)
+                                    gy_lanes = lanes.read_where(gy.line((n, plane, o, p0, p1), (0, 0, 0, 0, 1)), inside)
+                                    total[0, u] = select(inside, fma(lanes.fill(w[plane, o, c, k0, k1]), gy_lanes, total[0, u]), total[0, u])
+                for u in range(tile.vectors):
+                    plane = min(g + u, G - 1)
+                    if g + u < G:
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(gx.line((n, plane, c, x3, x4), (0, 0, 0, 0, s1)), active)
+                        lanes.write_where(gx.line((n, plane, c, x3, x4), (0, 0, 0, 0, s1)), result, active)
+
+
 @task(scratch=gx_from_gy_w_scratch, integer_scratch=gx_from_gy_w_table)
 def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
@@ -387,6 +682,18 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
 
     contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1
     """
+    if C <= 4 and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
+        gx_from_gy_w_over_g(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, task,
+            tasks)
+        return
+    if C <= 4 and tile.lanes.width * d1 <= 2 * X4 and K1 >= P1:
+        gx_from_gy_w_over_x4_by_k1(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile,
+            task, tasks)
+        return
+    if C <= 4 and tile.lanes.width * s1 <= 2 * X4 and P1 >= K1:
+        gx_from_gy_w_over_x4_by_p1(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile,
+            task, tasks)
+        return
     batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
         s1)
     if not (suits(tile, rows, columns, steps)):
@@ -689,9 +996,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
+        'y_from_w_x: lanes over k1, combined at the end, or lanes over g where it is contiguous, or lanes over p1 if O <= 4; else contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
         'y_from_b: lanes over p1; else gather, tasks share n g o p0',
         'gb_from_gy: lanes over p1, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
+        'gx_from_gy_w: lanes over g where it is contiguous, or lanes over x4 in classes modulo d1, or lanes over x4 in classes modulo s1 if C <= 4; else contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
     ),
 )

@@ -23,6 +23,7 @@ from kernels.runtime import (
     Tile,
     block_product,
     ceil_div,
+    fma,
     kernel,
     require_abi,
     residue,
@@ -99,6 +100,137 @@ def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: i
     return rows + tile.pixels + steps
 
 
+@kernel
+def y_from_w_x_over_k2(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
+        K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over k2, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(N * G * O * P0 * P1 * P2, task, tasks)
+    for item in range(first, last):
+        n = item // (G * O * P0 * P1 * P2)
+        g = item // (O * P0 * P1 * P2) % G
+        o = item // (P0 * P1 * P2) % O
+        p0 = item // (P1 * P2) % P0
+        p1 = item // P2 % P1
+        p2 = item % P2
+        wide = lanes.wide_zero()
+        for c in range(C):
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)):
+                x3 = k0*d0 + p0*s0 - a0
+                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X4 - 1) // d1) + 1)):
+                    x4 = k1*d1 + p1*s1 - a1
+                    for k2 in range(max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X5 - 1) // d2) + 1),
+                        lanes.width):
+                        active = lanes.first(min(K2, ((-p2*s2 + a2 + X5 - 1) // d2) + 1) - k2)
+                        x5 = k2*d2 + p2*s2 - a2
+                        w_lanes = lanes.read_where(w.line((g, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)), active)
+                        wide = wide + lanes.widen(select(active, w_lanes * x_lanes, lanes.zero()))
+        total = lanes.sum(wide)
+        if add != 0:
+            total += y[n, g, o, p0, p1, p2]
+        y[n, g, o, p0, p1, p2] = total
+
+
+@kernel
+def y_from_w_x_over_g(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
+        K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over g where it is contiguous."""
+    lanes = tile.lanes
+    planes = ceil_div(O, tile.vectors)
+    first, last = share(N * planes * P0 * P1 * P2, task, tasks)
+    for item in range(first, last):
+        n = item // (planes * P0 * P1 * P2)
+        o = item // (P0 * P1 * P2) % planes * tile.vectors
+        p0 = item // (P1 * P2) % P0
+        p1 = item // P2 % P1
+        p2 = item % P2
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
+        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X4 - 1) // d1) + 1)
+        low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X5 - 1) // d2) + 1)
+        for g in range(0, G, lanes.width):
+            count = min(lanes.width, G - g)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for c in range(C):
+                for k0 in range(low_k0, high_k0):
+                    x3 = k0*d0 + p0*s0 - a0
+                    for k1 in range(low_k1, high_k1):
+                        x4 = k1*d1 + p1*s1 - a1
+                        for k2 in range(low_k2, high_k2):
+                            x5 = k2*d2 + p2*s2 - a2
+                            for u in range(tile.vectors):
+                                plane = min(o + u, O - 1)
+                                w_lanes = lanes.read_where(w.line((g, plane, c, k0, k1, k2), (1, 0, 0, 0, 0, 0)), active)
+                                x_lanes = lanes.read_where(x.line((n, g, c, x3, x4, x5), (0, 1, 0, 0, 0, 0)), active)
+                                total[0, u] = fma(w_lanes, x_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(o + u, O - 1)
+                if o + u < O:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(y.line((n, g, plane, p0, p1, p2), (0, 1, 0, 0, 0, 0)), active)
+                    lanes.write_where(y.line((n, g, plane, p0, p1, p2), (0, 1, 0, 0, 0, 0)), result, active)
+
+
+@kernel
+def y_from_w_x_over_p2(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
+        K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    planes = ceil_div(G, tile.vectors)
+    first, last = share(N * planes * O * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (planes * O * P0 * P1)
+        g = item // (O * P0 * P1) % planes * tile.vectors
+        o = item // (P0 * P1) % O
+        p0 = item // P1 % P0
+        p1 = item % P1
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
+        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X4 - 1) // d1) + 1)
+        for p2 in range(0, P2, lanes.width):
+            count = min(lanes.width, P2 - p2)
+            p2_last = p2 + (count - 1)
+            whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + d2*K2 - d2 + s2*p2_last < X5
+            low_k2, high_k2 = 0, K2
+            if not whole:
+                low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X5 - 1) // d2) + 1)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for c in range(C):
+                for k0 in range(low_k0, high_k0):
+                    x3 = k0*d0 + p0*s0 - a0
+                    for k1 in range(low_k1, high_k1):
+                        x4 = k1*d1 + p1*s1 - a1
+                        for k2 in range(low_k2, high_k2):
+                            x5 = k2*d2 + p2*s2 - a2
+                            if whole:
+                                for u in range(tile.vectors):
+                                    plane = min(g + u, G - 1)
+                                    x_lanes = lanes.read(x.line((n, plane, c, x3, x4, x5), (0, 0, 0, 0, 0, s2)))
+                                    total[0, u] = fma(lanes.fill(w[plane, o, c, k0, k1, k2]), x_lanes, total[0, u])
+                            else:
+                                inside = active & lanes.within(x5, s2, X5)
+                                for u in range(tile.vectors):
+                                    plane = min(g + u, G - 1)
+                                    x_lanes = lanes.read_where(x.line((n, plane, c, x3, x4, x5), (0, 0, 0, 0, 0, s2)), inside)
+                                    total[0, u] = select(inside, fma(lanes.fill(w[plane, o, c, k0, k1, k2]), x_lanes, total[0, u]), total[0, u])
+            for u in range(tile.vectors):
+                plane = min(g + u, G - 1)
+                if g + u < G:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(y.line((n, plane, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
+                    lanes.write_where(y.line((n, plane, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), result, active)
+
+
 @task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
 def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
@@ -109,6 +241,18 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
 
     contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables
     """
+    if O <= 4 and tile.lanes.width <= K2 and tile.lanes.width <= X5 and P2 <= K2:
+        y_from_w_x_over_k2(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
+            s2, add, tile, task, tasks)
+        return
+    if O <= 4 and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
+        y_from_w_x_over_g(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
+            s2, add, tile, task, tasks)
+        return
+    if O <= 4 and tile.lanes.width <= 2 * P2:
+        y_from_w_x_over_p2(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
+            s2, add, tile, task, tasks)
+        return
     batch, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2,
         d0, d1, d2, s0, s1, s2)
     if not (suits(tile, rows, columns, steps)):
@@ -412,6 +556,192 @@ def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2:
     return rows + tile.pixels + steps
 
 
+@kernel
+def gx_from_gy_w_over_g(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
+        K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over g where it is contiguous."""
+    lanes = tile.lanes
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * X3 * X4 * X5, task, tasks)
+    for item in range(first, last):
+        n = item // (planes * X3 * X4 * X5)
+        c = item // (X3 * X4 * X5) % planes * tile.vectors
+        x3 = item // (X4 * X5) % X3
+        x4 = item // X5 % X4
+        x5 = item % X5
+        first_p0_, step_p0_ = residue(d0, s0, x3 + a0)
+        low_p0_, high_p0 = max(0, -((-x3 - a0 + d0*K0 - d0) // s0)), min(P0, ((x3 + a0) // s0) + 1)
+        low_p0_ += (first_p0_ - low_p0_) % max(1, step_p0_)
+        if step_p0_ == 0:  # there is none
+            high_p0, step_p0_ = low_p0_, 1
+        first_p1_, step_p1_ = residue(d1, s1, x4 + a1)
+        low_p1_, high_p1 = max(0, -((-x4 - a1 + d1*K1 - d1) // s1)), min(P1, ((x4 + a1) // s1) + 1)
+        low_p1_ += (first_p1_ - low_p1_) % max(1, step_p1_)
+        if step_p1_ == 0:  # there is none
+            high_p1, step_p1_ = low_p1_, 1
+        first_p2_, step_p2_ = residue(d2, s2, x5 + a2)
+        low_p2_, high_p2 = max(0, -((-x5 - a2 + d2*K2 - d2) // s2)), min(P2, ((x5 + a2) // s2) + 1)
+        low_p2_ += (first_p2_ - low_p2_) % max(1, step_p2_)
+        if step_p2_ == 0:  # there is none
+            high_p2, step_p2_ = low_p2_, 1
+        for g in range(0, G, lanes.width):
+            count = min(lanes.width, G - g)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for o in range(O):
+                for p0 in range(low_p0_, high_p0, step_p0_):
+                    k0 = (-p0*s0 + x3 + a0) // d0
+                    for p1 in range(low_p1_, high_p1, step_p1_):
+                        k1 = (-p1*s1 + x4 + a1) // d1
+                        for p2 in range(low_p2_, high_p2, step_p2_):
+                            k2 = (-p2*s2 + x5 + a2) // d2
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                gy_lanes = lanes.read_where(gy.line((n, g, o, p0, p1, p2), (0, 1, 0, 0, 0, 0)), active)
+                                w_lanes = lanes.read_where(w.line((g, o, plane, k0, k1, k2), (1, 0, 0, 0, 0, 0)), active)
+                                total[0, u] = fma(gy_lanes, w_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gx.line((n, g, plane, x3, x4, x5), (0, 1, 0, 0, 0, 0)), active)
+                    lanes.write_where(gx.line((n, g, plane, x3, x4, x5), (0, 1, 0, 0, 0, 0)), result, active)
+
+
+@kernel
+def gx_from_gy_w_over_x5_by_k2(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int,
+        C: int, K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int,
+        d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over x5 in classes modulo d2."""
+    lanes = tile.lanes
+    planes = ceil_div(G, tile.vectors)
+    first, last = share(N * planes * C * X3 * X4, task, tasks)
+    for item in range(first, last):
+        n = item // (planes * C * X3 * X4)
+        g = item // (C * X3 * X4) % planes * tile.vectors
+        c = item // (X3 * X4) % C
+        x3 = item // X4 % X3
+        x4 = item % X4
+        first_p0_, step_p0_ = residue(d0, s0, x3 + a0)
+        low_p0_, high_p0 = max(0, -((-x3 - a0 + d0*K0 - d0) // s0)), min(P0, ((x3 + a0) // s0) + 1)
+        low_p0_ += (first_p0_ - low_p0_) % max(1, step_p0_)
+        if step_p0_ == 0:  # there is none
+            high_p0, step_p0_ = low_p0_, 1
+        first_p1_, step_p1_ = residue(d1, s1, x4 + a1)
+        low_p1_, high_p1 = max(0, -((-x4 - a1 + d1*K1 - d1) // s1)), min(P1, ((x4 + a1) // s1) + 1)
+        low_p1_ += (first_p1_ - low_p1_) % max(1, step_p1_)
+        if step_p1_ == 0:  # there is none
+            high_p1, step_p1_ = low_p1_, 1
+        for phase in range(min(d2, X5)):
+            members = ceil_div(X5 - phase, d2)
+            first_p2_, step_p2_ = residue(d2, s2, a2 + phase)
+            taps_p2 = ceil_div(P2 - first_p2_, step_p2_) if step_p2_ > 0 else 0
+            start_k2, by_k2 = (a2 - s2*first_p2_ + phase) // d2, step_p2_ * s2 // d2
+            for at in range(0, members, lanes.width):
+                count = min(lanes.width, members - at)
+                x5 = phase + at * d2
+                whole = count == lanes.width and start_k2 + at - (taps_p2 - 1) * by_k2 >= 0 and start_k2 + at + lanes.width <= K2
+                active = lanes.first(count)
+                total = tile.row()
+                for u in range(tile.vectors):
+                    total[0, u] = lanes.zero()
+                for o in range(O):
+                    for p0 in range(low_p0_, high_p0, step_p0_):
+                        k0 = (-p0*s0 + x3 + a0) // d0
+                        for p1 in range(low_p1_, high_p1, step_p1_):
+                            k1 = (-p1*s1 + x4 + a1) // d1
+                            for tap in range(taps_p2):
+                                p2 = first_p2_ + tap * step_p2_
+                                k2 = start_k2 + at - tap * by_k2
+                                if whole:
+                                    for u in range(tile.vectors):
+                                        plane = min(g + u, G - 1)
+                                        w_lanes = lanes.read(w.line((plane, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)))
+                                        total[0, u] = fma(lanes.fill(gy[n, plane, o, p0, p1, p2]), w_lanes, total[0, u])
+                                else:
+                                    inside = active & lanes.within(k2, 1, K2)
+                                    for u in range(tile.vectors):
+                                        plane = min(g + u, G - 1)
+                                        w_lanes = lanes.read_where(w.line((plane, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)), inside)
+                                        total[0, u] = select(inside, fma(lanes.fill(gy[n, plane, o, p0, p1, p2]), w_lanes, total[0, u]), total[0, u])
+                for u in range(tile.vectors):
+                    plane = min(g + u, G - 1)
+                    if g + u < G:
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(gx.line((n, plane, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)), active)
+                        lanes.write_where(gx.line((n, plane, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)), result, active)
+
+
+@kernel
+def gx_from_gy_w_over_x5_by_p2(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int,
+        C: int, K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int,
+        d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over x5 in classes modulo s2."""
+    lanes = tile.lanes
+    planes = ceil_div(G, tile.vectors)
+    first, last = share(N * planes * C * X3 * X4, task, tasks)
+    for item in range(first, last):
+        n = item // (planes * C * X3 * X4)
+        g = item // (C * X3 * X4) % planes * tile.vectors
+        c = item // (X3 * X4) % C
+        x3 = item // X4 % X3
+        x4 = item % X4
+        first_p0_, step_p0_ = residue(d0, s0, x3 + a0)
+        low_p0_, high_p0 = max(0, -((-x3 - a0 + d0*K0 - d0) // s0)), min(P0, ((x3 + a0) // s0) + 1)
+        low_p0_ += (first_p0_ - low_p0_) % max(1, step_p0_)
+        if step_p0_ == 0:  # there is none
+            high_p0, step_p0_ = low_p0_, 1
+        first_p1_, step_p1_ = residue(d1, s1, x4 + a1)
+        low_p1_, high_p1 = max(0, -((-x4 - a1 + d1*K1 - d1) // s1)), min(P1, ((x4 + a1) // s1) + 1)
+        low_p1_ += (first_p1_ - low_p1_) % max(1, step_p1_)
+        if step_p1_ == 0:  # there is none
+            high_p1, step_p1_ = low_p1_, 1
+        for phase in range(min(s2, X5)):
+            members = ceil_div(X5 - phase, s2)
+            first_k2, step_k2 = residue(s2, d2, a2 + phase)
+            taps_k2 = ceil_div(K2 - first_k2, step_k2) if step_k2 > 0 else 0
+            start_p2, by_p2 = (a2 - d2*first_k2 + phase) // s2, step_k2 * d2 // s2
+            for at in range(0, members, lanes.width):
+                count = min(lanes.width, members - at)
+                x5 = phase + at * s2
+                whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
+                active = lanes.first(count)
+                total = tile.row()
+                for u in range(tile.vectors):
+                    total[0, u] = lanes.zero()
+                for o in range(O):
+                    for p0 in range(low_p0_, high_p0, step_p0_):
+                        k0 = (-p0*s0 + x3 + a0) // d0
+                        for p1 in range(low_p1_, high_p1, step_p1_):
+                            k1 = (-p1*s1 + x4 + a1) // d1
+                            for tap in range(taps_k2):
+                                k2 = first_k2 + tap * step_k2
+                                p2 = start_p2 + at - tap * by_p2
+                                if whole:
+                                    for u in range(tile.vectors):
+                                        plane = min(g + u, G - 1)
+                                        gy_lanes = lanes.read(gy.line((n, plane, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)))
+                                        total[0, u] = fma(lanes.fill(w[plane, o, c, k0, k1, k2]), gy_lanes, total[0, u])
+                                else:
+                                    inside = active & lanes.within(p2, 1, P2)
+                                    for u in range(tile.vectors):
+                                        plane = min(g + u, G - 1)
+                                        gy_lanes = lanes.read_where(gy.line((n, plane, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), inside)
+                                        total[0, u] = select(inside, fma(lanes.fill(w[plane, o, c, k0, k1, k2]), gy_lanes, total[0, u]), total[0, u])
+                for u in range(tile.vectors):
+                    plane = min(g + u, G - 1)
+                    if g + u < G:
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(gx.line((n, plane, c, x3, x4, x5), (0, 0, 0, 0, 0, s2)), active)
+                        lanes.write_where(gx.line((n, plane, c, x3, x4, x5), (0, 0, 0, 0, 0, s2)), result, active)
+
+
 @task(scratch=gx_from_gy_w_scratch, integer_scratch=gx_from_gy_w_table)
 def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
@@ -422,6 +752,18 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
 
     contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2
     """
+    if C <= 4 and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
+        gx_from_gy_w_over_g(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
+            s1, s2, add, tile, task, tasks)
+        return
+    if C <= 4 and tile.lanes.width * d2 <= 2 * X5 and K2 >= P2:
+        gx_from_gy_w_over_x5_by_k2(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1,
+            d2, s0, s1, s2, add, tile, task, tasks)
+        return
+    if C <= 4 and tile.lanes.width * s2 <= 2 * X5 and P2 >= K2:
+        gx_from_gy_w_over_x5_by_p2(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1,
+            d2, s0, s1, s2, add, tile, task, tasks)
+        return
     batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1,
         a2, d0, d1, d2, s0, s1, s2)
     if not (suits(tile, rows, columns, steps)):
@@ -747,9 +1089,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1',
+        'y_from_w_x: lanes over k2, combined at the end, or lanes over g where it is contiguous, or lanes over p2 if O <= 4; else contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1',
         'y_from_b: lanes over p2; else gather, tasks share n g o p0 p1',
         'gb_from_gy: lanes over p2, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; else gather, tasks share n g c x3 x4; 3 residue loops',
+        'gx_from_gy_w: lanes over g where it is contiguous, or lanes over x5 in classes modulo d2, or lanes over x5 in classes modulo s2 if C <= 4; else contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; else gather, tasks share n g c x3 x4; 3 residue loops',
     ),
 )

@@ -102,7 +102,7 @@ def y_from_w_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int,
     or lanes over p0;
     else gather, tasks share p0
     """
-    if tile.lanes.width <= K0 and tile.lanes.width <= X0:
+    if tile.lanes.width <= K0 and tile.lanes.width <= X0 and P0 <= K0:
         y_from_w_x_over_k0(y, w, x, P0, K0, X0, a0, add, tile, task, tasks)
     elif tile.lanes.width <= 2 * P0:
         y_from_w_x_over_p0(y, w, x, P0, K0, X0, a0, add, tile, task, tasks)
@@ -186,7 +186,7 @@ def gw_from_gy_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: 
     or lanes over k0;
     else gather, tasks share k0
     """
-    if tile.lanes.width <= P0 and tile.lanes.width <= X0:
+    if tile.lanes.width <= P0 and tile.lanes.width <= X0 and K0 <= P0:
         gw_from_gy_x_over_p0(gw, gy, x, P0, K0, X0, a0, add, tile, task, tasks)
     elif tile.lanes.width <= 2 * K0:
         gw_from_gy_x_over_k0(gw, gy, x, P0, K0, X0, a0, add, tile, task, tasks)

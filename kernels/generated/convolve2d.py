@@ -113,7 +113,7 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int,
     or lanes over p1;
     else gather, tasks share p0 p1
     """
-    if tile.lanes.width <= K1 and tile.lanes.width <= X1:
+    if tile.lanes.width <= K1 and tile.lanes.width <= X1 and P1 <= K1:
         y_from_w_x_over_k1(y, w, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
     elif tile.lanes.width <= 2 * P1:
         y_from_w_x_over_p1(y, w, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
@@ -209,7 +209,7 @@ def gw_from_gy_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: 
     or lanes over k1;
     else gather, tasks share k0 k1
     """
-    if tile.lanes.width <= P1 and tile.lanes.width <= X1:
+    if tile.lanes.width <= P1 and tile.lanes.width <= X1 and K1 <= P1:
         gw_from_gy_x_over_p1(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
     elif tile.lanes.width <= 2 * K1:
         gw_from_gy_x_over_k1(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)

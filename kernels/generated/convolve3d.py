@@ -126,7 +126,7 @@ def y_from_w_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int,
     or lanes over p2;
     else gather, tasks share p0 p1
     """
-    if tile.lanes.width <= K2 and tile.lanes.width <= X2:
+    if tile.lanes.width <= K2 and tile.lanes.width <= X2 and P2 <= K2:
         y_from_w_x_over_k2(y, w, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
     elif tile.lanes.width <= 2 * P2:
         y_from_w_x_over_p2(y, w, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
@@ -235,7 +235,7 @@ def gw_from_gy_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: 
     or lanes over k2;
     else gather, tasks share k0 k1
     """
-    if tile.lanes.width <= P2 and tile.lanes.width <= X2:
+    if tile.lanes.width <= P2 and tile.lanes.width <= X2 and K2 <= P2:
         gw_from_gy_x_over_p2(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
     elif tile.lanes.width <= 2 * K2:
         gw_from_gy_x_over_k2(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)

@@ -18,6 +18,7 @@ from kernels.runtime import (
     Tile,
     block_product,
     ceil_div,
+    fma,
     kernel,
     require_abi,
     row_block,
@@ -72,6 +73,56 @@ def y_from_w_x_table(tile: Tile, N: int, O: int, I: int) -> int:
     return rows + tile.pixels + steps
 
 
+@kernel
+def y_from_w_x_over_i(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over i, combined at the end."""
+    lanes = tile.lanes
+    first, last = share(N * O, task, tasks)
+    for item in range(first, last):
+        n = item // O
+        o = item % O
+        wide = lanes.wide_zero()
+        for i in range(0, I, lanes.width):
+            active = lanes.first(I - i)
+            w_lanes = lanes.read_where(w.line((o, i), (0, 1)), active)
+            x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
+            wide = wide + lanes.widen(select(active, w_lanes * x_lanes, lanes.zero()))
+        total = lanes.sum(wide)
+        if add != 0:
+            total += y[n, o]
+        y[n, o] = total
+
+
+@kernel
+def y_from_w_x_over_o(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over o."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * tile.vectors
+        for o in range(0, O, lanes.width):
+            count = min(lanes.width, O - o)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for i in range(I):
+                for u in range(tile.vectors):
+                    plane = min(n + u, N - 1)
+                    w_lanes = lanes.read_where(w.line((o, i), (1, 0)), active)
+                    total[0, u] = fma(lanes.fill(x[plane, i]), w_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(y.line((plane, o), (0, 1)), active)
+                    lanes.write_where(y.line((plane, o), (0, 1)), result, active)
+
+
 @task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
 def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -79,6 +130,12 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, t
 
     contraction: rows o, columns n, steps i, batch -; x in panels, w through offset tables
     """
+    if N <= 4 and tile.lanes.width <= I:
+        y_from_w_x_over_i(y, w, x, N, O, I, add, tile, task, tasks)
+        return
+    if N <= 4 and tile.lanes.width <= 2 * O:
+        y_from_w_x_over_o(y, w, x, N, O, I, add, tile, task, tasks)
+        return
     batch, rows, columns, steps, copy = y_from_w_x_sizes(N, O, I)
     if not (suits(tile, rows, columns, steps)):
         y_from_w_x_plain(y, w, x, N, O, I, add, task, tasks)
@@ -436,7 +493,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: contraction: rows o, columns n, steps i, batch -; x in panels, w through offset tables; else gather, tasks share n o',
+        'y_from_w_x: lanes over i, combined at the end, or lanes over o if N <= 4; else contraction: rows o, columns n, steps i, batch -; x in panels, w through offset tables; else gather, tasks share n o',
         'y_from_b: lanes over o; else gather, tasks share n',
         'gb_from_gy: lanes over o, or lanes over n, combined at the end; else gather, tasks share o',
     ),

@@ -10,6 +10,7 @@ import numpy as np
 
 from kernels.runtime import (
     Integer1,
+    Integer2,
     IntegerScratch,
     Lanes,
     Real0,
@@ -28,6 +29,7 @@ from kernels.runtime import (
     atanh,
     cos,
     cosh,
+    equal,
     erf,
     erfc,
     exp,
@@ -55,6 +57,7 @@ from kernels.runtime import (
     tan,
     tanh,
     task,
+    unequal,
     zero,
 )
 from kernels.runtime.compile import float_word
@@ -98,6 +101,63 @@ def partial(out: Real3, x: Real1, start: int, step: int, tile: Tile, task: int, 
         lanes.store_first(out.pointer(k, 1), whole, count)
         lanes.store(out.pointer(k, 2), lanes.load_every(p, step, count))
         lanes.store_every(out.pointer(k, 3), out.stride(2), whole, count)
+
+
+@task
+def integers(out: Real2, places: Integer2, x: Integer2, step: int, tile: Tile, task: int, tasks: int) -> None:
+    """Integer lanes and the masks they make: each row of out is 1 where a mask holds, or integers as scalars."""
+    lanes = tile.lanes
+    a, b = lanes.read(x.line((0, 0), (0, 1))), lanes.read(x.line((1, 0), (0, 1)))
+    no, yes = lanes.zero(), lanes.fill(1)
+    lanes.store(out.pointer(0), lanes.real(a + b))
+    lanes.store(out.pointer(1), lanes.real(a - b))
+    lanes.store(out.pointer(2), lanes.real(a * b))
+    lanes.store(out.pointer(3), lanes.real(-a))
+    lanes.store(out.pointer(4), select(equal(a, b), yes, no))
+    lanes.store(out.pointer(5), select(unequal(a, b), yes, no))
+    lanes.store(out.pointer(6), select((a < b) | (a >= lanes.integers(3)), yes, no))
+    lanes.store(out.pointer(7), select((a <= b) & ~(a > lanes.integers(-3)), yes, no))
+    lanes.store(out.pointer(8), lanes.real(select(lanes.where(step > 0), a, lanes.ramp(step, 2))))
+    lanes.store(out.pointer(9), lanes.real(lanes.ramp(3, step)))
+    out[10, 0] = lanes.item(a, lanes.width - 1)
+    for k in range(lanes.width + 3):
+        lanes.store(out.pointer(11 + k), select(lanes.within(k - 2, step, lanes.width), yes, no))
+    row = tile.integer_row()
+    for v in range(tile.vectors):
+        row[0, v] = a + lanes.integers(v)
+    lanes.store(out.pointer(14 + lanes.width), lanes.real(row[0, tile.vectors - 1]))
+    lanes.store(out.pointer(15 + lanes.width), select(lanes.within(0, step, -1), yes, no))
+
+
+@task
+def lines(out: Real3, x: Real2, start: int, move: int, tile: Tile, task: int, tasks: int) -> None:
+    """out[k, r]: a line of x under the mask of the first k lanes, read whole, read and written in way r."""
+    lanes = tile.lanes
+    whole = lanes.read(x.line((0, start), (0, move)))
+    for k in range(lanes.width + 1):
+        odd = equal(lanes.ramp(k, 1) * lanes.ramp(k, 1), lanes.ramp(k, 1) + lanes.integers(2))
+        lanes.store(out.pointer(k, 0), lanes.read_where(x.line((0, start), (0, move)), lanes.first(k)))
+        lanes.store(out.pointer(k, 1), lanes.read_where(x.line((1, start), (0, move)), ~lanes.first(k) | odd))
+        lanes.write_where(out.line((k, 2, 0), (0, 0, 1)), whole, lanes.first(k))
+        lanes.write_where(out.line((k, 3, 0), (0, 0, 2)), whole, ~lanes.first(k))
+        lanes.write_where(out.line((k, 4, 0), (0, 0, 3)), whole, lanes.first(k))
+        lanes.write_where(out.line((k, 5, lanes.width), (0, 0, -1)), whole, lanes.first(k))
+    out[0, 6, 0] = lanes.largest(whole)
+    out[0, 6, 1] = lanes.smallest(whole)
+    out[0, 6, 2] = lanes.product(whole)
+    out[0, 6, 3] = lanes.sum(lanes.wide_zero() + lanes.widen(whole))
+    out[0, 6, 4] = lanes.item(whole, 0)
+
+
+@task
+def special(out: Real2, x: Real2, tile: Tile, task: int, tasks: int) -> None:
+    """Comparisons and folds of NaN, infinity and signed zero."""
+    lanes = tile.lanes
+    a, b = lanes.load(x.pointer(0)), lanes.load(x.pointer(1))
+    lanes.store(out.pointer(0), select(equal(a, b), a, lanes.fill(5)))
+    lanes.store(out.pointer(1), select(unequal(a, b), a, lanes.fill(5)))
+    out[2, 0] = lanes.largest(a)
+    out[3, 0] = lanes.smallest(a)
 
 
 @task

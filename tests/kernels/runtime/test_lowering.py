@@ -81,6 +81,37 @@ def test_partial_loads_and_stores(dtype: Any, width: int) -> None:
 
 
 @EVERY
+def test_integer_lanes(dtype: Any, width: int) -> None:
+    rng = np.random.default_rng(width)
+    x = rng.integers(-4, 5, (2, width))
+    for step in (-2, -1, 0, 1, 3):
+        out = np.full((16 + width, width), 7, dtype)
+        same(*both(p.integers, dtype, width, out, np.zeros((1, 1), np.int64), x, step))
+
+
+@EVERY
+def test_lines(dtype: Any, width: int) -> None:
+    """Steps 1, 2 and -1, which have ways of their own, and others; nothing beyond a line's own elements."""
+    rng = np.random.default_rng(width)
+    for move in (1, 2, -1, 3, -2):
+        reach = abs(move) * (width - 1) + 1
+        x = rng.integers(1, 3, (2, reach)).astype(dtype)
+        start = 0 if move > 0 else reach - 1
+        out = np.full((width + 1, 7, 3 * width + 5), -5, dtype)
+        same(*both(p.lines, dtype, width, out, x, start, move))
+        same(*both(p.lines, dtype, width, out, np.asarray(np.repeat(x, 2, 1)[:, ::2]), start, move))
+
+
+@EVERY
+def test_special_values_in_lanes(dtype: Any, width: int) -> None:
+    values = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0]
+    for shift in range(len(values)):
+        x = np.stack([np.resize(np.roll(values, shift), width), np.resize(values, width)]).astype(dtype)
+        compiled, meant = both(p.special, dtype, width, np.full((4, width), 7, dtype), x)
+        np.testing.assert_array_equal(compiled, meant)
+
+
+@EVERY
 def test_transposes(dtype: Any, width: int) -> None:
     x = np.arange(width * (width + 1)).reshape(width, width + 1).astype(dtype)
     for padded in (0, 1):
@@ -158,6 +189,9 @@ for dtype in t.DTYPES:
     for width in (1, 4):
         t.test_arithmetic(dtype, width)
         t.test_partial_loads_and_stores(dtype, width)
+        t.test_integer_lanes(dtype, width)
+        t.test_lines(dtype, width)
+        t.test_special_values_in_lanes(dtype, width)
         t.test_transposes(dtype, width)
         t.test_register_tile(dtype, width)
     t.test_views(dtype)
