@@ -8,7 +8,7 @@ The emitted module gets, for one equation,
 
 Within a block a step has one value (an index that does not move with the lanes) or is a mask. A block whose
 points all exist, the interior, reads without masks. Over a free index sums are in the dtype of the arrays, one
-chain an element, as long as the window; over a bound one each lane sums in double.
+chain an element, as long as the window; over a bound one in short chains that are added in double.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from derive.lower.lanes import Lanes
 from derive.lower.loops import Assign, FloorDiv, Loop, Nest, ResidueLoop, Step, Test
 from derive.program import Access, Affine, IntegerAccess, affine
 
+CHAIN = 64  # additions one after another in the dtype of the arrays, where a sum runs over the lanes
 FEW = 4  # columns with which a contraction has little to share
 MOST_COMPARED = 64  # places tried one by one, where plain loops would take one from a read
 READ = "{read}"  # stands in a test for what it reads
@@ -245,9 +246,8 @@ class _LanesWriter(_Writer):
         self.b = _Block(way, dict(way.moves))
         self.name(way.last, way.last.name)
         self.put("lanes = tile.lanes")
-        if not way.bound:
-            self.b.plane = self.planes(way, needed(replace(self.nest, inner=way.inner)))
-            self.b.plane_name = self.names[self.b.plane] if self.b.plane is not None else ""
+        self.b.plane = self.planes(way, needed(replace(self.nest, inner=way.inner)))
+        self.b.plane_name = self.names[self.b.plane] if self.b.plane is not None else ""
         self.share(way)
         (self.along if way.bound else self.over)(way)
         doc = [f'    """{way.describe()[0].upper()}{way.describe()[1:]}."""']
@@ -292,10 +292,11 @@ class _LanesWriter(_Writer):
         free.sort(key=lambda i: sum(i in r.indices for r in self.eq.reads))
         return free[-1] if free and steps else None
 
-    def each_plane(self) -> None:
+    def each_plane(self, named: bool = True) -> None:
         """What follows is done for each of the planes; the last of them may stand in for some beyond it."""
         if self.b.plane is not None:
             self.put("for u in range(tile.vectors):", True)
+        if self.b.plane is not None and named:
             self.put(f"plane = min({self.b.plane_name} + u, {self.size(self.b.plane)} - 1)")
             self.names[self.b.plane] = "plane"
 
@@ -333,67 +334,99 @@ class _LanesWriter(_Writer):
         self.reduction(steps, whole)
 
     def along(self, way: Lanes) -> None:
-        """A bound index in lanes: the innermost loop, in blocks; the lanes are combined after it."""
-        eq = self.eq
-        kind = eq.reduce
+        """A bound index in lanes: the innermost loop, in blocks; the lanes are combined after it.
+
+        A sum has chains of at most CHAIN additions in the dtype of the arrays, which are then added in double.
+        """
+        kind = self.eq.reduce
         if kind not in ("sum", "prod", "max", "min"):
             raise NoVector
         steps = needed(replace(self.nest, inner=way.inner))
         place = max(k for k, s in enumerate(steps) if isinstance(s, Loop))
-        loop = steps[place]
+        loop, after = steps[place], steps[place + 1 :]
         assert isinstance(loop, Loop)
-        factor, body = self.split(eq.body) if kind == "sum" else (sp.S.One, eq.body)
-        start = {"prod": "one", "max": "lowest", "min": "highest"}
-        out, depth = self.at(eq.target), self.depth
-        acc = "total" if kind in ("sum", "prod") else "best"
+        if any(isinstance(s, Assign) and s.size is not None for s in after):
+            raise NoVector
+        factor, body = self.split(self.eq.body) if kind == "sum" else (sp.S.One, self.eq.body)
+        self.outside(steps)
+        depth = self.depth
         if kind == "sum":
-            self.put("wide = lanes.wide_zero()")
+            self.wide("lanes.wide_zero()")
         else:
-            self.used.add(start[kind])
-            self.put(f"wide = lanes.fill({start[kind]}())")
+            self.opened(kind)
         for s in steps[:place]:
-            self.step(s)
+            self.lane_step(s)
         v = self.names[loop.index]
-        high = self.most(loop.high, "min")
-        self.put(f"for {v} in range({self.most(loop.low, 'max')}, {high}, lanes.width):", True)
-        self.put(f"active = lanes.first({high} - {v})")
-        for s in steps[place + 1 :]:
+        low, high = self.b.bounds.get(loop.index) or (self.most(loop.low, "max"), self.most(loop.high, "min"))
+        if not high.isidentifier():
+            self.put(f"end = {high}")
+            high = "end"
+        inner = self.depth
+        if kind == "sum":
+            self.put(f"for start in range({low}, {high}, {CHAIN} * lanes.width):", True)
+            inner = self.depth
+            self.opened(kind)
+            low, until = "start", f"min({high}, start + {CHAIN} * lanes.width)"
+        else:
+            until = high
+        self.put(f"for {v} in range({'' if low == '0' else f'{low}, '}{until}, lanes.width):", True)
+        for s in after:
             assert isinstance(s, Assign)
             self.put(f"{self.names[s.index]} = {self.integer(s.value)}")
-            if s.size is not None:
-                self.b.guards.append(s)
-        mask = self.guarded("active")
-        reads = self.reads(body, mask)
-        value = self.lane_body(reads, body)
+        names, taken = dict(self.names), set(self.taken)
+        self.put(f"if {v} + lanes.width <= {high}:", True)
+        self.point(body, "", False)
+        self.depth -= 1
+        self.put("else:", True)
+        self.names, self.taken = names, taken
+        self.put(f"active = lanes.first({high} - {v})")
+        self.point(body, "active", False, masked=True)
+        self.depth = inner
         if kind == "sum":
-            self.put(f"wide = wide + lanes.widen(select({mask}, {value}, lanes.zero()))")
-        else:
-            self.put(f"value = {value}")
-            now = {"prod": "wide * value", "max": "maximum(wide, value)", "min": "minimum(wide, value)"}[kind]
-            self.put(f"wide = select({mask}, {now}, wide)")
-            self.used |= {"maximum"} if kind == "max" else {"minimum"} if kind == "min" else set()
-        self.used.add("select")
+            self.each_plane(named=False)
+            wide = self.kept("wide")
+            self.put(f"{wide} = {wide} + lanes.widen({self.kept('total')})")
         self.depth = depth
-        fold = {"sum": "sum", "prod": "product", "max": "largest", "min": "smallest"}[kind]
-        self.put(f"{acc} = lanes.{fold}(wide)")
+        self.folded(kind, factor)
+
+    def wide(self, start: str) -> None:
+        """Sums in double, one a plane."""
+        if self.b.plane is None:
+            self.put(f"wide = {start}")
+            return
+        self.put("wide = tile.wide_row()")
+        self.put("for u in range(tile.vectors):", True)
+        self.put(f"wide[0, u] = {start}")
+        self.depth -= 1
+
+    def folded(self, kind: str, factor: sp.Expr) -> None:
+        """The lanes of each plane combined, and stored."""
+        depth = self.depth
+        self.each_plane()
+        if self.b.plane is not None:
+            self.put(f"if {self.b.plane_name} + u < {self.size(self.b.plane)}:", True)
+        out = self.at(self.eq.target)
         if kind == "sum":
+            self.put(f"result = lanes.sum({self.kept('wide')})")
             self.scaled(factor)
-            self.finish(out, "total")
+            self.finish(out, "result")
         else:
-            self.put(f"{out} = {acc}")
+            fold = {"prod": "product", "max": "largest", "min": "smallest"}[kind]
+            self.put(f"{out} = lanes.{fold}({self.kept('total' if kind == 'prod' else 'best')})")
+        self.all_planes(depth)
 
     def scaled(self, factor: sp.Expr) -> None:
         """What multiplies the whole sum, as in plain loops."""
         if factor == -1:
-            self.put("total = -total")
+            self.put("result = -result")
         elif factor != 1:
-            mark = sp.Symbol("total", real=True)
-            self.names[mark] = "total"
+            mark = sp.Symbol("result", real=True)
+            self.names[mark] = "result"
             whole = _polynomial(factor)
             if not whole:
                 self.used.add("zero")
-                self.put("if total != zero():", True)
-            self.put(f"total = {self.scalar(factor * mark)}")
+                self.put("if result != zero():", True)
+            self.put(f"result = {self.scalar(factor * mark)}")
             self.depth -= not whole
 
     # --- what is worked out once a block -----------------------------------------------------
@@ -403,7 +436,7 @@ class _LanesWriter(_Writer):
 
     def outside(self, steps: Sequence[Step]) -> None:
         """Bounds of loops that depend on no inner index: before the blocks."""
-        inner = set(self.eq.bound) | self.b.moves.keys() | {self.b.way.last}
+        inner = set(self.eq.bound) | {self.b.way.lane, self.b.way.last}
         for s in steps:
             if isinstance(s, Loop) and not s.plain:
                 if not any(e.free_symbols & inner for e in (*s.low, *s.high)):
@@ -877,10 +910,10 @@ class _LanesWriter(_Writer):
             self.put("place[0, u] = lanes.integers(-1)")
         self.depth -= 1
 
-    def point(self, body: sp.Expr, mask: str, guarded: bool) -> None:
+    def point(self, body: sp.Expr, mask: str, guarded: bool, masked: bool = False) -> None:
         """One point into the accumulators: of every lane, or of those in the mask."""
         depth = self.depth
-        masked = bool(self.b.tests or (guarded and self.b.guards))
+        masked = masked or bool(self.b.tests or (guarded and self.b.guards))
         mask = self.guarded(mask, guarded)
         self.each_plane()
         mask = self.tested(mask)

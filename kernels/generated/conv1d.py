@@ -90,25 +90,46 @@ def y_from_w_x_over_k0(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0:
         a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over k0, combined at the end."""
     lanes = tile.lanes
-    first, last = share(N * G * O * P0, task, tasks)
+    planes = ceil_div(G, tile.vectors)
+    first, last = share(N * planes * O * P0, task, tasks)
     for item in range(first, last):
-        n = item // (G * O * P0)
-        g = item // (O * P0) % G
+        n = item // (planes * O * P0)
+        g = item // (O * P0) % planes * tile.vectors
         o = item // P0 % O
         p0 = item % P0
-        wide = lanes.wide_zero()
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
+        wide = tile.wide_row()
+        for u in range(tile.vectors):
+            wide[0, u] = lanes.wide_zero()
         for c in range(C):
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1),
-                lanes.width):
-                active = lanes.first(min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1) - k0)
-                x3 = k0*d0 + p0*s0 - a0
-                w_lanes = lanes.read_where(w.line((g, o, c, k0), (0, 0, 0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, g, c, x3), (0, 0, 0, d0)), active)
-                wide = wide + lanes.widen(select(active, w_lanes * x_lanes, lanes.zero()))
-        total = lanes.sum(wide)
-        if add != 0:
-            total += y[n, g, o, p0]
-        y[n, g, o, p0] = total
+            for start in range(low_k0, high_k0, 64 * lanes.width):
+                total = tile.row()
+                for u in range(tile.vectors):
+                    total[0, u] = lanes.zero()
+                for k0 in range(start, min(high_k0, start + 64 * lanes.width), lanes.width):
+                    x3 = k0*d0 + p0*s0 - a0
+                    if k0 + lanes.width <= high_k0:
+                        for u in range(tile.vectors):
+                            plane = min(g + u, G - 1)
+                            w_lanes = lanes.read(w.line((plane, o, c, k0), (0, 0, 0, 1)))
+                            x_lanes = lanes.read(x.line((n, plane, c, x3), (0, 0, 0, d0)))
+                            total[0, u] = fma(w_lanes, x_lanes, total[0, u])
+                    else:
+                        active = lanes.first(high_k0 - k0)
+                        for u in range(tile.vectors):
+                            plane = min(g + u, G - 1)
+                            w_lanes = lanes.read_where(w.line((plane, o, c, k0), (0, 0, 0, 1)), active)
+                            x_lanes = lanes.read_where(x.line((n, plane, c, x3), (0, 0, 0, d0)), active)
+                            total[0, u] = select(active, fma(w_lanes, x_lanes, total[0, u]), total[0, u])
+                for u in range(tile.vectors):
+                    wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.vectors):
+            plane = min(g + u, G - 1)
+            if g + u < G:
+                result = lanes.sum(wide[0, u])
+                if add != 0:
+                    result += y[n, plane, o, p0]
+                y[n, plane, o, p0] = result
 
 
 @kernel
@@ -352,20 +373,40 @@ def gb_from_gy_over_p0(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, ad
         tasks: int) -> None:
     """Lanes over p0, combined at the end."""
     lanes = tile.lanes
-    first, last = share(G * O, task, tasks)
+    planes = ceil_div(O, tile.vectors)
+    first, last = share(G * planes, task, tasks)
     for item in range(first, last):
-        g = item // O
-        o = item % O
-        wide = lanes.wide_zero()
+        g = item // planes
+        o = item % planes * tile.vectors
+        wide = tile.wide_row()
+        for u in range(tile.vectors):
+            wide[0, u] = lanes.wide_zero()
         for n in range(N):
-            for p0 in range(0, P0, lanes.width):
-                active = lanes.first(P0 - p0)
-                gy_lanes = lanes.read_where(gy.line((n, g, o, p0), (0, 0, 0, 1)), active)
-                wide = wide + lanes.widen(select(active, gy_lanes, lanes.zero()))
-        total = lanes.sum(wide)
-        if add != 0:
-            total += gb[g, o]
-        gb[g, o] = total
+            for start in range(0, P0, 64 * lanes.width):
+                total = tile.row()
+                for u in range(tile.vectors):
+                    total[0, u] = lanes.zero()
+                for p0 in range(start, min(P0, start + 64 * lanes.width), lanes.width):
+                    if p0 + lanes.width <= P0:
+                        for u in range(tile.vectors):
+                            plane = min(o + u, O - 1)
+                            gy_lanes = lanes.read(gy.line((n, g, plane, p0), (0, 0, 0, 1)))
+                            total[0, u] = total[0, u] + gy_lanes
+                    else:
+                        active = lanes.first(P0 - p0)
+                        for u in range(tile.vectors):
+                            plane = min(o + u, O - 1)
+                            gy_lanes = lanes.read_where(gy.line((n, g, plane, p0), (0, 0, 0, 1)), active)
+                            total[0, u] = select(active, total[0, u] + gy_lanes, total[0, u])
+                for u in range(tile.vectors):
+                    wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.vectors):
+            plane = min(o + u, O - 1)
+            if o + u < O:
+                result = lanes.sum(wide[0, u])
+                if add != 0:
+                    result += gb[g, plane]
+                gb[g, plane] = result
 
 
 @kernel

@@ -51,17 +51,26 @@ def y_from_w_x_over_k0(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
     lanes = tile.lanes
     first, last = share(P0, task, tasks)
     for p0 in range(first, last):
+        low_k0, high_k0 = max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1)
         wide = lanes.wide_zero()
-        for k0 in range(max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1), lanes.width):
-            active = lanes.first(min(K0, p0 + a0 + 1) - k0)
-            x0 = -k0 + p0 + a0
-            w_lanes = lanes.read_where(w.line((k0,), (1,)), active)
-            x_lanes = lanes.read_where(x.line((x0,), (-1,)), active)
-            wide = wide + lanes.widen(select(active, w_lanes * x_lanes, lanes.zero()))
-        total = lanes.sum(wide)
+        for start in range(low_k0, high_k0, 64 * lanes.width):
+            total = lanes.zero()
+            for k0 in range(start, min(high_k0, start + 64 * lanes.width), lanes.width):
+                x0 = -k0 + p0 + a0
+                if k0 + lanes.width <= high_k0:
+                    w_lanes = lanes.read(w.line((k0,), (1,)))
+                    x_lanes = lanes.read(x.line((x0,), (-1,)))
+                    total = fma(w_lanes, x_lanes, total)
+                else:
+                    active = lanes.first(high_k0 - k0)
+                    w_lanes = lanes.read_where(w.line((k0,), (1,)), active)
+                    x_lanes = lanes.read_where(x.line((x0,), (-1,)), active)
+                    total = select(active, fma(w_lanes, x_lanes, total), total)
+            wide = wide + lanes.widen(total)
+        result = lanes.sum(wide)
         if add != 0:
-            total += y[p0]
-        y[p0] = total
+            result += y[p0]
+        y[p0] = result
 
 
 @kernel
@@ -135,17 +144,26 @@ def gw_from_gy_x_over_p0(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: i
     lanes = tile.lanes
     first, last = share(K0, task, tasks)
     for k0 in range(first, last):
+        low_p0, high_p0 = max(0, k0 - a0), min(P0, k0 - a0 + X0)
         wide = lanes.wide_zero()
-        for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0), lanes.width):
-            active = lanes.first(min(P0, k0 - a0 + X0) - p0)
-            x0 = -k0 + p0 + a0
-            gy_lanes = lanes.read_where(gy.line((p0,), (1,)), active)
-            x_lanes = lanes.read_where(x.line((x0,), (1,)), active)
-            wide = wide + lanes.widen(select(active, gy_lanes * x_lanes, lanes.zero()))
-        total = lanes.sum(wide)
+        for start in range(low_p0, high_p0, 64 * lanes.width):
+            total = lanes.zero()
+            for p0 in range(start, min(high_p0, start + 64 * lanes.width), lanes.width):
+                x0 = -k0 + p0 + a0
+                if p0 + lanes.width <= high_p0:
+                    gy_lanes = lanes.read(gy.line((p0,), (1,)))
+                    x_lanes = lanes.read(x.line((x0,), (1,)))
+                    total = fma(gy_lanes, x_lanes, total)
+                else:
+                    active = lanes.first(high_p0 - p0)
+                    gy_lanes = lanes.read_where(gy.line((p0,), (1,)), active)
+                    x_lanes = lanes.read_where(x.line((x0,), (1,)), active)
+                    total = select(active, fma(gy_lanes, x_lanes, total), total)
+            wide = wide + lanes.widen(total)
+        result = lanes.sum(wide)
         if add != 0:
-            total += gw[k0]
-        gw[k0] = total
+            result += gw[k0]
+        gw[k0] = result
 
 
 @kernel

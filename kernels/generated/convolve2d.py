@@ -56,19 +56,29 @@ def y_from_w_x_over_k1(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
     for item in range(first, last):
         p0 = item // P1
         p1 = item % P1
+        low_k0, high_k0 = max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1)
+        low_k1, high_k1 = max(0, p1 + a1 - X1 + 1), min(K1, p1 + a1 + 1)
         wide = lanes.wide_zero()
-        for k0 in range(max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1)):
+        for k0 in range(low_k0, high_k0):
             x0 = -k0 + p0 + a0
-            for k1 in range(max(0, p1 + a1 - X1 + 1), min(K1, p1 + a1 + 1), lanes.width):
-                active = lanes.first(min(K1, p1 + a1 + 1) - k1)
-                x1 = -k1 + p1 + a1
-                w_lanes = lanes.read_where(w.line((k0, k1), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((x0, x1), (0, -1)), active)
-                wide = wide + lanes.widen(select(active, w_lanes * x_lanes, lanes.zero()))
-        total = lanes.sum(wide)
+            for start in range(low_k1, high_k1, 64 * lanes.width):
+                total = lanes.zero()
+                for k1 in range(start, min(high_k1, start + 64 * lanes.width), lanes.width):
+                    x1 = -k1 + p1 + a1
+                    if k1 + lanes.width <= high_k1:
+                        w_lanes = lanes.read(w.line((k0, k1), (0, 1)))
+                        x_lanes = lanes.read(x.line((x0, x1), (0, -1)))
+                        total = fma(w_lanes, x_lanes, total)
+                    else:
+                        active = lanes.first(high_k1 - k1)
+                        w_lanes = lanes.read_where(w.line((k0, k1), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((x0, x1), (0, -1)), active)
+                        total = select(active, fma(w_lanes, x_lanes, total), total)
+                wide = wide + lanes.widen(total)
+        result = lanes.sum(wide)
         if add != 0:
-            total += y[p0, p1]
-        y[p0, p1] = total
+            result += y[p0, p1]
+        y[p0, p1] = result
 
 
 @kernel
@@ -152,19 +162,29 @@ def gw_from_gy_x_over_p1(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: i
     for item in range(first, last):
         k0 = item // K1
         k1 = item % K1
+        low_p0, high_p0 = max(0, k0 - a0), min(P0, k0 - a0 + X0)
+        low_p1, high_p1 = max(0, k1 - a1), min(P1, k1 - a1 + X1)
         wide = lanes.wide_zero()
-        for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0)):
+        for p0 in range(low_p0, high_p0):
             x0 = -k0 + p0 + a0
-            for p1 in range(max(0, k1 - a1), min(P1, k1 - a1 + X1), lanes.width):
-                active = lanes.first(min(P1, k1 - a1 + X1) - p1)
-                x1 = -k1 + p1 + a1
-                gy_lanes = lanes.read_where(gy.line((p0, p1), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((x0, x1), (0, 1)), active)
-                wide = wide + lanes.widen(select(active, gy_lanes * x_lanes, lanes.zero()))
-        total = lanes.sum(wide)
+            for start in range(low_p1, high_p1, 64 * lanes.width):
+                total = lanes.zero()
+                for p1 in range(start, min(high_p1, start + 64 * lanes.width), lanes.width):
+                    x1 = -k1 + p1 + a1
+                    if p1 + lanes.width <= high_p1:
+                        gy_lanes = lanes.read(gy.line((p0, p1), (0, 1)))
+                        x_lanes = lanes.read(x.line((x0, x1), (0, 1)))
+                        total = fma(gy_lanes, x_lanes, total)
+                    else:
+                        active = lanes.first(high_p1 - p1)
+                        gy_lanes = lanes.read_where(gy.line((p0, p1), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((x0, x1), (0, 1)), active)
+                        total = select(active, fma(gy_lanes, x_lanes, total), total)
+                wide = wide + lanes.widen(total)
+        result = lanes.sum(wide)
         if add != 0:
-            total += gw[k0, k1]
-        gw[k0, k1] = total
+            result += gw[k0, k1]
+        gw[k0, k1] = result
 
 
 @kernel

@@ -61,21 +61,32 @@ def y_from_w_x_over_k2(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
         p0 = item // (P1 * P2)
         p1 = item // P2 % P1
         p2 = item % P2
+        low_k0, high_k0 = max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1)
+        low_k1, high_k1 = max(0, p1 + a1 - X1 + 1), min(K1, p1 + a1 + 1)
+        low_k2, high_k2 = max(0, p2 + a2 - X2 + 1), min(K2, p2 + a2 + 1)
         wide = lanes.wide_zero()
-        for k0 in range(max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1)):
+        for k0 in range(low_k0, high_k0):
             x0 = -k0 + p0 + a0
-            for k1 in range(max(0, p1 + a1 - X1 + 1), min(K1, p1 + a1 + 1)):
+            for k1 in range(low_k1, high_k1):
                 x1 = -k1 + p1 + a1
-                for k2 in range(max(0, p2 + a2 - X2 + 1), min(K2, p2 + a2 + 1), lanes.width):
-                    active = lanes.first(min(K2, p2 + a2 + 1) - k2)
-                    x2 = -k2 + p2 + a2
-                    w_lanes = lanes.read_where(w.line((k0, k1, k2), (0, 0, 1)), active)
-                    x_lanes = lanes.read_where(x.line((x0, x1, x2), (0, 0, -1)), active)
-                    wide = wide + lanes.widen(select(active, w_lanes * x_lanes, lanes.zero()))
-        total = lanes.sum(wide)
+                for start in range(low_k2, high_k2, 64 * lanes.width):
+                    total = lanes.zero()
+                    for k2 in range(start, min(high_k2, start + 64 * lanes.width), lanes.width):
+                        x2 = -k2 + p2 + a2
+                        if k2 + lanes.width <= high_k2:
+                            w_lanes = lanes.read(w.line((k0, k1, k2), (0, 0, 1)))
+                            x_lanes = lanes.read(x.line((x0, x1, x2), (0, 0, -1)))
+                            total = fma(w_lanes, x_lanes, total)
+                        else:
+                            active = lanes.first(high_k2 - k2)
+                            w_lanes = lanes.read_where(w.line((k0, k1, k2), (0, 0, 1)), active)
+                            x_lanes = lanes.read_where(x.line((x0, x1, x2), (0, 0, -1)), active)
+                            total = select(active, fma(w_lanes, x_lanes, total), total)
+                    wide = wide + lanes.widen(total)
+        result = lanes.sum(wide)
         if add != 0:
-            total += y[p0, p1, p2]
-        y[p0, p1, p2] = total
+            result += y[p0, p1, p2]
+        y[p0, p1, p2] = result
 
 
 @kernel
@@ -170,21 +181,32 @@ def gw_from_gy_x_over_p2(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: i
         k0 = item // (K1 * K2)
         k1 = item // K2 % K1
         k2 = item % K2
+        low_p0, high_p0 = max(0, k0 - a0), min(P0, k0 - a0 + X0)
+        low_p1, high_p1 = max(0, k1 - a1), min(P1, k1 - a1 + X1)
+        low_p2, high_p2 = max(0, k2 - a2), min(P2, k2 - a2 + X2)
         wide = lanes.wide_zero()
-        for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0)):
+        for p0 in range(low_p0, high_p0):
             x0 = -k0 + p0 + a0
-            for p1 in range(max(0, k1 - a1), min(P1, k1 - a1 + X1)):
+            for p1 in range(low_p1, high_p1):
                 x1 = -k1 + p1 + a1
-                for p2 in range(max(0, k2 - a2), min(P2, k2 - a2 + X2), lanes.width):
-                    active = lanes.first(min(P2, k2 - a2 + X2) - p2)
-                    x2 = -k2 + p2 + a2
-                    gy_lanes = lanes.read_where(gy.line((p0, p1, p2), (0, 0, 1)), active)
-                    x_lanes = lanes.read_where(x.line((x0, x1, x2), (0, 0, 1)), active)
-                    wide = wide + lanes.widen(select(active, gy_lanes * x_lanes, lanes.zero()))
-        total = lanes.sum(wide)
+                for start in range(low_p2, high_p2, 64 * lanes.width):
+                    total = lanes.zero()
+                    for p2 in range(start, min(high_p2, start + 64 * lanes.width), lanes.width):
+                        x2 = -k2 + p2 + a2
+                        if p2 + lanes.width <= high_p2:
+                            gy_lanes = lanes.read(gy.line((p0, p1, p2), (0, 0, 1)))
+                            x_lanes = lanes.read(x.line((x0, x1, x2), (0, 0, 1)))
+                            total = fma(gy_lanes, x_lanes, total)
+                        else:
+                            active = lanes.first(high_p2 - p2)
+                            gy_lanes = lanes.read_where(gy.line((p0, p1, p2), (0, 0, 1)), active)
+                            x_lanes = lanes.read_where(x.line((x0, x1, x2), (0, 0, 1)), active)
+                            total = select(active, fma(gy_lanes, x_lanes, total), total)
+                    wide = wide + lanes.widen(total)
+        result = lanes.sum(wide)
         if add != 0:
-            total += gw[k0, k1, k2]
-        gw[k0, k1, k2] = total
+            result += gw[k0, k1, k2]
+        gw[k0, k1, k2] = result
 
 
 @kernel

@@ -88,18 +88,30 @@ def l_logsumexp_max_from_x_over_c(l_logsumexp_max: Real2, x: Real3, N: int, R: i
         tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    first, last = share(N * R, task, tasks)
+    planes = ceil_div(R, tile.vectors)
+    first, last = share(N * planes, task, tasks)
     for item in range(first, last):
-        n = item // R
-        r = item % R
-        wide = lanes.fill(lowest())
-        for c in range(0, C, lanes.width):
-            active = lanes.first(C - c)
-            x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-            value = x_lanes
-            wide = select(active, maximum(wide, value), wide)
-        best = lanes.largest(wide)
-        l_logsumexp_max[n, r] = best
+        n = item // planes
+        r = item % planes * tile.vectors
+        best = tile.row()
+        for u in range(tile.vectors):
+            best[0, u] = lanes.fill(lowest())
+        for c in range(C, lanes.width):
+            if c + lanes.width <= C:
+                for u in range(tile.vectors):
+                    plane = min(r + u, R - 1)
+                    x_lanes = lanes.read(x.line((n, c, plane), (0, 1, 0)))
+                    best[0, u] = maximum(best[0, u], x_lanes)
+            else:
+                active = lanes.first(C - c)
+                for u in range(tile.vectors):
+                    plane = min(r + u, R - 1)
+                    x_lanes = lanes.read_where(x.line((n, c, plane), (0, 1, 0)), active)
+                    best[0, u] = select(active, maximum(best[0, u], x_lanes), best[0, u])
+        for u in range(tile.vectors):
+            plane = min(r + u, R - 1)
+            if r + u < R:
+                l_logsumexp_max[n, plane] = lanes.largest(best[0, u])
 
 
 @task
@@ -244,16 +256,23 @@ def y_from_l_over_r(y: Real0, l: Real2, N: int, R: int, add: int, tile: Tile, ta
     if task == 0:
         wide = lanes.wide_zero()
         for n in range(N):
-            for r in range(0, R, lanes.width):
-                active = lanes.first(R - r)
-                l_lanes = lanes.read_where(l.line((n, r), (0, 1)), active)
-                wide = wide + lanes.widen(select(active, l_lanes, lanes.zero()))
-        total = lanes.sum(wide)
-        if total != zero():
-            total = total / real(N) / real(R)
+            for start in range(0, R, 64 * lanes.width):
+                total = lanes.zero()
+                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
+                    if r + lanes.width <= R:
+                        l_lanes = lanes.read(l.line((n, r), (0, 1)))
+                        total = total + l_lanes
+                    else:
+                        active = lanes.first(R - r)
+                        l_lanes = lanes.read_where(l.line((n, r), (0, 1)), active)
+                        total = select(active, total + l_lanes, total)
+                wide = wide + lanes.widen(total)
+        result = lanes.sum(wide)
+        if result != zero():
+            result = result / real(N) / real(R)
         if add != 0:
-            total += y[()]
-        y[()] = total
+            result += y[()]
+        y[()] = result
 
 
 @task
@@ -292,14 +311,21 @@ def z_from_l_over_r(z: Real0, l: Real2, N: int, R: int, add: int, tile: Tile, ta
     if task == 0:
         wide = lanes.wide_zero()
         for n in range(N):
-            for r in range(0, R, lanes.width):
-                active = lanes.first(R - r)
-                l_lanes = lanes.read_where(l.line((n, r), (0, 1)), active)
-                wide = wide + lanes.widen(select(active, l_lanes, lanes.zero()))
-        total = lanes.sum(wide)
+            for start in range(0, R, 64 * lanes.width):
+                total = lanes.zero()
+                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
+                    if r + lanes.width <= R:
+                        l_lanes = lanes.read(l.line((n, r), (0, 1)))
+                        total = total + l_lanes
+                    else:
+                        active = lanes.first(R - r)
+                        l_lanes = lanes.read_where(l.line((n, r), (0, 1)), active)
+                        total = select(active, total + l_lanes, total)
+                wide = wide + lanes.widen(total)
+        result = lanes.sum(wide)
         if add != 0:
-            total += z[()]
-        z[()] = total
+            result += z[()]
+        z[()] = result
 
 
 @task

@@ -52,21 +52,41 @@ def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, tile: 
         tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes, task, tasks)
     for item in range(first, last):
-        n = item // C
-        c = item % C
-        wide = lanes.wide_zero()
-        for q in range(0, Q, lanes.width):
-            active = lanes.first(Q - q)
-            x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
-            wide = wide + lanes.widen(select(active, x_lanes, lanes.zero()))
-        total = lanes.sum(wide)
-        if total != zero():
-            total = total / real(Q)
-        if add != 0:
-            total += y[n, c]
-        y[n, c] = total
+        n = item // planes
+        c = item % planes * tile.vectors
+        wide = tile.wide_row()
+        for u in range(tile.vectors):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, Q, 64 * lanes.width):
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
+                if q + lanes.width <= Q:
+                    for u in range(tile.vectors):
+                        plane = min(c + u, C - 1)
+                        x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
+                        total[0, u] = total[0, u] + x_lanes
+                else:
+                    active = lanes.first(Q - q)
+                    for u in range(tile.vectors):
+                        plane = min(c + u, C - 1)
+                        x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
+                        total[0, u] = select(active, total[0, u] + x_lanes, total[0, u])
+            for u in range(tile.vectors):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.vectors):
+            plane = min(c + u, C - 1)
+            if c + u < C:
+                result = lanes.sum(wide[0, u])
+                if result != zero():
+                    result = result / real(Q)
+                if add != 0:
+                    result += y[n, plane]
+                y[n, plane] = result
 
 
 @kernel

@@ -52,18 +52,30 @@ def y_from_x_plain(y: Real2, x: Real3, N: int, C: int, Q: int, task: int, tasks:
 def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes, task, tasks)
     for item in range(first, last):
-        n = item // C
-        c = item % C
-        wide = lanes.fill(lowest())
-        for q in range(0, Q, lanes.width):
-            active = lanes.first(Q - q)
-            x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
-            value = x_lanes
-            wide = select(active, maximum(wide, value), wide)
-        best = lanes.largest(wide)
-        y[n, c] = best
+        n = item // planes
+        c = item % planes * tile.vectors
+        best = tile.row()
+        for u in range(tile.vectors):
+            best[0, u] = lanes.fill(lowest())
+        for q in range(Q, lanes.width):
+            if q + lanes.width <= Q:
+                for u in range(tile.vectors):
+                    plane = min(c + u, C - 1)
+                    x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
+                    best[0, u] = maximum(best[0, u], x_lanes)
+            else:
+                active = lanes.first(Q - q)
+                for u in range(tile.vectors):
+                    plane = min(c + u, C - 1)
+                    x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
+                    best[0, u] = select(active, maximum(best[0, u], x_lanes), best[0, u])
+        for u in range(tile.vectors):
+            plane = min(c + u, C - 1)
+            if c + u < C:
+                y[n, plane] = lanes.largest(best[0, u])
 
 
 @kernel

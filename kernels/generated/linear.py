@@ -78,20 +78,41 @@ def y_from_w_x_over_i(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add:
         tasks: int) -> None:
     """Lanes over i, combined at the end."""
     lanes = tile.lanes
-    first, last = share(N * O, task, tasks)
+    planes = ceil_div(O, tile.vectors)
+    first, last = share(N * planes, task, tasks)
     for item in range(first, last):
-        n = item // O
-        o = item % O
-        wide = lanes.wide_zero()
-        for i in range(0, I, lanes.width):
-            active = lanes.first(I - i)
-            w_lanes = lanes.read_where(w.line((o, i), (0, 1)), active)
-            x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
-            wide = wide + lanes.widen(select(active, w_lanes * x_lanes, lanes.zero()))
-        total = lanes.sum(wide)
-        if add != 0:
-            total += y[n, o]
-        y[n, o] = total
+        n = item // planes
+        o = item % planes * tile.vectors
+        wide = tile.wide_row()
+        for u in range(tile.vectors):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, I, 64 * lanes.width):
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for i in range(start, min(I, start + 64 * lanes.width), lanes.width):
+                if i + lanes.width <= I:
+                    for u in range(tile.vectors):
+                        plane = min(o + u, O - 1)
+                        w_lanes = lanes.read(w.line((plane, i), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, i), (0, 1)))
+                        total[0, u] = fma(w_lanes, x_lanes, total[0, u])
+                else:
+                    active = lanes.first(I - i)
+                    for u in range(tile.vectors):
+                        plane = min(o + u, O - 1)
+                        w_lanes = lanes.read_where(w.line((plane, i), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
+                        total[0, u] = select(active, fma(w_lanes, x_lanes, total[0, u]), total[0, u])
+            for u in range(tile.vectors):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.vectors):
+            plane = min(o + u, O - 1)
+            if o + u < O:
+                result = lanes.sum(wide[0, u])
+                if add != 0:
+                    result += y[n, plane]
+                y[n, plane] = result
 
 
 @kernel
@@ -274,17 +295,38 @@ def gb_from_gy_over_o(gb: Real1, gy: Real2, N: int, O: int, add: int, tile: Tile
 def gb_from_gy_over_n(gb: Real1, gy: Real2, N: int, O: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n, combined at the end."""
     lanes = tile.lanes
-    first, last = share(O, task, tasks)
-    for o in range(first, last):
-        wide = lanes.wide_zero()
-        for n in range(0, N, lanes.width):
-            active = lanes.first(N - n)
-            gy_lanes = lanes.read_where(gy.line((n, o), (1, 0)), active)
-            wide = wide + lanes.widen(select(active, gy_lanes, lanes.zero()))
-        total = lanes.sum(wide)
-        if add != 0:
-            total += gb[o]
-        gb[o] = total
+    planes = ceil_div(O, tile.vectors)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        o = item * tile.vectors
+        wide = tile.wide_row()
+        for u in range(tile.vectors):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, N, 64 * lanes.width):
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
+                if n + lanes.width <= N:
+                    for u in range(tile.vectors):
+                        plane = min(o + u, O - 1)
+                        gy_lanes = lanes.read(gy.line((n, plane), (1, 0)))
+                        total[0, u] = total[0, u] + gy_lanes
+                else:
+                    active = lanes.first(N - n)
+                    for u in range(tile.vectors):
+                        plane = min(o + u, O - 1)
+                        gy_lanes = lanes.read_where(gy.line((n, plane), (1, 0)), active)
+                        total[0, u] = select(active, total[0, u] + gy_lanes, total[0, u])
+            for u in range(tile.vectors):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.vectors):
+            plane = min(o + u, O - 1)
+            if o + u < O:
+                result = lanes.sum(wide[0, u])
+                if add != 0:
+                    result += gb[plane]
+                gb[plane] = result
 
 
 @task

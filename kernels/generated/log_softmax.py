@@ -81,18 +81,30 @@ def y_logsumexp_max_from_x_over_j(y_logsumexp_max: Real2, x: Real3, M: int, R: i
         tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    first, last = share(M * R, task, tasks)
+    planes = ceil_div(R, tile.vectors)
+    first, last = share(M * planes, task, tasks)
     for item in range(first, last):
-        m = item // R
-        r = item % R
-        wide = lanes.fill(lowest())
-        for j in range(0, J, lanes.width):
-            active = lanes.first(J - j)
-            x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
-            value = x_lanes
-            wide = select(active, maximum(wide, value), wide)
-        best = lanes.largest(wide)
-        y_logsumexp_max[m, r] = best
+        m = item // planes
+        r = item % planes * tile.vectors
+        best = tile.row()
+        for u in range(tile.vectors):
+            best[0, u] = lanes.fill(lowest())
+        for j in range(J, lanes.width):
+            if j + lanes.width <= J:
+                for u in range(tile.vectors):
+                    plane = min(r + u, R - 1)
+                    x_lanes = lanes.read(x.line((m, j, plane), (0, 1, 0)))
+                    best[0, u] = maximum(best[0, u], x_lanes)
+            else:
+                active = lanes.first(J - j)
+                for u in range(tile.vectors):
+                    plane = min(r + u, R - 1)
+                    x_lanes = lanes.read_where(x.line((m, j, plane), (0, 1, 0)), active)
+                    best[0, u] = select(active, maximum(best[0, u], x_lanes), best[0, u])
+        for u in range(tile.vectors):
+            plane = min(r + u, R - 1)
+            if r + u < R:
+                y_logsumexp_max[m, plane] = lanes.largest(best[0, u])
 
 
 @task
@@ -303,20 +315,40 @@ def gy_logsumexp_from_gy_over_c(gy_logsumexp: Real2, gy: Real3, M: int, C: int, 
         task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    first, last = share(M * R, task, tasks)
+    planes = ceil_div(R, tile.vectors)
+    first, last = share(M * planes, task, tasks)
     for item in range(first, last):
-        m = item // R
-        r = item % R
-        wide = lanes.wide_zero()
-        for c in range(0, C, lanes.width):
-            active = lanes.first(C - c)
-            gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
-            wide = wide + lanes.widen(select(active, gy_lanes, lanes.zero()))
-        total = lanes.sum(wide)
-        total = -total
-        if add != 0:
-            total += gy_logsumexp[m, r]
-        gy_logsumexp[m, r] = total
+        m = item // planes
+        r = item % planes * tile.vectors
+        wide = tile.wide_row()
+        for u in range(tile.vectors):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, C, 64 * lanes.width):
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
+                if c + lanes.width <= C:
+                    for u in range(tile.vectors):
+                        plane = min(r + u, R - 1)
+                        gy_lanes = lanes.read(gy.line((m, c, plane), (0, 1, 0)))
+                        total[0, u] = total[0, u] + gy_lanes
+                else:
+                    active = lanes.first(C - c)
+                    for u in range(tile.vectors):
+                        plane = min(r + u, R - 1)
+                        gy_lanes = lanes.read_where(gy.line((m, c, plane), (0, 1, 0)), active)
+                        total[0, u] = select(active, total[0, u] + gy_lanes, total[0, u])
+            for u in range(tile.vectors):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.vectors):
+            plane = min(r + u, R - 1)
+            if r + u < R:
+                result = lanes.sum(wide[0, u])
+                result = -result
+                if add != 0:
+                    result += gy_logsumexp[m, plane]
+                gy_logsumexp[m, plane] = result
 
 
 @task

@@ -853,6 +853,10 @@ def _integer_row(t: TileType) -> RegistersType:
     return RegistersType(_integers(t.lanes), 1, t.vectors)
 
 
+def _wide_row(t: TileType) -> RegistersType:
+    return RegistersType(_wide(t.lanes), 1, t.vectors)
+
+
 _PLACE = types.UniTuple(INT, 2)
 attributes(
     TileType,
@@ -863,6 +867,7 @@ attributes(
         ),
         "row": (returns(lambda t: t.registers(1)), lambda b, t: _slots(b, t.registers(1))),
         "integer_row": (returns(_integer_row), lambda b, t: _slots(b, _integer_row(t))),
+        "wide_row": (returns(_wide_row), lambda b, t: _slots(b, _wide_row(t))),
     },
     {
         "pixels": (lambda t: INT, lambda b, t: I64(t.pixels)),

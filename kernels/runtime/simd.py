@@ -503,6 +503,10 @@ class Tile:
     def row(self) -> Registers:
         return Registers(1, self.vectors)
 
+    def wide_row(self) -> Registers:
+        """As a row, of vectors of float64."""
+        return Registers(1, self.vectors)
+
     def integer_row(self) -> Registers:
         """As a row, of vectors of integers."""
         return Registers(1, self.vectors)

@@ -145,7 +145,10 @@ def lines(out: Real3, x: Real2, start: int, move: int, tile: Tile, task: int, ta
     out[0, 6, 0] = lanes.largest(whole)
     out[0, 6, 1] = lanes.smallest(whole)
     out[0, 6, 2] = lanes.product(whole)
-    out[0, 6, 3] = lanes.sum(lanes.wide_zero() + lanes.widen(whole))
+    row = tile.wide_row()
+    row[0, 0] = lanes.wide_zero()
+    row[0, tile.vectors - 1] = lanes.wide_zero() + lanes.widen(whole)
+    out[0, 6, 3] = lanes.sum(row[0, tile.vectors - 1])
     out[0, 6, 4] = lanes.item(whole, 0)
 
 
