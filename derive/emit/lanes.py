@@ -289,8 +289,16 @@ class _LanesWriter(_Writer):
             fixed -= {i for r in z.reads for i in r.indices if i not in z.atoms}
         fixed |= {a for z in self.eq.relation.zero for a in z.atoms if isinstance(a, Index)}
         free = [i for i in way.outer if i not in fixed and self.eq.body.has(i)]
-        free.sort(key=lambda i: sum(i in r.indices for r in self.eq.reads))
-        return free[-1] if free and steps else None
+        if not free or not steps or way.unit:
+            return None
+
+        def rank(i: Index) -> tuple[int, bool]:
+            """In how many reads, and before the lanes there: an axis after them may well be of one element."""
+            reads = [r.indices for r in self.eq.reads if i in r.indices]
+            after = [r for r in reads if way.lane in r and r.index(i) > r.index(way.lane)]
+            return len(reads), not after
+
+        return max(reversed(free), key=rank)
 
     def each_plane(self, named: bool = True) -> None:
         """What follows is done for each of the planes; the last of them may stand in for some beyond it."""
@@ -817,6 +825,12 @@ class _LanesWriter(_Writer):
         if integers and any(affine(a) is not None and not affine(a).reads for a in c.args):  # type: ignore[union-attr]
             raise NoVector
         return self.part(e)
+
+    def _exp(self, e: sp.Expr) -> str:
+        return self.call("exp", self.vector(e.args[0]))
+
+    def _log(self, e: sp.Expr) -> str:
+        return self.call("log", self.vector(e.args[0]))
 
     def _relu(self, e: sp.Expr) -> str:
         u = self.local(e.args[0])

@@ -245,6 +245,10 @@ def lanes(eq: Equation, plain: Nest) -> tuple[Lanes, ...]:
         others.sort(key=lambda i: (sum(i in r.indices for r in eq.reads), eq.free.index(i)))
         if others and any(others[-1] in r.indices for r in eq.reads):
             made = [replace(one, unit=True) for one in _over(eq, others[-1], plain)[:1]] + made
+    if made and not eq.bound:
+        # pointwise: the last axis may be short, and then the one before it will do
+        others = [i for i in eq.free if i != made[0].lane and any(i in r.indices for r in eq.reads)]
+        made += _over(eq, others[-1], plain)[:1] if others else []
     along = _along(eq, plain)
     if along is None:
         return tuple(made)

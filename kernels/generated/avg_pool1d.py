@@ -173,32 +173,23 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Rea
         tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
-    first, last = share(planes * P0, task, tasks)
+    first, last = share(N * P0, task, tasks)
     for item in range(first, last):
-        n = item // P0 * tile.vectors
+        n = item // P0
         p0 = item % P0
         low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
-                total[0, u] = lanes.zero()
+            total = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0 + p0*s0 - a0
-                for u in range(tile.vectors):
-                    plane = min(n + u, N - 1)
-                    x_lanes = lanes.read_where(x.line((plane, c, x2), (0, 1, 0)), active)
-                    total[0, u] = total[0, u] + x_lanes
-            for u in range(tile.vectors):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    result = select(unequal(result, lanes.zero()), lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())) * result, result)
-                    if add != 0:
-                        result = result + lanes.read_where(y.line((plane, c, p0), (0, 1, 0)), active)
-                    lanes.write_where(y.line((plane, c, p0), (0, 1, 0)), result, active)
+                x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
+                total = total + x_lanes
+            total = select(unequal(total, lanes.zero()), lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())) * total, total)
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, c, p0), (0, 1, 0)), active)
+            lanes.write_where(y.line((n, c, p0), (0, 1, 0)), total, active)
 
 
 @kernel
@@ -296,30 +287,21 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2:
         tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
-    first, last = share(planes * X2, task, tasks)
+    first, last = share(N * X2, task, tasks)
     for item in range(first, last):
-        n = item // X2 * tile.vectors
+        n = item // X2
         x2 = item % X2
         low_p0, high_p0 = max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
-                total[0, u] = lanes.zero()
+            total = lanes.zero()
             for p0 in range(low_p0, high_p0):
-                for u in range(tile.vectors):
-                    plane = min(n + u, N - 1)
-                    gy_lanes = lanes.read_where(gy.line((plane, c, p0), (0, 1, 0)), active)
-                    total[0, u] = fma(lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())), gy_lanes, total[0, u])
-            for u in range(tile.vectors):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gx.line((plane, c, x2), (0, 1, 0)), active)
-                    lanes.write_where(gx.line((plane, c, x2), (0, 1, 0)), result, active)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 1, 0)), active)
+                total = fma(lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())), gy_lanes, total)
+            if add != 0:
+                total = total + lanes.read_where(gx.line((n, c, x2), (0, 1, 0)), active)
+            lanes.write_where(gx.line((n, c, x2), (0, 1, 0)), total, active)
 
 
 @kernel

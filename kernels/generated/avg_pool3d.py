@@ -213,10 +213,9 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Rea
         divisor: int, include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
-    first, last = share(planes * P0 * P1 * P2, task, tasks)
+    first, last = share(N * P0 * P1 * P2, task, tasks)
     for item in range(first, last):
-        n = item // (P0 * P1 * P2) * tile.vectors
+        n = item // (P0 * P1 * P2)
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
         p2 = item % P2
@@ -226,27 +225,19 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Rea
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
-                total[0, u] = lanes.zero()
+            total = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1 + p1*s1 - a1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2 + p2*s2 - a2
-                        for u in range(tile.vectors):
-                            plane = min(n + u, N - 1)
-                            x_lanes = lanes.read_where(x.line((plane, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                            total[0, u] = total[0, u] + x_lanes
-            for u in range(tile.vectors):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    result = select(unequal(result, lanes.zero()), lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())) * result, result)
-                    if add != 0:
-                        result = result + lanes.read_where(y.line((plane, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
-                    lanes.write_where(y.line((plane, c, p0, p1, p2), (0, 1, 0, 0, 0)), result, active)
+                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
+                        total = total + x_lanes
+            total = select(unequal(total, lanes.zero()), lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())) * total, total)
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
+            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), total, active)
 
 
 @kernel
@@ -358,10 +349,9 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2:
         divisor: int, include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
-    first, last = share(planes * X2 * X3 * X4, task, tasks)
+    first, last = share(N * X2 * X3 * X4, task, tasks)
     for item in range(first, last):
-        n = item // (X2 * X3 * X4) * tile.vectors
+        n = item // (X2 * X3 * X4)
         x2 = item // (X3 * X4) % X2
         x3 = item // X4 % X3
         x4 = item % X4
@@ -371,23 +361,15 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2:
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
-                total[0, u] = lanes.zero()
+            total = lanes.zero()
             for p0 in range(low_p0, high_p0):
                 for p1 in range(low_p1, high_p1):
                     for p2 in range(low_p2, high_p2):
-                        for u in range(tile.vectors):
-                            plane = min(n + u, N - 1)
-                            gy_lanes = lanes.read_where(gy.line((plane, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
-                            total[0, u] = fma(lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())), gy_lanes, total[0, u])
-            for u in range(tile.vectors):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gx.line((plane, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                    lanes.write_where(gx.line((plane, c, x2, x3, x4), (0, 1, 0, 0, 0)), result, active)
+                        gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
+                        total = fma(lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())), gy_lanes, total)
+            if add != 0:
+                total = total + lanes.read_where(gx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
+            lanes.write_where(gx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), total, active)
 
 
 @kernel

@@ -149,11 +149,10 @@ def y_from_w_x_over_g(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: 
         task: int, tasks: int) -> None:
     """Lanes over g where it is contiguous."""
     lanes = tile.lanes
-    planes = ceil_div(O, tile.vectors)
-    first, last = share(N * planes * P0 * P1, task, tasks)
+    first, last = share(N * O * P0 * P1, task, tasks)
     for item in range(first, last):
-        n = item // (planes * P0 * P1)
-        o = item // (P0 * P1) % planes * tile.vectors
+        n = item // (O * P0 * P1)
+        o = item // (P0 * P1) % O
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
@@ -161,26 +160,18 @@ def y_from_w_x_over_g(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: 
         for g in range(0, G, lanes.width):
             count = min(lanes.width, G - g)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
-                total[0, u] = lanes.zero()
+            total = lanes.zero()
             for c in range(C):
                 for k0 in range(low_k0, high_k0):
                     x3 = k0*d0 + p0*s0 - a0
                     for k1 in range(low_k1, high_k1):
                         x4 = k1*d1 + p1*s1 - a1
-                        for u in range(tile.vectors):
-                            plane = min(o + u, O - 1)
-                            w_lanes = lanes.read_where(w.line((g, plane, c, k0, k1), (1, 0, 0, 0, 0)), active)
-                            x_lanes = lanes.read_where(x.line((n, g, c, x3, x4), (0, 1, 0, 0, 0)), active)
-                            total[0, u] = fma(w_lanes, x_lanes, total[0, u])
-            for u in range(tile.vectors):
-                plane = min(o + u, O - 1)
-                if o + u < O:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(y.line((n, g, plane, p0, p1), (0, 1, 0, 0, 0)), active)
-                    lanes.write_where(y.line((n, g, plane, p0, p1), (0, 1, 0, 0, 0)), result, active)
+                        w_lanes = lanes.read_where(w.line((g, o, c, k0, k1), (1, 0, 0, 0, 0)), active)
+                        x_lanes = lanes.read_where(x.line((n, g, c, x3, x4), (0, 1, 0, 0, 0)), active)
+                        total = fma(w_lanes, x_lanes, total)
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, g, o, p0, p1), (0, 1, 0, 0, 0)), active)
+            lanes.write_where(y.line((n, g, o, p0, p1), (0, 1, 0, 0, 0)), total, active)
 
 
 @kernel
@@ -368,16 +359,40 @@ def y_from_b_over_p1(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: in
             lanes.write_where(y.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)), total, active)
 
 
+@kernel
+def y_from_b_over_o(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over o."""
+    lanes = tile.lanes
+    first, last = share(N * G * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (G * P0 * P1)
+        g = item // (P0 * P1) % G
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for o in range(0, O, lanes.width):
+            count = min(lanes.width, O - o)
+            active = lanes.first(count)
+            b_lanes = lanes.read_where(b.line((g, o), (0, 1)), active)
+            total = b_lanes
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, g, o, p0, p1), (0, 0, 1, 0, 0)), active)
+            lanes.write_where(y.line((n, g, o, p0, p1), (0, 0, 1, 0, 0)), total, active)
+
+
 @task
 def y_from_b(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
     """y[n,g,o,p0,p1] += b[g,o]
 
-    lanes over p1;
+    lanes over p1,
+    or lanes over o;
     else gather, tasks share n g o p0
     """
     if tile.lanes.width <= 2 * P1:
         y_from_b_over_p1(y, b, N, G, O, P0, P1, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * O:
+        y_from_b_over_o(y, b, N, G, O, P0, P1, add, tile, task, tasks)
     else:
         y_from_b_plain(y, b, N, G, O, P0, P1, add, task, tasks)
 
@@ -559,11 +574,10 @@ def gx_from_gy_w_over_g(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, 
         task: int, tasks: int) -> None:
     """Lanes over g where it is contiguous."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.vectors)
-    first, last = share(N * planes * X3 * X4, task, tasks)
+    first, last = share(N * C * X3 * X4, task, tasks)
     for item in range(first, last):
-        n = item // (planes * X3 * X4)
-        c = item // (X3 * X4) % planes * tile.vectors
+        n = item // (C * X3 * X4)
+        c = item // (X3 * X4) % C
         x3 = item // X4 % X3
         x4 = item % X4
         first_p0_, step_p0_ = residue(d0, s0, x3 + a0)
@@ -579,26 +593,18 @@ def gx_from_gy_w_over_g(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, 
         for g in range(0, G, lanes.width):
             count = min(lanes.width, G - g)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
-                total[0, u] = lanes.zero()
+            total = lanes.zero()
             for o in range(O):
                 for p0 in range(low_p0_, high_p0, step_p0_):
                     k0 = (-p0*s0 + x3 + a0) // d0
                     for p1 in range(low_p1_, high_p1, step_p1_):
                         k1 = (-p1*s1 + x4 + a1) // d1
-                        for u in range(tile.vectors):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read_where(gy.line((n, g, o, p0, p1), (0, 1, 0, 0, 0)), active)
-                            w_lanes = lanes.read_where(w.line((g, o, plane, k0, k1), (1, 0, 0, 0, 0)), active)
-                            total[0, u] = fma(gy_lanes, w_lanes, total[0, u])
-            for u in range(tile.vectors):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gx.line((n, g, plane, x3, x4), (0, 1, 0, 0, 0)), active)
-                    lanes.write_where(gx.line((n, g, plane, x3, x4), (0, 1, 0, 0, 0)), result, active)
+                        gy_lanes = lanes.read_where(gy.line((n, g, o, p0, p1), (0, 1, 0, 0, 0)), active)
+                        w_lanes = lanes.read_where(w.line((g, o, c, k0, k1), (1, 0, 0, 0, 0)), active)
+                        total = fma(gy_lanes, w_lanes, total)
+            if add != 0:
+                total = total + lanes.read_where(gx.line((n, g, c, x3, x4), (0, 1, 0, 0, 0)), active)
+            lanes.write_where(gx.line((n, g, c, x3, x4), (0, 1, 0, 0, 0)), total, active)
 
 
 @kernel
@@ -1039,7 +1045,7 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_w_x: lanes over k1, combined at the end, or lanes over g where it is contiguous, or lanes over p1 if O <= 4; else contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
-        'y_from_b: lanes over p1; else gather, tasks share n g o p0',
+        'y_from_b: lanes over p1, or lanes over o; else gather, tasks share n g o p0',
         'gb_from_gy: lanes over p1, combined at the end, or lanes over o; else gather, tasks share g o',
         'gx_from_gy_w: lanes over g where it is contiguous, or lanes over x4 in classes modulo d1, or lanes over x4 in classes modulo s1 if C <= 4; else contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
     ),

@@ -162,11 +162,10 @@ def y_from_w_x_over_g(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: 
         s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over g where it is contiguous."""
     lanes = tile.lanes
-    planes = ceil_div(O, tile.vectors)
-    first, last = share(N * planes * P0 * P1 * P2, task, tasks)
+    first, last = share(N * O * P0 * P1 * P2, task, tasks)
     for item in range(first, last):
-        n = item // (planes * P0 * P1 * P2)
-        o = item // (P0 * P1 * P2) % planes * tile.vectors
+        n = item // (O * P0 * P1 * P2)
+        o = item // (P0 * P1 * P2) % O
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
         p2 = item % P2
@@ -176,9 +175,7 @@ def y_from_w_x_over_g(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: 
         for g in range(0, G, lanes.width):
             count = min(lanes.width, G - g)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
-                total[0, u] = lanes.zero()
+            total = lanes.zero()
             for c in range(C):
                 for k0 in range(low_k0, high_k0):
                     x3 = k0*d0 + p0*s0 - a0
@@ -186,18 +183,12 @@ def y_from_w_x_over_g(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: 
                         x4 = k1*d1 + p1*s1 - a1
                         for k2 in range(low_k2, high_k2):
                             x5 = k2*d2 + p2*s2 - a2
-                            for u in range(tile.vectors):
-                                plane = min(o + u, O - 1)
-                                w_lanes = lanes.read_where(w.line((g, plane, c, k0, k1, k2), (1, 0, 0, 0, 0, 0)), active)
-                                x_lanes = lanes.read_where(x.line((n, g, c, x3, x4, x5), (0, 1, 0, 0, 0, 0)), active)
-                                total[0, u] = fma(w_lanes, x_lanes, total[0, u])
-            for u in range(tile.vectors):
-                plane = min(o + u, O - 1)
-                if o + u < O:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(y.line((n, g, plane, p0, p1, p2), (0, 1, 0, 0, 0, 0)), active)
-                    lanes.write_where(y.line((n, g, plane, p0, p1, p2), (0, 1, 0, 0, 0, 0)), result, active)
+                            w_lanes = lanes.read_where(w.line((g, o, c, k0, k1, k2), (1, 0, 0, 0, 0, 0)), active)
+                            x_lanes = lanes.read_where(x.line((n, g, c, x3, x4, x5), (0, 1, 0, 0, 0, 0)), active)
+                            total = fma(w_lanes, x_lanes, total)
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, g, o, p0, p1, p2), (0, 1, 0, 0, 0, 0)), active)
+            lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 1, 0, 0, 0, 0)), total, active)
 
 
 @kernel
@@ -400,16 +391,41 @@ def y_from_b_over_p2(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: in
             lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), total, active)
 
 
+@kernel
+def y_from_b_over_o(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over o."""
+    lanes = tile.lanes
+    first, last = share(N * G * P0 * P1 * P2, task, tasks)
+    for item in range(first, last):
+        n = item // (G * P0 * P1 * P2)
+        g = item // (P0 * P1 * P2) % G
+        p0 = item // (P1 * P2) % P0
+        p1 = item // P2 % P1
+        p2 = item % P2
+        for o in range(0, O, lanes.width):
+            count = min(lanes.width, O - o)
+            active = lanes.first(count)
+            b_lanes = lanes.read_where(b.line((g, o), (0, 1)), active)
+            total = b_lanes
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, g, o, p0, p1, p2), (0, 0, 1, 0, 0, 0)), active)
+            lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 0, 1, 0, 0, 0)), total, active)
+
+
 @task
 def y_from_b(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
     """y[n,g,o,p0,p1,p2] += b[g,o]
 
-    lanes over p2;
+    lanes over p2,
+    or lanes over o;
     else gather, tasks share n g o p0 p1
     """
     if tile.lanes.width <= 2 * P2:
         y_from_b_over_p2(y, b, N, G, O, P0, P1, P2, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * O:
+        y_from_b_over_o(y, b, N, G, O, P0, P1, P2, add, tile, task, tasks)
     else:
         y_from_b_plain(y, b, N, G, O, P0, P1, P2, add, task, tasks)
 
@@ -605,11 +621,10 @@ def gx_from_gy_w_over_g(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, 
         s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over g where it is contiguous."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.vectors)
-    first, last = share(N * planes * X3 * X4 * X5, task, tasks)
+    first, last = share(N * C * X3 * X4 * X5, task, tasks)
     for item in range(first, last):
-        n = item // (planes * X3 * X4 * X5)
-        c = item // (X3 * X4 * X5) % planes * tile.vectors
+        n = item // (C * X3 * X4 * X5)
+        c = item // (X3 * X4 * X5) % C
         x3 = item // (X4 * X5) % X3
         x4 = item // X5 % X4
         x5 = item % X5
@@ -631,9 +646,7 @@ def gx_from_gy_w_over_g(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, 
         for g in range(0, G, lanes.width):
             count = min(lanes.width, G - g)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
-                total[0, u] = lanes.zero()
+            total = lanes.zero()
             for o in range(O):
                 for p0 in range(low_p0_, high_p0, step_p0_):
                     k0 = (-p0*s0 + x3 + a0) // d0
@@ -641,18 +654,12 @@ def gx_from_gy_w_over_g(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, 
                         k1 = (-p1*s1 + x4 + a1) // d1
                         for p2 in range(low_p2_, high_p2, step_p2_):
                             k2 = (-p2*s2 + x5 + a2) // d2
-                            for u in range(tile.vectors):
-                                plane = min(c + u, C - 1)
-                                gy_lanes = lanes.read_where(gy.line((n, g, o, p0, p1, p2), (0, 1, 0, 0, 0, 0)), active)
-                                w_lanes = lanes.read_where(w.line((g, o, plane, k0, k1, k2), (1, 0, 0, 0, 0, 0)), active)
-                                total[0, u] = fma(gy_lanes, w_lanes, total[0, u])
-            for u in range(tile.vectors):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gx.line((n, g, plane, x3, x4, x5), (0, 1, 0, 0, 0, 0)), active)
-                    lanes.write_where(gx.line((n, g, plane, x3, x4, x5), (0, 1, 0, 0, 0, 0)), result, active)
+                            gy_lanes = lanes.read_where(gy.line((n, g, o, p0, p1, p2), (0, 1, 0, 0, 0, 0)), active)
+                            w_lanes = lanes.read_where(w.line((g, o, c, k0, k1, k2), (1, 0, 0, 0, 0, 0)), active)
+                            total = fma(gy_lanes, w_lanes, total)
+            if add != 0:
+                total = total + lanes.read_where(gx.line((n, g, c, x3, x4, x5), (0, 1, 0, 0, 0, 0)), active)
+            lanes.write_where(gx.line((n, g, c, x3, x4, x5), (0, 1, 0, 0, 0, 0)), total, active)
 
 
 @kernel
@@ -1133,7 +1140,7 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_w_x: lanes over k2, combined at the end, or lanes over g where it is contiguous, or lanes over p2 if O <= 4; else contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1',
-        'y_from_b: lanes over p2; else gather, tasks share n g o p0 p1',
+        'y_from_b: lanes over p2, or lanes over o; else gather, tasks share n g o p0 p1',
         'gb_from_gy: lanes over p2, combined at the end, or lanes over o; else gather, tasks share g o',
         'gx_from_gy_w: lanes over g where it is contiguous, or lanes over x5 in classes modulo d2, or lanes over x5 in classes modulo s2 if C <= 4; else contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; else gather, tasks share n g c x3 x4; 3 residue loops',
     ),

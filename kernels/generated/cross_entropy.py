@@ -23,6 +23,8 @@ from kernels.runtime import (
     equal,
     exp,
     finite,
+    fma,
+    highest,
     kernel,
     log,
     lowest,
@@ -88,30 +90,30 @@ def l_logsumexp_max_from_x_over_c(l_logsumexp_max: Real2, x: Real3, N: int, R: i
         tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(R, tile.vectors)
-    first, last = share(N * planes, task, tasks)
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        n = item // planes
-        r = item % planes * tile.vectors
+        n = item // R * tile.vectors
+        r = item % R
         best = tile.row()
         for u in range(tile.vectors):
             best[0, u] = lanes.fill(lowest())
         for c in range(C, lanes.width):
             if c + lanes.width <= C:
                 for u in range(tile.vectors):
-                    plane = min(r + u, R - 1)
-                    x_lanes = lanes.read(x.line((n, c, plane), (0, 1, 0)))
+                    plane = min(n + u, N - 1)
+                    x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
                     best[0, u] = maximum(best[0, u], x_lanes)
             else:
                 active = lanes.first(C - c)
                 for u in range(tile.vectors):
-                    plane = min(r + u, R - 1)
-                    x_lanes = lanes.read_where(x.line((n, c, plane), (0, 1, 0)), active)
+                    plane = min(n + u, N - 1)
+                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                     best[0, u] = select(active, maximum(best[0, u], x_lanes), best[0, u])
         for u in range(tile.vectors):
-            plane = min(r + u, R - 1)
-            if r + u < R:
-                l_logsumexp_max[n, plane] = lanes.largest(best[0, u])
+            plane = min(n + u, N - 1)
+            if n + u < N:
+                l_logsumexp_max[plane, r] = lanes.largest(best[0, u])
 
 
 @task
@@ -131,9 +133,9 @@ def l_logsumexp_max_from_x(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: 
         l_logsumexp_max_from_x_plain(l_logsumexp_max, x, N, R, C, task, tasks)
 
 
-@task
-def l_logsumexp_sum_from_l_logsumexp_max_x(l_logsumexp_sum: Real2, l_logsumexp_max: Real2, x: Real3, N: int, R: int,
-        C: int, add: int, task: int, tasks: int) -> None:
+@kernel
+def l_logsumexp_sum_from_l_logsumexp_max_x_plain(l_logsumexp_sum: Real2, l_logsumexp_max: Real2, x: Real3, N: int,
+        R: int, C: int, add: int, task: int, tasks: int) -> None:
     """l_logsumexp_sum[n,r] += sum[c] exp(-finite(l_logsumexp_max[n,r]) + x[n,c,r])
 
     gather, tasks share n r
@@ -150,8 +152,97 @@ def l_logsumexp_sum_from_l_logsumexp_max_x(l_logsumexp_sum: Real2, l_logsumexp_m
         l_logsumexp_sum[n, r] = total
 
 
+@kernel
+def l_logsumexp_sum_from_l_logsumexp_max_x_over_r(l_logsumexp_sum: Real2, l_logsumexp_max: Real2, x: Real3, N: int,
+        R: int, C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * tile.vectors
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for c in range(C):
+                for u in range(tile.vectors):
+                    plane = min(n + u, N - 1)
+                    l_logsumexp_max_lanes = lanes.read_where(l_logsumexp_max.line((plane, r), (0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
+                    total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < l_logsumexp_max_lanes) & (l_logsumexp_max_lanes < lanes.fill(highest())), l_logsumexp_max_lanes, lanes.zero()))
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(l_logsumexp_sum.line((plane, r), (0, 1)), active)
+                    lanes.write_where(l_logsumexp_sum.line((plane, r), (0, 1)), result, active)
+
+
+@kernel
+def l_logsumexp_sum_from_l_logsumexp_max_x_over_c(l_logsumexp_sum: Real2, l_logsumexp_max: Real2, x: Real3, N: int,
+        R: int, C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * R, task, tasks)
+    for item in range(first, last):
+        n = item // R * tile.vectors
+        r = item % R
+        wide = tile.wide_row()
+        for u in range(tile.vectors):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, C, 64 * lanes.width):
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
+                if c + lanes.width <= C:
+                    for u in range(tile.vectors):
+                        plane = min(n + u, N - 1)
+                        x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
+                        total[0, u] = total[0, u] + exp(x_lanes - lanes.fill(finite(l_logsumexp_max[plane, r])))
+                else:
+                    active = lanes.first(C - c)
+                    for u in range(tile.vectors):
+                        plane = min(n + u, N - 1)
+                        x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
+                        total[0, u] = select(active, total[0, u] + exp(x_lanes - lanes.fill(finite(l_logsumexp_max[plane, r]))), total[0, u])
+            for u in range(tile.vectors):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.vectors):
+            plane = min(n + u, N - 1)
+            if n + u < N:
+                result = lanes.sum(wide[0, u])
+                if add != 0:
+                    result += l_logsumexp_sum[plane, r]
+                l_logsumexp_sum[plane, r] = result
+
+
 @task
-def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum(l_logsumexp: Real2, l_logsumexp_max: Real2,
+def l_logsumexp_sum_from_l_logsumexp_max_x(l_logsumexp_sum: Real2, l_logsumexp_max: Real2, x: Real3, N: int, R: int,
+        C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """l_logsumexp_sum[n,r] += sum[c] exp(-finite(l_logsumexp_max[n,r]) + x[n,c,r])
+
+    lanes over r,
+    or lanes over c, combined at the end;
+    else gather, tasks share n r
+    """
+    if tile.lanes.width <= 2 * R:
+        l_logsumexp_sum_from_l_logsumexp_max_x_over_r(l_logsumexp_sum, l_logsumexp_max, x, N, R, C, add, tile, task,
+            tasks)
+    elif tile.lanes.width <= C:
+        l_logsumexp_sum_from_l_logsumexp_max_x_over_c(l_logsumexp_sum, l_logsumexp_max, x, N, R, C, add, tile, task,
+            tasks)
+    else:
+        l_logsumexp_sum_from_l_logsumexp_max_x_plain(l_logsumexp_sum, l_logsumexp_max, x, N, R, C, add, task, tasks)
+
+
+@kernel
+def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_plain(l_logsumexp: Real2, l_logsumexp_max: Real2,
         l_logsumexp_sum: Real2, N: int, R: int, add: int, task: int, tasks: int) -> None:
     """l_logsumexp[n,r] += log(l_logsumexp_sum[n,r]) + finite(l_logsumexp_max[n,r])
 
@@ -164,6 +255,62 @@ def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum(l_logsumexp: Real2, l_logsu
             if add != 0:
                 total += l_logsumexp[n, r]
             l_logsumexp[n, r] = total
+
+
+@kernel
+def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_r(l_logsumexp: Real2, l_logsumexp_max: Real2,
+        l_logsumexp_sum: Real2, N: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            l_logsumexp_max_lanes = lanes.read_where(l_logsumexp_max.line((n, r), (0, 1)), active)
+            l_logsumexp_sum_lanes = lanes.read_where(l_logsumexp_sum.line((n, r), (0, 1)), active)
+            total = log(l_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < l_logsumexp_max_lanes) & (l_logsumexp_max_lanes < lanes.fill(highest())), l_logsumexp_max_lanes, lanes.zero())
+            if add != 0:
+                total = total + lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
+            lanes.write_where(l_logsumexp.line((n, r), (0, 1)), total, active)
+
+
+@kernel
+def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_n(l_logsumexp: Real2, l_logsumexp_max: Real2,
+        l_logsumexp_sum: Real2, N: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(R, task, tasks)
+    for r in range(first, last):
+        for n in range(0, N, lanes.width):
+            count = min(lanes.width, N - n)
+            active = lanes.first(count)
+            l_logsumexp_max_lanes = lanes.read_where(l_logsumexp_max.line((n, r), (1, 0)), active)
+            l_logsumexp_sum_lanes = lanes.read_where(l_logsumexp_sum.line((n, r), (1, 0)), active)
+            total = log(l_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < l_logsumexp_max_lanes) & (l_logsumexp_max_lanes < lanes.fill(highest())), l_logsumexp_max_lanes, lanes.zero())
+            if add != 0:
+                total = total + lanes.read_where(l_logsumexp.line((n, r), (1, 0)), active)
+            lanes.write_where(l_logsumexp.line((n, r), (1, 0)), total, active)
+
+
+@task
+def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum(l_logsumexp: Real2, l_logsumexp_max: Real2,
+        l_logsumexp_sum: Real2, N: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """l_logsumexp[n,r] += log(l_logsumexp_sum[n,r]) + finite(l_logsumexp_max[n,r])
+
+    lanes over r,
+    or lanes over n;
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 2 * R:
+        l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_r(l_logsumexp, l_logsumexp_max, l_logsumexp_sum, N, R,
+            add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * N:
+        l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_n(l_logsumexp, l_logsumexp_max, l_logsumexp_sum, N, R,
+            add, tile, task, tasks)
+    else:
+        l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_plain(l_logsumexp, l_logsumexp_max, l_logsumexp_sum, N, R,
+            add, task, tasks)
 
 
 @kernel
@@ -198,16 +345,36 @@ def l_from_l_logsumexp_over_r(l: Real2, l_logsumexp: Real2, N: int, R: int, add:
             lanes.write_where(l.line((n, r), (0, 1)), total, active)
 
 
+@kernel
+def l_from_l_logsumexp_over_n(l: Real2, l_logsumexp: Real2, N: int, R: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(R, task, tasks)
+    for r in range(first, last):
+        for n in range(0, N, lanes.width):
+            count = min(lanes.width, N - n)
+            active = lanes.first(count)
+            l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (1, 0)), active)
+            total = l_logsumexp_lanes
+            if add != 0:
+                total = total + lanes.read_where(l.line((n, r), (1, 0)), active)
+            lanes.write_where(l.line((n, r), (1, 0)), total, active)
+
+
 @task
 def l_from_l_logsumexp(l: Real2, l_logsumexp: Real2, N: int, R: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
     """l[n,r] += l_logsumexp[n,r]
 
-    lanes over r;
+    lanes over r,
+    or lanes over n;
     else gather, tasks share n
     """
     if tile.lanes.width <= 2 * R:
         l_from_l_logsumexp_over_r(l, l_logsumexp, N, R, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * N:
+        l_from_l_logsumexp_over_n(l, l_logsumexp, N, R, add, tile, task, tasks)
     else:
         l_from_l_logsumexp_plain(l, l_logsumexp, N, R, add, task, tasks)
 
@@ -436,23 +603,56 @@ def gx_from_gl_total_t_over_r(gx: Real3, gl_total: Real2, t: Integer2, N: int, R
                     lanes.write_where(gx.line((plane, x1, r), (0, 0, 1)), result, active)
 
 
+@kernel
+def gx_from_gl_total_t_over_n(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    planes = ceil_div(R, tile.vectors)
+    first, last = share(X1 * planes, task, tasks)
+    for item in range(first, last):
+        x1 = item // planes
+        r = item % planes * tile.vectors
+        for n in range(0, N, lanes.width):
+            count = min(lanes.width, N - n)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for u in range(tile.vectors):
+                plane = min(r + u, R - 1)
+                chosen = active & equal(lanes.read_where(t.line((n, plane), (1, 0)), active), lanes.integers(x1))
+                gl_total_lanes = lanes.read_where(gl_total.line((n, plane), (1, 0)), chosen)
+                total[0, u] = select(chosen, total[0, u] + -gl_total_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(r + u, R - 1)
+                if r + u < R:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gx.line((n, x1, plane), (1, 0, 0)), active)
+                    lanes.write_where(gx.line((n, x1, plane), (1, 0, 0)), result, active)
+
+
 @task
 def gx_from_gl_total_t(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
     """gx[n,x1,r] += -gl_total[n,r]   { t[n,r] = x1 }
 
-    lanes over r;
+    lanes over r,
+    or lanes over n;
     else scatter, tasks share n r; 1 guard
     """
     if tile.lanes.width <= 2 * R and X1 <= 64:
         gx_from_gl_total_t_over_r(gx, gl_total, t, N, R, X1, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * N and X1 <= 64:
+        gx_from_gl_total_t_over_n(gx, gl_total, t, N, R, X1, add, tile, task, tasks)
     else:
         gx_from_gl_total_t_plain(gx, gl_total, t, N, R, X1, add, task, tasks)
 
 
-@task
-def gx_from_gl_total_l_logsumexp_x(gx: Real3, gl_total: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int,
-        add: int, task: int, tasks: int) -> None:
+@kernel
+def gx_from_gl_total_l_logsumexp_x_plain(gx: Real3, gl_total: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int,
+        C: int, add: int, task: int, tasks: int) -> None:
     """gx[n,c,r] += exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]
 
     gather, tasks share n c
@@ -468,9 +668,66 @@ def gx_from_gl_total_l_logsumexp_x(gx: Real3, gl_total: Real2, l_logsumexp: Real
             gx[n, c, r] = total
 
 
+@kernel
+def gx_from_gl_total_l_logsumexp_x_over_r(gx: Real3, gl_total: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int,
+        C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
+            l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
+            x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+            total = gl_total_lanes * exp(x_lanes - l_logsumexp_lanes)
+            if add != 0:
+                total = total + lanes.read_where(gx.line((n, c, r), (0, 0, 1)), active)
+            lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, active)
+
+
+@kernel
+def gx_from_gl_total_l_logsumexp_x_over_c(gx: Real3, gl_total: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int,
+        C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * R, task, tasks)
+    for item in range(first, last):
+        n = item // R
+        r = item % R
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+            total = lanes.fill(gl_total[n, r]) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
+            if add != 0:
+                total = total + lanes.read_where(gx.line((n, c, r), (0, 1, 0)), active)
+            lanes.write_where(gx.line((n, c, r), (0, 1, 0)), total, active)
+
+
 @task
-def tl_logsumexp_from_l_logsumexp_tx_x(tl_logsumexp: Real2, l_logsumexp: Real2, tx: Real3, x: Real3, N: int, R: int,
-        C: int, add: int, task: int, tasks: int) -> None:
+def gx_from_gl_total_l_logsumexp_x(gx: Real3, gl_total: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """gx[n,c,r] += exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]
+
+    lanes over r,
+    or lanes over c;
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= 2 * R:
+        gx_from_gl_total_l_logsumexp_x_over_r(gx, gl_total, l_logsumexp, x, N, R, C, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * C:
+        gx_from_gl_total_l_logsumexp_x_over_c(gx, gl_total, l_logsumexp, x, N, R, C, add, tile, task, tasks)
+    else:
+        gx_from_gl_total_l_logsumexp_x_plain(gx, gl_total, l_logsumexp, x, N, R, C, add, task, tasks)
+
+
+@kernel
+def tl_logsumexp_from_l_logsumexp_tx_x_plain(tl_logsumexp: Real2, l_logsumexp: Real2, tx: Real3, x: Real3, N: int,
+        R: int, C: int, add: int, task: int, tasks: int) -> None:
     """tl_logsumexp[n,r] += sum[c] exp(-l_logsumexp[n,r] + x[n,c,r])*tx[n,c,r]
 
     gather, tasks share n r
@@ -487,8 +744,98 @@ def tl_logsumexp_from_l_logsumexp_tx_x(tl_logsumexp: Real2, l_logsumexp: Real2, 
         tl_logsumexp[n, r] = total
 
 
+@kernel
+def tl_logsumexp_from_l_logsumexp_tx_x_over_r(tl_logsumexp: Real2, l_logsumexp: Real2, tx: Real3, x: Real3, N: int,
+        R: int, C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * tile.vectors
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for c in range(C):
+                for u in range(tile.vectors):
+                    plane = min(n + u, N - 1)
+                    l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((plane, r), (0, 1)), active)
+                    tx_lanes = lanes.read_where(tx.line((plane, c, r), (0, 0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
+                    total[0, u] = fma(tx_lanes, exp(x_lanes - l_logsumexp_lanes), total[0, u])
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(tl_logsumexp.line((plane, r), (0, 1)), active)
+                    lanes.write_where(tl_logsumexp.line((plane, r), (0, 1)), result, active)
+
+
+@kernel
+def tl_logsumexp_from_l_logsumexp_tx_x_over_c(tl_logsumexp: Real2, l_logsumexp: Real2, tx: Real3, x: Real3, N: int,
+        R: int, C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * R, task, tasks)
+    for item in range(first, last):
+        n = item // R * tile.vectors
+        r = item % R
+        wide = tile.wide_row()
+        for u in range(tile.vectors):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, C, 64 * lanes.width):
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
+                if c + lanes.width <= C:
+                    for u in range(tile.vectors):
+                        plane = min(n + u, N - 1)
+                        tx_lanes = lanes.read(tx.line((plane, c, r), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
+                        total[0, u] = fma(tx_lanes, exp(x_lanes - lanes.fill(l_logsumexp[plane, r])), total[0, u])
+                else:
+                    active = lanes.first(C - c)
+                    for u in range(tile.vectors):
+                        plane = min(n + u, N - 1)
+                        tx_lanes = lanes.read_where(tx.line((plane, c, r), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
+                        total[0, u] = select(active, fma(tx_lanes, exp(x_lanes - lanes.fill(l_logsumexp[plane, r])), total[0, u]), total[0, u])
+            for u in range(tile.vectors):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.vectors):
+            plane = min(n + u, N - 1)
+            if n + u < N:
+                result = lanes.sum(wide[0, u])
+                if add != 0:
+                    result += tl_logsumexp[plane, r]
+                tl_logsumexp[plane, r] = result
+
+
 @task
-def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x(hl_logsumexp: Real2, gl_total: Real2, hgx: Real3,
+def tl_logsumexp_from_l_logsumexp_tx_x(tl_logsumexp: Real2, l_logsumexp: Real2, tx: Real3, x: Real3, N: int, R: int,
+        C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """tl_logsumexp[n,r] += sum[c] exp(-l_logsumexp[n,r] + x[n,c,r])*tx[n,c,r]
+
+    lanes over r,
+    or lanes over c, combined at the end;
+    else gather, tasks share n r
+    """
+    if tile.lanes.width <= 2 * R:
+        tl_logsumexp_from_l_logsumexp_tx_x_over_r(tl_logsumexp, l_logsumexp, tx, x, N, R, C, add, tile, task, tasks)
+    elif tile.lanes.width <= C:
+        tl_logsumexp_from_l_logsumexp_tx_x_over_c(tl_logsumexp, l_logsumexp, tx, x, N, R, C, add, tile, task, tasks)
+    else:
+        tl_logsumexp_from_l_logsumexp_tx_x_plain(tl_logsumexp, l_logsumexp, tx, x, N, R, C, add, task, tasks)
+
+
+@kernel
+def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_plain(hl_logsumexp: Real2, gl_total: Real2, hgx: Real3,
         l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, add: int, task: int, tasks: int) -> None:
     """hl_logsumexp[n,r] += sum[c] -exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]*hgx[n,c,r]
 
@@ -507,9 +854,106 @@ def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x(hl_logsumexp: Real2, gl_total: 
         hl_logsumexp[n, r] = total
 
 
+@kernel
+def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_r(hl_logsumexp: Real2, gl_total: Real2, hgx: Real3,
+        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * tile.vectors
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for c in range(C):
+                for u in range(tile.vectors):
+                    plane = min(n + u, N - 1)
+                    hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 0, 1)), active)
+                    l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((plane, r), (0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
+                    total[0, u] = fma(hgx_lanes, exp(x_lanes - l_logsumexp_lanes), total[0, u])
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    gl_total_lanes = lanes.read_where(gl_total.line((plane, r), (0, 1)), active)
+                    result = -(gl_total_lanes * result)
+                    if add != 0:
+                        result = result + lanes.read_where(hl_logsumexp.line((plane, r), (0, 1)), active)
+                    lanes.write_where(hl_logsumexp.line((plane, r), (0, 1)), result, active)
+
+
+@kernel
+def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_c(hl_logsumexp: Real2, gl_total: Real2, hgx: Real3,
+        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * R, task, tasks)
+    for item in range(first, last):
+        n = item // R * tile.vectors
+        r = item % R
+        wide = tile.wide_row()
+        for u in range(tile.vectors):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, C, 64 * lanes.width):
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
+                if c + lanes.width <= C:
+                    for u in range(tile.vectors):
+                        plane = min(n + u, N - 1)
+                        hgx_lanes = lanes.read(hgx.line((plane, c, r), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
+                        total[0, u] = fma(hgx_lanes, exp(x_lanes - lanes.fill(l_logsumexp[plane, r])), total[0, u])
+                else:
+                    active = lanes.first(C - c)
+                    for u in range(tile.vectors):
+                        plane = min(n + u, N - 1)
+                        hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
+                        total[0, u] = select(active, fma(hgx_lanes, exp(x_lanes - lanes.fill(l_logsumexp[plane, r])), total[0, u]), total[0, u])
+            for u in range(tile.vectors):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.vectors):
+            plane = min(n + u, N - 1)
+            if n + u < N:
+                result = lanes.sum(wide[0, u])
+                result = -result * gl_total[plane, r]
+                if add != 0:
+                    result += hl_logsumexp[plane, r]
+                hl_logsumexp[plane, r] = result
+
+
 @task
-def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x(hx: Real3, gl_total: Real2, hgx: Real3, hl_logsumexp: Real2,
-        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, add: int, task: int, tasks: int) -> None:
+def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x(hl_logsumexp: Real2, gl_total: Real2, hgx: Real3,
+        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """hl_logsumexp[n,r] += sum[c] -exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]*hgx[n,c,r]
+
+    lanes over r,
+    or lanes over c, combined at the end;
+    else gather, tasks share n r
+    """
+    if tile.lanes.width <= 2 * R:
+        hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_r(hl_logsumexp, gl_total, hgx, l_logsumexp, x, N, R, C,
+            add, tile, task, tasks)
+    elif tile.lanes.width <= C:
+        hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_c(hl_logsumexp, gl_total, hgx, l_logsumexp, x, N, R, C,
+            add, tile, task, tasks)
+    else:
+        hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_plain(hl_logsumexp, gl_total, hgx, l_logsumexp, x, N, R, C,
+            add, task, tasks)
+
+
+@kernel
+def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_plain(hx: Real3, gl_total: Real2, hgx: Real3,
+        hl_logsumexp: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, add: int, task: int,
+        tasks: int) -> None:
     """hx[n,c,r] += (gl_total[n,r]*hgx[n,c,r] + hl_logsumexp[n,r])*exp(-l_logsumexp[n,r] + x[n,c,r])
 
     gather, tasks share n c
@@ -525,8 +969,73 @@ def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x(hx: Real3, gl_total: Real2, 
             hx[n, c, r] = total
 
 
+@kernel
+def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_r(hx: Real3, gl_total: Real2, hgx: Real3,
+        hl_logsumexp: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
+            hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 0, 1)), active)
+            hl_logsumexp_lanes = lanes.read_where(hl_logsumexp.line((n, r), (0, 1)), active)
+            l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
+            x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+            total = ((gl_total_lanes * hgx_lanes) + hl_logsumexp_lanes) * exp(x_lanes - l_logsumexp_lanes)
+            if add != 0:
+                total = total + lanes.read_where(hx.line((n, c, r), (0, 0, 1)), active)
+            lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, active)
+
+
+@kernel
+def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_c(hx: Real3, gl_total: Real2, hgx: Real3,
+        hl_logsumexp: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * R, task, tasks)
+    for item in range(first, last):
+        n = item // R
+        r = item % R
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
+            x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+            total = ((lanes.fill(gl_total[n, r]) * hgx_lanes) + lanes.fill(hl_logsumexp[n, r])) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
+            if add != 0:
+                total = total + lanes.read_where(hx.line((n, c, r), (0, 1, 0)), active)
+            lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, active)
+
+
 @task
-def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x(tgx: Real3, gl_total: Real2, l_logsumexp: Real2,
+def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x(hx: Real3, gl_total: Real2, hgx: Real3, hl_logsumexp: Real2,
+        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """hx[n,c,r] += (gl_total[n,r]*hgx[n,c,r] + hl_logsumexp[n,r])*exp(-l_logsumexp[n,r] + x[n,c,r])
+
+    lanes over r,
+    or lanes over c;
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= 2 * R:
+        hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_r(hx, gl_total, hgx, hl_logsumexp, l_logsumexp, x, N,
+            R, C, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * C:
+        hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_c(hx, gl_total, hgx, hl_logsumexp, l_logsumexp, x, N,
+            R, C, add, tile, task, tasks)
+    else:
+        hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_plain(hx, gl_total, hgx, hl_logsumexp, l_logsumexp, x, N, R,
+            C, add, task, tasks)
+
+
+@kernel
+def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_plain(tgx: Real3, gl_total: Real2, l_logsumexp: Real2,
         tgl_total: Real2, tl_logsumexp: Real2, tx: Real3, x: Real3, N: int, R: int, C: int, add: int, task: int,
         tasks: int) -> None:
     """tgx[n,c,r] += (-gl_total[n,r]*tl_logsumexp[n,r] + gl_total[n,r]*tx[n,c,r] + tgl_total[n,r])*exp(-l_logsumexp[n,r] + x[n,c,r])
@@ -543,6 +1052,74 @@ def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x(tgx: Real3, gl_tot
             if add != 0:
                 total += tgx[n, c, r]
             tgx[n, c, r] = total
+
+
+@kernel
+def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_r(tgx: Real3, gl_total: Real2,
+        l_logsumexp: Real2, tgl_total: Real2, tl_logsumexp: Real2, tx: Real3, x: Real3, N: int, R: int, C: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
+            l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
+            tgl_total_lanes = lanes.read_where(tgl_total.line((n, r), (0, 1)), active)
+            tl_logsumexp_lanes = lanes.read_where(tl_logsumexp.line((n, r), (0, 1)), active)
+            tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
+            x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+            total = ((gl_total_lanes * tx_lanes) + tgl_total_lanes - (gl_total_lanes * tl_logsumexp_lanes)) * exp(x_lanes - l_logsumexp_lanes)
+            if add != 0:
+                total = total + lanes.read_where(tgx.line((n, c, r), (0, 0, 1)), active)
+            lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, active)
+
+
+@kernel
+def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_c(tgx: Real3, gl_total: Real2,
+        l_logsumexp: Real2, tgl_total: Real2, tl_logsumexp: Real2, tx: Real3, x: Real3, N: int, R: int, C: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * R, task, tasks)
+    for item in range(first, last):
+        n = item // R
+        r = item % R
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
+            x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+            v0_ = gl_total[n, r]
+            total = ((lanes.fill(v0_) * tx_lanes) + lanes.fill(tgl_total[n, r]) - lanes.fill(v0_ * tl_logsumexp[n, r])) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
+            if add != 0:
+                total = total + lanes.read_where(tgx.line((n, c, r), (0, 1, 0)), active)
+            lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, active)
+
+
+@task
+def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x(tgx: Real3, gl_total: Real2, l_logsumexp: Real2,
+        tgl_total: Real2, tl_logsumexp: Real2, tx: Real3, x: Real3, N: int, R: int, C: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """tgx[n,c,r] += (-gl_total[n,r]*tl_logsumexp[n,r] + gl_total[n,r]*tx[n,c,r] + tgl_total[n,r])*exp(-l_logsumexp[n,r] + x[n,c,r])
+
+    lanes over r,
+    or lanes over c;
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= 2 * R:
+        tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_r(tgx, gl_total, l_logsumexp, tgl_total,
+            tl_logsumexp, tx, x, N, R, C, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * C:
+        tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_c(tgx, gl_total, l_logsumexp, tgl_total,
+            tl_logsumexp, tx, x, N, R, C, add, tile, task, tasks)
+    else:
+        tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_plain(tgx, gl_total, l_logsumexp, tgl_total,
+            tl_logsumexp, tx, x, N, R, C, add, task, tasks)
 
 
 def sizes(N: int, C: int, R: int) -> dict[str, int]:
@@ -868,18 +1445,18 @@ DEFINITION = Definition(
     },
     report=(
         'l_logsumexp_max_from_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
-        'l_logsumexp_sum_from_l_logsumexp_max_x: gather, tasks share n r',
-        'l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum: gather, tasks share n',
-        'l_from_l_logsumexp: lanes over r; else gather, tasks share n',
+        'l_logsumexp_sum_from_l_logsumexp_max_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
+        'l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum: lanes over r, or lanes over n; else gather, tasks share n',
+        'l_from_l_logsumexp: lanes over r, or lanes over n; else gather, tasks share n',
         'l_from_x_t: gather, tasks share n; 1 guard',
         'y_from_l: lanes over r, combined at the end; else gather, tasks share nothing (one task)',
         'z_from_l: lanes over r, combined at the end; else gather, tasks share nothing (one task)',
         'gl_total_from_gy_gz: lanes over r; else gather, tasks share n',
-        'gx_from_gl_total_t: lanes over r; else scatter, tasks share n r; 1 guard',
-        'gx_from_gl_total_l_logsumexp_x: gather, tasks share n c',
-        'tl_logsumexp_from_l_logsumexp_tx_x: gather, tasks share n r',
-        'hl_logsumexp_from_gl_total_hgx_l_logsumexp_x: gather, tasks share n r',
-        'hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x: gather, tasks share n c',
-        'tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x: gather, tasks share n c',
+        'gx_from_gl_total_t: lanes over r, or lanes over n; else scatter, tasks share n r; 1 guard',
+        'gx_from_gl_total_l_logsumexp_x: lanes over r, or lanes over c; else gather, tasks share n c',
+        'tl_logsumexp_from_l_logsumexp_tx_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
+        'hl_logsumexp_from_gl_total_hgx_l_logsumexp_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
+        'hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x: lanes over r, or lanes over c; else gather, tasks share n c',
+        'tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x: lanes over r, or lanes over c; else gather, tasks share n c',
     ),
 )

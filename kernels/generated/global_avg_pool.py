@@ -170,15 +170,37 @@ def gx_from_gy_over_q(gx: Real3, gy: Real2, N: int, C: int, Q: int, add: int, ti
             lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, active)
 
 
+@kernel
+def gx_from_gy_over_c(gx: Real3, gy: Real2, N: int, C: int, Q: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * Q, task, tasks)
+    for item in range(first, last):
+        n = item // Q
+        q = item % Q
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+            total = gy_lanes / lanes.fill(real(Q))
+            if add != 0:
+                total = total + lanes.read_where(gx.line((n, c, q), (0, 1, 0)), active)
+            lanes.write_where(gx.line((n, c, q), (0, 1, 0)), total, active)
+
+
 @task
 def gx_from_gy(gx: Real3, gy: Real2, N: int, C: int, Q: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """gx[n,c,q] += gy[n,c]/Q
 
-    lanes over q;
+    lanes over q,
+    or lanes over c;
     else gather, tasks share n c
     """
     if tile.lanes.width <= 2 * Q:
         gx_from_gy_over_q(gx, gy, N, C, Q, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * C:
+        gx_from_gy_over_c(gx, gy, N, C, Q, add, tile, task, tasks)
     else:
         gx_from_gy_plain(gx, gy, N, C, Q, add, task, tasks)
 
@@ -274,6 +296,6 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
-        'gx_from_gy: lanes over q; else gather, tasks share n c',
+        'gx_from_gy: lanes over q, or lanes over c; else gather, tasks share n c',
     ),
 )

@@ -230,16 +230,49 @@ def gx_from_gy_y_at_over_q(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int,
                     lanes.write_where(gx.line((n, plane, q), (0, 0, 1)), result, active)
 
 
+@kernel
+def gx_from_gy_y_at_over_c(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.vectors)
+    first, last = share(planes * Q, task, tasks)
+    for item in range(first, last):
+        n = item // Q * tile.vectors
+        q = item % Q
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                chosen = active & equal(lanes.read_where(y_at.line((plane, c), (0, 1)), active), lanes.integers(q))
+                gy_lanes = lanes.read_where(gy.line((plane, c), (0, 1)), chosen)
+                total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
+            for u in range(tile.vectors):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gx.line((plane, c, q), (0, 1, 0)), active)
+                    lanes.write_where(gx.line((plane, c, q), (0, 1, 0)), result, active)
+
+
 @task
 def gx_from_gy_y_at(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
     """gx[n,c,q] += gy[n,c]   { q = y_at[n,c] }
 
-    lanes over q;
+    lanes over q,
+    or lanes over c;
     else scatter, tasks share n c; 1 guard
     """
     if tile.lanes.width <= 2 * Q and Q <= 64:
         gx_from_gy_y_at_over_q(gx, gy, y_at, N, C, Q, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * C and Q <= 64:
+        gx_from_gy_y_at_over_c(gx, gy, y_at, N, C, Q, add, tile, task, tasks)
     else:
         gx_from_gy_y_at_plain(gx, gy, y_at, N, C, Q, add, task, tasks)
 
@@ -375,7 +408,7 @@ DEFINITION = Definition(
     report=(
         'y_from_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
         'y_at_from_x: lanes over c; else gather, tasks share n c',
-        'gx_from_gy_y_at: lanes over q; else scatter, tasks share n c; 1 guard',
+        'gx_from_gy_y_at: lanes over q, or lanes over c; else scatter, tasks share n c; 1 guard',
         'ty_from_tx_y_at: gather, tasks share n; 1 guard',
     ),
 )

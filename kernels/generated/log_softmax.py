@@ -17,6 +17,8 @@ from kernels.runtime import (
     ceil_div,
     exp,
     finite,
+    fma,
+    highest,
     kernel,
     log,
     lowest,
@@ -81,30 +83,30 @@ def y_logsumexp_max_from_x_over_j(y_logsumexp_max: Real2, x: Real3, M: int, R: i
         tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(R, tile.vectors)
-    first, last = share(M * planes, task, tasks)
+    planes = ceil_div(M, tile.vectors)
+    first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // planes
-        r = item % planes * tile.vectors
+        m = item // R * tile.vectors
+        r = item % R
         best = tile.row()
         for u in range(tile.vectors):
             best[0, u] = lanes.fill(lowest())
         for j in range(J, lanes.width):
             if j + lanes.width <= J:
                 for u in range(tile.vectors):
-                    plane = min(r + u, R - 1)
-                    x_lanes = lanes.read(x.line((m, j, plane), (0, 1, 0)))
+                    plane = min(m + u, M - 1)
+                    x_lanes = lanes.read(x.line((plane, j, r), (0, 1, 0)))
                     best[0, u] = maximum(best[0, u], x_lanes)
             else:
                 active = lanes.first(J - j)
                 for u in range(tile.vectors):
-                    plane = min(r + u, R - 1)
-                    x_lanes = lanes.read_where(x.line((m, j, plane), (0, 1, 0)), active)
+                    plane = min(m + u, M - 1)
+                    x_lanes = lanes.read_where(x.line((plane, j, r), (0, 1, 0)), active)
                     best[0, u] = select(active, maximum(best[0, u], x_lanes), best[0, u])
         for u in range(tile.vectors):
-            plane = min(r + u, R - 1)
-            if r + u < R:
-                y_logsumexp_max[m, plane] = lanes.largest(best[0, u])
+            plane = min(m + u, M - 1)
+            if m + u < M:
+                y_logsumexp_max[plane, r] = lanes.largest(best[0, u])
 
 
 @task
@@ -124,9 +126,9 @@ def y_logsumexp_max_from_x(y_logsumexp_max: Real2, x: Real3, M: int, R: int, J: 
         y_logsumexp_max_from_x_plain(y_logsumexp_max, x, M, R, J, task, tasks)
 
 
-@task
-def y_logsumexp_sum_from_x_y_logsumexp_max(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, M: int, R: int,
-        J: int, add: int, task: int, tasks: int) -> None:
+@kernel
+def y_logsumexp_sum_from_x_y_logsumexp_max_plain(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, M: int,
+        R: int, J: int, add: int, task: int, tasks: int) -> None:
     """y_logsumexp_sum[m,r] += sum[j] exp(-finite(y_logsumexp_max[m,r]) + x[m,j,r])
 
     gather, tasks share m r
@@ -143,8 +145,97 @@ def y_logsumexp_sum_from_x_y_logsumexp_max(y_logsumexp_sum: Real2, x: Real3, y_l
         y_logsumexp_sum[m, r] = total
 
 
+@kernel
+def y_logsumexp_sum_from_x_y_logsumexp_max_over_r(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, M: int,
+        R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.vectors)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        m = item * tile.vectors
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for j in range(J):
+                for u in range(tile.vectors):
+                    plane = min(m + u, M - 1)
+                    x_lanes = lanes.read_where(x.line((plane, j, r), (0, 0, 1)), active)
+                    y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((plane, r), (0, 1)), active)
+                    total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero()))
+            for u in range(tile.vectors):
+                plane = min(m + u, M - 1)
+                if m + u < M:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(y_logsumexp_sum.line((plane, r), (0, 1)), active)
+                    lanes.write_where(y_logsumexp_sum.line((plane, r), (0, 1)), result, active)
+
+
+@kernel
+def y_logsumexp_sum_from_x_y_logsumexp_max_over_j(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, M: int,
+        R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.vectors)
+    first, last = share(planes * R, task, tasks)
+    for item in range(first, last):
+        m = item // R * tile.vectors
+        r = item % R
+        wide = tile.wide_row()
+        for u in range(tile.vectors):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, J, 64 * lanes.width):
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
+                if j + lanes.width <= J:
+                    for u in range(tile.vectors):
+                        plane = min(m + u, M - 1)
+                        x_lanes = lanes.read(x.line((plane, j, r), (0, 1, 0)))
+                        total[0, u] = total[0, u] + exp(x_lanes - lanes.fill(finite(y_logsumexp_max[plane, r])))
+                else:
+                    active = lanes.first(J - j)
+                    for u in range(tile.vectors):
+                        plane = min(m + u, M - 1)
+                        x_lanes = lanes.read_where(x.line((plane, j, r), (0, 1, 0)), active)
+                        total[0, u] = select(active, total[0, u] + exp(x_lanes - lanes.fill(finite(y_logsumexp_max[plane, r]))), total[0, u])
+            for u in range(tile.vectors):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.vectors):
+            plane = min(m + u, M - 1)
+            if m + u < M:
+                result = lanes.sum(wide[0, u])
+                if add != 0:
+                    result += y_logsumexp_sum[plane, r]
+                y_logsumexp_sum[plane, r] = result
+
+
 @task
-def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum(y_logsumexp: Real2, y_logsumexp_max: Real2,
+def y_logsumexp_sum_from_x_y_logsumexp_max(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, M: int, R: int,
+        J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """y_logsumexp_sum[m,r] += sum[j] exp(-finite(y_logsumexp_max[m,r]) + x[m,j,r])
+
+    lanes over r,
+    or lanes over j, combined at the end;
+    else gather, tasks share m r
+    """
+    if tile.lanes.width <= 2 * R:
+        y_logsumexp_sum_from_x_y_logsumexp_max_over_r(y_logsumexp_sum, x, y_logsumexp_max, M, R, J, add, tile, task,
+            tasks)
+    elif tile.lanes.width <= J:
+        y_logsumexp_sum_from_x_y_logsumexp_max_over_j(y_logsumexp_sum, x, y_logsumexp_max, M, R, J, add, tile, task,
+            tasks)
+    else:
+        y_logsumexp_sum_from_x_y_logsumexp_max_plain(y_logsumexp_sum, x, y_logsumexp_max, M, R, J, add, task, tasks)
+
+
+@kernel
+def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain(y_logsumexp: Real2, y_logsumexp_max: Real2,
         y_logsumexp_sum: Real2, M: int, R: int, add: int, task: int, tasks: int) -> None:
     """y_logsumexp[m,r] += log(y_logsumexp_sum[m,r]) + finite(y_logsumexp_max[m,r])
 
@@ -157,6 +248,62 @@ def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum(y_logsumexp: Real2, y_logsu
             if add != 0:
                 total += y_logsumexp[m, r]
             y_logsumexp[m, r] = total
+
+
+@kernel
+def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_r(y_logsumexp: Real2, y_logsumexp_max: Real2,
+        y_logsumexp_sum: Real2, M: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((m, r), (0, 1)), active)
+            y_logsumexp_sum_lanes = lanes.read_where(y_logsumexp_sum.line((m, r), (0, 1)), active)
+            total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
+            if add != 0:
+                total = total + lanes.read_where(y_logsumexp.line((m, r), (0, 1)), active)
+            lanes.write_where(y_logsumexp.line((m, r), (0, 1)), total, active)
+
+
+@kernel
+def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_m(y_logsumexp: Real2, y_logsumexp_max: Real2,
+        y_logsumexp_sum: Real2, M: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over m."""
+    lanes = tile.lanes
+    first, last = share(R, task, tasks)
+    for r in range(first, last):
+        for m in range(0, M, lanes.width):
+            count = min(lanes.width, M - m)
+            active = lanes.first(count)
+            y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((m, r), (1, 0)), active)
+            y_logsumexp_sum_lanes = lanes.read_where(y_logsumexp_sum.line((m, r), (1, 0)), active)
+            total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
+            if add != 0:
+                total = total + lanes.read_where(y_logsumexp.line((m, r), (1, 0)), active)
+            lanes.write_where(y_logsumexp.line((m, r), (1, 0)), total, active)
+
+
+@task
+def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum(y_logsumexp: Real2, y_logsumexp_max: Real2,
+        y_logsumexp_sum: Real2, M: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """y_logsumexp[m,r] += log(y_logsumexp_sum[m,r]) + finite(y_logsumexp_max[m,r])
+
+    lanes over r,
+    or lanes over m;
+    else gather, tasks share m
+    """
+    if tile.lanes.width <= 2 * R:
+        y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_r(y_logsumexp, y_logsumexp_max, y_logsumexp_sum, M, R,
+            add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * M:
+        y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_m(y_logsumexp, y_logsumexp_max, y_logsumexp_sum, M, R,
+            add, tile, task, tasks)
+    else:
+        y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain(y_logsumexp, y_logsumexp_max, y_logsumexp_sum, M, R,
+            add, task, tasks)
 
 
 @kernel
@@ -197,16 +344,38 @@ def y_from_x_y_logsumexp_over_r(y: Real3, x: Real3, y_logsumexp: Real2, M: int, 
             lanes.write_where(y.line((m, c, r), (0, 0, 1)), total, active)
 
 
+@kernel
+def y_from_x_y_logsumexp_over_c(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
+            total = x_lanes - lanes.fill(y_logsumexp[m, r])
+            if add != 0:
+                total = total + lanes.read_where(y.line((m, c, r), (0, 1, 0)), active)
+            lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, active)
+
+
 @task
 def y_from_x_y_logsumexp(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
     """y[m,c,r] += -y_logsumexp[m,r] + x[m,c,r]
 
-    lanes over r;
+    lanes over r,
+    or lanes over c;
     else gather, tasks share m c
     """
     if tile.lanes.width <= 2 * R:
         y_from_x_y_logsumexp_over_r(y, x, y_logsumexp, M, C, R, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * C:
+        y_from_x_y_logsumexp_over_c(y, x, y_logsumexp, M, C, R, add, tile, task, tasks)
     else:
         y_from_x_y_logsumexp_plain(y, x, y_logsumexp, M, C, R, add, task, tasks)
 
@@ -247,15 +416,37 @@ def gx_from_gy_over_r(gx: Real3, gy: Real3, M: int, C: int, R: int, add: int, ti
             lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, active)
 
 
+@kernel
+def gx_from_gy_over_c(gx: Real3, gy: Real3, M: int, C: int, R: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
+            total = gy_lanes
+            if add != 0:
+                total = total + lanes.read_where(gx.line((m, c, r), (0, 1, 0)), active)
+            lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
+
+
 @task
 def gx_from_gy(gx: Real3, gy: Real3, M: int, C: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """gx[m,c,r] += gy[m,c,r]
 
-    lanes over r;
+    lanes over r,
+    or lanes over c;
     else gather, tasks share m c
     """
     if tile.lanes.width <= 2 * R:
         gx_from_gy_over_r(gx, gy, M, C, R, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * C:
+        gx_from_gy_over_c(gx, gy, M, C, R, add, tile, task, tasks)
     else:
         gx_from_gy_plain(gx, gy, M, C, R, add, task, tasks)
 
@@ -315,11 +506,11 @@ def gy_logsumexp_from_gy_over_c(gy_logsumexp: Real2, gy: Real3, M: int, C: int, 
         task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(R, tile.vectors)
-    first, last = share(M * planes, task, tasks)
+    planes = ceil_div(M, tile.vectors)
+    first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // planes
-        r = item % planes * tile.vectors
+        m = item // R * tile.vectors
+        r = item % R
         wide = tile.wide_row()
         for u in range(tile.vectors):
             wide[0, u] = lanes.wide_zero()
@@ -330,25 +521,25 @@ def gy_logsumexp_from_gy_over_c(gy_logsumexp: Real2, gy: Real3, M: int, C: int, 
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
                     for u in range(tile.vectors):
-                        plane = min(r + u, R - 1)
-                        gy_lanes = lanes.read(gy.line((m, c, plane), (0, 1, 0)))
+                        plane = min(m + u, M - 1)
+                        gy_lanes = lanes.read(gy.line((plane, c, r), (0, 1, 0)))
                         total[0, u] = total[0, u] + gy_lanes
                 else:
                     active = lanes.first(C - c)
                     for u in range(tile.vectors):
-                        plane = min(r + u, R - 1)
-                        gy_lanes = lanes.read_where(gy.line((m, c, plane), (0, 1, 0)), active)
+                        plane = min(m + u, M - 1)
+                        gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, total[0, u] + gy_lanes, total[0, u])
             for u in range(tile.vectors):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
         for u in range(tile.vectors):
-            plane = min(r + u, R - 1)
-            if r + u < R:
+            plane = min(m + u, M - 1)
+            if m + u < M:
                 result = lanes.sum(wide[0, u])
                 result = -result
                 if add != 0:
-                    result += gy_logsumexp[m, plane]
-                gy_logsumexp[m, plane] = result
+                    result += gy_logsumexp[plane, r]
+                gy_logsumexp[plane, r] = result
 
 
 @task
@@ -368,9 +559,9 @@ def gy_logsumexp_from_gy(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int,
         gy_logsumexp_from_gy_plain(gy_logsumexp, gy, M, C, R, add, task, tasks)
 
 
-@task
-def gx_from_gy_logsumexp_x_y_logsumexp(gx: Real3, gy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int,
-        J: int, add: int, task: int, tasks: int) -> None:
+@kernel
+def gx_from_gy_logsumexp_x_y_logsumexp_plain(gx: Real3, gy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int,
+        R: int, J: int, add: int, task: int, tasks: int) -> None:
     """gx[m,j,r] += exp(-y_logsumexp[m,r] + x[m,j,r])*gy_logsumexp[m,r]
 
     gather, tasks share m j
@@ -386,9 +577,66 @@ def gx_from_gy_logsumexp_x_y_logsumexp(gx: Real3, gy_logsumexp: Real2, x: Real3,
             gx[m, j, r] = total
 
 
+@kernel
+def gx_from_gy_logsumexp_x_y_logsumexp_over_r(gx: Real3, gy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int,
+        R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M * J, task, tasks)
+    for item in range(first, last):
+        m = item // J
+        j = item % J
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((m, r), (0, 1)), active)
+            x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+            y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((m, r), (0, 1)), active)
+            total = gy_logsumexp_lanes * exp(x_lanes - y_logsumexp_lanes)
+            if add != 0:
+                total = total + lanes.read_where(gx.line((m, j, r), (0, 0, 1)), active)
+            lanes.write_where(gx.line((m, j, r), (0, 0, 1)), total, active)
+
+
+@kernel
+def gx_from_gy_logsumexp_x_y_logsumexp_over_j(gx: Real3, gy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int,
+        R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        for j in range(0, J, lanes.width):
+            count = min(lanes.width, J - j)
+            active = lanes.first(count)
+            x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
+            total = lanes.fill(gy_logsumexp[m, r]) * exp(x_lanes - lanes.fill(y_logsumexp[m, r]))
+            if add != 0:
+                total = total + lanes.read_where(gx.line((m, j, r), (0, 1, 0)), active)
+            lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, active)
+
+
 @task
-def ty_logsumexp_from_tx_x_y_logsumexp(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, M: int, R: int,
-        J: int, add: int, task: int, tasks: int) -> None:
+def gx_from_gy_logsumexp_x_y_logsumexp(gx: Real3, gy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int,
+        J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """gx[m,j,r] += exp(-y_logsumexp[m,r] + x[m,j,r])*gy_logsumexp[m,r]
+
+    lanes over r,
+    or lanes over j;
+    else gather, tasks share m j
+    """
+    if tile.lanes.width <= 2 * R:
+        gx_from_gy_logsumexp_x_y_logsumexp_over_r(gx, gy_logsumexp, x, y_logsumexp, M, R, J, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * J:
+        gx_from_gy_logsumexp_x_y_logsumexp_over_j(gx, gy_logsumexp, x, y_logsumexp, M, R, J, add, tile, task, tasks)
+    else:
+        gx_from_gy_logsumexp_x_y_logsumexp_plain(gx, gy_logsumexp, x, y_logsumexp, M, R, J, add, task, tasks)
+
+
+@kernel
+def ty_logsumexp_from_tx_x_y_logsumexp_plain(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, M: int,
+        R: int, J: int, add: int, task: int, tasks: int) -> None:
     """ty_logsumexp[m,r] += sum[j] exp(-y_logsumexp[m,r] + x[m,j,r])*tx[m,j,r]
 
     gather, tasks share m r
@@ -405,9 +653,99 @@ def ty_logsumexp_from_tx_x_y_logsumexp(ty_logsumexp: Real2, tx: Real3, x: Real3,
         ty_logsumexp[m, r] = total
 
 
+@kernel
+def ty_logsumexp_from_tx_x_y_logsumexp_over_r(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, M: int,
+        R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.vectors)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        m = item * tile.vectors
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for j in range(J):
+                for u in range(tile.vectors):
+                    plane = min(m + u, M - 1)
+                    tx_lanes = lanes.read_where(tx.line((plane, j, r), (0, 0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((plane, j, r), (0, 0, 1)), active)
+                    y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((plane, r), (0, 1)), active)
+                    total[0, u] = fma(tx_lanes, exp(x_lanes - y_logsumexp_lanes), total[0, u])
+            for u in range(tile.vectors):
+                plane = min(m + u, M - 1)
+                if m + u < M:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(ty_logsumexp.line((plane, r), (0, 1)), active)
+                    lanes.write_where(ty_logsumexp.line((plane, r), (0, 1)), result, active)
+
+
+@kernel
+def ty_logsumexp_from_tx_x_y_logsumexp_over_j(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, M: int,
+        R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.vectors)
+    first, last = share(planes * R, task, tasks)
+    for item in range(first, last):
+        m = item // R * tile.vectors
+        r = item % R
+        wide = tile.wide_row()
+        for u in range(tile.vectors):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, J, 64 * lanes.width):
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
+                if j + lanes.width <= J:
+                    for u in range(tile.vectors):
+                        plane = min(m + u, M - 1)
+                        tx_lanes = lanes.read(tx.line((plane, j, r), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((plane, j, r), (0, 1, 0)))
+                        total[0, u] = fma(tx_lanes, exp(x_lanes - lanes.fill(y_logsumexp[plane, r])), total[0, u])
+                else:
+                    active = lanes.first(J - j)
+                    for u in range(tile.vectors):
+                        plane = min(m + u, M - 1)
+                        tx_lanes = lanes.read_where(tx.line((plane, j, r), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((plane, j, r), (0, 1, 0)), active)
+                        total[0, u] = select(active, fma(tx_lanes, exp(x_lanes - lanes.fill(y_logsumexp[plane, r])), total[0, u]), total[0, u])
+            for u in range(tile.vectors):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.vectors):
+            plane = min(m + u, M - 1)
+            if m + u < M:
+                result = lanes.sum(wide[0, u])
+                if add != 0:
+                    result += ty_logsumexp[plane, r]
+                ty_logsumexp[plane, r] = result
+
+
 @task
-def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3, x: Real3,
-        y_logsumexp: Real2, M: int, R: int, J: int, add: int, task: int, tasks: int) -> None:
+def ty_logsumexp_from_tx_x_y_logsumexp(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, M: int, R: int,
+        J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """ty_logsumexp[m,r] += sum[j] exp(-y_logsumexp[m,r] + x[m,j,r])*tx[m,j,r]
+
+    lanes over r,
+    or lanes over j, combined at the end;
+    else gather, tasks share m r
+    """
+    if tile.lanes.width <= 2 * R:
+        ty_logsumexp_from_tx_x_y_logsumexp_over_r(ty_logsumexp, tx, x, y_logsumexp, M, R, J, add, tile, task, tasks)
+    elif tile.lanes.width <= J:
+        ty_logsumexp_from_tx_x_y_logsumexp_over_j(ty_logsumexp, tx, x, y_logsumexp, M, R, J, add, tile, task, tasks)
+    else:
+        ty_logsumexp_from_tx_x_y_logsumexp_plain(ty_logsumexp, tx, x, y_logsumexp, M, R, J, add, task, tasks)
+
+
+@kernel
+def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3,
+        x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, add: int, task: int, tasks: int) -> None:
     """hy_logsumexp[m,r] += sum[j] -exp(-y_logsumexp[m,r] + x[m,j,r])*gy_logsumexp[m,r]*hgx[m,j,r]
 
     gather, tasks share m r
@@ -425,8 +763,104 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp(hy_logsumexp: Real2, gy_log
         hy_logsumexp[m, r] = total
 
 
+@kernel
+def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_r(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3,
+        x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.vectors)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        m = item * tile.vectors
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for j in range(J):
+                for u in range(tile.vectors):
+                    plane = min(m + u, M - 1)
+                    hgx_lanes = lanes.read_where(hgx.line((plane, j, r), (0, 0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((plane, j, r), (0, 0, 1)), active)
+                    y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((plane, r), (0, 1)), active)
+                    total[0, u] = fma(hgx_lanes, exp(x_lanes - y_logsumexp_lanes), total[0, u])
+            for u in range(tile.vectors):
+                plane = min(m + u, M - 1)
+                if m + u < M:
+                    result = total[0, u]
+                    gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((plane, r), (0, 1)), active)
+                    result = -(gy_logsumexp_lanes * result)
+                    if add != 0:
+                        result = result + lanes.read_where(hy_logsumexp.line((plane, r), (0, 1)), active)
+                    lanes.write_where(hy_logsumexp.line((plane, r), (0, 1)), result, active)
+
+
+@kernel
+def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_j(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3,
+        x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.vectors)
+    first, last = share(planes * R, task, tasks)
+    for item in range(first, last):
+        m = item // R * tile.vectors
+        r = item % R
+        wide = tile.wide_row()
+        for u in range(tile.vectors):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, J, 64 * lanes.width):
+            total = tile.row()
+            for u in range(tile.vectors):
+                total[0, u] = lanes.zero()
+            for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
+                if j + lanes.width <= J:
+                    for u in range(tile.vectors):
+                        plane = min(m + u, M - 1)
+                        hgx_lanes = lanes.read(hgx.line((plane, j, r), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((plane, j, r), (0, 1, 0)))
+                        total[0, u] = fma(hgx_lanes, exp(x_lanes - lanes.fill(y_logsumexp[plane, r])), total[0, u])
+                else:
+                    active = lanes.first(J - j)
+                    for u in range(tile.vectors):
+                        plane = min(m + u, M - 1)
+                        hgx_lanes = lanes.read_where(hgx.line((plane, j, r), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((plane, j, r), (0, 1, 0)), active)
+                        total[0, u] = select(active, fma(hgx_lanes, exp(x_lanes - lanes.fill(y_logsumexp[plane, r])), total[0, u]), total[0, u])
+            for u in range(tile.vectors):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.vectors):
+            plane = min(m + u, M - 1)
+            if m + u < M:
+                result = lanes.sum(wide[0, u])
+                result = -result * gy_logsumexp[plane, r]
+                if add != 0:
+                    result += hy_logsumexp[plane, r]
+                hy_logsumexp[plane, r] = result
+
+
 @task
-def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp(hx: Real3, gy_logsumexp: Real2, hgx: Real3,
+def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3, x: Real3,
+        y_logsumexp: Real2, M: int, R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """hy_logsumexp[m,r] += sum[j] -exp(-y_logsumexp[m,r] + x[m,j,r])*gy_logsumexp[m,r]*hgx[m,j,r]
+
+    lanes over r,
+    or lanes over j, combined at the end;
+    else gather, tasks share m r
+    """
+    if tile.lanes.width <= 2 * R:
+        hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_r(hy_logsumexp, gy_logsumexp, hgx, x, y_logsumexp, M,
+            R, J, add, tile, task, tasks)
+    elif tile.lanes.width <= J:
+        hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_j(hy_logsumexp, gy_logsumexp, hgx, x, y_logsumexp, M,
+            R, J, add, tile, task, tasks)
+    else:
+        hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain(hy_logsumexp, gy_logsumexp, hgx, x, y_logsumexp, M,
+            R, J, add, task, tasks)
+
+
+@kernel
+def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_plain(hx: Real3, gy_logsumexp: Real2, hgx: Real3,
         hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, add: int, task: int,
         tasks: int) -> None:
     """hx[m,j,r] += (gy_logsumexp[m,r]*hgx[m,j,r] + hy_logsumexp[m,r])*exp(-y_logsumexp[m,r] + x[m,j,r])
@@ -444,8 +878,74 @@ def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp(hx: Real3, gy_logsumexp:
             hx[m, j, r] = total
 
 
+@kernel
+def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_r(hx: Real3, gy_logsumexp: Real2, hgx: Real3,
+        hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M * J, task, tasks)
+    for item in range(first, last):
+        m = item // J
+        j = item % J
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((m, r), (0, 1)), active)
+            hgx_lanes = lanes.read_where(hgx.line((m, j, r), (0, 0, 1)), active)
+            hy_logsumexp_lanes = lanes.read_where(hy_logsumexp.line((m, r), (0, 1)), active)
+            x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+            y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((m, r), (0, 1)), active)
+            total = ((gy_logsumexp_lanes * hgx_lanes) + hy_logsumexp_lanes) * exp(x_lanes - y_logsumexp_lanes)
+            if add != 0:
+                total = total + lanes.read_where(hx.line((m, j, r), (0, 0, 1)), active)
+            lanes.write_where(hx.line((m, j, r), (0, 0, 1)), total, active)
+
+
+@kernel
+def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_j(hx: Real3, gy_logsumexp: Real2, hgx: Real3,
+        hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        for j in range(0, J, lanes.width):
+            count = min(lanes.width, J - j)
+            active = lanes.first(count)
+            hgx_lanes = lanes.read_where(hgx.line((m, j, r), (0, 1, 0)), active)
+            x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
+            total = ((lanes.fill(gy_logsumexp[m, r]) * hgx_lanes) + lanes.fill(hy_logsumexp[m, r])) * exp(x_lanes - lanes.fill(y_logsumexp[m, r]))
+            if add != 0:
+                total = total + lanes.read_where(hx.line((m, j, r), (0, 1, 0)), active)
+            lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, active)
+
+
 @task
-def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp(tgx: Real3, gy_logsumexp: Real2,
+def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp(hx: Real3, gy_logsumexp: Real2, hgx: Real3,
+        hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """hx[m,j,r] += (gy_logsumexp[m,r]*hgx[m,j,r] + hy_logsumexp[m,r])*exp(-y_logsumexp[m,r] + x[m,j,r])
+
+    lanes over r,
+    or lanes over j;
+    else gather, tasks share m j
+    """
+    if tile.lanes.width <= 2 * R:
+        hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_r(hx, gy_logsumexp, hgx, hy_logsumexp, x,
+            y_logsumexp, M, R, J, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * J:
+        hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_j(hx, gy_logsumexp, hgx, hy_logsumexp, x,
+            y_logsumexp, M, R, J, add, tile, task, tasks)
+    else:
+        hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_plain(hx, gy_logsumexp, hgx, hy_logsumexp, x,
+            y_logsumexp, M, R, J, add, task, tasks)
+
+
+@kernel
+def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_plain(tgx: Real3, gy_logsumexp: Real2,
         tgy_logsumexp: Real2, tx: Real3, ty_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int,
         add: int, task: int, tasks: int) -> None:
     """tgx[m,j,r] += (-gy_logsumexp[m,r]*ty_logsumexp[m,r] + gy_logsumexp[m,r]*tx[m,j,r] + tgy_logsumexp[m,r])*exp(-y_logsumexp[m,r] + x[m,j,r])
@@ -462,6 +962,74 @@ def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp(tgx: Real3
             if add != 0:
                 total += tgx[m, j, r]
             tgx[m, j, r] = total
+
+
+@kernel
+def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_r(tgx: Real3, gy_logsumexp: Real2,
+        tgy_logsumexp: Real2, tx: Real3, ty_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M * J, task, tasks)
+    for item in range(first, last):
+        m = item // J
+        j = item % J
+        for r in range(0, R, lanes.width):
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((m, r), (0, 1)), active)
+            tgy_logsumexp_lanes = lanes.read_where(tgy_logsumexp.line((m, r), (0, 1)), active)
+            tx_lanes = lanes.read_where(tx.line((m, j, r), (0, 0, 1)), active)
+            ty_logsumexp_lanes = lanes.read_where(ty_logsumexp.line((m, r), (0, 1)), active)
+            x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+            y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((m, r), (0, 1)), active)
+            total = ((gy_logsumexp_lanes * tx_lanes) + tgy_logsumexp_lanes - (gy_logsumexp_lanes * ty_logsumexp_lanes)) * exp(x_lanes - y_logsumexp_lanes)
+            if add != 0:
+                total = total + lanes.read_where(tgx.line((m, j, r), (0, 0, 1)), active)
+            lanes.write_where(tgx.line((m, j, r), (0, 0, 1)), total, active)
+
+
+@kernel
+def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_j(tgx: Real3, gy_logsumexp: Real2,
+        tgy_logsumexp: Real2, tx: Real3, ty_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        for j in range(0, J, lanes.width):
+            count = min(lanes.width, J - j)
+            active = lanes.first(count)
+            tx_lanes = lanes.read_where(tx.line((m, j, r), (0, 1, 0)), active)
+            x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
+            v0_ = gy_logsumexp[m, r]
+            total = ((lanes.fill(v0_) * tx_lanes) + lanes.fill(tgy_logsumexp[m, r]) - lanes.fill(v0_ * ty_logsumexp[m, r])) * exp(x_lanes - lanes.fill(y_logsumexp[m, r]))
+            if add != 0:
+                total = total + lanes.read_where(tgx.line((m, j, r), (0, 1, 0)), active)
+            lanes.write_where(tgx.line((m, j, r), (0, 1, 0)), total, active)
+
+
+@task
+def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp(tgx: Real3, gy_logsumexp: Real2,
+        tgy_logsumexp: Real2, tx: Real3, ty_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """tgx[m,j,r] += (-gy_logsumexp[m,r]*ty_logsumexp[m,r] + gy_logsumexp[m,r]*tx[m,j,r] + tgy_logsumexp[m,r])*exp(-y_logsumexp[m,r] + x[m,j,r])
+
+    lanes over r,
+    or lanes over j;
+    else gather, tasks share m j
+    """
+    if tile.lanes.width <= 2 * R:
+        tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_r(tgx, gy_logsumexp, tgy_logsumexp,
+            tx, ty_logsumexp, x, y_logsumexp, M, R, J, add, tile, task, tasks)
+    elif tile.lanes.width <= 2 * J:
+        tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_j(tgx, gy_logsumexp, tgy_logsumexp,
+            tx, ty_logsumexp, x, y_logsumexp, M, R, J, add, tile, task, tasks)
+    else:
+        tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_plain(tgx, gy_logsumexp, tgy_logsumexp,
+            tx, ty_logsumexp, x, y_logsumexp, M, R, J, add, task, tasks)
 
 
 def sizes(M: int, C: int, R: int) -> dict[str, int]:
@@ -699,15 +1267,15 @@ DEFINITION = Definition(
     },
     report=(
         'y_logsumexp_max_from_x: lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
-        'y_logsumexp_sum_from_x_y_logsumexp_max: gather, tasks share m r',
-        'y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum: gather, tasks share m',
-        'y_from_x_y_logsumexp: lanes over r; else gather, tasks share m c',
-        'gx_from_gy: lanes over r; else gather, tasks share m c',
+        'y_logsumexp_sum_from_x_y_logsumexp_max: lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
+        'y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum: lanes over r, or lanes over m; else gather, tasks share m',
+        'y_from_x_y_logsumexp: lanes over r, or lanes over c; else gather, tasks share m c',
+        'gx_from_gy: lanes over r, or lanes over c; else gather, tasks share m c',
         'gy_logsumexp_from_gy: lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
-        'gx_from_gy_logsumexp_x_y_logsumexp: gather, tasks share m j',
-        'ty_logsumexp_from_tx_x_y_logsumexp: gather, tasks share m r',
-        'hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp: gather, tasks share m r',
-        'hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp: gather, tasks share m j',
-        'tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp: gather, tasks share m j',
+        'gx_from_gy_logsumexp_x_y_logsumexp: lanes over r, or lanes over j; else gather, tasks share m j',
+        'ty_logsumexp_from_tx_x_y_logsumexp: lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
+        'hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp: lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
+        'hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp: lanes over r, or lanes over j; else gather, tasks share m j',
+        'tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp: lanes over r, or lanes over j; else gather, tasks share m j',
     ),
 )

@@ -69,10 +69,9 @@ def i_from_x_over_c(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
         tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
-    first, last = share(planes * P0 * P1, task, tasks)
+    first, last = share(N * P0 * P1, task, tasks)
     for item in range(first, last):
-        n = item // (P0 * P1) * tile.vectors
+        n = item // (P0 * P1)
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -81,25 +80,18 @@ def i_from_x_over_c(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             known = lanes.where(False)
-            best, place = tile.row(), tile.integer_row()
-            for u in range(tile.vectors):
-                best[0, u] = lanes.fill(lowest())
-                place[0, u] = lanes.integers(-1)
+            best = lanes.fill(lowest())
+            place = lanes.integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
-                    for u in range(tile.vectors):
-                        plane = min(n + u, N - 1)
-                        x_lanes = lanes.read_where(x.line((plane, c, x2, x3), (0, 1, 0, 0)), active)
-                        better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
-                        best[0, u] = select(better, x_lanes, best[0, u])
-                        place[0, u] = select(better, lanes.integers(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8), place[0, u])
+                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
+                    better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
+                    best = select(better, x_lanes, best)
+                    place = select(better, lanes.integers(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8), place)
                     known = lanes.where(True)
-            for u in range(tile.vectors):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    lanes.write_where(i.line((plane, c, p0, p1), (0, 1, 0, 0)), place[0, u], active)
+            lanes.write_where(i.line((n, c, p0, p1), (0, 1, 0, 0)), place, active)
 
 
 @kernel
@@ -204,10 +196,9 @@ def y_from_x_over_c(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: in
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
-    first, last = share(planes * P0 * P1, task, tasks)
+    first, last = share(N * P0 * P1, task, tasks)
     for item in range(first, last):
-        n = item // (P0 * P1) * tile.vectors
+        n = item // (P0 * P1)
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -215,21 +206,14 @@ def y_from_x_over_c(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: in
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            best = tile.row()
-            for u in range(tile.vectors):
-                best[0, u] = lanes.fill(lowest())
+            best = lanes.fill(lowest())
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
-                    for u in range(tile.vectors):
-                        plane = min(n + u, N - 1)
-                        x_lanes = lanes.read_where(x.line((plane, c, x2, x3), (0, 1, 0, 0)), active)
-                        best[0, u] = maximum(best[0, u], x_lanes)
-            for u in range(tile.vectors):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    lanes.write_where(y.line((plane, c, p0, p1), (0, 1, 0, 0)), best[0, u], active)
+                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
+                    best = maximum(best, x_lanes)
+            lanes.write_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), best, active)
 
 
 @kernel
@@ -326,10 +310,9 @@ def y_at_from_x_over_c(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: in
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
-    first, last = share(planes * P0 * P1, task, tasks)
+    first, last = share(N * P0 * P1, task, tasks)
     for item in range(first, last):
-        n = item // (P0 * P1) * tile.vectors
+        n = item // (P0 * P1)
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -338,25 +321,18 @@ def y_at_from_x_over_c(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: in
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             known = lanes.where(False)
-            best, place = tile.row(), tile.integer_row()
-            for u in range(tile.vectors):
-                best[0, u] = lanes.fill(lowest())
-                place[0, u] = lanes.integers(-1)
+            best = lanes.fill(lowest())
+            place = lanes.integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
-                    for u in range(tile.vectors):
-                        plane = min(n + u, N - 1)
-                        x_lanes = lanes.read_where(x.line((plane, c, x2, x3), (0, 1, 0, 0)), active)
-                        better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
-                        best[0, u] = select(better, x_lanes, best[0, u])
-                        place[0, u] = select(better, lanes.integers(k0*K1 + k1), place[0, u])
+                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
+                    better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
+                    best = select(better, x_lanes, best)
+                    place = select(better, lanes.integers(k0*K1 + k1), place)
                     known = lanes.where(True)
-            for u in range(tile.vectors):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    lanes.write_where(y_at.line((plane, c, p0, p1), (0, 1, 0, 0)), place[0, u], active)
+            lanes.write_where(y_at.line((n, c, p0, p1), (0, 1, 0, 0)), place, active)
 
 
 @kernel

@@ -73,10 +73,9 @@ def i_from_x_over_c(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
         z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
-    first, last = share(planes * P0 * P1 * P2, task, tasks)
+    first, last = share(N * P0 * P1 * P2, task, tasks)
     for item in range(first, last):
-        n = item // (P0 * P1 * P2) * tile.vectors
+        n = item // (P0 * P1 * P2)
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
         p2 = item % P2
@@ -87,27 +86,20 @@ def i_from_x_over_c(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             known = lanes.where(False)
-            best, place = tile.row(), tile.integer_row()
-            for u in range(tile.vectors):
-                best[0, u] = lanes.fill(lowest())
-                place[0, u] = lanes.integers(-1)
+            best = lanes.fill(lowest())
+            place = lanes.integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
-                        for u in range(tile.vectors):
-                            plane = min(n + u, N - 1)
-                            x_lanes = lanes.read_where(x.line((plane, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                            better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
-                            best[0, u] = select(better, x_lanes, best[0, u])
-                            place[0, u] = select(better, lanes.integers(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13), place[0, u])
+                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
+                        better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
+                        best = select(better, x_lanes, best)
+                        place = select(better, lanes.integers(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13), place)
                         known = lanes.where(True)
-            for u in range(tile.vectors):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    lanes.write_where(i.line((plane, c, p0, p1, p2), (0, 1, 0, 0, 0)), place[0, u], active)
+            lanes.write_where(i.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), place, active)
 
 
 @kernel
@@ -224,10 +216,9 @@ def y_from_x_over_c(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: in
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
-    first, last = share(planes * P0 * P1 * P2, task, tasks)
+    first, last = share(N * P0 * P1 * P2, task, tasks)
     for item in range(first, last):
-        n = item // (P0 * P1 * P2) * tile.vectors
+        n = item // (P0 * P1 * P2)
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
         p2 = item % P2
@@ -237,23 +228,16 @@ def y_from_x_over_c(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: in
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            best = tile.row()
-            for u in range(tile.vectors):
-                best[0, u] = lanes.fill(lowest())
+            best = lanes.fill(lowest())
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
-                        for u in range(tile.vectors):
-                            plane = min(n + u, N - 1)
-                            x_lanes = lanes.read_where(x.line((plane, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                            best[0, u] = maximum(best[0, u], x_lanes)
-            for u in range(tile.vectors):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    lanes.write_where(y.line((plane, c, p0, p1, p2), (0, 1, 0, 0, 0)), best[0, u], active)
+                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
+                        best = maximum(best, x_lanes)
+            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), best, active)
 
 
 @kernel
@@ -364,10 +348,9 @@ def y_at_from_x_over_c(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: in
         s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
-    first, last = share(planes * P0 * P1 * P2, task, tasks)
+    first, last = share(N * P0 * P1 * P2, task, tasks)
     for item in range(first, last):
-        n = item // (P0 * P1 * P2) * tile.vectors
+        n = item // (P0 * P1 * P2)
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
         p2 = item % P2
@@ -378,27 +361,20 @@ def y_at_from_x_over_c(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: in
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             known = lanes.where(False)
-            best, place = tile.row(), tile.integer_row()
-            for u in range(tile.vectors):
-                best[0, u] = lanes.fill(lowest())
-                place[0, u] = lanes.integers(-1)
+            best = lanes.fill(lowest())
+            place = lanes.integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
-                        for u in range(tile.vectors):
-                            plane = min(n + u, N - 1)
-                            x_lanes = lanes.read_where(x.line((plane, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                            better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
-                            best[0, u] = select(better, x_lanes, best[0, u])
-                            place[0, u] = select(better, lanes.integers(k0*z9 + k1*K2 + k2), place[0, u])
+                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
+                        better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
+                        best = select(better, x_lanes, best)
+                        place = select(better, lanes.integers(k0*z9 + k1*K2 + k2), place)
                         known = lanes.where(True)
-            for u in range(tile.vectors):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    lanes.write_where(y_at.line((plane, c, p0, p1, p2), (0, 1, 0, 0, 0)), place[0, u], active)
+            lanes.write_where(y_at.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), place, active)
 
 
 @kernel

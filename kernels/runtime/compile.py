@@ -47,6 +47,7 @@ from numba.core.errors import NumbaError
 from numba.core.imputils import lower_constant
 from numba.extending import intrinsic, register_jitable, typeof_impl
 
+from kernels.runtime import elementary as elementary  # its import registers the functions of vectors
 from kernels.runtime import lowering, machine
 from kernels.runtime.simd import Tile
 

@@ -779,7 +779,8 @@ def _either(real: str, integer: str) -> Generate:
     return lambda b, s, *args: getattr(b, integer if s.return_type.dtype == INT else real)(*args)
 
 
-def _real(t: VectorType, *others: Type) -> Any:
+def same_reals(t: VectorType, *others: Type) -> Any:
+    """A rule: as _same, and the vectors hold reals."""
     return None if t.dtype == INT else _same(t, *others)
 
 
@@ -787,7 +788,7 @@ _ARITHMETIC: tuple[tuple[Any, Rule, int, Generate], ...] = (
     (operator.add, _same, 2, _either("fadd", "add")),
     (operator.sub, _same, 2, _either("fsub", "sub")),
     (operator.mul, _same, 2, _either("fmul", "mul")),
-    (operator.truediv, _real, 2, lambda b, s, x, y: b.fdiv(x, y)),
+    (operator.truediv, same_reals, 2, lambda b, s, x, y: b.fdiv(x, y)),
     (operator.neg, _same, 1, _either("fneg", "neg")),
     (operator.lt, _compare, 2, _comparison("<")),
     (operator.le, _compare, 2, _comparison("<=")),
@@ -822,7 +823,7 @@ _EITHER: tuple[tuple[Any, int, Generate], ...] = (
     (simd.minimum, 2, _extreme("<")),
 )
 for _name, _count, _generate in _EITHER:
-    function(_name, VectorType, _real, *[VectorType] * _count)(_generate)
+    function(_name, VectorType, same_reals, *[VectorType] * _count)(_generate)
     function(_name, types.Number, _scalars, *[types.Float] * _count)(_generate)
 
 function(

@@ -17,7 +17,10 @@ from functools import total_ordering
 from typing import Any
 
 import numpy as np
+from numba import types
 from numba.extending import overload, register_jitable
+
+from kernels.runtime.simd import VOID, Vector
 
 Scalar = Any
 Unary = Callable[[Scalar], Scalar]
@@ -117,6 +120,8 @@ def _functions(kind: type) -> Functions:
 
 
 def _apply(name: str, x: Scalar, *more: Scalar) -> Scalar:
+    if isinstance(x, Vector):
+        return Vector(tuple(i if i is VOID else _apply(name, i, *more) for i in x.items))
     if type(x) is int:
         x = real(x)
     function = _functions(type(x)).get(name)
@@ -380,7 +385,7 @@ def _compile_as(function: Callable[..., Any], body: Callable[..., Any]) -> None:
 def _from_math(function: Unary) -> None:
     libm = getattr(math, function.__name__)
 
-    _compile_as(function, lambda x: lambda x: libm(float(x)))
+    _compile_as(function, lambda x: (lambda x: libm(float(x))) if isinstance(x, types.Number) else None)
 
 
 for _function in FROM_MATH:

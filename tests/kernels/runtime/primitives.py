@@ -153,6 +153,17 @@ def lines(out: Real3, x: Real2, start: int, move: int, tile: Tile, task: int, ta
 
 
 @task
+def functions(out: Real2, x: Real1, n: int, tile: Tile, task: int, tasks: int) -> None:
+    """exp, log and sqrt of vectors: one row each."""
+    lanes = tile.lanes
+    for i in range(0, n, lanes.width):
+        v = lanes.read(x.line((i,), (1,)))
+        lanes.store(out.pointer(0, i), exp(v))
+        lanes.store(out.pointer(1, i), log(v))
+        lanes.store(out.pointer(2, i), sqrt(v))
+
+
+@task
 def special(out: Real2, x: Real2, tile: Tile, task: int, tasks: int) -> None:
     """Comparisons and folds of NaN, infinity and signed zero."""
     lanes = tile.lanes

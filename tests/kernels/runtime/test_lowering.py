@@ -112,6 +112,26 @@ def test_special_values_in_lanes(dtype: Any, width: int) -> None:
 
 
 @EVERY
+def test_functions_of_vectors(dtype: Any, width: int) -> None:
+    """As libm's of each lane: within 2 units in the last place, special values exactly."""
+    rng = np.random.default_rng(width)
+    info = np.finfo(dtype)
+    edge = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, info.max, info.tiny, info.smallest_subnormal]
+    limit = 88.72 if dtype is np.float32 else 709.78
+    near = 1 + rng.normal(size=400) * 2.0 ** -rng.integers(1, 20, 400)
+    values = [edge, [limit, limit + 0.1, -limit, -limit - 5, -limit - 20, -limit - 40], near,
+              rng.uniform(-limit - 20, limit, 800), 10 ** rng.uniform(-37, 37, 800), rng.normal(size=800)]  # fmt: skip
+    x = np.concatenate([np.asarray(v) for v in values]).astype(dtype)
+    x = np.resize(x, -(-len(x) // 16) * 16)
+    compiled, meant = both(p.functions, dtype, width, np.zeros((3, len(x)), dtype), x, len(x))
+    special = ~np.isfinite(meant) | (meant == 0)
+    np.testing.assert_array_equal(compiled[special], meant[special])
+    with np.errstate(invalid="ignore"):
+        off = np.abs(compiled - meant)[~special] / np.spacing(np.abs(meant[~special]))
+    assert off.max() <= 2, (off.max(), np.broadcast_to(x, meant.shape)[~special][off.argmax()])
+
+
+@EVERY
 def test_transposes(dtype: Any, width: int) -> None:
     x = np.arange(width * (width + 1)).reshape(width, width + 1).astype(dtype)
     for padded in (0, 1):
@@ -192,6 +212,7 @@ for dtype in t.DTYPES:
         t.test_integer_lanes(dtype, width)
         t.test_lines(dtype, width)
         t.test_special_values_in_lanes(dtype, width)
+        t.test_functions_of_vectors(dtype, width)
         t.test_transposes(dtype, width)
         t.test_register_tile(dtype, width)
     t.test_views(dtype)
