@@ -377,7 +377,7 @@ class _LanesWriter(_Writer):
             low, until = "start", f"min({high}, start + {CHAIN} * lanes.width)"
         else:
             until = high
-        self.put(f"for {v} in range({'' if low == '0' else f'{low}, '}{until}, lanes.width):", True)
+        self.put(f"for {v} in range({low}, {until}, lanes.width):", True)
         for s in after:
             assert isinstance(s, Assign)
             self.put(f"{self.names[s.index]} = {self.integer(s.value)}")

@@ -98,7 +98,7 @@ def l_logsumexp_max_from_x_over_c(l_logsumexp_max: Real2, x: Real3, N: int, R: i
         best = tile.row()
         for u in range(tile.vectors):
             best[0, u] = lanes.fill(lowest())
-        for c in range(C, lanes.width):
+        for c in range(0, C, lanes.width):
             if c + lanes.width <= C:
                 for u in range(tile.vectors):
                     plane = min(n + u, N - 1)

@@ -60,7 +60,7 @@ def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
         best = tile.row()
         for u in range(tile.vectors):
             best[0, u] = lanes.fill(lowest())
-        for q in range(Q, lanes.width):
+        for q in range(0, Q, lanes.width):
             if q + lanes.width <= Q:
                 for u in range(tile.vectors):
                     plane = min(c + u, C - 1)

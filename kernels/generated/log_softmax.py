@@ -91,7 +91,7 @@ def y_logsumexp_max_from_x_over_j(y_logsumexp_max: Real2, x: Real3, M: int, R: i
         best = tile.row()
         for u in range(tile.vectors):
             best[0, u] = lanes.fill(lowest())
-        for j in range(J, lanes.width):
+        for j in range(0, J, lanes.width):
             if j + lanes.width <= J:
                 for u in range(tile.vectors):
                     plane = min(m + u, M - 1)
