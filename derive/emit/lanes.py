@@ -714,7 +714,8 @@ class _LanesWriter(_Writer):
             return self.filled(e)
         if e in self.b.vectors:
             return self.names[e]
-        if e.is_integer and (form := affine(e)) is not None:
+        plain = not (e.free_symbols & self.b.vectors or e.has(sp.Function))
+        if e.is_integer and plain and (form := affine(e)) is not None:
             return f"lanes.real({self.ramp(form)})"
         method = getattr(self, f"_{type(e).__name__.lower()}", None)
         if method is None:
@@ -854,6 +855,12 @@ class _LanesWriter(_Writer):
     def _abs(self, e: sp.Expr) -> str:
         u = self.local(e.args[0])
         return self.call("select", f"{u} < lanes.zero()", f"-{u}", u)
+
+    def _sign(self, e: sp.Expr) -> str:
+        u, one = self.local(e.args[0]), f"lanes.fill({self.call('one')})"
+        zero = self.call("select", self.call("equal", u, "lanes.zero()"), "lanes.zero()", u)
+        below = self.call("select", f"{u} < lanes.zero()", f"-{one}", zero)
+        return self.call("select", f"{u} > lanes.zero()", one, below)
 
     def _indicator(self, e: sp.Expr) -> str:
         return self.call("select", self.mask(e.args[0]), f"lanes.fill({self.call('one')})", "lanes.zero()")

@@ -56,10 +56,10 @@ SOURCE = {
     "residue class dropped": ("conv1d", "range(b0 // blocks, ceil_div(b1, blocks))", "range(b0 // blocks + 1, ceil_div(b1, blocks))"),
     "indices swapped": ("conv1d", "scratch[at] = gy[n, g, o, p0]", "scratch[at] = gy[n, g, p0, o]"),
     "plain gather one tap short": ("max_pool1d", "min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)", "min(K0, ((-p0*s0 + a0 + X2 - 1) // d0))"),
-    "last of ties instead of first": ("max_pool1d", "value > best or", "value >= best or"),
+    "last of ties instead of first": ("max_pool1d", "x_lanes > best[0, u]", "x_lanes >= best[0, u]"),
     "a term not added": ("linear", "if add != 0:", "if add == 7:"),
     "not initialised": ("avg_pool1d", "total = zero()", "total = one()"),
-    "wrong stride": ("avg_pool1d", "-p0*s0 + a0", "-p0 + a0"),
+    "wrong stride": ("avg_pool1d", "k0 + p0*s0 - a0", "k0 + p0 - a0"),
 }  # fmt: skip
 
 
@@ -130,7 +130,7 @@ DERIVATION: dict[str, tuple[str, Callable[[pytest.MonkeyPatch], None]]] = {
     "rule of logsumexp off by 1/2": ("log_softmax", scaled_rule("logsumexp", sp.Rational(1, 2))),
     "gradient to the last of ties": ("max_pool1d", last_tie),
     "relation shifted by one": ("conv1d", relation_shifted),
-    "solver rounds a bound down": ("max_pool1d", ceil_is_floor),
+    "solver rounds a bound down": ("max_pool2d", ceil_is_floor),
 }
 
 
