@@ -24,7 +24,7 @@ import sympy as sp
 from sympy.core.symbol import Str
 
 from derive.errors import CheckError
-from derive.language import Index, Parameter, Real, Size
+from derive.language import Index, Parameter, Read, Real, Reduce, Size
 
 REDUCTIONS = ("sum", "max", "min", "prod", "logsumexp", "argmax", "argmin")
 
@@ -364,6 +364,7 @@ def check(program: Program) -> Program:
     for eq in program.equations:
         names = eq.relation.indices
         need(len(set(names)) == len(names), "an index has two ranges")
+        need(not eq.body.has(Read, Reduce), "a read or a reduction is left as the user wrote it")
         need(eq.reduce in REDUCTIONS, f"no reduction is called {eq.reduce}")
         need(
             (eq.at is not None) == eq.reduce.startswith("arg"),

@@ -47,7 +47,7 @@ from derive.program import (
     check,
     fresh_name,
 )
-from derive.ranges import Ranges, all_reads, reads_of
+from derive.ranges import LAPS, Ranges, all_reads, outermost, reads_of
 
 KEYWORDS = ("out", "wrt")
 
@@ -195,13 +195,9 @@ class _Translator:
     @staticmethod
     def index_expression(e: sp.Expr, where: object) -> None:
         """Refuse, before sizes are asked for, an index that no relation can hold."""
-        kinds = (Read, Reduce, sp.floor, sp.ceiling, sp.Mod, *FOLDS.values())
-        found = e.atoms(*kinds)
-        outer = [f for f in found if not any(o is not f and o.has(f) for o in found)]
-        if (
-            affine(e.xreplace({f: Index(f"v{k}") for k, f in enumerate(outer) if f.is_integer is not False}))
-            is None
-        ):
+        parts = outermost(e, Read, Reduce, *LAPS, *FOLDS.values())
+        plain = {f: Index(f"v{k}") for k, f in enumerate(parts) if f.is_integer is not False}
+        if affine(e.xreplace(plain)) is None:
             raise _not_affine(e, where)
 
     def scalar(self, e: sp.Basic) -> None:
@@ -410,11 +406,10 @@ class _Translator:
 
     def lift(self, expr: sp.Expr, target: Read) -> sp.Expr:
         """Reductions inside a formula become equations of their own."""
-        found = sorted({r for r in sp.preorder_traversal(expr) if isinstance(r, Reduce)}, key=str)
-        outer = [r for r in found if not any(o is not r and o.has(r) for o in found)]
+        table: dict[sp.Basic, sp.Basic] = {}
         parent = target.tensor.name
         order = [i for e in target.at for i in sorted(e.atoms(Index), key=str)]
-        for r in outer:
+        for r in outermost(expr, Reduce):
             free = self.free(r, order)
             name = fresh_name(f"{parent}_{r.kind}", self.tensor_names)
             integer = r.kind.startswith("arg")
@@ -423,8 +418,8 @@ class _Translator:
             part = temp[tuple(free)]
             self.ranges.shapes[name] = [self.ranges.size(i) for i in free]
             self.statement(part, r)
-            expr = expr.xreplace({r: part})
-        return expr
+            table[r] = part
+        return expr.xreplace(table)
 
     @staticmethod
     def free(expr: sp.Basic, order: Sequence[Index] = ()) -> list[Index]:
@@ -453,7 +448,7 @@ class _Translator:
         body = self.copied(body, kind)
         scope = _Scope((), self.index_names)
         goal = self.plain(target, scope)
-        outer = self.outermost(body)
+        outer = outermost(body, Read)
         body = body.xreplace({a: self.plain(a, scope) for a in outer})
         marks = sorted(body.atoms(inside), key=str)
         for m in marks:  # its relation is there already; its value was never wanted
@@ -488,12 +483,6 @@ class _Translator:
         self.equation(self.declared[name][tuple(free)], body, (), (), "sum")
         return self.declared[name][tuple(free)]
 
-    @staticmethod
-    def outermost(expr: sp.Expr) -> list[Read]:
-        """Reads that stand in no other read's index, `inside` marks' own included."""
-        found = reads_of(expr)
-        return [r for r in found if not any(r is not o and any(e.has(r) for e in o.at) for o in found)]
-
     def plain(self, r: Read, scope: _Scope) -> Access:
         """The read at plain, distinct indices; what its index expressions said goes into the scope."""
         tensor, out = r.tensor, list[Index]()
@@ -519,9 +508,7 @@ class _Translator:
     def linear(self, e: sp.Expr, scope: _Scope, where: str) -> Affine:
         """An index expression as an affine form; floor and mod give a lap index and its two inequalities."""
         table: dict[sp.Expr, sp.Expr] = {}
-        for f in sorted(e.atoms(sp.floor, sp.ceiling, sp.Mod), key=lambda f: (-len(str(f)), str(f))):
-            if any(o is not f and o.has(f) for o in e.atoms(sp.floor, sp.ceiling, sp.Mod)):
-                continue
+        for f in sorted(outermost(e, *LAPS), key=lambda f: -len(str(f))):
             if isinstance(f, sp.Mod):
                 u, m = f.args
                 lap = self.lap(u, m, scope, where)
@@ -533,7 +520,7 @@ class _Translator:
                 u, m = sp.fraction(sp.together(f.args[0]))
                 table[f] = self.lap(u, m, scope, where)
         e = e.xreplace(table)
-        e = e.xreplace({r: self.plain(r, scope) for r in self.outermost(e)})
+        e = e.xreplace({r: self.plain(r, scope) for r in outermost(e, Read)})
         if e.has(*FOLDS.values()):
             raise SpecError(f"a folded index stands alone on its axis, found `{e}`")
         form = affine(e)
@@ -612,7 +599,7 @@ class _Translator:
 
     def copied(self, body: sp.Expr, kind: str) -> sp.Expr:
         """Reads whose index map has several pieces go through a copy; so do reads of a value outside that the body needs."""
-        for r in self.outermost(body):
+        for r in outermost(body, Read):
             tensor, margin = r.tensor, r.tensor.margin
             marked = any(m.args[0] == r for m in body.atoms(inside))
             new = r

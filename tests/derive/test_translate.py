@@ -21,6 +21,7 @@ from derive.language import (
     Min,
     Operator,
     Prod,
+    Read,
     Sum,
     Tensor,
     circular,
@@ -36,6 +37,7 @@ from derive.language import (
     tensors,
 )
 from derive.numbers import Decimals
+from derive.passes.simplify import simplify
 from derive.pipeline import derive
 from derive.program import Equation, Program
 from derive.reference import evaluate
@@ -127,6 +129,27 @@ def test_reductions_in_a_formula_become_equations():
     assert lines(y[n] << Sum[k](x[n, k]) / Max[k](x[n, k])) == [
         "y_max[n] += max[k] x[n,k]",
         "y[n] += sum[k] x[n,k]/y_max[n]",
+    ]
+
+
+def test_a_reduction_may_stand_in_another_and_beside_it():
+    """Each is an equation where it is wanted; equal ones are one tensor once the program is simplified."""
+    row = Sum[j](x[n, j])
+    made = program(y[n] << Max[k](x[n, k] - row) * sp.exp(row))
+    assert [str(eq) for eq in made.equations] == [
+        "y_max_sum[n] += sum[j] x[n,j]",
+        "y_max[n] += max[k] -y_max_sum[n] + x[n,k]",
+        "y_sum[n] += sum[j] x[n,j]",
+        "y[n] += exp(y_sum[n])*y_max[n]",
+    ]
+    assert [eq.target.tensor for eq in simplify(made).equations] == ["y_max_sum", "y_max", "y"]
+
+
+def test_one_reduction_used_twice_is_one_equation():
+    total = Sum[k](x[n, k])
+    assert lines(y[n] << sp.exp(total) / (1 + total**2)) == [
+        "y_sum[n] += sum[k] x[n,k]",
+        "y[n] += exp(y_sum[n])/(y_sum[n]**2 + 1)",
     ]
 
 
@@ -233,6 +256,33 @@ def test_an_argmax_may_be_an_index():
     made = program(y[n] << w[n, ArgMax[k](x[n, k])], inputs=(x, w))
     found = Meaning(made).run({"x": [[1, 5, 2], [9, 0, 0]], "w": [[10, 20, 30], [40, 50, 60]]})
     assert found["y"].tolist() == [20, 40]
+
+
+PLACE = ArgMax[k](z[n, k])
+HALF = sp.floor(p / 2)
+TWICE: dict[str, Any] = {
+    "a sum in a maximum": y[n] << Max[k](z[n, k] - Sum[j](z[n, j])) * Sum[j](z[n, j]),
+    "a sum in a maximum in a product": y[()] << Prod[n](Max[k](z[n, k] * Sum[j](z[n, j])) - Sum[j](z[n, j])),
+    "a sum in a condition": y[n, k] << sp.Piecewise((z[n, k], Sum[j](z[n, j]) > 0), (Sum[j](z[n, j]), True)),
+    "an index in a condition": y[n] << sp.Piecewise((x[PLACE] * PLACE, x[PLACE] > PLACE), (-x[PLACE], True)),
+    "an element that is an index": y[n] << x[t[n]] * t[n],
+    "an index of an index": y[n] << x[t[t[n]]] * x[t[n]],
+    "a rounding in a rounding": y[p] << x[HALF + sp.floor((p + HALF) / 3)],
+    "a remainder in a rounding": y[p] << x[sp.Mod(p, 2) + sp.floor((p + sp.Mod(p, 2)) / s)],
+    "a rounding in a folded rounding": y[p] << x[replicate(HALF + sp.floor((p + HALF) / 3) - 1)],
+}
+
+
+@pytest.mark.parametrize("case", TWICE)
+def test_a_part_may_stand_in_another_and_beside_it(case):
+    values = {"x": [3, -1, 2], "z": [[1, -2, 2], [-3, 0, 1], [-1, -2, 4]], "t": [2, 0, 2]}
+    body = TWICE[case].body
+    inputs = tuple(u for u in (x, z, t) if u in {read.tensor for read in body.atoms(Read)})
+    operator = op(TWICE[case], inputs=inputs, extents={p: 4} if body.has(p) else {})
+    arrays = {u.name: np.array(values[u.name], dtype=int if u.integer else object) for u in inputs}
+    integers = {"s": 3} if body.has(s) else {}
+    agree(Meaning(to_program(operator)).run(arrays, integers), evaluate(operator, arrays, integers), ["y"])
+    derive(operator)
 
 
 def test_indirect_targets_accumulate():
