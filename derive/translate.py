@@ -20,6 +20,7 @@ from derive.language import (
     FOLDS,
     SCALARS,
     Index,
+    IntegerRead,
     Operator,
     Parameter,
     Read,
@@ -607,6 +608,8 @@ class _Translator:
                 m = axis - len(r.at) + len(margin)
                 has_margin = 0 <= m < len(margin) and margin[m] != (0, 0)
                 held = (tensor.name, axis, e) in self.ranges.seen  # the law keeps it between the margins
+                # a caller's indices are compared with the extent before any kernel runs
+                held |= isinstance(e, IntegerRead) and e.tensor in self.operator.inputs
                 may_leave = not isinstance(e, Index) and (has_margin or not held)
                 mode = next((name for name, f in FOLDS.items() if isinstance(e, f)), None)
                 if mode is not None:

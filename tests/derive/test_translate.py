@@ -285,6 +285,15 @@ def test_a_part_may_stand_in_another_and_beside_it(case):
     derive(operator)
 
 
+def test_an_integer_input_needs_no_value_outside():
+    """Its elements are compared with the extent before any kernel runs; another axis of the read may still leave."""
+    padded = Tensor("x", margin=[(0, 0), (a, a)], outside=5)
+    made = program(y[n, p] << Sum[k](sp.Abs(padded[t[n], p + k - a] - w[k])), inputs=(padded, w, t))
+    assert [eq.target.tensor for eq in made.equations] == ["x_padded", "x_padded", "x_padded", "y"]
+    found = Meaning(made).run({"x": [[1, 2], [3, 4]], "w": [1], "t": [1, 1, 0]}, {"a": 1})
+    assert found["y"].tolist() == [[4, 2, 3, 4], [4, 2, 3, 4], [4, 0, 1, 4]]
+
+
 def test_indirect_targets_accumulate():
     made = program(y[t[n]] << x[n], inputs=(x, t))
     found = Meaning(made).run({"x": [1, 2, 4, 8], "t": [2, 0, 2, 2]}, {"Y0": 4})
@@ -350,6 +359,7 @@ def test_a_shuffle_is_undone_by_its_inverse():
 # ---- mistakes -------------------------------------------------------------------------------------------
 
 X2 = Tensor("x", margin=[(a, e)])
+X5 = Tensor("x", outside=5)
 NOT_AFFINE = (
     " is not affine in indices (with whole numbers, parameters and extents as coefficients), floor, mod, a fold, or an "
     "integer tensor's element"
@@ -612,6 +622,11 @@ BAD: dict[str, tuple[Operator, str, str]] = {
         op(y[p] << Sum[k](x[p, k], sp.Ne(k, p))),
         "a condition is a comparison of index expressions, found `Ne(k, p)`",
         "y[p] << sum[k](x[p,k], Ne(k, p))",
+    ),
+    "value outside at a computed index": (
+        op(y[n] << sp.Abs(X5[ArgMax[k](w[n, k])] - 1), inputs=(X5, w)),
+        "x[y_argmax[n]]: an index that an integer tensor gives cannot reach outside; clip it before",
+        "y[n] << Abs(x[argmax[k](w[n,k])] - 1)",
     ),
     "fold of an integer tensor": (
         op(y[p] << x[reflect(t[p] - 1)], inputs=(x, t)),
