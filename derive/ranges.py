@@ -253,6 +253,17 @@ class Ranges:
         place = axis - len(self.shapes[tensor.name]) + len(tensor.margin)
         return tensor.margin[place] if 0 <= place < len(tensor.margin) else (sp.S.Zero, sp.S.Zero)
 
+    def may_leave(self, r: Read, axis: int) -> bool:
+        """Whether a read can lie outside its tensor on an axis: no law, and no caller, keeps it in."""
+        e = r.at[axis]
+        if isinstance(e, Index):
+            return False
+        if self.margin(r.tensor, axis) != (0, 0):
+            return True
+        # a caller's indices are compared with the extent before any kernel runs
+        given = isinstance(e, IntegerRead) and e.tensor.name in self.inputs
+        return not given and (r.tensor.name, axis, e) not in self.seen
+
     def writes(self, tensor: Tensor, axis: int) -> list[sp.Expr]:
         """What the equations write an axis at; plain indices alone count as one."""
         found = dict.fromkeys(
