@@ -17,7 +17,7 @@ from typing import Any
 import sympy as sp
 
 from derive.errors import SpecError
-from derive.language import FOLDS, Index, Read, Reduce, Size, circular
+from derive.language import FOLDS, Index, Read, Reduce, Size, Tensor, circular
 from derive.program import Access, Affine, IntegerAccess, Range, Relation, affine, fresh_name
 from derive.ranges import LAPS, Ranges, outermost
 
@@ -35,6 +35,11 @@ def _not_affine(e: sp.Expr, where: object) -> SpecError:
         f"the index expression `{e}` in {where} is not affine in indices (with whole numbers, parameters and extents as "
         f"coefficients), floor, mod, a fold, or an integer tensor's element"
     )
+
+
+def access(tensor: Tensor, *at: Index) -> Access:
+    """An element of a tensor at plain indices."""
+    return (IntegerAccess if tensor.integer else Access)(tensor.name, *at)
 
 
 class Scope:
@@ -77,8 +82,7 @@ class Scope:
                 self.zero.append(form + Affine.of([(q, sp.S.NegativeOne)]))
                 self.names[key] = q
             out.append(self.names[key])
-        kind = IntegerAccess if tensor.integer else Access
-        return kind(tensor.name, *out)
+        return access(tensor, *out)
 
     def linear(self, e: sp.Expr, where: str) -> Affine:
         """An index expression as an affine form; floor and mod give a lap index and its two inequalities."""
@@ -92,13 +96,24 @@ class Scope:
                 up = isinstance(f, sp.ceiling)
                 table[f] = -self.lap(-u, m, where) if up else self.lap(u, m, where)
         e = e.xreplace(table)
-        e = e.xreplace({r: self.plain(r) for r in outermost(e, Read)})
+        e = e.xreplace({r: self.element(r) for r in outermost(e, Read)})
         if e.has(*FOLDS.values()):
             raise SpecError(f"a folded index stands alone on its axis, found `{e}`")
         form = affine(e)
         if form is None:
             raise _not_affine(e, where)
         return form
+
+    def element(self, r: Read) -> Access:
+        """An integer tensor's element in an index. It lies in its tensor: copies are of real numbers."""
+        declared = r.tensor.outside != "absent"
+        for axis, e in enumerate(r.at):
+            fold = isinstance(e, tuple(FOLDS.values()))
+            if not isinstance(e, circular) and (fold or (declared and self.ranges.may_leave(r, axis))):
+                raise SpecError(
+                    f"`{r}` is an index, and reaches outside {r.tensor}, where none is; clip or wrap it"
+                )
+        return self.plain(r)
 
     def lap(self, u: sp.Expr, m: sp.Expr, where: str) -> sp.Expr:
         """floor(u / m) as an index: m*lap <= u < m*lap + m."""
@@ -165,4 +180,4 @@ def at_least_zero(w: sp.Basic) -> sp.Expr:
     return sp.expand(num + den * a if sign == 1 else den * (a + 1) - num - 1)
 
 
-__all__ = ["Scope", "at_least_zero", "check_form"]
+__all__ = ["Scope", "access", "at_least_zero", "check_form"]

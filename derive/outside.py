@@ -20,6 +20,7 @@ from typing import Any
 import sympy as sp
 
 from derive.errors import SpecError
+from derive.indexing import access
 from derive.language import FOLDS, Index, Read, Size, Tensor, circular, inside
 from derive.program import Access, Affine, Equation, Range, Relation, fresh_name
 from derive.ranges import Ranges, outermost, reads_of
@@ -171,7 +172,7 @@ class Copies:
 
         at = Axis(free[axis], q, lap, inner[axis], low, high)
         for piece in PIECES[mode](at):
-            put(Access(source, *free[:axis], q, *free[axis + 1 :]), piece)
+            put(access(r.tensor, *free[:axis], q, *free[axis + 1 :]), piece)
         if value != 0:
             letters = {e: i for e, i in zip(r.at, free, strict=True) if isinstance(e, Index)}
             outside = value.xreplace({a: at_letters(a, letters, r) for a in reads_of(value)})
@@ -185,7 +186,7 @@ def at_letters(a: Read, letters: dict[sp.Expr, Index], r: Read) -> Access:
     for e in a.at:
         if e not in letters:
             raise SpecError(f"outside={a}: index `{e}` does not stand plainly in {r}")
-    return Access(a.tensor.name, *(letters[e] for e in a.at))
+    return access(a.tensor, *(letters[e] for e in a.at))
 
 
 __all__ = ["PIECES", "Axis", "Copies", "beyond"]

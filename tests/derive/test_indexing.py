@@ -10,7 +10,18 @@ import pytest
 import sympy as sp
 
 from derive.errors import SpecError
-from derive.language import Operator, Sum, circular, extent, indices, parameters, reals, reflect, tensors
+from derive.language import (
+    Operator,
+    Sum,
+    Tensor,
+    circular,
+    extent,
+    indices,
+    parameters,
+    reals,
+    reflect,
+    tensors,
+)
 from derive.program import Equation, Program
 from derive.translate import to_program
 from tests.support.relation import Meaning
@@ -20,6 +31,7 @@ x, w, y = tensors("x w y")
 s, d = parameters("s d")
 a = parameters("a", positive=False)
 r = reals("r")
+t = Tensor("t", integer=True)
 
 
 def op(*statements: Any, inputs: Any = (x,), **options: Any) -> Operator:
@@ -63,6 +75,12 @@ def test_floor_gives_a_lap_and_two_inequalities():
     (eq,) = program(y[p] << x[sp.floor(p / s)], given=(p,)).equations
     lap = next(i_ for i_ in eq.relation.indices if i_.name == "lap")
     assert {z_.expr for z_ in eq.relation.nonneg} == {p - s * lap, s * lap - p + s - 1}
+
+
+def test_an_index_may_be_wrapped():
+    made = program(y[p] << x[t[circular(p - 1)]] * w[p], inputs=(x, t, w))
+    found = Meaning(made).run({"x": [1, 10, 100], "t": [2, 1, 0], "w": [1, 1, 1]})
+    assert found["y"].tolist() == [1, 100, 10]
 
 
 def test_circular_reading_needs_no_copy():
@@ -130,6 +148,7 @@ def test_a_shuffle_is_undone_by_its_inverse():
 
 # ---- mistakes ---------------------------------------------------------------------------------------
 
+T0 = Tensor("t", margin=[(a, a)], outside=0, integer=True)
 NOT_AFFINE = (
     " is not affine in indices (with whole numbers, parameters and extents as coefficients), floor, mod, a fold, or an "
     "integer tensor's element"
@@ -145,6 +164,21 @@ BAD: dict[str, tuple[Operator, str, str]] = {
         op(y[p] << x[w[p]], inputs=(x, w)),
         "the index expression `w[p]` in x[w[p]]" + NOT_AFFINE,
         "y[p] << x[w[p]]",
+    ),
+    "fold of an index": (
+        op(y[p] << x[t[reflect(p - 1)]] * w[p], inputs=(x, t, w)),
+        "`t[reflect(p - 1)]` is an index, and reaches outside t, where none is; clip or wrap it",
+        "y[p] << w[p]*x[t[reflect(p - 1)]]",
+    ),
+    "index with a value outside": (
+        op(y[p] << Sum[k](x[T0[p + k - a]] * w[k]), inputs=(x, T0, w)),
+        "`t[k + p - a]` is an index, and reaches outside t, where none is; clip or wrap it",
+        "y[p] << sum[k](w[k]*x[t[k + p - a]])",
+    ),
+    "target with a value outside": (
+        op(y[T0[p - a]] << x[p], inputs=(x, T0)),
+        "`t[p - a]` is an index, and reaches outside t, where none is; clip or wrap it",
+        "y[t[p - a]] << x[p]",
     ),
     "divisor": (
         op(y[p] << x[sp.floor(p / a)], given=(p,)),

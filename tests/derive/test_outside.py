@@ -27,7 +27,7 @@ from derive.language import (
     tensors,
 )
 from derive.outside import PIECES, Axis, beyond
-from derive.program import Program
+from derive.program import Access, IntegerAccess, Program
 from derive.translate import to_program
 from tests.support.relation import Meaning
 
@@ -106,6 +106,19 @@ def test_absent_is_not_zero():
     values = {"x": [Fraction(-3), Fraction(-2), Fraction(-7)]}
     assert Meaning(largest).run(values, {"a": 1, "K": 2})["y"].tolist() == [-3, -2, -2, -7]
     assert Meaning(counted).run(values, {"a": 1, "K": 2})["y"].tolist() == [-2, -3, -7, -6]
+
+
+def test_integers_are_copied_as_integers():
+    """Whose value is real; read as reals, their bits would be."""
+    whole, m = (
+        Tensor("t", margin=[(a, a)], outside=Tensor("m", integer=True)[()], integer=True),
+        Tensor("m", integer=True),
+    )
+    made = program(y[p] << Sum[k](whole[p + k - a] * w[k]), inputs=(whole, m, w))
+    read = [type(r) for eq in made.equations for r in eq.reads]
+    assert read == [IntegerAccess, IntegerAccess, IntegerAccess, Access, Access]
+    found = Meaning(made).run({"t": [4, 5], "m": np.array(7), "w": [1]}, {"a": 1})
+    assert found["y"].tolist() == [7, 4, 5, 7]
 
 
 def test_an_integer_input_needs_no_value_outside():
