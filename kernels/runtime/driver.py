@@ -144,7 +144,7 @@ def _load_openmp() -> None:
 
 
 def _compile(parallel: bool) -> Callable[[int, int], None]:
-    from kernels.runtime.compile import RUNTIME_DIGEST, prune, with_cache
+    from kernels.runtime.compile import RUNTIME_DIGEST, build_function, prune, with_cache
     from kernels.runtime.machine import target_digest
 
     if parallel:
@@ -153,7 +153,7 @@ def _compile(parallel: bool) -> Callable[[int, int], None]:
     stem = function.__name__
     function.__qualname__ = f"{stem}__{digest}__{target_digest()}"  # the cache's file: one for each target
     driver = with_cache(
-        lambda cached: numba.njit("void(int64, int64)", parallel=parallel, nogil=True, cache=cached)(function)
+        lambda cached: build_function(function, 2, cached, parallel=parallel, nogil=True)
     )
     prune(driver, function, stem, digest)
     run_plan: Callable[[int, int], None] = driver
