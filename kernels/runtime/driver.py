@@ -122,6 +122,12 @@ def _driver(parallel: bool) -> Callable[[int, int], None]:
     return found
 
 
+def make_ready(parallel: bool) -> bool:
+    """Compile a driver, or load it; whether it was compiled."""
+    found: Any = _driver(parallel)
+    return not found.stats.cache_hits
+
+
 SPINS = "1000"  # a microsecond or two
 
 
@@ -152,9 +158,7 @@ def _compile(parallel: bool) -> Callable[[int, int], None]:
     function, digest = _parallel if parallel else _serial, RUNTIME_DIGEST[:16]
     stem = function.__name__
     function.__qualname__ = f"{stem}__{digest}__{target_digest()}"  # the cache's file: one for each target
-    driver = with_cache(
-        lambda cached: build_function(function, 2, cached, parallel=parallel, nogil=True)
-    )
+    driver = with_cache(lambda cached: build_function(function, 2, cached, parallel=parallel, nogil=True))
     prune(driver, function, stem, digest)
     run_plan: Callable[[int, int], None] = driver
     return run_plan
