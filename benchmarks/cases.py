@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -10,7 +11,17 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.layers import DTYPES, FORWARD, INDEX, Convolution, Layer, Pooling, as_data, from_data
+from benchmarks.layers import (
+    DIRECTIONS,
+    DTYPES,
+    FORWARD,
+    INDEX,
+    Convolution,
+    Layer,
+    Pooling,
+    as_data,
+    from_data,
+)
 from benchmarks.networks import layers
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -135,3 +146,30 @@ def terms(case: Case) -> int:
 def tolerance(case: Case) -> float:
     """How far a result may be off, relative to the largest entry: rounding, Winograd's included."""
     return float(np.finfo(case.dtype).eps * (200 + 4 * terms(case) ** 0.5))
+
+
+def representative(cases: Sequence[Case]) -> tuple[Case, ...]:
+    """A few of each group: the layer in the middle by work; three of the dense ones.
+
+    One of each group first, forward before gradients: whoever runs out of time has seen all classes.
+    """
+    by_group: dict[str, list[Case]] = {}
+    for case in cases:
+        by_group.setdefault(case.group, []).append(case)
+    kept: set[tuple[Layer, int, str]] = set()
+    for group, found in by_group.items():
+        settings = sorted(
+            {
+                (case.layer, case.batch, case.dtype): case.layer.flops(case.batch, FORWARD) for case in found
+            }.items(),
+            key=lambda item: item[1],
+        )
+        parts = (0.25, 0.5, 0.75) if group == "dense" else (0.5,)
+        kept.update(settings[int(part * len(settings))][0] for part in parts)
+    chosen = [case for case in cases if (case.layer, case.batch, case.dtype) in kept]
+    seen: Counter[tuple[str, str]] = Counter()
+    order = {}
+    for case in chosen:
+        order[case] = seen[case.group, case.direction], DIRECTIONS.index(case.direction)
+        seen[case.group, case.direction] += 1
+    return tuple(sorted(chosen, key=lambda case: order[case]))

@@ -167,9 +167,12 @@ def run(
     settings: Settings,
     seen: Callable[[Row], None],
     known: Callable[[str, dict[str, str]], None],
+    end: float | None = None,
 ) -> int:
-    """Every case at every number of threads; `seen` gets each row as it is done. How many were not reached."""
-    end = None if settings.limit is None else time.monotonic() + settings.limit
+    """Every case at every number of threads; `seen` gets each row as it is done.
+
+    `end` is when to stop, in time.monotonic's seconds. The result is how many cases were not reached.
+    """
     left = 0
     for count in threads:
         with peers(entries, count, settings) as group:
