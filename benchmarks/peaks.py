@@ -9,7 +9,7 @@ weak tile nor a weak BLAS makes a layer look better than it is.
 from one that fits the second cache to one that fits none. A byte read and a byte written count two. A layer is
 held against the copy of its own footprint, read off between the measured ones.
 
-    python -m benchmarks.peaks THREADS
+    python -m benchmarks.peaks THREADS BYTES
 
 prints JSON; the process has the environment of a worker.
 """
@@ -76,11 +76,11 @@ def micro_kernel(dtype: str, threads: int) -> float:
     return flops / seconds
 
 
-def copy(threads: int) -> list[dict[str, float]]:
-    """[{"bytes": footprint, "bandwidth": bytes a second}], footprints ascending."""
+def copy(threads: int, most: int) -> list[dict[str, float]]:
+    """[{"bytes": footprint, "bandwidth": bytes a second}], footprints ascending, none above `most` bytes."""
     known = caches()
     middle, last = known.get("L2", 1 << 20), max(known.values(), default=1 << 25)
-    largest = min(4 * last, memory() // 4)
+    largest = min(4 * last, memory() // 4, most)
     footprints = [middle // 2]
     while footprints[-1] * 4 < largest:
         footprints.append(footprints[-1] * 4)
@@ -115,12 +115,12 @@ def bandwidth_at(copies: Sequence[dict[str, float]], footprint: float) -> float:
     return low["bandwidth"] + part * (high["bandwidth"] - low["bandwidth"])
 
 
-def measure(threads: int) -> dict[str, Any]:
+def measure(threads: int, most: int) -> dict[str, Any]:
     return {
         "fma": {dtype: fma_peak(dtype, threads) for dtype in ("float32", "float64")},
-        "copy": copy(threads),
+        "copy": copy(threads, most),
     }
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(int(sys.argv[1]))))
+    print(json.dumps(measure(int(sys.argv[1]), int(sys.argv[2]))))

@@ -25,7 +25,9 @@ def duration(value: float | None) -> str:
 
 
 def times(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}" if value < 10 else f"{value:.0f}"
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if value < 0.095 else f"{value:.2f}" if value < 9.95 else f"{value:.0f}"
 
 
 def percent(value: float | None) -> str:
@@ -191,6 +193,73 @@ def terminal(results: Results) -> str:
     parts.append(
         "\n".join([machine_line(results), *peer_lines(results), *peak_lines(results), noisy(results.rows)])
     )
+    for table in (overhead_table(results), startup_table(results), scaling_table(results)):
+        if table[1]:
+            parts.insert(-1, plain(*table))
     if results.unreached:
         parts.append(f"{results.unreached} cases were not reached within the time limit")
     return "\n\n".join(parts)
+
+
+def overhead_table(results: Results) -> tuple[list[str], list[list[str]]]:
+    rows = results.more.get("overhead", [])
+    names = list(rows[0].timings) if rows else []
+    cells = [
+        [row.case.name, str(row.threads), *(cell(row.timings.get(name)) for name in names)] for row in rows
+    ]
+    return ["a tiny call", "thr", *names], cells
+
+
+def startup_table(results: Results) -> tuple[list[str], list[list[str]]]:
+    cells = [
+        [what, value if isinstance(value, str) else duration(value)]
+        for what, value in results.startup.items()
+    ]
+    return ["start-up", "time"], cells
+
+
+def scaling_table(results: Results) -> tuple[list[str], list[list[str]]]:
+    rows = [row for name, found in results.more.items() if name != "overhead" for row in found]
+    names = list(dict.fromkeys(name for row in rows for name in row.timings))
+    cells = [
+        [
+            *(row.case.name, str(row.threads)),
+            *(cell(row.timings.get(name)) for name in names),
+            times(ratio(row, TORCH)),
+        ]
+        for row in rows
+    ]
+    return ["scaling", "thr", *names, "x torch"], cells
+
+
+def page(results: Results, pictures: Sequence[str]) -> str:
+    """The Markdown report."""
+    rows = results.rows
+    parts = [
+        f"# Bench of {results.date}",
+        machine_line(results) + ".",
+        f"{len(rows)} cases, {results.settings.get('rounds')} rounds; `x torch` is the time of the better of torch "
+        "NCHW and torch channels-last by ours, `x anyone` that of the best peer: above 1 ours is faster. "
+        f"{noisy(rows)}. How things are measured: [README](../README.md)."
+        + (f" {results.unreached} cases were not reached." if results.unreached else ""),
+        "\n".join(f"- {line}" for line in (*peer_lines(results), *peak_lines(results))),
+        *(f"![{name}]({name})" for name in pictures if not name.startswith("layers")),
+        "## Classes",
+        "Geometric mean / least.",
+        markdown(*summary_table(rows), left=2),
+    ]
+    for title, table in (
+        ("Networks: each layer as often as it occurs", total_table(rows)),
+        ("Call overhead", overhead_table(results)),
+        ("Start-up", startup_table(results)),
+        ("Scaling", scaling_table(results)),
+    ):
+        parts += [f"## {title}", markdown(*table)] if table[1] else []
+    failed = [f"- {row.case.name}, {row.threads} thr: {p} {s}: {why}" for row, p, s, why in failures(rows)]
+    parts += ["## Not timed", "\n".join(failed)] if failed else []
+    parts += [
+        "## Layers",
+        *(f"![{name}]({name})" for name in pictures if name.startswith("layers")),
+        markdown(*layer_table(rows, results)),
+    ]
+    return "\n\n".join(parts) + "\n"

@@ -28,7 +28,8 @@ class Results:
     peers: dict[str, dict[str, str]] = field(default_factory=dict)  # versions, or "missing" with what to do
     peaks: dict[str, Any] = field(default_factory=dict)  # threads -> what benchmarks.peaks measured
     rows: list[Row] = field(default_factory=list)
-    extras: dict[str, Any] = field(default_factory=dict)  # what benchmarks.extras measured
+    more: dict[str, list[Row]] = field(default_factory=dict)  # "overhead", and one list for each scaling
+    startup: dict[str, Any] = field(default_factory=dict)  # what benchmarks.startup measured
     unreached: int = 0  # cases that the time limit left out
 
     def save(self, path: Path) -> None:
@@ -39,8 +40,9 @@ class Results:
         new.replace(path)
 
     def data(self) -> dict[str, Any]:
-        fields = {key: value for key, value in self.__dict__.items() if key != "rows"}
-        return {"format": FORMAT, **fields, "rows": [row_data(row) for row in self.rows]}
+        fields = {key: value for key, value in self.__dict__.items() if key not in ("rows", "more")}
+        more = {name: [row_data(row) for row in rows] for name, rows in self.more.items()}
+        return {"format": FORMAT, **fields, "more": more, "rows": [row_data(row) for row in self.rows]}
 
 
 def row_data(row: Row) -> dict[str, Any]:
@@ -60,7 +62,8 @@ def load(path: Path) -> Results:
         raise FormatError(f"{path} has not format {FORMAT} of these results")
     try:
         rows = [row_from(row) for row in data.pop("rows")]
-        return Results(rows=rows, **data)
+        more = {name: [row_from(row) for row in found] for name, found in data.pop("more").items()}
+        return Results(rows=rows, more=more, **data)
     except (KeyError, TypeError) as error:
         raise FormatError(f"{path} lacks something, or has something unknown: {error}") from None
 
