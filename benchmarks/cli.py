@@ -27,7 +27,7 @@ from benchmarks.scaling import OVERHEAD, SCALING
 from benchmarks.session import ROOT, environment
 
 OUT = ROOT / "out" / "bench"
-SHORT = {"rounds": 3, "seconds": 0.02, "timeout": 20.0, "limit": 95.0}  # drawing takes some seconds more
+SHORT = {"rounds": 2, "seconds": 0.02, "timeout": 20.0, "limit": 95.0}  # drawing takes some seconds more
 NEAR = ("ours", "torch", "torch-nhwc")  # the peers of the measurements beside the suites
 
 
@@ -186,9 +186,9 @@ def measure(
         for name, found in wide:
             timed(found, [n for n in NEAR if n in args.peers], results.more.setdefault(name, []))
         timed(cases, args.peers, results.rows)
-        if beside:
+        if beside and not results.unreached:
             bar.set_description("start-up")
-            results.startup = startup.measure(whole=True)
+            results.startup = startup.measure(whole=settings.limit is None)
 
 
 def write(results: Results, folder: Path) -> int:

@@ -33,7 +33,7 @@ def timed(run: Callable[[], Any], seconds: float) -> dict[str, Any]:
     """Seconds a call, the least of some blocks that last `seconds` together; the first call is not counted.
 
     The least, because other processes only ever add. A call longer than `seconds` is made three times, one
-    longer than a second once. `cores` is processor time by elapsed time: how many threads really worked.
+    twenty times as long once. `cores` is processor time by elapsed time: how many threads really worked.
     """
     start = perf_counter()
     run()
@@ -43,7 +43,7 @@ def timed(run: Callable[[], Any], seconds: float) -> dict[str, Any]:
         run()
         first = perf_counter() - start
     calls = max(1, ceil(seconds / BLOCKS / max(first, 1e-9)))
-    blocks = BLOCKS if first < seconds else 3 if first < 1 else 1
+    blocks = BLOCKS if first < seconds else 3 if first < 20 * seconds else 1
     best = float("inf")
     gc.collect()
     gc.disable()
