@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -285,7 +286,7 @@ def run_meaning(t: Task[...], tile: Tile, values: Sequence[Any], task: int = 0, 
                 view.memory.writable, written = True, (array, view)
             arguments.append(view)
         elif a.kind == "tile":
-            arguments.append(Tile(Lanes(tile.lanes.width, float), tile.pixels, tile.vectors))
+            arguments.append(replace(tile, lanes=Lanes(tile.lanes.width, float)))
         elif a.kind in ("scratch", "integer_scratch"):
             scalar = float if a.kind == "scratch" else int
             memory: Memory[Any] = Memory(a.name, [UNWRITTEN] * 64, scalar=scalar)
