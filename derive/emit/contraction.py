@@ -27,7 +27,7 @@ from derive.program import Access, Affine
 
 LOCALS = {
     "rows", "columns", "steps", "unit", "units", "part", "group", "groups", "parts", "taken",
-    "at", "first", "last", "integer_scratch", "phase", "classes", "scale", "column_from", "column_to",
+    "at", "first", "last", "integer_scratch", "phase", "classes", "scale", "column_from", "column_to", "room",
 }  # fmt: skip
 
 
@@ -190,7 +190,7 @@ class _ContractionWriter(_Writer):
                 for i, form in zip(op.access.indices, op.forms, strict=True)
                 if form is not None or i not in c.batch
             ]
-            lines.append(f"    {self.copy_name(op)} = {self.product(extents)}")
+            lines.append(f"    {self.copy_name(op)} = {self.product(extents)} + tile.lanes.width")
             result.append(self.copy_name(op))
         head = _wrapped(
             f"def {name}_sizes(", given, f") -> tuple[{', '.join(['int'] * len(result))}]:"
@@ -230,7 +230,7 @@ class _ContractionWriter(_Writer):
             steps = self.product(["step_first", "step_second", *map(self.largest, self.c.steps[2:])])
             columns = self.product(map(self.largest, self.c.columns))
             if kind == "scratch":
-                size = " + ".join([*copies, f"work(tile, {rows}, {columns})"])
+                size = " + ".join([f"work(tile, {rows}, {columns})", *copies])
                 names[2:4] = ["_", "_"]
             else:
                 size = f"2 * ({rows} + {columns} + {steps} + 2 * tile.pixels)"
@@ -505,7 +505,7 @@ class _ContractionWriter(_Writer):
 
     def room(self, op: Operand) -> str:
         """Where in the scratch an operand's copy lies."""
-        return " + ".join(["scratch", *(self.copy_name(o) for o in self.operands[: self.operands.index(op)])])
+        return " + ".join(["room", *(self.copy_name(o) for o in self.operands[: self.operands.index(op)])])
 
     def steps_between(self, name: str, pointer: str, axes: Sequence[_Axis], strides: Sequence[str]) -> None:
         """From one value of an index to the next; what no index moves goes into the pointer."""
@@ -562,13 +562,15 @@ class _ContractionWriter(_Writer):
         return self.names[c.a.access], self.names[c.b.access], self.names[c.equation.target]
 
     def rooms_of_tables(self) -> None:
-        """Where in the integer scratch the tables lie."""
+        """Where the copies lie in the scratch, after the panel (which is so aligned), and the tables in theirs."""
         (a, b, out), c, at = self.arrays(), self.c, "integer_scratch"
         sizes = {
             "rows": self.product(["row_first", "row_second", *map(self.largest, c.rows[2:])]),
             "columns": "columns",
             "steps": self.product(["step_first", "step_second", *map(self.largest, c.steps[2:])]),
         }
+        if self.operands:
+            self.put(f"room = scratch + work(tile, {sizes['rows']}, columns)")
         for array, word in (
             (a, "rows"), (out, "rows"), (b, "columns"), (out, "columns"), (a, "steps"), (b, "steps")
         ):  # fmt: skip
@@ -585,14 +587,13 @@ class _ContractionWriter(_Writer):
         scale = "scale" if c.scale != 1 else "one()"
         if c.scale == 1:
             self.used.add("one")
-        room = " + ".join(["scratch", *(self.copy_name(o) for o in self.operands)])
         start = "column_from"
         left = f"{self.at_of[a]}, {table[a, 'rows']}, rows", (
             f"{self.at_of[b]}, {table[b, 'columns']} + {start}, column_to - {start}"
         )
         steps = table[a, "steps"], table[b, "steps"]
         targets = table[out, "rows"], f"{table[out, 'columns']} + {start}"
-        tail = f"{scale}, add != 0 or {partial}, {room})"
+        tail = f"{scale}, add != 0 or {partial}, scratch)"
         self.put(f"if turn(tile, rows, column_to - {start}, steps, {table[a, 'rows']}, {targets[0]}):", True)
         self.put(
             f"contract(tile, {left[1]}, {left[0]}, {steps[1]}, {steps[0]}, steps, "

@@ -69,7 +69,7 @@ def y_from_w_x_sizes(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: in
     """Rows and steps (first index, second) worked on together, and the extent of each copy."""
     row_first, row_second = chunk(tile.rows, N, P0, 1)
     step_first, step_second = chunk(tile.steps, C, K0, 1)
-    copy_x = row_first * step_first * (d0 * (step_second - 1) + s0 * (row_second - 1) + 1)
+    copy_x = row_first * step_first * (d0 * (step_second - 1) + s0 * (row_second - 1) + 1) + tile.lanes.width
     return row_first, row_second, step_first, step_second, copy_x
 
 
@@ -79,7 +79,7 @@ def y_from_w_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: 
     if not (suits(tile, N * P0, O, C * K0)):
         return 0
     row_first, row_second, _, _, copy_x = y_from_w_x_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
-    return copy_x + work(tile, row_first * row_second, O)
+    return work(tile, row_first * row_second, O) + copy_x
 
 
 def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
@@ -107,6 +107,7 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
     columns = O
     row_first, row_second, groups = divide(tile, tasks, G, N, P0, (row_first, row_second), columns)
     parts = ceil_div(N, row_first) * ceil_div(P0, row_second)
+    room = scratch + work(tile, row_first * row_second, columns)
     x_rows = integer_scratch
     y_rows = x_rows + (row_first * row_second + tile.pixels)
     w_columns = y_rows + (row_first * row_second)
@@ -167,9 +168,9 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
                     at = 0
                     for n in range(n_from, n_to):
                         for c in range(c_from, c_to):
-                            copy_row(tile, scratch + at, x.pointer(n, g, c, 0), x.stride(3), low_x3, span_x3, X3)
+                            copy_row(tile, room + at, x.pointer(n, g, c, 0), x.stride(3), low_x3, span_x3, X3)
                             at += span_x3
-                    x_at = scratch + -(n_from * x_stride_n + c_from * x_stride_c + low_x3 * x_stride_x3)
+                    x_at = room + -(n_from * x_stride_n + c_from * x_stride_c + low_x3 * x_stride_x3)
                 x_at = x_at + (g * x_stride_g + -a0 * x_stride_x3)
                 x_by_k0 = d0 * x_stride_x3
                 x_by_p0 = s0 * x_stride_x3
@@ -189,11 +190,11 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
                 if turn(tile, rows, column_to - column_from, steps, x_rows, y_rows):
                     contract(tile, w_at, w_columns + column_from, column_to - column_from, x_at, x_rows, rows,
                         w_steps, x_steps, steps, y_at, y_columns + column_from, y_rows, one(),
-                        add != 0 or c_start > 0 or k0_start > 0, scratch + copy_x)
+                        add != 0 or c_start > 0 or k0_start > 0, scratch)
                 else:
                     contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from,
                         x_steps, w_steps, steps, y_at, y_rows, y_columns + column_from, one(),
-                        add != 0 or c_start > 0 or k0_start > 0, scratch + copy_x)
+                        add != 0 or c_start > 0 or k0_start > 0, scratch)
 
 
 @task
@@ -265,7 +266,7 @@ def gx_from_gy_w_sizes(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: 
     """Rows and steps (first index, second) worked on together, and the extent of each copy."""
     row_first, row_second = chunk(tile.rows, N, ceil_div(X3, s0), 1)
     step_first, step_second = chunk(tile.steps, O, K0, 1)
-    copy_gy = row_first * step_first * (row_second + (K0 * d0) // s0 + 1)
+    copy_gy = row_first * step_first * (row_second + (K0 * d0) // s0 + 1) + tile.lanes.width
     return row_first, row_second, step_first, step_second, copy_gy
 
 
@@ -275,7 +276,7 @@ def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0
     if not (suits(tile, N * ceil_div(X3, s0), C, O * K0)):
         return 0
     row_first, row_second, _, _, copy_gy = gx_from_gy_w_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
-    return copy_gy + work(tile, row_first * row_second, C)
+    return work(tile, row_first * row_second, C) + copy_gy
 
 
 def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
@@ -305,6 +306,7 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
     row_first, row_second, groups = divide(tile, tasks, G * classes, N, ceil_div(X3, s0), (row_first, row_second),
         columns)
     parts = ceil_div(N, row_first) * ceil_div(ceil_div(X3, s0), row_second)
+    room = scratch + work(tile, row_first * row_second, columns)
     gy_rows = integer_scratch
     gx_rows = gy_rows + (row_first * row_second + tile.pixels)
     w_columns = gx_rows + (row_first * row_second)
@@ -374,9 +376,9 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
                     at = 0
                     for n in range(n_from, n_to):
                         for o in range(o_from, o_to):
-                            copy_row(tile, scratch + at, gy.pointer(n, g, o, 0), gy.stride(3), low_p0_, span_p0, P0)
+                            copy_row(tile, room + at, gy.pointer(n, g, o, 0), gy.stride(3), low_p0_, span_p0, P0)
                             at += span_p0
-                    gy_at = scratch + -(n_from * gy_stride_n + o_from * gy_stride_o + low_p0_ * gy_stride_p0)
+                    gy_at = room + -(n_from * gy_stride_n + o_from * gy_stride_o + low_p0_ * gy_stride_p0)
                 gy_at = gy_at + (g * gy_stride_g + base_x3 * gy_stride_p0)
                 gy_by_k0 = -turn_k0 * gy_stride_p0
                 at = 0
@@ -395,11 +397,11 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
                 if turn(tile, rows, column_to - column_from, steps, gy_rows, gx_rows):
                     contract(tile, w_at, w_columns + column_from, column_to - column_from, gy_at, gy_rows, rows,
                         w_steps, gy_steps, steps, gx_at, gx_columns + column_from, gx_rows, one(),
-                        add != 0 or o_start > 0 or k0_start > 0, scratch + copy_gy)
+                        add != 0 or o_start > 0 or k0_start > 0, scratch)
                 else:
                     contract(tile, gy_at, gy_rows, rows, w_at, w_columns + column_from, column_to - column_from,
                         gy_steps, w_steps, steps, gx_at, gx_rows, gx_columns + column_from, one(),
-                        add != 0 or o_start > 0 or k0_start > 0, scratch + copy_gy)
+                        add != 0 or o_start > 0 or k0_start > 0, scratch)
 
 
 def sizes(N: int, G: int, C: int, X3: int, O: int, K0: int, a0: int, d0: int, e0: int, s0: int) -> dict[str, int]:

@@ -75,7 +75,7 @@ def y_from_w_x_sizes(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: in
     """Rows and steps (first index, second) worked on together, and the extent of each copy."""
     row_first, row_second = chunk(tile.rows, N, P0, P1)
     step_first, step_second = chunk(tile.steps, C, K0, K1)
-    copy_x = row_first * step_first * (d0 * (step_second - 1) + s0 * (row_second - 1) + 1) * (d1 * (K1 - 1) + s1 * (P1 - 1) + 1)
+    copy_x = row_first * step_first * (d0 * (step_second - 1) + s0 * (row_second - 1) + 1) * (d1 * (K1 - 1) + s1 * (P1 - 1) + 1) + tile.lanes.width
     return row_first, row_second, step_first, step_second, copy_x
 
 
@@ -86,7 +86,7 @@ def y_from_w_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: 
         return 0
     row_first, row_second, _, _, copy_x = y_from_w_x_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1,
         s0, s1)
-    return copy_x + work(tile, row_first * row_second * P1, O)
+    return work(tile, row_first * row_second * P1, O) + copy_x
 
 
 def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
@@ -116,6 +116,7 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
     columns = O
     row_first, row_second, groups = divide(tile, tasks, G, N, P0, (row_first, row_second), columns)
     parts = ceil_div(N, row_first) * ceil_div(P0, row_second)
+    room = scratch + work(tile, row_first * row_second * P1, columns)
     x_rows = integer_scratch
     y_rows = x_rows + (row_first * row_second * P1 + tile.pixels)
     w_columns = y_rows + (row_first * row_second * P1)
@@ -183,10 +184,10 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
                     for n in range(n_from, n_to):
                         for c in range(c_from, c_to):
                             for x3 in range(low_x3, low_x3 + span_x3):
-                                copy_row(tile, scratch + at, x.pointer(n, g, c, x3, 0), x.stride(4), low_x4,
-                                    span_x4, X4 if 0 <= x3 < X3 else 0)
+                                copy_row(tile, room + at, x.pointer(n, g, c, x3, 0), x.stride(4), low_x4, span_x4,
+                                    X4 if 0 <= x3 < X3 else 0)
                                 at += span_x4
-                    x_at = scratch + -(
+                    x_at = room + -(
                         n_from * x_stride_n + c_from * x_stride_c + low_x3 * x_stride_x3 + low_x4 * x_stride_x4)
                 x_at = x_at + (g * x_stride_g + -a0 * x_stride_x3 + -a1 * x_stride_x4)
                 x_by_k0 = d0 * x_stride_x3
@@ -211,11 +212,11 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
                 if turn(tile, rows, column_to - column_from, steps, x_rows, y_rows):
                     contract(tile, w_at, w_columns + column_from, column_to - column_from, x_at, x_rows, rows,
                         w_steps, x_steps, steps, y_at, y_columns + column_from, y_rows, one(),
-                        add != 0 or c_start > 0 or k0_start > 0, scratch + copy_x)
+                        add != 0 or c_start > 0 or k0_start > 0, scratch)
                 else:
                     contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from,
                         x_steps, w_steps, steps, y_at, y_rows, y_columns + column_from, one(),
-                        add != 0 or c_start > 0 or k0_start > 0, scratch + copy_x)
+                        add != 0 or c_start > 0 or k0_start > 0, scratch)
 
 
 @task
@@ -298,7 +299,7 @@ def gx_from_gy_w_sizes(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: 
     """Rows and steps (first index, second) worked on together, and the extent of each copy."""
     row_first, row_second = chunk(tile.rows, N, ceil_div(X3, s0), ceil_div(X4, s1))
     step_first, step_second = chunk(tile.steps, O, K0, K1)
-    copy_gy = row_first * step_first * (row_second + (K0 * d0) // s0 + 1) * (ceil_div(X4, s1) + (K1 * d1) // s1 + 1)
+    copy_gy = row_first * step_first * (row_second + (K0 * d0) // s0 + 1) * (ceil_div(X4, s1) + (K1 * d1) // s1 + 1) + tile.lanes.width
     return row_first, row_second, step_first, step_second, copy_gy
 
 
@@ -309,7 +310,7 @@ def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C
         return 0
     row_first, row_second, _, _, copy_gy = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0,
         d1, s0, s1)
-    return copy_gy + work(tile, row_first * row_second * ceil_div(X4, s1), C)
+    return work(tile, row_first * row_second * ceil_div(X4, s1), C) + copy_gy
 
 
 def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
@@ -341,6 +342,7 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     row_first, row_second, groups = divide(tile, tasks, G * classes, N, ceil_div(X3, s0), (row_first, row_second),
         columns)
     parts = ceil_div(N, row_first) * ceil_div(ceil_div(X3, s0), row_second)
+    room = scratch + work(tile, row_first * row_second * ceil_div(X4, s1), columns)
     gy_rows = integer_scratch
     gx_rows = gy_rows + (row_first * row_second * ceil_div(X4, s1) + tile.pixels)
     w_columns = gx_rows + (row_first * row_second * ceil_div(X4, s1))
@@ -424,10 +426,10 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
                     for n in range(n_from, n_to):
                         for o in range(o_from, o_to):
                             for p0 in range(low_p0_, low_p0_ + span_p0):
-                                copy_row(tile, scratch + at, gy.pointer(n, g, o, p0, 0), gy.stride(4), low_p1_,
+                                copy_row(tile, room + at, gy.pointer(n, g, o, p0, 0), gy.stride(4), low_p1_,
                                     span_p1, P1 if 0 <= p0 < P0 else 0)
                                 at += span_p1
-                    gy_at = scratch + -(
+                    gy_at = room + -(
                         n_from * gy_stride_n + o_from * gy_stride_o + low_p0_ * gy_stride_p0 + low_p1_ * gy_stride_p1)
                 gy_at = gy_at + (g * gy_stride_g + base_x3 * gy_stride_p0 + base_x4 * gy_stride_p1)
                 gy_by_k0 = -turn_k0 * gy_stride_p0
@@ -450,11 +452,11 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
                 if turn(tile, rows, column_to - column_from, steps, gy_rows, gx_rows):
                     contract(tile, w_at, w_columns + column_from, column_to - column_from, gy_at, gy_rows, rows,
                         w_steps, gy_steps, steps, gx_at, gx_columns + column_from, gx_rows, one(),
-                        add != 0 or o_start > 0 or k0_start > 0, scratch + copy_gy)
+                        add != 0 or o_start > 0 or k0_start > 0, scratch)
                 else:
                     contract(tile, gy_at, gy_rows, rows, w_at, w_columns + column_from, column_to - column_from,
                         gy_steps, w_steps, steps, gx_at, gx_rows, gx_columns + column_from, one(),
-                        add != 0 or o_start > 0 or k0_start > 0, scratch + copy_gy)
+                        add != 0 or o_start > 0 or k0_start > 0, scratch)
 
 
 def sizes(

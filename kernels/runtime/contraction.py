@@ -19,7 +19,7 @@ from kernels.runtime.simd import IntegerScratch, Scalar, Scratch, Tile, fma
 @kernel
 def row_block(tile: Tile) -> int:
     """Rows that are finished together, while their sums lie in the nearest cache."""
-    return 8 * tile.pixels
+    return 16 * tile.pixels
 
 
 @kernel
@@ -80,12 +80,26 @@ def consecutive(table: IntegerScratch, count: int) -> int:
 
 
 @kernel
-def turn(tile: Tile, rows: int, columns: int, steps: int, a_rows: IntegerScratch, out_rows: IntegerScratch) -> bool:
-    """Shall the rows' operand be packed instead? Where rows lie side by side that, and the store, is mere copying."""
-    n = min(rows, tile.channels)
-    if consecutive(a_rows, n) < n or consecutive(out_rows, n) < n:
-        return False
-    return columns < tile.channels or steps <= tile.depth
+def round_up(count: int, by: int) -> int:
+    """The smallest multiple that is not below."""
+    return ceil_div(count, by) * by
+
+
+@kernel
+def turn(
+    tile: Tile, rows: int, columns: int, steps: int, a_rows: IntegerScratch, out_rows: IntegerScratch
+) -> bool:
+    """Is packing the rows' operand less work than packing the columns'?
+
+    Work in multiply-adds of one row and step, both ways: those of the tiles, filled or not, then packing (by
+    vectors where rows lie side by side, else by elements), then storing (likewise).
+    """
+    n = min(rows, tile.lanes.width)
+    packing = 8 if consecutive(a_rows, n) == n else 4 * tile.lanes.width
+    storing = 12 if consecutive(out_rows, n) == n else 32
+    turned = round_up(columns, tile.pixels) * round_up(rows, tile.channels) // rows + packing
+    straight = round_up(columns, tile.channels) * round_up(rows, tile.pixels) // rows
+    return turned + storing * columns // steps < straight + 32 * columns // steps if steps > 0 else False
 
 
 @kernel
@@ -97,27 +111,30 @@ def repeat_last(tile: Tile, table: IntegerScratch, count: int) -> None:
 
 @kernel
 def copy_row(tile: Tile, to: Scratch, source: Scratch, apart: int, low: int, span: int, size: int) -> None:
-    """to[i] = source[(low + i) * apart] where 0 <= low + i < size, and 0 elsewhere, for i < span."""
+    """to[i] = source[(low + i) * apart] where 0 <= low + i < size, and 0 elsewhere, for i < span.
+
+    Whole vectors are written: up to a vector's width beyond the end, which the next row overwrites.
+    """
     lanes = tile.lanes
     width = lanes.width
     first = min(max(0, -low), span)
     last = max(first, min(span, size - low))
     for i in range(0, first, width):
-        lanes.store_first(to + i, lanes.zero(), first - i)
-    at = source + (low + first) * apart
+        lanes.store(to + i, lanes.zero())
+    at = source + low * apart
+    whole = first + (last - first) // width * width
     if apart == 1:
-        whole = (last - first) // width * width
-        for i in range(0, whole, width):
-            lanes.store(to + (first + i), lanes.load(at + i))
-        if whole < last - first:
-            n = last - first - whole
-            lanes.store_first(to + (first + whole), lanes.load_first(at + whole, n), n)
+        for i in range(first, whole, width):
+            lanes.store(to + i, lanes.load(at + i))
+        if whole < last:
+            lanes.store(to + whole, lanes.load_first(at + whole, last - whole))
+            whole += width
     else:
-        for i in range(0, last - first, width):
-            n = last - first - i
-            lanes.store_first(to + (first + i), lanes.load_every(at + i * apart, apart, n), n)
-    for i in range(last, span, width):
-        lanes.store_first(to + i, lanes.zero(), span - i)
+        for i in range(first, last, width):
+            lanes.store(to + i, lanes.load_every(at + i * apart, apart, last - i))
+            whole = i + width
+    for i in range(whole, span, width):
+        lanes.store(to + i, lanes.zero())
 
 
 FEW = 4  # steps from which a transposition in registers beats gathers
@@ -208,42 +225,51 @@ def unpack(
     columns: IntegerScratch,
     width: int,
     out: Scratch,
-    scale: Scalar,
     add: bool,
     block: Scratch,
 ) -> None:
-    """out[rows[r] + columns[j]] (+)= scale * sums[r, j] for r < count, j < width."""
+    """out[rows[r] + columns[j]] (+)= sums[r, j] for r < count, j < width."""
     lanes = tile.lanes
-    factor = lanes.fill(scale)
     if consecutive(columns, width) == width:
         for r in range(count):
             for j in range(0, width, lanes.width):
                 at = out + (rows[r] + columns[j])
-                value = lanes.load(sums + (r * tile.channels + j)) * factor
+                value = lanes.load(sums + (r * tile.channels + j))
                 if add:
                     value = value + lanes.load_first(at, width - j)
-                lanes.store_first(at, value, width - j)
-        return
-    r = 0
-    while r < count:
-        n = even(rows + r, min(count - r, lanes.width))
-        apart = rows[r + 1] - rows[r] if n > 1 else 1
-        for i in range(0, width, lanes.width):
-            lanes.transpose_padded(
-                sums + (r * tile.channels + i), tile.channels, n, lanes.width, block, lanes.width
-            )
-            for j in range(i, min(width, i + lanes.width)):
-                at = out + (rows[r] + columns[j])
-                value = lanes.load(block + (j - i) * lanes.width) * factor
-                if apart == 1:
-                    if add:
-                        value = value + lanes.load_first(at, n)
-                    lanes.store_first(at, value, n)
+                if j + lanes.width <= width:
+                    lanes.store(at, value)
                 else:
+                    lanes.store_first(at, value, width - j)
+        return
+    for i in range(0, width, lanes.width):  # few columns at a time: each lies in a page of its own
+        m = min(lanes.width, width - i)
+        regular = even(columns + i, m) == m and not add
+        between = columns[i + 1] - columns[i] if m > 1 else 0
+        r = 0
+        while r < count:
+            n = even(rows + r, min(count - r, lanes.width))
+            apart = rows[r + 1] - rows[r] if n > 1 else 1
+            here = sums + (r * tile.channels + i)
+            if apart == 1 and regular:
+                lanes.transpose(here, tile.channels, n, m, out + (rows[r] + columns[i]), between)
+            else:
+                lanes.transpose_padded(here, tile.channels, n, lanes.width, block, lanes.width)
+                for j in range(m):
+                    at = out + (rows[r] + columns[i + j])
+                    value = lanes.load(block + j * lanes.width)
                     if add:
                         value = value + lanes.load_every(at, apart, n)
                     lanes.store_every(at, apart, value, n)
-        r += n
+            r += n
+
+
+@kernel
+def scaled(tile: Tile, sums: Scratch, count: int, factor: Scalar) -> None:
+    """All sums of so many rows times a factor."""
+    lanes = tile.lanes
+    for i in range(0, count * tile.channels, lanes.width):
+        lanes.store(sums + i, lanes.load(sums + i) * lanes.fill(factor))
 
 
 @kernel
@@ -298,6 +324,6 @@ def contract(
                         t > 0,
                     )
                 if t == blocks - 1:
-                    unpack(
-                        tile, here, out_rows + r, count, out_columns + j, width, out, scale, add, block
-                    )
+                    if scale != 1:
+                        scaled(tile, here, count, scale)
+                    unpack(tile, here, out_rows + r, count, out_columns + j, width, out, add, block)
