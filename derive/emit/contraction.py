@@ -22,7 +22,7 @@ import sympy as sp
 from derive.emit.kernel import TaskSource, _formula, _matched, _wrapped, _Writer
 from derive.language import Index, extent
 from derive.lower.contraction import Contraction, Operand
-from derive.lower.loops import CeilDiv, FloorDiv, Nest
+from derive.lower.loops import Nest
 from derive.program import Access, Affine
 
 LOCALS = {
@@ -174,7 +174,9 @@ class _ContractionWriter(_Writer):
         """The blocks, and room for the copies of one."""
         c = self.c
         given = ["tile: Tile", *(f"{a}: int" for a in arguments)]
-        lines = [f'    """Rows and steps (first index, second) worked on together, and the extent of each copy."""']
+        lines = [
+            '    """Rows and steps (first index, second) worked on together, and the extent of each copy."""'
+        ]
         for word, group in (("row", c.rows), ("step", c.steps)):
             first, second, rest = self.leading(group)
             lines.append(f"    {word}_first, {word}_second = chunk(tile.{word}s, {first}, {second}, {rest})")
@@ -192,9 +194,7 @@ class _ContractionWriter(_Writer):
             ]
             lines.append(f"    {self.copy_name(op)} = {self.product(extents)} + tile.lanes.width")
             result.append(self.copy_name(op))
-        head = _wrapped(
-            f"def {name}_sizes(", given, f") -> tuple[{', '.join(['int'] * len(result))}]:"
-        )
+        head = _wrapped(f"def {name}_sizes(", given, f") -> tuple[{', '.join(['int'] * len(result))}]:")
         return "\n".join(["@kernel", head, *lines, f"    return {', '.join(result)}"])
 
     def copy_name(self, op: Operand) -> str:
@@ -214,7 +214,7 @@ class _ContractionWriter(_Writer):
             if a in self.c.batch:
                 continue
             size = self.inner(k if k.is_nonnegative else -k)
-            terms.append(f"({taken[a]} - 1)" if size == "1" else f"{size} * ({taken[a]} - 1)")  # type: ignore[index]
+            terms.append(f"({taken[a]} - 1)" if size == "1" else f"{size} * ({taken[a]} - 1)")
         return f"({' + '.join([*terms, '1'])})"
 
     def rooms(self, name: str, arguments: Sequence[str]) -> list[str]:
@@ -279,8 +279,10 @@ class _ContractionWriter(_Writer):
         self.put(f"{name}_plain({', '.join(inner)})")
         self.put("return")
         self.depth -= 1
-        copies = [self.copy_name(op) for op in self.operands]
-        results = ["row_first", "row_second", "step_first", "step_second", *copies]
+        results = ["row_first", "row_second", "step_first", "step_second"]
+        results += [
+            self.copy_name(op) if op is not self.operands[-1] else "_" for op in self.operands
+        ]  # where the last copy ends, nobody asks
         self.put(f"{', '.join(results)} = {name}_sizes(tile, {self.arguments})")
         others = self.product(map(self.largest, c.batch))
         if c.phased:
@@ -341,7 +343,9 @@ class _ContractionWriter(_Writer):
             )
             self.put(f"{turn} = {self.inner(factor)} * {stride} // {modulus}")
             start = sp.Symbol(first, integer=True)
-            self.put(f"{base} = ({self.integer(sp.expand(mark - p.constant - p.factor * start))}) // {modulus}")
+            self.put(
+                f"{base} = ({self.integer(sp.expand(mark - p.constant - p.factor * start))}) // {modulus}"
+            )
             self.classes[p.row] = {"first": one, "step": modulus, "count": rows, "base": base}
             self.classes[p.step] = {"first": first, "step": stride, "count": steps, "turn": turn}
 
@@ -434,7 +438,9 @@ class _ContractionWriter(_Writer):
         self, op: Operand, name: str, axes: Sequence[_Axis], strides: Sequence[str], pointer: str
     ) -> None:
         """In place where the block reads nothing outside, else a copy with zeros around it."""
-        self.put(f"# the part of {op.access.tensor} that this block reads, with zeros where it has no element")
+        self.put(
+            f"# the part of {op.access.tensor} that this block reads, with zeros where it has no element"
+        )
         low: dict[int, str] = {}
         span: dict[int, str] = {}
         inside = []
@@ -588,8 +594,9 @@ class _ContractionWriter(_Writer):
         if c.scale == 1:
             self.used.add("one")
         start = "column_from"
-        left = f"{self.at_of[a]}, {table[a, 'rows']}, rows", (
-            f"{self.at_of[b]}, {table[b, 'columns']} + {start}, column_to - {start}"
+        left = (
+            f"{self.at_of[a]}, {table[a, 'rows']}, rows",
+            (f"{self.at_of[b]}, {table[b, 'columns']} + {start}, column_to - {start}"),
         )
         steps = table[a, "steps"], table[b, "steps"]
         targets = table[out, "rows"], f"{table[out, 'columns']} + {start}"

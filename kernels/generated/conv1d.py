@@ -102,8 +102,7 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
     if not (suits(tile, N * P0, O, C * K0)):
         y_from_w_x_plain(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, task, tasks)
         return
-    row_first, row_second, step_first, step_second, copy_x = y_from_w_x_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0,
-        s0)
+    row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
     columns = O
     row_first, row_second, groups = divide(tile, tasks, G, N, P0, (row_first, row_second), columns)
     parts = ceil_div(N, row_first) * ceil_div(P0, row_second)
@@ -299,8 +298,7 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
     if not (suits(tile, N * ceil_div(X3, s0), C, O * K0)):
         gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, task, tasks)
         return
-    row_first, row_second, step_first, step_second, copy_gy = gx_from_gy_w_sizes(tile, N, G, O, P0, C, K0, X3, a0,
-        d0, s0)
+    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
     classes = s0
     columns = C
     row_first, row_second, groups = divide(tile, tasks, G * classes, N, ceil_div(X3, s0), (row_first, row_second),

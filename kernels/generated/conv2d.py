@@ -111,8 +111,8 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
     if not (suits(tile, N * P0 * P1, O, C * K0 * K1)):
         y_from_w_x_plain(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, task, tasks)
         return
-    row_first, row_second, step_first, step_second, copy_x = y_from_w_x_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3,
-        X4, a0, a1, d0, d1, s0, s1)
+    row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4,
+        a0, a1, d0, d1, s0, s1)
     columns = O
     row_first, row_second, groups = divide(tile, tasks, G, N, P0, (row_first, row_second), columns)
     parts = ceil_div(N, row_first) * ceil_div(P0, row_second)
@@ -335,8 +335,8 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     if not (suits(tile, N * ceil_div(X3, s0) * ceil_div(X4, s1), C, O * K0 * K1)):
         gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, task, tasks)
         return
-    row_first, row_second, step_first, step_second, copy_gy = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, C, K0, K1,
-        X3, X4, a0, a1, d0, d1, s0, s1)
+    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4,
+        a0, a1, d0, d1, s0, s1)
     classes = s0 * s1
     columns = C
     row_first, row_second, groups = divide(tile, tasks, G * classes, N, ceil_div(X3, s0), (row_first, row_second),

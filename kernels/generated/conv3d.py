@@ -120,8 +120,8 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
         y_from_w_x_plain(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
             s2, add, task, tasks)
         return
-    row_first, row_second, step_first, step_second, copy_x = y_from_w_x_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1,
-        K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
+    row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2,
+        X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
     columns = O
     row_first, row_second, groups = divide(tile, tasks, G, N, P0, (row_first, row_second), columns)
     parts = ceil_div(N, row_first) * ceil_div(P0, row_second)
@@ -369,8 +369,8 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
         gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
             s1, s2, add, task, tasks)
         return
-    row_first, row_second, step_first, step_second, copy_gy = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, P2, C, K0,
-        K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
+    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2,
+        X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
     classes = s0 * s1 * s2
     columns = C
     row_first, row_second, groups = divide(tile, tasks, G * classes, N, ceil_div(X3, s0), (row_first, row_second),

@@ -52,8 +52,9 @@ def divide(
     if parts >= 4 * tasks or parts % tasks == 0:
         return one, two, 1
     panels = ceil_div(columns, tile.channels)
-    if parts < tasks and panels >= tasks:
-        return one, two, tasks
+    need = ceil_div(tasks, parts)
+    if need > 1 and (panels >= need or first * second == ceil_div(first, one) * ceil_div(second, two)):
+        return one, two, min(panels, need)
     more = ceil_div(parts, tasks) * tasks
     if second > 1 and (one == 1 or first < more):
         wanted = ceil_div(more, max(1, others * ceil_div(first, one)))
@@ -172,9 +173,7 @@ def pack(
             while t < count:
                 m = consecutive(steps + t, min(count - t, lanes.width))
                 if m >= FEW:
-                    lanes.transpose(
-                        at + steps[t], apart, n, m, to + t * tile.channels, tile.channels
-                    )
+                    lanes.transpose(at + steps[t], apart, n, m, to + t * tile.channels, tile.channels)
                     t += m
                 else:
                     lanes.store_first(to + t * tile.channels, lanes.load_every(at + steps[t], apart, n), n)

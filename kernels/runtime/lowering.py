@@ -146,9 +146,7 @@ def lanes_type(lanes: simd.Lanes) -> LanesType:
 
 
 def tile_type(tile: simd.Tile) -> TileType:
-    return TileType(
-        lanes_type(tile.lanes), tile.pixels, tile.vectors, tile.rows, tile.steps, tile.depth
-    )
+    return TileType(lanes_type(tile.lanes), tile.pixels, tile.vectors, tile.rows, tile.steps, tile.depth)
 
 
 typeof_impl.register(simd.Lanes)(lambda value, context: lanes_type(value))
