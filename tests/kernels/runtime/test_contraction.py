@@ -189,7 +189,7 @@ def test_chunks_are_equal_and_not_larger_than_asked() -> None:
             for second in range(8):
                 for rest in (1, 3, 10):
                     one, two = chunk(most, first, second, rest)
-                    assert one >= 1 and two >= 1
+                    assert min(one, two) >= 1
                     assert one == 1 or two == max(1, second), (
                         "several first indices only with all second ones"
                     )
@@ -208,7 +208,8 @@ def test_no_task_has_much_more_work_than_its_share() -> None:
                     for columns in (1, 8, 40):
                         taken = chunk(tile.rows, first, second, 1)
                         one, two, groups = divide(tile, tasks, others, first, second, taken, columns)
-                        assert 1 <= one <= taken[0] and 1 <= two <= taken[1]
+                        assert min(one, two) >= 1
+                        assert (one, two) <= taken
                         units = others * -(-first // one) * -(-second // two) * groups
                         longest = -(-units // tasks) * one * two / groups
                         assert longest <= 2 * others * first * second / tasks + 1
