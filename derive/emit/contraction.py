@@ -27,7 +27,7 @@ from derive.program import Access, Affine
 
 LOCALS = {
     "rows", "columns", "steps", "unit", "units", "part", "group", "groups", "parts", "taken",
-    "at", "first", "last", "integer_scratch", "phase", "classes", "scale", "column_from", "column_to", "room",
+    "at", "first", "last", "integer_scratch", "phase", "classes", "scale", "column_from", "column_to", "room", "lines",
 }  # fmt: skip
 
 
@@ -233,7 +233,7 @@ class _ContractionWriter(_Writer):
                 size = " + ".join([f"work(tile, {rows}, {columns})", *copies])
                 names[2:4] = ["_", "_"]
             else:
-                size = f"2 * ({rows} + {columns} + {steps} + 2 * tile.pixels)"
+                size = f"2 * ({rows} + {columns} + {steps}) + 3 * tile.pixels"
                 names[4:] = ["_"] * len(copies)
             made.append(
                 "\n".join(
@@ -585,6 +585,7 @@ class _ContractionWriter(_Writer):
             slack = ["tile.pixels"] * ((array, word) in ((a, "rows"), (b, "columns")))
             size = _sum([sizes[word], *slack])
             at = f"{table} + {size if size == sizes[word] and ' * ' not in size else f'({size})'}"
+        self.put(f"lines = {at}")
 
     def multiply(self, partial: str) -> None:
         c, (a, b, out), table = self.c, self.arrays(), self.table_of
@@ -600,7 +601,7 @@ class _ContractionWriter(_Writer):
         )
         steps = table[a, "steps"], table[b, "steps"]
         targets = table[out, "rows"], f"{table[out, 'columns']} + {start}"
-        tail = f"{scale}, add != 0 or {partial}, scratch)"
+        tail = f"{scale}, add != 0 or {partial}, scratch, lines)"
         self.put(f"if turn(tile, rows, column_to - {start}, steps, {table[a, 'rows']}, {targets[0]}):", True)
         self.put(
             f"contract(tile, {left[1]}, {left[0]}, {steps[1]}, {steps[0]}, steps, "

@@ -88,7 +88,7 @@ def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: in
     if not (suits(tile, N * P0, O, C * K0)):
         return 0
     row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
-    return 2 * (row_first * row_second + O + step_first * step_second + 2 * tile.pixels)
+    return 2 * (row_first * row_second + O + step_first * step_second) + 3 * tile.pixels
 
 
 @task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
@@ -113,6 +113,7 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
     y_columns = w_columns + (columns + tile.pixels)
     x_steps = y_columns + columns
     w_steps = x_steps + (step_first * step_second)
+    lines = w_steps + (step_first * step_second)
     first, last = share(G * parts * groups, task, tasks)
     for unit in range(first, last):
         group, part = unit % groups, unit // groups % parts
@@ -189,11 +190,11 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
                 if turn(tile, rows, column_to - column_from, steps, x_rows, y_rows):
                     contract(tile, w_at, w_columns + column_from, column_to - column_from, x_at, x_rows, rows,
                         w_steps, x_steps, steps, y_at, y_columns + column_from, y_rows, one(),
-                        add != 0 or c_start > 0 or k0_start > 0, scratch)
+                        add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
                 else:
                     contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from,
                         x_steps, w_steps, steps, y_at, y_rows, y_columns + column_from, one(),
-                        add != 0 or c_start > 0 or k0_start > 0, scratch)
+                        add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
 
 
 @task
@@ -284,7 +285,7 @@ def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: 
     if not (suits(tile, N * ceil_div(X3, s0), C, O * K0)):
         return 0
     row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
-    return 2 * (row_first * row_second + C + step_first * step_second + 2 * tile.pixels)
+    return 2 * (row_first * row_second + C + step_first * step_second) + 3 * tile.pixels
 
 
 @task(scratch=gx_from_gy_w_scratch, integer_scratch=gx_from_gy_w_table)
@@ -311,6 +312,7 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
     gx_columns = w_columns + (columns + tile.pixels)
     gy_steps = gx_columns + columns
     w_steps = gy_steps + (step_first * step_second)
+    lines = w_steps + (step_first * step_second)
     first, last = share(G * classes * parts * groups, task, tasks)
     for unit in range(first, last):
         group, part = unit % groups, unit // groups % parts
@@ -395,11 +397,11 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
                 if turn(tile, rows, column_to - column_from, steps, gy_rows, gx_rows):
                     contract(tile, w_at, w_columns + column_from, column_to - column_from, gy_at, gy_rows, rows,
                         w_steps, gy_steps, steps, gx_at, gx_columns + column_from, gx_rows, one(),
-                        add != 0 or o_start > 0 or k0_start > 0, scratch)
+                        add != 0 or o_start > 0 or k0_start > 0, scratch, lines)
                 else:
                     contract(tile, gy_at, gy_rows, rows, w_at, w_columns + column_from, column_to - column_from,
                         gy_steps, w_steps, steps, gx_at, gx_rows, gx_columns + column_from, one(),
-                        add != 0 or o_start > 0 or k0_start > 0, scratch)
+                        add != 0 or o_start > 0 or k0_start > 0, scratch, lines)
 
 
 def sizes(N: int, G: int, C: int, X3: int, O: int, K0: int, a0: int, d0: int, e0: int, s0: int) -> dict[str, int]:

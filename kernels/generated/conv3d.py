@@ -103,7 +103,7 @@ def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: i
         return 0
     row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2,
         X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
-    return 2 * (row_first * row_second * P1 * P2 + O + step_first * step_second * K1 * K2 + 2 * tile.pixels)
+    return 2 * (row_first * row_second * P1 * P2 + O + step_first * step_second * K1 * K2) + 3 * tile.pixels
 
 
 @task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
@@ -132,6 +132,7 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
     y_columns = w_columns + (columns + tile.pixels)
     x_steps = y_columns + columns
     w_steps = x_steps + (step_first * step_second * K1 * K2)
+    lines = w_steps + (step_first * step_second * K1 * K2)
     first, last = share(G * parts * groups, task, tasks)
     for unit in range(first, last):
         group, part = unit % groups, unit // groups % parts
@@ -232,11 +233,11 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
                 if turn(tile, rows, column_to - column_from, steps, x_rows, y_rows):
                     contract(tile, w_at, w_columns + column_from, column_to - column_from, x_at, x_rows, rows,
                         w_steps, x_steps, steps, y_at, y_columns + column_from, y_rows, one(),
-                        add != 0 or c_start > 0 or k0_start > 0, scratch)
+                        add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
                 else:
                     contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from,
                         x_steps, w_steps, steps, y_at, y_rows, y_columns + column_from, one(),
-                        add != 0 or c_start > 0 or k0_start > 0, scratch)
+                        add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
 
 
 @task
@@ -352,7 +353,7 @@ def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2:
         return 0
     row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2,
         X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
-    return 2 * (row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2) + C + step_first * step_second * K1 * K2 + 2 * tile.pixels)
+    return 2 * (row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2) + C + step_first * step_second * K1 * K2) + 3 * tile.pixels
 
 
 @task(scratch=gx_from_gy_w_scratch, integer_scratch=gx_from_gy_w_table)
@@ -383,6 +384,7 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
     gx_columns = w_columns + (columns + tile.pixels)
     gy_steps = gx_columns + columns
     w_steps = gy_steps + (step_first * step_second * K1 * K2)
+    lines = w_steps + (step_first * step_second * K1 * K2)
     first, last = share(G * classes * parts * groups, task, tasks)
     for unit in range(first, last):
         group, part = unit % groups, unit // groups % parts
@@ -505,11 +507,11 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
                 if turn(tile, rows, column_to - column_from, steps, gy_rows, gx_rows):
                     contract(tile, w_at, w_columns + column_from, column_to - column_from, gy_at, gy_rows, rows,
                         w_steps, gy_steps, steps, gx_at, gx_columns + column_from, gx_rows, one(),
-                        add != 0 or o_start > 0 or k0_start > 0, scratch)
+                        add != 0 or o_start > 0 or k0_start > 0, scratch, lines)
                 else:
                     contract(tile, gy_at, gy_rows, rows, w_at, w_columns + column_from, column_to - column_from,
                         gy_steps, w_steps, steps, gx_at, gx_rows, gx_columns + column_from, one(),
-                        add != 0 or o_start > 0 or k0_start > 0, scratch)
+                        add != 0 or o_start > 0 or k0_start > 0, scratch, lines)
 
 
 def sizes(

@@ -74,7 +74,7 @@ def y_from_w_x_table(tile: Tile, N: int, O: int, I: int) -> int:
     if not (suits(tile, O, N, I)):
         return 0
     row_first, row_second, step_first, step_second = y_from_w_x_sizes(tile, N, O, I)
-    return 2 * (row_first * row_second + N + step_first * step_second + 2 * tile.pixels)
+    return 2 * (row_first * row_second + N + step_first * step_second) + 3 * tile.pixels
 
 
 @task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
@@ -97,6 +97,7 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, t
     y_columns = x_columns + (columns + tile.pixels)
     w_steps = y_columns + columns
     x_steps = w_steps + (step_first * step_second)
+    lines = x_steps + (step_first * step_second)
     first, last = share(parts * groups, task, tasks)
     for unit in range(first, last):
         group, part = unit % groups, unit // groups % parts
@@ -139,10 +140,12 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, t
                 at += 1
             if turn(tile, rows, column_to - column_from, steps, w_rows, y_rows):
                 contract(tile, x_at, x_columns + column_from, column_to - column_from, w_at, w_rows, rows, x_steps,
-                    w_steps, steps, y_at, y_columns + column_from, y_rows, one(), add != 0 or i_start > 0, scratch)
+                    w_steps, steps, y_at, y_columns + column_from, y_rows, one(), add != 0 or i_start > 0, scratch,
+                    lines)
             else:
                 contract(tile, w_at, w_rows, rows, x_at, x_columns + column_from, column_to - column_from, w_steps,
-                    x_steps, steps, y_at, y_rows, y_columns + column_from, one(), add != 0 or i_start > 0, scratch)
+                    x_steps, steps, y_at, y_rows, y_columns + column_from, one(), add != 0 or i_start > 0, scratch,
+                    lines)
 
 
 @task

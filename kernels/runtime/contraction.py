@@ -190,9 +190,10 @@ def product(
     count: int,
     panel: Scratch,
     out: Scratch,
+    out_rows: IntegerScratch,
     add: bool,
 ) -> None:
-    """One tile of rows: out[row, :] (+)= sum over steps of a[rows[row] + steps[step]] * panel[step, :]."""
+    """One tile: out[out_rows[p] + j] (+)= sum over t < count of a[rows[p] + steps[t]] * panel[t, j]."""
     lanes = tile.lanes
     acc = tile.registers()
     w = tile.row()
@@ -209,7 +210,7 @@ def product(
                 acc[p, v] = fma(value, w[0, v], acc[p, v])
     for p in range(tile.pixels):
         for v in range(tile.vectors):
-            o = out + (p * tile.channels + v * lanes.width)
+            o = out + (out_rows[p] + v * lanes.width)
             if add:
                 acc[p, v] = acc[p, v] + lanes.load(o)
             lanes.store(o, acc[p, v])
@@ -296,33 +297,39 @@ def contract(
     scale: Scalar,
     add: bool,
     scratch: Scratch,
+    lines: IntegerScratch,
 ) -> None:
-    """The sum above over all rows, columns and steps. `a_rows` has a tile's rows more than `rows`."""
+    """The sum above over all rows, columns and steps. `a_rows` has a tile's rows more than `rows`.
+
+    Where the columns of a whole panel lie side by side in `out`, tiles are added up there; else in a buffer of
+    the rows of a panel, whose places in a tile are in `lines`.
+    """
     panel = scratch
     block = panel + tile.depth * tile.channels
     sums = block + tile.lanes.width * tile.lanes.width
+    for p in range(tile.pixels):
+        lines[p] = p * tile.channels
     blocks = max(1, ceil_div(steps, tile.depth))
     depth = max(1, ceil_div(steps, blocks))
     for j in range(0, columns, tile.channels):
         width = min(tile.channels, columns - j)
+        direct = scale == 1 and width == tile.channels and consecutive(out_columns + j, width) == width
+        whole = rows // tile.pixels * tile.pixels if direct else 0
         for t in range(blocks):
             n = min(depth, steps - t * depth)
             pack(tile, b, b_columns + j, width, b_steps + t * depth, n, panel)
-            for r in range(0, rows, row_block(tile)):
+            here = a_steps + t * depth
+            to = out + out_columns[j]
+            for r in range(0, whole, tile.pixels):
+                product(tile, a, a_rows + r, here, n, panel, to, out_rows + r, add or t > 0)
+            for r in range(whole, rows, row_block(tile)):
                 count = min(row_block(tile), rows - r)
-                here = sums + (r if blocks > 1 else 0) * tile.channels
+                buffer = sums + (r - whole if blocks > 1 else 0) * tile.channels
                 for p in range(0, count, tile.pixels):
                     product(
-                        tile,
-                        a,
-                        a_rows + (r + p),
-                        a_steps + t * depth,
-                        n,
-                        panel,
-                        here + p * tile.channels,
-                        t > 0,
+                        tile, a, a_rows + (r + p), here, n, panel, buffer + p * tile.channels, lines, t > 0
                     )
                 if t == blocks - 1:
                     if scale != 1:
-                        scaled(tile, here, count, scale)
-                    unpack(tile, here, out_rows + r, count, out_columns + j, width, out, add, block)
+                        scaled(tile, buffer, count, scale)
+                    unpack(tile, buffer, out_rows + r, count, out_columns + j, width, out, add, block)

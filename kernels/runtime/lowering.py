@@ -421,6 +421,11 @@ def store_every(b: Builder, lanes: LanesType, p: Value, by: Value, v: Value, cou
     )
 
 
+def will_write(b: Builder, lanes: LanesType, p: Value) -> None:
+    at = b.bitcast(p, ir.IntType(8).as_pointer())
+    intrinsic(b, "llvm.prefetch.p0", ir.VoidType(), at, I32(1), I32(3), I32(1))
+
+
 def fill(b: Builder, lanes: LanesType, x: Value) -> Value:
     narrow = b.fptrunc(x, ELEMENT[lanes.dtype]) if lanes.dtype == types.float32 else x
     return splat(b, narrow, lanes.width)
@@ -517,6 +522,7 @@ attributes(
         ),
         "load_every": (returns(_vector, _pointer, INT, INT), load_every),
         "store_every": (returns(NOTHING, _pointer, INT, _vector, INT), store_every),
+        "will_write": (returns(NOTHING, _pointer), will_write),
         "sum": (returns(types.float64, _vector), lanes_sum),
         "transpose": (_MOVE, transpose(padded=False)),
         "transpose_padded": (_MOVE, transpose(padded=True)),

@@ -279,6 +279,9 @@ class Lanes:
         for i in range(min(count, self.width)):
             p[i * step] = v.items[i]
 
+    def will_write(self, p: Pointer[Scalar]) -> None:
+        """A hint that memory around p is written soon. It means nothing, wherever p points."""
+
     def sum(self, v: Vector) -> Scalar:
         """All lanes added, halves first."""
         items = v.items

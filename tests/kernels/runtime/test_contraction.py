@@ -27,6 +27,7 @@ def contracted(
     b_steps: Integer1,
     out_rows: Integer1,
     out_columns: Integer1,
+    lines: Integer1,
     rows: int,
     columns: int,
     steps: int,
@@ -53,6 +54,7 @@ def contracted(
         float(scale),
         again != 0,
         room.pointer(),
+        lines.pointer(),
     )
 
 
@@ -134,6 +136,7 @@ def arguments(p: dict[str, Any], tile: Tile, dtype: Any) -> list[Any]:
         p["b"].astype(dtype),
         room.astype(dtype),
         *integers,
+        np.zeros(tile.pixels, np.int64),
         rows,
         columns,
         steps,
@@ -153,7 +156,7 @@ def test_contract_means_the_sum_over_its_tables(name: str, seed: int) -> None:
 
 def writable_room(given: list[Any], tile: Tile) -> None:
     """Interpret the task; `room` stands for its scratch, so it may be written like one."""
-    run_meaning(contracted, tile, given, writable=("out", "room"))
+    run_meaning(contracted, tile, given, writable=("out", "room", "lines"))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
