@@ -17,7 +17,7 @@ from typing import Any
 import sympy as sp
 
 from derive.errors import SpecError
-from derive.language import FOLDS, Index, Read, Reduce, Size, Tensor, circular
+from derive.language import FOLDS, Index, Lap, Read, Reduce, Size, Tensor, circular
 from derive.program import Access, Affine, IntegerAccess, Range, Relation, affine, fresh_name
 from derive.ranges import LAPS, Ranges, outermost
 
@@ -58,10 +58,10 @@ class Scope:
         ranges = (*(Range(i, self.ranges.size(i)) for i in own), *self.made)
         return Relation(ranges, tuple(self.zero), tuple(self.nonneg))
 
-    def index(self, name: str, size: sp.Expr) -> Index:
+    def index(self, name: str, size: sp.Expr, kind: type[Index] = Index) -> Index:
         """A new index; its extent's name, in capitals, is new too."""
         number = fresh_name(name.upper(), self.taken)[len(name) :]
-        made = Index(name + number)
+        made = kind(name + number)
         self.made.append(Range(made, size))
         return made
 
@@ -122,7 +122,7 @@ class Scope:
         form = self.linear(u, where)
         low, high = self.ranges.reach(u)
         first = sp.floor(low / m) if low != 0 else sp.S.Zero
-        index = self.index("lap", sp.expand(sp.floor(high / m) - first + 1))
+        index = self.index("lap", sp.expand(sp.floor(high / m) - first + 1), Lap)
         value = Affine.of([(index, m)], m * first)
         self.nonneg.append(form + -value)
         self.nonneg.append((value + -form).shifted(m - 1))
@@ -134,7 +134,7 @@ class Scope:
         low, high = self.ranges.reach(u)
         whole = sp.Max(1, size)
         first = sp.floor(low / whole)
-        lap = self.index("lap", sp.floor(high / whole) - first + 1)
+        lap = self.index("lap", sp.floor(high / whole) - first + 1, Lap)
         return form + Affine.of([(lap, -size)], -size * first)
 
     def require(self, condition: sp.Basic) -> None:

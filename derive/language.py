@@ -80,6 +80,10 @@ class Index(sp.Symbol):
         return other
 
 
+class Lap(Index):
+    """An index of the engine's own that counts laps: the whole part of a division. It takes few values."""
+
+
 class Size(sp.Symbol):
     """The extent of an index or an axis, known when arrays are given."""
 

@@ -21,7 +21,7 @@ import sympy as sp
 
 from derive.errors import SpecError
 from derive.indexing import access
-from derive.language import FOLDS, Index, Read, Size, Tensor, circular, inside
+from derive.language import FOLDS, Index, Lap, Read, Size, Tensor, circular, inside
 from derive.program import Access, Affine, Equation, Range, Relation, fresh_name
 from derive.ranges import Ranges, outermost, reads_of
 
@@ -162,7 +162,7 @@ class Copies:
         self.ranges.shapes[name] = list(shape)
         taken = set(self.index_names)
         free = [Index(fresh_name(f"r{k}", taken)) for k in range(rank)]
-        q, lap = (Index(fresh_name(letter, taken)) for letter in ("q", "lap"))
+        q, lap = Index(fresh_name("q", taken)), Lap(fresh_name("lap", taken))
         target = Access(name, *free)
         own = tuple(Range(i, s) for i, s in zip(free, shape, strict=True))
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
-from derive.language import Index, extent
+from derive.language import Index, Lap, extent
 from derive.lower.loops import Assign, CeilDiv, Divides, FloorDiv, Loop, Modulo, ResidueLoop, Step, Test
 from derive.program import Affine, Equation
 
@@ -139,7 +139,7 @@ class Solver:
 
     def loop(self, u: Index) -> None:
         size = self.equation.relation.size(u)
-        low, high, cost = [sp.S.Zero], [size], LAP if u.name.startswith("lap") else FREE
+        low, high, cost = [sp.S.Zero], [size], LAP if isinstance(u, Lap) else FREE
         for form in list(self.checks):  # c*u + r >= 0 bounds the loop
             if self.unknown(form) == [u] and self.direct(form, u):
                 c, r = form.coefficient(u), form.without(u).expr
