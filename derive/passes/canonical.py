@@ -25,6 +25,17 @@ from derive.program import Access, Affine, Equation, IntegerAccess, Range, Relat
 MOST_ORDERS = 720  # of reads, or of tied indices, tried before the written order is taken as it is
 
 
+class Whole(sp.Symbol):
+    """A run-time integer of either sign."""
+
+    def __new__(cls, name: str) -> Whole:
+        made: Whole = sp.Symbol.__new__(cls, name, integer=True)
+        return made
+
+
+INTEGERS = (Size, Parameter, Whole)
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """An equation over symbols alone, with what the symbols stand for."""
@@ -55,7 +66,7 @@ def abstract(eq: Equation) -> Shape:
                 if e.is_positive
                 else Parameter(name, False)
                 if e.is_nonnegative
-                else Size(name)
+                else Whole(name)
             )
             integers[e] = e if e.is_Symbol and extents.get(e, e) == e else other
         return integers[e]
@@ -83,7 +94,7 @@ def abstract(eq: Equation) -> Shape:
 
     zero, nonneg = tuple(map(form, eq.relation.zero)), tuple(map(form, eq.relation.nonneg))
     at = form(eq.at) if eq.at is not None else None
-    inner = sorted((s for s in eq.body.free_symbols if isinstance(s, (Size, Parameter))), key=str)
+    inner = sorted((s for s in eq.body.free_symbols if isinstance(s, INTEGERS)), key=str)
     body = eq.body.xreplace({**table, **{s: symbol(s) for s in inner}})
     relation = Relation(tuple(Range(i, extent(i)) for i in own), zero, nonneg)
     shape = replace(eq, target=table[eq.target], relation=relation, body=body, at=at)
@@ -151,7 +162,7 @@ def _role(eq: Equation, a: Access) -> str:
     )
     plain: dict[sp.Basic, sp.Basic] = {r: sp.Symbol(f"r{len(r.indices)}") for r in eq.reads}
     plain |= {
-        s: sp.Symbol("s") for s in eq.body.free_symbols if isinstance(s, (Index, Size, Parameter, Real))
+        s: sp.Symbol("s") for s in eq.body.free_symbols if isinstance(s, (Index, Real, *INTEGERS))
     }
     return f"{isinstance(a, IntegerAccess)} {uses} {_text(eq.body.xreplace({**plain, a: sp.Symbol('a')}))}"
 
@@ -277,7 +288,7 @@ def _written(
 
     def slots(e: sp.Expr) -> None:
         for s in sorted(
-            (s for s in e.free_symbols if isinstance(s, (Size, Parameter)) and s not in rename),
+            (s for s in e.free_symbols if isinstance(s, INTEGERS) and s not in rename),
             key=lambda s: (_sign_class(s), str(s)),
         ):
             names.setdefault(s, sp.Symbol(f"{ {'+': 'P', '0': 'N', '?': 'S'}[_sign_class(s)] }{len(names)}"))
