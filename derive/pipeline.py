@@ -93,7 +93,8 @@ class _Book:
         if name.text not in self.known:
             title = self.title(eq)
             self.known[name.text] = (title, name, eq)
-            nest, fast = lower(shape.equation), contraction(shape.equation)
+            nest = lower(shape.equation, name.indices)
+            fast = contraction(shape.equation, name.indices)
             self.made.kernels[title] = (
                 contraction_source(nest, fast, title) if fast is not None else task_source(nest, title)
             )

@@ -92,6 +92,7 @@ class _ContractionWriter(_Writer):
             integers=integers,
             imports=frozenset(self.used | kinds),
             lowering=f"{self.c.describe()}; else {plain.nest.describe()}",
+            contraction=self.c,
         )
 
     def wanted(self) -> list[sp.Symbol]:

@@ -11,6 +11,7 @@ import sympy as sp
 from derive.emit.printing import IntegerPrinter, ScalarPrinter
 from derive.errors import SpecError
 from derive.language import Real, chosen
+from derive.lower.contraction import Contraction
 from derive.lower.loops import Assign, Divides, Loop, Nest, ResidueLoop, Step, Test
 from derive.program import Access, IntegerAccess
 
@@ -58,6 +59,7 @@ class TaskSource:
     imports: frozenset[str]
     nest: Nest
     lowering: str = ""  # how it runs, for the report
+    contraction: Contraction | None = None
 
     def describe(self) -> str:
         return self.lowering or self.nest.describe()

@@ -76,8 +76,7 @@ def y_from_x_y_sum_y_sum_2(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: 
         c = item % C
         for p0 in range(P0):
             total = zero()
-            for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
-                x2 = k0 + p0*s0 - a0
+            for x2 in range(max(0, p0*s0 - a0), min(X2, p0*s0 - a0 + K0)):
                 total += x[n, c, x2]
             if total != zero():
                 total = total * (1 / real(divisor) if divisor > 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one()))

@@ -86,10 +86,8 @@ def y_from_x_y_sum_y_sum_2(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: 
         p0 = item % P0
         for p1 in range(P1):
             total = zero()
-            for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
-                x2 = k0 + p0*s0 - a0
-                for k1 in range(max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)):
-                    x3 = k1 + p1*s1 - a1
+            for x2 in range(max(0, p0*s0 - a0), min(X2, p0*s0 - a0 + K0)):
+                for x3 in range(max(0, p1*s1 - a1), min(X3, p1*s1 - a1 + K1)):
                     total += x[n, c, x2, x3]
             if total != zero():
                 total = total * (1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one()))

@@ -94,12 +94,9 @@ def y_from_x_y_sum_y_sum_2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: 
         p1 = item % P1
         for p2 in range(P2):
             total = zero()
-            for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
-                x2 = k0 + p0*s0 - a0
-                for k1 in range(max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)):
-                    x3 = k1 + p1*s1 - a1
-                    for k2 in range(max(0, -p2*s2 + a2), min(K2, -p2*s2 + a2 + X4)):
-                        x4 = k2 + p2*s2 - a2
+            for x2 in range(max(0, p0*s0 - a0), min(X2, p0*s0 - a0 + K0)):
+                for x3 in range(max(0, p1*s1 - a1), min(X3, p1*s1 - a1 + K1)):
+                    for x4 in range(max(0, p2*s2 - a2), min(X4, p2*s2 - a2 + K2)):
                         total += x[n, c, x2, x3, x4]
             if total != zero():
                 total = total * (1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one()))

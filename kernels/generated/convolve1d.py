@@ -49,8 +49,8 @@ def gw_from_gy_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: 
     first, last = share(K0, task, tasks)
     for k0 in range(first, last):
         total = zero()
-        for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0)):
-            x0 = -k0 + p0 + a0
+        for x0 in range(max(0, -k0 + a0), min(X0, -k0 + a0 + P0)):
+            p0 = k0 + x0 - a0
             total += gy[p0] * x[x0]
         if add != 0:
             total += gw[k0]
@@ -135,8 +135,8 @@ DEFINITION = Definition(
                 ),
                 Phase(  # ty[p0] += sum[k0,x0] tx[x0]*w[k0]  # as y[p0]
                     y_from_w_x,
-                    ('ty', 'tx', 'w'),
-                    ('P0', 'X0', 'K0', 'a0'),
+                    ('ty', 'w', 'tx'),
+                    ('P0', 'K0', 'X0', 'a0'),
                     linear=('tx', 'w'),
                 ),
             ),
@@ -147,8 +147,8 @@ DEFINITION = Definition(
             phases=(
                 Phase(  # hgy[p0] += sum[k0,x0] hgx[x0]*w[k0]  # as y[p0]
                     y_from_w_x,
-                    ('hgy', 'hgx', 'w'),
-                    ('P0', 'X0', 'K0', 'a0'),
+                    ('hgy', 'w', 'hgx'),
+                    ('P0', 'K0', 'X0', 'a0'),
                     linear=('hgx', 'w'),
                 ),
                 Phase(  # hw[k0] += sum[p0,x0] gy[p0]*hgx[x0]  # as gw[k0]

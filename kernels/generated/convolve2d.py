@@ -55,10 +55,10 @@ def gw_from_gy_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: 
         k0 = item // K1
         k1 = item % K1
         total = zero()
-        for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0)):
-            x0 = -k0 + p0 + a0
-            for p1 in range(max(0, k1 - a1), min(P1, k1 - a1 + X1)):
-                x1 = -k1 + p1 + a1
+        for x0 in range(max(0, -k0 + a0), min(X0, -k0 + a0 + P0)):
+            p0 = k0 + x0 - a0
+            for x1 in range(max(0, -k1 + a1), min(X1, -k1 + a1 + P1)):
+                p1 = k1 + x1 - a1
                 total += gy[p0, p1] * x[x0, x1]
         if add != 0:
             total += gw[k0, k1]
@@ -145,8 +145,8 @@ DEFINITION = Definition(
                 ),
                 Phase(  # ty[p0,p1] += sum[k0,k1,x0,x1] tx[x0,x1]*w[k0,k1]  # as y[p0,p1]
                     y_from_w_x,
-                    ('ty', 'tx', 'w'),
-                    ('P0', 'P1', 'X0', 'X1', 'K0', 'K1', 'a0', 'a1'),
+                    ('ty', 'w', 'tx'),
+                    ('P0', 'P1', 'K0', 'K1', 'X0', 'X1', 'a0', 'a1'),
                     linear=('tx', 'w'),
                 ),
             ),
@@ -157,8 +157,8 @@ DEFINITION = Definition(
             phases=(
                 Phase(  # hgy[p0,p1] += sum[k0,k1,x0,x1] hgx[x0,x1]*w[k0,k1]  # as y[p0,p1]
                     y_from_w_x,
-                    ('hgy', 'hgx', 'w'),
-                    ('P0', 'P1', 'X0', 'X1', 'K0', 'K1', 'a0', 'a1'),
+                    ('hgy', 'w', 'hgx'),
+                    ('P0', 'P1', 'K0', 'K1', 'X0', 'X1', 'a0', 'a1'),
                     linear=('hgx', 'w'),
                 ),
                 Phase(  # hw[k0,k1] += sum[p0,p1,x0,x1] gy[p0,p1]*hgx[x0,x1]  # as gw[k0,k1]

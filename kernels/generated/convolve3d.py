@@ -61,12 +61,12 @@ def gw_from_gy_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: 
         k1 = item % K1
         for k2 in range(K2):
             total = zero()
-            for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0)):
-                x0 = -k0 + p0 + a0
-                for p1 in range(max(0, k1 - a1), min(P1, k1 - a1 + X1)):
-                    x1 = -k1 + p1 + a1
-                    for p2 in range(max(0, k2 - a2), min(P2, k2 - a2 + X2)):
-                        x2 = -k2 + p2 + a2
+            for x0 in range(max(0, -k0 + a0), min(X0, -k0 + a0 + P0)):
+                p0 = k0 + x0 - a0
+                for x1 in range(max(0, -k1 + a1), min(X1, -k1 + a1 + P1)):
+                    p1 = k1 + x1 - a1
+                    for x2 in range(max(0, -k2 + a2), min(X2, -k2 + a2 + P2)):
+                        p2 = k2 + x2 - a2
                         total += gy[p0, p1, p2] * x[x0, x1, x2]
             if add != 0:
                 total += gw[k0, k1, k2]
@@ -168,8 +168,8 @@ DEFINITION = Definition(
                 ),
                 Phase(  # ty[p0,p1,p2] += sum[k0,k1,k2,x0,x1,x2] tx[x0,x1,x2]*w[k0,k1,k2]  # as y[p0,p1,p2]
                     y_from_w_x,
-                    ('ty', 'tx', 'w'),
-                    ('P0', 'P1', 'P2', 'X0', 'X1', 'X2', 'K0', 'K1', 'K2', 'a0', 'a1', 'a2'),
+                    ('ty', 'w', 'tx'),
+                    ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X0', 'X1', 'X2', 'a0', 'a1', 'a2'),
                     linear=('tx', 'w'),
                 ),
             ),
@@ -180,8 +180,8 @@ DEFINITION = Definition(
             phases=(
                 Phase(  # hgy[p0,p1,p2] += sum[k0,k1,k2,x0,x1,x2] hgx[x0,x1,x2]*w[k0,k1,k2]  # as y[p0,p1,p2]
                     y_from_w_x,
-                    ('hgy', 'hgx', 'w'),
-                    ('P0', 'P1', 'P2', 'X0', 'X1', 'X2', 'K0', 'K1', 'K2', 'a0', 'a1', 'a2'),
+                    ('hgy', 'w', 'hgx'),
+                    ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X0', 'X1', 'X2', 'a0', 'a1', 'a2'),
                     linear=('hgx', 'w'),
                 ),
                 Phase(  # hw[k0,k1,k2] += sum[p0,p1,p2,x0,x1,x2] gy[p0,p1,p2]*hgx[x0,x1,x2]  # as gw[k0,k1,k2]

@@ -133,10 +133,10 @@ def gx_from_gy_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: in
         n = item // C
         c = item % C
         for p0 in range(P0):
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
-                x2 = k0*d0 + p0*s0 - a0
-                for p1 in range(P1):
-                    for p2 in range(P2):
+            for p1 in range(P1):
+                for p2 in range(P2):
+                    for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                        x2 = k0*d0 + p0*s0 - a0
                         if 0 <= -k0*z9 + y_at[n, c, p0, p1, p2] < K1*K2:
                             k1 = (-k0*z9 + y_at[n, c, p0, p1, p2]) // K2
                             k2 = (-k0*z9 + y_at[n, c, p0, p1, p2]) % K2
