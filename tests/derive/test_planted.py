@@ -59,7 +59,7 @@ SOURCE = {
     "last of ties instead of first": ("max_pool1d", "value > best or", "value >= best or"),
     "a term not added": ("linear", "if add != 0:", "if add == 7:"),
     "not initialised": ("avg_pool1d", "total = zero()", "total = one()"),
-    "wrong stride": ("avg_pool1d", "-p0*s0 + a0", "-p0 + a0"),
+    "wrong stride": ("avg_pool1d", "p0*s0 - a0", "p0 - a0"),
 }  # fmt: skip
 
 
