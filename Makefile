@@ -6,15 +6,17 @@ PYTHON  ?= $(shell for p in python3.11 python3 python; do \
              "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
 WORKERS ?= 2
 SAMPLE  ?=
+ARGS    ?=
 
 VENV    := .venv
 RUN     := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --disable-pip-version-check --constraint constraints.txt
 READY   := $(VENV)/.ready
 TORCH   := $(VENV)/.ready-torch
+BENCH   := $(VENV)/.ready-bench
 PINS    := pyproject.toml constraints.txt
 
-.PHONY: all setup generate warm verify show test test-all check clean help
+.PHONY: all setup generate warm verify show test test-all bench check clean help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -41,6 +43,9 @@ test: $(READY)  ## the tests
 test-all: test $(TORCH)  ## also the slow sweeps and comparisons (SAMPLE=0.1: a tenth of them)
 	$(RUN) -m pytest -n $(WORKERS) -m "slow or external" $(if $(SAMPLE),--sample $(SAMPLE))
 
+bench: $(BENCH)  ## time real layers beside other libraries; hours (ARGS=--short: two minutes)
+	$(RUN) tools/bench.py $(ARGS)
+
 check: $(READY)  ## lint, format, types, and that no generated file is stale
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
@@ -49,7 +54,7 @@ check: $(READY)  ## lint, format, types, and that no generated file is stale
 
 clean:  ## remove the environment, caches and pictures
 	rm -rf $(VENV) out build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find derive kernels tests tools examples -name __pycache__ -prune -exec rm -rf {} +
+	find benchmarks derive kernels tests tools examples -name __pycache__ -prune -exec rm -rf {} +
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -63,4 +68,8 @@ $(READY): $(PINS)
 
 $(TORCH): $(READY)
 	$(INSTALL) --no-build-isolation --editable ".[torch]"
+	@touch $@
+
+$(BENCH): $(READY)
+	$(INSTALL) --no-build-isolation --editable ".[bench]"
 	@touch $@

@@ -154,6 +154,13 @@ def _ready(package: str | None, operator: str, task: str, dtype: str) -> bool:
     return not compiled_signatures()[-1][2]
 
 
+def _driver_ready(parallel: bool) -> bool:
+    """The same for what calls the tasks."""
+    from kernels.runtime.driver import make_ready
+
+    return make_ready(parallel)
+
+
 def _warm(args: argparse.Namespace) -> int:
     """Compile forward and VJP kernels of both dtypes, so that nobody waits on first use."""
     from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -167,11 +174,12 @@ def _warm(args: argparse.Namespace) -> int:
             tasks.update(
                 ((operator.name, phase.task.name), None) for phase in definition.programs[program].phases
             )
-    work = [(args.package, *key, dtype) for key in tasks for dtype in ("float32", "float64")]
+    work: list[tuple[Any, ...]] = [(_driver_ready, parallel) for parallel in (True, False)]
+    work += [(_ready, args.package, *key, dtype) for key in tasks for dtype in ("float32", "float64")]
     bar = tqdm(total=len(work), desc="compile", unit="kernel", mininterval=0.5)
     with bar, ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
         fresh = 0
-        for done in as_completed([pool.submit(_ready, *w) for w in work]):
+        for done in as_completed([pool.submit(*w) for w in work]):
             fresh += done.result()
             bar.update()
     print(f"{len(work)} kernels ready, {fresh} compiled now, {len(work) - fresh} from the cache")

@@ -80,6 +80,10 @@ class Index(sp.Symbol):
         return other
 
 
+class Lap(Index):
+    """An index of the engine's own that counts laps: the whole part of a division. It takes few values."""
+
+
 class Size(sp.Symbol):
     """The extent of an index or an axis, known when arrays are given."""
 
@@ -287,10 +291,6 @@ class inside(sp.Function):
 # ---- scalar functions with stated conventions ------------------------------------------------
 
 
-def _branch(condition: Any, yes: Any, no: Any) -> sp.Expr:
-    return sp.Piecewise((yes, condition), (no, True))
-
-
 class relu(sp.Function):
     """max(u, 0); derivative 0 at 0."""
 
@@ -316,6 +316,10 @@ class indicator(sp.Function):
 
     nargs = 1
     is_real = True
+
+    @classmethod
+    def eval(cls, condition: Any) -> Any:
+        return {sp.true: sp.S.One, sp.false: sp.S.Zero}.get(condition)
 
     def _eval_derivative(self, s: Any) -> sp.Expr:
         return sp.S.Zero
@@ -350,7 +354,8 @@ class maximum(sp.Function):
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         u, v = self.args
-        return _branch(u >= v, 1, 0) if argindex == 1 else _branch(u >= v, 0, 1)
+        first = indicator(u >= v)
+        return first if argindex == 1 else 1 - first
 
 
 class minimum(sp.Function):
@@ -361,7 +366,8 @@ class minimum(sp.Function):
 
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         u, v = self.args
-        return _branch(u <= v, 1, 0) if argindex == 1 else _branch(u <= v, 0, 1)
+        first = indicator(u <= v)
+        return first if argindex == 1 else 1 - first
 
 
 # What a formula may apply to numbers, besides arithmetic, powers and Piecewise.

@@ -95,8 +95,8 @@ class _Book:
         if name.text not in self.known:
             title = self.title(eq)
             self.known[name.text] = (title, name, eq)
-            nest, fast = lower(shape.equation), contraction(shape.equation)
-            ways = lanes(shape.equation, nest)
+            nest, fast = lower(shape.equation, name.indices), contraction(shape.equation, name.indices)
+            ways = lanes(shape.equation, nest, name.indices)
             if fast is not None:
                 source = lanes_before(contraction_source(nest, fast, title), nest, ways, fast.columns)
             else:

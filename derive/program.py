@@ -24,7 +24,7 @@ import sympy as sp
 from sympy.core.symbol import Str
 
 from derive.errors import CheckError
-from derive.language import Index, Parameter, Real, Size
+from derive.language import Index, Parameter, Read, Real, Reduce, Size
 
 REDUCTIONS = ("sum", "max", "min", "prod", "logsumexp", "argmax", "argmin")
 
@@ -331,8 +331,11 @@ def fresh_name(name: str, taken: set[str]) -> str:
     return made
 
 
-def _symbols(program: Program) -> Iterator[tuple[object, sp.Symbol]]:
-    for eq in program.equations:
+def symbols(
+    equations: Iterable[Equation], sizes: Iterable[tuple[Size, sp.Expr]]
+) -> Iterator[tuple[object, sp.Symbol]]:
+    """Every symbol that has to have a value, and where it stands."""
+    for eq in equations:
         everything = [
             eq.body,
             *(z.expr for z in (*eq.relation.zero, *eq.relation.nonneg)),
@@ -342,7 +345,7 @@ def _symbols(program: Program) -> Iterator[tuple[object, sp.Symbol]]:
         for e in everything:
             for s in sorted(e.free_symbols, key=str):
                 yield eq, s
-    for size, e in program.sizes:
+    for size, e in sizes:
         for s in sorted(e.free_symbols, key=str):
             yield f"{size} = {e}", s
 
@@ -364,6 +367,7 @@ def check(program: Program) -> Program:
     for eq in program.equations:
         names = eq.relation.indices
         need(len(set(names)) == len(names), "an index has two ranges")
+        need(not eq.body.has(Read, Reduce), "a read or a reduction is left as the user wrote it")
         need(eq.reduce in REDUCTIONS, f"no reduction is called {eq.reduce}")
         need(
             (eq.at is not None) == eq.reduce.startswith("arg"),
@@ -406,7 +410,7 @@ def check(program: Program) -> Program:
             "only sums add up on one target",
         )
         written[eq.target.tensor] = eq
-    for text, s in _symbols(program):
+    for text, s in symbols(program.equations, program.sizes):
         if isinstance(s, (Size, Parameter, Real)) and s not in declared:
             raise CheckError(
                 f"{s} has no value: neither an input's extent, nor derived, nor a parameter\n    in  {text}"

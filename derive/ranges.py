@@ -53,6 +53,17 @@ def all_reads(expr: sp.Basic) -> list[Read]:
     return list(dict.fromkeys(r for read in reads_of(expr) for r in (read, *reads_outside(read))))
 
 
+def outermost(expr: sp.Basic, *kinds: type[sp.Basic]) -> list[Any]:
+    """Where nodes of some kinds stand in no other of them; one may also stand inside another. In one order."""
+    found: dict[sp.Basic, None] = {}
+    nodes = sp.preorder_traversal(expr)
+    for e in nodes:
+        if isinstance(e, kinds):
+            found[e] = None
+            nodes.skip()
+    return sorted(found, key=str)
+
+
 def index_affine(expr: sp.Expr) -> Affine | None:
     """An index expression as an affine form over indices; None if it reads a tensor or is not affine."""
     return None if expr.has(Read) or expr.has(*FOLDS.values()) else affine(expr)
@@ -135,10 +146,9 @@ class Ranges:
 
     def reach(self, e: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
         """The interval of an index expression with floor and mod, nested or not."""
-        parts = e.atoms(*LAPS)
-        outer = sorted((f for f in parts if not any(o is not f and o.has(f) for o in parts)), key=str)
         sizes: dict[Index, sp.Expr] = {}
-        for k, f in enumerate(outer):
+        table: dict[sp.Basic, sp.Basic] = {}
+        for k, f in enumerate(outermost(e, *LAPS)):
             if isinstance(f, sp.Mod):
                 low, high = sp.S.Zero, f.args[1] - 1
             else:
@@ -146,8 +156,8 @@ class Ranges:
                 low, high = (f.func(b / m) for b in self.reach(u))
             part = Index(f"part{k}")
             sizes[part] = high - low + 1
-            e = e.xreplace({f: low + part})
-        form = affine(e)
+            table[f] = low + part
+        form = affine(e.xreplace(table))
         if form is None:
             raise SpecError(f"`{e}` has no known interval: it is no affine form of indices")
         return self.interval(form, sizes)
@@ -242,6 +252,17 @@ class Ranges:
     def margin(self, tensor: Tensor, axis: int) -> tuple[sp.Expr, sp.Expr]:
         place = axis - len(self.shapes[tensor.name]) + len(tensor.margin)
         return tensor.margin[place] if 0 <= place < len(tensor.margin) else (sp.S.Zero, sp.S.Zero)
+
+    def may_leave(self, r: Read, axis: int) -> bool:
+        """Whether a read can lie outside its tensor on an axis: no law, and no caller, keeps it in."""
+        e = r.at[axis]
+        if isinstance(e, Index):
+            return False
+        if self.margin(r.tensor, axis) != (0, 0):
+            return True
+        # a caller's indices are compared with the extent before any kernel runs
+        given = isinstance(e, IntegerRead) and e.tensor.name in self.inputs
+        return not given and (r.tensor.name, axis, e) not in self.seen
 
     def writes(self, tensor: Tensor, axis: int) -> list[sp.Expr]:
         """What the equations write an axis at; plain indices alone count as one."""
@@ -353,4 +374,4 @@ class Ranges:
         return tuple(sorted((wanted - known) | (self.given & wanted), key=str))
 
 
-__all__ = ["IntegerRead", "Ranges", "index_affine", "overhang", "reads_of"]
+__all__ = ["IntegerRead", "Ranges", "index_affine", "outermost", "overhang", "reads_of"]

@@ -6,6 +6,8 @@
     y, pullback = conv2d.vjp(input, weight, bias, stride=2, padding=1)
     g_input, g_weight, g_bias = pullback(gy)
 
+`set_num_threads(n)`, or the environment variable KERNELS_NUM_THREADS, says how many threads large kernels use.
+
 An operator and its kernels are loaded when they are first asked for; `import kernels` itself loads neither
 NumPy nor Numba.
 """
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kernels.errors import KernelError
     from kernels.operator import Operator
+    from kernels.runtime.driver import get_num_threads, set_num_threads
 
     conv1d: Operator
     conv2d: Operator
@@ -49,7 +52,7 @@ _ADAPTERS = {
 }
 OPERATORS = tuple(name for names in _ADAPTERS.values() for name in names)
 
-__all__ = ["OPERATORS", "KernelError", "Operator", *OPERATORS]
+__all__ = ["OPERATORS", "KernelError", "Operator", "get_num_threads", "set_num_threads", *OPERATORS]
 
 _HUGGING_FACE = (
     *(
@@ -78,6 +81,8 @@ def __getattr__(name: str) -> object:
         value: object = import_module("kernels.operator").Operator
     elif name == "KernelError":
         value = import_module("kernels.errors").KernelError
+    elif name in ("get_num_threads", "set_num_threads"):
+        value = getattr(import_module("kernels.runtime.driver"), name)
     elif name in OPERATORS:
         value = _operator(name)
     elif name in _HUGGING_FACE:

@@ -197,12 +197,12 @@ def readable(array: Array) -> Array:
     return array if array.flags.aligned and all(s % size == 0 for s in array.strides) else array.copy()
 
 
-def empty(name: str, shape: Shape, dtype: np.dtype[Any]) -> Array:
+def empty(name: str, shape: Shape, dtype: np.dtype[Any], zeroed: bool = False) -> Array:
     """A new array; too large for the machine is an error that names it."""
-    check_size(name, shape)
     try:
-        return np.empty(shape, dtype)
+        return np.zeros(shape, dtype) if zeroed else np.empty(shape, dtype)
     except (MemoryError, ValueError):
+        check_size(name, shape)
         gib = math.prod(shape) * dtype.itemsize / 2**30
         raise AllocationError(f"{name} {shape} in {dtype} needs {gib:.3g} GiB, more than there is") from None
 

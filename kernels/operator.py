@@ -2,15 +2,17 @@
 
 Everything here is written once, for any definition and any adapter. A gradient has the layout of its input,
 a cotangent or tangent that of what it belongs to, so all of them reach the kernels through the views that the
-plan of the forward call already holds.
+plan of the forward call already holds. What a call is checked and prepared for is kept (`kernels.specialize`).
 """
 
 from __future__ import annotations
 
 import inspect
 import linecache
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,23 +37,42 @@ from kernels.arguments import (
     shown,
 )
 from kernels.errors import ArgumentError, ArgumentTypeError, KernelError
-from kernels.runtime.execute import execute
+from kernels.runtime.execute import Place, address, prepare
+from kernels.specialize import (
+    SPECIALIZATIONS,
+    Input,
+    Program,
+    Recent,
+    Seen,
+    Specialization,
+    call_key,
+)
 
 if TYPE_CHECKING:
     from kernels.runtime.definition import Definition
 
 Result = Any  # one array, or a tuple of them where an operator has several outputs
+NOTHING: Mapping[str, Seen] = MappingProxyType({})
 Gradients = tuple[Any, ...]  # arrays, and None for arguments that are absent or integer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Call:
-    """A checked call: its plan, and every array as the tensor of the formula that it is, or None."""
+    """A checked call."""
 
-    plan: Plan
-    tensors: dict[str, Array | None]
-    dtype: np.dtype[Any]
-    arguments: Mapping[str, Any]  # as the user gave them, for errors
+    operator: Operator
+    known: Specialization
+    arrays: Sequence[Array]  # one for each input of the specialization
+    addresses: Sequence[int]
+    args: Sequence[Any]  # as the user gave them, for errors
+    options: Mapping[str, Any]
+
+    @property
+    def plan(self) -> Plan:
+        return self.known.plan
+
+    def arguments(self) -> dict[str, Any]:
+        return self.operator.adapter.arguments(self.args, self.options)
 
 
 class Operator:
@@ -72,6 +93,11 @@ class Operator:
         self.adapter = adapter if adapter is not None else Plain(definition)
         self._spec = Spec(definition, self.adapter.axes)
         self._integers = frozenset(t.name for t in definition.tensors if t.integer)
+        self._real_arguments = tuple(n for n, t in self.adapter.tensors.items() if t not in self._integers)
+        self._known: Recent[Specialization] = Recent(SPECIALIZATIONS)
+        self._parameters = tuple(self.adapter.signature.parameters)
+        arrays = tuple(self.adapter.tensors)
+        assert self._parameters[: len(arrays)] == arrays, f"{definition.name}: array arguments come first"
         self._defaults = {name: p.default for name, p in self.adapter.signature.parameters.items()}
         self.__name__ = self.__qualname__ = definition.name
         self.__doc__ = f"{self.adapter.doc}\n"
@@ -95,7 +121,7 @@ class Operator:
         written to until the pullback has been called for the last time.
         """
         call = self._bind(args, options)
-        pullback = Pullback(self, call, self._wanted(wrt, self._differentiable(), call))
+        pullback = Pullback(self, call, self._wanted(wrt, self._real_arguments, call))
         return self._forward(call, out), pullback
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], **options: Any) -> tuple[Result, Result]:
@@ -114,18 +140,18 @@ class Operator:
                     f"`tangents` has {len(tangents)} entries but needs {len(primals)}, one for each primal"
                 )
         call = self._bind(tuple(primals), options)
-        with self._telling(call):
+        with self._telling(call.arguments):
             given = dict(zip(self.adapter.tensors, tangents, strict=False))
-            tensors = {**call.tensors, **self._tangents(call, given, "t")}
-        y = self._run(call, "forward", call.tensors, "", call.plan.outputs)
-        ty = self._run(call, "jvp", tensors, "t", self._real_outputs(call))
-        return collected(call.plan.outputs, y), collected(call.plan.outputs, ty)
+            moved = self._tangents(call, given, "t")
+        outputs = self._real_outputs(call)
+        found = dict(zip(outputs, self._run(call, "jvp", "t", outputs, moved), strict=True))
+        return self._forward(call, None), collected([found.get(o) for o in call.plan.outputs])
 
     def output_shape(self, *args: Any, **options: Any) -> Any:
         """The shape of the result from arrays or their shapes (several outputs: a tuple of shapes)."""
         with self._telling():
             arguments = self.adapter.arguments(args, options)
-        with self._telling(arguments=arguments):
+        with self._telling(lambda: arguments):
             shapes = {name: shape_of(name, arguments[name]) for name in self.adapter.tensors}
             outputs = self.adapter.plan(self._spec, **(arguments | shapes)).outputs
             for layout in outputs:
@@ -172,20 +198,64 @@ class Operator:
 
     def _bind(self, args: Sequence[Any], options: Mapping[str, Any]) -> Call:
         """Check everything that the caller passed; only a call that can run comes back."""
+        key = call_key(args, options, self.adapter.tensors)
+        known = None if key is None else self._known.get(key)
+        if known is None:
+            return self._bind_anew(key, args, options)
+        arrays: list[Array] = []
+        addresses: list[int] = []
+        for i in known.inputs:
+            array = args[i.source] if type(i.source) is int else options[i.source]  # type: ignore[index]
+            if not i.direct:
+                array = self._converted(i, array, args, options)
+            start = address(array)
+            if start % i.alignment:
+                return self._bind_anew(None, args, options)
+            arrays.append(array)
+            addresses.append(start)
+        call = Call(self, known, arrays, addresses, args, options)
+        if known.indices:
+            with self._telling(call.arguments):
+                self._check_indices(call)
+        return call
+
+    def _bind_anew(self, key: Hashable | None, args: Sequence[Any], options: Mapping[str, Any]) -> Call:
+        """A call of a kind that was not seen before, or cannot be recognised."""
         with self._telling():
             arguments = self.adapter.arguments(args, options)
-        with self._telling(arguments=arguments):
+        with self._telling(lambda: arguments):
             arrays, dtype = self._arrays(arguments)
             shapes = {name: None if array is None else array.shape for name, array in arrays.items()}
             plan = self.adapter.plan(self._spec, **(arguments | shapes))
-            tensors: dict[str, Array | None] = dict.fromkeys(self.definition.programs["forward"].inputs)
+            inputs: list[Input] = []
+            seen: list[Array] = []
+            aligned = True
             for layout in plan.inputs:
-                array = arrays[layout.argument]
+                given, array = arguments[layout.argument], arrays[layout.argument]
                 assert array is not None
-                tensors[layout.tensor] = readable(layout.view(array))
-            call = Call(plan, tensors, dtype, arguments)
+                view = readable(layout.view(array))
+                direct = given is array and (not array.size or address(view) == address(array))
+                number = self._parameters.index(layout.argument)
+                source = number if number < len(args) else layout.argument
+                inputs.append(Input(layout, source, Place.of(view), direct, array.dtype.alignment))
+                seen.append(array if direct else view)
+                aligned = aligned and array.flags.aligned
+            below = [n for n, i in enumerate(inputs) if self._spec.tensors[i.layout.tensor].below is not None]
+            known = Specialization(plan, dtype, tuple(inputs), tuple(below))
+            call = Call(self, known, seen, [address(a) for a in seen], args, options)
             self._check_indices(call)
+        if key is not None and aligned:  # with one key, what is not aligned is copied, what is may not be
+            self._known.put(key, known)
         return call
+
+    def _converted(self, i: Input, array: Array, args: Sequence[Any], options: Mapping[str, Any]) -> Array:
+        """An input that kernels do not read where it lies, as the tensor of the formula."""
+        with self._telling(lambda: self.adapter.arguments(args, options)):
+            if i.layout.tensor in self._integers:
+                array = as_indices(i.layout.argument, array)
+            view = readable(i.layout.view(array))
+        assert Place.of(view) == i.place
+        return view
 
     def _arrays(self, arguments: Mapping[str, Any]) -> tuple[dict[str, Array | None], np.dtype[Any]]:
         """The array arguments as arrays of the right types, and the type that the call computes in."""
@@ -209,13 +279,12 @@ class Operator:
 
     def _check_indices(self, call: Call) -> None:
         """Values that kernels use as indices. Before each run: the array may have changed since the last."""
-        for layout in call.plan.inputs:
-            tensor = self._spec.tensors[layout.tensor]
-            if tensor.below is not None:
-                array = call.tensors[layout.tensor]
-                assert array is not None
-                extent, origin = call.plan.environment[tensor.below], self._origin(call.plan, tensor.below)
-                check_below(layout.argument, array, layout.shape, extent, origin)
+        for n in call.known.indices:
+            layout = call.known.inputs[n].layout
+            below = self._spec.tensors[layout.tensor].below
+            assert below is not None
+            extent, origin = call.plan.environment[below], self._origin(call.plan, below)
+            check_below(layout.argument, call.arrays[n], layout.shape, extent, origin)
 
     def _origin(self, plan: Plan, extent: str) -> str:
         """Where an extent of the formula comes from, in the user's words."""
@@ -226,78 +295,95 @@ class Operator:
         return extent
 
     def _forward(self, call: Call, out: Any) -> Result:
-        given: dict[str, Array] = {}
-        if out is not None:
-            with self._telling(call):
-                given = self._checked_out(call, out)
-        arrays = self._run(call, "forward", call.tensors, "", call.plan.outputs, given)
-        return collected(call.plan.outputs, arrays)
+        outputs = call.plan.outputs
+        if out is None:
+            return collected(self._run(call, "forward", "", outputs))
+        with self._telling(call.arguments):
+            given = self._checked_out(call, out)
+        seen = [Seen.by(layout, array) for layout, array in zip(outputs, given, strict=True)]
+        self._run(call, "forward", "", outputs, out=seen)
+        for array, s in zip(given, seen, strict=True):
+            if s.array is not array and not np.may_share_memory(s.array, array):  # a kernel cannot write it
+                array[...] = s.array.reshape(array.shape)
+        return collected(given)
 
-    def _checked_out(self, call: Call, out: Any) -> dict[str, Array]:
+    def _checked_out(self, call: Call, out: Any) -> list[Array]:
         layouts = call.plan.outputs
         if len(layouts) > 1 and (not isinstance(out, (tuple, list)) or len(out) != len(layouts)):
             raise ArgumentTypeError(f"`out` is {shown(out)} but needs a tuple of {len(layouts)} arrays")
-        inputs = [
-            (i.argument, array) for i in call.plan.inputs if (array := call.tensors[i.tensor]) is not None
-        ]
-        given: dict[str, Array] = {}
+        inputs = [(i.layout.argument, array) for i, array in zip(call.known.inputs, call.arrays, strict=True)]
+        given: list[Array] = []
         for n, (layout, array) in enumerate(zip(layouts, out if len(layouts) > 1 else [out], strict=True)):
             name = f"out[{n}]" if len(layouts) > 1 else "out"
-            given[layout.tensor] = check_out(name, array, layout.shape, self._dtype(layout, call), inputs)
+            given.append(check_out(name, array, layout.shape, self._dtype(layout, call), inputs))
             inputs.append((name, array))
         return given
 
     def _dtype(self, layout: Layout, call: Call) -> np.dtype[Any]:
-        return INTEGER if layout.tensor in self._integers else call.dtype
+        return INTEGER if layout.tensor in self._integers else call.known.dtype
 
     def _run(
         self,
         call: Call,
         program: str,
-        tensors: Mapping[str, Array | None],
         prefix: str,
-        layouts: Iterable[Layout],
-        given: Mapping[str, Array] | None = None,
-    ) -> dict[str, Array]:
-        """Run one program; its outputs `prefix + tensor`, each in the user's layout, by the tensor's name."""
-        arrays: dict[str, Array] = {}
-        views: dict[str, Array] = {}
-        for layout in layouts:
-            with self._telling(call):
-                array = (
-                    given[layout.tensor]
-                    if given
-                    else empty("the result", layout.shape, self._dtype(layout, call))
-                )
-            view = layout.view(array)
-            if given and array.size and (not np.may_share_memory(view, array) or readable(view) is not view):
-                view = np.empty(view.shape, view.dtype)  # the layout has no view of this `out`: copied below
-            arrays[layout.tensor], views[prefix + layout.tensor] = array, view
-        if views:
-            inputs = self.definition.programs[program].inputs
-            passed = {name: tensors.get(name) for name in inputs}
-            plan = call.plan
-            execute(
-                self.definition,
-                program,
-                passed,
-                plan.environment,
-                plan.reals,
-                tuple(views),
-                out=views,
-                dtype=call.dtype,
-            )
-        for name, array in arrays.items():
-            view = views[prefix + name]
-            if given and array.size and not np.may_share_memory(view, array):
-                array[...] = view.reshape(array.shape)
+        layouts: Sequence[Layout],
+        further: Mapping[str, Seen] = NOTHING,
+        out: Sequence[Seen] | None = None,
+    ) -> list[Array]:
+        """Run one program on the call's arrays and some further ones; its outputs `prefix + tensor`, in order."""
+        if not layouts:
+            return []
+        names = tuple([prefix + layout.tensor for layout in layouts])
+        key = (
+            program,
+            names,
+            tuple([(name, seen.strides) for name, seen in further.items()]),
+            None if out is None else tuple([seen.strides for seen in out]),
+        )
+        found = call.known.programs.get(key)
+        if found is None:
+            with self._telling(call.arguments):
+                found = self._prepare(call, program, names, layouts, further, out)
+            call.known.programs.put(key, found)
+        addresses = [*call.addresses, *[address(seen.array) for seen in further.values()]]
+        arrays: list[Array] = []
+        if out is None:
+            with self._telling(call.arguments):
+                arrays = [empty("the result", *result) for result in found.results]
+        else:
+            for seen, (_, _, zeroed) in zip(out, found.results, strict=True):
+                if zeroed:
+                    seen.array.fill(0)
+                arrays.append(seen.array)
+        addresses += [address(array) for array in arrays]
+        found.prepared.run(addresses)
         return arrays
 
-    # ---------------------------------------------------------------------------- derivatives
+    def _prepare(
+        self,
+        call: Call,
+        program: str,
+        names: Sequence[str],
+        layouts: Sequence[Layout],
+        further: Mapping[str, Seen],
+        out: Sequence[Seen] | None,
+    ) -> Program:
+        known, plan = call.known, call.plan
+        if out is None:
+            for o in layouts:
+                check_size("the result", o.shape)
+            out = [Seen.by(o, empty("the result", o.shape, self._dtype(o, call))) for o in layouts]
+        given = {i.layout.tensor: i.place for i in known.inputs}
+        given |= {name: seen.place for name, seen in further.items()}
+        wanted = {name: seen.place for name, seen in zip(names, out, strict=True)}
+        prepared = prepare(
+            self.definition, program, given, plan.environment, plan.reals, wanted, dtype=known.dtype
+        )
+        results = zip(layouts, prepared.zeroed, strict=True)
+        return Program(prepared, tuple((o.shape, self._dtype(o, call), zeroed) for o, zeroed in results))
 
-    def _differentiable(self) -> tuple[str, ...]:
-        """The array arguments that have gradients."""
-        return tuple(name for name, letter in self.adapter.tensors.items() if letter not in self._integers)
+    # ---------------------------------------------------------------------------- derivatives
 
     def _real_outputs(self, call: Call) -> list[Layout]:
         return [o for o in call.plan.outputs if o.tensor not in self._integers]
@@ -311,7 +397,7 @@ class Operator:
         """The names in `wrt`, checked; None for all."""
         if wrt is None:
             return None
-        with self._telling(call):
+        with self._telling(call.arguments):
             if not isinstance(wrt, (str, tuple, list)):
                 raise ArgumentTypeError(f"`wrt` is {shown(wrt)} but needs a name or a tuple of names")
             wanted = (wrt,) if isinstance(wrt, str) else tuple(wrt)
@@ -323,23 +409,25 @@ class Operator:
                     raise ArgumentError(f"`wrt` names {name!r} twice")
         return wanted
 
-    def _tangents(self, call: Call, given: Mapping[str, Any], prefix: str) -> dict[str, Array | None]:
+    def _tangents(self, call: Call, given: Mapping[str, Any], prefix: str) -> dict[str, Seen]:
         """Tangents of array arguments, or cotangents of their gradients, as tensors `prefix + tensor`."""
-        found: dict[str, Array | None] = {}
+        found: dict[str, Seen] = {}
         layouts = {i.argument: i for i in call.plan.inputs}
         kind = "tangent of" if prefix == "t" else "cotangent of the gradient of"
         for name, value in given.items():
             if value is None:
                 continue
-            if name not in self._differentiable():
+            if name not in self._real_arguments:
                 raise ArgumentTypeError(f"the {kind} `{name}` needs to be None: integers have no derivative")
             if name not in layouts:
                 raise ArgumentTypeError(f"the {kind} `{name}` needs to be None: `{name}` is absent")
             layout = layouts[name]
-            found[prefix + layout.tensor] = seen(layout, f"{kind} {name}", value, call.dtype)
+            array = cotangent(f"{kind} {name}", value, layout.shape, call.known.dtype, layout.argument)
+            assert array is not None
+            found[prefix + layout.tensor] = Seen.by(layout, array)
         return found
 
-    def _cotangents(self, call: Call, given: Sequence[Any], prefix: str) -> dict[str, Array | None]:
+    def _cotangents(self, call: Call, given: Sequence[Any], prefix: str) -> dict[str, Seen]:
         """One cotangent (or its tangent) for each real output, as tensors `prefix + tensor`."""
         outputs = self._real_outputs(call)
         if len(given) != len(outputs):
@@ -350,13 +438,15 @@ class Operator:
             )
             raise ArgumentTypeError(f"the pullback takes {needs} but got {len(given)}")
         kind = "cotangent" if prefix == "g" else "tangent of the cotangent"
-        return {
-            prefix + o.tensor: seen(o, kind, value, call.dtype, "result")
-            for o, value in zip(outputs, given, strict=True)
-        }
+        found: dict[str, Seen] = {}
+        for o, value in zip(outputs, given, strict=True):
+            array = cotangent(kind, value, o.shape, call.known.dtype, "result")
+            if array is not None:
+                found[prefix + o.tensor] = Seen.by(o, array)
+        return found
 
-    def _telling(self, call: Call | None = None, arguments: Mapping[str, Any] | None = None) -> Telling:
-        return Telling(self, call.arguments if call is not None else arguments)
+    def _telling(self, arguments: Callable[[], Mapping[str, Any]] | None = None) -> Telling:
+        return Telling(self, arguments)
 
 
 class Telling:
@@ -364,7 +454,7 @@ class Telling:
 
     __slots__ = ("arguments", "operator")
 
-    def __init__(self, operator: Operator, arguments: Mapping[str, Any] | None) -> None:
+    def __init__(self, operator: Operator, arguments: Callable[[], Mapping[str, Any]] | None) -> None:
         self.operator = operator
         self.arguments = arguments
 
@@ -379,7 +469,7 @@ class Telling:
         if self.arguments is None:
             return ""
         parts = []
-        for name, value in self.arguments.items():
+        for name, value in self.arguments().items():
             if name in self.operator.adapter.tensors:
                 if value is not None:
                     parts.append(f"{name} {described_array(value)}")
@@ -415,7 +505,7 @@ class Pullback:
         operator, call = self.operator, self._call
         outputs = operator._real_outputs(call)
         names = ["grad_output"] if len(outputs) == 1 else [f"grad_{o.tensor}" for o in outputs]
-        wanted = operator._wanted(wrt, (*names, *operator._differentiable()), call)
+        wanted = operator._wanted(wrt, (*names, *operator._real_arguments), call)
         given = self._cotangents(cotangents)
         if wanted is None:
             wanted = (*names, *operator.adapter.tensors)
@@ -427,7 +517,7 @@ class Pullback:
         """The gradients and their tangents, from those of the cotangents, then of the arguments."""
         operator, call = self.operator, self._call
         outputs = operator._real_outputs(call)
-        with operator._telling(call):
+        with operator._telling(call.arguments):
             for name, value in (("cotangents", cotangents), ("tangents", tangents)):
                 if not isinstance(value, (tuple, list)):
                     raise ArgumentTypeError(f"`{name}` is {type(value).__name__} but needs a tuple of arrays")
@@ -440,28 +530,27 @@ class Pullback:
             moved = operator._cotangents(call, tangents[: len(outputs)], "tg")
             moved |= operator._tangents(call, dict(zip(arrays, tangents[len(outputs) :], strict=False)), "t")
         given = self._cotangents(cotangents)
-        tensors = {**call.tensors, **given, **moved}
-        found = operator._run(call, "vjp_jvp", tensors, "tg", self._targets())
+        found = operator._run(call, "vjp_jvp", "tg", self._targets, {**given, **moved})
         return self._gradients(given), self._ordered(found)
 
     def __repr__(self) -> str:
         return f"<pullback of {self.operator.__name__} with respect to {', '.join(self.wrt)}>"
 
-    def _cotangents(self, cotangents: Sequence[Any]) -> dict[str, Array | None]:
-        with self.operator._telling(self._call):
+    def _cotangents(self, cotangents: Sequence[Any]) -> dict[str, Seen]:
+        with self.operator._telling(self._call.arguments):
             self.operator._check_indices(self._call)
             return self.operator._cotangents(self._call, cotangents, "g")
 
+    @cached_property
     def _targets(self) -> list[Layout]:
         return [i for i in self.operator._real_inputs(self._call) if i.argument in self.wrt]
 
-    def _ordered(self, found: Mapping[str, Array]) -> Gradients:
-        by_argument = {i.argument: found[i.tensor] for i in self._targets()}
-        return tuple(by_argument.get(name) for name in self.wrt)
+    def _ordered(self, found: Sequence[Array]) -> Gradients:
+        by_argument = {i.argument: array for i, array in zip(self._targets, found, strict=True)}
+        return tuple([by_argument.get(name) for name in self.wrt])
 
-    def _gradients(self, cotangents: Mapping[str, Array | None]) -> Gradients:
-        tensors = {**self._call.tensors, **cotangents}
-        return self._ordered(self.operator._run(self._call, "vjp", tensors, "g", self._targets()))
+    def _gradients(self, cotangents: Mapping[str, Seen]) -> Gradients:
+        return self._ordered(self.operator._run(self._call, "vjp", "g", self._targets, cotangents))
 
 
 class SecondPullback:
@@ -470,7 +559,7 @@ class SecondPullback:
     def __init__(
         self,
         first: Pullback,
-        cotangents: Mapping[str, Array | None],
+        cotangents: Mapping[str, Seen],
         outputs: Mapping[str, Layout],
         wrt: tuple[str, ...],
     ) -> None:
@@ -481,7 +570,7 @@ class SecondPullback:
 
     def __call__(self, *cotangents: Any) -> Gradients:
         operator, call = self.first.operator, self.first._call
-        with operator._telling(call):
+        with operator._telling(call.arguments):
             operator._check_indices(call)
             if len(cotangents) != len(self.first.wrt):
                 raise ArgumentTypeError(
@@ -489,29 +578,21 @@ class SecondPullback:
                     f"({', '.join(self.first.wrt)}), but got {len(cotangents)}"
                 )
             given = operator._tangents(call, dict(zip(self.first.wrt, cotangents, strict=True)), "hg")
-        tensors = {**call.tensors, **self._cotangents, **given}
         targets = {name: layout for name, layout in self._outputs.items() if name in self.wrt}
         inputs = {i.argument: i for i in operator._real_inputs(call) if i.argument in self.wrt}
-        found: dict[str, Array] = {}
         layouts = [Layout(o.argument, "g" + o.tensor, o.shape, o.view) for o in targets.values()]
-        arrays = operator._run(call, "vjp_vjp", tensors, "h", [*layouts, *inputs.values()])
-        found |= {name: arrays["g" + o.tensor] for name, o in targets.items()}
-        found |= {name: arrays[i.tensor] for name, i in inputs.items()}
+        layouts += inputs.values()
+        arrays = operator._run(call, "vjp_vjp", "h", layouts, {**self._cotangents, **given})
+        found = dict(zip((*targets, *inputs), arrays, strict=True))
         return tuple(found.get(name) for name in self.wrt)
 
     def __repr__(self) -> str:
         return f"<second pullback of {self.first.operator.__name__} with respect to {', '.join(self.wrt)}>"
 
 
-def collected(layouts: Sequence[Layout], arrays: Mapping[str, Array]) -> Result:
+def collected(arrays: Sequence[Array | None]) -> Result:
     """One array, or a tuple where there are several outputs."""
-    results = tuple(arrays.get(o.tensor) for o in layouts)
-    return results[0] if len(results) == 1 else results
-
-
-def seen(layout: Layout, name: str, value: Any, dtype: np.dtype[Any], of: str = "") -> Array | None:
-    array = cotangent(name, value, layout.shape, dtype, of or layout.argument)
-    return None if array is None else readable(layout.view(array))
+    return arrays[0] if len(arrays) == 1 else tuple(arrays)
 
 
 def shape_of(name: str, value: Any) -> Shape | None:

@@ -1,62 +1,52 @@
-"""A contraction as source: tables, packing, blocking and store from the equation; the micro-kernel is shared.
+"""A contraction as source: ranges, copies and tables of offsets from the equation; the arithmetic is shared.
 
 The emitted module gets, for one equation,
 
     NAME_plain     the plain loops, a callee
-    NAME_sizes     rows, columns, steps, batch, and the extents of A's zero-filled copy, as one tuple
-    NAME           the task: where the contraction suits, copy, pack, multiply; else NAME_plain
+    NAME_sizes     how many rows, columns and steps are worked on together, and the extents of copies
+    NAME           the task: where the contraction suits, blocks of it by `contract`; else NAME_plain
+
+Within a block each index has a range, from .. to. An operand's axis that is an affine form of indices is then
+read at low .. low + span; where some of that lies outside the operand, the part is copied with zeros around it.
+A phased index counts within one residue class: the row is class + modulus*row', the step first + step*step', and
+what the equality gives is row' - turn*step' + a constant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
-from derive.emit.kernel import TaskSource, _formula, _wrapped, _Writer
+from derive.emit.kernel import TaskSource, _formula, _matched, _wrapped, _Writer
 from derive.language import Index, extent
 from derive.lower.contraction import Contraction, Operand
-from derive.lower.loops import CeilDiv, FloorDiv, Nest
-from derive.program import Affine
+from derive.lower.loops import Nest
+from derive.program import Access, Affine
 
 LOCALS = {
-    "rows",
-    "columns",
-    "steps",
-    "batch",
-    "classes",
-    "phase",
-    "b0",
-    "b1",
-    "lead",
-    "lead_end",
-    "blocks",
-    "block",
-    "item",
-    "base",
-    "row",
-    "column",
-    "step",
-    "panel",
-    "panels",
-    "buffer",
-    "length",
-    "row_table",
-    "step_table",
-    "copy",
-    "count",
-    "m0",
-    "m1",
-    "size",
-    "at",
-    "value",
-    "integer_scratch",
-}
+    "rows", "columns", "steps", "unit", "units", "part", "group", "groups", "parts", "taken",
+    "at", "first", "last", "integer_scratch", "phase", "classes", "scale", "column_from", "column_to", "room", "lines",
+}  # fmt: skip
 
 
 def contraction_source(nest: Nest, c: Contraction, name: str) -> TaskSource:
     return _ContractionWriter(nest, c).text(name)
+
+
+@dataclass
+class _Axis:
+    """One axis of an array: its place is constant + sum of factor * index, as text."""
+
+    constant: str
+    terms: list[tuple[Index, str, bool]]  # index, factor, is the factor >= 0
+    form: bool  # several indices or a shift: the place may lie outside
+
+    @property
+    def plain(self) -> bool:
+        """Is the place the index itself?"""
+        return not self.form and self.constant == "0" and self.terms[0][1] == "1"
 
 
 class _ContractionWriter(_Writer):
@@ -64,15 +54,20 @@ class _ContractionWriter(_Writer):
         super().__init__(nest)
         self.c = c
         self.taken |= LOCALS
-        self.phased = {p.solved: p for p in c.phased}
         self.rows_of, self.steps_of = {p.row: p for p in c.phased}, {p.step: p for p in c.phased}
-        self.class_names: dict[Index, tuple[str, ...]] = {}  # what one class of a phased index is called
-        self.in_class = False
+        self.phased = {p.solved: p for p in c.phased}
+        self.classes: dict[Index, dict[str, str]] = {}
+        self.ranges: dict[Index, tuple[str, str]] = {}
+        self.by: dict[str, dict[Index, str]] = {}  # of an array: how far apart the values of an index lie
+        self.table_of: dict[tuple[str, str], str] = {}
+        self.at_of: dict[str, str] = {}  # of an array: its pointer
+
+    # --- the parts ---------------------------------------------------------------------------
 
     def text(self, name: str) -> TaskSource:
         plain = self.write(f"{name}_plain")
         plain_text = plain.text.replace("@task\n", "@kernel\n", 1)
-        views, integers = plain.views, plain.integers
+        integers = plain.integers
         missing = [s for s in self.wanted() if s not in integers]
         for s in missing:
             self.name(s, s.name)
@@ -80,161 +75,182 @@ class _ContractionWriter(_Writer):
         arguments = [self.names[s] for s in integers]
         self.arguments = ", ".join(arguments)
         self.reals = [self.names[s] for s in plain.reals]
+        self.operands = [o for o in (self.c.a, self.c.b) if any(f is not None for f in o.forms)]
+        self.used |= {"kernel", "task", "Tile", "Scratch", "IntegerScratch", "chunk", "contract", "divide"}
+        self.used |= {"repeat_last", "share", "suits", "turn", "work", "ceil_div"}
         parts = [
             plain_text,
             self.sizes(name, arguments),
-            self.scratch(name, arguments),
+            *self.rooms(name, arguments),
             self.task(name, plain, integers),
         ]
-        used = (
-            self.used
-            | ({"residue"} if self.phased else set())
-            | {
-                "kernel",
-                "task",
-                "Tile",
-                "Scratch",
-                "IntegerScratch",
-                "block_product",
-                "row_block",
-                "suits",
-                "ceil_div",
-                "share",
-                "zero",
-            }
-        )
-        kinds = {f"Real{len(v.indices)}" for v in views}
+        kinds = {f"Real{len(v.indices)}" for v in plain.views}
         return replace(
             plain,
             name=name,
             text="\n\n\n".join(p.rstrip("\n") for p in parts) + "\n",
             integers=integers,
-            imports=frozenset(used | kinds),
+            imports=frozenset(self.used | kinds),
             lowering=f"{self.c.describe()}; else {plain.nest.describe()}",
+            contraction=self.c,
         )
 
     def wanted(self) -> list[sp.Symbol]:
         """Symbols of the tables that the plain loops may not need."""
         eq = self.c.equation
-        found = {
-            s
-            for op in (self.c.a, self.c.b)
-            for f in op.forms
-            if f is not None
-            for s in f.expr.free_symbols - set(eq.relation.indices)
-        }
-        found |= (
-            {eq.relation.size(i) for i in eq.relation.indices} | set(self.c.units) | self.c.scale.free_symbols
-        )
+        forms = [f for op in (self.c.a, self.c.b) for f in op.forms if f is not None]
+        found = {s for f in forms for s in f.expr.free_symbols - set(eq.relation.indices)}
+        found |= {eq.relation.size(i) for i in eq.relation.indices} | set(self.c.units)
+        found |= self.c.scale.free_symbols
+        for p in self.c.phased:
+            found |= p.modulus.free_symbols | p.factor.free_symbols | p.constant.free_symbols
         return sorted((s for s in found if not s.is_real or s.is_integer), key=str)
 
-    def n(self, i: Index) -> str:
-        return self.names[i]
-
-    def size(self, i: Index) -> str:
-        """How many values an index has: of a phased one those of a class (the largest, before one is chosen)."""
-        if i in self.rows_of:
-            if self.in_class:
-                return self.class_names[i][1]
-            return f"ceil_div({self.extent(i)}, {self.integer(self.rows_of[i].modulus)})"
-        return self.class_names[i][2] if self.in_class and i in self.steps_of else self.extent(i)
+    def local(self, want: str) -> str:
+        return self.name(sp.Dummy(), want)
 
     def extent(self, i: Index) -> str:
         return self.names[extent(i)]
 
-    def times(self, indices: Sequence[Index]) -> str:
-        return " * ".join(self.size(i) for i in indices) or "1"
+    def largest(self, i: Index) -> str:
+        """The most values that an index counts over in one class."""
+        p = self.rows_of.get(i)
+        return self.extent(i) if p is None else f"ceil_div({self.extent(i)}, {self.inner(p.modulus)})"
 
-    def interval(self, form: Affine) -> tuple[sp.Expr, sp.Expr]:
-        low = high = form.constant
-        for i, k in form.terms:
-            reach = k * (extent(i) - 1)
-            low, high = (low, high + reach) if k.is_nonnegative else (low + reach, high)
-        return sp.expand(low), sp.expand(high)
+    def count(self, i: Index) -> str:
+        """The values that an index counts over, of the class at hand where it has classes."""
+        return self.classes[i]["count"] if i in self.classes else self.largest(i)
 
-    def places(self, k: int) -> tuple[sp.Expr, sp.Expr]:
-        """The smallest index that axis k of A is read at, and how many follow."""
-        i, form = self.c.a.access.indices[k], self.c.a.forms[k]
-        assert form is not None
-        if i in self.phased:  # modulus*v = row - constant - factor*step
-            p = self.phased[i]
-            total = Affine.of([(p.row, sp.S.One), (p.step, -p.factor)], -p.constant)
-            low, high = self.interval(total)
-            span = FloorDiv(high, p.modulus) + FloorDiv(sp.expand(-low), p.modulus) + 1
-            return CeilDiv(low, p.modulus), span
-        low, high = self.interval(form)
-        return low, sp.expand(high - low + 1)
-
-    def copied(self) -> list[int]:
-        """Axes of A in its copy, in order: all but the batch's."""
-        return [
-            k
-            for k, i in enumerate(self.c.a.access.indices)
-            if not (self.c.a.forms[k] is None and i in self.c.batch)
+    @staticmethod
+    def product(factors: Iterable[str]) -> str:
+        kept = [
+            f"({f})" if (" + " in f or " - " in f) and not _enclosed(f) else f for f in factors if f != "1"
         ]
+        return " * ".join(kept) or "1"
 
-    def lead(self) -> int | None:
-        """The axis of A that the first row index indexes plainly: a task copies only its part of it."""
-        first = self.c.rows[0]
-        return next(
-            (k for k in self.copied() if self.c.a.forms[k] is None and self.c.a.access.indices[k] == first),
-            None,
-        )
-
-    # --- pieces ------------------------------------------------------------------------------
-
-    def sizes(self, name: str, arguments: Sequence[str]) -> str:
-        c = self.c
-        head = _wrapped(
-            f"def {name}_sizes(", [f"{a}: int" for a in arguments], ") -> tuple[int, int, int, int, int]:"
-        )
-        extents = []
-        for k in self.copied():
-            if c.a.forms[k] is None:
-                extents.append(self.size(c.a.access.indices[k]))
-            else:
-                extents.append(f"max(0, {self.integer(self.places(k)[1])})")
-        counts = ", ".join(map(self.times, (c.batch, c.rows, c.columns, c.steps)))
-        what = f"Batch, rows, columns, steps, and the elements of `{c.a.access.tensor}`'s copy for one batch."
-        lines = ["@kernel", head, f'    """{what}"""', f"    copy = {' * '.join(extents) or '1'}"]
-        return "\n".join([*lines, f"    return {counts}, copy"])
+    def leading(self, group: Sequence[Index]) -> tuple[str, str, str]:
+        """Extents of a group's first index, its second, and of the rest together."""
+        sizes = [self.largest(i) for i in group]
+        return sizes[0], (sizes[1] if len(sizes) > 1 else "1"), self.product(sizes[2:])
 
     def condition(self) -> str:
+        rows, columns, steps = (self.product(map(self.largest, g)) for g in self.groups())
         units = "".join(f" and {self.names[u]} == 1" for u in self.c.units)
-        return f"suits(tile, rows, columns, steps){units}"
+        return f"suits(tile, {rows}, {columns}, {steps}){units}"
 
-    def scratch(self, name: str, arguments: Sequence[str]) -> str:
-        given = [f"{a}: int" for a in arguments]
-        lines = []
-        panels = "ceil_div(columns, tile.channels) * steps"
-        for kind, size, what in (
-            (
-                "scratch",
-                f"copy + ({panels} + row_block(tile) + tile.pixels) * tile.channels",
-                "Scalars of one task: the copy, the panels, the sums of a block.",
-            ),
-            (
-                "table",
-                "rows + tile.pixels + steps",
-                "Integers of one task: the offsets of rows and of steps.",
-            ),
+    def groups(self) -> tuple[tuple[Index, ...], ...]:
+        return self.c.rows, self.c.columns, self.c.steps
+
+    # --- axes --------------------------------------------------------------------------------
+
+    def axis(self, i: Index, form: Affine | None) -> _Axis:
+        """How an axis depends on the basis, within the class at hand."""
+        if i in self.phased:
+            p, row, step = self.phased[i], self.phased[i].row, self.phased[i].step
+            turn = self.classes[step]["turn"]
+            negative = not p.factor.is_nonnegative
+            return _Axis(
+                self.classes[row]["base"],
+                [(row, "1", True), (step, turn if negative else f"-{turn}", negative)],
+                True,
+            )
+        if form is not None:
+            terms = [(a, k) for a, k in form.terms if isinstance(a, Index)]
+            return _Axis(
+                self.integer(form.constant),
+                [(a, self.inner(k), bool(k.is_nonnegative)) for a, k in terms],
+                True,
+            )
+        if i in self.classes:
+            place = self.classes[i]
+            return _Axis(place["first"], [(i, place["step"], True)], False)
+        return _Axis("0", [(i, "1", True)], False)
+
+    def axes(self, a: Access, forms: Sequence[Affine | None] | None = None) -> list[_Axis]:
+        return [self.axis(i, forms[k] if forms else None) for k, i in enumerate(a.indices)]
+
+    # --- sizes -------------------------------------------------------------------------------
+
+    def sizes(self, name: str, arguments: Sequence[str]) -> str:
+        """The blocks, and room for the copies of one."""
+        c = self.c
+        given = ["tile: Tile", *(f"{a}: int" for a in arguments)]
+        lines = [
+            '    """Rows and steps (first index, second) worked on together, and the extent of each copy."""'
+        ]
+        for word, group in (("row", c.rows), ("step", c.steps)):
+            first, second, rest = self.leading(group)
+            lines.append(f"    {word}_first, {word}_second = chunk(tile.{word}s, {first}, {second}, {rest})")
+        taken: dict[Index, str] = {}
+        for word, group in (("row", c.rows), ("step", c.steps)):
+            for k, i in enumerate(group):
+                taken[i] = f"{word}_{('first', 'second')[k]}" if k < 2 else self.largest(i)
+        taken |= {i: self.largest(i) for i in c.columns}
+        result = ["row_first", "row_second", "step_first", "step_second"]
+        for op in self.operands:
+            extents = [
+                self.widest(i, form, taken)
+                for i, form in zip(op.access.indices, op.forms, strict=True)
+                if form is not None or i not in c.batch
+            ]
+            lines.append(f"    {self.copy_name(op)} = {self.product(extents)} + tile.lanes.width")
+            result.append(self.copy_name(op))
+        head = _wrapped(f"def {name}_sizes(", given, f") -> tuple[{', '.join(['int'] * len(result))}]:")
+        return "\n".join(["@kernel", head, *lines, f"    return {', '.join(result)}"])
+
+    def copy_name(self, op: Operand) -> str:
+        return f"copy_{op.access.tensor}"
+
+    def widest(self, i: Index, form: Affine | None, taken: dict[Index, str]) -> str:
+        """The most places of an axis that one block reads."""
+        if i in self.phased:
+            p = self.phased[i]
+            factor = self.inner(p.factor) if p.factor.is_nonnegative else self.inner(-p.factor)
+            reach = f"({self.extent(p.step)} * {factor}) // {self.inner(p.modulus)}"
+            return f"({taken[p.row]} + {reach} + 1)"
+        if form is None:
+            return taken[i]
+        terms = []
+        for a, k in form.terms:
+            if a in self.c.batch:
+                continue
+            size = self.inner(k if k.is_nonnegative else -k)
+            terms.append(f"({taken[a]} - 1)" if size == "1" else f"{size} * ({taken[a]} - 1)")
+        return f"({' + '.join([*terms, '1'])})"
+
+    def rooms(self, name: str, arguments: Sequence[str]) -> list[str]:
+        given = ["tile: Tile", *(f"{a}: int" for a in arguments)]
+        copies = [self.copy_name(op) for op in self.operands]
+        made = []
+        for kind, what in (
+            ("scratch", "Scalars of one task: copies, a panel, the sums of a block."),
+            ("table", "Integers of one task: the offsets of rows, columns and steps."),
         ):
-            head = _wrapped(f"def {name}_{kind}(", ["tile: Tile", *given], ") -> int:")
-            copy = "copy" if "copy" in size else "_"
-            call = _called(f"    _, rows, columns, steps, {copy} = {name}_sizes({self.arguments})")
-            lines.append(
+            names = ["row_first", "row_second", "step_first", "step_second", *copies]
+            rows = self.product(["row_first", "row_second", *map(self.largest, self.c.rows[2:])])
+            steps = self.product(["step_first", "step_second", *map(self.largest, self.c.steps[2:])])
+            columns = self.product(map(self.largest, self.c.columns))
+            if kind == "scratch":
+                size = " + ".join([f"work(tile, {rows}, {columns})", *copies])
+                names[2:4] = ["_", "_"]
+            else:
+                size = f"2 * ({rows} + {columns} + {steps}) + 3 * tile.pixels"
+                names[4:] = ["_"] * len(copies)
+            made.append(
                 "\n".join(
                     [
-                        head,
+                        _wrapped(f"def {name}_{kind}(", given, ") -> int:"),
                         f'    """{what}"""',
-                        call,
                         f"    if not ({self.condition()}):",
                         "        return 0",
+                        _called(f"    {', '.join(names)} = {name}_sizes(tile, {self.arguments})"),
                         f"    return {size}",
                     ]
                 )
             )
-        return "\n\n\n".join(lines)
+        return made
+
+    # --- the task ----------------------------------------------------------------------------
 
     def task(self, name: str, plain: TaskSource, integers: Sequence[sp.Symbol]) -> str:
         c, eq = self.c, self.c.equation
@@ -252,8 +268,6 @@ class _ContractionWriter(_Writer):
             "tasks: int",
         ]
         head = _wrapped(f"def {name}(", signature, ") -> None:")
-        self.put(f"batch, rows, columns, steps, copy = {name}_sizes({self.arguments})")
-        self.put(f"if not ({self.condition()}):", True)
         inner = [
             *(self.names[v] for v in plain.views),
             *(self.names[s] for s in plain.integers),
@@ -262,61 +276,64 @@ class _ContractionWriter(_Writer):
             "task",
             "tasks",
         ]
+        self.put(f"if not ({self.condition()}):", True)
         self.put(f"{name}_plain({', '.join(inner)})")
         self.put("return")
         self.depth -= 1
-        self.name_spans()
-        self.put("panels = scratch + copy")
-        self.put("buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps")
-        self.put("step_table = integer_scratch + (rows + tile.pixels)")
-        self.put("blocks = ceil_div(rows, row_block(tile))")
-        if self.phased:
+        results = ["row_first", "row_second", "step_first", "step_second"]
+        results += [
+            self.copy_name(op) if op is not self.operands[-1] else "_" for op in self.operands
+        ]  # where the last copy ends, nobody asks
+        self.put(f"{', '.join(results)} = {name}_sizes(tile, {self.arguments})")
+        others = self.product(map(self.largest, c.batch))
+        if c.phased:
             self.put(f"classes = {' * '.join(self.inner(p.modulus) for p in c.phased)}")
-        each = "classes * blocks" if self.phased else "blocks"
-        self.put(f"first, last = share(batch * {each}, task, tasks)")
-        self.put("if first == last:", True)
-        self.put("return")
-        self.depth -= 1
-        each = f"({each})" if self.phased else each
-        self.put(f"for base in range(first // {each}, ceil_div(last, {each.strip('()')})):", True)
-        self.decode("base", c.batch)
-        if self.phased:
-            self.put("b0 = max(0, first - base * classes * blocks)")
-            self.put("b1 = min(classes * blocks, last - base * classes * blocks)")
-            self.copy()
-            self.put("for phase in range(b0 // blocks, ceil_div(b1, blocks)):", True)
+            others = "classes" if others == "1" else f"{others} * classes"
+        first, second, _ = self.leading(c.rows)
+        self.put(f"columns = {self.product(map(self.largest, c.columns))}")
+        self.put(
+            f"row_first, row_second, groups = divide(tile, tasks, {others}, {first}, {second}, "
+            "(row_first, row_second), columns)"
+        )
+        self.put(f"parts = ceil_div({first}, row_first) * ceil_div({second}, row_second)")
+        self.rooms_of_tables()
+        self.put(f"first, last = share({others + ' * ' if others != '1' else ''}parts * groups, task, tasks)")
+        self.put("for unit in range(first, last):", True)
+        self.put("group, part = unit % groups, unit // groups % parts")
+        self.choose_batch()
+        if c.phased:
             self.choose_class()
-            self.put("m0 = max(0, b0 - phase * blocks) * row_block(tile)")
-            self.put("m1 = min(rows, (b1 - phase * blocks) * row_block(tile))")
-            self.put("if m0 < m1:", True)
-        else:
-            self.put("m0 = max(0, first - base * blocks) * row_block(tile)")
-            self.put("m1 = min(rows, (last - base * blocks) * row_block(tile))")
-            self.copy()
-        self.tables()
-        self.pack()
-        self.multiply()
+        self.range_of_rows(second)
+        self.prepare()
+        self.blocks_of_steps()
         doc = [f'    """{_formula(eq)}', "", f"    {c.describe()}", '    """']
         decorator = f"@task(scratch={name}_scratch, integer_scratch={name}_table)"
-        self.lines = [_called(line) for line in self.lines]
-        return "\n".join([decorator, head, *doc, *self.lines]) + "\n"
+        lines = [_called(line) for line in self.lines]
+        return "\n".join([decorator, head, *doc, *lines]) + "\n"
+
+    def choose_batch(self) -> None:
+        over = "unit // (groups * parts * classes)" if self.c.phased else "unit // (groups * parts)"
+        for k, i in enumerate(self.c.batch):
+            below = self.product(map(self.largest, self.c.batch[k + 1 :]))
+            text = over if below == "1" else f"{over} // ({below})"
+            self.put(f"{self.names[i]} = {text}" + (f" % {self.extent(i)}" if k else ""))
 
     def choose_class(self) -> None:
         """One residue class of each phased row, the steps that go with it, and how many there are of both."""
         c = self.c
+        self.used.add("residue")
         self.put("# one class of each strided row, and the steps that meet it")
+        self.put("phase = unit // (groups * parts) % classes")
         for n, p in enumerate(c.phased):
-            q, k = self.n(p.row), self.n(p.step)
-            one, rows, first, stride, steps = (
-                self.name(sp.Dummy(), f"{w}_{i}")
-                for w, i in (("class", q), ("count", q), ("first", k), ("step", k), ("count", k))
-            )
-            self.class_names[p.row], self.class_names[p.step] = (one, rows), (first, stride, steps)
+            q, k = self.names[p.row], self.names[p.step]
+            one, rows, base = (self.local(f"{w}_{q}") for w in ("class", "count", "base"))
+            first, stride, steps, turn = (self.local(f"{w}_{k}") for w in ("first", "step", "count", "turn"))
             modulus = self.inner(p.modulus)
-            below = " * ".join(self.inner(o.modulus) for o in c.phased[n + 1 :])
-            below = f"({below})" if len(c.phased) - n > 2 else below
-            self.put(f"{one} = phase" + (f" // {below}" if below else "") + (f" % {modulus}" if n else ""))
+            below = self.product(self.inner(o.modulus) for o in c.phased[n + 1 :])
+            text = "phase" if below == "1" else f"phase // ({below})"
+            self.put(f"{one} = {text}" + (f" % {modulus}" if n else ""))
             mark = sp.Symbol(one, integer=True)
+            factor = p.factor if p.factor.is_nonnegative else -p.factor
             total = self.integer(sp.expand(mark - p.constant))
             self.put(
                 f"{first}, {stride} = residue({self.integer(p.modulus)}, {self.integer(p.factor)}, {total})"
@@ -325,191 +342,306 @@ class _ContractionWriter(_Writer):
             self.put(
                 f"{steps} = max(0, ceil_div({self.extent(p.step)} - {first}, {stride})) if {stride} > 0 else 0"
             )
-        self.in_class = True
-        self.put(f"rows, steps = {self.times(c.rows)}, {self.times(c.steps)}")
+            self.put(f"{turn} = {self.inner(factor)} * {stride} // {modulus}")
+            start = sp.Symbol(first, integer=True)
+            self.put(
+                f"{base} = ({self.integer(sp.expand(mark - p.constant - p.factor * start))}) // {modulus}"
+            )
+            self.classes[p.row] = {"first": one, "step": modulus, "count": rows, "base": base}
+            self.classes[p.step] = {"first": first, "step": stride, "count": steps, "turn": turn}
 
-    def decode(self, flat: str, indices: Sequence[Index]) -> None:
-        for k, i in enumerate(indices):
-            below = " * ".join(self.size(j) for j in indices[k + 1 :])
-            below = f"({below})" if len(indices) - k > 2 else below
-            text = flat + (f" // {below}" if below else "") + (f" % {self.size(i)}" if k else "")
-            if i in self.rows_of:
-                text = f"{self.class_names[i][0]} + {self.inner(self.rows_of[i].modulus)} * ({text})"
-            elif i in self.steps_of:
-                text = f"{self.class_names[i][0]} + {self.class_names[i][1]} * ({text})"
-            self.put(f"{self.n(i)} = {text}")
+    def within(self, i: Index) -> tuple[str, str]:
+        return self.ranges.get(i, ("0", self.count(i)))
 
-    def span_of(self, k: int) -> str:
-        """How many places axis k of A has in the copy."""
-        i, form = self.c.a.access.indices[k], self.c.a.forms[k]
-        if k == self.lead():
-            return "(lead_end - lead)"
-        return self.size(i) if form is None else self.spans[i][1]
+    def limit(self, i: Index, start: str, by: str) -> None:
+        """Name the range of an index in the block at hand."""
+        low, high = self.local(f"{self.names[i]}_from"), self.local(f"{self.names[i]}_to")
+        self.put(f"{low} = {start}")
+        self.put(f"{high} = min({self.count(i)}, {low} + {by})")
+        self.ranges[i] = low, high
 
-    def name_spans(self) -> None:
-        """Where the copy begins on an axis that several indices give, and how many places it has there."""
-        self.spans: dict[Index, tuple[str, str]] = {}
-        for k in self.copied():
-            i, form = self.c.a.access.indices[k], self.c.a.forms[k]
-            if form is not None:
-                low, span = self.places(k)
-                names = self.name(sp.Dummy(), f"base_{self.n(i)}"), self.name(sp.Dummy(), f"span_{self.n(i)}")
-                self.spans[i] = names
-                self.put(f"{names[0]}, {names[1]} = {self.integer(low)}, {self.integer(span)}")
-
-    def copy(self) -> None:
-        """A's copy: every place that a row and a step together reach, zero where A has no element."""
-        c = self.c
-        a, lead = c.a, self.lead()
-        if lead is not None and self.phased:
-            self.put(f"lead, lead_end = 0, {self.size(a.access.indices[lead])}")
-        elif lead is not None:
-            others = c.rows[1:]
-            self.put(f"lead = m0 // ({self.times(others)})")
-            self.put(f"lead_end = (m1 - 1) // ({self.times(others)}) + 1")
-        self.put(f"# the part of {a.access.tensor} that these rows read, with zeros where it has no element")
-        self.put("at = 0")
-        depth = self.depth
-        guards = []
-        for k in self.copied():
-            i, form = a.access.indices[k], a.forms[k]
-            if form is None:
-                self.put(
-                    f"for {self.n(i)} in range({'lead, lead_end' if k == lead else self.size(i)}):", True
-                )
-            else:
-                low, span = self.spans[i]
-                self.put(f"for {self.n(i)} in range({low}, {low} + {span}):", True)
-                guards.append(f"0 <= {self.n(i)} < {self.size(i)}")
-        element = self.at(a.access)
-        if guards:
-            self.put(f"if {' and '.join(guards)}:", True)
-            self.put(f"scratch[at] = {element}")
-            self.depth -= 1
-            self.put("else:", True)
-            self.put("scratch[at] = zero()")
-            self.depth -= 1
+    def range_of_rows(self, second: str) -> None:
+        rows = self.c.rows
+        if len(rows) > 1:
+            self.limit(rows[0], f"part // ceil_div({second}, row_second) * row_first", "row_first")
+            self.limit(rows[1], f"part % ceil_div({second}, row_second) * row_second", "row_second")
         else:
-            self.put(f"scratch[at] = {element}")
-        self.put("at += 1")
+            self.limit(rows[0], "part * row_first", "row_first")
+        self.put(f"rows = {self.number(rows)}")
+        self.put("if rows <= 0:", True)
+        self.put("continue")
+        self.depth -= 1
+
+    def number(self, group: Sequence[Index]) -> str:
+        lengths = []
+        for i in group:
+            low, high = self.within(i)
+            lengths.append(high if low == "0" else f"max(0, {high} - {low})")
+        return " * ".join(lengths) or "1"
+
+    def prepare(self) -> None:
+        """What does not change from one block of steps to the next."""
+        c, (a, b, out) = self.c, self.arrays()
+        for op in (c.a, c.b):
+            if op not in self.operands:
+                self.at_of[self.names[op.access]] = self.operand(op)
+        self.at_of[out] = self.target()
+        if c.b not in self.operands:
+            self.table("columns", c.columns, (b, out))
+        if c.a not in self.operands:
+            self.table("rows", c.rows, (a, out))
+        self.put("column_from = group * ceil_div(columns, tile.channels) // groups * tile.channels")
+        self.put(
+            "column_to = min(columns, (group + 1) * ceil_div(columns, tile.channels) // groups * tile.channels)"
+        )
+
+    def blocks_of_steps(self) -> None:
+        depth, steps = self.depth, self.c.steps
+        starts = []
+        for i, by in zip(steps[:2], ("step_first", "step_second"), strict=False):
+            start = self.local(f"{self.names[i]}_start")
+            starts.append(start)
+            self.put(f"for {start} in range(0, max(1, {self.count(i)}), {by}):", True)
+            self.limit(i, start, by)
+        self.put(f"steps = {self.number(steps)}")
+        c, (a, b, out) = self.c, self.arrays()
+        for op in self.operands:
+            self.at_of[self.names[op.access]] = self.operand(op)
+        if c.b in self.operands:
+            self.table("columns", c.columns, (b, out))
+        if c.a in self.operands:
+            self.table("rows", c.rows, (a, out))
+        self.table("steps", c.steps, (a, b))
+        self.multiply(" or ".join(f"{s} > 0" for s in starts))
         self.depth = depth
 
-    def offset(self, indices: Sequence[Index], constant: bool) -> str:
-        """The part of an element's place in the copy that these indices give."""
-        c = self.c
-        axes, lead = self.copied(), self.lead()
-        terms = []
-        for n, k in enumerate(axes):
-            step = " * ".join(self.span_of(j) for j in axes[n + 1 :])
-            i, form = c.a.access.indices[k], c.a.forms[k]
-            if form is None:
-                if i not in indices:
-                    continue
-                text = f"({self.n(i)} - lead)" if k == lead else self.n(i)
-            elif i in self.phased:
-                p = self.phased[i]
-                first, factor, modulus = (
-                    self.class_names[p.step][0],
-                    self.inner(p.factor),
-                    self.inner(p.modulus),
-                )
-                if constant:
-                    start = self.integer(sp.expand(p.row - p.constant))
-                    text = f"(({start} - {factor} * {first}) // {modulus} - {self.spans[i][0]})"
-                else:
-                    text = f"({first} - {self.n(p.step)}) * {factor} // {modulus}"
-                    text = f"({text})" if step else text
-            else:
-                part = Affine.of(
-                    [(j, q) for j, q in form.terms if j in indices], form.constant if constant else 0
-                )
-                if not part.terms and not constant:
-                    continue
-                text = f"({self.integer(part.expr)}{f' - {self.spans[i][0]}' if constant else ''})"
-            terms.append(f"{text} * {step}" if step else text)
-        return " + ".join(terms) or "0"
+    # --- where the elements lie ----------------------------------------------------------------
 
-    def tables(self) -> None:
-        c = self.c
-        self.put("for row in range(m0, m1):", True)
-        self.decode("row", c.rows)
-        self.put(f"integer_scratch[row - m0] = {self.offset((*c.rows, *c.batch), True)}")
-        self.depth -= 1
-        self.put("for row in range(tile.pixels):  # a last, partial tile repeats a row", True)
-        self.put("integer_scratch[m1 - m0 + row] = integer_scratch[m1 - m0 - 1]")
-        self.depth -= 1
-        self.put("for step in range(steps):", True)
-        self.decode("step", c.steps)
-        self.put(f"step_table[step] = {self.offset(c.steps, False)}")
-        self.depth -= 1
+    def operand(self, op: Operand) -> str:
+        """A pointer to where all indices are 0, and for each of them how far apart its values lie."""
+        name = self.names[op.access]
+        axes = self.axes(op.access, op.forms)
+        strides = [self.local(f"{name}_stride_{self.names[i]}") for i in op.access.indices]
+        pointer = self.local(f"{name}_at")
+        if any(axis.form for axis in axes):
+            self.copied(op, name, axes, strides, pointer)
+        else:
+            self.in_place(name, strides, pointer)
+        self.steps_between(name, pointer, axes, strides)
+        return pointer
 
-    def pack(self) -> None:
-        c = self.c
-        self.put(f"# {c.b.access.tensor} in panels of the tile's columns, zero beyond the last")
-        self.put("for panel in range(ceil_div(columns, tile.channels)):", True)
-        self.put("for step in range(steps):", True)
-        self.decode("step", c.steps)
-        self.put("at = (panel * steps + step) * tile.channels")
-        self.put("for column in range(panel * tile.channels, (panel + 1) * tile.channels):", True)
-        self.put("if column < columns:", True)
-        self.decode("column", c.columns)
-        guards = []
-        for i, form in zip(c.b.access.indices, c.b.forms, strict=True):
-            if form is not None:
-                self.put(f"{self.n(i)} = {self.integer(form.expr)}")
-                guards.append(f"0 <= {self.n(i)} < {self.size(i)}")
-        if guards:
-            self.put(f"if {' and '.join(guards)}:", True)
-        self.put(f"panels[at] = {self.at(c.b.access)}")
-        if guards:
-            self.depth -= 1
-            self.put("else:", True)
-            self.put("panels[at] = zero()")
-            self.depth -= 1
+    def in_place(self, name: str, strides: Sequence[str], pointer: str) -> None:
+        self.put(f"{pointer} = {name}.pointer()")
+        for k, s in enumerate(strides):
+            self.put(f"{s} = {name}.stride({k})")
+
+    def copied(
+        self, op: Operand, name: str, axes: Sequence[_Axis], strides: Sequence[str], pointer: str
+    ) -> None:
+        """In place where the block reads nothing outside, else a copy with zeros around it."""
+        self.put(
+            f"# the part of {op.access.tensor} that this block reads, with zeros where it has no element"
+        )
+        low: dict[int, str] = {}
+        span: dict[int, str] = {}
+        inside = []
+        for k, (i, axis) in enumerate(zip(op.access.indices, axes, strict=True)):
+            if not (axis.form or any(j not in self.c.batch for j, _, _ in axis.terms)):
+                continue
+            if axis.plain:
+                start, end = self.within(axis.terms[0][0])
+                low[k], span[k] = start, end if start == "0" else f"({end} - {start})"
+                continue
+            low[k], span[k] = self.local(f"low_{self.names[i]}"), self.local(f"span_{self.names[i]}")
+            least, most = ([self.reach(t, way) for t in axis.terms] for way in (False, True))
+            self.put(f"{low[k]} = {_sum([axis.constant, *least])}")
+            self.put(f"{span[k]} = max(0, {_sum([axis.constant, *most])} - {low[k]} + 1)")
+            if axis.form:
+                inside.append(f"{low[k]} >= 0 and {low[k]} + {span[k]} <= {self.extent(i)}")
+        self.put(f"if {' and '.join(inside)}:", True)
+        self.in_place(name, strides, pointer)
         self.depth -= 1
         self.put("else:", True)
-        self.put("panels[at] = zero()")
+        for k, s in enumerate(strides):
+            self.put(f"{s} = {self.product(span[j] for j in low if j > k) if k in low else 0}")
+        room = self.room(op)
+        self.fill(op, name, axes, room, low, span)
+        origin = [_times(low[k], strides[k]) for k in low if low[k] != "0"]
+        self.put(f"{pointer} = {room}{f' + -({_sum(origin)})' if origin else ''}")
         self.depth -= 1
+
+    def reach(self, term: tuple[Index, str, bool], most: bool) -> str:
+        """The least or the most that an index adds to a place."""
+        i, factor, positive = term
+        if i in self.c.batch:
+            return _times(factor, self.names[i])
+        low, high = self.within(i)
+        return _times(factor, f"({high} - 1)" if most == positive else low)
+
+    def fill(
+        self,
+        op: Operand,
+        name: str,
+        axes: Sequence[_Axis],
+        room: str,
+        low: dict[int, str],
+        span: dict[int, str],
+    ) -> None:
+        """Loops over all axes of the copy but the last, which is copied as a row."""
+        self.used.add("copy_row")
+        depth, guards = self.depth, []
+        *outer, last = low
+        self.put("at = 0")
+        for k in outer:
+            i = self.names[op.access.indices[k]]
+            end = span[k] if low[k] == "0" else f"{low[k]} + {span[k]}"
+            if axes[k].plain and low[k] != "0":
+                end = span[k].strip("()").split(" - ")[0]
+            self.put(f"for {i} in range({end if low[k] == '0' else f'{low[k]}, {end}'}):", True)
+            if axes[k].form:
+                guards.append(f"0 <= {i} < {self.extent(op.access.indices[k])}")
+        place = [self.names[i] for i in op.access.indices]
+        place[last] = "0"
+        size = self.extent(op.access.indices[last]) + (f" if {' and '.join(guards)} else 0" if guards else "")
+        self.put(
+            f"copy_row(tile, {room} + at, {name}.pointer({', '.join(place)}), {name}.stride({last}), "
+            f"{low[last]}, {span[last]}, {size})"
+        )
+        self.put(f"at += {span[last]}")
+        self.depth = depth
+
+    def room(self, op: Operand) -> str:
+        """Where in the scratch an operand's copy lies."""
+        return " + ".join(["room", *(self.copy_name(o) for o in self.operands[: self.operands.index(op)])])
+
+    def steps_between(self, name: str, pointer: str, axes: Sequence[_Axis], strides: Sequence[str]) -> None:
+        """From one value of an index to the next; what no index moves goes into the pointer."""
+        by: dict[Index, list[str]] = {}
+        fixed = []
+        for axis, s in zip(axes, strides, strict=True):
+            if axis.constant != "0":
+                fixed.append(_times(f"({axis.constant})" if " " in axis.constant else axis.constant, s))
+            for i, factor, _ in axis.terms:
+                if i in self.c.batch:
+                    fixed.append(_times(factor, _times(self.names[i], s)))
+                else:
+                    by.setdefault(i, []).append(_times(factor, s))
+        if fixed:
+            self.put(f"{pointer} = {pointer} + ({' + '.join(fixed)})")
+        self.by[name] = {}
+        for i, terms in by.items():
+            text = _sum(terms)
+            if text.isidentifier():
+                self.by[name][i] = text
+            else:
+                self.by[name][i] = self.local(f"{name}_by_{self.names[i]}")
+                self.put(f"{self.by[name][i]} = {text}")
+
+    def target(self) -> str:
+        eq = self.c.equation
+        name = self.names[eq.target]
+        axes = self.axes(eq.target)
+        strides = [f"{name}.stride({k})" for k in range(len(axes))]
+        pointer = self.local(f"{name}_at")
+        self.put(f"{pointer} = {name}.pointer()")
+        self.steps_between(name, pointer, axes, strides)
+        return pointer
+
+    # --- tables --------------------------------------------------------------------------------
+
+    def table(self, word: str, group: Sequence[Index], arrays: Sequence[str]) -> None:
+        """One loop nest over a group of indices fills the offsets of the arrays that it moves in."""
+        names = [self.table_of[a, word] for a in arrays]
+        depth = self.depth
+        self.put("at = 0")
+        for i in group:
+            low, high = self.within(i)
+            self.put(f"for {self.names[i]} in range({high if low == '0' else f'{low}, {high}'}):", True)
+        for a, table in zip(arrays, names, strict=True):
+            self.put(f"{table}[at] = {_sum(_times(self.names[i], self.by[a][i]) for i in group)}")
         self.put("at += 1")
-        self.depth -= 3
+        self.depth = depth
+        if word != "steps":
+            self.put(f"repeat_last(tile, {names[0]}, {word})")
 
-    def multiply(self) -> None:
-        c, eq = self.c, self.c.equation
-        self.put("for block in range(m0, m1, row_block(tile)):", True)
-        self.put("count = min(row_block(tile), m1 - block)")
-        self.put("for panel in range(ceil_div(columns, tile.channels)):", True)
-        self.put(
-            "block_product(tile, scratch, integer_scratch + (block - m0), count, step_table, steps, "
-            "panels + panel * (steps * tile.channels), buffer)"
-        )
-        self.put("for row in range(count):", True)
-        self.decode_shifted("block + row", c.rows)
-        self.put(
-            "for column in range(panel * tile.channels, min(columns, (panel + 1) * tile.channels)):", True
-        )
-        self.decode("column", c.columns)
-        self.put("value = buffer[row * tile.channels + (column - panel * tile.channels)]")
+    def arrays(self) -> tuple[str, str, str]:
+        c = self.c
+        return self.names[c.a.access], self.names[c.b.access], self.names[c.equation.target]
+
+    def rooms_of_tables(self) -> None:
+        """Where the copies lie in the scratch, after the panel (which is so aligned), and the tables in theirs."""
+        (a, b, out), c, at = self.arrays(), self.c, "integer_scratch"
+        sizes = {
+            "rows": self.product(["row_first", "row_second", *map(self.largest, c.rows[2:])]),
+            "columns": "columns",
+            "steps": self.product(["step_first", "step_second", *map(self.largest, c.steps[2:])]),
+        }
+        if self.operands:
+            self.put(f"room = scratch + work(tile, {sizes['rows']}, columns)")
+        for array, word in (
+            (a, "rows"), (out, "rows"), (b, "columns"), (out, "columns"), (a, "steps"), (b, "steps")
+        ):  # fmt: skip
+            table = self.table_of[array, word] = self.local(f"{array}_{word}")
+            self.put(f"{table} = {at}")
+            slack = ["tile.pixels"] * ((array, word) in ((a, "rows"), (b, "columns")))
+            size = _sum([sizes[word], *slack])
+            at = f"{table} + {size if size == sizes[word] and ' * ' not in size else f'({size})'}"
+        self.put(f"lines = {at}")
+
+    def multiply(self, partial: str) -> None:
+        c, (a, b, out), table = self.c, self.arrays(), self.table_of
         if c.scale != 1:
-            mark = sp.Symbol("value", real=True)
-            self.names[mark] = "value"
-            self.put(f"value = {self.scalar(c.scale * mark)}")
-        out = self.at(eq.target)
-        self.put("if add != 0:", True)
-        self.put(f"value += {out}")
+            self.put(f"scale = {self.scalar(c.scale)}")
+        scale = "scale" if c.scale != 1 else "one()"
+        if c.scale == 1:
+            self.used.add("one")
+        start = "column_from"
+        left = (
+            f"{self.at_of[a]}, {table[a, 'rows']}, rows",
+            (f"{self.at_of[b]}, {table[b, 'columns']} + {start}, column_to - {start}"),
+        )
+        steps = table[a, "steps"], table[b, "steps"]
+        targets = table[out, "rows"], f"{table[out, 'columns']} + {start}"
+        tail = f"{scale}, add != 0 or {partial}, scratch, lines)"
+        self.put(f"if turn(tile, rows, column_to - {start}, steps, {table[a, 'rows']}, {targets[0]}):", True)
+        self.put(
+            f"contract(tile, {left[1]}, {left[0]}, {steps[1]}, {steps[0]}, steps, "
+            f"{self.at_of[out]}, {targets[1]}, {targets[0]}, {tail}"
+        )
         self.depth -= 1
-        self.put(f"{out} = value")
+        self.put("else:", True)
+        self.put(
+            f"contract(tile, {left[0]}, {left[1]}, {steps[0]}, {steps[1]}, steps, "
+            f"{self.at_of[out]}, {targets[0]}, {targets[1]}, {tail}"
+        )
+        self.depth -= 1
 
-    def decode_shifted(self, flat: str, indices: Sequence[Index]) -> None:
-        if len(indices) == 1:
-            self.put(f"{self.n(indices[0])} = {flat}")
-        else:
-            self.put(f"item = {flat}")
-            self.decode("item", indices)
+
+def _enclosed(text: str) -> bool:
+    return text.startswith("(") and _matched(text)
+
+
+def _times(a: str, b: str) -> str:
+    """The text of a product; a sign or a 1 in front is taken in."""
+    if "0" in (a, b):
+        return "0"
+    if a == "1" or b == "1":
+        return b if a == "1" else a
+    return f"{a} * {b}"
+
+
+def _sum(terms: Iterable[str]) -> str:
+    """The text of a sum, without zeros."""
+    kept = [t for t in terms if t != "0"]
+    text = kept[0] if kept else "0"
+    for t in kept[1:]:
+        text += f" - {t[1:]}" if t.startswith("-") else f" + {t}"
+    return text
 
 
 def _called(line: str) -> str:
     """A long call wrapped at its arguments."""
-    if len(line) <= 116 or ("_sizes(" not in line and "_plain(" not in line and "block_product(" not in line):
+    if len(line) <= 116 or "(" not in line or line.lstrip().startswith(("if ", "for ", "#")):
         return line
     head, _, tail = line.partition("(")
     indent = " " * (len(line) - len(line.lstrip()) + 4)

@@ -11,6 +11,7 @@ import sympy as sp
 from derive.emit.printing import IntegerPrinter, ScalarPrinter
 from derive.errors import SpecError
 from derive.language import Real, chosen
+from derive.lower.contraction import Contraction
 from derive.lower.loops import Assign, Divides, Loop, Nest, ResidueLoop, Step, Test
 from derive.program import Access, IntegerAccess
 
@@ -59,6 +60,7 @@ class TaskSource:
     nest: Nest
     lowering: str = ""  # how it runs, for the report
     adds: bool = False  # is it told whether to add to its target or to overwrite it?
+    contraction: Contraction | None = None
 
     def describe(self) -> str:
         return self.lowering or self.nest.describe()

@@ -159,8 +159,8 @@ class _Module:
         return lines
 
     def below(self) -> dict[str, str]:
-        """Integer inputs that alone give an index: their values lie below its extent."""
-        found: dict[str, str] = {}
+        """Integer inputs that alone give an index: their values lie below its extent, the shortest if there are several."""
+        found: dict[str, dict[sp.Expr, None]] = {}
         inputs = {t.name for t in self.forward.inputs if t.integer}
         for eq in self.forward.equations:
             for z in eq.relation.zero:
@@ -172,8 +172,8 @@ class _Module:
                 ):
                     (i,) = (a for a in z.atoms if a is not z.reads[0])
                     if {abs(int(c)) if c.is_Integer else 0 for _, c in z.terms} == {1}:
-                        found[z.reads[0].tensor] = str(self.name_of(eq.relation.size(i)))
-        return found
+                        found.setdefault(z.reads[0].tensor, {})[eq.relation.size(i)] = None
+        return {name: str(self.name_of(sp.Min(*extents))) for name, extents in found.items()}
 
     def parameters(self) -> list[str]:
         lines, givens = [], {s.name for s in self.forward.parameters if isinstance(s, Size)}

@@ -143,6 +143,8 @@ class ScalarPrinter(IntegerPrinter):
 
     def top(self, e: Any) -> str:
         """A whole body: a lone number becomes a scalar."""
+        if e.is_Pow and e.base.is_Integer and e.exp.is_Integer:
+            e = e.base**e.exp  # SymPy squares a product factor by factor and may leave 1**2
         if e.is_Integer:
             return self.call({0: "zero", 1: "one"}.get(int(e), "real"), *([] if e in (0, 1) else [str(e)]))
         return str(self._print(e))

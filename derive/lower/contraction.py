@@ -20,6 +20,7 @@ An equation of any other form is left to the plain loops.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -77,8 +78,12 @@ class Contraction:
         return f"contraction: {', '.join(parts)}; {b} in panels, {a} through offset tables{where}"
 
 
-def contraction(eq: Equation) -> Contraction | None:
-    """The equation as a contraction, or None. The operand with more index arithmetic is behind the tables."""
+def contraction(eq: Equation, rank: Sequence[Index] = ()) -> Contraction | None:
+    """The equation as a contraction, or None. The operand with more index arithmetic is behind the tables.
+
+    Of choices as good as each other, `rank` decides, an order of the indices that comes from structure alone.
+    """
+    rank = rank or eq.relation.indices
     if eq.reduce != "sum" or eq.relation.nonneg or not eq.bound:
         return None
     factors = sp.Mul.make_args(eq.body)
@@ -91,7 +96,7 @@ def contraction(eq: Equation) -> Contraction | None:
         or any(isinstance(r, IntegerAccess) for r in reads)
     ):
         return None
-    solved = _solved(eq, reads)
+    solved = _solved(eq, reads, rank)
     if solved is None:
         return None
     forms, units, phased = solved
@@ -117,13 +122,17 @@ def contraction(eq: Equation) -> Contraction | None:
                 batch, rows, columns, steps = (tuple(ii) for ii in roles.values())
                 if all(p.row in rows and p.step in steps and a.uses(p.row) for p in phased):
                     made.append(Contraction(eq, scale, a, b, batch, rows, columns, steps, units, phased))
-    return max(made, key=lambda c: sum(f is not None for f in c.a.forms), default=None)
+
+    def merit(c: Contraction) -> tuple[int, list[int]]:
+        return -sum(f is not None for f in c.a.forms), sorted(map(rank.index, c.a.access.indices))
+
+    return min(made, key=merit, default=None)
 
 
 Solution = tuple[dict[Index, Affine], tuple[sp.Expr, ...], tuple[Phased, ...]]
 
 
-def _solved(eq: Equation, reads: list[Access]) -> Solution | None:
+def _solved(eq: Equation, reads: list[Access], rank: Sequence[Index]) -> Solution | None:
     """For each equality one bound index, on an axis of one operand, as a form of indices that none gives."""
     forms: dict[Index, Affine] = {}
     units: list[sp.Expr] = []
@@ -140,7 +149,7 @@ def _solved(eq: Equation, reads: list[Access]) -> Solution | None:
             and sum(i in r.indices for r in reads) == 1
             and not any(i in other.indices for other in others)
         ]
-        choices.sort(key=lambda i: (z.coefficient(i) not in (1, -1), eq.relation.indices.index(i)))
+        choices.sort(key=lambda i: (z.coefficient(i) not in (1, -1), rank.index(i)))
         if not choices:
             return None
         v = choices[0]

@@ -16,7 +16,7 @@ What cannot be said so (a lane's own quotient, a read at a place that a read giv
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import sympy as sp
@@ -147,9 +147,9 @@ class LaneSolver(Solver):
         return (hull, replace(assign, size=self.equation.relation.size(v))), cost
 
 
-def _solve(eq: Equation, lane: Index, stride: sp.Expr) -> LaneSolver:
-    solver = LaneSolver.of(eq)
-    made = LaneSolver(eq, solver.pending, solver.checks, stride=stride, lane=lane)
+def _solve(eq: Equation, lane: Index, stride: sp.Expr, rank: Sequence[Index]) -> LaneSolver:
+    solver = Solver.of(eq, rank)
+    made = LaneSolver(eq, solver.pending, solver.checks, rank=solver.rank, stride=stride, lane=lane)
     made.last = sp.Symbol(f"{lane.name}_last", integer=True)
     made.known, made.moves, made.cost = set(eq.free), {lane: stride}, FREE * len(eq.free)
     made.rest(eq.bound)
@@ -178,14 +178,14 @@ def _strides(eq: Equation, lane: Index) -> Iterator[tuple[sp.Expr, Index | None]
     yield sp.S.One, None
 
 
-def _over(eq: Equation, lane: Index, plain: Nest) -> list[Lanes]:
+def _over(eq: Equation, lane: Index, plain: Nest, rank: Sequence[Index]) -> list[Lanes]:
     """The equation with lanes over a free index, if that costs no more than the plain loops.
 
     Two ways where either of two indices may follow the lane: which is better, their extents say.
     """
     found: list[Lanes] = []
     for stride, follower in _strides(eq, lane):
-        made = _solve(eq, lane, stride)
+        made = _solve(eq, lane, stride, rank)
         steps = tuple(made.steps)
         compared = _compared(made)
         if not _simple(made) or (made.cost > plain.cost + SLACK and not compared):
@@ -231,11 +231,11 @@ def _along(eq: Equation, plain: Nest) -> Lanes | None:
     return Lanes(eq, loop.index, sp.S.One, end, eq.free, plain.inner, tuple(moves.items()), bound=True)
 
 
-def lanes(eq: Equation, plain: Nest) -> tuple[Lanes, ...]:
+def lanes(eq: Equation, plain: Nest, rank: Sequence[Index] = ()) -> tuple[Lanes, ...]:
     """The ways to run an equation in lanes, in the order in which they are to be tried; perhaps none."""
     made: list[Lanes] = []
     for i in reversed(eq.free):
-        made = _over(eq, i, plain)
+        made = _over(eq, i, plain, rank)
         if made:
             break
     fixed = {a for z in (*eq.relation.zero, *eq.relation.nonneg) for a in z.indices}
@@ -244,11 +244,11 @@ def lanes(eq: Equation, plain: Nest) -> tuple[Lanes, ...]:
         others = [i for i in eq.free if i not in fixed]
         others.sort(key=lambda i: (sum(i in r.indices for r in eq.reads), eq.free.index(i)))
         if others and any(others[-1] in r.indices for r in eq.reads):
-            made = [replace(one, unit=True) for one in _over(eq, others[-1], plain)[:1]] + made
+            made = [replace(one, unit=True) for one in _over(eq, others[-1], plain, rank)[:1]] + made
     if made and not eq.bound:
         # pointwise: the last axis may be short, and then the one before it will do
         others = [i for i in eq.free if i != made[0].lane and any(i in r.indices for r in eq.reads)]
-        made += _over(eq, others[-1], plain)[:1] if others else []
+        made += _over(eq, others[-1], plain, rank)[:1] if others else []
     along = _along(eq, plain)
     if along is None:
         return tuple(made)

@@ -10,6 +10,8 @@ The cheaper of the two by nominal trip counts is taken. A scatter only adds, so 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from derive.language import Index
 from derive.lower.loops import Loop, Nest, ResidueLoop
 from derive.lower.solve import FREE, Solver
@@ -20,8 +22,8 @@ def _plain(eq: Equation, i: Index) -> Loop:
     return Loop(i, (0 * eq.relation.size(i),), (eq.relation.size(i),))
 
 
-def gather(eq: Equation) -> Nest:
-    solver = Solver.of(eq)
+def gather(eq: Equation, rank: Sequence[Index] = ()) -> Nest:
+    solver = Solver.of(eq, rank)
     loops = tuple(_plain(eq, i) for i in eq.free)
     solver.known |= set(eq.free)
     solver.cost += FREE * len(loops)
@@ -33,19 +35,19 @@ def gather(eq: Equation) -> Nest:
     return Nest(eq, "gather", loops[:shared], loops[shared:], tuple(solver.steps), solver.cost)
 
 
-def scatter(eq: Equation) -> Nest | None:
+def scatter(eq: Equation, rank: Sequence[Index] = ()) -> Nest | None:
     if eq.reduce != "sum":
         return None
     moving = {a for z in eq.relation.zero for a in z.atoms}
     planes = tuple(i for i in eq.free if i not in moving)
-    solver = Solver.of(eq)
+    solver = Solver.of(eq, rank)
     solver.known |= set(planes)
     solver.cost += FREE * len(planes)
     solver.rest((*eq.bound, *(i for i in eq.free if i not in planes)))
     return Nest(eq, "scatter", tuple(_plain(eq, i) for i in planes), (), tuple(solver.steps), solver.cost)
 
 
-def lower(eq: Equation) -> Nest:
-    """The cheaper nest; where they cost the same, the gather."""
-    first, second = gather(eq), scatter(eq)
+def lower(eq: Equation, rank: Sequence[Index] = ()) -> Nest:
+    """The cheaper nest; where they cost the same, the gather. `rank` decides between loops that cost the same."""
+    first, second = gather(eq, rank), scatter(eq, rank)
     return second if second is not None and second.cost < first.cost - 1e-9 else first

@@ -13,26 +13,26 @@
 With g = gcd(s, d): { u : s divides m - d*u } is empty unless g divides m, and otherwise
 { u0 + (s/g)*t : t integer }. Coefficients are run-time integers of known sign; where the sign is
 not known the loop runs freely and the equality is tested.
+
+A loop is chosen by what it settles for what it costs. Of loops that cost the same, a `rank` of the indices
+decides: the canonical order, which comes from structure alone, so that neither letters nor the order of axes
+change what is chosen. Without one it is the order in which the indices are written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 import sympy as sp
 
-from derive.language import Index, extent
+from derive.language import Index, Lap, extent
 from derive.lower.loops import Assign, CeilDiv, Divides, FloorDiv, Loop, Modulo, ResidueLoop, Step, Test
-from derive.program import Affine, Equation
+from derive.program import Access, Affine, Equation
 
-FREE, SPAN, RESIDUE, LAP, GUARD = (
-    4.0,
-    3.9,
-    3.85,
-    1.5,
-    0.2,
-)  # log2 of nominal trip counts; a guard costs a little
+# log2 of nominal trip counts: a loop, one that another index follows (all of it or a residue class), one over
+# laps; and what a guard costs
+FREE, SPAN, LAP, GUARD = 4.0, 3.9, 1.5, 0.2
 
 
 def _positive(c: sp.Expr) -> bool:
@@ -51,6 +51,20 @@ def _floor(value: sp.Expr, by: sp.Expr) -> sp.Expr:
     return value if by == 1 else FloorDiv(value, by)
 
 
+def seen(form: Affine, rank: Sequence[Index]) -> tuple[list[tuple[list[int], bool, str]], str]:
+    """What a form looks like to the solver, whatever its letters and its sign: the order in which forms are tried."""
+
+    def sign(c: sp.Expr) -> str:
+        if c.is_Number:
+            return str(abs(c))
+        return "+" if _positive(c) or _negative(c) else "?"
+
+    def place(a: sp.Expr) -> list[int]:
+        return sorted(rank.index(i) for i in (a.indices if isinstance(a, Access) else (a,)))
+
+    return sorted((place(a), isinstance(a, Access), sign(c)) for a, c in form.terms), sign(form.constant)
+
+
 @dataclass
 class Solver:
     """What is known so far, what is still to hold, and the steps taken."""
@@ -61,14 +75,24 @@ class Solver:
     known: set[Index] = field(default_factory=set)
     steps: list[Step] = field(default_factory=list)
     cost: float = 0.0
+    rank: Sequence[Index] = ()
 
     @staticmethod
-    def of(eq: Equation) -> Solver:
-        return Solver(eq, list(eq.relation.zero), list(eq.relation.nonneg))
+    def of(eq: Equation, rank: Sequence[Index] = ()) -> Solver:
+        rank = rank or eq.relation.indices
+
+        def ordered(forms: Sequence[Affine]) -> list[Affine]:
+            return sorted(forms, key=lambda form: seen(form, rank))
+
+        return Solver(eq, ordered(eq.relation.zero), ordered(eq.relation.nonneg), rank=rank)
 
     def copy(self) -> Solver:
-        return Solver(
-            self.equation, list(self.pending), list(self.checks), set(self.known), list(self.steps), self.cost
+        return replace(
+            self,
+            pending=list(self.pending),
+            checks=list(self.checks),
+            known=set(self.known),
+            steps=list(self.steps),
         )
 
     def unknown(self, form: Affine) -> list[Index]:
@@ -139,7 +163,7 @@ class Solver:
 
     def loop(self, u: Index) -> None:
         size = self.equation.relation.size(u)
-        low, high, cost = [sp.S.Zero], [size], LAP if u.name.startswith("lap") else FREE
+        low, high, cost = [sp.S.Zero], [size], LAP if isinstance(u, Lap) else FREE
         for form in list(self.checks):  # c*u + r >= 0 bounds the loop
             if self.unknown(form) == [u] and self.direct(form, u):
                 c, r = form.coefficient(u), form.without(u).expr
@@ -192,7 +216,7 @@ class Solver:
         return (
             ResidueLoop(u, cv, cu, total, lows, highs),
             Assign(v, FloorDiv(sp.expand(total - cu * u), cv)),
-        ), RESIDUE
+        ), SPAN
 
     def classes(self, form: Affine, v: Index) -> bool:
         """Shall u run over a residue class even where v could be looped over and u follow?"""
@@ -204,17 +228,35 @@ class Solver:
         while left := [i for i in order if i not in self.known]:
             held = {i for form in (*self.pending, *self.checks) for i in self.unknown(form)}
             # what an argmax picks among ties is the first it meets, so its loops keep the written order
-            choose = left[0] in held and not self.equation.reduce.startswith("arg")
-            trials = [self.after(u) for u in (left if choose else left[:1])]
-            best = min(
-                trials, key=lambda t: round(t.cost - self.cost - FREE * (len(t.known) - len(self.known)), 6)
-            )
-            self.take(best)
+            if left[0] in held and not self.equation.reduce.startswith("arg"):
+                self.take(self.cheapest(left, held))
+            else:
+                self.take(self.after(left[0]))
 
     def take(self, best: Solver) -> None:
         """Go on from a trial."""
         self.pending, self.checks, self.known = best.pending, best.checks, best.known
         self.steps, self.cost = best.steps, best.cost
+
+    def cheapest(self, left: Sequence[Index], held: Collection[Index]) -> Solver:
+        """One more loop. First what an integer read waits for: until then nothing that it gives is known."""
+        waiting = {i for form in self.pending for r in form.reads for i in r.indices}
+        left = [i for i in left if i in waiting] or left
+        trials = {u: self.after(u) for u in left}
+
+        def cost(u: Index) -> float:
+            made = trials[u]
+            return round(made.cost - self.cost - FREE * (len(made.known) - len(self.known)), 6)
+
+        least = min(map(cost, left))
+        tied = [u for u in left if cost(u) == least]
+        if tied[0] in held:
+            return trials[min((u for u in tied if u in held), key=self.merit)]
+        return trials[tied[0]]  # nothing holds it, so it costs the same wherever it is
+
+    def merit(self, u: Index) -> tuple[int, int]:
+        """Of loops that cost the same: over what the fewest equalities would give from others; then by rank."""
+        return sum(form.coefficient(u) in (1, -1) for form in self.pending), self.rank.index(u)
 
     def after(self, u: Index) -> Solver:
         trial = self.copy()

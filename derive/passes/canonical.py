@@ -7,22 +7,36 @@ because the two relations are one, read with other letters.
 Two steps. `abstract` splits an equation into a *shape*, whose coefficients, constants and extents
 are symbols, and the *binding* of those symbols to integer formulas. `canonical` then names the
 shape's reads, indices and symbols in an order that depends on structure only: colour refinement
-over indices, ties broken by trying each member and keeping the smallest text.
+over indices, ties broken by trying each member and keeping the smallest text. Orders of one text
+map the equation to itself, and of those the one nearest to the written order is kept.
 Axis order does not count (kernels read any strides), the order of factors does not count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations, product
+from itertools import islice, permutations, product
+from typing import Any, TypeVar
 
 import sympy as sp
 
-from derive.language import Index, Parameter, Real, Size, extent
-from derive.program import Access, Affine, Equation, IntegerAccess, Range, Relation
+from derive.language import Index, Lap, Parameter, Real, Size, extent
+from derive.program import Access, Affine, Equation, IntegerAccess, Range, Relation, fresh_name
 
+T = TypeVar("T")
 MOST_ORDERS = 720  # of reads, or of tied indices, tried before the written order is taken as it is
+
+
+class Whole(sp.Symbol):
+    """A run-time integer of either sign."""
+
+    def __new__(cls, name: str) -> Whole:
+        made: Whole = sp.Symbol.__new__(cls, name, integer=True)
+        return made
+
+
+INTEGERS = (Size, Parameter, Whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,58 +53,81 @@ def abstract(eq: Equation) -> Shape:
     """Every access becomes a view of its own, every extent, coefficient and constant a symbol of its own.
 
     Plain numbers stay: 1 and -1 decide how a relation is solved. So does "the extent of i" as a coefficient
-    beside i itself, which makes a mixed radix.
+    beside i itself, which makes a mixed radix; where several indices have that extent, the smallest text decides.
     """
+    forms = (*eq.relation.zero, *eq.relation.nonneg, *((eq.at,) if eq.at is not None else ()))
+    places = {(z, a): found for z in forms for a in z.atoms if (found := _radices(eq, z, a))}
+    made = [
+        _abstract(eq, dict(zip(places, choice, strict=True)))
+        for choice in islice(product(*places.values()), MOST_ORDERS)
+    ]
+    return made[0] if len(made) == 1 else min(made, key=lambda shape: canonical(shape).text)
+
+
+def _radices(eq: Equation, z: Affine, a: sp.Expr) -> list[Index]:
+    """The indices i beside which the coefficient of `a` is the extent of i, in a mixed radix."""
+    c, own = z.coefficient(a), {r.index: r.size for r in eq.relation.ranges}
+    return [i for i, unit in z.terms if i in own and i != a and unit in (1, -1)
+            and not own[i].is_Number and c == unit * own[i]]  # fmt: skip
+
+
+def _abstract(eq: Equation, radices: dict[tuple[Affine, sp.Expr], Index]) -> Shape:
     own = {r.index: r.size for r in eq.relation.ranges}
     extents = {
         extent(i): size for i, size in own.items()
     }  # each index has one of its own, whichever happen to be equal
+    forms = (*eq.relation.zero, *eq.relation.nonneg, *((eq.at,) if eq.at is not None else ()))
+    taken = {s.name for e in (eq.body, *extents, *(f.expr for f in forms)) for s in e.free_symbols}
     integers: dict[sp.Expr, sp.Symbol] = {}
 
     def symbol(e: sp.Expr) -> sp.Symbol:
         if e not in integers:
-            name = f"{e.name}v" if e.is_Symbol else f"z{len(integers)}"
-            other = (
-                Parameter(name, True)
-                if e.is_positive
-                else Parameter(name, False)
-                if e.is_nonnegative
-                else Size(name)
-            )
-            integers[e] = e if e.is_Symbol and extents.get(e, e) == e else other
+            if e.is_Symbol and e not in extents:
+                integers[e] = e
+            else:
+                name = fresh_name(f"{e.name}v" if e.is_Symbol else f"z{len(integers)}", taken)
+                integers[e] = (
+                    Parameter(name, bool(e.is_positive)) if e.is_positive or e.is_nonnegative else Whole(name)
+                )
         return integers[e]
 
     def coefficient(c: sp.Expr) -> sp.Expr:
         if c.is_Number:
             return c
-        return -symbol(sp.expand(-c)) if c.could_extract_minus_sign() else symbol(c)
+        return -symbol(sp.expand(-c)) if _turned(c) else symbol(c)
+
+    def scalar(e: sp.Symbol) -> sp.Symbol:
+        """An extent in a body is that of its index, where only one index has it."""
+        owners = [i for i, size in own.items() if size == e]
+        return extent(owners[0]) if len(owners) == 1 else symbol(e)
 
     table = _views(eq)
 
     def form(z: Affine) -> Affine:
         terms = []
         for a, c in z.terms:
-            radix = next(
-                (i for i in z.indices if i != a and not own[i].is_Number and c in (own[i], -own[i])), None
-            )
-            if radix is not None:
-                c = extent(radix) if c == own[radix] else -extent(radix)
-            else:
-                c = coefficient(c)
+            radix = radices.get((z, a))
+            c = coefficient(c) if radix is None else z.coefficient(radix) * extent(radix)
             terms.append((a.xreplace(table), c))
         number, rest = z.constant.as_coeff_Add()
         return Affine.of(terms, number + (coefficient(rest) if rest != 0 else 0))
 
     zero, nonneg = tuple(map(form, eq.relation.zero)), tuple(map(form, eq.relation.nonneg))
     at = form(eq.at) if eq.at is not None else None
-    inner = sorted((s for s in eq.body.free_symbols if isinstance(s, (Size, Parameter))), key=str)
-    body = eq.body.xreplace({**table, **{s: symbol(s) for s in inner}})
+    inner = sorted((s for s in eq.body.free_symbols if isinstance(s, INTEGERS)), key=str)
+    body = eq.body.xreplace({**table, **{s: scalar(s) for s in inner}})
     relation = Relation(tuple(Range(i, extent(i)) for i in own), zero, nonneg)
     shape = replace(eq, target=table[eq.target], relation=relation, body=body, at=at)
     bound = {**extents, **{s: e for e, s in integers.items()}}
     tensors = tuple((table[a], a.tensor) for a in (eq.target, *eq.reads))
     reals = tuple(sorted((s for s in body.free_symbols if isinstance(s, Real)), key=str))
     return Shape(shape, tensors, tuple(bound.items()), reals)
+
+
+def _turned(c: sp.Expr) -> bool:
+    """Is -c the plainer of the two? (SymPy's could_extract_minus_sign asks the letters of a sum.)"""
+    signs = [bool(t.as_coeff_Mul()[0] < 0) for t in sp.Add.make_args(c)]
+    return 2 * sum(signs) > len(signs)
 
 
 def _views(eq: Equation) -> dict[Access, Access]:
@@ -129,17 +166,22 @@ def canonical(shape: Shape) -> Canonical:
     groups: dict[str, list[Access]] = {}
     for a in reads:
         groups.setdefault(_role(eq, a), []).append(a)
-    orders = [permutations(groups[k]) for k in sorted(groups)]
     best: Canonical | None = None
-    for count, choice in enumerate(product(*orders)):
-        if count >= MOST_ORDERS:
-            break
-        order = [a for group in choice for a in group]
+    for order in islice(_each_order(groups), MOST_ORDERS):
         found = _named(shape, order)
-        if best is None or found.text < best.text:
+        if best is None or _rank(eq, found) < _rank(eq, best):
             best = found
     assert best is not None
     return best
+
+
+def _rank(eq: Equation, found: Canonical) -> tuple[str, list[int], list[int]]:
+    """The smallest text; of those with one text the written order, which memory order often follows."""
+    return (
+        found.text,
+        [eq.relation.indices.index(i) for i in found.indices],
+        [(eq.target, *eq.reads).index(a) for a in found.reads],
+    )
 
 
 def _role(eq: Equation, a: Access) -> str:
@@ -150,9 +192,7 @@ def _role(eq: Equation, a: Access) -> str:
         for i in a.indices
     )
     plain: dict[sp.Basic, sp.Basic] = {r: sp.Symbol(f"r{len(r.indices)}") for r in eq.reads}
-    plain |= {
-        s: sp.Symbol("s") for s in eq.body.free_symbols if isinstance(s, (Index, Size, Parameter, Real))
-    }
+    plain |= {s: sp.Symbol("s") for s in eq.body.free_symbols if isinstance(s, (Index, Real, *INTEGERS))}
     return f"{isinstance(a, IntegerAccess)} {uses} {_text(eq.body.xreplace({**plain, a: sp.Symbol('a')}))}"
 
 
@@ -169,10 +209,11 @@ def _text(e: sp.Basic) -> str:
 
 
 def _sign_class(s: sp.Expr) -> str:
+    """What a solver sees of a coefficient. Letters come after numbers: of a radix the higher digits are larger."""
     if s.is_Number:
         return str(s)
     core = s if not s.could_extract_minus_sign() else -s
-    kind = "+" if core.is_positive else "0" if core.is_nonnegative else "?"
+    kind = "P" if core.is_positive else "N" if core.is_nonnegative else "S"
     return ("-" if core is not s else "") + kind
 
 
@@ -198,6 +239,7 @@ def _named(shape: Shape, order: Sequence[Access]) -> Canonical:
         member = "".join("01"[i in a.indices] for a in (eq.target, *order))
         colour[i] = (
             f"{member}{'s' if i in body.free_symbols else ''}{'E' if extent(i) in body.free_symbols else ''}"
+            f"{'L' if isinstance(i, Lap) else ''}"
         )
     colour = _refined(colour, forms, place, sizes)
 
@@ -215,7 +257,8 @@ def _named(shape: Shape, order: Sequence[Access]) -> Canonical:
                 break
         return done
 
-    return min((_written(shape, order, place, body, forms, c) for c in settle(colour)), key=lambda c: c.text)
+    made = (_written(shape, order, place, body, forms, c) for c in settle(colour))
+    return min(made, key=lambda found: _rank(eq, found))
 
 
 def _refined(
@@ -269,18 +312,10 @@ def _written(
     colour: dict[Index, str],
 ) -> Canonical:
     eq = shape.equation
-    indices = sorted(colour, key=lambda i: colour[i])
+    indices = sorted(colour, key=lambda i: colour[i], reverse=True)  # the target's are the first
     rename: dict[sp.Basic, sp.Basic] = {i: sp.Symbol(f"i{k:02d}") for k, i in enumerate(indices)}
     rename |= {extent(i): sp.Symbol(f"E{k:02d}") for k, i in enumerate(indices)}
     number = {i: k for k, i in enumerate(indices)}
-    names: dict[sp.Symbol, sp.Symbol] = {}
-
-    def slots(e: sp.Expr) -> None:
-        for s in sorted(
-            (s for s in e.free_symbols if isinstance(s, (Size, Parameter)) and s not in rename),
-            key=lambda s: (_sign_class(s), str(s)),
-        ):
-            names.setdefault(s, sp.Symbol(f"{ {'+': 'P', '0': 'N', '?': 'S'}[_sign_class(s)] }{len(names)}"))
 
     def side(form: Affine, sign: int) -> tuple[str, list[tuple[str, sp.Expr]]]:
         parts = []
@@ -295,28 +330,66 @@ def _written(
         constant = sp.expand(sign * form.constant)
         return f"{classes} | {constant if constant.is_Number else 'c'}", [*parts, ("", constant)]
 
-    chosen = []
+    groups: dict[tuple[str, str], list[Side]] = {}
     for kind, form in forms:
         options = [side(form, 1)] + ([side(form, -1)] if kind == "z" else [])
-        chosen.append((kind, *min(options, key=lambda o: o[0])))
-    chosen.sort(key=lambda c: (c[0], c[1]))
-    lines = []
-    for kind, _, parts in chosen:
-        for _, c in parts:
-            slots(c)
-        lines.append(f"{kind} " + " + ".join(f"({c.xreplace({**rename, **names})}){a}" for a, c in parts))
-    slots(body)
-    reals = tuple(sorted((s for s in body.free_symbols if isinstance(s, Real)), key=str))
-    rename |= {s: sp.Symbol(f"R{k}{'+' if s.is_positive else ''}") for k, s in enumerate(reals)}
+        text, parts = min(options, key=lambda o: o[0])
+        groups.setdefault((kind, text), []).append((kind, parts))
     tensors = " ".join(
         f"{sorted(number[i] for i in a.indices)}{'int' if isinstance(a, IntegerAccess) else ''}"
         for a in (eq.target, *order)
     )
-    text = (
-        f"{eq.reduce} {eq.ties} {tensors} : {_text(body.xreplace({**rename, **names}))} : {len(indices)} : "
-        + " ; ".join(lines)
-    )
-    return Canonical(text, (eq.target, *order), tuple(indices), tuple(names), reals)
+    laps = "".join(f"{number[i]} " for i in indices if isinstance(i, Lap))
+    made = []
+    for sides in islice(_each_order(groups), MOST_ORDERS):
+        text, integers, reals = _numbered(sides, body, rename)
+        text = f"{eq.reduce} {eq.ties} {tensors} : {len(indices)} {laps}: {text}"
+        made.append(Canonical(text, (eq.target, *order), tuple(indices), integers, reals))
+    return min(made, key=lambda found: found.text)
+
+
+Side = tuple[str, list[tuple[str, sp.Expr]]]  # a constraint's kind and its terms, in order
+
+
+def _each_order(groups: Mapping[Any, list[T]]) -> Iterator[list[T]]:
+    """Group after group in the order of the keys, and within a group every order."""
+    for choice in product(*(permutations(groups[k]) for k in sorted(groups))):
+        yield [member for group in choice for member in group]
+
+
+def _numbered(
+    sides: Sequence[Side], body: sp.Expr, rename: dict[sp.Basic, sp.Basic]
+) -> tuple[str, tuple[sp.Symbol, ...], tuple[sp.Symbol, ...]]:
+    """Body and constraints with their symbols numbered as they occur; in the body alike ones in either order."""
+    rename, integers = dict(rename), list[sp.Symbol]()
+
+    def put(s: sp.Symbol) -> None:
+        rename[s] = sp.Symbol(f"{_sign_class(s)}{len(integers)}")
+        integers.append(s)
+
+    lines = []
+    for kind, parts in sides:
+        for _, c in parts:
+            found = (s for s in c.free_symbols if isinstance(s, INTEGERS) and s not in rename)
+            for s in sorted(found, key=lambda s: (_sign_class(s), str(s))):
+                put(s)
+        lines.append(f"{kind} " + " + ".join(f"({c.xreplace(rename)}){a}" for a, c in parts))
+    left = {s for s in body.free_symbols if isinstance(s, (Real, *INTEGERS)) and s not in rename}
+    plain = {**rename, **{s: sp.Symbol("s") for s in left}}
+    groups: dict[tuple[str, str], list[sp.Symbol]] = {}
+    for s in sorted(left, key=str):
+        kind = f"R{'+' if s.is_positive else ''}" if isinstance(s, Real) else _sign_class(s)
+        place = _text(body.xreplace({**plain, s: sp.Symbol("this")}))
+        groups.setdefault((kind, place), []).append(s)
+    made = []
+    for symbols in islice(_each_order(groups), MOST_ORDERS):
+        reals = tuple(s for s in symbols if isinstance(s, Real))
+        more = [s for s in symbols if not isinstance(s, Real)]
+        names = {s: sp.Symbol(f"R{k}{'+' if s.is_positive else ''}") for k, s in enumerate(reals)}
+        names |= {s: sp.Symbol(f"{_sign_class(s)}{len(integers) + k}") for k, s in enumerate(more)}
+        made.append((_text(body.xreplace({**rename, **names})), (*integers, *more), reals))
+    text, all_integers, reals = min(made, key=lambda m: m[0])
+    return f"{text} : {' ; '.join(lines)}", all_integers, reals
 
 
 def same_axes(

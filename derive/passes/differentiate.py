@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from derive.errors import SpecError
-from derive.language import Index, indicator
+from derive.language import Index, Lap, indicator
 from derive.program import (
     Access,
     Affine,
@@ -46,16 +46,27 @@ def partial(body: sp.Expr, access: Access) -> sp.Expr:
 
 
 def determined(eq: Equation) -> set[Index]:
-    """Bound indices that an equality gives from the others."""
-    found: set[Index] = set()
+    """Bound indices that the others give: an equality gives one, and of the laps of a quotient there is one."""
+    gives: dict[Index, set[Index]] = {
+        i: {j for e in eq.relation.nonneg if i in e.indices for j in e.indices} - {i}
+        for i in eq.bound
+        if isinstance(i, Lap)
+    }
     used: set[Affine] = set()
+
+    def needs(i: Index, j: Index, seen: frozenset[Index] = frozenset()) -> bool:
+        return i == j or any(needs(k, j, seen | {i}) for k in gives.get(i, set()) - seen)
+
     for i in reversed(eq.bound):
-        for z in eq.relation.zero:
-            if z not in used and z.coefficient(i) in (1, -1) and not (set(z.indices) & found):
-                used.add(z)
-                found.add(i)
-                break
-    return found
+        for z in eq.relation.zero if i not in gives else ():
+            others = set(z.indices) - {i}
+            inside = any(i in r.indices for r in z.reads)
+            if z in used or z.coefficient(i) not in (1, -1) or inside or any(needs(j, i) for j in others):
+                continue
+            used.add(z)
+            gives[i] = others
+            break
+    return set(gives)
 
 
 def rank_of(eq: Equation, kept: Collection[Index]) -> Affine:
@@ -112,7 +123,7 @@ def d_prod(eq: Equation, fresh: _Names) -> Weighted:
     linear = replace(eq, reduce="sum")
     if not kept:
         return [], linear, sp.S.One
-    other = {b: Index(fresh(f"{b.name}of")) for b in eq.bound}
+    other = {b: type(b)(fresh(f"{b.name}of")) for b in eq.bound}
     rank = rank_of(eq, kept)
     rank_other = rank.replaced(other)
     free = [r for r in eq.relation.ranges if r.index in eq.free]

@@ -83,6 +83,8 @@ def inline(program: Program) -> Program:
                 repeats and f.body.has(sp.exp, sp.log, sp.Pow, sp.tanh, sp.Piecewise, chosen)
             ):
                 continue
+            if f.body.has(sp.Piecewise) and _decides(a, body):
+                continue  # SymPy folds branches out of a comparison, until the stack overflows
             body = body.xreplace({a: f.body.xreplace(_at(f, a))})
         return eq if body == eq.body else replace(eq, body=body)
 
@@ -101,6 +103,11 @@ def inline(program: Program) -> Program:
             formula[name] = eq
         made.append(eq)
     return live(replace(program, equations=tuple(made)))
+
+
+def _decides(a: Access, body: sp.Expr) -> bool:
+    """Whether a Piecewise chooses by what is read."""
+    return any(condition.has(a) for p in body.atoms(sp.Piecewise) for _, condition in p.args)
 
 
 def _at(f: Equation, a: Access) -> dict[sp.Basic, sp.Basic]:

@@ -19,17 +19,23 @@ from kernels.runtime import (
     Scratch,
     Tensor,
     Tile,
-    block_product,
     ceil_div,
+    chunk,
+    contract,
+    copy_row,
+    divide,
     fma,
     kernel,
+    one,
+    repeat_last,
     require_abi,
     residue,
-    row_block,
     select,
     share,
     suits,
     task,
+    turn,
+    work,
     zero,
 )
 
@@ -60,29 +66,31 @@ def y_from_w_x_plain(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: i
 
 
 @kernel
-def y_from_w_x_sizes(N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
+def y_from_w_x_sizes(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> tuple[int, int, int, int, int]:
-    """Batch, rows, columns, steps, and the elements of `x`'s copy for one batch."""
-    copy = N * C * max(0, d0*K0 - d0 + s0*P0 - s0 + 1)
-    return G, N * P0, O, C * K0, copy
+    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
+    row_first, row_second = chunk(tile.rows, N, P0, 1)
+    step_first, step_second = chunk(tile.steps, C, K0, 1)
+    copy_x = row_first * step_first * (d0 * (step_second - 1) + s0 * (row_second - 1) + 1) + tile.lanes.width
+    return row_first, row_second, step_first, step_second, copy_x
 
 
 def y_from_w_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> int:
-    """Scalars of one task: the copy, the panels, the sums of a block."""
-    _, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
-    if not (suits(tile, rows, columns, steps)):
+    """Scalars of one task: copies, a panel, the sums of a block."""
+    if not (suits(tile, N * P0, O, C * K0)):
         return 0
-    return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
+    row_first, row_second, _, _, copy_x = y_from_w_x_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
+    return work(tile, row_first * row_second, O) + copy_x
 
 
 def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> int:
-    """Integers of one task: the offsets of rows and of steps."""
-    _, rows, columns, steps, _ = y_from_w_x_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
-    if not (suits(tile, rows, columns, steps)):
+    """Integers of one task: the offsets of rows, columns and steps."""
+    if not (suits(tile, N * P0, O, C * K0)):
         return 0
-    return rows + tile.pixels + steps
+    row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
+    return 2 * (row_first * row_second + O + step_first * step_second) + 3 * tile.pixels
 
 
 @kernel
@@ -220,72 +228,102 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
     if O <= 4 and tile.lanes.width <= 2 * P0:
         y_from_w_x_over_p0(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
         return
-    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
-    if not (suits(tile, rows, columns, steps)):
+    if not (suits(tile, N * P0, O, C * K0)):
         y_from_w_x_plain(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, task, tasks)
         return
-    base_x3, span_x3 = -a0, d0*K0 - d0 + s0*P0 - s0 + 1
-    panels = scratch + copy
-    buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps
-    step_table = integer_scratch + (rows + tile.pixels)
-    blocks = ceil_div(rows, row_block(tile))
-    first, last = share(batch * blocks, task, tasks)
-    if first == last:
-        return
-    for base in range(first // blocks, ceil_div(last, blocks)):
-        g = base
-        m0 = max(0, first - base * blocks) * row_block(tile)
-        m1 = min(rows, (last - base * blocks) * row_block(tile))
-        lead = m0 // (P0)
-        lead_end = (m1 - 1) // (P0) + 1
-        # the part of x that these rows read, with zeros where it has no element
+    row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
+    columns = O
+    row_first, row_second, groups = divide(tile, tasks, G, N, P0, (row_first, row_second), columns)
+    parts = ceil_div(N, row_first) * ceil_div(P0, row_second)
+    room = scratch + work(tile, row_first * row_second, columns)
+    x_rows = integer_scratch
+    y_rows = x_rows + (row_first * row_second + tile.pixels)
+    w_columns = y_rows + (row_first * row_second)
+    y_columns = w_columns + (columns + tile.pixels)
+    x_steps = y_columns + columns
+    w_steps = x_steps + (step_first * step_second)
+    lines = w_steps + (step_first * step_second)
+    first, last = share(G * parts * groups, task, tasks)
+    for unit in range(first, last):
+        group, part = unit % groups, unit // groups % parts
+        g = unit // (groups * parts)
+        n_from = part // ceil_div(P0, row_second) * row_first
+        n_to = min(N, n_from + row_first)
+        p0_from = part % ceil_div(P0, row_second) * row_second
+        p0_to = min(P0, p0_from + row_second)
+        rows = max(0, n_to - n_from) * max(0, p0_to - p0_from)
+        if rows <= 0:
+            continue
+        w_at = w.pointer()
+        w_stride_g = w.stride(0)
+        w_stride_o = w.stride(1)
+        w_stride_c = w.stride(2)
+        w_stride_k0 = w.stride(3)
+        w_at = w_at + (g * w_stride_g)
+        y_at = y.pointer()
+        y_at = y_at + (g * y.stride(1))
+        y_by_n = y.stride(0)
+        y_by_o = y.stride(2)
+        y_by_p0 = y.stride(3)
         at = 0
-        for n in range(lead, lead_end):
-            for c in range(C):
-                for x3 in range(base_x3, base_x3 + span_x3):
-                    if 0 <= x3 < X3:
-                        scratch[at] = x[n, g, c, x3]
-                    else:
-                        scratch[at] = zero()
-                    at += 1
-        for row in range(m0, m1):
-            n = row // P0
-            p0 = row % P0
-            integer_scratch[row - m0] = (n - lead) * C * span_x3 + (p0*s0 - a0 - base_x3)
-        for row in range(tile.pixels):  # a last, partial tile repeats a row
-            integer_scratch[m1 - m0 + row] = integer_scratch[m1 - m0 - 1]
-        for step in range(steps):
-            c = step // K0
-            k0 = step % K0
-            step_table[step] = c * span_x3 + (k0*d0)
-        # w in panels of the tile's columns, zero beyond the last
-        for panel in range(ceil_div(columns, tile.channels)):
-            for step in range(steps):
-                c = step // K0
-                k0 = step % K0
-                at = (panel * steps + step) * tile.channels
-                for column in range(panel * tile.channels, (panel + 1) * tile.channels):
-                    if column < columns:
-                        o = column
-                        panels[at] = w[g, o, c, k0]
-                    else:
-                        panels[at] = zero()
-                    at += 1
-        for block in range(m0, m1, row_block(tile)):
-            count = min(row_block(tile), m1 - block)
-            for panel in range(ceil_div(columns, tile.channels)):
-                block_product(tile, scratch, integer_scratch + (block - m0), count, step_table, steps,
-                    panels + panel * (steps * tile.channels), buffer)
-                for row in range(count):
-                    item = block + row
-                    n = item // P0
-                    p0 = item % P0
-                    for column in range(panel * tile.channels, min(columns, (panel + 1) * tile.channels)):
-                        o = column
-                        value = buffer[row * tile.channels + (column - panel * tile.channels)]
-                        if add != 0:
-                            value += y[n, g, o, p0]
-                        y[n, g, o, p0] = value
+        for o in range(O):
+            w_columns[at] = o * w_stride_o
+            y_columns[at] = o * y_by_o
+            at += 1
+        repeat_last(tile, w_columns, columns)
+        column_from = group * ceil_div(columns, tile.channels) // groups * tile.channels
+        column_to = min(columns, (group + 1) * ceil_div(columns, tile.channels) // groups * tile.channels)
+        for c_start in range(0, max(1, C), step_first):
+            c_from = c_start
+            c_to = min(C, c_from + step_first)
+            for k0_start in range(0, max(1, K0), step_second):
+                k0_from = k0_start
+                k0_to = min(K0, k0_from + step_second)
+                steps = max(0, c_to - c_from) * max(0, k0_to - k0_from)
+                # the part of x that this block reads, with zeros where it has no element
+                low_x3 = -a0 + d0 * k0_from + s0 * p0_from
+                span_x3 = max(0, -a0 + d0 * (k0_to - 1) + s0 * (p0_to - 1) - low_x3 + 1)
+                if low_x3 >= 0 and low_x3 + span_x3 <= X3:
+                    x_at = x.pointer()
+                    x_stride_n = x.stride(0)
+                    x_stride_g = x.stride(1)
+                    x_stride_c = x.stride(2)
+                    x_stride_x3 = x.stride(3)
+                else:
+                    x_stride_n = (c_to - c_from) * span_x3
+                    x_stride_g = 0
+                    x_stride_c = span_x3
+                    x_stride_x3 = 1
+                    at = 0
+                    for n in range(n_from, n_to):
+                        for c in range(c_from, c_to):
+                            copy_row(tile, room + at, x.pointer(n, g, c, 0), x.stride(3), low_x3, span_x3, X3)
+                            at += span_x3
+                    x_at = room + -(n_from * x_stride_n + c_from * x_stride_c + low_x3 * x_stride_x3)
+                x_at = x_at + (g * x_stride_g + -a0 * x_stride_x3)
+                x_by_k0 = d0 * x_stride_x3
+                x_by_p0 = s0 * x_stride_x3
+                at = 0
+                for n in range(n_from, n_to):
+                    for p0 in range(p0_from, p0_to):
+                        x_rows[at] = n * x_stride_n + p0 * x_by_p0
+                        y_rows[at] = n * y_by_n + p0 * y_by_p0
+                        at += 1
+                repeat_last(tile, x_rows, rows)
+                at = 0
+                for c in range(c_from, c_to):
+                    for k0 in range(k0_from, k0_to):
+                        x_steps[at] = c * x_stride_c + k0 * x_by_k0
+                        w_steps[at] = c * w_stride_c + k0 * w_stride_k0
+                        at += 1
+                if turn(tile, rows, column_to - column_from, steps, x_rows, y_rows):
+                    contract(tile, w_at, w_columns + column_from, column_to - column_from, x_at, x_rows, rows,
+                        w_steps, x_steps, steps, y_at, y_columns + column_from, y_rows, one(),
+                        add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
+                else:
+                    contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from,
+                        x_steps, w_steps, steps, y_at, y_rows, y_columns + column_from, one(),
+                        add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
 
 
 @kernel
@@ -497,29 +535,31 @@ def gx_from_gy_w_plain(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P
 
 
 @kernel
-def gx_from_gy_w_sizes(N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
+def gx_from_gy_w_sizes(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> tuple[int, int, int, int, int]:
-    """Batch, rows, columns, steps, and the elements of `gy`'s copy for one batch."""
-    copy = N * O * max(0, ((-a0 + d0*K0 - d0) // s0) + ((a0 + X3 - 1) // s0) + 1)
-    return G, N * ceil_div(X3, s0), C, O * K0, copy
+    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
+    row_first, row_second = chunk(tile.rows, N, ceil_div(X3, s0), 1)
+    step_first, step_second = chunk(tile.steps, O, K0, 1)
+    copy_gy = row_first * step_first * (row_second + (K0 * d0) // s0 + 1) + tile.lanes.width
+    return row_first, row_second, step_first, step_second, copy_gy
 
 
 def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> int:
-    """Scalars of one task: the copy, the panels, the sums of a block."""
-    _, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
-    if not (suits(tile, rows, columns, steps)):
+    """Scalars of one task: copies, a panel, the sums of a block."""
+    if not (suits(tile, N * ceil_div(X3, s0), C, O * K0)):
         return 0
-    return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
+    row_first, row_second, _, _, copy_gy = gx_from_gy_w_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
+    return work(tile, row_first * row_second, C) + copy_gy
 
 
 def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> int:
-    """Integers of one task: the offsets of rows and of steps."""
-    _, rows, columns, steps, _ = gx_from_gy_w_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
-    if not (suits(tile, rows, columns, steps)):
+    """Integers of one task: the offsets of rows, columns and steps."""
+    if not (suits(tile, N * ceil_div(X3, s0), C, O * K0)):
         return 0
-    return rows + tile.pixels + steps
+    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
+    return 2 * (row_first * row_second + C + step_first * step_second) + 3 * tile.pixels
 
 
 @kernel
@@ -665,82 +705,112 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
     if C <= 4 and tile.lanes.width * s0 <= 2 * X3 and P0 >= K0:
         gx_from_gy_w_over_x3_by_p0(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
         return
-    batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, C, K0, X3, a0, d0, s0)
-    if not (suits(tile, rows, columns, steps)):
+    if not (suits(tile, N * ceil_div(X3, s0), C, O * K0)):
         gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, task, tasks)
         return
-    base_p0, span_p0 = -((-a0 + d0*K0 - d0) // s0), ((-a0 + d0*K0 - d0) // s0) + ((a0 + X3 - 1) // s0) + 1
-    panels = scratch + copy
-    buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps
-    step_table = integer_scratch + (rows + tile.pixels)
-    blocks = ceil_div(rows, row_block(tile))
+    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
     classes = s0
-    first, last = share(batch * classes * blocks, task, tasks)
-    if first == last:
-        return
-    for base in range(first // (classes * blocks), ceil_div(last, classes * blocks)):
-        g = base
-        b0 = max(0, first - base * classes * blocks)
-        b1 = min(classes * blocks, last - base * classes * blocks)
-        lead, lead_end = 0, N
-        # the part of gy that these rows read, with zeros where it has no element
+    columns = C
+    row_first, row_second, groups = divide(tile, tasks, G * classes, N, ceil_div(X3, s0), (row_first, row_second),
+        columns)
+    parts = ceil_div(N, row_first) * ceil_div(ceil_div(X3, s0), row_second)
+    room = scratch + work(tile, row_first * row_second, columns)
+    gy_rows = integer_scratch
+    gx_rows = gy_rows + (row_first * row_second + tile.pixels)
+    w_columns = gx_rows + (row_first * row_second)
+    gx_columns = w_columns + (columns + tile.pixels)
+    gy_steps = gx_columns + columns
+    w_steps = gy_steps + (step_first * step_second)
+    lines = w_steps + (step_first * step_second)
+    first, last = share(G * classes * parts * groups, task, tasks)
+    for unit in range(first, last):
+        group, part = unit % groups, unit // groups % parts
+        g = unit // (groups * parts * classes)
+        # one class of each strided row, and the steps that meet it
+        phase = unit // (groups * parts) % classes
+        class_x3 = phase
+        first_k0, step_k0 = residue(s0, d0, a0 + class_x3)
+        count_x3 = max(0, ceil_div(X3 - class_x3, s0))
+        count_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
+        turn_k0 = d0 * step_k0 // s0
+        base_x3 = (a0 - d0*first_k0 + class_x3) // s0
+        n_from = part // ceil_div(ceil_div(X3, s0), row_second) * row_first
+        n_to = min(N, n_from + row_first)
+        x3_from = part % ceil_div(ceil_div(X3, s0), row_second) * row_second
+        x3_to = min(count_x3, x3_from + row_second)
+        rows = max(0, n_to - n_from) * max(0, x3_to - x3_from)
+        if rows <= 0:
+            continue
+        w_at = w.pointer()
+        w_stride_g = w.stride(0)
+        w_stride_o = w.stride(1)
+        w_stride_c = w.stride(2)
+        w_stride_k0 = w.stride(3)
+        w_at = w_at + (g * w_stride_g + first_k0 * w_stride_k0)
+        w_by_k0 = step_k0 * w_stride_k0
+        gx_at = gx.pointer()
+        gx_at = gx_at + (g * gx.stride(1) + class_x3 * gx.stride(3))
+        gx_by_n = gx.stride(0)
+        gx_by_c = gx.stride(2)
+        gx_by_x3 = s0 * gx.stride(3)
         at = 0
-        for n in range(lead, lead_end):
-            for o in range(O):
-                for p0 in range(base_p0, base_p0 + span_p0):
-                    if 0 <= p0 < P0:
-                        scratch[at] = gy[n, g, o, p0]
-                    else:
-                        scratch[at] = zero()
-                    at += 1
-        for phase in range(b0 // blocks, ceil_div(b1, blocks)):
-            # one class of each strided row, and the steps that meet it
-            class_x3 = phase
-            first_k0, step_k0 = residue(s0, d0, a0 + class_x3)
-            count_x3 = max(0, ceil_div(X3 - class_x3, s0))
-            count_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
-            rows, steps = N * count_x3, O * count_k0
-            m0 = max(0, b0 - phase * blocks) * row_block(tile)
-            m1 = min(rows, (b1 - phase * blocks) * row_block(tile))
-            if m0 < m1:
-                for row in range(m0, m1):
-                    n = row // count_x3
-                    x3 = class_x3 + s0 * (row % count_x3)
-                    integer_scratch[row - m0] = (n - lead) * O * span_p0 + ((x3 + a0 - d0 * first_k0) // s0 - base_p0)
-                for row in range(tile.pixels):  # a last, partial tile repeats a row
-                    integer_scratch[m1 - m0 + row] = integer_scratch[m1 - m0 - 1]
-                for step in range(steps):
-                    o = step // count_k0
-                    k0 = first_k0 + step_k0 * (step % count_k0)
-                    step_table[step] = o * span_p0 + (first_k0 - k0) * d0 // s0
-                # w in panels of the tile's columns, zero beyond the last
-                for panel in range(ceil_div(columns, tile.channels)):
-                    for step in range(steps):
-                        o = step // count_k0
-                        k0 = first_k0 + step_k0 * (step % count_k0)
-                        at = (panel * steps + step) * tile.channels
-                        for column in range(panel * tile.channels, (panel + 1) * tile.channels):
-                            if column < columns:
-                                c = column
-                                panels[at] = w[g, o, c, k0]
-                            else:
-                                panels[at] = zero()
-                            at += 1
-                for block in range(m0, m1, row_block(tile)):
-                    count = min(row_block(tile), m1 - block)
-                    for panel in range(ceil_div(columns, tile.channels)):
-                        block_product(tile, scratch, integer_scratch + (block - m0), count, step_table, steps,
-                            panels + panel * (steps * tile.channels), buffer)
-                        for row in range(count):
-                            item = block + row
-                            n = item // count_x3
-                            x3 = class_x3 + s0 * (item % count_x3)
-                            for column in range(panel * tile.channels, min(columns, (panel + 1) * tile.channels)):
-                                c = column
-                                value = buffer[row * tile.channels + (column - panel * tile.channels)]
-                                if add != 0:
-                                    value += gx[n, g, c, x3]
-                                gx[n, g, c, x3] = value
+        for c in range(C):
+            w_columns[at] = c * w_stride_c
+            gx_columns[at] = c * gx_by_c
+            at += 1
+        repeat_last(tile, w_columns, columns)
+        column_from = group * ceil_div(columns, tile.channels) // groups * tile.channels
+        column_to = min(columns, (group + 1) * ceil_div(columns, tile.channels) // groups * tile.channels)
+        for o_start in range(0, max(1, O), step_first):
+            o_from = o_start
+            o_to = min(O, o_from + step_first)
+            for k0_start in range(0, max(1, count_k0), step_second):
+                k0_from = k0_start
+                k0_to = min(count_k0, k0_from + step_second)
+                steps = max(0, o_to - o_from) * max(0, k0_to - k0_from)
+                # the part of gy that this block reads, with zeros where it has no element
+                low_p0_ = base_x3 + x3_from - turn_k0 * (k0_to - 1)
+                span_p0 = max(0, base_x3 + (x3_to - 1) - turn_k0 * k0_from - low_p0_ + 1)
+                if low_p0_ >= 0 and low_p0_ + span_p0 <= P0:
+                    gy_at = gy.pointer()
+                    gy_stride_n = gy.stride(0)
+                    gy_stride_g = gy.stride(1)
+                    gy_stride_o = gy.stride(2)
+                    gy_stride_p0 = gy.stride(3)
+                else:
+                    gy_stride_n = (o_to - o_from) * span_p0
+                    gy_stride_g = 0
+                    gy_stride_o = span_p0
+                    gy_stride_p0 = 1
+                    at = 0
+                    for n in range(n_from, n_to):
+                        for o in range(o_from, o_to):
+                            copy_row(tile, room + at, gy.pointer(n, g, o, 0), gy.stride(3), low_p0_, span_p0, P0)
+                            at += span_p0
+                    gy_at = room + -(n_from * gy_stride_n + o_from * gy_stride_o + low_p0_ * gy_stride_p0)
+                gy_at = gy_at + (g * gy_stride_g + base_x3 * gy_stride_p0)
+                gy_by_k0 = -turn_k0 * gy_stride_p0
+                at = 0
+                for n in range(n_from, n_to):
+                    for x3 in range(x3_from, x3_to):
+                        gy_rows[at] = n * gy_stride_n + x3 * gy_stride_p0
+                        gx_rows[at] = n * gx_by_n + x3 * gx_by_x3
+                        at += 1
+                repeat_last(tile, gy_rows, rows)
+                at = 0
+                for o in range(o_from, o_to):
+                    for k0 in range(k0_from, k0_to):
+                        gy_steps[at] = o * gy_stride_o + k0 * gy_by_k0
+                        w_steps[at] = o * w_stride_o + k0 * w_by_k0
+                        at += 1
+                if turn(tile, rows, column_to - column_from, steps, gy_rows, gx_rows):
+                    contract(tile, w_at, w_columns + column_from, column_to - column_from, gy_at, gy_rows, rows,
+                        w_steps, gy_steps, steps, gx_at, gx_columns + column_from, gx_rows, one(),
+                        add != 0 or o_start > 0 or k0_start > 0, scratch, lines)
+                else:
+                    contract(tile, gy_at, gy_rows, rows, w_at, w_columns + column_from, column_to - column_from,
+                        gy_steps, w_steps, steps, gx_at, gx_rows, gx_columns + column_from, one(),
+                        add != 0 or o_start > 0 or k0_start > 0, scratch, lines)
 
 
 def sizes(N: int, G: int, C: int, X3: int, O: int, K0: int, a0: int, d0: int, e0: int, s0: int) -> dict[str, int]:

@@ -21,17 +21,23 @@ from kernels.runtime import (
     Scratch,
     Tensor,
     Tile,
-    block_product,
     ceil_div,
+    chunk,
+    contract,
+    copy_row,
+    divide,
     fma,
     kernel,
+    one,
+    repeat_last,
     require_abi,
     residue,
-    row_block,
     select,
     share,
     suits,
     task,
+    turn,
+    work,
     zero,
 )
 
@@ -70,34 +76,36 @@ def y_from_w_x_plain(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: i
 
 
 @kernel
-def y_from_w_x_sizes(N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int, K2: int, X3: int,
-        X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+def y_from_w_x_sizes(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
+        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> tuple[int, int, int, int, int]:
-    """Batch, rows, columns, steps, and the elements of `x`'s copy for one batch."""
-    copy = N * C * max(0, d0*K0 - d0 + s0*P0 - s0 + 1) * max(0, d1*K1 - d1 + s1*P1 - s1 + 1) * max(0, d2*K2 - d2 + s2*P2 - s2 + 1)
-    return G, N * P0 * P1 * P2, O, C * K0 * K1 * K2, copy
+    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
+    row_first, row_second = chunk(tile.rows, N, P0, P1 * P2)
+    step_first, step_second = chunk(tile.steps, C, K0, K1 * K2)
+    copy_x = row_first * step_first * (d0 * (step_second - 1) + s0 * (row_second - 1) + 1) * (d1 * (K1 - 1) + s1 * (P1 - 1) + 1) * (d2 * (K2 - 1) + s2 * (P2 - 1) + 1) + tile.lanes.width
+    return row_first, row_second, step_first, step_second, copy_x
 
 
 def y_from_w_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
         K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> int:
-    """Scalars of one task: the copy, the panels, the sums of a block."""
-    _, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0,
-        d1, d2, s0, s1, s2)
-    if not (suits(tile, rows, columns, steps)):
+    """Scalars of one task: copies, a panel, the sums of a block."""
+    if not (suits(tile, N * P0 * P1 * P2, O, C * K0 * K1 * K2)):
         return 0
-    return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
+    row_first, row_second, _, _, copy_x = y_from_w_x_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0,
+        a1, a2, d0, d1, d2, s0, s1, s2)
+    return work(tile, row_first * row_second * P1 * P2, O) + copy_x
 
 
 def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
         K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> int:
-    """Integers of one task: the offsets of rows and of steps."""
-    _, rows, columns, steps, _ = y_from_w_x_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0,
-        d1, d2, s0, s1, s2)
-    if not (suits(tile, rows, columns, steps)):
+    """Integers of one task: the offsets of rows, columns and steps."""
+    if not (suits(tile, N * P0 * P1 * P2, O, C * K0 * K1 * K2)):
         return 0
-    return rows + tile.pixels + steps
+    row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2,
+        X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
+    return 2 * (row_first * row_second * P1 * P2 + O + step_first * step_second * K1 * K2) + 3 * tile.pixels
 
 
 @kernel
@@ -267,86 +275,128 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
         y_from_w_x_over_p2(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
             s2, add, tile, task, tasks)
         return
-    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2,
-        d0, d1, d2, s0, s1, s2)
-    if not (suits(tile, rows, columns, steps)):
+    if not (suits(tile, N * P0 * P1 * P2, O, C * K0 * K1 * K2)):
         y_from_w_x_plain(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
             s2, add, task, tasks)
         return
-    base_x3, span_x3 = -a0, d0*K0 - d0 + s0*P0 - s0 + 1
-    base_x4, span_x4 = -a1, d1*K1 - d1 + s1*P1 - s1 + 1
-    base_x5, span_x5 = -a2, d2*K2 - d2 + s2*P2 - s2 + 1
-    panels = scratch + copy
-    buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps
-    step_table = integer_scratch + (rows + tile.pixels)
-    blocks = ceil_div(rows, row_block(tile))
-    first, last = share(batch * blocks, task, tasks)
-    if first == last:
-        return
-    for base in range(first // blocks, ceil_div(last, blocks)):
-        g = base
-        m0 = max(0, first - base * blocks) * row_block(tile)
-        m1 = min(rows, (last - base * blocks) * row_block(tile))
-        lead = m0 // (P0 * P1 * P2)
-        lead_end = (m1 - 1) // (P0 * P1 * P2) + 1
-        # the part of x that these rows read, with zeros where it has no element
+    row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2,
+        X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
+    columns = O
+    row_first, row_second, groups = divide(tile, tasks, G, N, P0, (row_first, row_second), columns)
+    parts = ceil_div(N, row_first) * ceil_div(P0, row_second)
+    room = scratch + work(tile, row_first * row_second * P1 * P2, columns)
+    x_rows = integer_scratch
+    y_rows = x_rows + (row_first * row_second * P1 * P2 + tile.pixels)
+    w_columns = y_rows + (row_first * row_second * P1 * P2)
+    y_columns = w_columns + (columns + tile.pixels)
+    x_steps = y_columns + columns
+    w_steps = x_steps + (step_first * step_second * K1 * K2)
+    lines = w_steps + (step_first * step_second * K1 * K2)
+    first, last = share(G * parts * groups, task, tasks)
+    for unit in range(first, last):
+        group, part = unit % groups, unit // groups % parts
+        g = unit // (groups * parts)
+        n_from = part // ceil_div(P0, row_second) * row_first
+        n_to = min(N, n_from + row_first)
+        p0_from = part % ceil_div(P0, row_second) * row_second
+        p0_to = min(P0, p0_from + row_second)
+        rows = max(0, n_to - n_from) * max(0, p0_to - p0_from) * P1 * P2
+        if rows <= 0:
+            continue
+        w_at = w.pointer()
+        w_stride_g = w.stride(0)
+        w_stride_o = w.stride(1)
+        w_stride_c = w.stride(2)
+        w_stride_k0 = w.stride(3)
+        w_stride_k1 = w.stride(4)
+        w_stride_k2 = w.stride(5)
+        w_at = w_at + (g * w_stride_g)
+        y_at = y.pointer()
+        y_at = y_at + (g * y.stride(1))
+        y_by_n = y.stride(0)
+        y_by_o = y.stride(2)
+        y_by_p0 = y.stride(3)
+        y_by_p1 = y.stride(4)
+        y_by_p2 = y.stride(5)
         at = 0
-        for n in range(lead, lead_end):
-            for c in range(C):
-                for x3 in range(base_x3, base_x3 + span_x3):
-                    for x4 in range(base_x4, base_x4 + span_x4):
-                        for x5 in range(base_x5, base_x5 + span_x5):
-                            if 0 <= x3 < X3 and 0 <= x4 < X4 and 0 <= x5 < X5:
-                                scratch[at] = x[n, g, c, x3, x4, x5]
-                            else:
-                                scratch[at] = zero()
-                            at += 1
-        for row in range(m0, m1):
-            n = row // (P0 * P1 * P2)
-            p0 = row // (P1 * P2) % P0
-            p1 = row // P2 % P1
-            p2 = row % P2
-            integer_scratch[row - m0] = (n - lead) * C * span_x3 * span_x4 * span_x5 + (p0*s0 - a0 - base_x3) * span_x4 * span_x5 + (p1*s1 - a1 - base_x4) * span_x5 + (p2*s2 - a2 - base_x5)
-        for row in range(tile.pixels):  # a last, partial tile repeats a row
-            integer_scratch[m1 - m0 + row] = integer_scratch[m1 - m0 - 1]
-        for step in range(steps):
-            c = step // (K0 * K1 * K2)
-            k0 = step // (K1 * K2) % K0
-            k1 = step // K2 % K1
-            k2 = step % K2
-            step_table[step] = c * span_x3 * span_x4 * span_x5 + (k0*d0) * span_x4 * span_x5 + (k1*d1) * span_x5 + (k2*d2)
-        # w in panels of the tile's columns, zero beyond the last
-        for panel in range(ceil_div(columns, tile.channels)):
-            for step in range(steps):
-                c = step // (K0 * K1 * K2)
-                k0 = step // (K1 * K2) % K0
-                k1 = step // K2 % K1
-                k2 = step % K2
-                at = (panel * steps + step) * tile.channels
-                for column in range(panel * tile.channels, (panel + 1) * tile.channels):
-                    if column < columns:
-                        o = column
-                        panels[at] = w[g, o, c, k0, k1, k2]
-                    else:
-                        panels[at] = zero()
-                    at += 1
-        for block in range(m0, m1, row_block(tile)):
-            count = min(row_block(tile), m1 - block)
-            for panel in range(ceil_div(columns, tile.channels)):
-                block_product(tile, scratch, integer_scratch + (block - m0), count, step_table, steps,
-                    panels + panel * (steps * tile.channels), buffer)
-                for row in range(count):
-                    item = block + row
-                    n = item // (P0 * P1 * P2)
-                    p0 = item // (P1 * P2) % P0
-                    p1 = item // P2 % P1
-                    p2 = item % P2
-                    for column in range(panel * tile.channels, min(columns, (panel + 1) * tile.channels)):
-                        o = column
-                        value = buffer[row * tile.channels + (column - panel * tile.channels)]
-                        if add != 0:
-                            value += y[n, g, o, p0, p1, p2]
-                        y[n, g, o, p0, p1, p2] = value
+        for o in range(O):
+            w_columns[at] = o * w_stride_o
+            y_columns[at] = o * y_by_o
+            at += 1
+        repeat_last(tile, w_columns, columns)
+        column_from = group * ceil_div(columns, tile.channels) // groups * tile.channels
+        column_to = min(columns, (group + 1) * ceil_div(columns, tile.channels) // groups * tile.channels)
+        for c_start in range(0, max(1, C), step_first):
+            c_from = c_start
+            c_to = min(C, c_from + step_first)
+            for k0_start in range(0, max(1, K0), step_second):
+                k0_from = k0_start
+                k0_to = min(K0, k0_from + step_second)
+                steps = max(0, c_to - c_from) * max(0, k0_to - k0_from) * K1 * K2
+                # the part of x that this block reads, with zeros where it has no element
+                low_x3 = -a0 + d0 * k0_from + s0 * p0_from
+                span_x3 = max(0, -a0 + d0 * (k0_to - 1) + s0 * (p0_to - 1) - low_x3 + 1)
+                low_x4 = -a1
+                span_x4 = max(0, -a1 + d1 * (K1 - 1) + s1 * (P1 - 1) - low_x4 + 1)
+                low_x5 = -a2
+                span_x5 = max(0, -a2 + d2 * (K2 - 1) + s2 * (P2 - 1) - low_x5 + 1)
+                if low_x3 >= 0 and low_x3 + span_x3 <= X3 and low_x4 >= 0 and low_x4 + span_x4 <= X4 and low_x5 >= 0 and low_x5 + span_x5 <= X5:
+                    x_at = x.pointer()
+                    x_stride_n = x.stride(0)
+                    x_stride_g = x.stride(1)
+                    x_stride_c = x.stride(2)
+                    x_stride_x3 = x.stride(3)
+                    x_stride_x4 = x.stride(4)
+                    x_stride_x5 = x.stride(5)
+                else:
+                    x_stride_n = (c_to - c_from) * span_x3 * span_x4 * span_x5
+                    x_stride_g = 0
+                    x_stride_c = span_x3 * span_x4 * span_x5
+                    x_stride_x3 = span_x4 * span_x5
+                    x_stride_x4 = span_x5
+                    x_stride_x5 = 1
+                    at = 0
+                    for n in range(n_from, n_to):
+                        for c in range(c_from, c_to):
+                            for x3 in range(low_x3, low_x3 + span_x3):
+                                for x4 in range(low_x4, low_x4 + span_x4):
+                                    copy_row(tile, room + at, x.pointer(n, g, c, x3, x4, 0), x.stride(5), low_x5,
+                                        span_x5, X5 if 0 <= x3 < X3 and 0 <= x4 < X4 else 0)
+                                    at += span_x5
+                    x_at = room + -(
+                        n_from * x_stride_n + c_from * x_stride_c + low_x3 * x_stride_x3 + low_x4 * x_stride_x4 + low_x5 * x_stride_x5)
+                x_at = x_at + (g * x_stride_g + -a0 * x_stride_x3 + -a1 * x_stride_x4 + -a2 * x_stride_x5)
+                x_by_k0 = d0 * x_stride_x3
+                x_by_p0 = s0 * x_stride_x3
+                x_by_k1 = d1 * x_stride_x4
+                x_by_p1 = s1 * x_stride_x4
+                x_by_k2 = d2 * x_stride_x5
+                x_by_p2 = s2 * x_stride_x5
+                at = 0
+                for n in range(n_from, n_to):
+                    for p0 in range(p0_from, p0_to):
+                        for p1 in range(P1):
+                            for p2 in range(P2):
+                                x_rows[at] = n * x_stride_n + p0 * x_by_p0 + p1 * x_by_p1 + p2 * x_by_p2
+                                y_rows[at] = n * y_by_n + p0 * y_by_p0 + p1 * y_by_p1 + p2 * y_by_p2
+                                at += 1
+                repeat_last(tile, x_rows, rows)
+                at = 0
+                for c in range(c_from, c_to):
+                    for k0 in range(k0_from, k0_to):
+                        for k1 in range(K1):
+                            for k2 in range(K2):
+                                x_steps[at] = c * x_stride_c + k0 * x_by_k0 + k1 * x_by_k1 + k2 * x_by_k2
+                                w_steps[at] = c * w_stride_c + k0 * w_stride_k0 + k1 * w_stride_k1 + k2 * w_stride_k2
+                                at += 1
+                if turn(tile, rows, column_to - column_from, steps, x_rows, y_rows):
+                    contract(tile, w_at, w_columns + column_from, column_to - column_from, x_at, x_rows, rows,
+                        w_steps, x_steps, steps, y_at, y_columns + column_from, y_rows, one(),
+                        add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
+                else:
+                    contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from,
+                        x_steps, w_steps, steps, y_at, y_rows, y_columns + column_from, one(),
+                        add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
 
 
 @kernel
@@ -585,34 +635,36 @@ def gx_from_gy_w_plain(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P
 
 
 @kernel
-def gx_from_gy_w_sizes(N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int, K2: int,
-        X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+def gx_from_gy_w_sizes(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
+        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> tuple[int, int, int, int, int]:
-    """Batch, rows, columns, steps, and the elements of `gy`'s copy for one batch."""
-    copy = N * O * max(0, ((-a0 + d0*K0 - d0) // s0) + ((a0 + X3 - 1) // s0) + 1) * max(0, ((-a1 + d1*K1 - d1) // s1) + ((a1 + X4 - 1) // s1) + 1) * max(0, ((-a2 + d2*K2 - d2) // s2) + ((a2 + X5 - 1) // s2) + 1)
-    return G, N * ceil_div(X3, s0) * ceil_div(X4, s1) * ceil_div(X5, s2), C, O * K0 * K1 * K2, copy
+    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
+    row_first, row_second = chunk(tile.rows, N, ceil_div(X3, s0), ceil_div(X4, s1) * ceil_div(X5, s2))
+    step_first, step_second = chunk(tile.steps, O, K0, K1 * K2)
+    copy_gy = row_first * step_first * (row_second + (K0 * d0) // s0 + 1) * (ceil_div(X4, s1) + (K1 * d1) // s1 + 1) * (ceil_div(X5, s2) + (K2 * d2) // s2 + 1) + tile.lanes.width
+    return row_first, row_second, step_first, step_second, copy_gy
 
 
 def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
         K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> int:
-    """Scalars of one task: the copy, the panels, the sums of a block."""
-    _, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2,
-        d0, d1, d2, s0, s1, s2)
-    if not (suits(tile, rows, columns, steps)):
+    """Scalars of one task: copies, a panel, the sums of a block."""
+    if not (suits(tile, N * ceil_div(X3, s0) * ceil_div(X4, s1) * ceil_div(X5, s2), C, O * K0 * K1 * K2)):
         return 0
-    return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
+    row_first, row_second, _, _, copy_gy = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5,
+        a0, a1, a2, d0, d1, d2, s0, s1, s2)
+    return work(tile, row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2), C) + copy_gy
 
 
 def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
         K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> int:
-    """Integers of one task: the offsets of rows and of steps."""
-    _, rows, columns, steps, _ = gx_from_gy_w_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0,
-        d1, d2, s0, s1, s2)
-    if not (suits(tile, rows, columns, steps)):
+    """Integers of one task: the offsets of rows, columns and steps."""
+    if not (suits(tile, N * ceil_div(X3, s0) * ceil_div(X4, s1) * ceil_div(X5, s2), C, O * K0 * K1 * K2)):
         return 0
-    return rows + tile.pixels + steps
+    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2,
+        X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
+    return 2 * (row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2) + C + step_first * step_second * K1 * K2) + 3 * tile.pixels
 
 
 @kernel
@@ -814,104 +866,152 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
         gx_from_gy_w_over_x5_by_p2(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1,
             d2, s0, s1, s2, add, tile, task, tasks)
         return
-    batch, rows, columns, steps, copy = gx_from_gy_w_sizes(N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1,
-        a2, d0, d1, d2, s0, s1, s2)
-    if not (suits(tile, rows, columns, steps)):
+    if not (suits(tile, N * ceil_div(X3, s0) * ceil_div(X4, s1) * ceil_div(X5, s2), C, O * K0 * K1 * K2)):
         gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
             s1, s2, add, task, tasks)
         return
-    base_p0, span_p0 = -((-a0 + d0*K0 - d0) // s0), ((-a0 + d0*K0 - d0) // s0) + ((a0 + X3 - 1) // s0) + 1
-    base_p1, span_p1 = -((-a1 + d1*K1 - d1) // s1), ((-a1 + d1*K1 - d1) // s1) + ((a1 + X4 - 1) // s1) + 1
-    base_p2, span_p2 = -((-a2 + d2*K2 - d2) // s2), ((-a2 + d2*K2 - d2) // s2) + ((a2 + X5 - 1) // s2) + 1
-    panels = scratch + copy
-    buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps
-    step_table = integer_scratch + (rows + tile.pixels)
-    blocks = ceil_div(rows, row_block(tile))
+    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2,
+        X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
     classes = s0 * s1 * s2
-    first, last = share(batch * classes * blocks, task, tasks)
-    if first == last:
-        return
-    for base in range(first // (classes * blocks), ceil_div(last, classes * blocks)):
-        g = base
-        b0 = max(0, first - base * classes * blocks)
-        b1 = min(classes * blocks, last - base * classes * blocks)
-        lead, lead_end = 0, N
-        # the part of gy that these rows read, with zeros where it has no element
+    columns = C
+    row_first, row_second, groups = divide(tile, tasks, G * classes, N, ceil_div(X3, s0), (row_first, row_second),
+        columns)
+    parts = ceil_div(N, row_first) * ceil_div(ceil_div(X3, s0), row_second)
+    room = scratch + work(tile, row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2), columns)
+    gy_rows = integer_scratch
+    gx_rows = gy_rows + (row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2) + tile.pixels)
+    w_columns = gx_rows + (row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2))
+    gx_columns = w_columns + (columns + tile.pixels)
+    gy_steps = gx_columns + columns
+    w_steps = gy_steps + (step_first * step_second * K1 * K2)
+    lines = w_steps + (step_first * step_second * K1 * K2)
+    first, last = share(G * classes * parts * groups, task, tasks)
+    for unit in range(first, last):
+        group, part = unit % groups, unit // groups % parts
+        g = unit // (groups * parts * classes)
+        # one class of each strided row, and the steps that meet it
+        phase = unit // (groups * parts) % classes
+        class_x3 = phase // (s1 * s2)
+        first_k0, step_k0 = residue(s0, d0, a0 + class_x3)
+        count_x3 = max(0, ceil_div(X3 - class_x3, s0))
+        count_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
+        turn_k0 = d0 * step_k0 // s0
+        base_x3 = (a0 - d0*first_k0 + class_x3) // s0
+        class_x4 = phase // (s2) % s1
+        first_k1, step_k1 = residue(s1, d1, a1 + class_x4)
+        count_x4 = max(0, ceil_div(X4 - class_x4, s1))
+        count_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
+        turn_k1 = d1 * step_k1 // s1
+        base_x4 = (a1 - d1*first_k1 + class_x4) // s1
+        class_x5 = phase % s2
+        first_k2, step_k2 = residue(s2, d2, a2 + class_x5)
+        count_x5 = max(0, ceil_div(X5 - class_x5, s2))
+        count_k2 = max(0, ceil_div(K2 - first_k2, step_k2)) if step_k2 > 0 else 0
+        turn_k2 = d2 * step_k2 // s2
+        base_x5 = (a2 - d2*first_k2 + class_x5) // s2
+        n_from = part // ceil_div(ceil_div(X3, s0), row_second) * row_first
+        n_to = min(N, n_from + row_first)
+        x3_from = part % ceil_div(ceil_div(X3, s0), row_second) * row_second
+        x3_to = min(count_x3, x3_from + row_second)
+        rows = max(0, n_to - n_from) * max(0, x3_to - x3_from) * count_x4 * count_x5
+        if rows <= 0:
+            continue
+        w_at = w.pointer()
+        w_stride_g = w.stride(0)
+        w_stride_o = w.stride(1)
+        w_stride_c = w.stride(2)
+        w_stride_k0 = w.stride(3)
+        w_stride_k1 = w.stride(4)
+        w_stride_k2 = w.stride(5)
+        w_at = w_at + (g * w_stride_g + first_k0 * w_stride_k0 + first_k1 * w_stride_k1 + first_k2 * w_stride_k2)
+        w_by_k0 = step_k0 * w_stride_k0
+        w_by_k1 = step_k1 * w_stride_k1
+        w_by_k2 = step_k2 * w_stride_k2
+        gx_at = gx.pointer()
+        gx_at = gx_at + (
+            g * gx.stride(1) + class_x3 * gx.stride(3) + class_x4 * gx.stride(4) + class_x5 * gx.stride(5))
+        gx_by_n = gx.stride(0)
+        gx_by_c = gx.stride(2)
+        gx_by_x3 = s0 * gx.stride(3)
+        gx_by_x4 = s1 * gx.stride(4)
+        gx_by_x5 = s2 * gx.stride(5)
         at = 0
-        for n in range(lead, lead_end):
-            for o in range(O):
-                for p0 in range(base_p0, base_p0 + span_p0):
-                    for p1 in range(base_p1, base_p1 + span_p1):
-                        for p2 in range(base_p2, base_p2 + span_p2):
-                            if 0 <= p0 < P0 and 0 <= p1 < P1 and 0 <= p2 < P2:
-                                scratch[at] = gy[n, g, o, p0, p1, p2]
-                            else:
-                                scratch[at] = zero()
-                            at += 1
-        for phase in range(b0 // blocks, ceil_div(b1, blocks)):
-            # one class of each strided row, and the steps that meet it
-            class_x3 = phase // (s1 * s2)
-            first_k0, step_k0 = residue(s0, d0, a0 + class_x3)
-            count_x3 = max(0, ceil_div(X3 - class_x3, s0))
-            count_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
-            class_x4 = phase // s2 % s1
-            first_k1, step_k1 = residue(s1, d1, a1 + class_x4)
-            count_x4 = max(0, ceil_div(X4 - class_x4, s1))
-            count_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
-            class_x5 = phase % s2
-            first_k2, step_k2 = residue(s2, d2, a2 + class_x5)
-            count_x5 = max(0, ceil_div(X5 - class_x5, s2))
-            count_k2 = max(0, ceil_div(K2 - first_k2, step_k2)) if step_k2 > 0 else 0
-            rows, steps = N * count_x3 * count_x4 * count_x5, O * count_k0 * count_k1 * count_k2
-            m0 = max(0, b0 - phase * blocks) * row_block(tile)
-            m1 = min(rows, (b1 - phase * blocks) * row_block(tile))
-            if m0 < m1:
-                for row in range(m0, m1):
-                    n = row // (count_x3 * count_x4 * count_x5)
-                    x3 = class_x3 + s0 * (row // (count_x4 * count_x5) % count_x3)
-                    x4 = class_x4 + s1 * (row // count_x5 % count_x4)
-                    x5 = class_x5 + s2 * (row % count_x5)
-                    integer_scratch[row - m0] = (n - lead) * O * span_p0 * span_p1 * span_p2 + ((x3 + a0 - d0 * first_k0) // s0 - base_p0) * span_p1 * span_p2 + ((x4 + a1 - d1 * first_k1) // s1 - base_p1) * span_p2 + ((x5 + a2 - d2 * first_k2) // s2 - base_p2)
-                for row in range(tile.pixels):  # a last, partial tile repeats a row
-                    integer_scratch[m1 - m0 + row] = integer_scratch[m1 - m0 - 1]
-                for step in range(steps):
-                    o = step // (count_k0 * count_k1 * count_k2)
-                    k0 = first_k0 + step_k0 * (step // (count_k1 * count_k2) % count_k0)
-                    k1 = first_k1 + step_k1 * (step // count_k2 % count_k1)
-                    k2 = first_k2 + step_k2 * (step % count_k2)
-                    step_table[step] = o * span_p0 * span_p1 * span_p2 + ((first_k0 - k0) * d0 // s0) * span_p1 * span_p2 + ((first_k1 - k1) * d1 // s1) * span_p2 + (first_k2 - k2) * d2 // s2
-                # w in panels of the tile's columns, zero beyond the last
-                for panel in range(ceil_div(columns, tile.channels)):
-                    for step in range(steps):
-                        o = step // (count_k0 * count_k1 * count_k2)
-                        k0 = first_k0 + step_k0 * (step // (count_k1 * count_k2) % count_k0)
-                        k1 = first_k1 + step_k1 * (step // count_k2 % count_k1)
-                        k2 = first_k2 + step_k2 * (step % count_k2)
-                        at = (panel * steps + step) * tile.channels
-                        for column in range(panel * tile.channels, (panel + 1) * tile.channels):
-                            if column < columns:
-                                c = column
-                                panels[at] = w[g, o, c, k0, k1, k2]
-                            else:
-                                panels[at] = zero()
-                            at += 1
-                for block in range(m0, m1, row_block(tile)):
-                    count = min(row_block(tile), m1 - block)
-                    for panel in range(ceil_div(columns, tile.channels)):
-                        block_product(tile, scratch, integer_scratch + (block - m0), count, step_table, steps,
-                            panels + panel * (steps * tile.channels), buffer)
-                        for row in range(count):
-                            item = block + row
-                            n = item // (count_x3 * count_x4 * count_x5)
-                            x3 = class_x3 + s0 * (item // (count_x4 * count_x5) % count_x3)
-                            x4 = class_x4 + s1 * (item // count_x5 % count_x4)
-                            x5 = class_x5 + s2 * (item % count_x5)
-                            for column in range(panel * tile.channels, min(columns, (panel + 1) * tile.channels)):
-                                c = column
-                                value = buffer[row * tile.channels + (column - panel * tile.channels)]
-                                if add != 0:
-                                    value += gx[n, g, c, x3, x4, x5]
-                                gx[n, g, c, x3, x4, x5] = value
+        for c in range(C):
+            w_columns[at] = c * w_stride_c
+            gx_columns[at] = c * gx_by_c
+            at += 1
+        repeat_last(tile, w_columns, columns)
+        column_from = group * ceil_div(columns, tile.channels) // groups * tile.channels
+        column_to = min(columns, (group + 1) * ceil_div(columns, tile.channels) // groups * tile.channels)
+        for o_start in range(0, max(1, O), step_first):
+            o_from = o_start
+            o_to = min(O, o_from + step_first)
+            for k0_start in range(0, max(1, count_k0), step_second):
+                k0_from = k0_start
+                k0_to = min(count_k0, k0_from + step_second)
+                steps = max(0, o_to - o_from) * max(0, k0_to - k0_from) * count_k1 * count_k2
+                # the part of gy that this block reads, with zeros where it has no element
+                low_p0_ = base_x3 + x3_from - turn_k0 * (k0_to - 1)
+                span_p0 = max(0, base_x3 + (x3_to - 1) - turn_k0 * k0_from - low_p0_ + 1)
+                low_p1_ = base_x4 - turn_k1 * (count_k1 - 1)
+                span_p1 = max(0, base_x4 + (count_x4 - 1) - low_p1_ + 1)
+                low_p2_ = base_x5 - turn_k2 * (count_k2 - 1)
+                span_p2 = max(0, base_x5 + (count_x5 - 1) - low_p2_ + 1)
+                if low_p0_ >= 0 and low_p0_ + span_p0 <= P0 and low_p1_ >= 0 and low_p1_ + span_p1 <= P1 and low_p2_ >= 0 and low_p2_ + span_p2 <= P2:
+                    gy_at = gy.pointer()
+                    gy_stride_n = gy.stride(0)
+                    gy_stride_g = gy.stride(1)
+                    gy_stride_o = gy.stride(2)
+                    gy_stride_p0 = gy.stride(3)
+                    gy_stride_p1 = gy.stride(4)
+                    gy_stride_p2 = gy.stride(5)
+                else:
+                    gy_stride_n = (o_to - o_from) * span_p0 * span_p1 * span_p2
+                    gy_stride_g = 0
+                    gy_stride_o = span_p0 * span_p1 * span_p2
+                    gy_stride_p0 = span_p1 * span_p2
+                    gy_stride_p1 = span_p2
+                    gy_stride_p2 = 1
+                    at = 0
+                    for n in range(n_from, n_to):
+                        for o in range(o_from, o_to):
+                            for p0 in range(low_p0_, low_p0_ + span_p0):
+                                for p1 in range(low_p1_, low_p1_ + span_p1):
+                                    copy_row(tile, room + at, gy.pointer(n, g, o, p0, p1, 0), gy.stride(5), low_p2_,
+                                        span_p2, P2 if 0 <= p0 < P0 and 0 <= p1 < P1 else 0)
+                                    at += span_p2
+                    gy_at = room + -(
+                        n_from * gy_stride_n + o_from * gy_stride_o + low_p0_ * gy_stride_p0 + low_p1_ * gy_stride_p1 + low_p2_ * gy_stride_p2)
+                gy_at = gy_at + (
+                    g * gy_stride_g + base_x3 * gy_stride_p0 + base_x4 * gy_stride_p1 + base_x5 * gy_stride_p2)
+                gy_by_k0 = -turn_k0 * gy_stride_p0
+                gy_by_k1 = -turn_k1 * gy_stride_p1
+                gy_by_k2 = -turn_k2 * gy_stride_p2
+                at = 0
+                for n in range(n_from, n_to):
+                    for x3 in range(x3_from, x3_to):
+                        for x4 in range(count_x4):
+                            for x5 in range(count_x5):
+                                gy_rows[at] = n * gy_stride_n + x3 * gy_stride_p0 + x4 * gy_stride_p1 + x5 * gy_stride_p2
+                                gx_rows[at] = n * gx_by_n + x3 * gx_by_x3 + x4 * gx_by_x4 + x5 * gx_by_x5
+                                at += 1
+                repeat_last(tile, gy_rows, rows)
+                at = 0
+                for o in range(o_from, o_to):
+                    for k0 in range(k0_from, k0_to):
+                        for k1 in range(count_k1):
+                            for k2 in range(count_k2):
+                                gy_steps[at] = o * gy_stride_o + k0 * gy_by_k0 + k1 * gy_by_k1 + k2 * gy_by_k2
+                                w_steps[at] = o * w_stride_o + k0 * w_by_k0 + k1 * w_by_k1 + k2 * w_by_k2
+                                at += 1
+                if turn(tile, rows, column_to - column_from, steps, gy_rows, gx_rows):
+                    contract(tile, w_at, w_columns + column_from, column_to - column_from, gy_at, gy_rows, rows,
+                        w_steps, gy_steps, steps, gx_at, gx_columns + column_from, gx_rows, one(),
+                        add != 0 or o_start > 0 or k0_start > 0, scratch, lines)
+                else:
+                    contract(tile, gy_at, gy_rows, rows, w_at, w_columns + column_from, column_to - column_from,
+                        gy_steps, w_steps, steps, gx_at, gx_rows, gx_columns + column_from, one(),
+                        add != 0 or o_start > 0 or k0_start > 0, scratch, lines)
 
 
 def sizes(

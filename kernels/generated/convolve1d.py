@@ -129,8 +129,8 @@ def gw_from_gy_x_plain(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int
     first, last = share(K0, task, tasks)
     for k0 in range(first, last):
         total = zero()
-        for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0)):
-            x0 = -k0 + p0 + a0
+        for x0 in range(max(0, -k0 + a0), min(X0, -k0 + a0 + P0)):
+            p0 = k0 + x0 - a0
             total += gy[p0] * x[x0]
         if add != 0:
             total += gw[k0]
@@ -138,24 +138,24 @@ def gw_from_gy_x_plain(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int
 
 
 @kernel
-def gw_from_gy_x_over_p0(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
+def gw_from_gy_x_over_x0(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
-    """Lanes over p0, combined at the end."""
+    """Lanes over x0, combined at the end."""
     lanes = tile.lanes
     first, last = share(K0, task, tasks)
     for k0 in range(first, last):
-        low_p0, high_p0 = max(0, k0 - a0), min(P0, k0 - a0 + X0)
+        low_x0, high_x0 = max(0, -k0 + a0), min(X0, -k0 + a0 + P0)
         wide = lanes.wide_zero()
-        for start in range(low_p0, high_p0, 64 * lanes.width):
+        for start in range(low_x0, high_x0, 64 * lanes.width):
             total = lanes.zero()
-            for p0 in range(start, min(high_p0, start + 64 * lanes.width), lanes.width):
-                x0 = -k0 + p0 + a0
-                if p0 + lanes.width <= high_p0:
+            for x0 in range(start, min(high_x0, start + 64 * lanes.width), lanes.width):
+                p0 = k0 + x0 - a0
+                if x0 + lanes.width <= high_x0:
                     gy_lanes = lanes.read(gy.line((p0,), (1,)))
                     x_lanes = lanes.read(x.line((x0,), (1,)))
                     total = fma(gy_lanes, x_lanes, total)
                 else:
-                    active = lanes.first(high_p0 - p0)
+                    active = lanes.first(high_x0 - x0)
                     gy_lanes = lanes.read_where(gy.line((p0,), (1,)), active)
                     x_lanes = lanes.read_where(x.line((x0,), (1,)), active)
                     total = select(active, fma(gy_lanes, x_lanes, total), total)
@@ -175,21 +175,21 @@ def gw_from_gy_x_over_k0(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: i
     for k0 in range(first * lanes.width, min(K0, last * lanes.width), lanes.width):
         count = min(lanes.width, K0 - k0)
         k0_last = k0 + (count - 1)
-        whole = count == lanes.width and a0 - k0_last >= 0 and -k0 + a0 + P0 - 1 < X0
-        low_p0, high_p0 = 0, P0
+        whole = count == lanes.width and k0 - a0 >= 0 and -a0 + X0 + k0_last - 1 < P0
+        low_x0, high_x0 = 0, X0
         if not whole:
-            low_p0, high_p0 = max(0, k0 - a0), min(P0, -a0 + X0 + k0_last)
+            low_x0, high_x0 = max(0, a0 - k0_last), min(X0, -k0 + a0 + P0)
         active = lanes.first(count)
         total = lanes.zero()
-        for p0 in range(low_p0, high_p0):
-            x0 = -k0 + p0 + a0
+        for x0 in range(low_x0, high_x0):
+            p0 = k0 + x0 - a0
             if whole:
-                x_lanes = lanes.read(x.line((x0,), (-1,)))
-                total = fma(lanes.fill(gy[p0]), x_lanes, total)
+                gy_lanes = lanes.read(gy.line((p0,), (1,)))
+                total = fma(lanes.fill(x[x0]), gy_lanes, total)
             else:
-                inside = active & lanes.within(x0, -1, X0)
-                x_lanes = lanes.read_where(x.line((x0,), (-1,)), inside)
-                total = select(inside, fma(lanes.fill(gy[p0]), x_lanes, total), total)
+                inside = active & lanes.within(p0, 1, P0)
+                gy_lanes = lanes.read_where(gy.line((p0,), (1,)), inside)
+                total = select(inside, fma(lanes.fill(x[x0]), gy_lanes, total), total)
         if add != 0:
             total = total + lanes.read_where(gw.line((k0,), (1,)), active)
         lanes.write_where(gw.line((k0,), (1,)), total, active)
@@ -200,12 +200,12 @@ def gw_from_gy_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: 
         task: int, tasks: int) -> None:
     """gw[k0] += sum[p0,x0] gy[p0]*x[x0]   { p0 + a0 = k0 + x0 }
 
-    lanes over p0, combined at the end,
+    lanes over x0, combined at the end,
     or lanes over k0;
     else gather, tasks share k0
     """
-    if tile.lanes.width <= P0 and tile.lanes.width <= X0 and K0 <= P0:
-        gw_from_gy_x_over_p0(gw, gy, x, P0, K0, X0, a0, add, tile, task, tasks)
+    if tile.lanes.width <= X0 and tile.lanes.width <= P0 and K0 <= X0:
+        gw_from_gy_x_over_x0(gw, gy, x, P0, K0, X0, a0, add, tile, task, tasks)
     elif tile.lanes.width <= 2 * K0:
         gw_from_gy_x_over_k0(gw, gy, x, P0, K0, X0, a0, add, tile, task, tasks)
     else:
@@ -290,8 +290,8 @@ DEFINITION = Definition(
                 ),
                 Phase(  # ty[p0] += sum[k0,x0] tx[x0]*w[k0]  # as y[p0]
                     y_from_w_x,
-                    ('ty', 'tx', 'w'),
-                    ('P0', 'X0', 'K0', 'a0'),
+                    ('ty', 'w', 'tx'),
+                    ('P0', 'K0', 'X0', 'a0'),
                     linear=('tx', 'w'),
                 ),
             ),
@@ -302,8 +302,8 @@ DEFINITION = Definition(
             phases=(
                 Phase(  # hgy[p0] += sum[k0,x0] hgx[x0]*w[k0]  # as y[p0]
                     y_from_w_x,
-                    ('hgy', 'hgx', 'w'),
-                    ('P0', 'X0', 'K0', 'a0'),
+                    ('hgy', 'w', 'hgx'),
+                    ('P0', 'K0', 'X0', 'a0'),
                     linear=('hgx', 'w'),
                 ),
                 Phase(  # hw[k0] += sum[p0,x0] gy[p0]*hgx[x0]  # as gw[k0]
@@ -359,6 +359,6 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_w_x: lanes over k0, combined at the end, or lanes over p0; else gather, tasks share p0',
-        'gw_from_gy_x: lanes over p0, combined at the end, or lanes over k0; else gather, tasks share k0',
+        'gw_from_gy_x: lanes over x0, combined at the end, or lanes over k0; else gather, tasks share k0',
     ),
 )

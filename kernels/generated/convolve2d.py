@@ -143,10 +143,10 @@ def gw_from_gy_x_plain(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int
         k0 = item // K1
         k1 = item % K1
         total = zero()
-        for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0)):
-            x0 = -k0 + p0 + a0
-            for p1 in range(max(0, k1 - a1), min(P1, k1 - a1 + X1)):
-                x1 = -k1 + p1 + a1
+        for x0 in range(max(0, -k0 + a0), min(X0, -k0 + a0 + P0)):
+            p0 = k0 + x0 - a0
+            for x1 in range(max(0, -k1 + a1), min(X1, -k1 + a1 + P1)):
+                p1 = k1 + x1 - a1
                 total += gy[p0, p1] * x[x0, x1]
         if add != 0:
             total += gw[k0, k1]
@@ -154,29 +154,29 @@ def gw_from_gy_x_plain(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int
 
 
 @kernel
-def gw_from_gy_x_over_p1(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int,
+def gw_from_gy_x_over_x1(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int,
         a0: int, a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1, combined at the end."""
+    """Lanes over x1, combined at the end."""
     lanes = tile.lanes
     first, last = share(K0 * K1, task, tasks)
     for item in range(first, last):
         k0 = item // K1
         k1 = item % K1
-        low_p0, high_p0 = max(0, k0 - a0), min(P0, k0 - a0 + X0)
-        low_p1, high_p1 = max(0, k1 - a1), min(P1, k1 - a1 + X1)
+        low_x0, high_x0 = max(0, -k0 + a0), min(X0, -k0 + a0 + P0)
+        low_x1, high_x1 = max(0, -k1 + a1), min(X1, -k1 + a1 + P1)
         wide = lanes.wide_zero()
-        for p0 in range(low_p0, high_p0):
-            x0 = -k0 + p0 + a0
-            for start in range(low_p1, high_p1, 64 * lanes.width):
+        for x0 in range(low_x0, high_x0):
+            p0 = k0 + x0 - a0
+            for start in range(low_x1, high_x1, 64 * lanes.width):
                 total = lanes.zero()
-                for p1 in range(start, min(high_p1, start + 64 * lanes.width), lanes.width):
-                    x1 = -k1 + p1 + a1
-                    if p1 + lanes.width <= high_p1:
+                for x1 in range(start, min(high_x1, start + 64 * lanes.width), lanes.width):
+                    p1 = k1 + x1 - a1
+                    if x1 + lanes.width <= high_x1:
                         gy_lanes = lanes.read(gy.line((p0, p1), (0, 1)))
                         x_lanes = lanes.read(x.line((x0, x1), (0, 1)))
                         total = fma(gy_lanes, x_lanes, total)
                     else:
-                        active = lanes.first(high_p1 - p1)
+                        active = lanes.first(high_x1 - x1)
                         gy_lanes = lanes.read_where(gy.line((p0, p1), (0, 1)), active)
                         x_lanes = lanes.read_where(x.line((x0, x1), (0, 1)), active)
                         total = select(active, fma(gy_lanes, x_lanes, total), total)
@@ -194,27 +194,27 @@ def gw_from_gy_x_over_k1(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: i
     lanes = tile.lanes
     first, last = share(K0, task, tasks)
     for k0 in range(first, last):
-        low_p0, high_p0 = max(0, k0 - a0), min(P0, k0 - a0 + X0)
+        low_x0, high_x0 = max(0, -k0 + a0), min(X0, -k0 + a0 + P0)
         for k1 in range(0, K1, lanes.width):
             count = min(lanes.width, K1 - k1)
             k1_last = k1 + (count - 1)
-            whole = count == lanes.width and a1 - k1_last >= 0 and -k1 + a1 + P1 - 1 < X1
-            low_p1, high_p1 = 0, P1
+            whole = count == lanes.width and k1 - a1 >= 0 and -a1 + X1 + k1_last - 1 < P1
+            low_x1, high_x1 = 0, X1
             if not whole:
-                low_p1, high_p1 = max(0, k1 - a1), min(P1, -a1 + X1 + k1_last)
+                low_x1, high_x1 = max(0, a1 - k1_last), min(X1, -k1 + a1 + P1)
             active = lanes.first(count)
             total = lanes.zero()
-            for p0 in range(low_p0, high_p0):
-                x0 = -k0 + p0 + a0
-                for p1 in range(low_p1, high_p1):
-                    x1 = -k1 + p1 + a1
+            for x0 in range(low_x0, high_x0):
+                p0 = k0 + x0 - a0
+                for x1 in range(low_x1, high_x1):
+                    p1 = k1 + x1 - a1
                     if whole:
-                        x_lanes = lanes.read(x.line((x0, x1), (0, -1)))
-                        total = fma(lanes.fill(gy[p0, p1]), x_lanes, total)
+                        gy_lanes = lanes.read(gy.line((p0, p1), (0, 1)))
+                        total = fma(lanes.fill(x[x0, x1]), gy_lanes, total)
                     else:
-                        inside = active & lanes.within(x1, -1, X1)
-                        x_lanes = lanes.read_where(x.line((x0, x1), (0, -1)), inside)
-                        total = select(inside, fma(lanes.fill(gy[p0, p1]), x_lanes, total), total)
+                        inside = active & lanes.within(p1, 1, P1)
+                        gy_lanes = lanes.read_where(gy.line((p0, p1), (0, 1)), inside)
+                        total = select(inside, fma(lanes.fill(x[x0, x1]), gy_lanes, total), total)
             if add != 0:
                 total = total + lanes.read_where(gw.line((k0, k1), (0, 1)), active)
             lanes.write_where(gw.line((k0, k1), (0, 1)), total, active)
@@ -225,12 +225,12 @@ def gw_from_gy_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: 
         a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """gw[k0,k1] += sum[p0,p1,x0,x1] gy[p0,p1]*x[x0,x1]   { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1 }
 
-    lanes over p1, combined at the end,
+    lanes over x1, combined at the end,
     or lanes over k1;
     else gather, tasks share k0 k1
     """
-    if tile.lanes.width <= P1 and tile.lanes.width <= X1 and K1 <= P1:
-        gw_from_gy_x_over_p1(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
+    if tile.lanes.width <= X1 and tile.lanes.width <= P1 and K1 <= X1:
+        gw_from_gy_x_over_x1(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
     elif tile.lanes.width <= 2 * K1:
         gw_from_gy_x_over_k1(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
     else:
@@ -317,8 +317,8 @@ DEFINITION = Definition(
                 ),
                 Phase(  # ty[p0,p1] += sum[k0,k1,x0,x1] tx[x0,x1]*w[k0,k1]  # as y[p0,p1]
                     y_from_w_x,
-                    ('ty', 'tx', 'w'),
-                    ('P0', 'P1', 'X0', 'X1', 'K0', 'K1', 'a0', 'a1'),
+                    ('ty', 'w', 'tx'),
+                    ('P0', 'P1', 'K0', 'K1', 'X0', 'X1', 'a0', 'a1'),
                     linear=('tx', 'w'),
                 ),
             ),
@@ -329,8 +329,8 @@ DEFINITION = Definition(
             phases=(
                 Phase(  # hgy[p0,p1] += sum[k0,k1,x0,x1] hgx[x0,x1]*w[k0,k1]  # as y[p0,p1]
                     y_from_w_x,
-                    ('hgy', 'hgx', 'w'),
-                    ('P0', 'P1', 'X0', 'X1', 'K0', 'K1', 'a0', 'a1'),
+                    ('hgy', 'w', 'hgx'),
+                    ('P0', 'P1', 'K0', 'K1', 'X0', 'X1', 'a0', 'a1'),
                     linear=('hgx', 'w'),
                 ),
                 Phase(  # hw[k0,k1] += sum[p0,p1,x0,x1] gy[p0,p1]*hgx[x0,x1]  # as gw[k0,k1]
@@ -386,6 +386,6 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_w_x: lanes over k1, combined at the end, or lanes over p1; else gather, tasks share p0 p1',
-        'gw_from_gy_x: lanes over p1, combined at the end, or lanes over k1; else gather, tasks share k0 k1',
+        'gw_from_gy_x: lanes over x1, combined at the end, or lanes over k1; else gather, tasks share k0 k1',
     ),
 )

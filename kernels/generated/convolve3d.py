@@ -159,12 +159,12 @@ def gw_from_gy_x_plain(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int
         k1 = item % K1
         for k2 in range(K2):
             total = zero()
-            for p0 in range(max(0, k0 - a0), min(P0, k0 - a0 + X0)):
-                x0 = -k0 + p0 + a0
-                for p1 in range(max(0, k1 - a1), min(P1, k1 - a1 + X1)):
-                    x1 = -k1 + p1 + a1
-                    for p2 in range(max(0, k2 - a2), min(P2, k2 - a2 + X2)):
-                        x2 = -k2 + p2 + a2
+            for x0 in range(max(0, -k0 + a0), min(X0, -k0 + a0 + P0)):
+                p0 = k0 + x0 - a0
+                for x1 in range(max(0, -k1 + a1), min(X1, -k1 + a1 + P1)):
+                    p1 = k1 + x1 - a1
+                    for x2 in range(max(0, -k2 + a2), min(X2, -k2 + a2 + P2)):
+                        p2 = k2 + x2 - a2
                         total += gy[p0, p1, p2] * x[x0, x1, x2]
             if add != 0:
                 total += gw[k0, k1, k2]
@@ -172,33 +172,33 @@ def gw_from_gy_x_plain(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int
 
 
 @kernel
-def gw_from_gy_x_over_p2(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+def gw_from_gy_x_over_x2(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X0: int, X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p2, combined at the end."""
+    """Lanes over x2, combined at the end."""
     lanes = tile.lanes
     first, last = share(K0 * K1 * K2, task, tasks)
     for item in range(first, last):
         k0 = item // (K1 * K2)
         k1 = item // K2 % K1
         k2 = item % K2
-        low_p0, high_p0 = max(0, k0 - a0), min(P0, k0 - a0 + X0)
-        low_p1, high_p1 = max(0, k1 - a1), min(P1, k1 - a1 + X1)
-        low_p2, high_p2 = max(0, k2 - a2), min(P2, k2 - a2 + X2)
+        low_x0, high_x0 = max(0, -k0 + a0), min(X0, -k0 + a0 + P0)
+        low_x1, high_x1 = max(0, -k1 + a1), min(X1, -k1 + a1 + P1)
+        low_x2, high_x2 = max(0, -k2 + a2), min(X2, -k2 + a2 + P2)
         wide = lanes.wide_zero()
-        for p0 in range(low_p0, high_p0):
-            x0 = -k0 + p0 + a0
-            for p1 in range(low_p1, high_p1):
-                x1 = -k1 + p1 + a1
-                for start in range(low_p2, high_p2, 64 * lanes.width):
+        for x0 in range(low_x0, high_x0):
+            p0 = k0 + x0 - a0
+            for x1 in range(low_x1, high_x1):
+                p1 = k1 + x1 - a1
+                for start in range(low_x2, high_x2, 64 * lanes.width):
                     total = lanes.zero()
-                    for p2 in range(start, min(high_p2, start + 64 * lanes.width), lanes.width):
-                        x2 = -k2 + p2 + a2
-                        if p2 + lanes.width <= high_p2:
+                    for x2 in range(start, min(high_x2, start + 64 * lanes.width), lanes.width):
+                        p2 = k2 + x2 - a2
+                        if x2 + lanes.width <= high_x2:
                             gy_lanes = lanes.read(gy.line((p0, p1, p2), (0, 0, 1)))
                             x_lanes = lanes.read(x.line((x0, x1, x2), (0, 0, 1)))
                             total = fma(gy_lanes, x_lanes, total)
                         else:
-                            active = lanes.first(high_p2 - p2)
+                            active = lanes.first(high_x2 - x2)
                             gy_lanes = lanes.read_where(gy.line((p0, p1, p2), (0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((x0, x1, x2), (0, 0, 1)), active)
                             total = select(active, fma(gy_lanes, x_lanes, total), total)
@@ -218,30 +218,30 @@ def gw_from_gy_x_over_k2(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: i
     for item in range(first, last):
         k0 = item // K1
         k1 = item % K1
-        low_p0, high_p0 = max(0, k0 - a0), min(P0, k0 - a0 + X0)
-        low_p1, high_p1 = max(0, k1 - a1), min(P1, k1 - a1 + X1)
+        low_x0, high_x0 = max(0, -k0 + a0), min(X0, -k0 + a0 + P0)
+        low_x1, high_x1 = max(0, -k1 + a1), min(X1, -k1 + a1 + P1)
         for k2 in range(0, K2, lanes.width):
             count = min(lanes.width, K2 - k2)
             k2_last = k2 + (count - 1)
-            whole = count == lanes.width and a2 - k2_last >= 0 and -k2 + a2 + P2 - 1 < X2
-            low_p2, high_p2 = 0, P2
+            whole = count == lanes.width and k2 - a2 >= 0 and -a2 + X2 + k2_last - 1 < P2
+            low_x2, high_x2 = 0, X2
             if not whole:
-                low_p2, high_p2 = max(0, k2 - a2), min(P2, -a2 + X2 + k2_last)
+                low_x2, high_x2 = max(0, a2 - k2_last), min(X2, -k2 + a2 + P2)
             active = lanes.first(count)
             total = lanes.zero()
-            for p0 in range(low_p0, high_p0):
-                x0 = -k0 + p0 + a0
-                for p1 in range(low_p1, high_p1):
-                    x1 = -k1 + p1 + a1
-                    for p2 in range(low_p2, high_p2):
-                        x2 = -k2 + p2 + a2
+            for x0 in range(low_x0, high_x0):
+                p0 = k0 + x0 - a0
+                for x1 in range(low_x1, high_x1):
+                    p1 = k1 + x1 - a1
+                    for x2 in range(low_x2, high_x2):
+                        p2 = k2 + x2 - a2
                         if whole:
-                            x_lanes = lanes.read(x.line((x0, x1, x2), (0, 0, -1)))
-                            total = fma(lanes.fill(gy[p0, p1, p2]), x_lanes, total)
+                            gy_lanes = lanes.read(gy.line((p0, p1, p2), (0, 0, 1)))
+                            total = fma(lanes.fill(x[x0, x1, x2]), gy_lanes, total)
                         else:
-                            inside = active & lanes.within(x2, -1, X2)
-                            x_lanes = lanes.read_where(x.line((x0, x1, x2), (0, 0, -1)), inside)
-                            total = select(inside, fma(lanes.fill(gy[p0, p1, p2]), x_lanes, total), total)
+                            inside = active & lanes.within(p2, 1, P2)
+                            gy_lanes = lanes.read_where(gy.line((p0, p1, p2), (0, 0, 1)), inside)
+                            total = select(inside, fma(lanes.fill(x[x0, x1, x2]), gy_lanes, total), total)
             if add != 0:
                 total = total + lanes.read_where(gw.line((k0, k1, k2), (0, 0, 1)), active)
             lanes.write_where(gw.line((k0, k1, k2), (0, 0, 1)), total, active)
@@ -253,12 +253,12 @@ def gw_from_gy_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: 
     """gw[k0,k1,k2] += sum[p0,p1,p2,x0,x1,x2] gy[p0,p1,p2]*x[x0,x1,x2]
     { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1, p2 + a2 = k2 + x2 }
 
-    lanes over p2, combined at the end,
+    lanes over x2, combined at the end,
     or lanes over k2;
     else gather, tasks share k0 k1
     """
-    if tile.lanes.width <= P2 and tile.lanes.width <= X2 and K2 <= P2:
-        gw_from_gy_x_over_p2(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
+    if tile.lanes.width <= X2 and tile.lanes.width <= P2 and K2 <= X2:
+        gw_from_gy_x_over_x2(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
     elif tile.lanes.width <= 2 * K2:
         gw_from_gy_x_over_k2(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
     else:
@@ -360,8 +360,8 @@ DEFINITION = Definition(
                 ),
                 Phase(  # ty[p0,p1,p2] += sum[k0,k1,k2,x0,x1,x2] tx[x0,x1,x2]*w[k0,k1,k2]  # as y[p0,p1,p2]
                     y_from_w_x,
-                    ('ty', 'tx', 'w'),
-                    ('P0', 'P1', 'P2', 'X0', 'X1', 'X2', 'K0', 'K1', 'K2', 'a0', 'a1', 'a2'),
+                    ('ty', 'w', 'tx'),
+                    ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X0', 'X1', 'X2', 'a0', 'a1', 'a2'),
                     linear=('tx', 'w'),
                 ),
             ),
@@ -372,8 +372,8 @@ DEFINITION = Definition(
             phases=(
                 Phase(  # hgy[p0,p1,p2] += sum[k0,k1,k2,x0,x1,x2] hgx[x0,x1,x2]*w[k0,k1,k2]  # as y[p0,p1,p2]
                     y_from_w_x,
-                    ('hgy', 'hgx', 'w'),
-                    ('P0', 'P1', 'P2', 'X0', 'X1', 'X2', 'K0', 'K1', 'K2', 'a0', 'a1', 'a2'),
+                    ('hgy', 'w', 'hgx'),
+                    ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X0', 'X1', 'X2', 'a0', 'a1', 'a2'),
                     linear=('hgx', 'w'),
                 ),
                 Phase(  # hw[k0,k1,k2] += sum[p0,p1,p2,x0,x1,x2] gy[p0,p1,p2]*hgx[x0,x1,x2]  # as gw[k0,k1,k2]
@@ -429,6 +429,6 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_w_x: lanes over k2, combined at the end, or lanes over p2; else gather, tasks share p0 p1',
-        'gw_from_gy_x: lanes over p2, combined at the end, or lanes over k2; else gather, tasks share k0 k1',
+        'gw_from_gy_x: lanes over x2, combined at the end, or lanes over k2; else gather, tasks share k0 k1',
     ),
 )

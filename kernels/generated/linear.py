@@ -16,16 +16,21 @@ from kernels.runtime import (
     Scratch,
     Tensor,
     Tile,
-    block_product,
     ceil_div,
+    chunk,
+    contract,
+    divide,
     fma,
     kernel,
+    one,
+    repeat_last,
     require_abi,
-    row_block,
     select,
     share,
     suits,
     task,
+    turn,
+    work,
     zero,
 )
 
@@ -51,26 +56,27 @@ def y_from_w_x_plain(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: 
 
 
 @kernel
-def y_from_w_x_sizes(N: int, O: int, I: int) -> tuple[int, int, int, int, int]:
-    """Batch, rows, columns, steps, and the elements of `w`'s copy for one batch."""
-    copy = O * I
-    return 1, O, N, I, copy
+def y_from_w_x_sizes(tile: Tile, N: int, O: int, I: int) -> tuple[int, int, int, int]:
+    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
+    row_first, row_second = chunk(tile.rows, N, 1, 1)
+    step_first, step_second = chunk(tile.steps, I, 1, 1)
+    return row_first, row_second, step_first, step_second
 
 
 def y_from_w_x_scratch(tile: Tile, N: int, O: int, I: int) -> int:
-    """Scalars of one task: the copy, the panels, the sums of a block."""
-    _, rows, columns, steps, copy = y_from_w_x_sizes(N, O, I)
-    if not (suits(tile, rows, columns, steps)):
+    """Scalars of one task: copies, a panel, the sums of a block."""
+    if not (suits(tile, N, O, I)):
         return 0
-    return copy + (ceil_div(columns, tile.channels) * steps + row_block(tile) + tile.pixels) * tile.channels
+    row_first, row_second, _, _ = y_from_w_x_sizes(tile, N, O, I)
+    return work(tile, row_first * row_second, O)
 
 
 def y_from_w_x_table(tile: Tile, N: int, O: int, I: int) -> int:
-    """Integers of one task: the offsets of rows and of steps."""
-    _, rows, columns, steps, _ = y_from_w_x_sizes(N, O, I)
-    if not (suits(tile, rows, columns, steps)):
+    """Integers of one task: the offsets of rows, columns and steps."""
+    if not (suits(tile, N, O, I)):
         return 0
-    return rows + tile.pixels + steps
+    row_first, row_second, step_first, step_second = y_from_w_x_sizes(tile, N, O, I)
+    return 2 * (row_first * row_second + O + step_first * step_second) + 3 * tile.pixels
 
 
 @kernel
@@ -149,69 +155,76 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, t
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """y[n,o] += sum[i] w[o,i]*x[n,i]
 
-    contraction: rows o, columns n, steps i, batch -; x in panels, w through offset tables
+    contraction: rows n, columns o, steps i, batch -; w in panels, x through offset tables
     """
-    if N <= 4 and tile.lanes.width <= I:
+    if O <= 4 and tile.lanes.width <= I:
         y_from_w_x_over_i(y, w, x, N, O, I, add, tile, task, tasks)
         return
-    if N <= 4 and tile.lanes.width <= 2 * O:
+    if O <= 4 and tile.lanes.width <= 2 * O:
         y_from_w_x_over_o(y, w, x, N, O, I, add, tile, task, tasks)
         return
-    batch, rows, columns, steps, copy = y_from_w_x_sizes(N, O, I)
-    if not (suits(tile, rows, columns, steps)):
+    if not (suits(tile, N, O, I)):
         y_from_w_x_plain(y, w, x, N, O, I, add, task, tasks)
         return
-    panels = scratch + copy
-    buffer = panels + ceil_div(columns, tile.channels) * tile.channels * steps
-    step_table = integer_scratch + (rows + tile.pixels)
-    blocks = ceil_div(rows, row_block(tile))
-    first, last = share(batch * blocks, task, tasks)
-    if first == last:
-        return
-    for base in range(first // blocks, ceil_div(last, blocks)):
-        m0 = max(0, first - base * blocks) * row_block(tile)
-        m1 = min(rows, (last - base * blocks) * row_block(tile))
-        lead = m0 // (1)
-        lead_end = (m1 - 1) // (1) + 1
-        # the part of w that these rows read, with zeros where it has no element
+    row_first, row_second, step_first, step_second = y_from_w_x_sizes(tile, N, O, I)
+    columns = O
+    row_first, row_second, groups = divide(tile, tasks, 1, N, 1, (row_first, row_second), columns)
+    parts = ceil_div(N, row_first) * ceil_div(1, row_second)
+    x_rows = integer_scratch
+    y_rows = x_rows + (row_first * row_second + tile.pixels)
+    w_columns = y_rows + (row_first * row_second)
+    y_columns = w_columns + (columns + tile.pixels)
+    x_steps = y_columns + columns
+    w_steps = x_steps + (step_first * step_second)
+    lines = w_steps + (step_first * step_second)
+    first, last = share(parts * groups, task, tasks)
+    for unit in range(first, last):
+        group, part = unit % groups, unit // groups % parts
+        n_from = part * row_first
+        n_to = min(N, n_from + row_first)
+        rows = max(0, n_to - n_from)
+        if rows <= 0:
+            continue
+        x_at = x.pointer()
+        x_stride_n = x.stride(0)
+        x_stride_i = x.stride(1)
+        w_at = w.pointer()
+        w_stride_o = w.stride(0)
+        w_stride_i = w.stride(1)
+        y_at = y.pointer()
+        y_by_n = y.stride(0)
+        y_by_o = y.stride(1)
         at = 0
-        for o in range(lead, lead_end):
-            for i in range(I):
-                scratch[at] = w[o, i]
+        for o in range(O):
+            w_columns[at] = o * w_stride_o
+            y_columns[at] = o * y_by_o
+            at += 1
+        repeat_last(tile, w_columns, columns)
+        at = 0
+        for n in range(n_from, n_to):
+            x_rows[at] = n * x_stride_n
+            y_rows[at] = n * y_by_n
+            at += 1
+        repeat_last(tile, x_rows, rows)
+        column_from = group * ceil_div(columns, tile.channels) // groups * tile.channels
+        column_to = min(columns, (group + 1) * ceil_div(columns, tile.channels) // groups * tile.channels)
+        for i_start in range(0, max(1, I), step_first):
+            i_from = i_start
+            i_to = min(I, i_from + step_first)
+            steps = max(0, i_to - i_from)
+            at = 0
+            for i in range(i_from, i_to):
+                x_steps[at] = i * x_stride_i
+                w_steps[at] = i * w_stride_i
                 at += 1
-        for row in range(m0, m1):
-            o = row
-            integer_scratch[row - m0] = (o - lead) * I
-        for row in range(tile.pixels):  # a last, partial tile repeats a row
-            integer_scratch[m1 - m0 + row] = integer_scratch[m1 - m0 - 1]
-        for step in range(steps):
-            i = step
-            step_table[step] = i
-        # x in panels of the tile's columns, zero beyond the last
-        for panel in range(ceil_div(columns, tile.channels)):
-            for step in range(steps):
-                i = step
-                at = (panel * steps + step) * tile.channels
-                for column in range(panel * tile.channels, (panel + 1) * tile.channels):
-                    if column < columns:
-                        n = column
-                        panels[at] = x[n, i]
-                    else:
-                        panels[at] = zero()
-                    at += 1
-        for block in range(m0, m1, row_block(tile)):
-            count = min(row_block(tile), m1 - block)
-            for panel in range(ceil_div(columns, tile.channels)):
-                block_product(tile, scratch, integer_scratch + (block - m0), count, step_table, steps,
-                    panels + panel * (steps * tile.channels), buffer)
-                for row in range(count):
-                    o = block + row
-                    for column in range(panel * tile.channels, min(columns, (panel + 1) * tile.channels)):
-                        n = column
-                        value = buffer[row * tile.channels + (column - panel * tile.channels)]
-                        if add != 0:
-                            value += y[n, o]
-                        y[n, o] = value
+            if turn(tile, rows, column_to - column_from, steps, x_rows, y_rows):
+                contract(tile, w_at, w_columns + column_from, column_to - column_from, x_at, x_rows, rows, w_steps,
+                    x_steps, steps, y_at, y_columns + column_from, y_rows, one(), add != 0 or i_start > 0, scratch,
+                    lines)
+            else:
+                contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from, x_steps,
+                    w_steps, steps, y_at, y_rows, y_columns + column_from, one(), add != 0 or i_start > 0, scratch,
+                    lines)
 
 
 @kernel
@@ -415,16 +428,16 @@ DEFINITION = Definition(
                 ),
                 Phase(  # gw[o,i] += sum[n] gy[n,o]*x[n,i]  # as y[n,o]
                     y_from_w_x,
-                    ('gw', 'gy', 'x'),
-                    ('I', 'O', 'N'),
-                    axes=((1, 0), (1, 0), (1, 0)),
+                    ('gw', 'x', 'gy'),
+                    ('O', 'I', 'N'),
+                    axes=((0, 1), (1, 0), (1, 0)),
                     linear=('gy', 'x'),
                 ),
                 Phase(  # gx[n,i] += sum[o] gy[n,o]*w[o,i]  # as y[n,o]
                     y_from_w_x,
-                    ('gx', 'gy', 'w'),
-                    ('I', 'N', 'O'),
-                    axes=((1, 0), (0, 1), (1, 0)),
+                    ('gx', 'w', 'gy'),
+                    ('N', 'I', 'O'),
+                    axes=((0, 1), (1, 0), (0, 1)),
                     linear=('gy', 'w'),
                 ),
             ),
@@ -441,9 +454,8 @@ DEFINITION = Definition(
                 ),
                 Phase(  # ty[n,o] += sum[i] tx[n,i]*w[o,i]  # as y[n,o]
                     y_from_w_x,
-                    ('ty', 'tx', 'w'),
-                    ('O', 'N', 'I'),
-                    axes=((1, 0), (0, 1), (0, 1)),
+                    ('ty', 'w', 'tx'),
+                    ('N', 'O', 'I'),
                     linear=('tx', 'w'),
                 ),
                 Phase(  # ty[n,o] += tb[o]  # as y[n,o]
@@ -460,16 +472,15 @@ DEFINITION = Definition(
             phases=(
                 Phase(  # hgy[n,o] += sum[i] hgx[n,i]*w[o,i]  # as y[n,o]
                     y_from_w_x,
-                    ('hgy', 'hgx', 'w'),
-                    ('O', 'N', 'I'),
-                    axes=((1, 0), (0, 1), (0, 1)),
+                    ('hgy', 'w', 'hgx'),
+                    ('N', 'O', 'I'),
                     linear=('hgx', 'w'),
                 ),
                 Phase(  # hw[o,i] += sum[n] gy[n,o]*hgx[n,i]  # as y[n,o]
                     y_from_w_x,
-                    ('hw', 'gy', 'hgx'),
-                    ('I', 'O', 'N'),
-                    axes=((1, 0), (1, 0), (1, 0)),
+                    ('hw', 'hgx', 'gy'),
+                    ('O', 'I', 'N'),
+                    axes=((0, 1), (1, 0), (1, 0)),
                     linear=('gy', 'hgx'),
                 ),
                 Phase(  # hgy[n,o] += sum[i] hgw[o,i]*x[n,i]  # as y[n,o]
@@ -480,9 +491,9 @@ DEFINITION = Definition(
                 ),
                 Phase(  # hx[n,i] += sum[o] gy[n,o]*hgw[o,i]  # as y[n,o]
                     y_from_w_x,
-                    ('hx', 'gy', 'hgw'),
-                    ('I', 'N', 'O'),
-                    axes=((1, 0), (0, 1), (1, 0)),
+                    ('hx', 'hgw', 'gy'),
+                    ('N', 'I', 'O'),
+                    axes=((0, 1), (1, 0), (0, 1)),
                     linear=('gy', 'hgw'),
                 ),
                 Phase(  # hgy[n,o] += hgb[o]  # as y[n,o]
@@ -505,37 +516,37 @@ DEFINITION = Definition(
                 ),
                 Phase(  # tgw[o,i] += sum[n] tgy[n,o]*x[n,i]  # as y[n,o]
                     y_from_w_x,
-                    ('tgw', 'tgy', 'x'),
-                    ('I', 'O', 'N'),
-                    axes=((1, 0), (1, 0), (1, 0)),
+                    ('tgw', 'x', 'tgy'),
+                    ('O', 'I', 'N'),
+                    axes=((0, 1), (1, 0), (1, 0)),
                     linear=('tgy', 'x'),
                 ),
                 Phase(  # tgw[o,i] += sum[n] gy[n,o]*tx[n,i]  # as y[n,o]
                     y_from_w_x,
-                    ('tgw', 'gy', 'tx'),
-                    ('I', 'O', 'N'),
-                    axes=((1, 0), (1, 0), (1, 0)),
+                    ('tgw', 'tx', 'gy'),
+                    ('O', 'I', 'N'),
+                    axes=((0, 1), (1, 0), (1, 0)),
                     linear=('gy', 'tx'),
                 ),
                 Phase(  # tgx[n,i] += sum[o] tgy[n,o]*w[o,i]  # as y[n,o]
                     y_from_w_x,
-                    ('tgx', 'tgy', 'w'),
-                    ('I', 'N', 'O'),
-                    axes=((1, 0), (0, 1), (1, 0)),
+                    ('tgx', 'w', 'tgy'),
+                    ('N', 'I', 'O'),
+                    axes=((0, 1), (1, 0), (0, 1)),
                     linear=('tgy', 'w'),
                 ),
                 Phase(  # tgx[n,i] += sum[o] gy[n,o]*tw[o,i]  # as y[n,o]
                     y_from_w_x,
-                    ('tgx', 'gy', 'tw'),
-                    ('I', 'N', 'O'),
-                    axes=((1, 0), (0, 1), (1, 0)),
+                    ('tgx', 'tw', 'gy'),
+                    ('N', 'I', 'O'),
+                    axes=((0, 1), (1, 0), (0, 1)),
                     linear=('gy', 'tw'),
                 ),
             ),
         ),
     },
     report=(
-        'y_from_w_x: lanes over i, combined at the end, or lanes over o if N <= 4; else contraction: rows o, columns n, steps i, batch -; x in panels, w through offset tables; else gather, tasks share n o',
+        'y_from_w_x: lanes over i, combined at the end, or lanes over o if O <= 4; else contraction: rows n, columns o, steps i, batch -; w in panels, x through offset tables; else gather, tasks share n o',
         'y_from_b: lanes over o; else gather, tasks share n',
         'gb_from_gy: lanes over o, or lanes over n, combined at the end; else gather, tasks share o',
     ),

@@ -3,7 +3,7 @@
 from kernels.runtime.abi import AbiError, require_abi
 from kernels.runtime.arithmetic import ceil_div, floor_div, residue, share
 from kernels.runtime.compile import Argument, Task, TaskError, compiled_signatures, kernel, task
-from kernels.runtime.contraction import block_product, product, row_block, step_block, suits
+from kernels.runtime.contraction import chunk, contract, copy_row, divide, repeat_last, suits, turn, work
 from kernels.runtime.definition import ABI, Condition, Definition, Parameter, Phase, Program, Tensor
 from kernels.runtime.driver import get_num_threads, set_num_threads
 from kernels.runtime.execute import execute, execute_exact
@@ -148,11 +148,14 @@ __all__ = [
     "asinh",
     "atan",
     "atanh",
-    "block_product",
     "ceil_div",
+    "chunk",
     "compiled_signatures",
+    "contract",
+    "copy_row",
     "cos",
     "cosh",
+    "divide",
     "equal",
     "erf",
     "erfc",
@@ -178,14 +181,13 @@ __all__ = [
     "one",
     "pi",
     "power",
-    "product",
     "rational",
     "real",
     "register_number",
     "relu",
+    "repeat_last",
     "require_abi",
     "residue",
-    "row_block",
     "select",
     "set_num_threads",
     "share",
@@ -195,11 +197,12 @@ __all__ = [
     "smaller",
     "sqrt",
     "step",
-    "step_block",
     "suits",
     "tan",
     "tanh",
     "task",
+    "turn",
     "unequal",
+    "work",
     "zero",
 ]

@@ -42,9 +42,12 @@ import numba
 import numpy as np
 from numba import types
 from numba.core import cgutils
+from numba.core.caching import FunctionCache
+from numba.core.ccallback import CFunc
 from numba.core.datamodel import models, register_default
 from numba.core.errors import NumbaError
 from numba.core.imputils import lower_constant
+from numba.core.runtime.nrt import rtsys
 from numba.extending import intrinsic, register_jitable, typeof_impl
 
 from kernels.runtime import elementary as elementary  # its import registers the functions of vectors
@@ -428,11 +431,38 @@ def entry_for(task: Task[Any], tile: Tile, name: str) -> Callable[[int, int, int
     return python_types.FunctionType(code, names, name)
 
 
+class QuickCache(FunctionCache):
+    """Numba's cache, but what is in it is loaded without all that Numba might need to compile.
+
+    That would take a third of a second, half of it for SciPy where there is one. Compiled code needs no more
+    than the symbols that it refers to: C's functions and Numba's helpers, which are there with the target, and
+    those of Numba's runtime.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+
+
 def build(entry: Callable[[int, int, int], None], cached: bool) -> Any:
     """A C callback; without Python's exceptions, and without the GIL."""
-    return numba.cfunc(
-        "void(int64, int64, int64)", cache=cached, error_model="numpy", nogil=True, fastmath=set(FASTMATH)
-    )(entry)
+    options = {"error_model": "numpy", "nogil": True, "fastmath": set(FASTMATH)}
+    callback: Any = CFunc(entry, ((types.int64,) * 3, types.void), locals={}, options=options)
+    if cached:
+        callback._cache = QuickCache(entry)
+    callback.compile()
+    return callback
+
+
+def build_function(function: Callable[..., None], arguments: int, cached: bool, **options: Any) -> Any:
+    """A function of int64 that Python calls, in the same cache."""
+    compiled = numba.njit(**options)(function)
+    if cached:
+        compiled._cache = QuickCache(function)
+    compiled.compile((types.int64,) * arguments)
+    compiled.disable_compile()
+    return compiled
 
 
 @cache

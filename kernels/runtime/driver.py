@@ -1,8 +1,8 @@
 """The one parallel function of all kernels: it calls compiled tasks by address.
 
 Compiling with `parallel=True` doubles a kernel's compile time, so only this small driver is. It
-takes a *plan*, rows of three words (address of the compiled task, address of its record, number
-of tasks), and runs the rows in order, the tasks of a row side by side.
+takes a *plan*, rows of three words (address of the compiled task, distance in bytes from the plan
+to the task's record, number of tasks), and runs the rows in order, the tasks of a row side by side.
 
 Only one Python thread at a time runs it in parallel: Numba's workqueue layer aborts the process
 when two do. Whoever comes second, or runs in a forked child, where OpenMP would kill the process,
@@ -62,9 +62,9 @@ def _call(typing_context: Any, plan: Any, row: Any, task: Any) -> Any:
     def generate(context: Any, b: Any, signature: Any, args: Any) -> Any:
         words, row, task = b.inttoptr(args[0], I64.as_pointer()), args[1], args[2]
         at = b.mul(row, I64(3))
-        function, record, tasks = (b.load(b.gep(words, [b.add(at, I64(k))])) for k in range(3))
+        function, offset, tasks = (b.load(b.gep(words, [b.add(at, I64(k))])) for k in range(3))
         kind = ir.FunctionType(ir.VoidType(), [I64] * 3)
-        b.call(b.inttoptr(function, kind.as_pointer()), [record, task, tasks])
+        b.call(b.inttoptr(function, kind.as_pointer()), [b.add(args[0], offset), task, tasks])
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), generate
@@ -103,9 +103,9 @@ def _by_hand(plan: int, rows: int) -> None:
     words = (ctypes.c_int64 * (3 * rows)).from_address(plan)
     kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)
     for row in range(rows):
-        function, record, tasks = words[3 * row : 3 * row + 3]
+        function, offset, tasks = words[3 * row : 3 * row + 3]
         for t in range(tasks):
-            kind(function)(record, t, tasks)
+            kind(function)(plan + offset, t, tasks)
 
 
 _compiled: dict[bool, Callable[[int, int], None]] = {}
@@ -120,6 +120,12 @@ def _driver(parallel: bool) -> Callable[[int, int], None]:
             if found is None:
                 found = _compiled[parallel] = _compile(parallel)
     return found
+
+
+def make_ready(parallel: bool) -> bool:
+    """Compile a driver, or load it; whether it was compiled."""
+    found: Any = _driver(parallel)
+    return not found.stats.cache_hits
 
 
 SPINS = "1000"  # a microsecond or two
@@ -144,7 +150,7 @@ def _load_openmp() -> None:
 
 
 def _compile(parallel: bool) -> Callable[[int, int], None]:
-    from kernels.runtime.compile import RUNTIME_DIGEST, prune, with_cache
+    from kernels.runtime.compile import RUNTIME_DIGEST, build_function, prune, with_cache
     from kernels.runtime.machine import target_digest
 
     if parallel:
@@ -152,9 +158,7 @@ def _compile(parallel: bool) -> Callable[[int, int], None]:
     function, digest = _parallel if parallel else _serial, RUNTIME_DIGEST[:16]
     stem = function.__name__
     function.__qualname__ = f"{stem}__{digest}__{target_digest()}"  # the cache's file: one for each target
-    driver = with_cache(
-        lambda cached: numba.njit("void(int64, int64)", parallel=parallel, nogil=True, cache=cached)(function)
-    )
+    driver = with_cache(lambda cached: build_function(function, 2, cached, parallel=parallel, nogil=True))
     prune(driver, function, stem, digest)
     run_plan: Callable[[int, int], None] = driver
     return run_plan
@@ -202,6 +206,6 @@ def run(plan: int, rows: int, threads: int) -> None:
         _driver(parallel=False)(plan, rows)
 
 
-def tasks_for(work: float) -> int:
+def tasks_for(work: float, threads: int) -> int:
     """Into how many tasks a phase of so many scalar operations is split."""
-    return 1 if work < SMALL else get_num_threads()
+    return 1 if work < SMALL else threads

@@ -1,16 +1,21 @@
 """Run a program of a definition: select its phases, bind their arguments, run them.
 
 `selection` decides, from what is wanted and what is absent, which phases run and how each target
-starts; `_walk` binds their arguments in order. Both are shared by two executors: `execute` runs
-compiled tasks on arrays, `execute_exact` runs the same tasks as plain Python over exact numbers,
+starts; `_walk` binds their arguments in order. Both are shared by two executors: `prepare` lays out
+a run of compiled tasks, `execute_exact` runs the same tasks as plain Python over exact numbers,
 every access checked.
+
+A prepared program is worked out from shapes, strides and options alone, and kept by whoever calls
+again: a run copies its words, fills in addresses and calls the driver.
 
 Nothing here checks what a user passed; `kernels.arguments` has done so.
 """
 
 from __future__ import annotations
 
+import ctypes
 import random
+from array import array as Words
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -203,100 +208,244 @@ def _scratch_size(step: Step, kind: str, values: list[Any], tile: Tile) -> int:
 
 # ---- compiled
 
-
-def _work(step: Step, values: list[Any]) -> float:
-    """Roughly how many scalar operations a step does.
-
-    Of a contraction M*N*K, the root of the product of its three sizes M*N, M*K, N*K; else the largest size.
-    """
-    sizes: list[int] = [
-        v.size for (a, _, _), v in zip(step.bindings, values, strict=True) if a.ndim is not None
-    ]
-    return max(*sizes, sqrt(prod(sorted(sizes)[-3:])))
-
-
 INTEGER = np.dtype(np.int64)
 ALIGNMENT = 64  # bytes: scratch of different tasks shares no cache line
+ROOM, ZERO = -1, -2  # memory that is not the caller's: the room of a run, and a constant
+_ZERO = np.zeros(1, np.float64)  # also a zero of float32, and of int64
 
 
-class _Compiled:
-    """Packs records and a plan, and runs them in one go."""
+class Place(NamedTuple):
+    """An array, but for its memory."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]  # in elements
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, array: Array) -> Place:
+        item = array.itemsize
+        return cls(array.shape, tuple([s // item for s in array.strides]), array.dtype)
+
+
+class _Operand(NamedTuple):
+    """A tensor as tasks see it; its address is `offset` bytes beyond that of a memory."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    memory: int  # its number among the caller's, or ROOM, or ZERO
+    offset: int = 0
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    def transpose(self, axes: tuple[int, ...]) -> _Operand:
+        shape, strides = ([old[a] for a in axes] for old in (self.shape, self.strides))
+        return self._replace(shape=tuple(shape), strides=tuple(strides))
+
+
+class _Row(NamedTuple):
+    """A step, but for the number of its tasks."""
+
+    function: int  # address of the compiled task
+    start: int  # of its record, in words
+    work: float
+    scratch: tuple[tuple[int, int], ...]  # the word that holds an address, and the bytes of one task
+
+
+class _Form(NamedTuple):
+    """The words for one number of threads."""
+
+    words: Words[int]  # all records, then a row for each step
+    pointers: tuple[tuple[int, int], ...]  # words that point into the room, and where
+    room: int  # bytes that a run needs to itself: intermediate tensors, then scratch
+    tasks: int  # most in one row
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A program for arrays of known shapes, strides and types: all that a run needs but their addresses.
+
+    Nothing in it changes; each run has words and memory of its own, so several threads may run it at once.
+    """
+
+    slots: tuple[tuple[int, int], ...]  # words that hold an address, and the number of that memory
+    rows: tuple[_Row, ...]
+    records: tuple[int, ...]
+    pointers: tuple[tuple[int, int], ...]  # words that point to an intermediate tensor
+    cleared: tuple[tuple[int, int], ...]  # first and last byte of those that start as zeros
+    kept: int  # bytes of them all
+    zeroed: tuple[bool, ...]  # for each wanted tensor, whether the caller must clear it before
+    tasks: int | None  # a number that is forced
+    large: bool  # whether the number of threads matters
+    forms: dict[int, _Form]  # by number of threads
+
+    def run(self, addresses: Sequence[int]) -> None:
+        """Run it on the memory at these addresses: of the tensors that are given, then of those wanted."""
+        if not self.rows:
+            return
+        threads = driver.get_num_threads() if self.large else 1
+        form = self.forms.get(threads)
+        if form is None:
+            form = self.forms[threads] = self._form(threads)
+        words = form.words[:]
+        for at, memory in self.slots:
+            words[at] = addresses[memory]
+        if form.room:
+            room = np.empty(form.room + ALIGNMENT, np.uint8)
+            start = address(room)
+            lead = -start % ALIGNMENT
+            for at, offset in form.pointers:
+                words[at] = start + lead + offset
+            for first, last in self.cleared:
+                room[lead + first : lead + last] = 0
+        driver.run(words.buffer_info()[0] + 8 * len(self.records), len(self.rows), form.tasks)
+
+    def _form(self, threads: int) -> _Form:
+        pointers, most, size = list(self.pointers), 1, self.kept
+        table: list[int] = []
+        for row in self.rows:
+            tasks = self.tasks or driver.tasks_for(row.work, threads)
+            table += [row.function, 8 * (row.start - len(self.records)), tasks]
+            offset = self.kept  # where the scratch of the step before lay, too
+            for at, each in row.scratch:
+                pointers.append((at, offset))
+                offset += tasks * each
+            most, size = max(most, tasks), max(size, offset)
+        return _Form(Words("q", (*self.records, *table)), tuple(pointers), size, most)
+
+
+class _Preparation:
+    """Lays out what a `Prepared` holds."""
 
     def __init__(
-        self,
-        dtype: Any,
-        arrays: Mapping[str, Array | None],
-        out: Mapping[str, Array],
-        tasks: int | None,
-        tile: Tile | None,
+        self, dtype: np.dtype[Any], given: Mapping[str, Place], wanted: Mapping[str, Place], tile: Tile | None
     ) -> None:
-        self.dtype, self.arrays, self.out, self.tasks, self.tile = dtype, arrays, out, tasks, tile
-        self.words: list[int] = []  # all records, one after another
-        self.rows: list[tuple[int, int, int]] = []  # address of a task, start of its record, number of tasks
-        self.alive: list[Array] = []
+        self.dtype, self.wanted, self.tile = dtype, wanted, tile
+        self.places = {**given, **wanted}
+        self.memories = {name: n for n, name in enumerate(self.places)}
+        self.zeroed: dict[str, bool] = {}
+        self.records: list[int] = []
+        self.slots: list[tuple[int, int]] = []
+        self.pointers: list[tuple[int, int]] = []
+        self.cleared: list[tuple[int, int]] = []
+        self.rows: list[_Row] = []
+        self.kept = 0
 
-    def given(self, tensor: Tensor, shape: tuple[int, ...]) -> Array:
-        array = self.arrays[tensor.name]
-        assert array is not None
-        return self.checked(array, tensor, shape)
-
-    def checked(self, array: Array, tensor: Tensor, shape: tuple[int, ...]) -> Array:
-        assert array.shape == shape, f"{tensor.name}: shape {shape} needed, not {array.shape}"
-        dtype = self.type_of(tensor)
-        assert array.dtype == dtype, f"{tensor.name}: {dtype} needed, not {array.dtype}"
-        return array
-
-    def type_of(self, tensor: Tensor) -> Any:
+    def type_of(self, tensor: Tensor) -> np.dtype[Any]:
         return INTEGER if tensor.integer else self.dtype
 
-    def zeros(self, tensor: Tensor, shape: tuple[int, ...]) -> Array:
-        return np.broadcast_to(np.zeros((), self.type_of(tensor)), shape)
+    def given(self, tensor: Tensor, shape: tuple[int, ...]) -> _Operand:
+        place, dtype = self.places[tensor.name], self.type_of(tensor)
+        assert place.shape == shape, f"{tensor.name}: shape {shape} needed, not {place.shape}"
+        assert place.dtype == dtype, f"{tensor.name}: {dtype} needed, not {place.dtype}"
+        return _Operand(shape, place.strides, self.memories[tensor.name])
 
-    def made(self, tensor: Tensor, shape: tuple[int, ...], zeroed: bool) -> Array:
-        array = self.out.get(tensor.name)
-        if array is None:
-            dtype = self.type_of(tensor)
-            return np.zeros(shape, dtype) if zeroed else np.empty(shape, dtype)
-        self.checked(array, tensor, shape)
+    def zeros(self, tensor: Tensor, shape: tuple[int, ...]) -> _Operand:
+        return _Operand(shape, (0,) * len(shape), ZERO)
+
+    def made(self, tensor: Tensor, shape: tuple[int, ...], zeroed: bool) -> _Operand:
+        if tensor.name in self.wanted:
+            self.zeroed[tensor.name] = zeroed
+            return self.given(tensor, shape)
+        start, size = self.kept, prod(shape) * self.type_of(tensor).itemsize
+        self.kept += whole(size)
         if zeroed:
-            array.fill(0)
-        return array
-
-    def scratch(self, elements: int, dtype: Any, tasks: int) -> tuple[int, int]:
-        """Address of room for all tasks, and the elements from one task's to the next."""
-        item = dtype.itemsize
-        each = -(-elements * item // ALIGNMENT) * ALIGNMENT // item
-        room = np.empty(tasks * each + ALIGNMENT // item, dtype)
-        self.alive.append(room)
-        start = room.ctypes.data
-        return start + -start % ALIGNMENT, each
+            self.cleared.append((start, start + size))
+        return _Operand(shape, contiguous(shape), ROOM, start)
 
     def run(self, step: Step, values: list[Any]) -> None:
-        task, words, start = step.task, self.words, len(self.words)
-        tasks = self.tasks or driver.tasks_for(_work(step, values))
+        task, words, start = step.task, self.records, len(self.records)
+        tile = self.tile or machine.machine_tile(self.dtype)
+        scratch = []
         for (argument, _, _), value in zip(step.bindings, values, strict=True):
             kind = argument.kind
             if argument.ndim is not None:
-                assert value.ndim == argument.ndim, f"{task!r}: {argument.name} has {value.ndim} axes"
-                item = value.itemsize
-                words.append(value.__array_interface__["data"][0])
-                words.extend([s // item for s in value.strides])
+                ndim = len(value.shape)
+                assert ndim == argument.ndim, f"{task!r}: {argument.name} has {ndim} axes"
+                if value.memory == ROOM:
+                    self.pointers.append((len(words), value.offset))
+                elif value.memory != ZERO:
+                    self.slots.append((len(words), value.memory))
+                words.append(_ZERO.ctypes.data if value.memory == ZERO else 0)
+                words.extend(value.strides)
             elif kind in ("int", "add"):
                 words.append(value)
             elif kind == "float":
                 words.append(float_word(value))
             elif kind in ("scratch", "integer_scratch"):
-                elements = _scratch_size(step, kind, values, self.tile or machine.machine_tile(self.dtype))
-                words.extend(self.scratch(elements, self.dtype if kind == "scratch" else INTEGER, tasks))
-        self.rows.append((task.address(self.dtype, self.tile), start, tasks))
+                item = (self.dtype if kind == "scratch" else INTEGER).itemsize
+                each = whole(_scratch_size(step, kind, values, tile) * item)
+                scratch.append((len(words), each))
+                words.extend((0, each // item))
+        function = task.address(self.dtype, self.tile)
+        self.rows.append(_Row(function, start, _work(step, values), tuple(scratch)))
 
-    def finish(self) -> None:
-        if not self.rows:
-            return
-        record = np.array(self.words or [0], np.int64)
-        base = record.ctypes.data
-        plan = np.array([(f, base + 8 * start, tasks) for f, start, tasks in self.rows], np.int64)
-        driver.run(plan.ctypes.data, len(self.rows), max(tasks for _, _, tasks in self.rows))
+    def finish(self, tasks: int | None) -> Prepared:
+        return Prepared(
+            slots=tuple(self.slots),
+            rows=tuple(self.rows),
+            records=tuple(self.records),
+            pointers=tuple(self.pointers),
+            cleared=tuple(self.cleared),
+            kept=self.kept,
+            zeroed=tuple(self.zeroed[name] for name in self.wanted),
+            tasks=tasks,
+            large=tasks is None and any(row.work >= driver.SMALL for row in self.rows),
+            forms={},
+        )
+
+
+def whole(size: int) -> int:
+    """Bytes, rounded up to the alignment."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of an array in C order."""
+    return tuple([prod(shape[n:]) for n in range(1, len(shape) + 1)])
+
+
+def _work(step: Step, values: list[_Operand]) -> float:
+    """Roughly how many scalar operations a step does.
+
+    Of a contraction M*N*K, the root of the product of its three sizes M*N, M*K, N*K; else the largest size.
+    """
+    sizes = [v.size for (a, _, _), v in zip(step.bindings, values, strict=True) if a.ndim is not None]
+    return max(*sizes, sqrt(prod(sorted(sizes)[-3:])))
+
+
+_from_buffer: Callable[[Any], Any] = ctypes.c_char.from_buffer
+
+
+def address(array: Array) -> int:
+    """Where an array's first element lies. (`array.ctypes.data` takes four times as long.)"""
+    try:
+        return ctypes.addressof(_from_buffer(array))
+    except (TypeError, ValueError):  # read-only, not contiguous, or empty
+        return array.ctypes.data
+
+
+def prepare(
+    definition: Definition,
+    program_name: str,
+    given: Mapping[str, Place],
+    environment: Mapping[str, int],
+    reals: Mapping[str, float],
+    wanted: Mapping[str, Place],
+    dtype: Any = np.float64,
+    *,
+    tasks: int | None = None,
+    tile: Tile | None = None,
+) -> Prepared:
+    """Select, bind and compile what makes the wanted tensors from those given; an input not given is absent.
+
+    `tasks` forces a number of tasks, `tile` another register tile than this machine's.
+    """
+    absent = [name for name in definition.programs[program_name].inputs if name not in given]
+    preparation = _Preparation(np.dtype(dtype), given, wanted, tile)
+    _walk(selection(definition, program_name, wanted, absent), environment, reals, preparation)
+    return preparation.finish(tasks)
 
 
 def execute(
@@ -312,17 +461,36 @@ def execute(
     tasks: int | None = None,
     tile: Tile | None = None,
 ) -> dict[str, Array]:
-    """Run compiled tasks on arrays of `dtype` (and int64); the wanted tensors by name.
+    """Prepare a program and run it once, on arrays of `dtype` (and int64); the wanted tensors by name.
 
-    An input that is None or missing is absent. `out` holds arrays to write into. `tasks` forces a number of
-    tasks, `tile` another register tile than this machine's.
+    An input that is None or missing is absent. `out` holds arrays to write into.
     """
     inputs = definition.programs[program_name].inputs
-    chosen = selection(definition, program_name, wanted, [n for n in inputs if arrays.get(n) is None])
-    executor = _Compiled(np.dtype(dtype), arrays, out or {}, tasks, tile)
-    tensors = _walk(chosen, environment, reals, executor)
-    executor.finish()
-    return {name: tensors[name] for name in wanted}
+    given = {name: array for name in inputs if (array := arrays.get(name)) is not None}
+    results: dict[str, Array] = {}
+    for name in wanted:
+        tensor, array = definition.tensor(name), (out or {}).get(name)
+        if array is None:
+            shape = [e if isinstance(e, int) else environment[e] for e in tensor.shape]
+            array = np.empty(shape, INTEGER if tensor.integer else dtype)
+        results[name] = array
+    places = ({name: Place.of(a) for name, a in arrays.items()} for arrays in (given, results))
+    ready = prepare(
+        definition,
+        program_name,
+        next(places),
+        environment,
+        reals,
+        next(places),
+        dtype,
+        tasks=tasks,
+        tile=tile,
+    )
+    for array, zeroed in zip(results.values(), ready.zeroed, strict=True):
+        if zeroed:
+            array.fill(0)
+    ready.run([address(a) for a in (*given.values(), *results.values())])
+    return results
 
 
 # ---- exact

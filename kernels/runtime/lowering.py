@@ -93,9 +93,12 @@ class LanesType(types.Type):
 
 
 class TileType(types.Type):
-    def __init__(self, lanes: LanesType, pixels: int, vectors: int) -> None:
+    def __init__(
+        self, lanes: LanesType, pixels: int, vectors: int, rows: int, steps: int, depth: int
+    ) -> None:
         self.lanes, self.pixels, self.vectors = lanes, pixels, vectors
-        super().__init__(f"Tile({lanes}, {pixels}, {vectors})")
+        self.rows, self.steps, self.depth = rows, steps, depth
+        super().__init__(f"Tile({lanes}, {pixels}, {vectors}, {rows}, {steps}, {depth})")
 
     def registers(self, rows: int) -> RegistersType:
         return RegistersType(self.lanes.vector, rows, self.vectors)
@@ -156,7 +159,7 @@ def lanes_type(lanes: simd.Lanes) -> LanesType:
 
 
 def tile_type(tile: simd.Tile) -> TileType:
-    return TileType(lanes_type(tile.lanes), tile.pixels, tile.vectors)
+    return TileType(lanes_type(tile.lanes), tile.pixels, tile.vectors, tile.rows, tile.steps, tile.depth)
 
 
 typeof_impl.register(simd.Lanes)(lambda value, context: lanes_type(value))
@@ -873,6 +876,9 @@ attributes(
     {
         "pixels": (lambda t: INT, lambda b, t: I64(t.pixels)),
         "vectors": (lambda t: INT, lambda b, t: I64(t.vectors)),
+        "rows": (lambda t: INT, lambda b, t: I64(t.rows)),
+        "steps": (lambda t: INT, lambda b, t: I64(t.steps)),
+        "depth": (lambda t: INT, lambda b, t: I64(t.depth)),
         "channels": (lambda t: INT, lambda b, t: I64(t.vectors * t.lanes.width)),
         "lanes": (lambda t: t.lanes, lambda b, t: None),
     },

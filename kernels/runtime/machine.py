@@ -42,10 +42,15 @@ def shape_for(triple: str, features: str) -> tuple[int, int, int]:
     return 16, 4, 2
 
 
+PANEL = 32768  # bytes of a packed panel's block: most of the nearest cache
+
+
 @cache
 def machine_tile(dtype: Any) -> Tile:
     """The tile for float32 or float64 on this machine."""
     triple, _, features, _ = target()
     size, pixels, vectors = shape_for(triple, features)
     scalar = np.dtype(dtype).type
-    return Tile(Lanes(size // np.dtype(dtype).itemsize, scalar), pixels, vectors)
+    lanes = Lanes(size // np.dtype(dtype).itemsize, scalar)
+    depth = PANEL // (size * vectors)
+    return Tile(lanes, pixels, vectors, rows=256 * pixels, steps=4096, depth=depth)

@@ -487,11 +487,18 @@ class Registers:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """The micro-kernel's shape: pixels x vectors of output channels."""
+    """The micro-kernel's shape, pixels x vectors of output channels, and how much is worked on at a time.
+
+    rows and steps bound the part of a contraction whose operands lie in the caches together; depth steps of
+    a panel lie in the nearest. The tiny defaults are for exact runs, where every edge shall occur.
+    """
 
     lanes: Lanes
     pixels: int
     vectors: int
+    rows: int = 6
+    steps: int = 6
+    depth: int = 3
 
     @property
     def channels(self) -> int:

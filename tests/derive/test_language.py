@@ -30,6 +30,7 @@ from derive.language import (
     Sum,
     Tensor,
     extent,
+    indicator,
     indices,
     inside,
     maximum,
@@ -161,6 +162,12 @@ def test_partial_derivatives_at_a_tie_add_to_one(function):
         at = {u: value, v: 0}
         assert du.subs(at) + dv.subs(at) == 1
     assert du.subs({u: 0, v: 0}) == 1
+
+
+def test_an_indicator_of_what_is_known_is_a_number():
+    u = sp.Symbol("u", real=True)
+    assert (indicator(sp.Integer(1) > 0), indicator(u < u)) == (1, 0)
+    assert indicator(u > 0).diff(u) == 0
 
 
 def test_relu_and_step():

@@ -51,15 +51,15 @@ def written(text: str, folder: Path, name: str) -> Definition:
 
 
 SOURCE = {
-    "wrong sign in a panel": ("conv1d", "panels[at] = w[g, o, c, k0]", "panels[at] = -w[g, o, c, k0]"),
-    "padding shifted by one": ("conv1d", "(s0*p0 - a0 - base_x3)", "(s0*p0 - a0 - base_x3 + 1)"),
-    "residue class dropped": ("conv1d", "range(b0 // blocks, ceil_div(b1, blocks))", "range(b0 // blocks + 1, ceil_div(b1, blocks))"),
-    "indices swapped": ("conv1d", "scratch[at] = gy[n, g, o, p0]", "scratch[at] = gy[n, g, p0, o]"),
+    "wrong sign of the products": ("conv1d", "one(),", "-one(),"),
+    "padding shifted by one": ("conv1d", "low_x3, span_x3, X3)", "low_x3 + 1, span_x3, X3)"),
+    "residue class dropped": ("conv1d", "class_x3 = phase\n", "class_x3 = max(0, phase - 1)\n"),
+    "taps reversed": ("conv1d", "c * x_stride_c + k0 * x_by_k0", "c * x_stride_c + (K0 - 1 - k0) * x_by_k0"),
     "plain gather one tap short": ("max_pool1d", "min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)", "min(K0, ((-p0*s0 + a0 + X2 - 1) // d0))"),
     "last of ties instead of first": ("max_pool1d", "x_lanes > best[0, u]", "x_lanes >= best[0, u]"),
     "a term not added": ("linear", "if add != 0:", "if add == 7:"),
     "not initialised": ("avg_pool1d", "total = zero()", "total = one()"),
-    "wrong stride": ("avg_pool1d", "k0 + p0*s0 - a0", "k0 + p0 - a0"),
+    "wrong stride": ("avg_pool1d", "p0*s0 - a0", "p0 - a0"),
 }  # fmt: skip
 
 

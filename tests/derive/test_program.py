@@ -194,6 +194,14 @@ BROKEN: dict[str, tuple[Callable[[], Program], str]] = {
         lambda: with_equation(body=Access("x", k) * Access("w", j)),
         "w[j] uses an index without a range",
     ),
+    "a read": (
+        lambda: with_equation(body=x[k]),
+        "a read or a reduction is left as the user wrote it",
+    ),
+    "a reduction": (
+        lambda: with_equation(body=Sum[j](Access("w", k))),
+        "a read or a reduction is left as the user wrote it",
+    ),
     "rank": (lambda: with_equation(body=Access("x", k, n)), "x[k,n] has another rank than its tensor"),
     "unknown": (
         lambda: replace(with_equation(body=Access("z", k)), locals=(Declared("z", (extent(k),)),)),

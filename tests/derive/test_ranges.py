@@ -27,7 +27,7 @@ from derive.language import (
     tensors,
 )
 from derive.program import Program
-from derive.ranges import Ranges, index_affine, reads_of
+from derive.ranges import Ranges, index_affine, outermost, reads_of
 from derive.translate import to_program
 from tests.support.relation import Meaning, Unmet
 
@@ -332,6 +332,20 @@ def test_interval_needs_signs():
 )
 def test_index_affine(e_, affine):
     assert (index_affine(e_) is not None) == affine
+
+
+def test_outermost_finds_what_stands_inside_another_too():
+    half = sp.floor(p / 2)
+    third = sp.floor((q + half) / 3)
+    assert outermost(third, sp.floor) == [third]
+    assert outermost(third + half, sp.floor) == [half, third]
+    assert outermost(sp.Mod(p, 2) * third, sp.floor, sp.Mod) == [sp.Mod(p, 2), third]
+
+
+def test_interval_where_one_rounding_stands_in_another_and_beside_it():
+    ranges = Ranges(Operator("op", y[p] << x[p], inputs=(x,), extents={p: 8}))
+    half = sp.floor(p / 2)
+    assert ranges.reach(half + sp.floor((p + half) / 3)) == (0, 3 + 3)
 
 
 def test_reads_come_in_one_order():

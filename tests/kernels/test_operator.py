@@ -22,6 +22,7 @@ from kernels.errors import (
     ShapeError,
 )
 from kernels.operator import Operator
+from kernels.runtime.execute import Place
 from tests.support import fake
 
 rng = np.random.default_rng(7)
@@ -30,7 +31,7 @@ x, w, b = rng.standard_normal((5, 3)), rng.standard_normal(3), rng.standard_norm
 
 @pytest.fixture(autouse=True)
 def _plain_numpy(monkeypatch):
-    monkeypatch.setattr("kernels.operator.execute", fake.execute)
+    monkeypatch.setattr("kernels.operator.prepare", fake.prepare)
 
 
 # as Any: many calls below are mistakes
@@ -416,12 +417,8 @@ def test_a_definition_with_no_optional_array_in_the_middle():
 
 def test_the_fake_objects_to_a_wrong_shape():
     """The stand-in checks the contract: shown failing once."""
+    x_place, w_place = Place.of(x), Place.of(w)
+    places = {"x": x_place, "w": w_place._replace(shape=(2,))}
+    sizes = {"N": 5, "M": 3, "P": 5, "s0": 1}
     with pytest.raises(AssertionError):
-        fake.execute(
-            fake.ROWS,
-            "forward",
-            {"x": x, "w": w[:2], "b": None},
-            {"N": 5, "M": 3, "P": 5, "s0": 1},
-            {"alpha": 1.0},
-            ["y"],
-        )
+        fake.prepare(fake.ROWS, "forward", places, sizes, {"alpha": 1.0}, {"y": x_place})

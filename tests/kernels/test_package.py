@@ -65,6 +65,14 @@ def test_names():
     assert kernels.conv2d is kernels.conv2d
 
 
+def test_number_of_threads():
+    kernels.set_num_threads(1)
+    try:
+        assert kernels.get_num_threads() == 1
+    finally:
+        kernels.set_num_threads(None)
+
+
 def test_every_operator_is_declared_for_type_checkers():
     tree = ast.parse(Path(kernels.__file__).read_text())
     (block,) = (node for node in tree.body if isinstance(node, ast.If))

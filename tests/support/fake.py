@@ -1,56 +1,89 @@
-"""Small operators with programs in plain NumPy, and an `execute` that runs them: no compiler, no engine.
+"""Small operators with programs in plain NumPy, and a `prepare` that runs them: no compiler, no engine.
 
-It asserts the contract between the two layers: what `execute` is given has the shapes, the types and the
-names that the definition says.
+It asserts the contract between the two layers: what `prepare` is given has the shapes, the types and the
+names that the definition says; what is run on lies at the addresses, aligned, and cleared where that was asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from kernels.runtime.definition import Condition, Definition, Parameter, Program, Tensor
+from kernels.runtime.execute import Place
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Meaning = Callable[..., dict[str, Array]]
 MEANINGS: dict[str, Mapping[str, Meaning]] = {}
 
 
-def execute(
+@dataclass
+class Prepared:
+    meaning: Meaning
+    given: Mapping[str, Place]
+    wanted: Mapping[str, Place]
+    inputs: tuple[str, ...]
+    environment: Mapping[str, int]
+    reals: Mapping[str, float]
+
+    @property
+    def zeroed(self) -> tuple[bool, ...]:
+        return (True,) * len(self.wanted)
+
+    def run(self, addresses: Sequence[int]) -> None:
+        places = {**self.given, **self.wanted}
+        found = {name: at(*pair) for (name, *pair) in zip(places, addresses, places.values(), strict=True)}
+        arrays = {name: found[name].copy() if name in self.given else None for name in self.inputs}
+        results = self.meaning(arrays, self.environment, self.reals)
+        for name in self.wanted:
+            assert not found[name].any(), f"{name} is not cleared"
+            found[name][...] = results[name]
+
+
+def at(address: int, place: Place) -> Array:
+    """The array that lies there."""
+    item = place.dtype.itemsize
+    assert address % place.dtype.alignment == 0
+    reach = [
+        (n - 1) * s * item if 0 not in place.shape else 0
+        for n, s in zip(place.shape, place.strides, strict=True)
+    ]
+    low = sum(r for r in reach if r < 0)
+    size = sum(map(abs, reach)) + item
+    memory = (ctypes.c_char * size).from_address(address + low)
+    return np.ndarray(place.shape, place.dtype, memory, -low, [s * item for s in place.strides])
+
+
+def prepare(
     definition: Definition,
     program_name: str,
-    arrays: Mapping[str, Array | None],
+    given: Mapping[str, Place],
     environment: Mapping[str, int],
     reals: Mapping[str, float],
-    wanted: Collection[str],
-    out: Mapping[str, Array] | None = None,
+    wanted: Mapping[str, Place],
     dtype: Any = np.float64,
-) -> dict[str, Array]:
+) -> Prepared:
     program = definition.programs[program_name]
-    out = out or {}
-    assert tuple(arrays) == program.inputs
+    assert set(given) <= set(program.inputs)
     assert set(wanted) <= set(program.outputs)
-    assert set(out) <= set(wanted)
-    for name, array in [*arrays.items(), *out.items()]:
+    for name in program.inputs:
+        assert (
+            name in given
+            or definition.tensor(name).optional
+            or name not in definition.programs["forward"].inputs
+        )
+    for name, place in [*given.items(), *wanted.items()]:
         tensor = definition.tensor(name)
         shape = tuple(environment[n] if isinstance(n, str) else n for n in tensor.shape)
-        if array is None:
-            assert tensor.optional or name not in definition.programs["forward"].inputs
-            continue
-        assert array.shape == shape, (name, array.shape, shape)
-        assert array.dtype == (np.int64 if tensor.integer else dtype)
-        assert all(stride % array.itemsize == 0 for stride in array.strides)
-        assert array.flags.aligned
-    results = MEANINGS[definition.name][program_name](
-        {name: None if a is None else a.copy() for name, a in arrays.items()}, environment, reals
+        assert place.shape == shape, (name, place.shape, shape)
+        assert place.dtype == (np.int64 if tensor.integer else dtype)
+    return Prepared(
+        MEANINGS[definition.name][program_name], given, wanted, program.inputs, environment, reals
     )
-    found = {}
-    for name in wanted:
-        found[name] = out.get(name, np.empty(results[name].shape, results[name].dtype))
-        found[name][...] = results[name]
-    return found
 
 
 def zero(array: Array | None, like: Array) -> Array:

@@ -293,6 +293,15 @@ def test_maximum_of_two_gives_ties_to_the_first(function):
     assert found["gw"].tolist() == ([0, 0, 1] if smaller_wins else [1, 0, 0])
 
 
+def test_maximum_of_branches():
+    """Its derivative compares them; as a condition of a Piecewise they would make SymPy run out of stack."""
+    branch = sp.Piecewise((x[n], x[n] > 0), (-2 * x[n], True))
+    p = program(y[n] << maximum(branch, w[n]), inputs=(x, w))
+    found = Meaning(vjp(p)).run({"x": [3, 1, -1, -1], "w": [2, 2, 1, 3], "gy": [1, 1, 1, 1]})
+    assert found["gx"].tolist() == [1, 0, -2, 0]
+    assert found["gw"].tolist() == [0, 1, 0, 1]
+
+
 def test_power_is_finite_at_zero():
     """SymPy's p*x**p/x is 0/0 at 0."""
     a, exponent = Access("x", n), Real("p", positive=True)

@@ -102,6 +102,18 @@ def test_inline_does_not_repeat_dear_work():
     assert lines(inline(once)) == ["y[n] += exp(x[n])*w[n]"]
 
 
+def test_inline_leaves_branches_out_of_conditions():
+    """SymPy folds a Piecewise out of a comparison, over and over."""
+    from sympy import Piecewise
+
+    first = Piecewise((x[n], x[n] > 0), (-2 * x[n], True))
+    branch = Piecewise((z[n], z[n] > 1), (w[n], True))
+    before = program(z[n] << first, y[n] << branch, inputs=(x, w))
+    assert inline(before) == before
+    beside = program(z[n] << first, y[n] << z[n] * w[n], inputs=(x, w))
+    assert len(inline(beside).equations) == 1
+
+
 def test_inline_keeps_optional_inputs_in_equations_of_their_own():
     b = Tensor("b", optional=True)
     before = program(z[n] << x[n] + b[n], y[n] << z[n] * w[n], inputs=(x, w, b))

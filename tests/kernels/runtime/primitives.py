@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -345,8 +346,18 @@ def run_compiled(t: Task[...], tile: Tile, values: Sequence[Any], task: int = 0,
     kind(t.address(dtype, tile))(record.ctypes.data, task, tasks)
 
 
-def run_meaning(t: Task[...], tile: Tile, values: Sequence[Any], task: int = 0, tasks: int = 1) -> None:
-    """Interpret it on the same arrays: floats in checked memories, results rounded to the array's type."""
+def run_meaning(
+    t: Task[...],
+    tile: Tile,
+    values: Sequence[Any],
+    task: int = 0,
+    tasks: int = 1,
+    writable: Sequence[str] = (),
+) -> None:
+    """Interpret it on the same arrays: floats in checked memories, results rounded to the array's type.
+
+    The first view is written, and so may those be that are named.
+    """
     given = iter(values)
     arguments: list[Any] = []
     written = None
@@ -356,10 +367,11 @@ def run_meaning(t: Task[...], tile: Tile, values: Sequence[Any], task: int = 0, 
             real_array = array.dtype != np.int64
             view = view_of(a.name, array, float if real_array else int, float if real_array else int)
             if written is None:
-                view.memory.writable, written = True, (array, view)
+                written = array, view
+            view.memory.writable = written[1] is view or a.name in writable
             arguments.append(view)
         elif a.kind == "tile":
-            arguments.append(Tile(Lanes(tile.lanes.width, float), tile.pixels, tile.vectors))
+            arguments.append(replace(tile, lanes=Lanes(tile.lanes.width, float)))
         elif a.kind in ("scratch", "integer_scratch"):
             scalar = float if a.kind == "scratch" else int
             memory: Memory[Any] = Memory(a.name, [UNWRITTEN] * 64, scalar=scalar)

@@ -265,6 +265,40 @@ def test_processes_that_compile_at_once_do_not_mix_up_their_types(tmp_path: Path
     assert finish(start(tmp_path, "float32,float64")) == "113.0 True 113.0 True"
 
 
+def test_what_is_cached_is_loaded_without_the_compiler() -> None:
+    """Every function that code can refer to is found, though Numba has loaded neither its own nor SciPy's.
+
+    A symbol that is not found aborts the process. What is compiled afterwards finds all that it needs.
+    """
+    code = """
+import sys
+import numpy as np
+from kernels.runtime import Real1, compiled_signatures, task
+from tests.kernels.runtime import primitives as p
+x, q = np.linspace(0.1, 2, 20), np.linspace(-2, 2, 9)
+all_functions, powers = np.zeros((20, len(p.SCALARS))), np.zeros((20, 9))
+p.run_compiled(p.scalars, p.tile_of(np.float64, 8), (all_functions, x, 20))
+p.run_compiled(p.powers, p.tile_of(np.float64, 4), (powers, x, q, 20, 9))
+print([c.from_cache for c in compiled_signatures()])
+print([m for m in ("scipy.linalg", "numba.np.arraymath") if m in sys.modules])
+
+@task
+def summed(y: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
+    for n in range(N):
+        y[0] += max(x[n], 0.0) ** 2
+
+y = np.zeros(1)
+p.run_compiled(summed, p.tile_of(np.float64, 4), (y, x, 20))
+import numba
+doubled = numba.njit(lambda x: 2 * x.dot(x))(x)
+print(abs(y[0] - (x * x).sum()) < 1e-12, abs(doubled - 2 * y[0]) < 1e-12)
+"""
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["[True, True]", "[]", "True True"]
+
+
 def test_source_without_a_file_is_compiled_too() -> None:
     names: dict[str, Any] = {"__name__": "nowhere"}
     text = """

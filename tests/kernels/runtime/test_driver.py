@@ -53,8 +53,8 @@ def test_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_small_work_is_one_task() -> None:
-    assert driver.tasks_for(driver.SMALL - 1) == 1
-    assert driver.tasks_for(driver.SMALL) == get_num_threads()
+    assert driver.tasks_for(driver.SMALL - 1, 8) == 1
+    assert driver.tasks_for(driver.SMALL, 8) == 8
 
 
 def test_the_users_own_number_of_threads_is_left_alone() -> None:

@@ -1,0 +1,148 @@
+"""What calls have in common, and how it is found again.
+
+To check a call and prepare its programs takes a hundred microseconds and more, a small kernel takes less than
+ten. All of it follows from the types, shapes and strides of the arrays and the values of the options, which
+make the call's *key*: the first call with a key makes a `Specialization`, later ones find it. What a key does
+not hold is checked every time: alignment, the values of integer arrays, and `out`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from kernels.adapter import Layout, Plan
+from kernels.arguments import Array, Shape, readable
+from kernels.runtime.execute import Place, Prepared, address
+
+V = TypeVar("V")
+
+SPECIALIZATIONS = 256  # kept of one operator
+PROGRAMS = 32  # kept of one specialization: different `wrt`, strides of cotangents, strides of `out`
+
+
+class Recent(Generic[V]):
+    """The values that were asked for last, by key. Threads may share it."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._values: OrderedDict[Hashable, V] = OrderedDict()
+
+    def get(self, key: Hashable) -> V | None:
+        try:
+            value = self._values[key]
+            self._values.move_to_end(key)
+        except KeyError:  # not there, or another thread is just dropping it
+            return None
+        return value
+
+    def put(self, key: Hashable, value: V) -> None:
+        self._values[key] = value
+        while len(self._values) > self.most:
+            self._values.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+# ------------------------------------------------------------------------------------------- keys
+
+
+class Unkeyed(Exception):
+    """An argument of a kind that is looked at anew in every call."""
+
+
+def array_key(value: object) -> Hashable:
+    """What the kernels know of an array."""
+    if type(value) is np.ndarray:
+        return value.shape, value.strides, value.dtype
+    if value is None:
+        return None
+    raise Unkeyed
+
+
+def option_key(value: object, depth: int = 2) -> Hashable:
+    """Equal for options that mean the same: True is not 1, and 0.0 not -0.0, though Python has them equal."""
+    kind = type(value)
+    if kind is int or kind is str or kind is bool or value is None:
+        return kind, value
+    if kind is float:
+        return kind, repr(value)
+    if depth and isinstance(value, (tuple, list)) and kind in (tuple, list):
+        return kind, *[option_key(v, depth - 1) for v in value]
+    raise Unkeyed
+
+
+def call_key(
+    args: Sequence[object], options: Mapping[str, object], arrays: Mapping[str, object]
+) -> Hashable | None:
+    """The key of a call whose first arguments are `arrays`; None if there is none."""
+    try:
+        parts = [array_key(v) if n < len(arrays) else option_key(v) for n, v in enumerate(args)]
+        for name, value in options.items():
+            parts.append((name, array_key(value) if name in arrays else option_key(value)))
+    except Unkeyed:
+        return None
+    return tuple(parts)
+
+
+# -------------------------------------------------------------------------------- specializations
+
+
+class Input(NamedTuple):
+    """An array argument that is present."""
+
+    layout: Layout
+    source: int | str  # its place among the arguments of the call, or its keyword
+    place: Place  # as the tensor of the formula
+    direct: bool  # kernels read its own memory; else a copy, made in every call
+    alignment: int
+
+
+class Program(NamedTuple):
+    """A prepared program, with what its caller has to make."""
+
+    prepared: Prepared
+    results: tuple[tuple[Shape, np.dtype[Any], bool], ...]  # shape, type, whether it starts as zeros
+
+
+@dataclass(frozen=True, slots=True)
+class Specialization:
+    """All that calls with one key share."""
+
+    plan: Plan
+    dtype: np.dtype[Any]  # of real arrays
+    inputs: tuple[Input, ...]
+    indices: tuple[int, ...]  # the inputs whose values are used as indices
+    programs: Recent[Program] = field(default_factory=lambda: Recent(PROGRAMS))
+
+
+class Seen(NamedTuple):
+    """A further array of a run: a cotangent, a tangent, an output."""
+
+    array: Array
+    strides: (
+        tuple[int, ...] | None
+    )  # as the tensor of the formula; None: it is in C order, and seen by its layout
+    layout: Layout
+
+    @classmethod
+    def by(cls, layout: Layout, array: Array) -> Seen:
+        """An array in the user's shape; a copy where a kernel cannot read or write it as it lies."""
+        flags = array.flags
+        if flags.c_contiguous and flags.aligned:
+            return cls(array, None, layout)
+        view = readable(layout.view(array))
+        return cls(view, view.strides, layout)
+
+    @property
+    def place(self) -> Place:
+        if self.strides is not None:
+            return Place.of(self.array)
+        view = self.layout.view(self.array)
+        assert not view.size or address(view) == address(self.array), "a view of an array in C order copies"
+        return Place.of(view)
