@@ -112,6 +112,11 @@ class LaneSolver(Solver):
             return sp.expand(-c * m)
         return next((sp.Integer(sign) for sign in (1, -1) if sp.expand(m + sign * c) == 0), None)
 
+    def merit(self, u: Index) -> tuple[int, ...]:
+        """Loop over what is read least, so that what is read moves with the lanes: a window, not what it slides on."""
+        reads = [r for r in self.equation.reads if u in r.indices]
+        return len(reads), max((len(r.indices) for r in reads), default=0), *super().merit(u)
+
     def loop(self, u: Index) -> None:
         masks = [f for f in self.checks if self.moving(f)]
         self.checks = [f for f in self.checks if f not in masks]

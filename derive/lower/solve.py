@@ -254,7 +254,7 @@ class Solver:
             return trials[min((u for u in tied if u in held), key=self.merit)]
         return trials[tied[0]]  # nothing holds it, so it costs the same wherever it is
 
-    def merit(self, u: Index) -> tuple[int, int]:
+    def merit(self, u: Index) -> tuple[int, ...]:
         """Of loops that cost the same: over what the fewest equalities would give from others; then by rank."""
         return sum(form.coefficient(u) in (1, -1) for form in self.pending), self.rank.index(u)
 

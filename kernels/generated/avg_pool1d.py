@@ -176,12 +176,13 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Rea
     for item in range(first, last):
         n = item // P0
         p0 = item % P0
-        low_x2, high_x2 = max(0, p0*s0 - a0), min(X2, p0*s0 - a0 + K0)
+        low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = lanes.zero()
-            for x2 in range(low_x2, high_x2):
+            for k0 in range(low_k0, high_k0):
+                x2 = k0 + p0*s0 - a0
                 x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
                 total = total + x_lanes
             total = select(unequal(total, lanes.zero()), lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())) * total, total)
@@ -204,25 +205,27 @@ def y_from_x_y_sum_y_sum_2_over_p0(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Re
         for p0 in range(0, P0, lanes.width):
             count = min(lanes.width, P0 - p0)
             p0_last = p0 + (count - 1)
-            whole = count == lanes.width and a0 - s0*p0_last >= 0 and -p0*s0 + a0 + X2 - 1 < K0
-            low_x2, high_x2 = 0, X2
+            whole = count == lanes.width and p0*s0 - a0 >= 0 and -a0 + s0*p0_last + K0 - 1 < X2
+            low_k0, high_k0 = 0, K0
             if not whole:
-                low_x2, high_x2 = max(0, p0*s0 - a0), min(X2, -a0 + s0*p0_last + K0)
+                low_k0, high_k0 = max(0, a0 - s0*p0_last), min(K0, -p0*s0 + a0 + X2)
             active = lanes.first(count)
             total = tile.row()
             for u in range(tile.vectors):
                 total[0, u] = lanes.zero()
-            for x2 in range(low_x2, high_x2):
-                k0 = -p0*s0 + x2 + a0
+            for k0 in range(low_k0, high_k0):
+                x2 = k0 + p0*s0 - a0
                 if whole:
                     for u in range(tile.vectors):
                         plane = min(c + u, C - 1)
-                        total[0, u] = total[0, u] + lanes.fill(x[n, plane, x2])
+                        x_lanes = lanes.read(x.line((n, plane, x2), (0, 0, s0)))
+                        total[0, u] = total[0, u] + x_lanes
                 else:
-                    inside = active & lanes.within(k0, -s0, K0)
+                    inside = active & lanes.within(x2, s0, X2)
                     for u in range(tile.vectors):
                         plane = min(c + u, C - 1)
-                        total[0, u] = select(inside, total[0, u] + lanes.fill(x[n, plane, x2]), total[0, u])
+                        x_lanes = lanes.read_where(x.line((n, plane, x2), (0, 0, s0)), inside)
+                        total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
             for u in range(tile.vectors):
                 plane = min(c + u, C - 1)
                 if c + u < C:

@@ -194,14 +194,16 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Rea
         n = item // (P0 * P1)
         p0 = item // P1 % P0
         p1 = item % P1
-        low_x2, high_x2 = max(0, p0*s0 - a0), min(X2, p0*s0 - a0 + K0)
-        low_x3, high_x3 = max(0, p1*s1 - a1), min(X3, p1*s1 - a1 + K1)
+        low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
+        low_k1, high_k1 = max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = lanes.zero()
-            for x2 in range(low_x2, high_x2):
-                for x3 in range(low_x3, high_x3):
+            for k0 in range(low_k0, high_k0):
+                x2 = k0 + p0*s0 - a0
+                for k1 in range(low_k1, high_k1):
+                    x3 = k1 + p1*s1 - a1
                     x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
                     total = total + x_lanes
             total = select(unequal(total, lanes.zero()), lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one())) * total, total)
@@ -222,30 +224,33 @@ def y_from_x_y_sum_y_sum_2_over_p1(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Re
         n = item // (planes * P0)
         c = item // P0 % planes * tile.vectors
         p0 = item % P0
-        low_x2, high_x2 = max(0, p0*s0 - a0), min(X2, p0*s0 - a0 + K0)
+        low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
         for p1 in range(0, P1, lanes.width):
             count = min(lanes.width, P1 - p1)
             p1_last = p1 + (count - 1)
-            whole = count == lanes.width and a1 - s1*p1_last >= 0 and -p1*s1 + a1 + X3 - 1 < K1
-            low_x3, high_x3 = 0, X3
+            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + s1*p1_last + K1 - 1 < X3
+            low_k1, high_k1 = 0, K1
             if not whole:
-                low_x3, high_x3 = max(0, p1*s1 - a1), min(X3, -a1 + s1*p1_last + K1)
+                low_k1, high_k1 = max(0, a1 - s1*p1_last), min(K1, -p1*s1 + a1 + X3)
             active = lanes.first(count)
             total = tile.row()
             for u in range(tile.vectors):
                 total[0, u] = lanes.zero()
-            for x2 in range(low_x2, high_x2):
-                for x3 in range(low_x3, high_x3):
-                    k1 = -p1*s1 + x3 + a1
+            for k0 in range(low_k0, high_k0):
+                x2 = k0 + p0*s0 - a0
+                for k1 in range(low_k1, high_k1):
+                    x3 = k1 + p1*s1 - a1
                     if whole:
                         for u in range(tile.vectors):
                             plane = min(c + u, C - 1)
-                            total[0, u] = total[0, u] + lanes.fill(x[n, plane, x2, x3])
+                            x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
+                            total[0, u] = total[0, u] + x_lanes
                     else:
-                        inside = active & lanes.within(k1, -s1, K1)
+                        inside = active & lanes.within(x3, s1, X3)
                         for u in range(tile.vectors):
                             plane = min(c + u, C - 1)
-                            total[0, u] = select(inside, total[0, u] + lanes.fill(x[n, plane, x2, x3]), total[0, u])
+                            x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
+                            total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
             for u in range(tile.vectors):
                 plane = min(c + u, C - 1)
                 if c + u < C:
@@ -356,9 +361,9 @@ def gx_from_gy_y_sum_y_sum_2_over_x3(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2
                 total = tile.row()
                 for u in range(tile.vectors):
                     total[0, u] = lanes.zero()
-                for p0 in range(low_p0, high_p0):
-                    for tap in range(taps_k1):
-                        p1 = start_p1 + at - tap * by_p1
+                for tap in range(taps_k1):
+                    p1 = start_p1 + at - tap * by_p1
+                    for p0 in range(low_p0, high_p0):
                         if whole:
                             for u in range(tile.vectors):
                                 plane = min(c + u, C - 1)

@@ -216,16 +216,19 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Rea
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
         p2 = item % P2
-        low_x2, high_x2 = max(0, p0*s0 - a0), min(X2, p0*s0 - a0 + K0)
-        low_x3, high_x3 = max(0, p1*s1 - a1), min(X3, p1*s1 - a1 + K1)
-        low_x4, high_x4 = max(0, p2*s2 - a2), min(X4, p2*s2 - a2 + K2)
+        low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
+        low_k1, high_k1 = max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)
+        low_k2, high_k2 = max(0, -p2*s2 + a2), min(K2, -p2*s2 + a2 + X4)
         for c in range(0, C, lanes.width):
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = lanes.zero()
-            for x2 in range(low_x2, high_x2):
-                for x3 in range(low_x3, high_x3):
-                    for x4 in range(low_x4, high_x4):
+            for k0 in range(low_k0, high_k0):
+                x2 = k0 + p0*s0 - a0
+                for k1 in range(low_k1, high_k1):
+                    x3 = k1 + p1*s1 - a1
+                    for k2 in range(low_k2, high_k2):
+                        x4 = k2 + p2*s2 - a2
                         x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
                         total = total + x_lanes
             total = select(unequal(total, lanes.zero()), lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())) * total, total)
@@ -247,32 +250,36 @@ def y_from_x_y_sum_y_sum_2_over_p2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Re
         c = item // (P0 * P1) % planes * tile.vectors
         p0 = item // P1 % P0
         p1 = item % P1
-        low_x2, high_x2 = max(0, p0*s0 - a0), min(X2, p0*s0 - a0 + K0)
-        low_x3, high_x3 = max(0, p1*s1 - a1), min(X3, p1*s1 - a1 + K1)
+        low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
+        low_k1, high_k1 = max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)
         for p2 in range(0, P2, lanes.width):
             count = min(lanes.width, P2 - p2)
             p2_last = p2 + (count - 1)
-            whole = count == lanes.width and a2 - s2*p2_last >= 0 and -p2*s2 + a2 + X4 - 1 < K2
-            low_x4, high_x4 = 0, X4
+            whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + s2*p2_last + K2 - 1 < X4
+            low_k2, high_k2 = 0, K2
             if not whole:
-                low_x4, high_x4 = max(0, p2*s2 - a2), min(X4, -a2 + s2*p2_last + K2)
+                low_k2, high_k2 = max(0, a2 - s2*p2_last), min(K2, -p2*s2 + a2 + X4)
             active = lanes.first(count)
             total = tile.row()
             for u in range(tile.vectors):
                 total[0, u] = lanes.zero()
-            for x2 in range(low_x2, high_x2):
-                for x3 in range(low_x3, high_x3):
-                    for x4 in range(low_x4, high_x4):
-                        k2 = -p2*s2 + x4 + a2
+            for k0 in range(low_k0, high_k0):
+                x2 = k0 + p0*s0 - a0
+                for k1 in range(low_k1, high_k1):
+                    x3 = k1 + p1*s1 - a1
+                    for k2 in range(low_k2, high_k2):
+                        x4 = k2 + p2*s2 - a2
                         if whole:
                             for u in range(tile.vectors):
                                 plane = min(c + u, C - 1)
-                                total[0, u] = total[0, u] + lanes.fill(x[n, plane, x2, x3, x4])
+                                x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
+                                total[0, u] = total[0, u] + x_lanes
                         else:
-                            inside = active & lanes.within(k2, -s2, K2)
+                            inside = active & lanes.within(x4, s2, X4)
                             for u in range(tile.vectors):
                                 plane = min(c + u, C - 1)
-                                total[0, u] = select(inside, total[0, u] + lanes.fill(x[n, plane, x2, x3, x4]), total[0, u])
+                                x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
+                                total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
             for u in range(tile.vectors):
                 plane = min(c + u, C - 1)
                 if c + u < C:
@@ -390,10 +397,10 @@ def gx_from_gy_y_sum_y_sum_2_over_x4(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2
                 total = tile.row()
                 for u in range(tile.vectors):
                     total[0, u] = lanes.zero()
-                for p0 in range(low_p0, high_p0):
-                    for p1 in range(low_p1, high_p1):
-                        for tap in range(taps_k2):
-                            p2 = start_p2 + at - tap * by_p2
+                for tap in range(taps_k2):
+                    p2 = start_p2 + at - tap * by_p2
+                    for p0 in range(low_p0, high_p0):
+                        for p1 in range(low_p1, high_p1):
                             if whole:
                                 for u in range(tile.vectors):
                                     plane = min(c + u, C - 1)
