@@ -26,7 +26,7 @@ from derive.lower.loops import Assign, FloorDiv, Loop, Nest, ResidueLoop, Step, 
 from derive.program import Access, Affine, IntegerAccess, affine
 
 CHAIN = 64  # additions one after another in the dtype of the arrays, where a sum runs over the lanes
-FEW = 4  # columns with which a contraction has little to share
+FEW = 2  # columns with which a contraction has little to share
 MOST_COMPARED = 64  # places tried one by one, where plain loops would take one from a read
 READ = "{read}"  # stands in a test for what it reads
 LOCALS = {

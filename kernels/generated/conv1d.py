@@ -219,13 +219,13 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
 
     contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables
     """
-    if O <= 4 and tile.lanes.width <= K0 and tile.lanes.width <= X3 and P0 <= K0:
+    if O <= 2 and tile.lanes.width <= K0 and tile.lanes.width <= X3 and P0 <= K0:
         y_from_w_x_over_k0(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
         return
-    if O <= 4 and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
+    if O <= 2 and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
         y_from_w_x_over_g(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
         return
-    if O <= 4 and tile.lanes.width <= 2 * P0:
+    if O <= 2 and tile.lanes.width <= 2 * P0:
         y_from_w_x_over_p0(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
         return
     if not (suits(tile, N * P0, O, C * K0)):
@@ -696,13 +696,13 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
 
     contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0
     """
-    if C <= 4 and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
+    if C <= 2 and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
         gx_from_gy_w_over_g(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
         return
-    if C <= 4 and tile.lanes.width * d0 <= 2 * X3 and K0 >= P0:
+    if C <= 2 and tile.lanes.width * d0 <= 2 * X3 and K0 >= P0:
         gx_from_gy_w_over_x3_by_k0(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
         return
-    if C <= 4 and tile.lanes.width * s0 <= 2 * X3 and P0 >= K0:
+    if C <= 2 and tile.lanes.width * s0 <= 2 * X3 and P0 >= K0:
         gx_from_gy_w_over_x3_by_p0(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
         return
     if not (suits(tile, N * ceil_div(X3, s0), C, O * K0)):
@@ -1003,9 +1003,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over k0, combined at the end, or lanes over g where it is contiguous, or lanes over p0 if O <= 4; else contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables; else gather, tasks share n g o',
+        'y_from_w_x: lanes over k0, combined at the end, or lanes over g where it is contiguous, or lanes over p0 if O <= 2; else contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables; else gather, tasks share n g o',
         'y_from_b: lanes over p0, or lanes over o; else gather, tasks share n g o',
         'gb_from_gy: lanes over p0, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: lanes over g where it is contiguous, or lanes over x3 in classes modulo d0, or lanes over x3 in classes modulo s0 if C <= 4; else contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; else gather, tasks share n g c; 1 residue loop',
+        'gx_from_gy_w: lanes over g where it is contiguous, or lanes over x3 in classes modulo d0, or lanes over x3 in classes modulo s0 if C <= 2; else contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; else gather, tasks share n g c; 1 residue loop',
     ),
 )

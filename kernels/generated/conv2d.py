@@ -243,15 +243,15 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
 
     contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables
     """
-    if O <= 4 and tile.lanes.width <= K1 and tile.lanes.width <= X4 and P1 <= K1:
+    if O <= 2 and tile.lanes.width <= K1 and tile.lanes.width <= X4 and P1 <= K1:
         y_from_w_x_over_k1(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, task,
             tasks)
         return
-    if O <= 4 and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
+    if O <= 2 and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
         y_from_w_x_over_g(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, task,
             tasks)
         return
-    if O <= 4 and tile.lanes.width <= 2 * P1:
+    if O <= 2 and tile.lanes.width <= 2 * P1:
         y_from_w_x_over_p1(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, task,
             tasks)
         return
@@ -782,15 +782,15 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
 
     contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1
     """
-    if C <= 4 and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
+    if C <= 2 and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
         gx_from_gy_w_over_g(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, task,
             tasks)
         return
-    if C <= 4 and tile.lanes.width * d1 <= 2 * X4 and K1 >= P1:
+    if C <= 2 and tile.lanes.width * d1 <= 2 * X4 and K1 >= P1:
         gx_from_gy_w_over_x4_by_k1(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile,
             task, tasks)
         return
-    if C <= 4 and tile.lanes.width * s1 <= 2 * X4 and P1 >= K1:
+    if C <= 2 and tile.lanes.width * s1 <= 2 * X4 and P1 >= K1:
         gx_from_gy_w_over_x4_by_p1(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile,
             task, tasks)
         return
@@ -1135,9 +1135,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over k1, combined at the end, or lanes over g where it is contiguous, or lanes over p1 if O <= 4; else contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
+        'y_from_w_x: lanes over k1, combined at the end, or lanes over g where it is contiguous, or lanes over p1 if O <= 2; else contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
         'y_from_b: lanes over p1, or lanes over o; else gather, tasks share n g o p0',
         'gb_from_gy: lanes over p1, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: lanes over g where it is contiguous, or lanes over x4 in classes modulo d1, or lanes over x4 in classes modulo s1 if C <= 4; else contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
+        'gx_from_gy_w: lanes over g where it is contiguous, or lanes over x4 in classes modulo d1, or lanes over x4 in classes modulo s1 if C <= 2; else contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
     ),
 )

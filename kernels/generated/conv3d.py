@@ -263,15 +263,15 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
 
     contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables
     """
-    if O <= 4 and tile.lanes.width <= K2 and tile.lanes.width <= X5 and P2 <= K2:
+    if O <= 2 and tile.lanes.width <= K2 and tile.lanes.width <= X5 and P2 <= K2:
         y_from_w_x_over_k2(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
             s2, add, tile, task, tasks)
         return
-    if O <= 4 and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
+    if O <= 2 and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
         y_from_w_x_over_g(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
             s2, add, tile, task, tasks)
         return
-    if O <= 4 and tile.lanes.width <= 2 * P2:
+    if O <= 2 and tile.lanes.width <= 2 * P2:
         y_from_w_x_over_p2(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
             s2, add, tile, task, tasks)
         return
@@ -854,15 +854,15 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
 
     contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2
     """
-    if C <= 4 and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
+    if C <= 2 and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
         gx_from_gy_w_over_g(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
             s1, s2, add, tile, task, tasks)
         return
-    if C <= 4 and tile.lanes.width * d2 <= 2 * X5 and K2 >= P2:
+    if C <= 2 and tile.lanes.width * d2 <= 2 * X5 and K2 >= P2:
         gx_from_gy_w_over_x5_by_k2(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1,
             d2, s0, s1, s2, add, tile, task, tasks)
         return
-    if C <= 4 and tile.lanes.width * s2 <= 2 * X5 and P2 >= K2:
+    if C <= 2 and tile.lanes.width * s2 <= 2 * X5 and P2 >= K2:
         gx_from_gy_w_over_x5_by_p2(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1,
             d2, s0, s1, s2, add, tile, task, tasks)
         return
@@ -1239,9 +1239,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over k2, combined at the end, or lanes over g where it is contiguous, or lanes over p2 if O <= 4; else contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1',
+        'y_from_w_x: lanes over k2, combined at the end, or lanes over g where it is contiguous, or lanes over p2 if O <= 2; else contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1',
         'y_from_b: lanes over p2, or lanes over o; else gather, tasks share n g o p0 p1',
         'gb_from_gy: lanes over p2, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: lanes over g where it is contiguous, or lanes over x5 in classes modulo d2, or lanes over x5 in classes modulo s2 if C <= 4; else contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; else gather, tasks share n g c x3 x4; 3 residue loops',
+        'gx_from_gy_w: lanes over g where it is contiguous, or lanes over x5 in classes modulo d2, or lanes over x5 in classes modulo s2 if C <= 2; else contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; else gather, tasks share n g c x3 x4; 3 residue loops',
     ),
 )
