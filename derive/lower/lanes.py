@@ -117,6 +117,9 @@ class LaneSolver(Solver):
         reads = [r for r in self.equation.reads if u in r.indices]
         return len(reads), max((len(r.indices) for r in reads), default=0), *super().merit(u)
 
+    def waiting(self) -> set[Index]:
+        return set()  # what is read differs from lane to lane: it is compared with
+
     def loop(self, u: Index) -> None:
         masks = [f for f in self.checks if self.moving(f)]
         self.checks = [f for f in self.checks if f not in masks]

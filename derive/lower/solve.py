@@ -240,7 +240,7 @@ class Solver:
 
     def cheapest(self, left: Sequence[Index], held: Collection[Index]) -> Solver:
         """One more loop. First what an integer read waits for: until then nothing that it gives is known."""
-        waiting = {i for form in self.pending for r in form.reads for i in r.indices}
+        waiting = self.waiting()
         left = [i for i in left if i in waiting] or left
         trials = {u: self.after(u) for u in left}
 
@@ -253,6 +253,10 @@ class Solver:
         if tied[0] in held:
             return trials[min((u for u in tied if u in held), key=self.merit)]
         return trials[tied[0]]  # nothing holds it, so it costs the same wherever it is
+
+    def waiting(self) -> set[Index]:
+        """What integer reads wait for."""
+        return {i for form in self.pending for r in form.reads for i in r.indices}
 
     def merit(self, u: Index) -> tuple[int, ...]:
         """Of loops that cost the same: over what the fewest equalities would give from others; then by rank."""

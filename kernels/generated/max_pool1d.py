@@ -384,40 +384,51 @@ def gx_from_gy_y_at_plain(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, 
 
 
 @kernel
-def gx_from_gy_y_at_over_c(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
-        d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
+def gx_from_gy_y_at_over_x2(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int,
+        a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over x2 in classes modulo s0."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
-    first, last = share(planes * X2, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes, task, tasks)
     for item in range(first, last):
-        n = item // X2 * tile.vectors
-        x2 = item % X2
-        first_p0, step_p0 = residue(d0, s0, x2 + a0)
-        low_p0, high_p0 = max(0, -((-x2 - a0 + d0*K0 - d0) // s0)), min(P0, ((x2 + a0) // s0) + 1)
-        low_p0 += (first_p0 - low_p0) % max(1, step_p0)
-        if step_p0 == 0:  # there is none
-            high_p0, step_p0 = low_p0, 1
-        for c in range(0, C, lanes.width):
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
-                total[0, u] = lanes.zero()
-            for p0 in range(low_p0, high_p0, step_p0):
-                k0 = (-p0*s0 + x2 + a0) // d0
+        n = item // planes
+        c = item % planes * tile.vectors
+        for phase in range(min(s0, X2)):
+            members = ceil_div(X2 - phase, s0)
+            first_k0, step_k0 = residue(s0, d0, a0 + phase)
+            taps_k0 = ceil_div(K0 - first_k0, step_k0) if step_k0 > 0 else 0
+            start_p0, by_p0 = (a0 - d0*first_k0 + phase) // s0, step_k0 * d0 // s0
+            for at in range(0, members, lanes.width):
+                count = min(lanes.width, members - at)
+                x2 = phase + at * s0
+                whole = count == lanes.width and start_p0 + at - (taps_k0 - 1) * by_p0 >= 0 and start_p0 + at + lanes.width <= P0
+                active = lanes.first(count)
+                total = tile.row()
                 for u in range(tile.vectors):
-                    plane = min(n + u, N - 1)
-                    chosen = active & equal(lanes.read_where(y_at.line((plane, c, p0), (0, 1, 0)), active), lanes.integers(k0))
-                    gy_lanes = lanes.read_where(gy.line((plane, c, p0), (0, 1, 0)), chosen)
-                    total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
-            for u in range(tile.vectors):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gx.line((plane, c, x2), (0, 1, 0)), active)
-                    lanes.write_where(gx.line((plane, c, x2), (0, 1, 0)), result, active)
+                    total[0, u] = lanes.zero()
+                for tap in range(taps_k0):
+                    k0 = first_k0 + tap * step_k0
+                    p0 = start_p0 + at - tap * by_p0
+                    if whole:
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            chosen = equal(lanes.read(y_at.line((n, plane, p0), (0, 0, 1))), lanes.integers(k0))
+                            gy_lanes = lanes.read_where(gy.line((n, plane, p0), (0, 0, 1)), chosen)
+                            total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
+                    else:
+                        inside = active & lanes.within(p0, 1, P0)
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0), (0, 0, 1)), inside), lanes.integers(k0))
+                            gy_lanes = lanes.read_where(gy.line((n, plane, p0), (0, 0, 1)), chosen)
+                            total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
+                for u in range(tile.vectors):
+                    plane = min(c + u, C - 1)
+                    if c + u < C:
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(gx.line((n, plane, x2), (0, 0, s0)), active)
+                        lanes.write_where(gx.line((n, plane, x2), (0, 0, s0)), result, active)
 
 
 @task
@@ -425,11 +436,11 @@ def gx_from_gy_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: in
         d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """gx[n,c,x2] += sum[p0,k0] gy[n,c,p0]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
 
-    lanes over c;
+    lanes over x2 in classes modulo s0;
     else scatter, tasks share n c; 2 guards
     """
-    if tile.lanes.width <= 2 * C and K0 <= 64:
-        gx_from_gy_y_at_over_c(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, add, tile, task, tasks)
+    if tile.lanes.width * s0 <= 2 * X2 and K0 <= 64:
+        gx_from_gy_y_at_over_x2(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, add, tile, task, tasks)
     else:
         gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, add, task, tasks)
 
@@ -643,7 +654,7 @@ DEFINITION = Definition(
         'i_from_x: lanes over c where it is contiguous, or lanes over p0; else gather, tasks share n c',
         'y_from_x: lanes over c where it is contiguous, or lanes over p0; else gather, tasks share n c',
         'y_at_from_x: lanes over c where it is contiguous, or lanes over p0; else gather, tasks share n c',
-        'gx_from_gy_y_at: lanes over c; else scatter, tasks share n c; 2 guards',
+        'gx_from_gy_y_at: lanes over x2 in classes modulo s0; else scatter, tasks share n c; 2 guards',
         'ty_from_tx_y_at: lanes over p0; else gather, tasks share n c; 2 guards',
     ),
 )

@@ -435,49 +435,60 @@ def gx_from_gy_y_at_plain(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, 
 
 
 @kernel
-def gx_from_gy_y_at_over_c(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
-        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over c."""
+def gx_from_gy_y_at_over_x3(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int,
+        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
-    first, last = share(planes * X2 * X3, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
-        n = item // (X2 * X3) * tile.vectors
-        x2 = item // X3 % X2
-        x3 = item % X3
-        first_p0, step_p0 = residue(d0, s0, x2 + a0)
-        low_p0, high_p0 = max(0, -((-x2 - a0 + d0*K0 - d0) // s0)), min(P0, ((x2 + a0) // s0) + 1)
-        low_p0 += (first_p0 - low_p0) % max(1, step_p0)
-        if step_p0 == 0:  # there is none
-            high_p0, step_p0 = low_p0, 1
-        first_p1, step_p1 = residue(d1, s1, x3 + a1)
-        low_p1, high_p1 = max(0, -((-x3 - a1 + d1*K1 - d1) // s1)), min(P1, ((x3 + a1) // s1) + 1)
-        low_p1 += (first_p1 - low_p1) % max(1, step_p1)
-        if step_p1 == 0:  # there is none
-            high_p1, step_p1 = low_p1, 1
-        for c in range(0, C, lanes.width):
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
-                total[0, u] = lanes.zero()
-            for p0 in range(low_p0, high_p0, step_p0):
-                k0 = (-p0*s0 + x2 + a0) // d0
-                for p1 in range(low_p1, high_p1, step_p1):
-                    k1 = (-p1*s1 + x3 + a1) // d1
-                    for u in range(tile.vectors):
-                        plane = min(n + u, N - 1)
-                        chosen = active & equal(lanes.read_where(y_at.line((plane, c, p0, p1), (0, 1, 0, 0)), active), lanes.integers(k0*K1 + k1))
-                        gy_lanes = lanes.read_where(gy.line((plane, c, p0, p1), (0, 1, 0, 0)), chosen)
-                        total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
-            for u in range(tile.vectors):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gx.line((plane, c, x2, x3), (0, 1, 0, 0)), active)
-                    lanes.write_where(gx.line((plane, c, x2, x3), (0, 1, 0, 0)), result, active)
+        n = item // (planes * X2)
+        c = item // X2 % planes * tile.vectors
+        x2 = item % X2
+        first_k0, step_k0 = residue(s0, d0, x2 + a0)
+        low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
+        low_k0 += (first_k0 - low_k0) % max(1, step_k0)
+        if step_k0 == 0:  # there is none
+            high_k0, step_k0 = low_k0, 1
+        for phase in range(min(s1, X3)):
+            members = ceil_div(X3 - phase, s1)
+            first_k1, step_k1 = residue(s1, d1, a1 + phase)
+            taps_k1 = ceil_div(K1 - first_k1, step_k1) if step_k1 > 0 else 0
+            start_p1, by_p1 = (a1 - d1*first_k1 + phase) // s1, step_k1 * d1 // s1
+            for at in range(0, members, lanes.width):
+                count = min(lanes.width, members - at)
+                x3 = phase + at * s1
+                whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
+                active = lanes.first(count)
+                total = tile.row()
+                for u in range(tile.vectors):
+                    total[0, u] = lanes.zero()
+                for k0 in range(low_k0, high_k0, step_k0):
+                    p0 = (-k0*d0 + x2 + a0) // s0
+                    for tap in range(taps_k1):
+                        k1 = first_k1 + tap * step_k1
+                        p1 = start_p1 + at - tap * by_p1
+                        if whole:
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                chosen = equal(lanes.read(y_at.line((n, plane, p0, p1), (0, 0, 0, 1))), lanes.integers(k0*K1 + k1))
+                                gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), chosen)
+                                total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
+                        else:
+                            inside = active & lanes.within(p1, 1, P1)
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), inside), lanes.integers(k0*K1 + k1))
+                                gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), chosen)
+                                total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
+                for u in range(tile.vectors):
+                    plane = min(c + u, C - 1)
+                    if c + u < C:
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), active)
+                        lanes.write_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
 @task
@@ -487,11 +498,11 @@ def gx_from_gy_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: in
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gy[n,c,p0,p1]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
 
-    lanes over c;
+    lanes over x3 in classes modulo s1;
     else scatter, tasks share n c; 3 guards
     """
-    if tile.lanes.width <= 2 * C and K0 * K1 <= 64:
-        gx_from_gy_y_at_over_c(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, add, tile, task,
+    if tile.lanes.width * s1 <= 2 * X3 and K0 * K1 <= 64:
+        gx_from_gy_y_at_over_x3(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, add, tile, task,
             tasks)
     else:
         gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, add, task, tasks)
@@ -746,7 +757,7 @@ DEFINITION = Definition(
         'i_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
         'y_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
         'y_at_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
-        'gx_from_gy_y_at: lanes over c; else scatter, tasks share n c; 3 guards',
+        'gx_from_gy_y_at: lanes over x3 in classes modulo s1; else scatter, tasks share n c; 3 guards',
         'ty_from_tx_y_at: lanes over p1; else gather, tasks share n c p0; 3 guards',
     ),
 )

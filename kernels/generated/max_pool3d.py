@@ -490,57 +490,68 @@ def gx_from_gy_y_at_plain(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, 
 
 
 @kernel
-def gx_from_gy_y_at_over_c(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
-        K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, z9: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
+def gx_from_gy_y_at_over_x4(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
+        K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int, z9: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
-    first, last = share(planes * X2 * X3 * X4, task, tasks)
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
-        n = item // (X2 * X3 * X4) * tile.vectors
-        x2 = item // (X3 * X4) % X2
-        x3 = item // X4 % X3
-        x4 = item % X4
-        first_p0, step_p0 = residue(d0, s0, x2 + a0)
-        low_p0, high_p0 = max(0, -((-x2 - a0 + d0*K0 - d0) // s0)), min(P0, ((x2 + a0) // s0) + 1)
-        low_p0 += (first_p0 - low_p0) % max(1, step_p0)
-        if step_p0 == 0:  # there is none
-            high_p0, step_p0 = low_p0, 1
-        first_p1, step_p1 = residue(d1, s1, x3 + a1)
-        low_p1, high_p1 = max(0, -((-x3 - a1 + d1*K1 - d1) // s1)), min(P1, ((x3 + a1) // s1) + 1)
-        low_p1 += (first_p1 - low_p1) % max(1, step_p1)
-        if step_p1 == 0:  # there is none
-            high_p1, step_p1 = low_p1, 1
-        first_p2, step_p2 = residue(d2, s2, x4 + a2)
-        low_p2, high_p2 = max(0, -((-x4 - a2 + d2*K2 - d2) // s2)), min(P2, ((x4 + a2) // s2) + 1)
-        low_p2 += (first_p2 - low_p2) % max(1, step_p2)
-        if step_p2 == 0:  # there is none
-            high_p2, step_p2 = low_p2, 1
-        for c in range(0, C, lanes.width):
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
-                total[0, u] = lanes.zero()
-            for p0 in range(low_p0, high_p0, step_p0):
-                k0 = (-p0*s0 + x2 + a0) // d0
-                for p1 in range(low_p1, high_p1, step_p1):
-                    k1 = (-p1*s1 + x3 + a1) // d1
-                    for p2 in range(low_p2, high_p2, step_p2):
-                        k2 = (-p2*s2 + x4 + a2) // d2
-                        for u in range(tile.vectors):
-                            plane = min(n + u, N - 1)
-                            chosen = active & equal(lanes.read_where(y_at.line((plane, c, p0, p1, p2), (0, 1, 0, 0, 0)), active), lanes.integers(k0*z9 + k1*K2 + k2))
-                            gy_lanes = lanes.read_where(gy.line((plane, c, p0, p1, p2), (0, 1, 0, 0, 0)), chosen)
-                            total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
-            for u in range(tile.vectors):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gx.line((plane, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                    lanes.write_where(gx.line((plane, c, x2, x3, x4), (0, 1, 0, 0, 0)), result, active)
+        n = item // (planes * X2 * X3)
+        c = item // (X2 * X3) % planes * tile.vectors
+        x2 = item // X3 % X2
+        x3 = item % X3
+        first_k0, step_k0 = residue(s0, d0, x2 + a0)
+        low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
+        low_k0 += (first_k0 - low_k0) % max(1, step_k0)
+        if step_k0 == 0:  # there is none
+            high_k0, step_k0 = low_k0, 1
+        first_k1, step_k1 = residue(s1, d1, x3 + a1)
+        low_k1, high_k1 = max(0, -((-x3 - a1 + s1*P1 - s1) // d1)), min(K1, ((x3 + a1) // d1) + 1)
+        low_k1 += (first_k1 - low_k1) % max(1, step_k1)
+        if step_k1 == 0:  # there is none
+            high_k1, step_k1 = low_k1, 1
+        for phase in range(min(s2, X4)):
+            members = ceil_div(X4 - phase, s2)
+            first_k2, step_k2 = residue(s2, d2, a2 + phase)
+            taps_k2 = ceil_div(K2 - first_k2, step_k2) if step_k2 > 0 else 0
+            start_p2, by_p2 = (a2 - d2*first_k2 + phase) // s2, step_k2 * d2 // s2
+            for at in range(0, members, lanes.width):
+                count = min(lanes.width, members - at)
+                x4 = phase + at * s2
+                whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
+                active = lanes.first(count)
+                total = tile.row()
+                for u in range(tile.vectors):
+                    total[0, u] = lanes.zero()
+                for k0 in range(low_k0, high_k0, step_k0):
+                    p0 = (-k0*d0 + x2 + a0) // s0
+                    for k1 in range(low_k1, high_k1, step_k1):
+                        p1 = (-k1*d1 + x3 + a1) // s1
+                        for tap in range(taps_k2):
+                            k2 = first_k2 + tap * step_k2
+                            p2 = start_p2 + at - tap * by_p2
+                            if whole:
+                                for u in range(tile.vectors):
+                                    plane = min(c + u, C - 1)
+                                    chosen = equal(lanes.read(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1))), lanes.integers(k0*z9 + k1*K2 + k2))
+                                    gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), chosen)
+                                    total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
+                            else:
+                                inside = active & lanes.within(p2, 1, P2)
+                                for u in range(tile.vectors):
+                                    plane = min(c + u, C - 1)
+                                    chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside), lanes.integers(k0*z9 + k1*K2 + k2))
+                                    gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), chosen)
+                                    total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
+                for u in range(tile.vectors):
+                    plane = min(c + u, C - 1)
+                    if c + u < C:
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), active)
+                        lanes.write_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
 @task
@@ -550,11 +561,11 @@ def gx_from_gy_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: in
     """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gy[n,c,p0,p1,p2]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, z9*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
 
-    lanes over c;
+    lanes over x4 in classes modulo s2;
     else scatter, tasks share n c; 3 guards
     """
-    if tile.lanes.width <= 2 * C and K0 * K1 * K2 <= 64:
-        gx_from_gy_y_at_over_c(gx, gy, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
+    if tile.lanes.width * s2 <= 2 * X4 and K0 * K1 * K2 <= 64:
+        gx_from_gy_y_at_over_x4(gx, gy, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
             s1, s2, z9, add, tile, task, tasks)
     else:
         gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
@@ -834,7 +845,7 @@ DEFINITION = Definition(
         'i_from_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
         'y_from_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
         'y_at_from_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
-        'gx_from_gy_y_at: lanes over c; else scatter, tasks share n c; 3 guards',
+        'gx_from_gy_y_at: lanes over x4 in classes modulo s2; else scatter, tasks share n c; 3 guards',
         'ty_from_tx_y_at: lanes over p2; else gather, tasks share n c p0 p1; 3 guards',
     ),
 )
