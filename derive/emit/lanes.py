@@ -284,10 +284,16 @@ class _LanesWriter(_Writer):
 
     def planes(self, way: Lanes, steps: Sequence[Step]) -> Index | None:
         """An index that nothing holds: a few of its planes at a time, since they share masks and bounds."""
-        fixed = {a for z in (*self.eq.relation.zero, *self.eq.relation.nonneg) for a in z.indices}
-        for z in self.eq.relation.zero:
-            fixed -= {i for r in z.reads for i in r.indices if i not in z.atoms}
-        fixed |= {a for z in self.eq.relation.zero for a in z.atoms if isinstance(a, Index)}
+        fixed = set[sp.Basic]()
+        for s in steps:
+            if isinstance(s, Test) and self.moving(s.value):
+                form = affine(s.value)  # a mask is made for each plane, but its bounds are not
+                fixed |= {i for i in form.atoms if isinstance(i, Index)} if form is not None else set()
+                continue
+            for part in s.__slots__:
+                e = getattr(s, part)
+                for x in e if isinstance(e, tuple) else (e,):
+                    fixed |= x.free_symbols if isinstance(x, sp.Basic) else set()
         free = [i for i in way.outer if i not in fixed and self.eq.body.has(i)]
         if not free or not steps or way.unit:
             return None
@@ -482,6 +488,9 @@ class _LanesWriter(_Writer):
         for s, following in pairwise(steps):
             if not isinstance(s, ResidueLoop) or not self.moving(s.total):
                 continue
+            bounds = [e for e in (*s.low, *s.high) if not e.has(way.lane, way.last)]
+            if bounds != [0, self.eq.relation.size(s.index)]:
+                raise NoVector  # bounded by more than the lanes
             if s.total.free_symbols & (set(self.eq.bound) - {way.lane}):
                 raise NoVector
             assert isinstance(following, Assign)
@@ -569,7 +578,10 @@ class _LanesWriter(_Writer):
             self.b.bounds[s.index] = (self.name(sp.Dummy(), f"low_{i}"), self.name(sp.Dummy(), f"high_{i}"))
         if whole and mine:
             names = [n for s in mine for n in self.b.bounds[s.index]]
-            values = [t for s in mine for t in ("0", self.size(s.index))]
+            values = list[str]()
+            for s in mine:  # what bounds the loop whatever the lanes
+                for bounds, f in ((s.low, "max"), (s.high, "min")):
+                    values.append(self.most([e for e in bounds if not e.has(way.lane, way.last)], f))
             self.put(f"{', '.join(names)} = {', '.join(values)}")
             self.put("if not whole:", True)
         for s in mine:
