@@ -41,7 +41,9 @@ def test_options_that_mean_different_things_have_different_keys():
 
 
 @pytest.mark.parametrize(
-    "value", [np.int64(2), np.array([2, 2]), np.ones(2), {1: 2}, (((1,),),), object()], ids=repr
+    "value",
+    [np.int64(2), np.array([2, 2]), np.ones(2), {1: 2}, (((1,),),), object()],
+    ids=["NumPy integer", "array", "ones", "dict", "nested", "object"],
 )
 def test_other_options_have_none(value):
     """An array among the options has values that matter; an object may change its mind."""
