@@ -77,6 +77,7 @@ class _Block:
     tests: list[Test] = field(default_factory=list)  # other masks
     bounds: dict[Index, tuple[str, str]] = field(default_factory=dict)  # of loops, worked out beforehand
     starts: dict[Index, tuple[str, str]] = field(default_factory=dict)  # first and step of residue loops
+    falling: dict[Index, bool | None] = field(default_factory=dict)  # does a follower fall from tap to tap?
     classes: dict[Index, tuple[str, str, str]] = field(
         default_factory=dict
     )  # first, step and how many in a class
@@ -506,7 +507,9 @@ class _LanesWriter(_Writer):
                 f"{start}, {by} = {value[1:-1]}, {step} * {self.inner(s.factor)} // {self.inner(s.modulus)}"
             )
             self.b.classes[s.index] = (first, step, taps)
+            way_of = True if s.factor.is_nonnegative else False if (-s.factor).is_nonnegative else None
             self.b.followers[following.index] = (start, by, taps)
+            self.b.falling[following.index] = way_of
 
     def interior(self, way: Lanes, steps: Sequence[Step]) -> bool:
         """`whole`: has every lane of the block every point? False if that is not to be said beforehand."""
@@ -521,7 +524,12 @@ class _LanesWriter(_Writer):
                 start, by, taps = self.b.followers[s.index]
                 if self.b.moves[s.index] != 1 or self.inner(s.value).startswith("-"):
                     return False
-                tests += [f"{start} + at - ({taps} - 1) * {by} >= 0", f"{start} + at + lanes.width <= {size}"]
+                falling = self.b.falling[s.index]
+                if falling is None:
+                    return False
+                far = f"{start} + at - ({taps} - 1) * {by}"  # at the last tap
+                least, most = (far, f"{start} + at") if falling else (f"{start} + at", far)
+                tests += [f"{least} >= 0", f"{most} + lanes.width <= {size}"]
                 continue
             form = affine(s.value)
             if form is None or form.reads or not set(form.indices) <= {*self.eq.free, way.lane} | looped:
