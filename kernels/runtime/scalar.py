@@ -13,13 +13,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import total_ordering
 from typing import Any
 
 import numpy as np
 from numba import types
 from numba.extending import overload, register_jitable
 
-from kernels.runtime.simd import VOID, Infinity, Vector
+from kernels.runtime.simd import VOID, Vector
 
 Scalar = Any
 Unary = Callable[[Scalar], Scalar]
@@ -42,6 +43,28 @@ def numbers(constructor: Callable[[Any], Scalar]) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+@total_ordering
+class Infinity:
+    """Above (or below) every number of an exact type; it can be compared and nothing else."""
+
+    __slots__ = ("sign",)
+
+    def __init__(self, sign: int) -> None:
+        self.sign = sign
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Infinity) and self.sign == other.sign
+
+    def __lt__(self, other: object) -> bool:
+        return self.sign < (other.sign if isinstance(other, Infinity) else 0)
+
+    def __hash__(self) -> int:
+        return hash((Infinity, self.sign))
+
+    def __repr__(self) -> str:
+        return "highest()" if self.sign > 0 else "lowest()"
 
 
 LOWEST, HIGHEST = Infinity(-1), Infinity(1)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import total_ordering
 from itertools import product
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -35,28 +34,6 @@ class _Unwritten:
 
 
 UNWRITTEN = _Unwritten()
-
-
-@total_ordering
-class Infinity:
-    """Above (or below) every number of an exact type; it can be compared and nothing else."""
-
-    __slots__ = ("sign",)
-
-    def __init__(self, sign: int) -> None:
-        self.sign = sign
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Infinity) and self.sign == other.sign
-
-    def __lt__(self, other: object) -> bool:
-        return self.sign < (other.sign if isinstance(other, Infinity) else 0)
-
-    def __hash__(self) -> int:
-        return hash((Infinity, self.sign))
-
-    def __repr__(self) -> str:
-        return "highest()" if self.sign > 0 else "lowest()"
 
 
 @dataclass(eq=False)
@@ -94,8 +71,7 @@ class Memory(Generic[T]):
         self._check(at)
         if not self.writable:
             raise BadAccess(f"{self.name}[{at}]: written, but it is an input")
-        # an extremum over nothing may be stored, as long as nobody works with it
-        if self.scalar is not None and type(value) is not self.kind and not isinstance(value, Infinity):
+        if self.scalar is not None and type(value) is not self.kind:
             if type(value) is not int:
                 raise BadAccess(f"{self.name}[{at}] = {value!r}: a {type(value).__name__} slipped in")
             value = self.scalar(value)
