@@ -7,20 +7,32 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import linecache
 import sys
 import traceback
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from derive.errors import DeriveError, SpecError
 from derive.language import Operator
 from kernels.runtime.definition import Definition
 
 
+class _Fresh(SourceFileLoader):
+    """Compiles the file as it is now: Python takes a cached one for the same if length and second are."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        linecache.checkcache(path)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+
 def _module(path: Path, prefix: str) -> ModuleType:
     path = path.resolve()
     name = f"{prefix}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Fresh(name, str(path)))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
