@@ -189,11 +189,13 @@ class _Translator:
         ties: str = "first",
         at: sp.Expr | None = None,
     ) -> None:
+        body = self.copies.through(body, kind)
         if kind in ("max", "min") and ties in ("split", "all") and not isinstance(body, Read):
             part = self.part(body, target, "term")  # its elements are compared with the stored maximum
             self.equation(part, body, (), (), "sum")
-            body = part
-        body = self.copies.through(body, kind)
+            # a point that does not exist has no element, so the relation of what was read stays
+            moving = [r for r in outermost(body, Read) if not all(isinstance(e, Index) for e in r.at)]
+            body = sp.Mul(part, *(inside(r) for r in moving))
         scope = Scope(self.ranges, self.index_names)
         goal = scope.plain(target)
         body = body.xreplace({r: scope.plain(r) for r in outermost(body, Read)})

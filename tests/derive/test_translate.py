@@ -369,3 +369,16 @@ def test_what_looks_odd_and_is_fine():
         op(y[p] << Min[k](x[p, k]) - LogSumExp[k](x[p, k]), laws={p: overhang()}),
     ):
         derive(operator)
+
+
+@pytest.mark.parametrize("ties", ["split", "all"])
+def test_terms_that_are_stored_for_their_ties_exist_where_their_reads_do(ties):
+    """l runs beyond what w has: those points are absent, not zero, from the smallest of positive numbers."""
+    k, l = indices("k l")
+    w, y = tensors("w y")
+    w = Tensor("w", margin=((0, 2),))
+    op = Operator("op", y[()] << Min[k, l](sp.exp(w[k + 2 * l]), ties=ties), inputs=(w,), given=(k, l))
+    program = to_program(op)
+    (smallest,) = (eq for eq in program.equations if eq.reduce == "min")
+    (stored,) = (eq for eq in program.equations if eq.target.tensor == smallest.reads[0].tensor)
+    assert len(smallest.relation.zero) == len(stored.relation.zero) == 1
