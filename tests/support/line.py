@@ -188,7 +188,7 @@ class Trial:
             if self.case.field is not RATIONALS and not isinstance(u, (int, np.integer)):
                 same = bool(abs(u - v) <= self.case.field.context.mpf(10) ** -AGREE * max(1, abs(v)))
             if not same:
-                raise Disagreement(f"{program} {name}{list(at)}: {u}, reference {v}")
+                raise Disagreement(f"{program} {name}{list(at)}: {u}, reference {v} (seed {self.seed})")
 
     def compiled(self, program: str, dtype: Any = np.float64, tolerance: float = 1e-9) -> None:
         """The compiled path on floats, against the reference on the same numbers."""
