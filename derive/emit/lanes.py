@@ -92,6 +92,7 @@ class _LanesWriter(_Writer):
         self.ways = ways
         self.taken |= LOCALS
         self.eq = nest.equation
+        self.compared = False  # is what is written one side of a comparison?
 
     def text(self, name: str) -> TaskSource | None:
         plain, parts, kept = self.made(name)
@@ -729,8 +730,8 @@ class _LanesWriter(_Writer):
     # --- formulas ----------------------------------------------------------------------------
 
     def vector(self, e: sp.Expr) -> str:
-        """A formula lane by lane."""
-        if not self.moving(e):
+        """A formula lane by lane; what all lanes share is worked out once, unless it is `compared`."""
+        if not self.moving(e) and (not self.compared or isinstance(e, Access) or not e.args):
             return self.filled(e)
         if e in self.b.vectors:
             return self.names[e]
@@ -782,7 +783,7 @@ class _LanesWriter(_Writer):
         top, bottom = sp.S.One, sp.S.One  # what all lanes share
         for f in e.as_ordered_factors():
             inverse = f.is_Pow and f.exp.is_number and f.exp.is_negative
-            if not self.moving(f):
+            if not self.moving(f) and not self.compared:
                 top, bottom = (top, bottom / f) if inverse else (top * f, bottom)
             elif inverse:
                 under.append(self.part(sp.Pow(f.base, -f.exp)))
@@ -840,6 +841,14 @@ class _LanesWriter(_Writer):
         return f"{left} {signs[c.func]} {right}"
 
     def side(self, e: sp.Expr, c: sp.Basic) -> str:
+        """One side of a comparison, rounded as the other is: equal formulas of equal numbers must be equal."""
+        self.compared, before = True, self.compared
+        try:
+            return self.compared_side(e, c)
+        finally:
+            self.compared = before
+
+    def compared_side(self, e: sp.Expr, c: sp.Basic) -> str:
         integers = all(a.is_integer for a in c.args)
         if integers and (form := affine(e)) is not None and not form.reads:
             return self.ramp(form)

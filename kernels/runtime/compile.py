@@ -57,10 +57,6 @@ from kernels.runtime.simd import Tile
 F = TypeVar("F", bound=Callable[..., object])
 P = ParamSpec("P")
 
-# Sums may be regrouped and fused, which vectorises plain loops. Never nnan or ninf: NaN and infinity keep
-# their meaning; nor arcp: a mean of equal integers stays exact.
-FASTMATH = frozenset({"contract", "reassoc", "nsz"})
-
 
 def kernel(function: F) -> F:
     """A function that tasks may call. It stays ordinary Python."""
@@ -395,7 +391,7 @@ def code_parts(function: Any, seen: set[int]) -> Iterator[str]:
 
 def source_digest(task: Task[Any]) -> str:
     """A digest of all that a task is compiled from, less types and target."""
-    digest = hashlib.sha256(f"{RUNTIME_DIGEST} {task.arguments} {sorted(FASTMATH)}".encode())
+    digest = hashlib.sha256(f"{RUNTIME_DIGEST} {task.arguments}".encode())
     for part in code_parts(task.function, set()):
         digest.update(part.encode())
     return digest.hexdigest()[:16]
@@ -447,7 +443,9 @@ class QuickCache(FunctionCache):
 
 def build(entry: Callable[[int, int, int], None], cached: bool) -> Any:
     """A C callback; without Python's exceptions, and without the GIL."""
-    options = {"error_model": "numpy", "nogil": True, "fastmath": set(FASTMATH)}
+    # never `fastmath`: where LLVM may regroup or fuse, one formula of equal numbers rounds in two ways, and then
+    # x < x holds. What gains by fusing says `fma`, and vectors are written as such.
+    options = {"error_model": "numpy", "nogil": True}
     callback: Any = CFunc(entry, ((types.int64,) * 3, types.void), locals={}, options=options)
     if cached:
         callback._cache = QuickCache(entry)
