@@ -1,6 +1,6 @@
 """What generated modules are made of: tasks over views, scalar functions, and the data that binds them."""
 
-from kernels.runtime.abi import AbiError, require_abi
+from kernels.runtime.abi import AbiError, missing, require_abi
 from kernels.runtime.arithmetic import ceil_div, floor_div, residue, share
 from kernels.runtime.compile import Argument, Task, TaskError, compiled_signatures, kernel, task
 from kernels.runtime.contraction import chunk, contract, copy_row, divide, repeat_last, suits, turn, work
@@ -206,3 +206,10 @@ __all__ = [
     "work",
     "zero",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """An import that fails happens before a module can say for which runtime it was generated."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    raise missing(name)

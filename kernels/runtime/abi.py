@@ -1,4 +1,8 @@
-"""Does a generated module speak the language of this runtime?"""
+"""Does a generated module speak the language of this runtime?
+
+The number grows whenever a module that was generated before would be misunderstood: a name it imports is gone,
+or a task is called in another way.
+"""
 
 from __future__ import annotations
 
@@ -17,3 +21,11 @@ def require_abi(number: int, module: str) -> None:
             f"{module} was generated for {older} runtime (ABI {number}, this one is ABI {ABI}): "
             "run `derive-kernels generate` again with the installed version"
         )
+
+
+def missing(name: str) -> AbiError:
+    """What to say of a name that a generated module asks of the runtime, and that is not there."""
+    return AbiError(
+        f"kernels.runtime (ABI {ABI}) has no `{name}`: a module that imports it was generated for another runtime; "
+        "run `derive-kernels generate` again with the installed version"
+    )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kernels.runtime.compile import Task
 
-ABI = 1
+ABI = 2
 
 
 @dataclass(frozen=True, slots=True)
