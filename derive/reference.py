@@ -219,8 +219,12 @@ class _Extents:
                     shape[axis], new = value, True
         return new
 
-    def places(self, e: sp.Expr, p: Index | None) -> Callable[[int], list[int]] | None:
-        """All values of an index expression at one value of p; None while other indices are unknown."""
+    def places(self, e: sp.Expr, p: Index | None, last: bool = False) -> Callable[[int], list[int]] | None:
+        """All values of an index expression at one value of p; None while other indices are unknown.
+
+        An index without values has none, or, for the `last` place, ends before it begins: at n - 1 = -1
+        where the place grows with it, at 0 where it falls.
+        """
         others = sorted((i for i in e.free_symbols if isinstance(i, Index) and i != p), key=str)
         sizes = [self.size(i) for i in others]
         table = {s: self.symbol(s) for s in e.free_symbols if not isinstance(s, Index)}
@@ -228,12 +232,20 @@ class _Extents:
             return None
         value = _integer(e, lambda s: lambda at: table[s])
 
+        def here(position: int, point: Sequence[int]) -> int:
+            return _whole_number(value({p: position, **dict(zip(others, point, strict=True))}), e)
+
         def at(position: int) -> list[int]:
-            grid = itertools.product(*(range(n or 0) for n in sizes))
-            return [
-                _whole_number(value({p: position, **dict(zip(others, point, strict=True))}), e)
-                for point in grid
-            ]
+            if last and 0 in sizes:
+                full = itertools.product(*(range(n) if n else (None,) for n in sizes))
+                return [
+                    min(
+                        here(position, end)
+                        for end in itertools.product(*((-1, 0) if i is None else (i,) for i in point))
+                    )
+                    for point in full
+                ]
+            return [here(position, point) for point in itertools.product(*(range(n or 0) for n in sizes))]
 
         return at
 
@@ -290,7 +302,7 @@ class _Extents:
                 exprs = [t.at[axis] for t in writes]
                 if size is not None or any(e.has(Read, *FOLDS.values()) for e in exprs):
                     continue
-                places = [self.places(e, None) for e in exprs]
+                places = [self.places(e, None, last=True) for e in exprs]
                 margin = self.margin(writes[0], axis)
                 if margin is not None and all(places):
                     written = [place for p in places if p is not None for place in p(0)]
@@ -684,6 +696,9 @@ LOWEST = float("-inf")  # below every number of every field
 def _best(values: Sequence[Number], kind: str, ties: str) -> list[int]:
     """Which of the values are the largest (smallest): the first, the last, or all of them in order."""
     plain = [numbers.primal(v) for v in values]
+    undefined = [k for k, v in enumerate(plain) if v != v]  # NaN is the largest, and the smallest
+    if undefined:
+        return undefined[-1:]
     best = max(plain) if kind == "max" else min(plain)
     where = [k for k, v in enumerate(plain) if v == best]
     return where if ties in ("split", "all") else [where[-1 if ties == "last" else 0]]

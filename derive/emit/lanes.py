@@ -13,7 +13,7 @@ chain an element, as long as the window; over a bound one in short chains that a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -22,7 +22,7 @@ import sympy as sp
 from derive.emit.kernel import TaskSource, _formula, _polynomial, _wrapped, _Writer, needed
 from derive.language import Index, Real, chosen, extent
 from derive.lower.lanes import Lanes
-from derive.lower.loops import Assign, FloorDiv, Loop, Nest, ResidueLoop, Step, Test
+from derive.lower.loops import Assign, Divides, FloorDiv, Loop, Nest, ResidueLoop, Step, Test
 from derive.program import Access, Affine, IntegerAccess, affine
 
 CHAIN = 64  # additions one after another in the dtype of the arrays, where a sum runs over the lanes
@@ -632,8 +632,11 @@ class _LanesWriter(_Writer):
         """Does anything but what follows it in a class mention this index?"""
         eq, found = self.eq, set[sp.Basic]()
         for s in self.b.way.inner:
-            if (isinstance(s, Assign) and s.index not in self.b.followers) or isinstance(s, Test):
+            if (isinstance(s, Assign) and s.index not in self.b.followers) or isinstance(s, (Test, Divides)):
                 found |= s.value.free_symbols
+            elif isinstance(s, (Loop, ResidueLoop)) and s.index not in self.b.classes:
+                found |= {symbol for e in (*s.low, *s.high) for symbol in e.free_symbols}
+                found |= s.total.free_symbols if isinstance(s, ResidueLoop) else set()
         return i in found | eq.body.free_symbols | (eq.at.expr.free_symbols if eq.at else set())
 
     def test(self, value: sp.Expr, kind: str) -> tuple[Access | None, str]:
@@ -720,9 +723,13 @@ class _LanesWriter(_Writer):
             shared, (body,) = sp.cse(
                 body, symbols=(sp.Dummy(f"v{k}", real=True) for k in range(99)), order="canonical"
             )
+            compares = body.has(
+                sp.core.relational.Relational
+            )  # with what may be a repeated part, rounded as vectors are
             for symbol, part in shared:
-                text = self.vector(part) if self.moving(part) else self.scalar(part)
-                if self.moving(part):
+                lanes = self.moving(part) or (compares and not part.is_integer)
+                text = self.rounded(self.vector, part, compares) if lanes else self.scalar(part)
+                if lanes:
                     self.b.vectors.add(symbol)
                 self.put(f"{self.name(symbol, symbol.name)} = {text}")
         return self.vector(body)
@@ -842,9 +849,13 @@ class _LanesWriter(_Writer):
 
     def side(self, e: sp.Expr, c: sp.Basic) -> str:
         """One side of a comparison, rounded as the other is: equal formulas of equal numbers must be equal."""
-        self.compared, before = True, self.compared
+        return self.rounded(lambda side: self.compared_side(side, c), e, True)
+
+    def rounded(self, write: Callable[[sp.Expr], str], e: sp.Expr, alike: bool) -> str:
+        """A formula written with all of its operations on vectors, if so asked."""
+        before, self.compared = self.compared, self.compared or alike
         try:
-            return self.compared_side(e, c)
+            return write(e)
         finally:
             self.compared = before
 

@@ -34,3 +34,21 @@ def test_no_number_is_below_its_equal(name, tmp_path, monkeypatch):
             for u, v in rng.standard_normal((20, 2)).astype(dtype):
                 found = count(np.full(size, u), np.full(size, v))
                 assert not found.any(), (dtype, size, u, v)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_the_kth_of_equals_is_found(name, tmp_path, monkeypatch):
+    """Below, or equal and earlier: what both conditions share is worked out once, for lanes or for all of them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    k, t = indices("k t")
+    x, z, y = tensors("x z y")
+    formula = FORMULAS[name]
+    mine, other = formula(x[k], z[k]), formula(x[t], z[t])
+    below = indicator((other < mine) | ((t < k) & sp.Eq(other, mine)))
+    rank = build(Operator("rank", y[k] << Sum[t](below), inputs=(x, z)))
+    rng = np.random.default_rng(0)
+    for dtype in (np.float32, np.float64):
+        for size in (7, 100):
+            for u, v in rng.standard_normal((10, 2)).astype(dtype):
+                found = rank(np.full(size, u), np.full(size, v))
+                assert found.tolist() == list(range(size)), (dtype, size, u, v)

@@ -515,6 +515,24 @@ def test_argmax_and_its_places() -> None:
         assert found.dtype == np.int64
 
 
+def test_a_written_axis_without_writes_is_as_long_as_its_formula_says() -> None:
+    """s*(P - 1) + K places, cut at 0, also where P or K is 0: as the derived size is."""
+    operator = Operator("spread", y[s * p + k] << x[p] * w[k], inputs=(x, w))
+    for points, taps, stride in product((0, 1, 2), (0, 1, 4), (1, 3)):
+        arrays = {"x": np.zeros(points, object), "w": np.zeros(taps, object)}
+        found = evaluate(operator, arrays, {"s": stride})["y"].shape
+        assert found == (max(0, stride * (points - 1) + taps),), (points, taps, stride)
+
+
+def test_a_maximum_of_nan_is_nan_whatever_is_done_with_ties() -> None:
+    nan = DIGITS.context.mpf("nan")
+    values = {"x": np.array([1, nan, 1], object)}
+    for ties in ("first", "last", "split", "all"):
+        operator = Operator("most", y[k] << Max[p](x[p + k], ties=ties), inputs=(x,), given=(k,))
+        found = evaluate(operator, values, {"K": 1}, field=DIGITS)["y"][0]
+        assert found != found
+
+
 def test_what_does_not_exist() -> None:
     """A point with one absent read is absent whole; an empty maximum is minus infinity; an empty sum is 0."""
     x1, x2 = Tensor("x", margin=[(1, 1)]), Tensor("x")
