@@ -43,7 +43,7 @@ def integer(name: str, value: object, minimum: int | None = None, maximum: int =
         raise ArgumentTypeError(f"`{name}` is {value!r} but needs an integer, not a bool")
     try:
         number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
+    except Exception:  # what an object's own __index__ raises is no concern of the caller's
         kind = type(value).__name__
         raise ArgumentTypeError(f"`{name}` is {shown(value)} ({kind}) but needs an integer") from None
     if minimum is not None and number < minimum:
@@ -57,6 +57,13 @@ def positive(name: str, value: object) -> int:
     return integer(name, value, 1)
 
 
+def nonzero(name: str, value: object) -> int:
+    number = integer(name, value)
+    if number == 0:
+        raise ArgumentError(f"`{name}` is 0 but needs another integer")
+    return number
+
+
 def natural(name: str, value: object) -> int:
     return integer(name, value, 0)
 
@@ -67,7 +74,7 @@ def real(name: str, value: object) -> float:
         raise ArgumentTypeError(f"`{name}` is {value!r} but needs a real number")
     try:
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except Exception:  # its own __float__ may raise anything; 10**400 has none
         kind = type(value).__name__
         raise ArgumentTypeError(f"`{name}` is {shown(value)} ({kind}) but needs a real number") from None
 
@@ -91,9 +98,8 @@ def per_axis(name: str, value: object, axes: int, check: Callable[[str, object],
     if len(value) == 1:
         return (check(name, value[0]),) * axes
     if len(value) != axes:
-        raise ArgumentError(
-            f"`{name}` is {shown(value)}, with {len(value)} entries, but needs one, or {axes}, one per axis"
-        )
+        needs = "one" if axes == 1 else f"one, or {axes}, one per axis"
+        raise ArgumentError(f"`{name}` is {shown(value)}, with {len(value)} entries, but needs {needs}")
     return tuple(check(f"{name}[{i}]", v) for i, v in enumerate(value))
 
 
@@ -117,8 +123,12 @@ def padding_pairs(name: str, value: object, axes: int) -> tuple[tuple[int, int],
 
 
 def shown(value: object) -> str:
-    """`value` in an error: short, whatever it is."""
-    text = repr(value)
+    """`value` in an error: short and on one line, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"an {type(value).__name__}"
+    text = " ".join(text.split())
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -137,11 +147,7 @@ def as_array(name: str, value: object) -> Array:
         raise ArgumentTypeError(f"`{name}` is {shown(value)} but needs an array")
     try:
         return np.asarray(value)
-    except (
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # a ragged list, a torch tensor that wants gradients
+    except Exception as error:  # a ragged list, a torch tensor that wants gradients, any __array__
         kind = type(value).__name__
         raise ArgumentTypeError(f"`{name}` ({kind}) does not become an array: {error}") from None
 

@@ -30,7 +30,9 @@ def convolution(
     dilation  int, or one per axis
     groups    channels fall into this many groups, each convolved by itself
 
-    All arrays are float32, or all float64; the result is too.
+    The result is (N, O, *positions), without N if `input` has none, with
+    floor((n + before + after - dilation * (k - 1) - 1) / stride) + 1 positions along each axis. A kernel that
+    covers more than the padded input is an error. Without channels the sums are empty: 0, or the bias.
     """
     axes = spec.axes
     strides = per_axis("stride", stride, axes, positive)
@@ -124,7 +126,7 @@ def true_convolution(spec: Spec, in1: Shape, in2: Shape, mode: object = "full") 
               "same": as large as in1, centred in the full result
               "valid": where one array covers the other, n - k + 1; it is at least as large along every axis
 
-    Both arrays are float32, or both float64; the result is too.
+    An empty array is an error.
     """
     axes = spec.axes
     mode = choice("mode", mode, ("full", "same", "valid"))

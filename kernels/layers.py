@@ -15,6 +15,8 @@ def linear(spec: Spec, input: Shape, weight: Shape, bias: Shape | None = None) -
     input   (*, in_features), with any number of leading axes
     weight  (out_features, in_features)
     bias    (out_features,) or None
+
+    The result is (*, out_features).
     """
     if len(weight) != 2:
         raise ShapeError(f"`weight` has {len(weight)} axes but needs 2: (out_features, in_features)")
@@ -39,7 +41,7 @@ def relu(spec: Spec, input: Shape) -> Plan:
 
     input  any shape
 
-    NaN stays NaN; the slope at 0 is 0.
+    NaN stays NaN. The slope is 0 at 0, and at NaN, where torch has 1.
     """
     flat = reshaped(math.prod(input))
     inputs = (Layout("input", "x", input, flat),)
@@ -49,18 +51,20 @@ def relu(spec: Spec, input: Shape) -> Plan:
 def log_softmax(spec: Spec, input: Shape, dim: object = -1) -> Plan:
     """input - log(sum(exp(input))) along one axis: torch.nn.functional.log_softmax on NumPy arrays.
 
-    input  any shape with at least one axis
+    input  any shape; a number is an axis of one entry
     dim    the axis along which the probabilities sum to 1
+
+    The logarithm of the sum is rounded to the type of `input` before it is subtracted: where logits are large, so
+    is what is lost (3e-5 for float32 logits about 1000). NaN spreads along the axis; beside a logit of +inf the
+    others have -inf, where torch has NaN.
     """
-    axis = integer("dim", dim)
-    if not input:
-        raise ShapeError("`input` has no axes but needs at least 1")
-    if not -len(input) <= axis < len(input):
+    axis, shape = integer("dim", dim), input or (1,)
+    if not -len(shape) <= axis < len(shape):
         raise ArgumentError(
-            f"`dim` is {axis} but needs {-len(input)} <= dim < {len(input)} (the axes of `input`)"
+            f"`dim` is {axis} but needs {-len(shape)} <= dim < {len(shape)} (the axes of `input`)"
         )
-    axis %= len(input)
-    see = reshaped(math.prod(input[:axis]), input[axis], math.prod(input[axis + 1 :]))
+    axis %= len(shape)
+    see = reshaped(math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
     inputs = (Layout("input", "x", input, see),)
     return Plan(inputs, (Layout("output", "y", input, see),), spec.environment(inputs))
 
@@ -82,6 +86,8 @@ def cross_entropy(
     target     (N,), (N, *spatial), or () unbatched; integers in 0 <= target < C
     reduction  "mean", "sum", or "none" for one loss per target
 
+    The mean over no targets is 0, where torch has NaN. Large and infinite logits are as in `log_softmax`. A target
+    that is no class is an error, also in a pullback, if the array has changed since.
     Not supported, and refused: class weights, an index to ignore, label smoothing, probabilities as target.
     """
     only_default("weight", weight, None)

@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 
 Result = Any  # one array, or a tuple of them where an operator has several outputs
 NOTHING: Mapping[str, Seen] = MappingProxyType({})
+COMMON = """Real arrays are all float32 or all float64, the result too; with any strides, and read where they lie.
+`out=` takes the result. With `.vjp` and `.jvp` come the derivatives, derived from `.formula`; `.source()` has the kernels.
+A call that cannot be right raises a kernels.KernelError, which names the argument, before anything is written."""
 Gradients = tuple[Any, ...]  # arrays, and None for arguments that are absent or integer
 
 
@@ -100,7 +103,7 @@ class Operator:
         assert self._parameters[: len(arrays)] == arrays, f"{definition.name}: array arguments come first"
         self._defaults = {name: p.default for name, p in self.adapter.signature.parameters.items()}
         self.__name__ = self.__qualname__ = definition.name
-        self.__doc__ = f"{self.adapter.doc}\n"
+        self.__doc__ = f"{self.adapter.doc}\n\n{COMMON}\n"
         if module is not None:
             self.__module__ = module
         out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
@@ -152,7 +155,10 @@ class Operator:
         with self._telling():
             arguments = self.adapter.arguments(args, options)
         with self._telling(lambda: arguments):
-            shapes = {name: shape_of(name, arguments[name]) for name in self.adapter.tensors}
+            shapes = {
+                name: shape_of(name, arguments[name], self._spec.tensors[letter].optional)
+                for name, letter in self.adapter.tensors.items()
+            }
             outputs = self.adapter.plan(self._spec, **(arguments | shapes)).outputs
             for layout in outputs:
                 check_size("the result", layout.shape)
@@ -473,7 +479,7 @@ class Telling:
             if name in self.operator.adapter.tensors:
                 if value is not None:
                     parts.append(f"{name} {described_array(value)}")
-            elif repr(value) != repr(self.operator._defaults[name]):
+            elif shown(value) != shown(self.operator._defaults[name]):
                 parts.append(f"{name}={shown(value)}")
         return ", ".join(parts)
 
@@ -595,9 +601,9 @@ def collected(arrays: Sequence[Array | None]) -> Result:
     return arrays[0] if len(arrays) == 1 else tuple(arrays)
 
 
-def shape_of(name: str, value: Any) -> Shape | None:
+def shape_of(name: str, value: Any, optional: bool) -> Shape | None:
     """A shape from a shape, or from anything that has one."""
-    if value is None:
+    if value is None and optional:
         return None
     shape = getattr(value, "shape", value)
     if not isinstance(shape, (tuple, list)):
@@ -607,6 +613,6 @@ def shape_of(name: str, value: Any) -> Shape | None:
 
 def described_array(value: Any) -> str:
     shape = getattr(value, "shape", None)
-    if shape is not None:
+    if isinstance(shape, tuple):
         return str(tuple(shape))
     return str(tuple(value)) if isinstance(value, tuple) else type(value).__name__

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 
 from kernels.adapter import Adapter, Layout, Plan, Spec, batched, reshaped, same
-from kernels.arguments import Array, Shape, flag, padding_pairs, per_axis, positive
+from kernels.arguments import Array, Shape, flag, nonzero, padding_pairs, per_axis, positive
 from kernels.convolution import numbered, too_large, wrong_rank
 from kernels.errors import ArgumentError, ShapeError
 
@@ -36,7 +36,10 @@ def max_pool(
     ceil_mode       a last window may begin inside the input, or the padding before it, and reach beyond
     return_indices  return (maxima, indices), the int64 position of each within its plane
 
-    Of equal maxima the first counts, and gets the whole gradient. NaN wins, the last one. Padding never wins.
+    The result is (N, C, *positions), with floor((n + before + after - dilation * (kernel_size - 1) - 1) / stride)
+    + 1 positions along each axis, or as many as `ceil_mode` adds; a window that covers more is an error.
+    Of equal maxima the first counts, and gets the whole gradient. NaN wins, the last one. Padding never wins: a
+    window of padding alone (there are some with dilation) gives -inf, has the index -1 and gets no gradient.
     """
     integers = windows(spec, input, kernel_size, stride, padding, dilation, ceil_mode)
     integers |= numbered("d", per_axis("dilation", dilation, spec.axes, positive))
@@ -66,7 +69,9 @@ def avg_pool(
     padding            zeros around the input, as in max_pool{axes}d; at most half of the kernel size
     ceil_mode          a last window may begin inside the input, or the padding before it, and reach beyond
     count_include_pad  divide by the window's size with its padding; else by how much of the input it holds
-    divisor_override   divide by this integer instead
+    divisor_override   divide by this integer instead, which is not 0
+
+    The result's shape is that of max_pool{axes}d.
     """
     integers = windows(spec, input, kernel_size, stride, padding, 1, ceil_mode)
     see = same if len(input) == spec.axes + 2 else batched
@@ -75,7 +80,7 @@ def avg_pool(
         inputs,
         **integers,
         include=int(flag("count_include_pad", count_include_pad)),
-        divisor=0 if divisor_override is None else positive("divisor_override", divisor_override),
+        divisor=0 if divisor_override is None else nonzero("divisor_override", divisor_override),
     )
     return Plan(inputs, (Layout("output", "y", pooled(spec, input, environment), see),), environment)
 
@@ -128,6 +133,8 @@ def global_pool(spec: Spec, input: Shape) -> Plan:
     """{what} of each plane: torch's adaptive_{how}_pool to size 1, for any number of spatial axes.
 
     input  (N, C, *spatial); the result is (N, C, 1, ...), with as many axes
+
+    An empty plane is an error.{rule}
     """
     if len(input) < 3:
         raise ShapeError(f"`input` has {len(input)} axes but needs at least 3: (N, C, *spatial)")
@@ -143,18 +150,21 @@ def without_ones(array: Array) -> Array:
     return array.reshape(array.shape[:2])  # dropping axes of extent 1 never copies
 
 
+PICKS = " Of equal entries the first gets the whole gradient. NaN wins, the last one."
+
+
 class GlobalPool(Adapter):
     """One plan for the three; they differ in a word."""
 
-    def __init__(self, what: str, how: str) -> None:
+    def __init__(self, what: str, how: str, rule: str = "") -> None:
         super().__init__(global_pool, {"input": "x"})
-        self.doc = self.doc.replace("{what}", what).replace("{how}", how)
+        self.doc = self.doc.replace("{what}", what).replace("{how}", how).replace("{rule}", rule)
 
 
 ADAPTERS = {
     **{f"max_pool{axes}d": Adapter(max_pool, {"input": "x"}, axes) for axes in (1, 2, 3)},
     **{f"avg_pool{axes}d": Adapter(avg_pool, {"input": "x"}, axes) for axes in (1, 2, 3)},
     "global_avg_pool": GlobalPool("Mean", "avg"),
-    "global_max_pool": GlobalPool("Maximum", "max"),
-    "global_min_pool": GlobalPool("Minimum", "max"),
+    "global_max_pool": GlobalPool("Maximum", "max", PICKS),
+    "global_min_pool": GlobalPool("Minimum", "max", PICKS),
 }

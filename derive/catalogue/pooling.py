@@ -55,7 +55,7 @@ def avg_pool(nd: int) -> Operator:
     q = [s[m] * p[m] + k[m] - a[m] for m in range(nd)]
     padded = Sum[k](1, *(q[m] < x.size(2 + m) + e[m] for m in range(nd)))
     count = sp.Piecewise(
-        (divisor, divisor > 0), (padded, include > 0), (maximum(Sum[k](inside(x[n, c, *q])), 1), True)
+        (divisor, sp.Ne(divisor, 0)), (padded, include > 0), (maximum(Sum[k](inside(x[n, c, *q])), 1), True)
     )
     return Operator(
         f"avg_pool{nd}d",

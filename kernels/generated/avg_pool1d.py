@@ -2,7 +2,7 @@
 
     y_sum[p0] += sum[k0] 1   { -k0 - s0*p0 + a0 + e0 + X2 - 1 >= 0 }
     y_sum_2[p0] += sum[k0,x2] 1   { k0 + s0*p0 - a0 = x2 }
-    y[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*x[n,c,x2]   { k0 + s0*p0 - a0 = x2 }
+    y[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*x[n,c,x2]   { k0 + s0*p0 - a0 = x2 }
         P0 = Piecewise((Min(floor((a0 + X2 - 1)/s0), floor((a0 + e0 + s0 - K0 + X2 - 1)/s0)), ceil > 0), (floor((a0 + e0 - K0 + X2)/s0), True)) + 1
 """
 
@@ -146,7 +146,7 @@ def y_sum_2_filled(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, 
 @kernel
 def y_from_x_y_sum_y_sum_2_plain(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int, K0: int,
         X2: int, a0: int, divisor: int, include: int, s0: int, add: int, task: int, tasks: int) -> None:
-    """y[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*x[n,c,x2]
+    """y[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*x[n,c,x2]
     { k0 + s0*p0 - a0 = x2 }
 
     gather, tasks share n c
@@ -160,7 +160,7 @@ def y_from_x_y_sum_y_sum_2_plain(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real
             for x2 in range(max(0, p0*s0 - a0), min(X2, p0*s0 - a0 + K0)):
                 total += x[n, c, x2]
             if total != zero():
-                total = total * (1 / real(divisor) if divisor > 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one()))
+                total = total * (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one()))
             if add != 0:
                 total += y[n, c, p0]
             y[n, c, p0] = total
@@ -185,7 +185,7 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Rea
                 x2 = k0 + p0*s0 - a0
                 x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
                 total = total + x_lanes
-            total = select(unequal(total, lanes.zero()), lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())) * total, total)
+            total = select(unequal(total, lanes.zero()), lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())) * total, total)
             if add != 0:
                 total = total + lanes.read_where(y.line((n, c, p0), (0, 1, 0)), active)
             lanes.write_where(y.line((n, c, p0), (0, 1, 0)), total, active)
@@ -232,7 +232,7 @@ def y_from_x_y_sum_y_sum_2_over_p0(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Re
                     result = total[0, u]
                     y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), active)
                     y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), active)
-                    result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
+                    result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
                     if add != 0:
                         result = result + lanes.read_where(y.line((n, plane, p0), (0, 0, 1)), active)
                     lanes.write_where(y.line((n, plane, p0), (0, 0, 1)), result, active)
@@ -241,7 +241,7 @@ def y_from_x_y_sum_y_sum_2_over_p0(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Re
 @task
 def y_from_x_y_sum_y_sum_2(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int, K0: int,
         X2: int, a0: int, divisor: int, include: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """y[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*x[n,c,x2]
+    """y[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*x[n,c,x2]
     { k0 + s0*p0 - a0 = x2 }
 
     lanes over c where it is contiguous,
@@ -262,7 +262,7 @@ def y_from_x_y_sum_y_sum_2(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: 
 @kernel
 def gx_from_gy_y_sum_y_sum_2_plain(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
         K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, add: int, task: int, tasks: int) -> None:
-    """gx[n,c,x2] += sum[p0,k0] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*gy[n,c,p0]
+    """gx[n,c,x2] += sum[p0,k0] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*gy[n,c,p0]
     { k0 + s0*p0 - a0 = x2 }
 
     gather, tasks share n c
@@ -274,7 +274,7 @@ def gx_from_gy_y_sum_y_sum_2_plain(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: 
         for x2 in range(X2):
             total = zero()
             for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
-                total += (1 / real(divisor) if divisor > 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())) * gy[n, c, p0]
+                total += (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())) * gy[n, c, p0]
             if add != 0:
                 total += gx[n, c, x2]
             gx[n, c, x2] = total
@@ -297,7 +297,7 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2:
             total = lanes.zero()
             for p0 in range(low_p0, high_p0):
                 gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 1, 0)), active)
-                total = fma(lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())), gy_lanes, total)
+                total = fma(lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())), gy_lanes, total)
             if add != 0:
                 total = total + lanes.read_where(gx.line((n, c, x2), (0, 1, 0)), active)
             lanes.write_where(gx.line((n, c, x2), (0, 1, 0)), total, active)
@@ -335,7 +335,7 @@ def gx_from_gy_y_sum_y_sum_2_over_x2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2
                             gy_lanes = lanes.read(gy.line((n, plane, p0), (0, 0, 1)))
                             y_sum_lanes = lanes.read(y_sum.line((p0,), (1,)))
                             y_sum_2_lanes = lanes.read(y_sum_2.line((p0,), (1,)))
-                            total[0, u] = fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u])
+                            total[0, u] = fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u])
                     else:
                         inside = active & lanes.within(p0, 1, P0)
                         for u in range(tile.vectors):
@@ -343,7 +343,7 @@ def gx_from_gy_y_sum_y_sum_2_over_x2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2
                             gy_lanes = lanes.read_where(gy.line((n, plane, p0), (0, 0, 1)), inside)
                             y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), inside)
                             y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), inside)
-                            total[0, u] = select(inside, fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u]), total[0, u])
+                            total[0, u] = select(inside, fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u]), total[0, u])
                 for u in range(tile.vectors):
                     plane = min(c + u, C - 1)
                     if c + u < C:
@@ -356,7 +356,7 @@ def gx_from_gy_y_sum_y_sum_2_over_x2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2
 @task
 def gx_from_gy_y_sum_y_sum_2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int, K0: int,
         X2: int, a0: int, divisor: int, include: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """gx[n,c,x2] += sum[p0,k0] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*gy[n,c,p0]
+    """gx[n,c,x2] += sum[p0,k0] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*gy[n,c,p0]
     { k0 + s0*p0 - a0 = x2 }
 
     lanes over c where it is contiguous,
@@ -394,8 +394,8 @@ def sizes(
 
 DEFINITION = Definition(
     name='avg_pool1d',
-    formula='y_sum[p0] += sum[k0] 1   { -k0 - s0*p0 + a0 + e0 + X2 - 1 >= 0 }\ny_sum_2[p0] += sum[k0,x2] 1   { k0 + s0*p0 - a0 = x2 }\ny[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*x[n,c,x2]   { k0 + s0*p0 - a0 = x2 }\n    P0 = Piecewise((Min(floor((a0 + X2 - 1)/s0), floor((a0 + e0 + s0 - K0 + X2 - 1)/s0)), ceil > 0), (floor((a0 + e0 - K0 + X2)/s0), True)) + 1',
-    latex='\\mathit{y\\_sum}_{p_{0}} \\mathrel{+}= \\sum_{k_{0}} 1 \\qquad \\{\\, - k_{0} - p_{0} s_{0} + a_{0} + e_{0} + X_{2} - 1 \\ge 0 \\,\\} \\\\ \\mathit{y\\_sum\\_2}_{p_{0}} \\mathrel{+}= \\sum_{k_{0},x_{2}} 1 \\qquad \\{\\, k_{0} + p_{0} s_{0} - x_{2} - a_{0} = 0 \\,\\} \\\\ y_{n,c,p_{0}} \\mathrel{+}= \\sum_{k_{0},x_{2}} \\left(\\begin{cases} \\frac{1}{divisor} & \\text{for}\\: divisor > 0 \\\\\\frac{1}{\\mathit{y\\_sum}_{p_{0}}} & \\text{for}\\: include > 0 \\\\\\frac{1}{\\operatorname{maximum}{\\left(\\mathit{y\\_sum\\_2}_{p_{0}},1 \\right)}} & \\text{otherwise} \\end{cases}\\right) x_{n,c,x_{2}} \\qquad \\{\\, k_{0} + p_{0} s_{0} - x_{2} - a_{0} = 0 \\,\\}',
+    formula='y_sum[p0] += sum[k0] 1   { -k0 - s0*p0 + a0 + e0 + X2 - 1 >= 0 }\ny_sum_2[p0] += sum[k0,x2] 1   { k0 + s0*p0 - a0 = x2 }\ny[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*x[n,c,x2]   { k0 + s0*p0 - a0 = x2 }\n    P0 = Piecewise((Min(floor((a0 + X2 - 1)/s0), floor((a0 + e0 + s0 - K0 + X2 - 1)/s0)), ceil > 0), (floor((a0 + e0 - K0 + X2)/s0), True)) + 1',
+    latex='\\mathit{y\\_sum}_{p_{0}} \\mathrel{+}= \\sum_{k_{0}} 1 \\qquad \\{\\, - k_{0} - p_{0} s_{0} + a_{0} + e_{0} + X_{2} - 1 \\ge 0 \\,\\} \\\\ \\mathit{y\\_sum\\_2}_{p_{0}} \\mathrel{+}= \\sum_{k_{0},x_{2}} 1 \\qquad \\{\\, k_{0} + p_{0} s_{0} - x_{2} - a_{0} = 0 \\,\\} \\\\ y_{n,c,p_{0}} \\mathrel{+}= \\sum_{k_{0},x_{2}} \\left(\\begin{cases} \\frac{1}{divisor} & \\text{for}\\: divisor \\neq 0 \\\\\\frac{1}{\\mathit{y\\_sum}_{p_{0}}} & \\text{for}\\: include > 0 \\\\\\frac{1}{\\operatorname{maximum}{\\left(\\mathit{y\\_sum\\_2}_{p_{0}},1 \\right)}} & \\text{otherwise} \\end{cases}\\right) x_{n,c,x_{2}} \\qquad \\{\\, k_{0} + p_{0} s_{0} - x_{2} - a_{0} = 0 \\,\\}',
     tensors=(
         Tensor('x', ('N', 'C', 'X2')),
         Tensor('y_sum', ('P0',)),
@@ -439,7 +439,7 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # y[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0], include > 0),...
+                Phase(  # y[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > ...
                     y_from_x_y_sum_y_sum_2,
                     ('y', 'x', 'y_sum', 'y_sum_2'),
                     ('N', 'C', 'P0', 'K0', 'X2', 'a0', 'divisor', 'include', 's0'),
@@ -461,7 +461,7 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # gx[n,c,x2] += sum[p0,k0] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0], include > 0)...
+                Phase(  # gx[n,c,x2] += sum[p0,k0] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include >...
                     gx_from_gy_y_sum_y_sum_2,
                     ('gx', 'gy', 'y_sum', 'y_sum_2'),
                     ('N', 'C', 'P0', 'K0', 'X2', 'a0', 'divisor', 'include', 's0'),
@@ -483,7 +483,7 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # ty[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0], include > 0)...  # as y[n,c,p0]
+                Phase(  # ty[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include >...  # as y[n,c,p0]
                     y_from_x_y_sum_y_sum_2,
                     ('ty', 'tx', 'y_sum', 'y_sum_2'),
                     ('N', 'C', 'P0', 'K0', 'X2', 'a0', 'divisor', 'include', 's0'),
@@ -505,7 +505,7 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # hgy[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0], include > 0...  # as y[n,c,p0]
+                Phase(  # hgy[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include ...  # as y[n,c,p0]
                     y_from_x_y_sum_y_sum_2,
                     ('hgy', 'hgx', 'y_sum', 'y_sum_2'),
                     ('N', 'C', 'P0', 'K0', 'X2', 'a0', 'divisor', 'include', 's0'),
@@ -527,7 +527,7 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # tgx[n,c,x2] += sum[p0,k0] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0], include > 0...  # as gx[n,c,x2]
+                Phase(  # tgx[n,c,x2] += sum[p0,k0] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include ...  # as gx[n,c,x2]
                     gx_from_gy_y_sum_y_sum_2,
                     ('tgx', 'tgy', 'y_sum', 'y_sum_2'),
                     ('N', 'C', 'P0', 'K0', 'X2', 'a0', 'divisor', 'include', 's0'),

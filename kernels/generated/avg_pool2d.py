@@ -2,7 +2,7 @@
 
     y_sum[p0,p1] += sum[k0,k1] 1   { -k0 - s0*p0 + a0 + e0 + X2 - 1 >= 0, -k1 - s1*p1 + a1 + e1 + X3 - 1 >= 0 }
     y_sum_2[p0,p1] += sum[k0,k1,x2,x3] 1   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
-    y[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*x[n,c,x2,x3]   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
+    y[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*x[n,c,x2,x3]   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
         P0 = Piecewise((Min(floor((a0 + X2 - 1)/s0), floor((a0 + e0 + s0 - K0 + X2 - 1)/s0)), ceil > 0), (floor((a0 + e0 - K0 + X2)/s0), True)) + 1
         P1 = Piecewise((Min(floor((a1 + X3 - 1)/s1), floor((a1 + e1 + s1 - K1 + X3 - 1)/s1)), ceil > 0), (floor((a1 + e1 - K1 + X3)/s1), True)) + 1
 """
@@ -161,7 +161,7 @@ def y_sum_2_filled(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X2: int, 
 def y_from_x_y_sum_y_sum_2_plain(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
         add: int, task: int, tasks: int) -> None:
-    """y[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*x[n,c,x2,x3]
+    """y[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*x[n,c,x2,x3]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
     gather, tasks share n c p0
@@ -177,7 +177,7 @@ def y_from_x_y_sum_y_sum_2_plain(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real
                 for x3 in range(max(0, p1*s1 - a1), min(X3, p1*s1 - a1 + K1)):
                     total += x[n, c, x2, x3]
             if total != zero():
-                total = total * (1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one()))
+                total = total * (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one()))
             if add != 0:
                 total += y[n, c, p0, p1]
             y[n, c, p0, p1] = total
@@ -206,7 +206,7 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Rea
                     x3 = k1 + p1*s1 - a1
                     x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
                     total = total + x_lanes
-            total = select(unequal(total, lanes.zero()), lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one())) * total, total)
+            total = select(unequal(total, lanes.zero()), lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one())) * total, total)
             if add != 0:
                 total = total + lanes.read_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), active)
             lanes.write_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), total, active)
@@ -257,7 +257,7 @@ def y_from_x_y_sum_y_sum_2_over_p1(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Re
                     result = total[0, u]
                     y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
                     y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
-                    result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
+                    result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
                     if add != 0:
                         result = result + lanes.read_where(y.line((n, plane, p0, p1), (0, 0, 0, 1)), active)
                     lanes.write_where(y.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
@@ -267,7 +267,7 @@ def y_from_x_y_sum_y_sum_2_over_p1(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Re
 def y_from_x_y_sum_y_sum_2(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
-    """y[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*x[n,c,x2,x3]
+    """y[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*x[n,c,x2,x3]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
     lanes over c where it is contiguous,
@@ -289,7 +289,7 @@ def y_from_x_y_sum_y_sum_2(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: 
 def gx_from_gy_y_sum_y_sum_2_plain(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
         P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
         add: int, task: int, tasks: int) -> None:
-    """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*gy[n,c,p0,p1]
+    """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*gy[n,c,p0,p1]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
     gather, tasks share n c x2
@@ -303,7 +303,7 @@ def gx_from_gy_y_sum_y_sum_2_plain(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: 
             total = zero()
             for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
                 for p1 in range(max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)):
-                    total += (1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one())) * gy[n, c, p0, p1]
+                    total += (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one())) * gy[n, c, p0, p1]
             if add != 0:
                 total += gx[n, c, x2, x3]
             gx[n, c, x2, x3] = total
@@ -329,7 +329,7 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2:
             for p0 in range(low_p0, high_p0):
                 for p1 in range(low_p1, high_p1):
                     gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 1, 0, 0)), active)
-                    total = fma(lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one())), gy_lanes, total)
+                    total = fma(lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one())), gy_lanes, total)
             if add != 0:
                 total = total + lanes.read_where(gx.line((n, c, x2, x3), (0, 1, 0, 0)), active)
             lanes.write_where(gx.line((n, c, x2, x3), (0, 1, 0, 0)), total, active)
@@ -370,7 +370,7 @@ def gx_from_gy_y_sum_y_sum_2_over_x3(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2
                                 gy_lanes = lanes.read(gy.line((n, plane, p0, p1), (0, 0, 0, 1)))
                                 y_sum_lanes = lanes.read(y_sum.line((p0, p1), (0, 1)))
                                 y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1), (0, 1)))
-                                total[0, u] = fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u])
+                                total[0, u] = fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
                             for u in range(tile.vectors):
@@ -378,7 +378,7 @@ def gx_from_gy_y_sum_y_sum_2_over_x3(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2
                                 gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), inside)
                                 y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), inside)
-                                total[0, u] = select(inside, fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u]), total[0, u])
+                                total[0, u] = select(inside, fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u]), total[0, u])
                 for u in range(tile.vectors):
                     plane = min(c + u, C - 1)
                     if c + u < C:
@@ -392,7 +392,7 @@ def gx_from_gy_y_sum_y_sum_2_over_x3(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2
 def gx_from_gy_y_sum_y_sum_2(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
-    """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*gy[n,c,p0,p1]
+    """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*gy[n,c,p0,p1]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
     lanes over c where it is contiguous,
@@ -437,8 +437,8 @@ def sizes(
 
 DEFINITION = Definition(
     name='avg_pool2d',
-    formula='y_sum[p0,p1] += sum[k0,k1] 1   { -k0 - s0*p0 + a0 + e0 + X2 - 1 >= 0, -k1 - s1*p1 + a1 + e1 + X3 - 1 >= 0 }\ny_sum_2[p0,p1] += sum[k0,k1,x2,x3] 1   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }\ny[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*x[n,c,x2,x3]   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }\n    P0 = Piecewise((Min(floor((a0 + X2 - 1)/s0), floor((a0 + e0 + s0 - K0 + X2 - 1)/s0)), ceil > 0), (floor((a0 + e0 - K0 + X2)/s0), True)) + 1\n    P1 = Piecewise((Min(floor((a1 + X3 - 1)/s1), floor((a1 + e1 + s1 - K1 + X3 - 1)/s1)), ceil > 0), (floor((a1 + e1 - K1 + X3)/s1), True)) + 1',
-    latex='\\mathit{y\\_sum}_{p_{0},p_{1}} \\mathrel{+}= \\sum_{k_{0},k_{1}} 1 \\qquad \\{\\, - k_{0} - p_{0} s_{0} + a_{0} + e_{0} + X_{2} - 1 \\ge 0,\\ - k_{1} - p_{1} s_{1} + a_{1} + e_{1} + X_{3} - 1 \\ge 0 \\,\\} \\\\ \\mathit{y\\_sum\\_2}_{p_{0},p_{1}} \\mathrel{+}= \\sum_{k_{0},k_{1},x_{2},x_{3}} 1 \\qquad \\{\\, k_{0} + p_{0} s_{0} - x_{2} - a_{0} = 0,\\ k_{1} + p_{1} s_{1} - x_{3} - a_{1} = 0 \\,\\} \\\\ y_{n,c,p_{0},p_{1}} \\mathrel{+}= \\sum_{k_{0},k_{1},x_{2},x_{3}} \\left(\\begin{cases} \\frac{1}{divisor} & \\text{for}\\: divisor > 0 \\\\\\frac{1}{\\mathit{y\\_sum}_{p_{0},p_{1}}} & \\text{for}\\: include > 0 \\\\\\frac{1}{\\operatorname{maximum}{\\left(\\mathit{y\\_sum\\_2}_{p_{0},p_{1}},1 \\right)}} & \\text{otherwise} \\end{cases}\\right) x_{n,c,x_{2},x_{3}} \\qquad \\{\\, k_{0} + p_{0} s_{0} - x_{2} - a_{0} = 0,\\ k_{1} + p_{1} s_{1} - x_{3} - a_{1} = 0 \\,\\}',
+    formula='y_sum[p0,p1] += sum[k0,k1] 1   { -k0 - s0*p0 + a0 + e0 + X2 - 1 >= 0, -k1 - s1*p1 + a1 + e1 + X3 - 1 >= 0 }\ny_sum_2[p0,p1] += sum[k0,k1,x2,x3] 1   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }\ny[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*x[n,c,x2,x3]   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }\n    P0 = Piecewise((Min(floor((a0 + X2 - 1)/s0), floor((a0 + e0 + s0 - K0 + X2 - 1)/s0)), ceil > 0), (floor((a0 + e0 - K0 + X2)/s0), True)) + 1\n    P1 = Piecewise((Min(floor((a1 + X3 - 1)/s1), floor((a1 + e1 + s1 - K1 + X3 - 1)/s1)), ceil > 0), (floor((a1 + e1 - K1 + X3)/s1), True)) + 1',
+    latex='\\mathit{y\\_sum}_{p_{0},p_{1}} \\mathrel{+}= \\sum_{k_{0},k_{1}} 1 \\qquad \\{\\, - k_{0} - p_{0} s_{0} + a_{0} + e_{0} + X_{2} - 1 \\ge 0,\\ - k_{1} - p_{1} s_{1} + a_{1} + e_{1} + X_{3} - 1 \\ge 0 \\,\\} \\\\ \\mathit{y\\_sum\\_2}_{p_{0},p_{1}} \\mathrel{+}= \\sum_{k_{0},k_{1},x_{2},x_{3}} 1 \\qquad \\{\\, k_{0} + p_{0} s_{0} - x_{2} - a_{0} = 0,\\ k_{1} + p_{1} s_{1} - x_{3} - a_{1} = 0 \\,\\} \\\\ y_{n,c,p_{0},p_{1}} \\mathrel{+}= \\sum_{k_{0},k_{1},x_{2},x_{3}} \\left(\\begin{cases} \\frac{1}{divisor} & \\text{for}\\: divisor \\neq 0 \\\\\\frac{1}{\\mathit{y\\_sum}_{p_{0},p_{1}}} & \\text{for}\\: include > 0 \\\\\\frac{1}{\\operatorname{maximum}{\\left(\\mathit{y\\_sum\\_2}_{p_{0},p_{1}},1 \\right)}} & \\text{otherwise} \\end{cases}\\right) x_{n,c,x_{2},x_{3}} \\qquad \\{\\, k_{0} + p_{0} s_{0} - x_{2} - a_{0} = 0,\\ k_{1} + p_{1} s_{1} - x_{3} - a_{1} = 0 \\,\\}',
     tensors=(
         Tensor('x', ('N', 'C', 'X2', 'X3')),
         Tensor('y_sum', ('P0', 'P1')),
@@ -487,7 +487,7 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
                 ),
-                Phase(  # y[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1], i...
+                Phase(  # y[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1]...
                     y_from_x_y_sum_y_sum_2,
                     ('y', 'x', 'y_sum', 'y_sum_2'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'divisor', 'include', 's0', 's1'),
@@ -509,7 +509,7 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
                 ),
-                Phase(  # gx[n,c,x2,x3] += sum[p0,p1,k0,k1] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1], ...
+                Phase(  # gx[n,c,x2,x3] += sum[p0,p1,k0,k1] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1...
                     gx_from_gy_y_sum_y_sum_2,
                     ('gx', 'gy', 'y_sum', 'y_sum_2'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'divisor', 'include', 's0', 's1'),
@@ -531,7 +531,7 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
                 ),
-                Phase(  # ty[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1], ...  # as y[n,c,p0,p1]
+                Phase(  # ty[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1...  # as y[n,c,p0,p1]
                     y_from_x_y_sum_y_sum_2,
                     ('ty', 'tx', 'y_sum', 'y_sum_2'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'divisor', 'include', 's0', 's1'),
@@ -553,7 +553,7 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
                 ),
-                Phase(  # hgy[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1],...  # as y[n,c,p0,p1]
+                Phase(  # hgy[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p...  # as y[n,c,p0,p1]
                     y_from_x_y_sum_y_sum_2,
                     ('hgy', 'hgx', 'y_sum', 'y_sum_2'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'divisor', 'include', 's0', 's1'),
@@ -575,7 +575,7 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
                 ),
-                Phase(  # tgx[n,c,x2,x3] += sum[p0,p1,k0,k1] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1],...  # as gx[n,c,x2,x3]
+                Phase(  # tgx[n,c,x2,x3] += sum[p0,p1,k0,k1] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p...  # as gx[n,c,x2,x3]
                     gx_from_gy_y_sum_y_sum_2,
                     ('tgx', 'tgy', 'y_sum', 'y_sum_2'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'divisor', 'include', 's0', 's1'),

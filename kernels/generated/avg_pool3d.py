@@ -2,7 +2,7 @@
 
     y_sum[p0,p1,p2] += sum[k0,k1,k2] 1   { -k0 - s0*p0 + a0 + e0 + X2 - 1 >= 0, -k1 - s1*p1 + a1 + e1 + X3 - 1 >= 0, -k2 - s2*p2 + a2 + e2 + X4 - 1 >= 0 }
     y_sum_2[p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] 1   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
-    y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*x[n,c,x2,x3,x4]   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
+    y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*x[n,c,x2,x3,x4]   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
         P0 = Piecewise((Min(floor((a0 + X2 - 1)/s0), floor((a0 + e0 + s0 - K0 + X2 - 1)/s0)), ceil > 0), (floor((a0 + e0 - K0 + X2)/s0), True)) + 1
         P1 = Piecewise((Min(floor((a1 + X3 - 1)/s1), floor((a1 + e1 + s1 - K1 + X3 - 1)/s1)), ceil > 0), (floor((a1 + e1 - K1 + X3)/s1), True)) + 1
         P2 = Piecewise((Min(floor((a2 + X4 - 1)/s2), floor((a2 + e2 + s2 - K2 + X4 - 1)/s2)), ceil > 0), (floor((a2 + e2 - K2 + X4)/s2), True)) + 1
@@ -180,7 +180,7 @@ def y_sum_2_filled(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, 
 def y_from_x_y_sum_y_sum_2_plain(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int,
         include: int, s0: int, s1: int, s2: int, add: int, task: int, tasks: int) -> None:
-    """y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*x[n,c,x2,x3,x4]
+    """y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*x[n,c,x2,x3,x4]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
     gather, tasks share n c p0 p1
@@ -198,7 +198,7 @@ def y_from_x_y_sum_y_sum_2_plain(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real
                     for x4 in range(max(0, p2*s2 - a2), min(X4, p2*s2 - a2 + K2)):
                         total += x[n, c, x2, x3, x4]
             if total != zero():
-                total = total * (1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one()))
+                total = total * (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one()))
             if add != 0:
                 total += y[n, c, p0, p1, p2]
             y[n, c, p0, p1, p2] = total
@@ -231,7 +231,7 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Rea
                         x4 = k2 + p2*s2 - a2
                         x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
                         total = total + x_lanes
-            total = select(unequal(total, lanes.zero()), lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())) * total, total)
+            total = select(unequal(total, lanes.zero()), lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())) * total, total)
             if add != 0:
                 total = total + lanes.read_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
             lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), total, active)
@@ -286,7 +286,7 @@ def y_from_x_y_sum_y_sum_2_over_p2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Re
                     result = total[0, u]
                     y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), active)
                     y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), active)
-                    result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
+                    result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
                     if add != 0:
                         result = result + lanes.read_where(y.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), active)
                     lanes.write_where(y.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
@@ -296,7 +296,7 @@ def y_from_x_y_sum_y_sum_2_over_p2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Re
 def y_from_x_y_sum_y_sum_2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int,
         include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*x[n,c,x2,x3,x4]
+    """y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*x[n,c,x2,x3,x4]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
     lanes over c where it is contiguous,
@@ -318,7 +318,7 @@ def y_from_x_y_sum_y_sum_2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: 
 def gx_from_gy_y_sum_y_sum_2_plain(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
         P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
         divisor: int, include: int, s0: int, s1: int, s2: int, add: int, task: int, tasks: int) -> None:
-    """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*gy[n,c,p0,p1,p2]
+    """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*gy[n,c,p0,p1,p2]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
     gather, tasks share n c x2 x3
@@ -334,7 +334,7 @@ def gx_from_gy_y_sum_y_sum_2_plain(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: 
             for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
                 for p1 in range(max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)):
                     for p2 in range(max(0, -((-x4 - a2 + K2 - 1) // s2)), min(P2, ((x4 + a2) // s2) + 1)):
-                        total += (1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())) * gy[n, c, p0, p1, p2]
+                        total += (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())) * gy[n, c, p0, p1, p2]
             if add != 0:
                 total += gx[n, c, x2, x3, x4]
             gx[n, c, x2, x3, x4] = total
@@ -363,7 +363,7 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2:
                 for p1 in range(low_p1, high_p1):
                     for p2 in range(low_p2, high_p2):
                         gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
-                        total = fma(lanes.fill(1 / real(divisor) if divisor > 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())), gy_lanes, total)
+                        total = fma(lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())), gy_lanes, total)
             if add != 0:
                 total = total + lanes.read_where(gx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
             lanes.write_where(gx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), total, active)
@@ -407,7 +407,7 @@ def gx_from_gy_y_sum_y_sum_2_over_x4(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2
                                     gy_lanes = lanes.read(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                     y_sum_lanes = lanes.read(y_sum.line((p0, p1, p2), (0, 0, 1)))
                                     y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1, p2), (0, 0, 1)))
-                                    total[0, u] = fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u])
+                                    total[0, u] = fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
                                 for u in range(tile.vectors):
@@ -415,7 +415,7 @@ def gx_from_gy_y_sum_y_sum_2_over_x4(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2
                                     gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), inside)
                                     y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), inside)
-                                    total[0, u] = select(inside, fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor > 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u]), total[0, u])
+                                    total[0, u] = select(inside, fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u]), total[0, u])
                 for u in range(tile.vectors):
                     plane = min(c + u, C - 1)
                     if c + u < C:
@@ -429,7 +429,7 @@ def gx_from_gy_y_sum_y_sum_2_over_x4(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2
 def gx_from_gy_y_sum_y_sum_2(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int,
         include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*gy[n,c,p0,p1,p2]
+    """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*gy[n,c,p0,p1,p2]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
     lanes over c where it is contiguous,
@@ -481,8 +481,8 @@ def sizes(
 
 DEFINITION = Definition(
     name='avg_pool3d',
-    formula='y_sum[p0,p1,p2] += sum[k0,k1,k2] 1   { -k0 - s0*p0 + a0 + e0 + X2 - 1 >= 0, -k1 - s1*p1 + a1 + e1 + X3 - 1 >= 0, -k2 - s2*p2 + a2 + e2 + X4 - 1 >= 0 }\ny_sum_2[p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] 1   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }\ny[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, divisor > 0), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*x[n,c,x2,x3,x4]   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }\n    P0 = Piecewise((Min(floor((a0 + X2 - 1)/s0), floor((a0 + e0 + s0 - K0 + X2 - 1)/s0)), ceil > 0), (floor((a0 + e0 - K0 + X2)/s0), True)) + 1\n    P1 = Piecewise((Min(floor((a1 + X3 - 1)/s1), floor((a1 + e1 + s1 - K1 + X3 - 1)/s1)), ceil > 0), (floor((a1 + e1 - K1 + X3)/s1), True)) + 1\n    P2 = Piecewise((Min(floor((a2 + X4 - 1)/s2), floor((a2 + e2 + s2 - K2 + X4 - 1)/s2)), ceil > 0), (floor((a2 + e2 - K2 + X4)/s2), True)) + 1',
-    latex='\\mathit{y\\_sum}_{p_{0},p_{1},p_{2}} \\mathrel{+}= \\sum_{k_{0},k_{1},k_{2}} 1 \\qquad \\{\\, - k_{0} - p_{0} s_{0} + a_{0} + e_{0} + X_{2} - 1 \\ge 0,\\ - k_{1} - p_{1} s_{1} + a_{1} + e_{1} + X_{3} - 1 \\ge 0,\\ - k_{2} - p_{2} s_{2} + a_{2} + e_{2} + X_{4} - 1 \\ge 0 \\,\\} \\\\ \\mathit{y\\_sum\\_2}_{p_{0},p_{1},p_{2}} \\mathrel{+}= \\sum_{k_{0},k_{1},k_{2},x_{2},x_{3},x_{4}} 1 \\qquad \\{\\, k_{0} + p_{0} s_{0} - x_{2} - a_{0} = 0,\\ k_{1} + p_{1} s_{1} - x_{3} - a_{1} = 0,\\ k_{2} + p_{2} s_{2} - x_{4} - a_{2} = 0 \\,\\} \\\\ y_{n,c,p_{0},p_{1},p_{2}} \\mathrel{+}= \\sum_{k_{0},k_{1},k_{2},x_{2},x_{3},x_{4}} \\left(\\begin{cases} \\frac{1}{divisor} & \\text{for}\\: divisor > 0 \\\\\\frac{1}{\\mathit{y\\_sum}_{p_{0},p_{1},p_{2}}} & \\text{for}\\: include > 0 \\\\\\frac{1}{\\operatorname{maximum}{\\left(\\mathit{y\\_sum\\_2}_{p_{0},p_{1},p_{2}},1 \\right)}} & \\text{otherwise} \\end{cases}\\right) x_{n,c,x_{2},x_{3},x_{4}} \\qquad \\{\\, k_{0} + p_{0} s_{0} - x_{2} - a_{0} = 0,\\ k_{1} + p_{1} s_{1} - x_{3} - a_{1} = 0,\\ k_{2} + p_{2} s_{2} - x_{4} - a_{2} = 0 \\,\\}',
+    formula='y_sum[p0,p1,p2] += sum[k0,k1,k2] 1   { -k0 - s0*p0 + a0 + e0 + X2 - 1 >= 0, -k1 - s1*p1 + a1 + e1 + X3 - 1 >= 0, -k2 - s2*p2 + a2 + e2 + X4 - 1 >= 0 }\ny_sum_2[p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] 1   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }\ny[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*x[n,c,x2,x3,x4]   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }\n    P0 = Piecewise((Min(floor((a0 + X2 - 1)/s0), floor((a0 + e0 + s0 - K0 + X2 - 1)/s0)), ceil > 0), (floor((a0 + e0 - K0 + X2)/s0), True)) + 1\n    P1 = Piecewise((Min(floor((a1 + X3 - 1)/s1), floor((a1 + e1 + s1 - K1 + X3 - 1)/s1)), ceil > 0), (floor((a1 + e1 - K1 + X3)/s1), True)) + 1\n    P2 = Piecewise((Min(floor((a2 + X4 - 1)/s2), floor((a2 + e2 + s2 - K2 + X4 - 1)/s2)), ceil > 0), (floor((a2 + e2 - K2 + X4)/s2), True)) + 1',
+    latex='\\mathit{y\\_sum}_{p_{0},p_{1},p_{2}} \\mathrel{+}= \\sum_{k_{0},k_{1},k_{2}} 1 \\qquad \\{\\, - k_{0} - p_{0} s_{0} + a_{0} + e_{0} + X_{2} - 1 \\ge 0,\\ - k_{1} - p_{1} s_{1} + a_{1} + e_{1} + X_{3} - 1 \\ge 0,\\ - k_{2} - p_{2} s_{2} + a_{2} + e_{2} + X_{4} - 1 \\ge 0 \\,\\} \\\\ \\mathit{y\\_sum\\_2}_{p_{0},p_{1},p_{2}} \\mathrel{+}= \\sum_{k_{0},k_{1},k_{2},x_{2},x_{3},x_{4}} 1 \\qquad \\{\\, k_{0} + p_{0} s_{0} - x_{2} - a_{0} = 0,\\ k_{1} + p_{1} s_{1} - x_{3} - a_{1} = 0,\\ k_{2} + p_{2} s_{2} - x_{4} - a_{2} = 0 \\,\\} \\\\ y_{n,c,p_{0},p_{1},p_{2}} \\mathrel{+}= \\sum_{k_{0},k_{1},k_{2},x_{2},x_{3},x_{4}} \\left(\\begin{cases} \\frac{1}{divisor} & \\text{for}\\: divisor \\neq 0 \\\\\\frac{1}{\\mathit{y\\_sum}_{p_{0},p_{1},p_{2}}} & \\text{for}\\: include > 0 \\\\\\frac{1}{\\operatorname{maximum}{\\left(\\mathit{y\\_sum\\_2}_{p_{0},p_{1},p_{2}},1 \\right)}} & \\text{otherwise} \\end{cases}\\right) x_{n,c,x_{2},x_{3},x_{4}} \\qquad \\{\\, k_{0} + p_{0} s_{0} - x_{2} - a_{0} = 0,\\ k_{1} + p_{1} s_{1} - x_{3} - a_{1} = 0,\\ k_{2} + p_{2} s_{2} - x_{4} - a_{2} = 0 \\,\\}',
     tensors=(
         Tensor('x', ('N', 'C', 'X2', 'X3', 'X4')),
         Tensor('y_sum', ('P0', 'P1', 'P2')),
@@ -536,7 +536,7 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
                 ),
-                Phase(  # y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, divisor > 0), (1/y_sum[...
+                Phase(  # y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_s...
                     y_from_x_y_sum_y_sum_2,
                     ('y', 'x', 'y_sum', 'y_sum_2'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'divisor', 'include', 's0', 's1', 's2'),
@@ -558,7 +558,7 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
                 ),
-                Phase(  # gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] Piecewise((1/divisor, divisor > 0), (1/y_sum...
+                Phase(  # gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_...
                     gx_from_gy_y_sum_y_sum_2,
                     ('gx', 'gy', 'y_sum', 'y_sum_2'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'divisor', 'include', 's0', 's1', 's2'),
@@ -580,7 +580,7 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
                 ),
-                Phase(  # ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, divisor > 0), (1/y_sum...  # as y[n,c,p0,p1,p2]
+                Phase(  # ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_...  # as y[n,c,p0,p1,p2]
                     y_from_x_y_sum_y_sum_2,
                     ('ty', 'tx', 'y_sum', 'y_sum_2'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'divisor', 'include', 's0', 's1', 's2'),
@@ -602,7 +602,7 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
                 ),
-                Phase(  # hgy[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, divisor > 0), (1/y_su...  # as y[n,c,p0,p1,p2]
+                Phase(  # hgy[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, Ne(divisor, 0)), (1/y...  # as y[n,c,p0,p1,p2]
                     y_from_x_y_sum_y_sum_2,
                     ('hgy', 'hgx', 'y_sum', 'y_sum_2'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'divisor', 'include', 's0', 's1', 's2'),
@@ -624,7 +624,7 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
                 ),
-                Phase(  # tgx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] Piecewise((1/divisor, divisor > 0), (1/y_su...  # as gx[n,c,x2,x3,x4]
+                Phase(  # tgx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y...  # as gx[n,c,x2,x3,x4]
                     gx_from_gy_y_sum_y_sum_2,
                     ('tgx', 'tgy', 'y_sum', 'y_sum_2'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'divisor', 'include', 's0', 's1', 's2'),

@@ -58,7 +58,7 @@ def test_real(value):
     assert type(arguments.real("eps", value)) is float
 
 
-@pytest.mark.parametrize("value", [True, "1.5", None, [1.0, 2.0], 1j])
+@pytest.mark.parametrize("value", [True, "1.5", None, [1.0, 2.0], 1j, 10**400])
 def test_no_real(value):
     with pytest.raises(ArgumentTypeError, match=r"`eps` is .* but needs a real number"):
         arguments.real("eps", value)
@@ -94,6 +94,11 @@ def test_per_axis(value):
         ((1, 0), ArgumentError, "`stride[1]` is 0 but needs to be at least 1"),
         ((1, 1.0), ArgumentTypeError, "`stride[1]` is 1.0 (float) but needs an integer"),
         (((1, 1), 1), ArgumentTypeError, "`stride[0]` is (1, 1) (tuple) but needs an integer"),
+        (
+            np.eye(2, dtype=int),
+            ArgumentTypeError,
+            "`stride[0]` is array([1, 0]) (ndarray) but needs an integer",
+        ),
         ("12", ArgumentTypeError, "`stride` is '12' (str) but needs an integer"),
         (np.ones((2, 1), int), ArgumentTypeError, "`stride[0]` is array([1]) (ndarray) but needs an integer"),
     ],
@@ -134,8 +139,20 @@ def test_no_padding(value, axes, error, text):
         arguments.padding_pairs("padding", value, axes)
 
 
+def test_one_axis_needs_one():
+    with message(ArgumentError, "`stride` is (1, 2), with 2 entries, but needs one"):
+        arguments.per_axis("stride", (1, 2), 1, arguments.positive)
+
+
+def test_nonzero():
+    assert arguments.nonzero("divisor_override", np.int64(-2)) == -2
+    with message(ArgumentError, "`divisor_override` is 0 but needs another integer"):
+        arguments.nonzero("divisor_override", 0)
+
+
 def test_long_values_are_cut():
     assert len(arguments.shown(list(range(1000)))) == 60
+    assert arguments.shown(np.eye(2)) == "array([[1., 0.], [0., 1.]])"
 
 
 # ----------------------------------------------------------------------------------------- arrays

@@ -96,7 +96,7 @@ MISTAKES = [
     ("max_pool2d", (x, 2), {"ceil_mode": 1}, ArgumentTypeError,
      "`ceil_mode` is 1 but needs True or False\n    input (2, 4, 7, 8), kernel_size=2, ceil_mode=1"),
     ("avg_pool2d", (x, 2), {"divisor_override": 0}, ArgumentError,
-     "`divisor_override` is 0 but needs to be at least 1\n    input (2, 4, 7, 8), kernel_size=2, divisor_override=0"),
+     "`divisor_override` is 0 but needs another integer\n    input (2, 4, 7, 8), kernel_size=2, divisor_override=0"),
     ("avg_pool2d", (x, (2, 9)), {}, ShapeError,
      "the window covers 9 along spatial axis 1 but the padded `input` has 8 (8 + 0 + 0)\n"
      "    input (2, 4, 7, 8), kernel_size=(2, 9)"),
@@ -114,7 +114,8 @@ MISTAKES = [
      "    input (2, 3), weight (4, 3), bias (3,)"),
     ("log_softmax", (zeros(2, 3), 2), {}, ArgumentError,
      "`dim` is 2 but needs -2 <= dim < 2 (the axes of `input`)\n    input (2, 3), dim=2"),
-    ("log_softmax", (zeros(),), {}, ShapeError, "`input` has no axes but needs at least 1\n    input ()"),
+    ("log_softmax", (zeros(), 1), {}, ArgumentError,
+     "`dim` is 1 but needs -1 <= dim < 1 (the axes of `input`)\n    input (), dim=1"),
     ("cross_entropy", (zeros(3, 5), np.zeros(2, int)), {}, ShapeError,
      "`target` has shape (2,) but needs (3,), that of `input` without the classes\n    input (3, 5), target (2,)"),
     ("cross_entropy", (zeros(3, 5), np.array([0, 5, 1])), {}, OutOfRangeError,
@@ -151,6 +152,43 @@ def test_texts(name, args, options, error, text):
 def test_output_shape_checks_alike():
     with pytest.raises(ShapeError, match="conv2d: `input` has 6 channels but `weight` needs 4"):
         kernels.conv2d.output_shape((8, 6, 32, 32), (16, 2, 3, 3), groups=2)
+
+
+def test_output_shape_needs_what_a_call_needs():
+    """An absent argument fails where a call would, not inside a plan (a raw TypeError, once)."""
+    assert kernels.conv2d.output_shape((1, 2, 5, 5), (3, 2, 3, 3), None) == (1, 3, 3, 3)
+    with pytest.raises(ArgumentTypeError, match="conv2d: `weight` is None but needs an array or a shape"):
+        kernels.conv2d.output_shape((1, 2, 5, 5), None)
+
+
+class Unspeakable:
+    """Every conversion of it raises something odd, and so does showing it."""
+
+    def __repr__(self):
+        raise ValueError
+
+    def __array__(self, dtype=None, copy=None):
+        raise KeyError("odd")
+
+    def __index__(self):
+        raise OverflowError
+
+    shape = 5
+
+
+@pytest.mark.parametrize(
+    ("args", "options", "text"),
+    [
+        ((Unspeakable(), 2), {}, "`input` (Unspeakable) does not become an array: 'odd'"),
+        ((x, Unspeakable()), {}, "`kernel_size` is an Unspeakable (Unspeakable) but needs an integer"),
+        ((x, 2), {"ceil_mode": Unspeakable()}, "`ceil_mode` is an Unspeakable but needs True or False"),
+    ],
+)
+def test_what_an_object_raises_becomes_our_error(args, options, text):
+    with pytest.raises(ArgumentTypeError, match=f"^{re.escape(f'max_pool2d: {text}')}"):
+        kernels.max_pool2d(*args, **options)
+    with pytest.raises(ArgumentTypeError, match="^max_pool2d: "):
+        kernels.max_pool2d.output_shape(*args, **options)
 
 
 def test_extents_whose_product_overflows():

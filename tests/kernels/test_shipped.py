@@ -263,6 +263,21 @@ def test_nan_and_infinity_pass():
     np.testing.assert_allclose(kernels.log_softmax(large), [[0, -1000, -np.inf]])
 
 
+def test_a_window_of_padding_alone():
+    """With dilation a window may step over the input: -inf, at no index, without gradient (torch: garbage)."""
+    x = np.arange(2.0).reshape(1, 1, 2)
+    (y, i), pullback = kernels.max_pool1d.vjp(x, 2, 1, 1, 3, return_indices=True)
+    np.testing.assert_array_equal(y, [[[-np.inf]]])
+    np.testing.assert_array_equal(i, [[[-1]]])
+    np.testing.assert_array_equal(pullback(np.ones_like(y))[0], np.zeros_like(x))
+
+
+def test_log_softmax_of_a_number():
+    y, pullback = kernels.log_softmax.vjp(np.array(3.0), dim=0)
+    assert y.shape == ()
+    assert y == pullback(np.array(1.0))[0] == 0
+
+
 @pytest.mark.parametrize("axes", [1, 2, 3])
 def test_zero_extents(axes):
     """No batch, or no channels: empty results, zero gradients."""
@@ -311,6 +326,7 @@ def test_torch_signature_and_documentation(name):
     operator = getattr(kernels, name)
     assert operator.__name__ == name
     assert "{" not in operator.__doc__
+    assert all(word in operator.__doc__ for word in ("float32", "float64", "kernels.KernelError"))
     assert next(iter(inspect.signature(operator).parameters)) in ("input", "in1")
     assert repr(operator) == f"<operator {name}{inspect.signature(operator)}>"
     assert operator.formula

@@ -194,7 +194,7 @@ def test_avg_pool(axes, data):
     kernel, stride = per_axis(draw, axes, 1, 4), per_axis(draw, axes, 1, 4)
     pad = tuple(draw(st.integers(0, k // 2)) for k in kernel)
     ceil, include = draw(st.booleans()), draw(st.booleans())
-    divisor = draw(st.sampled_from([None, 1, 5])) if axes > 1 else None
+    divisor = draw(st.sampled_from([None, 1, 5, -3])) if axes > 1 else None
     batch = (2,) if draw(st.booleans()) else ()
     x = draw(arrays(*batch, 2, *extents))
     torch_pool, pool = getattr(F, f"avg_pool{axes}d"), getattr(kernels, f"avg_pool{axes}d")

@@ -166,6 +166,7 @@ def pool_cases() -> list[Case]:
         ((6, 7), (3, 2), (2, 2), (1, 1), True, True, None),
         ((6, 7), (3, 2), (2, 2), (1, 1), True, False, None),
         ((5, 5), (2, 3), (2, 3), (0, 1), False, False, 7),
+        ((5, 4), (2, 2), (2, 1), (1, 0), True, False, -2),
         ((4, 5, 3), (2, 3, 1), (1, 2, 2), (1, 0, 0), True, True, None),
     ]:
         rng = generator("avg_pool", extents, kernel)
