@@ -13,22 +13,22 @@ chain an element, as long as the window; over a bound one in short chains that a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import sympy as sp
 
-from derive.emit.kernel import TaskSource, _formula, _polynomial, _wrapped, _Writer, needed
-from derive.language import Index, Real, chosen, extent
+from derive.emit.kernel import TaskSource, _formula, _polynomial, _wrapped, needed
+from derive.emit.vectors import READ, Block, NoVector, VectorWriter, fused, one_call
+from derive.language import Index, Real, extent
 from derive.lower.lanes import Lanes
 from derive.lower.loops import Assign, Divides, FloorDiv, Loop, Nest, ResidueLoop, Step, Test
-from derive.program import Access, Affine, IntegerAccess, affine
+from derive.program import Affine, IntegerAccess, affine
 
 CHAIN = 64  # additions one after another in the dtype of the arrays, where a sum runs over the lanes
 FEW = 2  # columns with which a contraction has little to share
 MOST_COMPARED = 64  # places tried one by one, where plain loops would take one from a read
-READ = "{read}"  # stands in a test for what it reads
 LOCALS = {
     "lanes",
     "active",
@@ -50,10 +50,6 @@ LOCALS = {
 }
 
 
-class NoVector(Exception):
-    """A formula that has no form in lanes."""
-
-
 def lanes_source(nest: Nest, ways: Sequence[Lanes], name: str) -> TaskSource | None:
     """The task, or None if no way has a form in lanes."""
     return _LanesWriter(nest, ways).text(name)
@@ -64,35 +60,11 @@ def lanes_before(other: TaskSource, nest: Nest, ways: Sequence[Lanes], few: Sequ
     return _LanesWriter(nest, ways).before(other, few)
 
 
-@dataclass
-class _Block:
-    """What is known while the body of one way is written."""
-
-    way: Lanes
-    moves: dict[Index, sp.Expr]
-    plane: Index | None = None  # of which a few are taken together
-    plane_name: str = ""
-    vectors: set[sp.Basic] = field(default_factory=set)  # locals that are vectors
-    guards: list[Assign] = field(default_factory=list)  # each lane's own 0 <= index < size
-    tests: list[Test] = field(default_factory=list)  # other masks
-    bounds: dict[Index, tuple[str, str]] = field(default_factory=dict)  # of loops, worked out beforehand
-    starts: dict[Index, tuple[str, str]] = field(default_factory=dict)  # first and step of residue loops
-    falling: dict[Index, bool | None] = field(default_factory=dict)  # does a follower fall from tap to tap?
-    classes: dict[Index, tuple[str, str, str]] = field(
-        default_factory=dict
-    )  # first, step and how many in a class
-    followers: dict[Index, tuple[str, str, str]] = field(
-        default_factory=dict
-    )  # start, by a tap, how many taps
-
-
-class _LanesWriter(_Writer):
+class _LanesWriter(VectorWriter):
     def __init__(self, nest: Nest, ways: Sequence[Lanes]) -> None:
         super().__init__(nest, clears=True)
         self.ways = ways
         self.taken |= LOCALS
-        self.eq = nest.equation
-        self.compared = False  # is what is written one side of a comparison?
 
     def text(self, name: str) -> TaskSource | None:
         plain, parts, kept = self.made(name)
@@ -245,7 +217,7 @@ class _LanesWriter(_Writer):
     def way(self, way: Lanes, title: str) -> str:
         self.lines, self.depth = [], 1
         self.used |= {"share"}
-        self.b = _Block(way, dict(way.moves))
+        self.b = Block(way, dict(way.moves))
         self.name(way.last, way.last.name)
         self.put("lanes = tile.lanes")
         self.b.plane = self.planes(way, needed(replace(self.nest, inner=way.inner)))
@@ -447,9 +419,6 @@ class _LanesWriter(_Writer):
 
     # --- what is worked out once a block -----------------------------------------------------
 
-    def moving(self, e: sp.Basic) -> bool:
-        return bool(e.free_symbols & (self.b.moves.keys() | self.b.vectors))
-
     def outside(self, steps: Sequence[Step]) -> None:
         """Bounds of loops that depend on no inner index: before the blocks."""
         inner = set(self.eq.bound) | {self.b.way.lane, self.b.way.last}
@@ -639,42 +608,7 @@ class _LanesWriter(_Writer):
                 found |= s.total.free_symbols if isinstance(s, ResidueLoop) else set()
         return i in found | eq.body.free_symbols | (eq.at.expr.free_symbols if eq.at else set())
 
-    def test(self, value: sp.Expr, kind: str) -> tuple[Access | None, str]:
-        """A mask: value = 0, or value >= 0, lane by lane."""
-        form = affine(value)
-        if form is None or kind == "range":
-            raise NoVector
-        reads = [r for r in form.reads if self.moving(r)]
-        if not reads:
-            text = self.ramp(form)
-            if kind == "nonneg":
-                return None, f"{text} >= lanes.integers(0)"
-            return None, self.call("equal", text, "lanes.integers(0)")
-        (read,) = reads[:1]
-        sign = form.coefficient(read)
-        if len(reads) != 1 or sign not in (1, -1):
-            raise NoVector
-        rest = self.ramp(form.without(read).scaled(-sign))
-        if kind == "zero":
-            return read, self.call("equal", READ, rest)
-        return read, f"{READ} {'>=' if sign == 1 else '<='} {rest}"
-
-    def ramp(self, form: Affine) -> str:
-        """An affine form as integers, one a lane."""
-        if any(self.moving(r) for r in form.reads):
-            raise NoVector
-        by = sp.expand(sum((c * self.b.moves.get(a, sp.S.Zero) for a, c in form.terms), sp.S.Zero))
-        if by == 0:
-            return f"lanes.integers({self.integer(form.expr)})"
-        return f"lanes.ramp({self.integer(form.expr)}, {self.integer(by)})"
-
-    # --- reading -----------------------------------------------------------------------------
-
-    def line(self, a: Access) -> str:
-        comma = "," * (len(a.indices) == 1)
-        at = ", ".join(self.names[i] for i in a.indices)
-        moves = ", ".join(self.integer(self.b.moves.get(i, sp.S.Zero)) for i in a.indices)
-        return f"{self.names[a]}.line(({at}{comma}), ({moves}{comma}))"
+    # --- masks -------------------------------------------------------------------------------
 
     def guarded(self, mask: str, guarded: bool = True) -> str:
         """The mask of a point, from the ranges of what follows the lane; "" if nothing limits it."""
@@ -694,219 +628,9 @@ class _LanesWriter(_Writer):
             read, t = self.test(s.value, s.kind)
             if read is not None:
                 t = t.replace(READ, self.read(read, mask))
-            self.put(f"chosen = {mask} & {t if _one_call(t) else f'({t})'}" if mask else f"chosen = {t}")
+            self.put(f"chosen = {mask} & {t if one_call(t) else f'({t})'}" if mask else f"chosen = {t}")
             mask = "chosen"
         return mask
-
-    def read(self, a: Access, mask: str) -> str:
-        return f"lanes.read_where({self.line(a)}, {mask})" if mask else f"lanes.read({self.line(a)})"
-
-    def reads(self, body: sp.Expr, mask: str) -> dict[sp.Basic, sp.Basic]:
-        """Each access that differs between lanes read into a local; what stands for it in the body."""
-        found: dict[sp.Basic, sp.Basic] = {}
-        for a in sorted(body.atoms(Access), key=str):
-            if not self.moving(a):
-                continue
-            if isinstance(a, IntegerAccess):
-                raise NoVector  # an integer may be larger than a float of the arrays holds
-            mark = sp.Dummy(a.tensor, real=True)
-            name = self.name(mark, f"{self.names[a]}_lanes")
-            self.put(f"{name} = {self.read(a, mask)}")
-            self.b.vectors.add(mark)
-            found[a] = mark
-        return found
-
-    def lane_body(self, reads: dict[sp.Basic, sp.Basic], body: sp.Expr) -> str:
-        """The body lane by lane, repeated parts computed once."""
-        body = body.xreplace(reads)
-        if not body.has(sp.Piecewise, chosen) and sp.count_ops(body) > 6:
-            shared, (body,) = sp.cse(
-                body, symbols=(sp.Dummy(f"v{k}", real=True) for k in range(99)), order="canonical"
-            )
-            compares = body.has(
-                sp.core.relational.Relational
-            )  # with what may be a repeated part, rounded as vectors are
-            for symbol, part in shared:
-                lanes = self.moving(part) or (compares and not part.is_integer)
-                text = self.rounded(self.vector, part, compares) if lanes else self.scalar(part)
-                if lanes:
-                    self.b.vectors.add(symbol)
-                self.put(f"{self.name(symbol, symbol.name)} = {text}")
-        return self.vector(body)
-
-    # --- formulas ----------------------------------------------------------------------------
-
-    def vector(self, e: sp.Expr) -> str:
-        """A formula lane by lane; what all lanes share is worked out once, unless it is `compared`."""
-        if not self.moving(e) and (not self.compared or isinstance(e, Access) or not e.args):
-            return self.filled(e)
-        if e in self.b.vectors:
-            return self.names[e]
-        plain = not (e.free_symbols & self.b.vectors or e.has(sp.Function))
-        if e.is_integer and plain and (form := affine(e)) is not None:
-            return f"lanes.real({self.ramp(form)})"
-        method = getattr(self, f"_{type(e).__name__.lower()}", None)
-        if method is None:
-            raise NoVector
-        return str(method(e))
-
-    def filled(self, e: sp.Expr) -> str:
-        text = self.scalar(e)
-        return f"lanes.fill{text if text[0] == '(' and _one_call(text) else f'({text})'}"
-
-    def part(self, e: sp.Expr) -> str:
-        text = self.vector(e)
-        simple = text.isidentifier() or (text.endswith(")") and _one_call(text))
-        return text if simple else f"({text})"
-
-    def local(self, e: sp.Expr) -> str:
-        """The name of a local that holds it."""
-        text = self.vector(e)
-        if text.isidentifier():
-            return text
-        mark = sp.Dummy("u", real=True)
-        name = self.name(mark, "u")
-        self.put(f"{name} = {text}")
-        return name
-
-    def call(self, name: str, *args: str) -> str:
-        self.used.add(name)
-        return f"{name}({', '.join(args)})"
-
-    def _add(self, e: sp.Expr) -> str:
-        terms = sorted(e.as_ordered_terms(), key=lambda t: bool(t.could_extract_minus_sign()))
-        text = self.part(terms[0])
-        for t in terms[1:]:
-            if t.could_extract_minus_sign():
-                text += f" - {self.part(-t)}"
-            else:
-                text += f" + {self.part(t)}"
-        return text
-
-    def _mul(self, e: sp.Expr) -> str:
-        if e.could_extract_minus_sign() and not (-e).could_extract_minus_sign():
-            return f"-{self.part(-e)}"
-        over, under = [], []
-        top, bottom = sp.S.One, sp.S.One  # what all lanes share
-        for f in e.as_ordered_factors():
-            inverse = f.is_Pow and f.exp.is_number and f.exp.is_negative
-            if not self.moving(f) and not self.compared:
-                top, bottom = (top, bottom / f) if inverse else (top * f, bottom)
-            elif inverse:
-                under.append(self.part(sp.Pow(f.base, -f.exp)))
-            else:
-                over.append(self.part(f))
-        if top != 1 or not over:
-            over.insert(0, self.filled(top))
-        if bottom != 1:
-            under.append(self.filled(bottom))
-        return " / ".join([" * ".join(over), *under])
-
-    def _pow(self, e: sp.Expr) -> str:
-        base, power = e.base, e.exp
-        if power.is_number and power.is_negative:
-            return f"lanes.fill({self.call('one')}) / {self.part(sp.Pow(base, -power))}"
-        if power == sp.S.Half:
-            return self.call("sqrt", self.vector(base))
-        if power.is_Integer and power <= 4:
-            return " * ".join([self.local(base)] * int(power))
-        raise NoVector
-
-    def _piecewise(self, e: sp.Expr) -> str:
-        text = ""
-        *some, (default, condition) = e.args
-        if condition != sp.true:
-            raise NoVector
-        if not any(self.moving(c) for _, c in some):
-            for value, c in some:
-                text += f"{self.vector(value)} if {self.condition(c)} else "
-            return f"({text}{self.vector(default)})"
-        text = self.vector(default)
-        for value, c in reversed(some):
-            text = self.call("select", self.mask(c), self.vector(value), text)
-        return text
-
-    def condition(self, c: sp.Basic) -> str:
-        text = self.scalar(c)
-        return text
-
-    def mask(self, c: sp.Basic) -> str:
-        """A condition lane by lane."""
-        if not self.moving(c):
-            return f"lanes.where({self.condition(c)})"
-        if isinstance(c, (sp.And, sp.Or)):
-            sign = " & " if isinstance(c, sp.And) else " | "
-            return sign.join(f"({self.mask(a)})" for a in sorted(c.args, key=str))
-        if isinstance(c, sp.Not):
-            return f"~({self.mask(c.args[0])})"
-        signs = {sp.Lt: "<", sp.Le: "<=", sp.Gt: ">", sp.Ge: ">="}
-        if not isinstance(c, sp.core.relational.Relational):
-            raise NoVector
-        left, right = self.side(c.lhs, c), self.side(c.rhs, c)
-        if c.func in (sp.Eq, sp.Ne):
-            return self.call("equal" if c.func is sp.Eq else "unequal", left, right)
-        return f"{left} {signs[c.func]} {right}"
-
-    def side(self, e: sp.Expr, c: sp.Basic) -> str:
-        """One side of a comparison, rounded as the other is: equal formulas of equal numbers must be equal."""
-        return self.rounded(lambda side: self.compared_side(side, c), e, True)
-
-    def rounded(self, write: Callable[[sp.Expr], str], e: sp.Expr, alike: bool) -> str:
-        """A formula written with all of its operations on vectors, if so asked."""
-        before, self.compared = self.compared, self.compared or alike
-        try:
-            return write(e)
-        finally:
-            self.compared = before
-
-    def compared_side(self, e: sp.Expr, c: sp.Basic) -> str:
-        integers = all(a.is_integer for a in c.args)
-        if integers and (form := affine(e)) is not None and not form.reads:
-            return self.ramp(form)
-        if integers and any(affine(a) is not None and not affine(a).reads for a in c.args):  # type: ignore[union-attr]
-            raise NoVector
-        return self.part(e)
-
-    def _exp(self, e: sp.Expr) -> str:
-        return self.call("exp", self.vector(e.args[0]))
-
-    def _log(self, e: sp.Expr) -> str:
-        return self.call("log", self.vector(e.args[0]))
-
-    def _relu(self, e: sp.Expr) -> str:
-        u = self.local(e.args[0])
-        return self.call("select", f"{u} <= lanes.zero()", "lanes.zero()", u)
-
-    def _step(self, e: sp.Expr) -> str:
-        u = self.local(e.args[0])
-        return self.call("select", f"{u} > lanes.zero()", f"lanes.fill({self.call('one')})", "lanes.zero()")
-
-    def _maximum(self, e: sp.Expr) -> str:
-        return self.call("maximum", *map(self.vector, e.args))
-
-    def _minimum(self, e: sp.Expr) -> str:
-        return self.call("minimum", *map(self.vector, e.args))
-
-    def _finite(self, e: sp.Expr) -> str:
-        u = self.local(e.args[0])
-        low, high = (f"lanes.fill({self.call(f)})" for f in ("lowest", "highest"))
-        return self.call("select", f"({low} < {u}) & ({u} < {high})", u, "lanes.zero()")
-
-    def _abs(self, e: sp.Expr) -> str:
-        u = self.local(e.args[0])
-        return self.call("select", f"{u} < lanes.zero()", f"-{u}", u)
-
-    def _sign(self, e: sp.Expr) -> str:
-        u, one = self.local(e.args[0]), f"lanes.fill({self.call('one')})"
-        zero = self.call("select", self.call("equal", u, "lanes.zero()"), "lanes.zero()", u)
-        below = self.call("select", f"{u} < lanes.zero()", f"-{one}", zero)
-        return self.call("select", f"{u} > lanes.zero()", one, below)
-
-    def _indicator(self, e: sp.Expr) -> str:
-        return self.call("select", self.mask(e.args[0]), f"lanes.fill({self.call('one')})", "lanes.zero()")
-
-    def _chosen(self, e: sp.Expr) -> str:
-        return self.call("select", self.mask(e.args[0]), self.vector(e.args[1]), "lanes.zero()")
 
     # --- the reduction -----------------------------------------------------------------------
 
@@ -990,10 +714,10 @@ class _LanesWriter(_Writer):
         value = self.lane_body(self.reads(body, mask), body)
         acc = self.kept("total" if kind in ("sum", "prod") else "best")
         if kind == "sum":
-            now = _fused(value, acc) or f"{acc} + {value}"
+            now = fused(value, acc) or f"{acc} + {value}"
             self.used |= {"fma"} if now.startswith("fma(") else set()
         elif kind == "prod":
-            now = f"{acc} * {value if value.isidentifier() or _one_call(value) else f'({value})'}"
+            now = f"{acc} * {value if value.isidentifier() or one_call(value) else f'({value})'}"
         elif kind in ("max", "min"):
             now = self.call(f"{kind}imum", acc, value)
         else:
@@ -1042,31 +766,6 @@ class _LanesWriter(_Writer):
 
 def _described(kept: Sequence[tuple[Lanes, str]]) -> str:
     return ", or ".join(way.describe() for way, _ in kept)
-
-
-def _one_call(text: str) -> bool:
-    """Is it name(...), or (...), and nothing after?"""
-    depth = 0
-    for k, ch in enumerate(text):
-        depth += (ch == "(") - (ch == ")")
-        if depth == 0 and (ch == ")" or not (ch.isalnum() or ch in "_.")):
-            return k == len(text) - 1
-    return True
-
-
-def _fused(value: str, acc: str) -> str:
-    """acc + a * b as one operation, where the value is such a product."""
-    depth, stars = 0, []
-    for k, ch in enumerate(value):
-        depth += (ch == "(") - (ch == ")")
-        if depth == 0 and ch in "+-/":
-            return ""
-        if depth == 0 and ch == "*":
-            stars.append(k)
-    if not stars:
-        return ""
-    parts = [value[: stars[-1]].strip(), value[stars[-1] + 1 :].strip()]
-    return f"fma({', '.join(p[1:-1] if p[0] == '(' and _one_call(p) else p for p in parts)}, {acc})"
 
 
 def _called(line: str) -> str:
