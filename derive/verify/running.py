@@ -25,13 +25,20 @@ from derive.language import Operator
 from derive.numbers import RATIONALS, Decimals, Field, NotRational, OutsideDomain
 from derive.reference import Array, Case, reference_jvp, reference_vjp, reference_vjp_jvp, reference_vjp_vjp
 from derive.verify.configuration import Configuration, sample, styles
-from kernels.runtime import Definition, execute, execute_exact
+from kernels.runtime import Definition, Lanes, Tile, execute, execute_exact
 from kernels.runtime import NotRational as KernelNotRational
 
 PROGRAMS = ("forward", "vjp", "jvp", "vjp_vjp", "vjp_jvp")
 DIGITS = Decimals(60)
 CONFIGURATIONS = 60  # how many to try, until one has a value
 AGREE = Fraction(1, 10**40)  # how near two values of 60 digits and more have to be
+TILES = (
+    (2, 2, 2),
+    (2, 2, 2),
+    (2, 3, 1),
+    (4, 2, 2),
+    (8, 2, 1),
+)  # lanes, rows, vectors: small, so that all edges occur
 Arrays = dict[str, Array]
 T = TypeVar("T")
 
@@ -129,6 +136,7 @@ class Setting:
         arrays = {name: self.converted(a) for name, a in given.items() if a is not None}
         reals = {name: self.field.number(v) for name, v in self.configuration.reals.items()}
         number: Callable[[Any], Any] = Fraction if self.field.exact else DIGITS.context.mpf
+        width, pixels, vectors = random.choice(TILES)
         try:
             return execute_exact(
                 self.definition,
@@ -141,6 +149,7 @@ class Setting:
                 tasks=random.randint(1, 4),
                 seed=random.getrandbits(16),
                 gaps=random.random() < 0.5,
+                tile=Tile(Lanes(width, number), pixels, vectors),
             )
         except KernelNotRational as error:
             raise NotRational(str(error)) from None

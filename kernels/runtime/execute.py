@@ -530,6 +530,7 @@ class _Exact:
     gaps: bool
     trace: Trace | None
     zero_is: Any = None
+    side: str | int = ""  # the extent that lies side by side in memory, if there are gaps
     views: dict[str, View[Any]] = field(default_factory=dict)
 
     def exact(self, value: Any) -> Any:
@@ -539,9 +540,13 @@ class _Exact:
     def given(self, tensor: Tensor, shape: tuple[int, ...]) -> View[Any]:
         array = np.asarray(self.arrays[tensor.name], None if tensor.integer else object)
         assert array.shape == shape, f"{tensor.name}: {array.shape}, but {shape} needed"
-        view = view_of(
-            tensor.name, array, int if tensor.integer else self.number, int if tensor.integer else self.exact
-        )
+        kind = int if tensor.integer else self.exact
+        if self.gaps:
+            view = self.laid_out(tensor, shape)
+            for index, at in view.places():
+                view.memory.cells[at] = kind(array[index])
+        else:
+            view = view_of(tensor.name, array, int if tensor.integer else self.number, kind)
         self.views[tensor.name] = view
         return view
 
@@ -551,27 +556,37 @@ class _Exact:
         return View(memory, 0, shape, (0,) * len(shape))
 
     def made(self, tensor: Tensor, shape: tuple[int, ...], zeroed: bool) -> View[Any]:
-        """A fresh target; with gaps, its axes are permuted, some reversed, foreign elements in between."""
+        view = self.laid_out(tensor, shape)
+        for _, at in view.places() if zeroed else ():
+            view.memory.cells[at] = 0 if tensor.integer else self.number(0)
+        self.views[tensor.name] = view
+        return view
+
+    def laid_out(self, tensor: Tensor, shape: tuple[int, ...]) -> View[Any]:
+        """Fresh memory: row-major, or with gaps: axes permuted, some reversed, foreign elements in between.
+
+        Where an extent is chosen to lie side by side, it does so in every tensor that has it.
+        """
         order = list(range(len(shape)))
         if self.gaps:
             self.random.shuffle(order)
+            order.sort(key=lambda axis: tensor.shape[axis] != self.side)
+        else:
+            order.reverse()
         strides, step, start = [0] * len(shape), 1, 0
         for axis in order:
-            spread = step * self.random.randint(1, 2) if self.gaps else step
-            backwards = self.gaps and self.random.random() < 0.3
+            loose = self.gaps and tensor.shape[axis] != self.side
+            spread = step * self.random.randint(1, 2) if loose else step
+            backwards = loose and self.random.random() < 0.3
             strides[axis] = -spread if backwards else spread
             start += spread * max(shape[axis] - 1, 0) if backwards else 0
-            step = spread * max(shape[axis], 1) + (self.random.randint(0, 1) if self.gaps else 0)
-        if not self.gaps:  # row-major
-            strides = [prod(shape[a + 1 :]) for a in range(len(shape))]
-        memory: Memory[Any] = Memory(tensor.name, [], None, False, int if tensor.integer else self.number)
+            step = spread * max(shape[axis], 1) + (self.random.randint(0, 1) if loose else 0)
+        scalar = int if tensor.integer else self.number
+        memory: Memory[Any] = Memory(tensor.name, [], None, False, scalar)
         view = View(memory, start, shape, tuple(strides))
         allowed = [at for _, at in view.places()]
         memory.cells = [UNWRITTEN] * (max(allowed, default=-1) + 1)
-        for at in allowed if zeroed else ():
-            memory.cells[at] = 0 if tensor.integer else self.number(0)
         memory.allowed = frozenset(allowed)
-        self.views[tensor.name] = view
         return view
 
     def run(self, step: Step, values: list[Any]) -> None:
@@ -645,8 +660,8 @@ def execute_exact(
 
     Refuses (BadAccess) an access outside a view or between its elements, a read of what nobody wrote, a
     write to an input, a number of another type, and two tasks of a phase of which one writes what the other
-    touches. Tasks run in an order shuffled by `seed`. `gaps` gives targets and intermediates permuted,
-    gapped and reversed strides.
+    touches. Tasks run in an order shuffled by `seed`. `gaps` gives tensors permuted, gapped and reversed
+    strides; in half of the cases the axes of one extent are contiguous, as channels may be.
     `trace(phase, task name, task, tensor, indices)` is told what each task wrote.
     """
     inputs = definition.programs[program_name].inputs
@@ -662,6 +677,9 @@ def execute_exact(
         trace,
         number(0),
     )
+    if executor.random.random() < 0.5:
+        named = (e for t in (*chosen.given, *(t for t, _ in chosen.made)) for e in t.shape)
+        executor.side = executor.random.choice(sorted({e for e in named if isinstance(e, str)}) or [""])
     with scalar.numbers(number):
         tensors = _walk(chosen, environment, reals, executor)
     return {name: _result(tensors[name], definition, name) for name in wanted}
