@@ -225,6 +225,10 @@ def check_out(
     """`out` can take the result: shape, type, writeable, no memory shared with an input or within itself."""
     if not isinstance(out, np.ndarray):
         raise ArgumentTypeError(f"`{name}` is {shown(out)} but needs an ndarray {shape} of {dtype}")
+    if isinstance(out, np.ma.MaskedArray):
+        raise ArgumentTypeError(
+            f"`{name}` is a masked array, whose mask would not be heeded; write {name}.data"
+        )
     if out.shape != shape:
         raise OutputError(f"`{name}` has shape {out.shape} but the result has {shape}")
     if out.dtype != dtype:

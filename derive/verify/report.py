@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from kernels.runtime import Definition
 
 
+CELLS = (
+    "ok: as it should be, to the last digit where the check is exact. A number: the worst error, within what is allowed,",
+    "relative to max(1, |truth|); 2.5 u is that in units of rounding, u = 2^-53 in float64 and 2^-24 in float32.",
+)
+
+
 @dataclass(frozen=True)
 class Result:
     """One check of one operator, over all of its cases."""
@@ -31,25 +37,33 @@ class Result:
     detail: str
     seconds: float
     failure: str = ""  # the message of the first failure
+    unit: str = ""
 
     @property
     def cell(self) -> str:
-        return "FAILED" if self.failure else f"{self.worst:.0e}" if self.worst else "ok"
+        return "FAILED" if self.failure else self.error if self.worst else "ok"
+
+    @property
+    def error(self) -> str:
+        """The worst error with its unit."""
+        return f"{self.worst:.1f} {self.unit}" if self.unit else f"{self.worst:.0e}"
 
 
 def verify(operator: Operator, definition: Definition, check: str, cases: int = 6, seed: int = 0) -> Result:
     """One check, at `cases` configurations; the first failure ends it."""
     start, worst, details, failure, done = time.perf_counter(), 0.0, dict[str, None](), "", 0
+    unit = ""
     for k in range(cases):
         try:
             outcome = CHECKS[check](operator, definition, Random(f"{seed}:{operator.name}:{check}:{k}"))
         except Exception as error:  # whatever goes wrong in a check is its result
             failure = f"{type(error).__name__}: {error}"
             break
-        worst, done = max(worst, outcome.worst), done + 1
+        worst, unit, done = max(worst, outcome.worst), outcome.unit or unit, done + 1
         if outcome.detail:
             details[outcome.detail] = None
-    return Result(operator.name, check, worst, done, "; ".join(details), time.perf_counter() - start, failure)
+    seconds = time.perf_counter() - start
+    return Result(operator.name, check, worst, done, "; ".join(details), seconds, failure, unit)
 
 
 def run(
@@ -102,7 +116,7 @@ def table(results: Sequence[Result]) -> str:
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in (short, *rows)
     ]
-    return "\n".join([*legend, "", *lines])
+    return "\n".join([*legend, "", *(f"  {line}" for line in CELLS), "", *lines])
 
 
 def markdown_table(results: Sequence[Result]) -> str:
@@ -110,7 +124,7 @@ def markdown_table(results: Sequence[Result]) -> str:
     head, rows = _grid(results)
     lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
     failures = [f"### {r.operator}: {r.check}\n\n```\n{r.failure}\n```" for r in results if r.failure]
-    return "\n".join(["# Verification", "", *lines, "", *failures]).rstrip() + "\n"
+    return "\n".join(["# Verification", "", *lines, "", *CELLS, "", *failures]).rstrip() + "\n"
 
 
 def junit_xml(results: Sequence[Result]) -> bytes:
@@ -124,7 +138,7 @@ def junit_xml(results: Sequence[Result]) -> bytes:
         if r.failure:
             ET.SubElement(item, "failure", message=_legal(r.failure.splitlines()[0])).text = _legal(r.failure)
         ET.SubElement(item, "system-out").text = _legal(
-            f"worst error {r.worst:g} over {r.cases} cases. {r.detail}"
+            f"worst error {r.error if r.worst else 'none'} over {r.cases} cases. {r.detail}"
         )
     ET.indent(root)
     return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))

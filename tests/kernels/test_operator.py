@@ -151,6 +151,11 @@ def test_out_of_vjp():
         (np.empty((5, 2)), OutputError, "rows: `out` has shape (5, 2) but the result has (5, 3)"),
         (np.empty((5, 3), "f4"), DtypeError, "rows: `out` is float32 but the result is float64"),
         (np.broadcast_to(1.0, (5, 3)), OutputError, "rows: `out` is read-only"),
+        (
+            np.ma.zeros((5, 3)),
+            ArgumentTypeError,
+            "rows: `out` is a masked array, whose mask would not be heeded; write out.data",
+        ),
         ([1.0], ArgumentTypeError, "rows: `out` is [1.0] but needs an ndarray (5, 3) of float64"),
         (
             np.lib.stride_tricks.as_strided(np.zeros(9), (5, 3), (8, 8)),

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from derive.language import Operator
-from derive.verify import CHECKS, configurations, run, sample, suite, verify
+from derive.verify import CHECKS, Result, configurations, run, sample, suite, verify
 from derive.verify.checks import relaid
 from derive.verify.rounding import ROUNDED, UNIT, Rounded, allowance
 from kernels.runtime import Definition
@@ -79,7 +79,7 @@ FAULTS: list[tuple[str, str, Operator, Definition, str]] = [
         planted.dot(planted.added_from_the_first),
         "running forward exactly",
     ),
-    ("deterministic", "tasks", OPERATOR, with_task(planted.counting, "vjp"), "with 1 tasks"),
+    ("deterministic", "tasks", OPERATOR, with_task(planted.counting, "vjp"), r"with \d tasks once more"),
 ]
 
 
@@ -186,7 +186,20 @@ def test_run_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert failure is not None
     assert "y[0] of forward" in (failure.get("message") or "")
     assert "| scale | FAILED | ok |" in markdown.read_text()
+    assert "in units of rounding" in shown
+    assert "in units of rounding" in markdown.read_text()
     assert not run([], checks=checks)
+
+
+def test_a_cell_says_what_its_number_is() -> None:
+    """One digit of `10 u` read as 1e+01 told nobody that it is ten units of rounding, and fine."""
+
+    def cell(worst: float, unit: str = "", failure: str = "") -> str:
+        return Result("scale", "check", worst, 1, "", 0.0, failure, unit).cell
+
+    assert [cell(0), cell(3e-12), cell(10.4, "u"), cell(0, "u")] == ["ok", "3e-12", "10.4 u", "ok"]
+    assert cell(1, failure="VerificationError: no") == "FAILED"
+    assert verify(OPERATOR, DEFINITION, "compiled_matches_exact", cases=2).unit == "u"
 
 
 def test_suite_names_the_checks(pytester: pytest.Pytester) -> None:
