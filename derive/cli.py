@@ -65,9 +65,12 @@ def _generate(args: argparse.Namespace) -> int:
 
     if args.show:
         return _show(args)
+    if args.latex:
+        print("--latex goes with --show", file=sys.stderr)
+        return 2
     if args.spec:
         spec = Path(args.spec)
-        out = Path(args.out) if args.out else spec.with_suffix("")
+        out = Path(args.out) if args.out else spec.parent / spec.stem
         files = package_files(spec, out, lambda ops: _progress(ops, "derive"))
         extra: list[Path] = []
     else:
@@ -131,8 +134,19 @@ def _pairs(spec: str | None, only: Sequence[str]) -> list[tuple[Any, Any]]:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from derive.verify import run
+    from derive.errors import GenerateError
 
+    try:
+        from derive.verify import run
+    except ModuleNotFoundError as error:
+        if error.name not in ("hypothesis", "pytest"):
+            raise
+        needs = f'needs {error.name}: pip install "derive-kernels[test]"'
+        print(f"derive-kernels verify {needs}", file=sys.stderr)
+        return 2
+    for report in filter(None, (args.junit, args.markdown)):  # before minutes of checks, not after
+        if Path(report).is_dir() or not Path(report).absolute().parent.is_dir():
+            raise GenerateError(f"cannot write {report}: it needs to be a file in a folder that exists")
     cases = args.cases if args.cases is not None else (2 if args.quick else 6)
     ok = run(
         _pairs(args.package, args.only), cases=cases, seed=args.seed, junit=args.junit, markdown=args.markdown
@@ -186,6 +200,14 @@ def _warm(args: argparse.Namespace) -> int:
     return 0
 
 
+def _count(text: str) -> int:
+    """A number of things, for argparse: none would be a check that nothing fails."""
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{count} needs to be at least 1")
+    return count
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="derive-kernels", description="Gradients, kernels and their tests from equations."
@@ -195,7 +217,11 @@ def parser() -> argparse.ArgumentParser:
         "generate", help="kernels and tests from a specification file; without one, the shipped catalogue"
     )
     g.add_argument("spec", nargs="?", help="a Python file that makes derive.Operator objects; it is run")
-    g.add_argument("--out", help="folder of the generated package (default: beside the file, under its name)")
+    g.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="folder of the generated package (default: beside the file, under its name)",
+    )
     g.add_argument("--check", action="store_true", help="write nothing; fail if a file is stale")
     g.add_argument("--show", metavar="OPERATOR", help="print every stage of one operator instead")
     g.add_argument("--latex", action="store_true", help="with --show: the programs as LaTeX too")
@@ -204,10 +230,10 @@ def parser() -> argparse.ArgumentParser:
     v.add_argument(
         "package", nargs="?", help="folder of a generated package (default: the shipped catalogue)"
     )
-    v.add_argument("--only", nargs="+", default=[], metavar="OPERATOR")
-    v.add_argument("--cases", type=int, help="configurations per check (default 6)")
+    v.add_argument("--only", nargs="+", default=[], metavar="OPERATOR", help="these operators (default: all)")
+    v.add_argument("--cases", type=_count, metavar="N", help="configurations per check (default 6)")
     v.add_argument("--quick", action="store_true", help="two configurations per check")
-    v.add_argument("--seed", type=int, default=0)
+    v.add_argument("--seed", type=int, default=0, help="another one draws other configurations (default 0)")
     v.add_argument("--junit", metavar="FILE", help="write JUnit XML")
     v.add_argument("--markdown", metavar="FILE", help="write a Markdown table")
     v.set_defaults(run=_verify)
@@ -215,9 +241,13 @@ def parser() -> argparse.ArgumentParser:
     w.add_argument(
         "package", nargs="?", help="folder of a generated package (default: the shipped catalogue)"
     )
-    w.add_argument("--only", nargs="+", default=[], metavar="OPERATOR")
+    w.add_argument("--only", nargs="+", default=[], metavar="OPERATOR", help="these operators (default: all)")
     w.add_argument(
-        "--jobs", type=int, default=os.cpu_count(), help="processes that compile (default: one a processor)"
+        "--jobs",
+        type=_count,
+        metavar="N",
+        default=os.cpu_count(),
+        help="processes that compile (default: one a processor)",
     )
     w.set_defaults(run=_warm)
     return top

@@ -31,7 +31,7 @@ def catalogue_files(root: Path, progress: Progress = iter, only: Iterable[str] =
 def package_files(spec: Path, out: Path, progress: Progress = iter) -> dict[Path, str]:
     """A package of a user's operators: kernels, tests, the specification they come from."""
     operators = load_operators(spec)
-    clash = {"__init__", "spec"} & operators.keys()
+    clash = {"__init__", "spec", *(f"test_{name}" for name in operators)} & operators.keys()
     if clash:
         raise GenerateError(
             f"{spec.name}: an operator cannot be called `{min(clash)}`: the package has a file of that name"
@@ -50,7 +50,7 @@ def package_files(spec: Path, out: Path, progress: Progress = iter) -> dict[Path
 
 def stale(files: Mapping[Path, str]) -> list[Path]:
     """Files on disk that differ from what would be written, the missing ones included."""
-    return [p for p, text in files.items() if not p.is_file() or p.read_text(encoding="utf-8") != text]
+    return [p for p, text in files.items() if not p.is_file() or p.read_bytes() != text.encode()]
 
 
 def leftover(root: Path, files: Mapping[Path, str]) -> list[Path]:

@@ -95,6 +95,8 @@ def test_check_catches_a_planted_edit(package, capsys):
     target.write_text(text.replace("total += ", "total -= ", 1))
     assert main(arguments) == 1
     assert "stale: " in capsys.readouterr().out
+    target.write_bytes(b"\xff\xfe, no text at all")
+    assert main(arguments) == 1
     target.write_text(text)
     assert main(arguments) == 0
 
@@ -108,6 +110,7 @@ def test_check_catches_a_planted_edit(package, capsys):
             SPEC + "bad = Operator('bad', y[n, p] << x[n, 2 * p + k], inputs=(x,))\n",
             "index `k` has no extent",
         ),
+        (SPEC + "clash = Operator('test_fir', y[n] << x[n], inputs=(x,))\n", "cannot be called `test_fir`"),
         (SPEC + "1 / 0\n", "line 8: ZeroDivisionError"),
         ("x = 1\n", "no operator at the top level"),
     ],
