@@ -12,7 +12,7 @@ VENV    := .venv
 RUN     := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --disable-pip-version-check --constraint constraints.txt
 READY   := $(VENV)/.ready
-TORCH   := $(VENV)/.ready-torch
+OTHERS  := $(VENV)/.ready-others
 BENCH   := $(VENV)/.ready-bench
 PINS    := pyproject.toml constraints.txt
 
@@ -40,7 +40,7 @@ show: $(READY)  ## the lecture's filters on a photograph; a ConvNet on MNIST dig
 test: $(READY)  ## the tests
 	$(RUN) -m pytest -n $(WORKERS) -m "not slow and not external"
 
-test-all: test $(TORCH)  ## also the slow sweeps and comparisons (SAMPLE=0.1: a tenth of them)
+test-all: test $(OTHERS)  ## also the slow sweeps and comparisons (SAMPLE=0.1: a tenth of them)
 	$(RUN) -m pytest -n $(WORKERS) -m "slow or external" $(if $(SAMPLE),--sample $(SAMPLE))
 
 bench: $(BENCH)  ## time real layers beside other libraries; hours (ARGS=--short: two minutes)
@@ -66,8 +66,8 @@ $(READY): $(PINS)
 	$(INSTALL) --no-build-isolation --editable ".[test,examples,dev]"
 	@touch $@
 
-$(TORCH): $(READY)
-	$(INSTALL) --no-build-isolation --editable ".[torch]"
+$(OTHERS): $(READY)
+	$(INSTALL) --no-build-isolation --editable ".[torch,jax]"
 	@touch $@
 
 $(BENCH): $(READY)

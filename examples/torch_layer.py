@@ -43,7 +43,7 @@ def differentiable(operator: Operator) -> Callable[..., Tensor]:
             return tuple(map(tensor, gradients))
 
         @staticmethod
-        @once_differentiable  # type: ignore[untyped-decorator]
+        @once_differentiable
         def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, ...]:
             assert ctx.saved_tensors  # as above
             return (None, *map(tensor, ctx.second(*map(array, cotangents))))
