@@ -38,9 +38,11 @@ from kernels.arguments import (
 )
 from kernels.errors import ArgumentError, ArgumentTypeError, KernelError
 from kernels.runtime.execute import Place, address, prepare
+from kernels.runtime.selection import Run, left, read
 from kernels.specialize import (
     SPECIALIZATIONS,
     Input,
+    Keeper,
     Program,
     Recent,
     Seen,
@@ -56,6 +58,7 @@ NOTHING: Mapping[str, Seen] = MappingProxyType({})
 COMMON = """Real arrays are all float32 or all float64, the result too; with any strides, and read where they lie.
 `out=` takes the result. With `.vjp` and `.jvp` come the derivatives, derived from `.formula`; `.source()` has the kernels.
 A call that cannot be right raises a kernels.KernelError, which names the argument, before anything is written."""
+Later = tuple[str, tuple[str, ...]]  # a program that will run, and what will be wanted of it
 Gradients = tuple[Any, ...]  # arrays, and None for arguments that are absent or integer
 
 
@@ -95,6 +98,7 @@ class Operator:
         self.definition = definition
         self.adapter = adapter if adapter is not None else Plain(definition)
         self._spec = Spec(definition, self.adapter.axes)
+        self._inputs = definition.programs["forward"].inputs
         self._integers = frozenset(t.name for t in definition.tensors if t.integer)
         self._real_arguments = tuple(n for n, t in self.adapter.tensors.items() if t not in self._integers)
         self._known: Recent[Specialization] = Recent(SPECIALIZATIONS)
@@ -121,11 +125,12 @@ class Operator:
         """The result, and the pullback that takes its cotangent to the gradients of the array arguments.
 
         `wrt` names the arguments wanted (all by default). The arrays are kept, not copied: they must not be
-        written to until the pullback has been called for the last time.
+        written to until the pullback has been called for the last time. It also keeps what its gradients need
+        and no cotangent changes (the maxima of a softmax, say), from this call or from the first of its own.
         """
         call = self._bind(args, options)
         pullback = Pullback(self, call, self._wanted(wrt, self._real_arguments, call))
-        return self._forward(call, out), pullback
+        return self._forward(call, out, pullback._keeper, pullback._later), pullback
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], **options: Any) -> tuple[Result, Result]:
         """The result and its tangent. One tangent for each of the primals; None is zero."""
@@ -146,9 +151,10 @@ class Operator:
         with self._telling(call.arguments):
             given = dict(zip(self.adapter.tensors, tangents, strict=False))
             moved = self._tangents(call, given, "t")
-        outputs = self._real_outputs(call)
-        found = dict(zip(outputs, self._run(call, "jvp", "t", outputs, moved), strict=True))
-        return self._forward(call, None), collected([found.get(o) for o in call.plan.outputs])
+        outputs, keeper = self._real_outputs(call), Keeper(self._inputs)
+        y = self._forward(call, None, keeper, ("jvp", tuple("t" + o.tensor for o in outputs)))
+        found = dict(zip(outputs, self._run(call, "jvp", "t", outputs, moved, keeper=keeper), strict=True))
+        return y, collected([found.get(o) for o in call.plan.outputs])
 
     def output_shape(self, *args: Any, **options: Any) -> Any:
         """The shape of the result from arrays or their shapes (several outputs: a tuple of shapes)."""
@@ -300,14 +306,16 @@ class Operator:
                 return f"{extent}, an axis of `{layout.argument}` {layout.shape}"
         return extent
 
-    def _forward(self, call: Call, out: Any) -> Result:
+    def _forward(
+        self, call: Call, out: Any, keeper: Keeper | None = None, later: Later | None = None
+    ) -> Result:
         outputs = call.plan.outputs
         if out is None:
-            return collected(self._run(call, "forward", "", outputs))
+            return collected(self._run(call, "forward", "", outputs, keeper=keeper, later=later))
         with self._telling(call.arguments):
             given = self._checked_out(call, out)
         seen = [Seen.by(layout, array) for layout, array in zip(outputs, given, strict=True)]
-        self._run(call, "forward", "", outputs, out=seen)
+        self._run(call, "forward", "", outputs, NOTHING, seen, keeper, later)
         for array, s in zip(given, seen, strict=True):
             if s.array is not array and not np.may_share_memory(s.array, array):  # a kernel cannot write it
                 array[...] = s.array.reshape(array.shape)
@@ -321,12 +329,12 @@ class Operator:
         given: list[Array] = []
         for n, (layout, array) in enumerate(zip(layouts, out if len(layouts) > 1 else [out], strict=True)):
             name = f"out[{n}]" if len(layouts) > 1 else "out"
-            given.append(check_out(name, array, layout.shape, self._dtype(layout, call), inputs))
+            given.append(check_out(name, array, layout.shape, self._dtype(layout.tensor, call), inputs))
             inputs.append((name, array))
         return given
 
-    def _dtype(self, layout: Layout, call: Call) -> np.dtype[Any]:
-        return INTEGER if layout.tensor in self._integers else call.known.dtype
+    def _dtype(self, tensor: str, call: Call) -> np.dtype[Any]:
+        return INTEGER if tensor in self._integers else call.known.dtype
 
     def _run(
         self,
@@ -336,58 +344,88 @@ class Operator:
         layouts: Sequence[Layout],
         further: Mapping[str, Seen] = NOTHING,
         out: Sequence[Seen] | None = None,
+        keeper: Keeper | None = None,
+        later: Later | None = None,
     ) -> list[Array]:
-        """Run one program on the call's arrays and some further ones; its outputs `prefix + tensor`, in order."""
+        """Run one program on the call's arrays and some further ones; its outputs `prefix + tensor`, in order.
+
+        What the keeper has is read, not made again; what is made and `later` will need, it is given.
+        """
         if not layouts:
             return []
+        kept = keeper.tensors if keeper is not None else {}
         names = tuple([prefix + layout.tensor for layout in layouts])
         key = (
             program,
             names,
             tuple([(name, seen.strides) for name, seen in further.items()]),
             None if out is None else tuple([seen.strides for seen in out]),
+            tuple(kept),
+            later,
         )
         found = call.known.programs.get(key)
         if found is None:
             with self._telling(call.arguments):
-                found = self._prepare(call, program, names, layouts, further, out)
+                found = self._prepare(call, program, names, layouts, further, out, keeper, later)
             call.known.programs.put(key, found)
         addresses = [*call.addresses, *[address(seen.array) for seen in further.values()]]
+        addresses += [address(kept[origin]) for origin in found.read]
         arrays: list[Array] = []
-        if out is None:
-            with self._telling(call.arguments):
-                arrays = [empty("the result", *result) for result in found.results]
-        else:
-            for seen, (_, _, zeroed) in zip(out, found.results, strict=True):
+        if out is not None:
+            for seen, (_, _, zeroed) in zip(out, found.results, strict=False):
                 if zeroed:
                     seen.array.fill(0)
                 arrays.append(seen.array)
+        with self._telling(call.arguments):
+            arrays += [empty("the result", *result) for result in found.results[len(arrays) :]]
         addresses += [address(array) for array in arrays]
         found.prepared.run(addresses)
-        return arrays
+        if found.left:
+            assert keeper is not None
+            keeper.keep(found.left, arrays[len(layouts) :])
+        return arrays[: len(layouts)]
 
     def _prepare(
         self,
         call: Call,
         program: str,
-        names: Sequence[str],
+        names: tuple[str, ...],
         layouts: Sequence[Layout],
         further: Mapping[str, Seen],
         out: Sequence[Seen] | None,
+        keeper: Keeper | None,
+        later: Later | None,
     ) -> Program:
-        known, plan = call.known, call.plan
+        definition, known, plan = self.definition, call.known, call.plan
         if out is None:
             for o in layouts:
                 check_size("the result", o.shape)
-            out = [Seen.by(o, empty("the result", o.shape, self._dtype(o, call))) for o in layouts]
+            out = [Seen.by(o, empty("the result", o.shape, self._dtype(o.tensor, call))) for o in layouts]
         given = {i.layout.tensor: i.place for i in known.inputs}
         given |= {name: seen.place for name, seen in further.items()}
         wanted = {name: seen.place for name, seen in zip(names, out, strict=True)}
+        results = [(o.shape, self._dtype(o.tensor, call)) for o in layouts]
+
+        kept: dict[str, int] = {}
+        leaves: dict[str, int] = {}
+        if keeper is not None:
+            inputs = definition.programs[program].inputs
+            absent = frozenset(inputs).difference(given)
+            now = Run(program, names, absent)
+            kept = read(definition, now, keeper.tensors)
+            if later is not None:
+                leaves = left(definition, now, Run(*later, absent), keeper.fixed, keeper.tensors)
+        for tensors, places in ((kept, given), (leaves, wanted)):
+            for name in tensors:
+                shape, dtype = self._spec.shape(name, plan.environment), self._dtype(name, call)
+                places[name] = Place.dense(shape, dtype)
+                if tensors is leaves:
+                    results.append((shape, dtype))
         prepared = prepare(
-            self.definition, program, given, plan.environment, plan.reals, wanted, dtype=known.dtype
+            definition, program, given, plan.environment, plan.reals, wanted, dtype=known.dtype
         )
-        results = zip(layouts, prepared.zeroed, strict=True)
-        return Program(prepared, tuple((o.shape, self._dtype(o, call), zeroed) for o, zeroed in results))
+        zeroed = [(*result, z) for result, z in zip(results, prepared.zeroed, strict=True)]
+        return Program(prepared, tuple(zeroed), tuple(kept.values()), tuple(leaves.values()))
 
     # ---------------------------------------------------------------------------- derivatives
 
@@ -494,12 +532,16 @@ class Pullback:
 
     An operator with several real outputs takes one cotangent for each; None is zero. In `wrt` the cotangent
     is called "grad_output" (where there are several, "grad_" and the formula's letter).
+
+    It keeps the call's arrays, and the tensors that steps with a cotangent read and steps without one made: what
+    the call left of them, and from its first run the others. Several threads may use it at once.
     """
 
     def __init__(self, operator: Operator, call: Call, wrt: tuple[str, ...] | None) -> None:
         self.operator = operator
         self._call = call
         self.wrt = wrt if wrt is not None else tuple(operator.adapter.tensors)
+        self._keeper = Keeper(operator._inputs)
 
     def __call__(self, *cotangents: Any) -> Gradients:
         return self._gradients(self._cotangents(cotangents))
@@ -515,9 +557,8 @@ class Pullback:
         given = self._cotangents(cotangents)
         if wanted is None:
             wanted = (*names, *operator.adapter.tensors)
-        return self._gradients(given), SecondPullback(
-            self, given, dict(zip(names, outputs, strict=True)), wanted
-        )
+        gradients = self._gradients(given)
+        return gradients, SecondPullback(self, given, dict(zip(names, outputs, strict=True)), wanted)
 
     def jvp(self, cotangents: Sequence[Any], tangents: Sequence[Any]) -> tuple[Gradients, Gradients]:
         """The gradients and their tangents, from those of the cotangents, then of the arguments."""
@@ -536,8 +577,12 @@ class Pullback:
             moved = operator._cotangents(call, tangents[: len(outputs)], "tg")
             moved |= operator._tangents(call, dict(zip(arrays, tangents[len(outputs) :], strict=False)), "t")
         given = self._cotangents(cotangents)
-        found = operator._run(call, "vjp_jvp", "tg", self._targets, {**given, **moved})
-        return self._gradients(given), self._ordered(found)
+        gradients = self._gradients(given)
+        later = "vjp_jvp", tuple("tg" + i.tensor for i in self._targets)
+        found = operator._run(
+            call, later[0], "tg", self._targets, {**given, **moved}, keeper=self._keeper, later=later
+        )
+        return gradients, self._ordered(found)
 
     def __repr__(self) -> str:
         return f"<pullback of {self.operator.__name__} with respect to {', '.join(self.wrt)}>"
@@ -551,16 +596,26 @@ class Pullback:
     def _targets(self) -> list[Layout]:
         return [i for i in self.operator._real_inputs(self._call) if i.argument in self.wrt]
 
+    @cached_property
+    def _later(self) -> Later:
+        return "vjp", tuple(["g" + i.tensor for i in self._targets])
+
     def _ordered(self, found: Sequence[Array]) -> Gradients:
         by_argument = {i.argument: array for i, array in zip(self._targets, found, strict=True)}
         return tuple([by_argument.get(name) for name in self.wrt])
 
     def _gradients(self, cotangents: Mapping[str, Seen]) -> Gradients:
-        return self._ordered(self.operator._run(self._call, "vjp", "g", self._targets, cotangents))
+        found = self.operator._run(
+            self._call, "vjp", "g", self._targets, cotangents, keeper=self._keeper, later=self._later
+        )
+        return self._ordered(found)
 
 
 class SecondPullback:
-    """Cotangents of the gradients -> gradients with respect to the cotangent `gy` and the array arguments."""
+    """Cotangents of the gradients -> gradients with respect to the cotangent `gy` and the array arguments.
+
+    What it keeps may follow from `gy`, too.
+    """
 
     def __init__(
         self,
@@ -573,6 +628,7 @@ class SecondPullback:
         self.wrt = wrt
         self._cotangents = cotangents
         self._outputs = outputs
+        self._keeper = Keeper((*first._keeper.fixed, *cotangents), first._keeper.tensors)
 
     def __call__(self, *cotangents: Any) -> Gradients:
         operator, call = self.first.operator, self.first._call
@@ -588,7 +644,9 @@ class SecondPullback:
         inputs = {i.argument: i for i in operator._real_inputs(call) if i.argument in self.wrt}
         layouts = [Layout(o.argument, "g" + o.tensor, o.shape, o.view) for o in targets.values()]
         layouts += inputs.values()
-        arrays = operator._run(call, "vjp_vjp", "h", layouts, {**self._cotangents, **given})
+        later = "vjp_vjp", tuple("h" + layout.tensor for layout in layouts)
+        further = {**self._cotangents, **given}
+        arrays = operator._run(call, later[0], "h", layouts, further, keeper=self._keeper, later=later)
         found = dict(zip((*targets, *inputs), arrays, strict=True))
         return tuple(found.get(name) for name in self.wrt)
 

@@ -9,8 +9,9 @@ not hold is checked every time: alignment, the values of integer arrays, and `ou
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -104,10 +105,12 @@ class Input(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A prepared program, with what its caller has to make."""
+    """A prepared program, with what its caller has to make and may keep."""
 
     prepared: Prepared
     results: tuple[tuple[Shape, np.dtype[Any], bool], ...]  # shape, type, whether it starts as zeros
+    read: tuple[int, ...]  # origins of the kept tensors that it is given after all others
+    left: tuple[int, ...]  # origins of its last results, which are to be kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,24 @@ class Specialization:
     inputs: tuple[Input, ...]
     indices: tuple[int, ...]  # the inputs whose values are used as indices
     programs: Recent[Program] = field(default_factory=lambda: Recent(PROGRAMS))
+
+
+class Keeper:
+    """Tensors that outlast a run, for those that come after it; by origin (`kernels.runtime.selection`).
+
+    What follows from the `fixed` inputs alone is kept, since these stay as they are as long as the keeper is used.
+    Threads may share it: the mapping is replaced and never changed, so that each finds what it needs or, where
+    two run at once for the first time, makes it.
+    """
+
+    __slots__ = ("fixed", "tensors")
+
+    def __init__(self, fixed: Iterable[str], tensors: Mapping[int, Array] = MappingProxyType({})) -> None:
+        self.fixed = frozenset(fixed)
+        self.tensors = tensors
+
+    def keep(self, origins: Iterable[int], arrays: Iterable[Array]) -> None:
+        self.tensors = {**self.tensors, **dict(zip(origins, arrays, strict=True))}
 
 
 class Seen(NamedTuple):

@@ -14,7 +14,7 @@ elements that each task has. So one compilation serves every shape, stride and m
 Numba's cache knows neither callees nor constants, and writers of one index file can overtake each
 other. Therefore each compiled form has files of its own, named by a digest of everything that it
 is compiled from: the code of the task and of all it calls, the constants these read, the sources
-of this runtime, the versions of Numba and llvmlite, the types and the target.
+of this runtime (but of those that only run tasks), the versions of Numba and llvmlite, the types and the target.
 """
 
 from __future__ import annotations
@@ -327,21 +327,26 @@ def _entry(record, task, tasks):  # type: ignore[no-untyped-def]  # a template: 
 # ---- what a compiled form depends on
 
 
+_RUNNERS = ("abi", "definition", "driver", "execute", "selection")  # they call tasks and are no part of them
+
+
 def _runtime_sources() -> str:
-    """A digest of this package's files, read when it is imported, and of the versions that compile them."""
+    """A digest of what tasks are compiled from in this package, as it is imported, and of the compilers' versions."""
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
     for file in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(file.read_bytes())
+        if file.stem not in _RUNNERS:
+            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
 RUNTIME_DIGEST = _runtime_sources()
 # covered by their versions, or by RUNTIME_DIGEST
 _FOREIGN = ("numba", "numpy", "math", "builtins", "kernels.runtime")
+_OPEN = tuple(f"kernels.runtime.{name}" for name in _RUNNERS)  # where tasks did call them, they would count
 
 
 def _ours(module: str) -> bool:
-    return not any(module == m or module.startswith(m + ".") for m in _FOREIGN)
+    return module in _OPEN or not any(module == m or module.startswith(m + ".") for m in _FOREIGN)
 
 
 def _code_parts(code: python_types.CodeType) -> Iterator[str]:

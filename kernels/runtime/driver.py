@@ -12,10 +12,12 @@ takes the serial twin and gets the same result.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import importlib
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -155,7 +157,11 @@ def _compile(parallel: bool) -> Callable[[int, int], None]:
 
     if parallel:
         _load_openmp()
-    function, digest = _parallel if parallel else _serial, RUNTIME_DIGEST[:16]
+    own = Path(__file__).read_bytes()
+    function, digest = (
+        _parallel if parallel else _serial,
+        hashlib.sha256(own + RUNTIME_DIGEST.encode()).hexdigest()[:16],
+    )
     stem = function.__name__
     function.__qualname__ = f"{stem}__{digest}__{target_digest()}"  # the cache's file: one for each target
     driver = with_cache(lambda cached: build_function(function, 2, cached, parallel=parallel, nogil=True))

@@ -1,9 +1,8 @@
-"""Run a program of a definition: select its phases, bind their arguments, run them.
+"""Run a program of a definition: bind the arguments of the phases that are selected, and run them.
 
-`selection` decides, from what is wanted and what is absent, which phases run and how each target
-starts; `_walk` binds their arguments in order. Both are shared by two executors: `prepare` lays out
-a run of compiled tasks, `execute_exact` runs the same tasks as plain Python over exact numbers,
-every access checked.
+`kernels.runtime.selection` decides which phases run and how each target starts; `_walk` binds their
+arguments in order. Both are shared by two executors: `prepare` lays out a run of compiled tasks,
+`execute_exact` runs the same tasks as plain Python over exact numbers, every access checked.
 
 A prepared program is worked out from shapes, strides and options alone, and kept by whoever calls
 again: a run copies its words, fills in addresses and calls the driver.
@@ -27,121 +26,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.runtime import driver, machine, scalar
-from kernels.runtime.compile import Argument, Task, float_word
-from kernels.runtime.definition import Definition, Phase, Tensor
+from kernels.runtime.compile import float_word
+from kernels.runtime.definition import Definition, Tensor
+from kernels.runtime.selection import Selection, Step, selection
 from kernels.runtime.simd import UNWRITTEN, BadAccess, Lanes, Memory, Pointer, Tile, View
 
 Array = npt.NDArray[Any]
-
-
-# ---- which phases run
-
-
-class Binding(NamedTuple):
-    """One argument of a task and where its value comes from."""
-
-    argument: Argument
-    source: (
-        str | float | None
-    )  # a tensor, an entry of an environment, or a constant; None: the executor's own
-    axes: tuple[int, ...] = ()  # how a tensor's axes are permuted, if they are
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A phase that runs."""
-
-    number: int  # of the phase in its program
-    task: Task[...]
-    target: str
-    bindings: tuple[Binding, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What one combination of wanted outputs and absent tensors comes to."""
-
-    steps: tuple[Step, ...]
-    given: tuple[Tensor, ...]  # inputs that some step reads
-    zeros: tuple[Tensor, ...]  # tensors that steps read and nobody writes
-    made: tuple[tuple[Tensor, bool], ...]  # targets and other wanted tensors; whether they start as zeros
-
-
-def selection(
-    definition: Definition, program_name: str, wanted: Collection[str], absent: Collection[str]
-) -> Selection:
-    """The live phases, remembered for each combination."""
-    known: dict[Any, Selection] = definition.__dict__.setdefault("_selections", {})
-    key = program_name, tuple(wanted), frozenset(absent)
-    found = known.get(key)
-    if found is None:
-        found = known[key] = _select(definition, program_name, tuple(wanted), frozenset(absent))
-    return found
-
-
-def _select(
-    definition: Definition, program_name: str, wanted: tuple[str, ...], absent: frozenset[str]
-) -> Selection:
-    program = definition.programs[program_name]
-    where = f"{definition.name}.{program_name}"
-
-    # forwards: a phase that is linear in something that is zero contributes nothing
-    filled = {name for name in program.inputs if name not in absent}
-    kept = []
-    for number, phase in enumerate(program.phases):
-        assert phase.tensors[0] not in phase.tensors[1:], f"{where}: phase {number} reads its own target"
-        if filled.issuperset(phase.linear):
-            filled.add(phase.tensors[0])
-            kept.append(number)
-
-    # backwards: a phase whose target nobody needs is not run
-    needed, live = set(wanted), []
-    for number in reversed(kept):
-        target, *sources = program.phases[number].tensors
-        if target in needed:
-            needed.update(sources)
-            live.append(number)
-
-    steps: list[Step] = []
-    started: dict[str, bool] = {}
-    for number in reversed(live):
-        phase = program.phases[number]
-        target = phase.tensors[0]
-        covering = phase.covers and target not in started
-        takes_add = any(a.kind == "add" for a in phase.task.arguments)
-        assert takes_add or covering or not phase.covers, f"{where}: phase {number} overwrites earlier ones"
-        started.setdefault(target, not covering)
-        steps.append(Step(number, phase.task, target, _bindings(phase, int(not covering), where)))
-    for name in wanted:
-        started.setdefault(name, True)
-    given = tuple(n for n in program.inputs if n in needed and n in filled)
-    zeros = sorted(needed.difference(given, started))
-    tensor = definition.tensor
-    made = tuple((tensor(name), zeroed) for name, zeroed in started.items())
-    return Selection(tuple(steps), tuple(map(tensor, given)), tuple(map(tensor, zeros)), made)
-
-
-def _bindings(phase: Phase, add: int, where: str) -> tuple[Binding, ...]:
-    takes = len(phase.tensors), len(phase.integers), len(phase.reals)
-    assert takes == phase.task.takes, f"{where}: {takes} arguments bound to {phase.task!r}"
-    orders = phase.axes or ((),) * len(phase.tensors)
-    tensors = iter(zip(phase.tensors, orders, strict=True))
-    integers, reals = iter(phase.integers), iter(phase.reals)
-    bindings = []
-    for argument in phase.task.arguments:
-        match argument.kind:
-            case "real" | "integer":
-                name, axes = next(tensors)
-                bindings.append(Binding(argument, name, axes if axes != tuple(range(len(axes))) else ()))
-            case "int":
-                bindings.append(Binding(argument, next(integers)))
-            case "float":
-                bindings.append(Binding(argument, next(reals)))
-            case "add":
-                bindings.append(Binding(argument, add))
-            case _:
-                bindings.append(Binding(argument, None))
-    return tuple(bindings)
 
 
 # ---- running them
@@ -225,6 +115,11 @@ class Place(NamedTuple):
     def of(cls, array: Array) -> Place:
         item = array.itemsize
         return cls(array.shape, tuple([s // item for s in array.strides]), array.dtype)
+
+    @classmethod
+    def dense(cls, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Place:
+        """An array in C order."""
+        return cls(shape, contiguous(shape), dtype)
 
 
 class _Operand(NamedTuple):
@@ -440,11 +335,14 @@ def prepare(
 ) -> Prepared:
     """Select, bind and compile what makes the wanted tensors from those given; an input not given is absent.
 
-    `tasks` forces a number of tasks, `tile` another register tile than this machine's.
+    A tensor of the program may be given too, which is then not made. `tasks` forces a number of tasks, `tile`
+    another register tile than this machine's.
     """
-    absent = [name for name in definition.programs[program_name].inputs if name not in given]
+    inputs = definition.programs[program_name].inputs
+    absent = [name for name in inputs if name not in given]
+    known = [name for name in given if name not in inputs]
     preparation = _Preparation(np.dtype(dtype), given, wanted, tile)
-    _walk(selection(definition, program_name, wanted, absent), environment, reals, preparation)
+    _walk(selection(definition, program_name, wanted, absent, known), environment, reals, preparation)
     return preparation.finish(tasks)
 
 
@@ -699,13 +597,10 @@ def _result(view: View[Any], definition: Definition, name: str) -> Array:
 
 __all__ = [
     "Array",
-    "Binding",
     "Executor",
-    "Selection",
-    "Step",
     "Trace",
     "execute",
     "execute_exact",
-    "selection",
+    "prepare",
     "view_of",
 ]

@@ -58,7 +58,8 @@ def replaced(file: Path, old: str, new: str) -> None:
 
 
 def test_no_stale_kernel_runs_after_an_edit(installation: Path) -> None:
-    """Of a runtime's source, which concerns everything, and of a generated file, which leaves the driver."""
+    """Of a runtime's source, which concerns everything, of a generated file, which leaves the driver, and of the
+    driver, which leaves the tasks."""
     assert finish(use(installation)) == "[0.0, 3.0] [0.0, 3.0] [False, False] False"
     assert finish(use(installation)) == "[0.0, 3.0] [0.0, 3.0] [True, True] True"
     runtime, module = (
@@ -70,6 +71,8 @@ def test_no_stale_kernel_runs_after_an_edit(installation: Path) -> None:
     replaced(module, " y[n] = total", " y[n] =-total")
     assert finish(use(installation)) == "[-1.0, -3.0] [-0.0, -3.0] [False, False] True"
     assert finish(use(installation)) == "[-1.0, -3.0] [-0.0, -3.0] [True, True] True"
+    replaced(installation / "kernels/runtime/driver.py", "SMALL = 1 << 15", "SMALL = 1 << 14")
+    assert finish(use(installation)) == "[-1.0, -3.0] [-0.0, -3.0] [True, True] False"
     replaced(runtime, "return  one() if u <=", "return zero() if u <=")
     replaced(module, " y[n] =-total", " y[n] = total")
     assert finish(use(installation)) == "[0.0, 3.0] [0.0, 3.0] [False, False] False"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from kernels.operator import Operator
 from kernels.runtime import get_num_threads, set_num_threads
 from kernels.specialize import PROGRAMS, SPECIALIZATIONS, Recent, Unkeyed, array_key, call_key, option_key
 from tests.support import fake
+from tests.support.threads import together
 
 rng = np.random.default_rng(11)
 
@@ -235,27 +235,6 @@ def test_errors_name_the_call_on_every_path():
 
 
 # ---------------------------------------------------------------------------------------- threads
-
-
-def together(work: Any, count: int = 4) -> None:
-    """work(n) in `count` Python threads; raises what one of them raised."""
-    failed: list[BaseException] = []
-    start = threading.Barrier(count)
-
-    def run(n: int) -> None:
-        try:
-            start.wait()
-            work(n)
-        except BaseException as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=run, args=(n,)) for n in range(count)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    if failed:
-        raise failed[0]
 
 
 @pytest.mark.parametrize("side", [6, 60], ids=["one task", "several tasks"])

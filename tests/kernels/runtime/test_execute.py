@@ -29,7 +29,7 @@ from kernels.runtime import (
     task,
     zero,
 )
-from kernels.runtime.execute import selection
+from kernels.runtime.selection import selection
 from tests.kernels.runtime import handwritten as h
 
 Sizes = dict[str, int]
