@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
-from derive.emit.kernel import TaskSource, _formula, _matched, _wrapped, _Writer
+from derive.emit.kernel import TaskSource, _called, _formula, _matched, _wrapped, _Writer
 from derive.language import Index, extent
 from derive.lower.contraction import Contraction, Operand
 from derive.lower.loops import Nest
@@ -243,7 +243,9 @@ class _ContractionWriter(_Writer):
                         f'    """{what}"""',
                         f"    if not ({self.condition()}):",
                         "        return 0",
-                        _called(f"    {', '.join(names)} = {name}_sizes(tile, {self.arguments})"),
+                        _called(
+                            f"    {', '.join(names)} = {name}_sizes(tile, {self.arguments})", assigned=True
+                        ),
                         f"    return {size}",
                     ]
                 )
@@ -308,7 +310,7 @@ class _ContractionWriter(_Writer):
         self.blocks_of_steps()
         doc = [f'    """{_formula(eq)}', "", f"    {c.describe()}", '    """']
         decorator = f"@task(scratch={name}_scratch, integer_scratch={name}_table)"
-        lines = [_called(line) for line in self.lines]
+        lines = [_called(line, assigned=True) for line in self.lines]
         return "\n".join([decorator, head, *doc, *lines]) + "\n"
 
     def choose_batch(self) -> None:
@@ -637,22 +639,6 @@ def _sum(terms: Iterable[str]) -> str:
     for t in kept[1:]:
         text += f" - {t[1:]}" if t.startswith("-") else f" + {t}"
     return text
-
-
-def _called(line: str) -> str:
-    """A long call wrapped at its arguments."""
-    if len(line) <= 116 or "(" not in line or line.lstrip().startswith(("if ", "for ", "#")):
-        return line
-    head, _, tail = line.partition("(")
-    indent = " " * (len(line) - len(line.lstrip()) + 4)
-    words, lines, now = tail.split(", "), [], head + "("
-    for k, w in enumerate(words):
-        piece = w + (", " if k < len(words) - 1 else "")
-        if len(now) + len(piece.rstrip()) > 116:
-            lines.append(now.rstrip())
-            now = indent
-        now += piece
-    return "\n".join([*lines, now])
 
 
 __all__ = ["Operand", "contraction_source"]

@@ -366,13 +366,25 @@ def _matched(text: str) -> bool:
     return False
 
 
-def _wrapped(head: str, parts: Sequence[str], tail: str) -> str:
+def _called(line: str, assigned: bool = False) -> str:
+    """A long call wrapped at its arguments; one on the right of an assignment only if `assigned`."""
+    before = line.split("(")[0]
+    if len(line) <= WIDTH or before == line or before.lstrip().startswith("#"):
+        return line
+    if "= " in before and not assigned:
+        return line
+    return _wrapped(
+        f"{before}(", line[len(before) + 1 :].split(", "), "", len(before) - len(before.lstrip()) + 4
+    )
+
+
+def _wrapped(head: str, parts: Sequence[str], tail: str, indent: int = 8) -> str:
     lines, line = [], head
     for k, p in enumerate(parts):
         piece = p + (", " if k < len(parts) - 1 else "")
         if len(line) + len(piece.rstrip()) + (len(tail) if k == len(parts) - 1 else 0) > WIDTH:
             lines.append(line.rstrip())
-            line = " " * 8
+            line = " " * indent
         line += piece
     return "\n".join([*lines, line + tail])
 

@@ -19,7 +19,7 @@ from itertools import pairwise
 
 import sympy as sp
 
-from derive.emit.kernel import TaskSource, _formula, _polynomial, _wrapped, needed
+from derive.emit.kernel import TaskSource, _called, _formula, _polynomial, _wrapped, needed
 from derive.emit.vectors import READ, Block, NoVector, VectorWriter, fused, one_call
 from derive.language import Index, Real, extent
 from derive.lower.lanes import Lanes
@@ -766,22 +766,6 @@ class _LanesWriter(VectorWriter):
 
 def _described(kept: Sequence[tuple[Lanes, str]]) -> str:
     return ", or ".join(way.describe() for way, _ in kept)
-
-
-def _called(line: str) -> str:
-    """A long call wrapped at its arguments."""
-    if len(line) <= 116 or "= " in line.split("(")[0]:
-        return line
-    head, _, tail = line.partition("(")
-    indent = " " * (len(line) - len(line.lstrip()) + 4)
-    words, lines, now = tail.split(", "), [], head + "("
-    for k, w in enumerate(words):
-        piece = w + (", " if k < len(words) - 1 else "")
-        if len(now) + len(piece.rstrip()) > 116:
-            lines.append(now.rstrip())
-            now = indent
-        now += piece
-    return "\n".join([*lines, now])
 
 
 __all__ = ["extent", "lanes_source"]
