@@ -138,6 +138,8 @@ class LaneSolver(Solver):
             return None  # what moves by one is what the classes were made for
         by = self.moved(form, v)
         known = [i for i in form.without(u, v).indices if i in self.moves]
+        if not self.plain(form):
+            return None  # a place that a read gives differs from lane to lane, by no step
         made = super().pair(form, u, v, [], []) if by is not None and known == [self.lane] else None
         if made is None:
             return None
