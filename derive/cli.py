@@ -72,7 +72,6 @@ def _generate(args: argparse.Namespace) -> int:
         spec = Path(args.spec)
         out = Path(args.out) if args.out else spec.parent / spec.stem
         files = package_files(spec, out, lambda ops: _progress(ops, "derive"))
-        extra: list[Path] = []
     else:
         if args.out:
             print("--out goes with a specification file", file=sys.stderr)
@@ -84,7 +83,7 @@ def _generate(args: argparse.Namespace) -> int:
             )
             return 2
         files = catalogue_files(ROOT, lambda ops: _progress(ops, "derive"))
-        extra = leftover(ROOT, files)
+    extra = leftover(files)
     if args.check:
         old = stale(files)
         for path in old:
@@ -98,6 +97,8 @@ def _generate(args: argparse.Namespace) -> int:
         path.unlink()
     for path in changed:
         print(f"wrote {_relative(path)}")
+    for path in extra:
+        print(f"removed {_relative(path)}, which no operator makes any more")
     print(f"{len(files)} files, {len(changed)} changed")
     return 0
 

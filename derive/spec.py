@@ -48,6 +48,8 @@ def _module(path: Path, prefix: str) -> ModuleType:
 def load_operators(path: str | Path) -> dict[str, Operator]:
     """Every operator that a specification file makes at its top level, by name, in written order.
 
+    A tuple, a list or a dictionary of operators counts as those.
+
     Raises SpecError: no such file, a syntax error, an error of its own (with the user's line), two operators
     of one name, none at all.
     """
@@ -58,14 +60,17 @@ def load_operators(path: str | Path) -> dict[str, Operator]:
         module = _module(path, "derive_spec")
     except SyntaxError as error:
         line = (error.text or "").rstrip()
-        raise SpecError(f"{path.name} line {error.lineno}: {error.msg}", equation=line) from None
+        place = f" line {error.lineno}" if error.lineno else ""
+        raise SpecError(f"{path.name}{place}: {error.msg}", equation=line) from None
     except DeriveError as error:
-        raise SpecError(f"{path.name}{_line(error, path)}: {error}") from error
-    except Exception as error:
-        raise SpecError(f"{path.name}{_line(error, path)}: {type(error).__name__}: {error}") from error
+        raise SpecError(f"{path.name}{_line(error, path)}: {error}", equation=_text(error, path)) from error
+    except (Exception, SystemExit) as error:
+        text = f"{path.name}{_line(error, path)}: {type(error).__name__}: {error}{_advice(error)}"
+        raise SpecError(text, equation=_text(error, path)) from error
     found: dict[str, Operator] = {}
     for value in vars(module).values():
-        for operator in value if isinstance(value, (tuple, list)) else (value,):
+        several = value.values() if isinstance(value, dict) else value
+        for operator in several if isinstance(value, (tuple, list, dict)) else (value,):
             if not isinstance(operator, Operator):
                 continue
             if found.setdefault(operator.name, operator) is not operator:
@@ -75,9 +80,38 @@ def load_operators(path: str | Path) -> dict[str, Operator]:
     return found
 
 
-def _line(error: BaseException, path: Path) -> str:
+def _frame(error: BaseException, path: Path) -> traceback.FrameSummary | None:
+    """Where in the user's file it happened."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == path.name]
-    return f" line {frames[-1].lineno}" if frames else ""
+    return frames[-1] if frames else None
+
+
+def _line(error: BaseException, path: Path) -> str:
+    frame = _frame(error, path)
+    return f" line {frame.lineno}" if frame else ""
+
+
+def _text(error: BaseException, path: Path) -> str:
+    """The user's own line, unless the error shows an equation already."""
+    frame = None if getattr(error, "equation", "") else _frame(error, path)
+    return (frame.line or "") if frame else ""
+
+
+ADVICE = {
+    "truth value of Relational": "`if`, `and`, `a < b < c`, `max(...)` are decided as the file is read, when no number is "
+    "known; write Piecewise((u, a < b), (v, True)), And(...), maximum(u, v)",
+    "no callable": "apply SymPy's functions to elements of tensors, not NumPy's",
+    "Cannot convert expression to float": "apply SymPy's functions to elements of tensors, not math's",
+    "must be Tensor, not": "apply SymPy's functions to elements of tensors, not torch's",
+    "StrictGreaterThan": "a condition is no number; write Piecewise((1, a > b), (0, True))",
+    "'Reduce' object is not callable": "what is reduced stands in brackets: Sum[k](...)",
+}
+
+
+def _advice(error: BaseException) -> str:
+    """What a newcomer meant, where Python's or SymPy's own words do not tell."""
+    text = str(error).replace("StrictLessThan", "StrictGreaterThan")
+    return next((f". ({advice})" for words, advice in ADVICE.items() if words in text), "")
 
 
 def load_definition(path: str | Path) -> Definition:

@@ -125,6 +125,65 @@ def test_a_failed_generation_leaves_what_was(package, capsys, broken, message):
     assert not list(made.glob(".*.py.*"))
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("test_fir", "the tests of `fir` have a file of that name"),
+        ("conftest", "the package has a file of that name"),
+        ("Fir", "another one is called `fir`, and capitals do not tell files apart"),
+    ],
+)
+def test_every_operator_has_files_of_its_own(tmp_path, capsys, name, why):
+    spec = tmp_path / "layers.py"
+    spec.write_text(f"{SPEC}more = Operator('{name}', y[n] << x[n], inputs=(x,))\n")
+    assert main(["generate", str(spec), "--out", str(tmp_path / "made")]) == 1
+    assert f"an operator cannot be called `{name}`: {why}" in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
+
+
+def test_files_of_an_operator_that_is_gone(package, capsys):
+    """They are found and removed; what was not generated stays."""
+    spec, made = package
+    (made / "mine.py").write_text("x = 1\n")
+    spec.write_text(SPEC.replace("total = ", "# "))
+    assert main(["generate", str(spec), "--out", str(made), "--check"]) == 1
+    out = capsys.readouterr().out
+    assert out.count("left over: ") == 2
+    assert (made / "total.py").is_file()
+    assert main(["generate", str(spec), "--out", str(made)]) == 0
+    assert sorted(p.name for p in made.iterdir()) == [
+        "__init__.py",
+        "fir.py",
+        "mine.py",
+        "spec.py",
+        "test_fir.py",
+    ]
+
+
+def test_an_interrupted_generation_leaves_what_was(tmp_path, monkeypatch):
+    """Whatever happens between two renames, both files are as they were."""
+    old = {tmp_path / "a.py": "x = 1\n", tmp_path / "b.py": "x = 2\n"}
+    write(old)
+    rename = Path.replace
+
+    def interrupted(self, target):
+        if target.name == "b.py":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(dict.fromkeys((*old, tmp_path / "c.py"), "x = 3\n"))
+    assert {p: p.read_text() for p in tmp_path.iterdir()} == old
+
+
+def test_a_folder_where_a_file_should_be(tmp_path):
+    (tmp_path / "b.py").mkdir()
+    with pytest.raises(GenerateError, match="something of that name that is no file"):
+        write({tmp_path / "a.py": "x = 1\n", tmp_path / "b.py": "x = 1\n"})
+    assert [p.name for p in tmp_path.iterdir()] == ["b.py"]
+
+
 def test_nothing_is_written_if_one_file_is_no_python(tmp_path):
     with pytest.raises(SyntaxError):
         write({tmp_path / "a.py": "x = 1\n", tmp_path / "b.py": "x = = 1\n"})
