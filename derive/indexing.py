@@ -121,8 +121,9 @@ class Scope:
             raise SpecError(f"the divisor `{m}` in {where} is a positive parameter, size or number")
         form = self.linear(u, where)
         low, high = self.ranges.reach(u)
-        first = sp.floor(low / m) if low != 0 else sp.S.Zero
-        index = self.index("lap", sp.expand(sp.floor(high / m) - first + 1), Lap)
+        over = m if m.is_positive else sp.Max(1, m)  # an empty axis has no points, and its laps a number
+        first = sp.floor(low / over) if low != 0 else sp.S.Zero
+        index = self.index("lap", sp.expand(sp.floor(high / over) - first + 1), Lap)
         value = Affine.of([(index, m)], m * first)
         self.nonneg.append(form + -value)
         self.nonneg.append((value + -form).shifted(m - 1))
@@ -142,11 +143,29 @@ class Scope:
         if isinstance(condition, sp.And):
             for part in condition.args:
                 self.require(part)
+        elif isinstance(condition, (sp.Le, sp.Lt)) and isinstance(condition.lhs, sp.Abs):  # |u| <= v
+            for u in (condition.lhs.args[0], -condition.lhs.args[0]):
+                self.require(condition.func(u, condition.rhs))
         elif condition == sp.false:
             self.nonneg.append(Affine((), sp.S.NegativeOne))
         elif condition != sp.true:
             form = self.linear(at_least_zero(condition), str(condition))
             (self.zero if isinstance(condition, sp.Eq) else self.nonneg).append(form)
+
+
+def in_relation(condition: sp.Basic) -> bool:
+    """Whether a relation can hold a condition: an equality or an inequality of index expressions."""
+    if condition in (sp.true, sp.false):
+        return True
+    if any(e.is_integer is not True for e in condition.atoms(Read, Reduce)):
+        return False
+    if isinstance(condition, (sp.Le, sp.Lt)) and isinstance(condition.lhs, sp.Abs):
+        condition = condition.func(condition.lhs.args[0], condition.rhs)
+    try:
+        check_form(at_least_zero(condition), condition)
+    except SpecError:
+        return False
+    return True
 
 
 def at_least_zero(w: sp.Basic) -> sp.Expr:

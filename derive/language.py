@@ -43,6 +43,12 @@ def _expression(value: Any, what: str) -> sp.Basic:
         raise SpecError(f"{what} is an expression, found {value!r}") from None
 
 
+def _flat(at: Any) -> tuple[Any, ...]:
+    """One index or several, families of them among them: ``x[n, p]`` is ``x[n, *p]``."""
+    at = at if isinstance(at, tuple) else (at,)
+    return tuple(i for a in at for i in (a if isinstance(a, (tuple, list)) else (a,)))
+
+
 def _several(values: Any, kind: type, what: str, operator: str) -> tuple[Any, ...]:
     """A tuple of one kind of object, whatever sequence it came in."""
     found = (
@@ -178,7 +184,7 @@ class Tensor(Atom):
         self: Tensor = Atom.__new__(cls)
         self.name = _name(name, "a tensor")
         pairs = []
-        for pair in margin:
+        for pair in margin if isinstance(margin, (tuple, list)) else [margin]:
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise SpecError(f"margin of {name} is one (before, after) pair per axis, found {pair!r}")
             pairs.append(
@@ -197,7 +203,7 @@ class Tensor(Atom):
         return (self.name, self.margin, str(self.outside), self.integer, self.optional)
 
     def __getitem__(self, at: Any) -> Read:
-        at = at if isinstance(at, tuple) else (at,)
+        at = _flat(at)
         return (IntegerRead if self.integer else Read)(self, *at)
 
     def size(self, axis: int) -> Size:
@@ -209,6 +215,13 @@ class Tensor(Atom):
 
     def sort_key(self, order: Any = None) -> Any:
         return self.class_key(), (1, (self.name,)), sp.S.One.sort_key(), sp.S.One
+
+    def _element_is_meant(self, *_: Any) -> Any:
+        raise SpecError(f"`{self.name}` is a tensor; equations are about its elements, {self.name}[...]")
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __neg__ = _element_is_meant
+    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __matmul__ = __lshift__ = __abs__ = _element_is_meant
+    __lt__ = __le__ = __gt__ = __ge__ = _element_is_meant
 
 
 def tensors(names: str) -> Any:
@@ -245,6 +258,12 @@ class Read(sp.Expr):
     def __lshift__(self, body: Any) -> Statement:
         return Statement(self, _expression(body, f"the right-hand side of {self}"))
 
+    def __rshift__(self, other: Any) -> Statement:
+        raise SpecError(f"an equation is written `target[...] << body`, found {self} >> {other}")
+
+    def __rlshift__(self, other: Any) -> Statement:
+        raise SpecError(f"an equation is written `target[...] << body`, found {other} << {self}")
+
 
 class IntegerRead(Read):
     """An element of an integer tensor; it may stand in an index expression."""
@@ -255,7 +274,21 @@ class IntegerRead(Read):
 # ---- index functions ------------------------------------------------------------------------
 
 
-class _Fold(sp.Function):
+class _Function(sp.Function):
+    """A function of ours, of as many arguments as `nargs` says."""
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        if len(args) not in cls.nargs:
+            count = int(min(cls.nargs))
+            found = ", ".join(map(str, args))
+            raise SpecError(
+                f"{cls.__name__}(...) takes {count} argument{'s' * (count > 1)}, found {cls.__name__}({found})"
+            )
+        made = (_expression(a, f"an argument of {cls.__name__}") for a in args)
+        return super().__new__(cls, *made, **options)
+
+
+class _Fold(_Function):
     """An index expression folded back into its axis."""
 
     nargs = 1
@@ -281,7 +314,7 @@ class replicate(_Fold):
 FOLDS: dict[str, type[_Fold]] = {f.__name__: f for f in (circular, reflect, symmetric, replicate)}
 
 
-class inside(sp.Function):
+class inside(_Function):
     """1 where the read lies in its tensor, and no point otherwise: keeps a read's relation, drops its value."""
 
     nargs = 1
@@ -291,7 +324,7 @@ class inside(sp.Function):
 # ---- scalar functions with stated conventions ------------------------------------------------
 
 
-class relu(sp.Function):
+class relu(_Function):
     """max(u, 0); derivative 0 at 0."""
 
     nargs = 1
@@ -301,7 +334,7 @@ class relu(sp.Function):
         return step(self.args[0])
 
 
-class step(sp.Function):
+class step(_Function):
     """1 where u > 0, else 0; derivative 0 everywhere."""
 
     nargs = 1
@@ -339,14 +372,14 @@ class chosen(sp.Function):
         return chosen(self.args[0], self.args[1].diff(s))
 
 
-class finite(sp.Function):
+class finite(_Function):
     """u where it is neither infinite nor NaN, else 0: the shift of a stable logsumexp. Derivative 0 by use."""
 
     nargs = 1
     is_real = True
 
 
-class maximum(sp.Function):
+class maximum(_Function):
     """The larger of two; where they tie the first takes the whole gradient; NaN if either is."""
 
     nargs = 2
@@ -358,7 +391,7 @@ class maximum(sp.Function):
         return first if argindex == 1 else 1 - first
 
 
-class minimum(sp.Function):
+class minimum(_Function):
     """The smaller of two; where they tie the first takes the whole gradient; NaN if either is."""
 
     nargs = 2
@@ -428,14 +461,17 @@ class Reduce(sp.Expr):
 
 @dataclass(frozen=True)
 class Reduction:
-    """``Sum``, ``Max``, ...: index it with what it reduces, call it with what it reduces over."""
+    """``Sum``, ``Max``, ...: index it with what it reduces, call it with what it reduces over.
+
+    ``Sum[c, k](body, c < k, ...)`` is over the points where every condition holds, of indices or of values;
+    ``Mean`` divides by how many these are, without conditions by the extents.
+    """
 
     kind: str
-    bound: tuple[Index, ...] = ()
+    bound: tuple[Index, ...] | None = None
 
     def __getitem__(self, bound: Any) -> Reduction:
-        bound = bound if isinstance(bound, tuple) else (bound,)
-        flat = tuple(i for b in bound for i in (b if isinstance(b, (tuple, list)) else (b,)))
+        flat = _flat(bound)
         for i in flat:
             if not isinstance(i, Index):
                 raise SpecError(f"{self.kind}[...] reduces indices, found {i!r}")
@@ -444,12 +480,17 @@ class Reduction:
         return Reduction(self.kind, flat)
 
     def __call__(self, body: Any, *where: Any, ties: str = "first", at: Any = None) -> sp.Expr:
+        if self.bound is None:
+            name = next(n for n, r in REDUCTIONS.items() if r == self)
+            raise SpecError(f"{name} names the indices that it reduces: {name}[k](...), found {name}({body})")
         body = _expression(body, f"the body of {self.kind}")
         where = tuple(_expression(c, f"a condition of {self.kind}") for c in where)
         if ties not in TIES:
             raise SpecError(f"ties is one of {', '.join(TIES)}, found {ties!r}")
         if self.kind == "mean":
-            return Sum[self.bound](body / sp.Mul(*map(extent, self.bound)), *where)
+            if where:  # of the points that there are
+                return Sum[self.bound](body, *where) / Sum[self.bound](1, *where)
+            return Sum[self.bound](body / sp.Mul(*map(extent, self.bound)))
         if self.kind.startswith("arg"):
             rank = sp.S.Zero
             for i in self.bound:
@@ -472,6 +513,10 @@ class IntegerReduce(Reduce):
 Sum, Mean, Max, Min, Prod, LogSumExp, ArgMax, ArgMin = (
     Reduction(k) for k in ("sum", "mean", "max", "min", "prod", "logsumexp", "argmax", "argmin")
 )
+REDUCTIONS = {
+    "Sum": Sum, "Mean": Mean, "Max": Max, "Min": Min, "Prod": Prod, "LogSumExp": LogSumExp, "ArgMax": ArgMax,
+    "ArgMin": ArgMin,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -482,13 +527,17 @@ class Selection:
     to the selected point alone.
     """
 
-    bound: tuple[Index, ...] = ()
+    bound: tuple[Index, ...] | None = None
 
     def __getitem__(self, bound: Any) -> Selection:
         return Selection(Sum[bound].bound)
 
-    def __call__(self, body: Any, rank: Any, *where: Any) -> sp.Expr:
+    def __call__(self, body: Any, rank: Any = None, *where: Any) -> sp.Expr:
+        if self.bound is None or rank is None:
+            raise SpecError(f"the r-th smallest over k is written Kth[k](body, r), found Kth of {body}")
         body, rank = _expression(body, "the body of Kth"), _expression(rank, "the rank of Kth")
+        if rank.is_integer is not True:
+            raise SpecError(f"the rank of Kth is a whole number, found {rank}")
         other = {i: i.twin() for i in self.bound}
         place = sp.S.Zero
         for i in self.bound:
@@ -522,6 +571,11 @@ class overhang:
 
     when: Any = True
 
+    def __post_init__(self) -> None:
+        when = _expression(self.when, "`when` of overhang")
+        if when not in (sp.true, sp.false) and getattr(when, "is_integer", None) is not True:
+            raise SpecError(f"overhang(when) takes True or an integer parameter (0: no), found {self.when!r}")
+
 
 class Operator:
     """Equations with a name, in order of evaluation.
@@ -538,7 +592,7 @@ class Operator:
         self,
         name: str,
         *statements: Statement,
-        inputs: Iterable[Tensor],
+        inputs: Iterable[Tensor] = (),
         outputs: Iterable[Tensor] | None = None,
         extents: Mapping[Index, Any] | None = None,
         given: Iterable[Index] = (),
@@ -559,7 +613,12 @@ class Operator:
             else (statements[-1].target.tensor,)
         )
         self.given = _several(given, Index, "`given` names indices", name)
+        for what, table in (("extents", extents), ("laws", laws)):
+            if not isinstance(table or {}, Mapping):
+                raise SpecError(f"`{what}` is a dictionary by index, found {table!r}", operator=name)
         formulas, self.laws = dict(extents or {}), dict(laws or {})
+        if twice := sorted(formulas.keys() & set(self.given), key=str):
+            raise SpecError(f"the extent of `{twice[0]}` is both in `extents` and `given`", operator=name)
         _several(formulas.keys(), Index, "`extents` gives extents of indices", name)
         _several(self.laws.keys(), Index, "`laws` are for indices", name)
         _several(self.laws.values(), overhang, "a law is overhang(...)", name)

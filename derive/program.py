@@ -26,6 +26,7 @@ from sympy.core.symbol import Str
 from derive.errors import CheckError
 from derive.language import Index, Parameter, Read, Real, Reduce, Size
 
+RESERVED = {"out", "wrt"}  # arguments that every operator has
 REDUCTIONS = ("sum", "max", "min", "prod", "logsumexp", "argmax", "argmin")
 
 
@@ -165,6 +166,12 @@ def _side(terms: Iterable[tuple[sp.Expr, sp.Expr]], constant: sp.Expr) -> str:
     return f"-{text[3:]}" if text.startswith(" - ") else text[3:]
 
 
+def _whole(e: sp.Expr) -> bool:
+    """An integer. (SymPy does not say so of a floor of a quotient, whose divisor may be 0 for all that it knows.)"""
+    floors = {f: sp.Dummy(integer=True) for f in e.atoms(sp.floor, sp.ceiling)}
+    return e.xreplace(floors).is_integer is True
+
+
 @lru_cache(maxsize=65536)
 def affine(expr: sp.Expr) -> Affine | None:
     """`expr` as an affine form in its indices and integer accesses, all coefficients integers, or None."""
@@ -174,7 +181,7 @@ def affine(expr: sp.Expr) -> Affine | None:
     for term in sp.Add.make_args(expr):
         atoms = [f for f in sp.Mul.make_args(term) if isinstance(f, (Index, Access))]
         rest = sp.Mul(*(f for f in sp.Mul.make_args(term) if not isinstance(f, (Index, Access))))
-        if len(atoms) > 1 or rest.has(Index, Access) or any(f.is_integer is not True for f in (*atoms, rest)):
+        if len(atoms) > 1 or rest.has(Index, Access) or not all(map(_whole, (*atoms, rest))):
             return None
         if atoms:
             terms.append((atoms[0], rest))

@@ -92,9 +92,12 @@ class Ranges:
     # --- answers ---------------------------------------------------------------------------
 
     def resolve(self, e: sp.Expr) -> sp.Expr:
-        while self.same and e.free_symbols & self.same.keys():
+        start = e
+        for _ in range(len(self.same) + 1):
+            if not e.free_symbols & self.same.keys():
+                return e
             e = e.xreplace(self.same)
-        return e
+        raise SpecError(f"the extent {start} depends on itself: nothing else says how long it is")
 
     def size(self, index: Index) -> sp.Expr:
         if index not in self.sizes and index.like is not None:
@@ -177,11 +180,18 @@ class Ranges:
                 self.rank(r)
             except SpecError as error:
                 raise error.within(equation=str(s)) from None
-        for _, r in pairs:
-            if r.tensor.name in self.inputs:
-                for axis, e in enumerate(r.at):
-                    if isinstance(e, Index) and e not in ops.laws:
-                        self.plain(r.tensor.name, axis, e)
+        plain = [
+            (r.tensor, axis, e)
+            for _, r in pairs
+            for axis, e in enumerate(r.at)
+            if r.tensor.name in self.inputs and isinstance(e, Index) and e not in ops.laws
+        ]
+        for tensor, axis, e in plain:
+            if e not in ops.extents or e in ops.given:
+                self.plain(tensor.name, axis, e)
+        for tensor, axis, e in plain:
+            if e in ops.extents and e not in ops.given:
+                self.declared(tensor, axis, e)
         while True:
             before = (dict(self.sizes), {k: list(v) for k, v in self.shapes.items()})
             for s, r in pairs:
@@ -231,6 +241,15 @@ class Ranges:
             self.sizes[i] = here if here is not None else extent(i)
             self.shapes[tensor][axis] = self.sizes[i]
 
+    def declared(self, tensor: Tensor, axis: int, i: Index) -> None:
+        """An axis is as long as the formula of an index on it says, unless the formula starts from that very axis."""
+        shape, formula = self.shapes[tensor.name], self.operator.extents[i]
+        if shape[axis] is None and tensor.size(axis) in formula.free_symbols:
+            shape[axis] = self.axis_name(tensor.name, axis)
+        here = shape[axis]
+        if here is None or not self.resolve(here).free_symbols & self.resolve(formula).free_symbols:
+            self.plain(tensor.name, axis, i)
+
     def unify(self, a: sp.Expr, b: sp.Expr, what: str) -> None:
         """Two expressions are one extent: rename a free one, else demand it at run time."""
         if a == b:
@@ -278,6 +297,14 @@ class Ranges:
             return
         size = self.axis_name(tensor.name, axis)
         self.shapes[tensor.name][axis] = size
+        before = self.margin(tensor, axis)[0]
+        for e in found:  # what is written beyond the ends is lost; here nearly everything would be
+            least, most = self.reach(e)
+            if most.is_nonpositive and least != most and not sp.expand(least + before).is_nonnegative:
+                raise SpecError(
+                    f"{tensor.name} is written between {least} and {most} on axis {axis}, before its margin {before} "
+                    f"begins; to write backwards, count from the extent"
+                )
         ends = dict.fromkeys(sp.expand(self.reach(e)[1] + 1 - self.margin(tensor, axis)[1]) for e in found)
         self.derived[size] = sp.Max(*ends)
         reason = f"axis {axis} of {tensor.name}, written at {', '.join(map(str, found))}, has no place left between its margins"

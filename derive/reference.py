@@ -183,9 +183,20 @@ class _Extents:
         new = False
         for r, axis, index in self.plain([r for r in self.reads if r.tensor.name in self.inputs]):
             size = self.shapes[r.tensor.name][axis]
-            if size is not None and index not in self.operator.laws:
+            if size is not None and index not in self.operator.laws and not self.starts_from(index, r, axis):
                 new |= self.put(index, size)
         return new
+
+    def starts_from(self, index: Index, r: Read, axis: int) -> bool:
+        """Whether the declared extent of an index on an axis is a formula of that axis, which then runs further."""
+        e = self.operator.extents.get(index)
+        if e is None:
+            return False
+        others = {
+            i for o, k, i in self.plain(self.reads) if o.tensor == r.tensor and k == axis and i != index
+        }
+        names = {f"{r.tensor.name.upper()}{axis}", *(i.name.upper() for i in others)}
+        return any(s.name in names for s in e.free_symbols)
 
     def from_plain_axes(self) -> bool:
         """A written tensor is as long as the index that writes it, unless given or written further out."""

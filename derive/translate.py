@@ -8,16 +8,16 @@ index expressions move into the relation (`indexing`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import sympy as sp
 
 from derive.errors import SpecError
-from derive.indexing import Scope
-from derive.language import Index, Operator, Parameter, Read, Real, Reduce, Size, Statement, inside
+from derive.indexing import Scope, in_relation
+from derive.language import Index, Operator, Parameter, Read, Real, Reduce, Size, Statement, chosen, inside
 from derive.language import Tensor as Declared
 from derive.outside import Copies
-from derive.program import Condition, Equation, Program, Tensor, check, fresh_name, symbols
+from derive.program import RESERVED, Condition, Equation, Program, Tensor, check, fresh_name, symbols
 from derive.ranges import Ranges, outermost, reads_of
 from derive.validate import validate
 
@@ -64,6 +64,7 @@ class _Translator:
         conditions += fits(equations, {t.name: t for t in (*inputs, *outputs, *locals_)})
         given = {s for _, s in symbols(equations, sizes) if isinstance(s, (Parameter, Real))}
         parameters = sorted(given, key=lambda s: (isinstance(s, Real), str(s)))
+        self.arguments((*parameters, *r.parameters()))
         return Program(
             inputs,
             equations,
@@ -73,6 +74,17 @@ class _Translator:
             (*parameters, *r.parameters()),
             tuple(dict.fromkeys(conditions)),
         )
+
+    def arguments(self, parameters: Sequence[sp.Symbol]) -> None:
+        """What a caller gives has names of its own."""
+        arrays = {t.name for t in self.operator.inputs}
+        for name in sorted(arrays | {s.name for s in parameters}):
+            if name in RESERVED:
+                raise SpecError(f"`{name}` is an argument of every operator; rename the tensor or parameter")
+        for s in parameters:
+            if s.name in arrays:
+                what = "the extent" if isinstance(s, Size) else "the parameter"
+                raise SpecError(f"`{s}` is both an input and {what} that a caller gives; rename one")
 
     def tensor(self, name: str) -> Tensor:
         shape = tuple(self.ranges.axis_size(name, k) for k in range(len(self.ranges.shapes[name])))
@@ -131,6 +143,7 @@ class _Translator:
     # --- statements --------------------------------------------------------------------------
 
     def statement(self, target: Read, body: sp.Expr) -> None:
+        body = guarded(apart(body, target.free_symbols))
         if target.tensor.integer:
             if not (isinstance(body, Reduce) and body.kind.startswith("arg")):
                 raise SpecError(
@@ -216,6 +229,53 @@ class _Translator:
                 )
             raise SpecError(f"index `{rest[0]}` is neither reduced by {kind} nor named by the target")
         self.equations.append(Equation(goal, scope.relation([*own, *rest]), body, kind, ties, yields))
+
+
+def apart(body: sp.Expr, taken: Set[sp.Basic]) -> sp.Expr:
+    """The body with bound indices that stand outside their reduction too, as in y[i] << x[i] - Sum[i](x[i]), renamed."""
+    table: dict[sp.Basic, sp.Basic] = {}
+    for r in outermost(body, Reduce):
+        twins: dict[sp.Basic, sp.Basic] = {}
+        for i in r.bound:
+            if i in taken:
+                other = i.twin()
+                while r.has(other) or other in taken:
+                    other = other.twin()
+                twins[i] = other
+        if twins:
+            table[r] = r.xreplace(twins)
+    return body.xreplace(table)
+
+
+NOTHING = {  # what a point counts as that a condition leaves out
+    "sum": sp.S.Zero,
+    "prod": sp.S.One,
+    **dict.fromkeys(("max", "argmax", "logsumexp"), sp.S.NegativeInfinity),
+    **dict.fromkeys(("min", "argmin"), sp.S.Infinity),
+}
+
+
+def guarded(body: sp.Expr) -> sp.Expr:
+    """The body with conditions that no relation can hold (i != j, x[i] > 0, this or that) in their reductions' bodies."""
+    table: dict[sp.Basic, sp.Basic] = {}
+    for r in outermost(body, Reduce):
+        parts = [c for w in r.where for c in sp.And.make_args(w)]
+        values = [c for c in parts if not in_relation(c)]
+        if values and r.ties in ("split", "all"):
+            raise SpecError(
+                f"a {r.kind} that shares among ties takes conditions that compare index expressions (no `or`, no `!=`), "
+                f"found `{values[0]}`"
+            )
+        if values:
+            when = sp.And(*values)
+            inner = (
+                chosen(when, r.body)
+                if r.kind == "sum"
+                else sp.Piecewise((r.body, when), (NOTHING[r.kind], True))
+            )
+            kept = sp.Tuple(*(c for c in parts if c not in values))
+            table[r] = r.func(r.args[0], inner, r.args[2], kept, *r.args[4:])
+    return body.xreplace(table)
 
 
 def free_indices(expr: sp.Basic, order: Sequence[Index]) -> list[Index]:

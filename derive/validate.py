@@ -33,36 +33,86 @@ from derive.ranges import all_reads, reads_of
 def validate(operator: Operator) -> dict[str, Tensor]:
     """Every tensor that the equations name; SpecError at the first equation that cannot be."""
     inputs = [t.name for t in operator.inputs]
-    for name in inputs:
-        if inputs.count(name) > 1:
-            raise SpecError(f"input `{name}` is named twice")
+    for what, names in (("input", inputs), ("output", [t.name for t in operator.outputs])):
+        for name in names:
+            if names.count(name) > 1:
+                raise SpecError(f"{what} `{name}` is named twice")
     for i, e in operator.extents.items():
-        known = all(isinstance(s, (Parameter, Size)) for s in e.free_symbols)
-        if e.is_integer is not True or e.is_negative or not known:
+        if not whole(e) or e.is_negative:
             raise SpecError(
                 f"the extent of `{i}` is a whole number >= 0, a parameter, or a formula of extents and parameters; found {e}"
             )
+    for i, law in operator.laws.items():
+        if not isinstance(law.when, bool) and not whole(sp.sympify(law.when)):
+            raise SpecError(f"the law of `{i}` hangs on `{law.when}`, which is no integer parameter")
     declared: dict[str, Tensor] = {}
     for k, s in enumerate(operator.statements):
         try:
             order(s, operator.statements[:k], inputs)
             tensors(s, operator.statements[:k], inputs, declared)
-            symbols(s, {*inputs, *declared})
+            symbols(sp.Tuple(s.target, s.body), {*inputs, *declared})
             for r in (*reads_of(s.target), *reads_of(s.body)):
-                for e in r.at:
-                    check_form(e, r)
+                place(r)
+                declaration(r.tensor, {*inputs, *declared})
             scalar(s.body)
         except SpecError as error:
             raise error.within(equation=str(s)) from None
+    for t in (*operator.inputs, *operator.outputs):
+        if declared.get(t.name, t) != t:
+            raise SpecError(
+                f"tensor `{t.name}` is declared in two ways: as the equations read it, and in the lists"
+            )
     for name in inputs:
         if name not in declared:
             raise SpecError(f"input `{name}` is used by no equation")
+    used = {i for s in operator.statements for e in (s.target, s.body) for i in e.atoms(Index)}
+    used |= {i.like for i in used if i.like is not None}
+    for what, indices in (("extents", operator.extents), ("laws", operator.laws)):
+        for i in indices:
+            if i not in used:
+                listed = "given" if i in operator.given and what == "extents" else what
+                raise SpecError(f"`{listed}` names index `{i}`, which no equation has")
     written = {s.target.tensor.name for s in operator.statements}
     for t in operator.outputs:
         if t.name not in written:
             raise SpecError(f"output `{t.name}` is written by no equation")
     capitals(operator)
     return declared
+
+
+def whole(e: sp.Expr) -> bool:
+    """A whole number made of parameters, extents and numbers."""
+    known = all(isinstance(s, (Parameter, Size)) for s in e.free_symbols)
+    return known and getattr(e, "is_integer", None) is True and not e.has(Read, Reduce)
+
+
+def declaration(t: Tensor, names: set[str]) -> None:
+    """What a tensor says of its margins and of what lies outside."""
+    for e in (e for pair in t.margin for e in pair):
+        if not whole(e):
+            raise SpecError(
+                f"a margin of {t.name} is a whole number, a parameter, or a formula of them; found {e}"
+            )
+    if not isinstance(t.outside, str):
+        symbols(t.outside, names)
+        scalar(t.outside)
+        inner = {i for r in reads_of(t.outside) for i in r.free_symbols}
+        for i in sorted(t.outside.free_symbols - inner, key=str):
+            if isinstance(i, Index):
+                raise SpecError(
+                    f"outside of {t.name} is one value, or an element of a tensor; found {t.outside}"
+                )
+
+
+def place(r: Read) -> None:
+    """Where an element stands: at index expressions, none of them before the beginning."""
+    for axis, e in enumerate(r.at):
+        check_form(e, r)
+        if e.is_Integer and e < 0 and not r.tensor.margin:
+            raise SpecError(
+                f"{r} lies before axis {axis} of {r.tensor.name} begins; counted from the end it is "
+                f"{r.tensor.name}.size({axis}) - {-e}"
+            )
 
 
 def order(s: Statement, before: Sequence[Statement], inputs: Sequence[str]) -> None:
@@ -103,16 +153,16 @@ def tensors(
             )
 
 
-def symbols(s: Statement, names: set[str]) -> None:
+def symbols(body: sp.Basic, names: set[str]) -> None:
     """Letters and numbers of an equation: ours, exact, and no tensor's name."""
-    for e in sorted(s.body.atoms(sp.Max, sp.Min), key=str):
+    for e in sorted(body.atoms(sp.Max, sp.Min), key=str):
         raise SpecError(
             f"SymPy's {e.func.__name__} forgets the order of its arguments, on which the gradient at a tie "
             f"depends; write maximum(u, v), minimum(u, v) or relu(u)"
         )
-    for e in sorted(s.body.atoms(sp.Float), key=str):
+    for e in sorted(body.atoms(sp.Float), key=str):
         raise SpecError(f"{e} is a float; write an exact Rational, or a real parameter")
-    for symbol in sorted(s.body.free_symbols | s.target.free_symbols, key=str):
+    for symbol in sorted(body.free_symbols, key=str):
         if not isinstance(symbol, (Index, Parameter, Real, Size)):
             raise SpecError(
                 f"`{symbol}` is neither an index, a parameter nor an extent (use indices(), parameters(), reals())"
@@ -147,6 +197,8 @@ def scalar(e: sp.Basic) -> None:
             raise SpecError(f"`{e}` is no real number")
         case Reduce():
             scalar(e.body)
+            for c in e.where:
+                condition(c)
         case inside():
             if not isinstance(e.args[0], Read):
                 raise SpecError(f"inside(...) takes one read, as in inside(x[n, s*p + k]); found `{e}`")

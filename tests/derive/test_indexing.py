@@ -11,6 +11,7 @@ import sympy as sp
 
 from derive.errors import SpecError
 from derive.language import (
+    Max,
     Operator,
     Sum,
     Tensor,
@@ -185,25 +186,15 @@ BAD: dict[str, tuple[Operator, str, str]] = {
         "the divisor `a` in x[floor(p/a)] is a positive parameter, size or number",
         "y[p] << x[floor(p/a)]",
     ),
-    "condition on values": (
-        op(y[p] << Sum[k](x[p, k], x[p, k] > 0)),
-        "the index expression `x[p,k] - 1` in x[p,k] > 0" + NOT_AFFINE,
-        "y[p] << sum[k](x[p,k], x[p,k] > 0)",
+    "condition that is a number": (
+        op(y[p] << Sum[k](x[p, k], k)),
+        "a condition compares numbers, found `k`",
+        "y[p] << sum[k](x[p,k], k)",
     ),
-    "condition with a real": (
-        op(y[p] << Sum[k](x[p, k], k < r)),
-        "the index expression `-k + r - 1` in k < r" + NOT_AFFINE,
-        "y[p] << sum[k](x[p,k], k < r)",
-    ),
-    "either": (
-        op(y[p] << Sum[k](x[p, k], sp.Or(k < p, k > 2 * p))),
-        "a condition is a comparison of index expressions, found `(k < p) | (k > 2*p)`",
-        "y[p] << sum[k](x[p,k], (k < p) | (k > 2*p))",
-    ),
-    "unequal": (
-        op(y[p] << Sum[k](x[p, k], sp.Ne(k, p))),
-        "a condition is a comparison of index expressions, found `Ne(k, p)`",
-        "y[p] << sum[k](x[p,k], Ne(k, p))",
+    "shared ties on a condition of values": (
+        op(y[p] << Max[k](x[p, k], sp.Ne(k, p), ties="split")),
+        "a max that shares among ties takes conditions that compare index expressions (no `or`, no `!=`), found `Ne(k, p)`",
+        "y[p] << max[k](x[p,k], Ne(k, p))",
     ),
 }
 

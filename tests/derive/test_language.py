@@ -35,6 +35,7 @@ from derive.language import (
     inside,
     maximum,
     minimum,
+    overhang,
     parameters,
     reals,
     relu,
@@ -124,6 +125,15 @@ def test_mean_is_a_sum_over_the_extents():
     assert Mean[k, c](x[k, c]) == Sum[k, c](x[k, c] / (extent(k) * extent(c)))
 
 
+def test_mean_counts_the_points_of_a_condition():
+    assert Mean[k](x[k], k < s) == Sum[k](x[k], k < s) / Sum[k](1, k < s)
+
+
+def test_a_family_of_indices_stands_for_its_members():
+    q = indices("q", 2)
+    assert x[n, q] == x[n, q[0], q[1]]
+
+
 def test_argmax_yields_the_row_major_place():
     best = ArgMax[k, c](x[k, c])
     assert best.at == k * extent(c) + c
@@ -190,7 +200,52 @@ def test_the_package_offers_the_language():
 
 # ---- mistakes -------------------------------------------------------------------------------------------
 
+ELEMENTS = "`x` is a tensor; equations are about its elements, x[...]"
 BAD = {
+    "tensor for an element": (lambda: x * 2, ELEMENTS),
+    "tensor beside an element": (lambda: w[k] + x, ELEMENTS),
+    "tensor compared": (lambda: x > 0, ELEMENTS),
+    "tensor as a target": (lambda: x << w[k], ELEMENTS),
+    "arrow the other way": (
+        lambda: x[k] >> y[k],
+        "an equation is written `target[...] << body`, found x[k] >> y[k]",
+    ),
+    "formula as a target": (
+        lambda: 2 * y[k] << x[k],
+        "an equation is written `target[...] << body`, found 2*y[k] << x[k]",
+    ),
+    "two targets": (
+        lambda: y[k] << x[k] << w[k],
+        "an equation is written `target[...] << body`, found y[k] << x[k] << w[k]",
+    ),
+    "nothing reduced": (
+        lambda: Mean(x[k]),
+        "Mean names the indices that it reduces: Mean[k](...), found Mean(x[k])",
+    ),
+    "rank missing": (
+        lambda: Kth[k](x[k]),
+        "the r-th smallest over k is written Kth[k](body, r), found Kth of x[k]",
+    ),
+    "rank between": (lambda: Kth[k](x[k], 1.5), "the rank of Kth is a whole number, found 1.50000000000000"),
+    "arguments": (lambda: relu(x[k], 0), "relu(...) takes 1 argument, found relu(x[k], 0)"),
+    "argument missing": (lambda: maximum(x[k]), "maximum(...) takes 2 arguments, found maximum(x[k])"),
+    "margin of one number": (
+        lambda: Tensor("x", margin=1),
+        "margin of x is one (before, after) pair per axis, found 1",
+    ),
+    "law by a word": (lambda: overhang("ceil"), "`when` of overhang is an expression, found 'ceil'"),
+    "law by a real": (
+        lambda: overhang(reals("r")),
+        "overhang(when) takes True or an integer parameter (0: no), found r",
+    ),
+    "extents in a list": (
+        lambda: Operator("op", y[n] << x[n], inputs=(x,), extents=[3]),
+        "op: `extents` is a dictionary by index, found [3]",
+    ),
+    "two extents": (
+        lambda: Operator("op", y[n, k] << x[n], inputs=(x,), extents={k: 3}, given=k),
+        "op: the extent of `k` is both in `extents` and `given`",
+    ),
     "index twice": (lambda: Sum[k, k](x[k]), "sum[k,k] names an index twice"),
     "no index": (lambda: Sum[s](x[s]), "sum[...] reduces indices, found s"),
     "number reduced": (lambda: Max[3](x[k]), "max[...] reduces indices, found 3"),

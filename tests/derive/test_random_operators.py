@@ -33,6 +33,7 @@ class Tally:
         self.fate: Counter[str] = Counter()
         self.mix: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
+        self.voids: Counter[str] = Counter()
 
     def take(self, drawn: Drawn, check: Callable[[Drawn], None]) -> None:
         self.fate["drawn"] += 1
@@ -43,12 +44,14 @@ class Tally:
         except SpecError as error:
             self.fate["refused"] += 1
             self.refusals[re.sub(r"`[^`]*`|\w+\[[^ ]*\]|-?\d+", "*", error.message)[:90]] += 1
-        except Undefined:
+        except Undefined as error:
             self.fate["undefined"] += 1
+            self.voids[re.sub(r"[\w\[\],]+ =|-?\d+", "*", str(error))[:90]] += 1
 
     def __str__(self) -> str:
         lines = [", ".join(f"{n} {fate}" for fate, n in self.fate.most_common())]
         lines += [f"    refused {n}: {why}" for why, n in self.refusals.most_common()]
+        lines += [f"    undefined {n}: {why}" for why, n in self.voids.most_common()]
         lines += ["    " + ", ".join(f"{what} {n}" for what, n in self.mix.most_common())]
         return "\n".join(lines)
 

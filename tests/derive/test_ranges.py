@@ -162,6 +162,27 @@ def test_extents_that_differ_are_a_condition():
         run({"x": [[1, 2]]})
 
 
+def test_an_axis_runs_beyond_an_index_whose_extent_is_a_part_of_it():
+    """Both halves of an axis: y[n,p] = x[n,p] * x[n,p+P] with P = floor(X1/2)."""
+    made = program(
+        y[n, p] << x[n, p] * x[n, p + extent(p)], inputs=(x,), extents={p: sp.floor(x.size(1) / 2)}
+    )
+    assert made.tensors["x"].shape[1] == x.size(1)
+    assert made.tensors["y"].shape[1] == sp.floor(x.size(1) / 2)
+
+
+@pytest.mark.parametrize("extents", [{p: extent(p) + 1, q: 3}, {p: extent(q), q: extent(p)}])
+def test_an_extent_cannot_depend_on_itself(extents):
+    with pytest.raises(SpecError, match=r"op: the extent .* depends on itself"):
+        program(y[p, q] << x[2 * p, 2 * q], inputs=(x,), extents=extents)
+
+
+def test_a_write_before_the_beginning():
+    message = "y is written between 1 - P and 0 on axis 0, before its margin 0 begins"
+    with pytest.raises(SpecError, match=message):
+        program(y[-p] << x[p], inputs=(x,))
+
+
 def test_given_extents_are_parameters():
     made = program(y[p] << Max[k](x[p + k]), inputs=(x,), given=(k,))
     assert made.parameters == (extent(k),)

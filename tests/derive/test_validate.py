@@ -16,6 +16,7 @@ from derive.language import (
     Tensor,
     indices,
     inside,
+    overhang,
     parameters,
     reals,
     reflect,
@@ -103,6 +104,33 @@ BAD: dict[str, tuple[Operator, str, Any]] = {
     ),
     "unused input": (op(y[p] << x[p], inputs=(x, w)), "input `w` is used by no equation", ""),
     "vanished input": (op(y[p] << x[p] + 0 * w[p], inputs=(x, w)), "input `w` is used by no equation", ""),
+    "output twice": (op(y[p] << x[p], outputs=(y, y)), "output `y` is named twice", ""),
+    "input declared otherwise": (
+        op(y[p] << X2[p], inputs=(x,)),
+        "tensor `x` is declared in two ways: as the equations read it, and in the lists",
+        "",
+    ),
+    "extent of no index": (
+        op(y[p] << x[p], extents={k: 3}),
+        "`extents` names index `k`, which no equation has",
+        "",
+    ),
+    "no index given": (op(y[p] << x[p], given=k), "`given` names index `k`, which no equation has", ""),
+    "law of no index": (
+        op(y[p] << x[p], laws={k: overhang()}),
+        "`laws` names index `k`, which no equation has",
+        "",
+    ),
+    "law by an extent unknown": (
+        op(y[p] << Max[k](x[2 * p + k]), given=k, laws={p: overhang(sp.Symbol("m", integer=True))}),
+        "the law of `p` hangs on `m`, which is no integer parameter",
+        "",
+    ),
+    "from the end": (
+        op(y[p] << x[p, -2]),
+        "x[p,-2] lies before axis 1 of x begins; counted from the end it is x.size(1) - 2",
+        "y[p] << x[p,-2]",
+    ),
     "input twice": (op(y[p] << x[p], inputs=(x, x)), "input `x` is named twice", ""),
     "output not written": (op(y[p] << x[p], outputs=(y, z)), "output `z` is written by no equation", ""),
     "undeclared": (
@@ -206,6 +234,20 @@ for _name, _extent in {
         f"the extent of `k` is a whole number >= 0, a parameter, or a formula of extents and parameters; found {_extent}",
         "",
     )
+MARGIN = "a margin of x is a whole number, a parameter, or a formula of them; found "
+for _name, _margin in {"half": sp.S(3) / 2, "index": k, "symbol": sp.Symbol("L"), "real": r}.items():
+    _x = Tensor("x", margin=[(_margin, 0)])
+    BAD[f"margin: {_name}"] = (op(y[p] << _x[p + k], inputs=(_x,)), f"{MARGIN}{_margin}", "y[p] << x[k + p]")
+for _name, (_value, _text) in {
+    "float": (0.5, "0.500000000000000 is a float; write an exact Rational, or a real parameter"),
+    "index": (p, "outside of x is one value, or an element of a tensor; found p"),
+    "symbol": (
+        sp.Symbol("v"),
+        "`v` is neither an index, a parameter nor an extent (use indices(), parameters(), reals())",
+    ),
+}.items():
+    _x = Tensor("x", margin=[(1, 1)], outside=_value)
+    BAD[f"outside: {_name}"] = (op(y[p] << _x[p - 1], inputs=(_x,)), _text, "y[p] << x[p - 1]")
 for _number in (sp.nan, sp.zoo, sp.I):
     BAD[f"number: {_number}"] = (
         op(y[p] << x[p] ** 2 * w[p] + _number, inputs=(x, w)),

@@ -122,7 +122,10 @@ class Trial:
     def __post_init__(self) -> None:
         self.sizes = environment(self.definition, self.case.inputs, self.case.integers)
         with _no_extremum_of_nothing():
-            self.values = self.case.run()  # of the reference
+            try:
+                self.values = self.case.run()  # of the reference
+            except ZeroDivisionError as error:  # a mean of no points
+                raise Undefined(str(error)) from error
         for name, v in self.values.items():
             if self.case.field is not RATIONALS and v.dtype == object:
                 bad = [u for u in v.flat if not self.case.field.context.isfinite(primal(u))]

@@ -569,8 +569,18 @@ class _Pen:
         else:
             body = self.scalar(pool, depth)
         where = []
-        if self.maybe(0.25):
+        often = {"mean": 0, "max": 0.1, "min": 0.1, "logsumexp": 0.1}.get(
+            kind, 0.25
+        )  # of no points: no value
+        if often and self.maybe(often):
             where = [c for c in (self.condition(pool),) if c is not None]
+            if (
+                where
+                and kind in ("sum", "prod", "kth")
+                and len(pool) > 1
+                and self.maybe(0.3, "where no relation holds")
+            ):
+                where = [sp.Or(where[0], sp.Ne(pool[0], pool[-1]))]
         self.note(kind)
         reduce = {"sum": Sum, "mean": Mean, "max": Max, "min": Min, "prod": Prod, "logsumexp": LogSumExp}
         if kind in ("max", "min"):
@@ -605,6 +615,10 @@ def _target(pen: _Pen, name: str, free: Sequence[Index]) -> tuple[Read, _Known]:
                     e = sp.floor(e / 2)
                 values = pen.values(e, sorted(e.atoms(Index), key=str))
                 e = e - min(0, min(values, default=0)) + pen.integer(pen.number(0, 1), False)
+                if e.subs(
+                    dict.fromkeys(e.atoms(Index), 1)
+                ).is_negative:  # written backwards from 0, only 0 is kept
+                    e = e + 1
                 top = max(pen.values(e, sorted(e.atoms(Index), key=str)), default=-1) + 1
                 cut = pen.number(0, 1) if top > 1 and pen.maybe(0.3, "writes cut off") else 0
                 pen.note("affine target")
