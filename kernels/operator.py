@@ -10,10 +10,9 @@ from __future__ import annotations
 import inspect
 import linecache
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -62,14 +61,12 @@ Later = tuple[str, tuple[str, ...]]  # a program that will run, and what will be
 Gradients = tuple[Any, ...]  # arrays, and None for arguments that are absent or integer
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A checked call."""
 
     operator: Operator
     known: Specialization
     arrays: Sequence[Array]  # one for each input of the specialization
-    addresses: Sequence[int]
     args: Sequence[Any]  # as the user gave them, for errors
     options: Mapping[str, Any]
 
@@ -152,8 +149,9 @@ class Operator:
             given = dict(zip(self.adapter.tensors, tangents, strict=False))
             moved = self._tangents(call, given, "t")
         outputs, keeper = self._real_outputs(call), Keeper(self._inputs)
-        y = self._forward(call, None, keeper, ("jvp", tuple("t" + o.tensor for o in outputs)))
-        found = dict(zip(outputs, self._run(call, "jvp", "t", outputs, moved, keeper=keeper), strict=True))
+        later = "jvp", tuple("t" + o.tensor for o in outputs)
+        y = self._forward(call, None, keeper, later)
+        found = dict(zip(outputs, self._run(call, *later, outputs, moved, keeper=keeper), strict=True))
         return y, collected([found.get(o) for o in call.plan.outputs])
 
     def output_shape(self, *args: Any, **options: Any) -> Any:
@@ -214,18 +212,11 @@ class Operator:
         known = None if key is None else self._known.get(key)
         if known is None:
             return self._bind_anew(key, args, options)
-        arrays: list[Array] = []
-        addresses: list[int] = []
-        for i in known.inputs:
-            array = args[i.source] if type(i.source) is int else options[i.source]  # type: ignore[index]
-            if not i.direct:
-                array = self._converted(i, array, args, options)
-            start = address(array)
-            if start % i.alignment:
-                return self._bind_anew(None, args, options)
-            arrays.append(array)
-            addresses.append(start)
-        call = Call(self, known, arrays, addresses, args, options)
+        if known.first:
+            arrays: Sequence[Array] = args[: len(known.inputs)]
+        else:
+            arrays = [self._array(i, args, options) for i in known.inputs]
+        call = Call(self, known, arrays, args, options)
         if known.indices:
             with self._telling(call.arguments):
                 self._check_indices(call)
@@ -241,7 +232,6 @@ class Operator:
             plan = self.adapter.plan(self._spec, **(arguments | shapes))
             inputs: list[Input] = []
             seen: list[Array] = []
-            aligned = True
             for layout in plan.inputs:
                 given, array = arguments[layout.argument], arrays[layout.argument]
                 assert array is not None
@@ -249,19 +239,23 @@ class Operator:
                 direct = given is array and (not array.size or address(view) == address(array))
                 number = self._parameters.index(layout.argument)
                 source = number if number < len(args) else layout.argument
-                inputs.append(Input(layout, source, Place.of(view), direct, array.dtype.alignment))
+                inputs.append(Input(layout, source, Place.of(view), direct))
                 seen.append(array if direct else view)
-                aligned = aligned and array.flags.aligned
             below = [n for n, i in enumerate(inputs) if self._spec.tensors[i.layout.tensor].below is not None]
-            known = Specialization(plan, dtype, tuple(inputs), tuple(below))
-            call = Call(self, known, seen, [address(a) for a in seen], args, options)
+            names = tuple(o.tensor for o in plan.outputs)
+            first = all(i.direct and i.source == n for n, i in enumerate(inputs))
+            known = Specialization(plan, dtype, tuple(inputs), tuple(below), names, first)
+            call = Call(self, known, seen, args, options)
             self._check_indices(call)
-        if key is not None and aligned:  # with one key, what is not aligned is copied, what is may not be
+        if key is not None:
             self._known.put(key, known)
         return call
 
-    def _converted(self, i: Input, array: Array, args: Sequence[Any], options: Mapping[str, Any]) -> Array:
-        """An input that kernels do not read where it lies, as the tensor of the formula."""
+    def _array(self, i: Input, args: Sequence[Any], options: Mapping[str, Any]) -> Array:
+        """An input: itself, or where kernels do not read it as it lies a copy, as the tensor of the formula."""
+        array: Array = args[i.source] if isinstance(i.source, int) else options[i.source]
+        if i.direct:
+            return array
         with self._telling(lambda: self.adapter.arguments(args, options)):
             if i.layout.tensor in self._integers:
                 array = as_indices(i.layout.argument, array)
@@ -309,13 +303,13 @@ class Operator:
     def _forward(
         self, call: Call, out: Any, keeper: Keeper | None = None, later: Later | None = None
     ) -> Result:
-        outputs = call.plan.outputs
+        names, outputs = call.known.names, call.known.plan.outputs
         if out is None:
-            return collected(self._run(call, "forward", "", outputs, keeper=keeper, later=later))
+            return collected(self._run(call, "forward", names, outputs, keeper=keeper, later=later))
         with self._telling(call.arguments):
             given = self._checked_out(call, out)
         seen = [Seen.by(layout, array) for layout, array in zip(outputs, given, strict=True)]
-        self._run(call, "forward", "", outputs, NOTHING, seen, keeper, later)
+        self._run(call, "forward", names, outputs, NOTHING, seen, keeper, later)
         for array, s in zip(given, seen, strict=True):
             if s.array is not array and not np.may_share_memory(s.array, array):  # a kernel cannot write it
                 array[...] = s.array.reshape(array.shape)
@@ -340,50 +334,55 @@ class Operator:
         self,
         call: Call,
         program: str,
-        prefix: str,
+        names: tuple[str, ...],
         layouts: Sequence[Layout],
         further: Mapping[str, Seen] = NOTHING,
         out: Sequence[Seen] | None = None,
         keeper: Keeper | None = None,
         later: Later | None = None,
     ) -> list[Array]:
-        """Run one program on the call's arrays and some further ones; its outputs `prefix + tensor`, in order.
+        """Run one program on the call's arrays and some further ones; its outputs by name, in order.
 
         What the keeper has is read, not made again; what is made and `later` will need, it is given.
         """
-        if not layouts:
+        if not names:
             return []
-        kept = keeper.tensors if keeper is not None else {}
-        names = tuple([prefix + layout.tensor for layout in layouts])
+        known, kept = call.known, keeper.tensors if keeper is not None else {}
         key = (
             program,
             names,
-            tuple([(name, seen.strides) for name, seen in further.items()]),
+            tuple([(name, seen.strides) for name, seen in further.items()]) if further else (),
             None if out is None else tuple([seen.strides for seen in out]),
-            tuple(kept),
+            tuple(kept) if kept else (),
             later,
         )
-        found = call.known.programs.get(key)
+        found = known.programs.get(key)
         if found is None:
             with self._telling(call.arguments):
                 found = self._prepare(call, program, names, layouts, further, out, keeper, later)
-            call.known.programs.put(key, found)
-        addresses = [*call.addresses, *[address(seen.array) for seen in further.values()]]
-        addresses += [address(kept[origin]) for origin in found.read]
+            known.programs.put(key, found)
         arrays: list[Array] = []
         if out is not None:
             for seen, (_, _, zeroed) in zip(out, found.results, strict=False):
                 if zeroed:
                     seen.array.fill(0)
                 arrays.append(seen.array)
-        with self._telling(call.arguments):
-            arrays += [empty("the result", *result) for result in found.results[len(arrays) :]]
-        addresses += [address(array) for array in arrays]
-        found.prepared.run(addresses)
+        try:
+            for shape, dtype, zeroed in found.results[len(arrays) :]:
+                arrays.append(empty("the result", shape, dtype, zeroed))
+        except KernelError as error:
+            raise self._telling(call.arguments).told(error) from None
+        given = [*call.arrays]
+        for seen in further.values():
+            given.append(seen.array)
+        for origin in found.read:
+            given.append(kept[origin])
+        found.prepared.run(given + arrays)
         if found.left:
             assert keeper is not None
             keeper.keep(found.left, arrays[len(layouts) :])
-        return arrays[: len(layouts)]
+            return arrays[: len(layouts)]
+        return arrays
 
     def _prepare(
         self,
@@ -507,7 +506,10 @@ class Telling:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, KernelError):
-            raise error.within(self.operator.__name__, self.described()) from None
+            raise self.told(error) from None
+
+    def told(self, error: KernelError) -> KernelError:
+        return error.within(self.operator.__name__, self.described())
 
     def described(self) -> str:
         if self.arguments is None:
@@ -580,7 +582,7 @@ class Pullback:
         gradients = self._gradients(given)
         later = "vjp_jvp", tuple("tg" + i.tensor for i in self._targets)
         found = operator._run(
-            call, later[0], "tg", self._targets, {**given, **moved}, keeper=self._keeper, later=later
+            call, *later, self._targets, {**given, **moved}, keeper=self._keeper, later=later
         )
         return gradients, self._ordered(found)
 
@@ -588,9 +590,11 @@ class Pullback:
         return f"<pullback of {self.operator.__name__} with respect to {', '.join(self.wrt)}>"
 
     def _cotangents(self, cotangents: Sequence[Any]) -> dict[str, Seen]:
-        with self.operator._telling(self._call.arguments):
+        try:
             self.operator._check_indices(self._call)
             return self.operator._cotangents(self._call, cotangents, "g")
+        except KernelError as error:
+            raise self.operator._telling(self._call.arguments).told(error) from None
 
     @cached_property
     def _targets(self) -> list[Layout]:
@@ -605,8 +609,9 @@ class Pullback:
         return tuple([by_argument.get(name) for name in self.wrt])
 
     def _gradients(self, cotangents: Mapping[str, Seen]) -> Gradients:
+        later = self._later
         found = self.operator._run(
-            self._call, "vjp", "g", self._targets, cotangents, keeper=self._keeper, later=self._later
+            self._call, *later, self._targets, cotangents, keeper=self._keeper, later=later
         )
         return self._ordered(found)
 
@@ -646,7 +651,7 @@ class SecondPullback:
         layouts += inputs.values()
         later = "vjp_vjp", tuple("h" + layout.tensor for layout in layouts)
         further = {**self._cotangents, **given}
-        arrays = operator._run(call, later[0], "h", layouts, further, keeper=self._keeper, later=later)
+        arrays = operator._run(call, *later, layouts, further, keeper=self._keeper, later=later)
         found = dict(zip((*targets, *inputs), arrays, strict=True))
         return tuple(found.get(name) for name in self.wrt)
 

@@ -3,12 +3,11 @@
 To check a call and prepare its programs takes a hundred microseconds and more, a small kernel takes less than
 ten. All of it follows from the types, shapes and strides of the arrays and the values of the options, which
 make the call's *key*: the first call with a key makes a `Specialization`, later ones find it. What a key does
-not hold is checked every time: alignment, the values of integer arrays, and `out`.
+not hold is checked every time: the values of integer arrays, and `out`.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -22,32 +21,39 @@ from kernels.runtime.execute import Place, Prepared, address
 
 V = TypeVar("V")
 
-SPECIALIZATIONS = 256  # kept of one operator
-PROGRAMS = 32  # kept of one specialization: different `wrt`, strides of cotangents, strides of `out`
+SPECIALIZATIONS = 128  # kept of one operator
+PROGRAMS = 16  # kept of one specialization: different `wrt`, strides of cotangents, strides of `out`
 
 
 class Recent(Generic[V]):
-    """The values that were asked for last, by key. Threads may share it."""
+    """The `most` values that were asked for last, by key, and at most twice as many. Threads may share it.
+
+    Two generations, so that a value of the younger one is found in a single step: what is asked for and found in
+    the older one joins the younger, and when that is full it is the older one.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._values: OrderedDict[Hashable, V] = OrderedDict()
+        self._young: dict[Hashable, V] = {}
+        self._old: dict[Hashable, V] = {}
 
     def get(self, key: Hashable) -> V | None:
-        try:
-            value = self._values[key]
-            self._values.move_to_end(key)
-        except KeyError:  # not there, or another thread is just dropping it
-            return None
+        value = self._young.get(key)
+        if value is None and (value := self._old.get(key)) is not None:
+            self.put(key, value)
         return value
 
     def put(self, key: Hashable, value: V) -> None:
-        self._values[key] = value
-        while len(self._values) > self.most:
-            self._values.popitem(last=False)
+        young = self._young
+        young[key] = value
+        if len(young) >= self.most:
+            self._old, self._young = young, {}
+
+    def values(self) -> list[V]:
+        return list({**self._old, **self._young}.values())
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self.values())
 
 
 # ------------------------------------------------------------------------------------------- keys
@@ -57,12 +63,12 @@ class Unkeyed(Exception):
     """An argument of a kind that is looked at anew in every call."""
 
 
-def array_key(value: object) -> Hashable:
+def array_key(value: object) -> tuple[Hashable, ...]:
     """What the kernels know of an array."""
     if type(value) is np.ndarray:
-        return value.shape, value.strides, value.dtype
+        return value.shape, value.strides, value.dtype, value.flags.aligned
     if value is None:
-        return None
+        return (None,)
     raise Unkeyed
 
 
@@ -81,11 +87,23 @@ def option_key(value: object, depth: int = 2) -> Hashable:
 def call_key(
     args: Sequence[object], options: Mapping[str, object], arrays: Mapping[str, object]
 ) -> Hashable | None:
-    """The key of a call whose first arguments are `arrays`; None if there is none."""
+    """The key of a call whose first arguments are `arrays`; None if there is none.
+
+    One flat tuple: how many arguments have no keyword says where each of its parts begins.
+    """
+    count = len(arrays)
+    parts: list[Hashable] = [len(args)]
     try:
-        parts = [array_key(v) if n < len(arrays) else option_key(v) for n, v in enumerate(args)]
+        for value in args[:count]:
+            parts += array_key(value)
+        for value in args[count:]:
+            parts.append(option_key(value))
         for name, value in options.items():
-            parts.append((name, array_key(value) if name in arrays else option_key(value)))
+            parts.append(name)
+            if name in arrays:
+                parts += array_key(value)
+            else:
+                parts.append(value if type(value) is int else option_key(value))
     except Unkeyed:
         return None
     return tuple(parts)
@@ -101,7 +119,6 @@ class Input(NamedTuple):
     source: int | str  # its place among the arguments of the call, or its keyword
     place: Place  # as the tensor of the formula
     direct: bool  # kernels read its own memory; else a copy, made in every call
-    alignment: int
 
 
 class Program(NamedTuple):
@@ -121,6 +138,8 @@ class Specialization:
     dtype: np.dtype[Any]  # of real arrays
     inputs: tuple[Input, ...]
     indices: tuple[int, ...]  # the inputs whose values are used as indices
+    names: tuple[str, ...]  # the tensors that a call returns
+    first: bool  # the inputs are the call's first arguments, as they are
     programs: Recent[Program] = field(default_factory=lambda: Recent(PROGRAMS))
 
 

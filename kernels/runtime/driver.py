@@ -1,8 +1,11 @@
-"""The one parallel function of all kernels: it calls compiled tasks by address.
+"""The one parallel function of all kernels: it lays out a run and calls compiled tasks by address.
 
-Compiling with `parallel=True` doubles a kernel's compile time, so only this small driver is. It
-takes a *plan*, rows of three words (address of the compiled task, distance in bytes from the plan
-to the task's record, number of tasks), and runs the rows in order, the tasks of a row side by side.
+Compiling with `parallel=True` doubles a kernel's compile time, so only this small driver is. It takes a *plan*,
+words that never change and that runs of several threads may share, and the *objects* of one run: a tuple with the
+arrays that tasks read and write, in the plan's order, and last the run's room, an array of bytes that is its alone.
+The driver copies the tasks' records into the room, fills in addresses, clears what has to start as zeros, and runs
+the plan's rows in order, the tasks of a row side by side. (In Python all that would take longer than a small
+kernel does, and so would asking each array for its address: it is read where CPython and NumPy keep it.)
 
 Only one Python thread at a time runs it in parallel: Numba's workqueue layer aborts the process
 when two do. Whoever comes second, or runs in a forked child, where OpenMP would kill the process,
@@ -16,17 +19,17 @@ import hashlib
 import importlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload, register_jitable
 
 I64 = ir.IntType(64)
-SMALL = 1 << 15  # scalar operations below which a second thread does not pay
 
 
 # ---- how many threads
@@ -55,66 +58,169 @@ def get_num_threads() -> int:
     return min(int(text), most)
 
 
-# ---- the drivers, compiled or loaded on first use
+# ---- plans
 
 
-def _call(typing_context: Any, plan: Any, row: Any, task: Any) -> Any:
-    """Call task `task` of row `row`."""
+class Row(NamedTuple):
+    """A step: a function void(record, task, tasks), and so many tasks."""
 
+    function: int  # its address
+    record: int  # where its record starts, in words
+    tasks: int
+
+
+Pairs = Sequence[tuple[int, int]]
+ALIGNMENT = 64  # bytes: the parts of a room start at cache lines
+HEAD = 6  # words at the start of a plan: how many of each kind, and how many objects a run has
+
+
+def plan_words(
+    records: Sequence[int], slots: Pairs, pointers: Pairs, cleared: Pairs, rows: Sequence[Row], objects: int
+) -> list[int]:
+    """A plan.
+
+    `slots` says which words of the records hold the address of which object, `pointers` which point how far into the
+    room, `cleared` which of its bytes start as zeros (first, last; multiples of eight). The records take its start.
+    """
+    words = [len(slots), len(pointers), len(cleared), len(rows), len(records), objects]
+    for table in (slots, pointers, cleared, rows):
+        for entry in table:
+            words.extend(entry)
+    return words + list(records)
+
+
+# ---- the drivers; plain Python here, compiled or loaded on first use
+
+
+def load(address: int) -> int:
+    """The word that lies there."""
+    return ctypes.c_int64.from_address(address).value
+
+
+def store(address: int, value: int) -> None:
+    ctypes.c_int64.from_address(address).value = value
+
+
+def call(function: int, record: int, task: int, tasks: int) -> None:
+    """Run one task of a row."""
+    ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(function)(record, task, tasks)
+
+
+def _pointer(b: Any, address: Any) -> Any:
+    return b.inttoptr(address, I64.as_pointer())
+
+
+def _load(typing_context: Any, address: Any) -> Any:
+    return types.int64(types.int64), lambda context, b, signature, args: b.load(_pointer(b, args[0]))
+
+
+def _store(typing_context: Any, address: Any, value: Any) -> Any:
     def generate(context: Any, b: Any, signature: Any, args: Any) -> Any:
-        words, row, task = b.inttoptr(args[0], I64.as_pointer()), args[1], args[2]
-        at = b.mul(row, I64(3))
-        function, offset, tasks = (b.load(b.gep(words, [b.add(at, I64(k))])) for k in range(3))
-        kind = ir.FunctionType(ir.VoidType(), [I64] * 3)
-        b.call(b.inttoptr(function, kind.as_pointer()), [b.add(args[0], offset), task, tasks])
+        b.store(args[1], _pointer(b, args[0]))
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, types.int64), generate
+    return types.void(types.int64, types.int64), generate
 
 
-def _tasks(typing_context: Any, plan: Any, row: Any) -> Any:
-    """How many tasks a row has."""
-
+def _call(typing_context: Any, function: Any, record: Any, task: Any, tasks: Any) -> Any:
     def generate(context: Any, b: Any, signature: Any, args: Any) -> Any:
-        words = b.inttoptr(args[0], I64.as_pointer())
-        return b.load(b.gep(words, [b.add(b.mul(args[1], I64(3)), I64(2))]))
+        kind = ir.FunctionType(ir.VoidType(), [I64] * 3)
+        b.call(b.inttoptr(args[0], kind.as_pointer()), args[1:])
+        return context.get_dummy_value()
 
-    return types.int64(types.int64, types.int64), generate
-
-
-call, tasks_of = intrinsic(_call), intrinsic(_tasks)
+    return types.void(*[types.int64] * 4), generate
 
 
-def _parallel(plan, rows):  # type: ignore[no-untyped-def]
+_compiled_load, _compiled_store, _compiled_call = intrinsic(_load), intrinsic(_store), intrinsic(_call)
+overload(load)(lambda address: lambda address: _compiled_load(address))
+overload(store)(lambda address, value: lambda address, value: _compiled_store(address, value))
+overload(call)(lambda f, r, t, n: lambda f, r, t, n: _compiled_call(f, r, t, n))
+
+# how many threads Numba's next parallel loop takes: what `numba.set_num_threads` is made of, which is not cached
+_threads_of_numba = types.ExternalFunction("get_num_threads", types.intp())
+_set_threads_of_numba = types.ExternalFunction("set_num_threads", types.void(types.intp))
+
+OBJECT = object.__basicsize__  # what an object starts with; an array's next word is its address
+ITEMS = tuple.__basicsize__  # where the items of a tuple lie
+
+
+@register_jitable
+def _begin(plan, objects):  # type: ignore[no-untyped-def]
+    """Ready the room; it starts with the records, whose address is returned."""
+    slots, pointers, cleared, rows, records, count = (
+        load(plan),
+        load(plan + 8),
+        load(plan + 16),
+        load(plan + 24),
+        load(plan + 32),
+        load(plan + 40),
+    )
+    items = objects + ITEMS
+    room = load(load(items + 8 * (count - 1)) + OBJECT)
+    room += -room % ALIGNMENT
+    at = plan + 8 * HEAD
+    source = at + 16 * (slots + pointers + cleared) + 24 * rows
+    for n in range(records):
+        store(room + 8 * n, load(source + 8 * n))
+    for _ in range(slots):
+        store(room + 8 * load(at), load(load(items + 8 * load(at + 8)) + OBJECT))
+        at += 16
+    for _ in range(pointers):
+        store(room + 8 * load(at), room + load(at + 8))
+        at += 16
+    for _ in range(cleared):
+        for word in range(room + load(at), room + load(at + 8), 8):
+            store(word, 0)
+        at += 16
+    return room
+
+
+@register_jitable
+def _rows(plan):  # type: ignore[no-untyped-def]
+    """Where the rows lie, and how many there are."""
+    return plan + 8 * HEAD + 16 * (load(plan) + load(plan + 8) + load(plan + 16)), load(plan + 24)
+
+
+def _serial(plan, objects):  # type: ignore[no-untyped-def]
+    room = _begin(plan, objects)
+    at, rows = _rows(plan)
     for row in range(rows):
-        if tasks_of(plan, row) == 1:
-            call(plan, row, 0)
-        else:
-            for t in numba.prange(tasks_of(plan, row)):
-                call(plan, row, numba.int64(t))
-
-
-def _serial(plan, rows):  # type: ignore[no-untyped-def]
-    for row in range(rows):
-        for t in range(tasks_of(plan, row)):
-            call(plan, row, t)
-
-
-def _by_hand(plan: int, rows: int) -> None:
-    """The serial driver where NUMBA_DISABLE_JIT leaves no other; tasks are compiled all the same."""
-    words = (ctypes.c_int64 * (3 * rows)).from_address(plan)
-    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)
-    for row in range(rows):
-        function, offset, tasks = words[3 * row : 3 * row + 3]
+        function, record = load(at + 24 * row), room + 8 * load(at + 24 * row + 8)
+        tasks = load(at + 24 * row + 16)
         for t in range(tasks):
-            kind(function)(plan + offset, t, tasks)
+            call(function, record, t, tasks)
 
 
-_compiled: dict[bool, Callable[[int, int], None]] = {}
+def _parallel(plan, objects, threads):  # type: ignore[no-untyped-def]
+    room = _begin(plan, objects)
+    at, rows = _rows(plan)
+    before = _threads_of_numba()
+    _set_threads_of_numba(threads)
+    for row in range(rows):
+        function, record = load(at + 24 * row), room + 8 * load(at + 24 * row + 8)
+        tasks = load(at + 24 * row + 16)
+        if tasks == 1:
+            call(function, record, 0, 1)
+        else:
+            for t in numba.prange(tasks):
+                call(function, record, numba.int64(t), tasks)
+    _set_threads_of_numba(before)
+
+
+def check_layout() -> None:
+    """That CPython and NumPy keep addresses where they have always been."""
+    for array in (np.empty(3), np.empty((2, 5), np.int8)[:, 1:]):
+        objects = (None, array)
+        if load(load(id(objects) + ITEMS + 8) + OBJECT) != array.ctypes.data:
+            raise RuntimeError("an array's address is not where the driver looks for it; please report this")
+
+
+_compiled: dict[bool, Callable[..., None]] = {}
+_was_compiled: dict[bool, bool] = {}
 _compiling = threading.Lock()
 
 
-def _driver(parallel: bool) -> Callable[[int, int], None]:
+def _driver(parallel: bool) -> Callable[..., None]:
     found = _compiled.get(parallel)
     if found is None:
         with _compiling:
@@ -126,11 +232,14 @@ def _driver(parallel: bool) -> Callable[[int, int], None]:
 
 def make_ready(parallel: bool) -> bool:
     """Compile a driver, or load it; whether it was compiled."""
-    found: Any = _driver(parallel)
-    return not found.stats.cache_hits
+    _driver(parallel)
+    return _was_compiled[parallel]
 
 
-SPINS = "1000"  # a microsecond or two
+# How often a thread that waits looks again before it sleeps: ten microseconds where a pause takes 35 ns, as on Intel
+# since Skylake, a few elsewhere. Alone on the machine it saves the waking between the steps of a plan, and between
+# calls that follow at once; beside others it is what each wait costs in vain.
+SPINS = "300"
 
 
 def _load_openmp() -> None:
@@ -151,23 +260,30 @@ def _load_openmp() -> None:
         del os.environ["GOMP_SPINCOUNT"]
 
 
-def _compile(parallel: bool) -> Callable[[int, int], None]:
+def _compile(parallel: bool) -> Callable[..., None]:
     from kernels.runtime.compile import RUNTIME_DIGEST, build_function, prune, with_cache
     from kernels.runtime.machine import target_digest
 
+    check_layout()
     if parallel:
         _load_openmp()
+        numba.get_num_threads()  # readies the layer, and the symbols that the driver needs
     own = Path(__file__).read_bytes()
-    function, digest = (
-        _parallel if parallel else _serial,
-        hashlib.sha256(own + RUNTIME_DIGEST.encode()).hexdigest()[:16],
-    )
+    digest = hashlib.sha256(own + RUNTIME_DIGEST.encode()).hexdigest()[:16]
+    function = _parallel if parallel else _serial
     stem = function.__name__
     function.__qualname__ = f"{stem}__{digest}__{target_digest()}"  # the cache's file: one for each target
-    driver = with_cache(lambda cached: build_function(function, 2, cached, parallel=parallel, nogil=True))
+    arguments = 3 if parallel else 2
+    driver = with_cache(
+        lambda cached: build_function(function, arguments, cached, parallel=parallel, nogil=True)
+    )
     prune(driver, function, stem, digest)
-    run_plan: Callable[[int, int], None] = driver
-    return run_plan
+    _was_compiled[parallel] = not driver.stats.cache_hits
+    (form,) = driver.overloads.values()
+    entry: Callable[..., None] = (
+        form.entry_point
+    )  # what the dispatcher would call, once it has looked at the types
+    return entry
 
 
 # ---- running
@@ -192,26 +308,23 @@ def _survives_fork() -> bool:
         return False
 
 
-def run(plan: int, rows: int, threads: int) -> None:
-    """Run a plan's rows with up to so many threads; `plan` is the address of its words."""
+def run(plan: int, objects: tuple[Any, ...], threads: int) -> None:
+    """Run the plan at that address on these objects, with up to so many threads."""
     busy = _busy
-    if numba.config.DISABLE_JIT:
-        _by_hand(plan, rows)
+    if numba.config.DISABLE_JIT:  # the drivers stay plain Python; tasks are compiled all the same
+        _serial(plan, id(objects))  # type: ignore[no-untyped-call]
     elif threads > 1 and not (_forked and not _survives_fork()) and busy.acquire(blocking=False):
         try:
-            driver = _driver(parallel=True)
-            before = numba.get_num_threads()
-            numba.set_num_threads(min(threads, int(numba.config.NUMBA_NUM_THREADS)))
-            try:
-                driver(plan, rows)
-            finally:
-                numba.set_num_threads(before)
+            _driver(parallel=True)(plan, id(objects), min(threads, int(numba.config.NUMBA_NUM_THREADS)))
         finally:
             busy.release()
     else:
-        _driver(parallel=False)(plan, rows)
+        _driver(parallel=False)(plan, id(objects))
+
+
+SMALL = 25_000  # nanoseconds of one thread: less, and to wake another costs about what it saves
 
 
 def tasks_for(work: float, threads: int) -> int:
-    """Into how many tasks a phase of so many scalar operations is split."""
+    """Into how many tasks a phase of so many nanoseconds is split."""
     return 1 if work < SMALL else threads

@@ -5,7 +5,7 @@ arguments in order. Both are shared by two executors: `prepare` lays out a run o
 `execute_exact` runs the same tasks as plain Python over exact numbers, every access checked.
 
 A prepared program is worked out from shapes, strides and options alone, and kept by whoever calls
-again: a run copies its words, fills in addresses and calls the driver.
+again: a run makes its room and calls the driver.
 
 Nothing here checks what a user passed; `kernels.arguments` has done so.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 import ctypes
 import random
 from array import array as Words
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import permutations
@@ -99,7 +99,8 @@ def _scratch_size(step: Step, kind: str, values: list[Any], tile: Tile) -> int:
 # ---- compiled
 
 INTEGER = np.dtype(np.int64)
-ALIGNMENT = 64  # bytes: scratch of different tasks shares no cache line
+BYTE = np.dtype(np.uint8)
+ALIGNMENT = driver.ALIGNMENT  # bytes: scratch of different tasks shares no cache line
 ROOM, ZERO = -1, -2  # memory that is not the caller's: the room of a run, and a constant
 _ZERO = np.zeros(1, np.float64)  # also a zero of float32, and of int64
 
@@ -144,16 +145,16 @@ class _Row(NamedTuple):
 
     function: int  # address of the compiled task
     start: int  # of its record, in words
-    work: float
+    work: float  # nanoseconds of one thread, roughly
     scratch: tuple[tuple[int, int], ...]  # the word that holds an address, and the bytes of one task
 
 
 class _Form(NamedTuple):
-    """The words for one number of threads."""
+    """The plan for one number of threads."""
 
-    words: Words[int]  # all records, then a row for each step
-    pointers: tuple[tuple[int, int], ...]  # words that point into the room, and where
-    room: int  # bytes that a run needs to itself: intermediate tensors, then scratch
+    words: Words[int]
+    plan: int  # their address
+    room: int  # bytes that a run needs to itself: records, then intermediate tensors, then scratch
     tasks: int  # most in one row
 
 
@@ -161,53 +162,49 @@ class _Form(NamedTuple):
 class Prepared:
     """A program for arrays of known shapes, strides and types: all that a run needs but their addresses.
 
-    Nothing in it changes; each run has words and memory of its own, so several threads may run it at once.
+    Nothing in it changes; each run has a room of its own, so several threads may run it at once.
     """
 
-    slots: tuple[tuple[int, int], ...]  # words that hold an address, and the number of that memory
+    slots: tuple[tuple[int, int], ...]  # words that hold an address, and the number of that array
     rows: tuple[_Row, ...]
     records: tuple[int, ...]
     pointers: tuple[tuple[int, int], ...]  # words that point to an intermediate tensor
     cleared: tuple[tuple[int, int], ...]  # first and last byte of those that start as zeros
     kept: int  # bytes of them all
+    arrays: int  # how many a run is given
     zeroed: tuple[bool, ...]  # for each wanted tensor, whether the caller must clear it before
     tasks: int | None  # a number that is forced
     large: bool  # whether the number of threads matters
     forms: dict[int, _Form]  # by number of threads
 
-    def run(self, addresses: Sequence[int]) -> None:
-        """Run it on the memory at these addresses: of the tensors that are given, then of those wanted."""
+    def run(self, arrays: Iterable[Array]) -> None:
+        """Run it on these arrays: of the tensors that are given, then of those wanted. Only their memory counts."""
         if not self.rows:
             return
         threads = driver.get_num_threads() if self.large else 1
         form = self.forms.get(threads)
         if form is None:
             form = self.forms[threads] = self._form(threads)
-        words = form.words[:]
-        for at, memory in self.slots:
-            words[at] = addresses[memory]
-        if form.room:
-            room = np.empty(form.room + ALIGNMENT, np.uint8)
-            start = address(room)
-            lead = -start % ALIGNMENT
-            for at, offset in form.pointers:
-                words[at] = start + lead + offset
-            for first, last in self.cleared:
-                room[lead + first : lead + last] = 0
-        driver.run(words.buffer_info()[0] + 8 * len(self.records), len(self.rows), form.tasks)
+        driver.run(form.plan, (*arrays, np.empty(form.room, BYTE)), form.tasks)
 
     def _form(self, threads: int) -> _Form:
-        pointers, most, size = list(self.pointers), 1, self.kept
-        table: list[int] = []
+        start = whole(8 * len(self.records))  # of the intermediate tensors
+        pointers = [(at, start + offset) for at, offset in self.pointers]
+        cleared = [(start + first, start + last) for first, last in self.cleared]
+        most, size = 1, start + self.kept
+        rows = []
         for row in self.rows:
             tasks = self.tasks or driver.tasks_for(row.work, threads)
-            table += [row.function, 8 * (row.start - len(self.records)), tasks]
-            offset = self.kept  # where the scratch of the step before lay, too
+            rows.append(driver.Row(row.function, row.start, tasks))
+            offset = start + self.kept  # where the scratch of the step before lay, too
             for at, each in row.scratch:
                 pointers.append((at, offset))
                 offset += tasks * each
             most, size = max(most, tasks), max(size, offset)
-        return _Form(Words("q", (*self.records, *table)), tuple(pointers), size, most)
+        words = Words(
+            "q", driver.plan_words(self.records, self.slots, pointers, cleared, rows, self.arrays + 1)
+        )
+        return _Form(words, words.buffer_info()[0], size + ALIGNMENT, most)
 
 
 class _Preparation:
@@ -246,7 +243,7 @@ class _Preparation:
         start, size = self.kept, prod(shape) * self.type_of(tensor).itemsize
         self.kept += whole(size)
         if zeroed:
-            self.cleared.append((start, start + size))
+            self.cleared.append((start, start + whole(size)))
         return _Operand(shape, contiguous(shape), ROOM, start)
 
     def run(self, step: Step, values: list[Any]) -> None:
@@ -274,7 +271,7 @@ class _Preparation:
                 scratch.append((len(words), each))
                 words.extend((0, each // item))
         function = task.address(self.dtype, self.tile)
-        self.rows.append(_Row(function, start, _work(step, values), tuple(scratch)))
+        self.rows.append(_Row(function, start, _work(step, values, self.dtype.itemsize), tuple(scratch)))
 
     def finish(self, tasks: int | None) -> Prepared:
         return Prepared(
@@ -284,6 +281,7 @@ class _Preparation:
             pointers=tuple(self.pointers),
             cleared=tuple(self.cleared),
             kept=self.kept,
+            arrays=len(self.memories),
             zeroed=tuple(self.zeroed[name] for name in self.wanted),
             tasks=tasks,
             large=tasks is None and any(row.work >= driver.SMALL for row in self.rows),
@@ -301,13 +299,18 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple([prod(shape[n:]) for n in range(1, len(shape) + 1)])
 
 
-def _work(step: Step, values: list[_Operand]) -> float:
-    """Roughly how many scalar operations a step does.
+def _work(step: Step, values: list[_Operand], itemsize: int) -> float:
+    """Roughly how many nanoseconds a step takes one thread, for what it reads and writes once.
 
-    Of a contraction M*N*K, the root of the product of its three sizes M*N, M*K, N*K; else the largest size.
+    A plain loop does about one operation in each; vectors move 32 bytes, which are in the caches where it matters.
+    A contraction does M*N*K multiplications, the root of the product of its three sizes M*N, M*K, N*K; 24 of float32
+    allow for small blocks, and for windows, whose operand is counted once and read for each tap.
     """
     sizes = [v.size for (a, _, _), v in zip(step.bindings, values, strict=True) if a.ndim is not None]
-    return max(*sizes, sqrt(prod(sorted(sizes)[-3:])))
+    if not any(a.kind == "tile" for a in step.task.arguments):
+        return max(sizes)
+    multiplied = sqrt(prod(sorted(sizes)[-3:])) if step.task.scratch is not None else 0.0
+    return itemsize * max(sum(sizes) / 32, multiplied / 96)
 
 
 _from_buffer: Callable[[Any], Any] = ctypes.c_char.from_buffer
@@ -387,7 +390,7 @@ def execute(
     for array, zeroed in zip(results.values(), ready.zeroed, strict=True):
         if zeroed:
             array.fill(0)
-    ready.run([address(a) for a in (*given.values(), *results.values())])
+    ready.run((*given.values(), *results.values()))
     return results
 
 

@@ -34,8 +34,9 @@ class Prepared:
     def zeroed(self) -> tuple[bool, ...]:
         return (True,) * len(self.wanted)
 
-    def run(self, addresses: Sequence[int]) -> None:
+    def run(self, memories: Sequence[Array]) -> None:
         places = {**self.given, **self.wanted}
+        addresses = [array.ctypes.data for array in memories]
         found = {name: at(*pair) for (name, *pair) in zip(places, addresses, places.values(), strict=True)}
         arrays = {name: found[name].copy() if name in self.given else None for name in self.inputs}
         results = self.meaning(arrays, self.environment, self.reals)

@@ -57,6 +57,44 @@ def test_small_work_is_one_task() -> None:
     assert driver.tasks_for(driver.SMALL, 8) == 8
 
 
+def test_the_driver_is_plain_python_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compiled is what is read: the same plan, laid out and run by hand; tensors in the room, cleared ones."""
+    i = {"x": np.ones((4, 3, 300)), "w": np.ones((5, 3, 3)), "b": np.ones(5), "gy": np.ones((4, 5, 300))}
+    i["t"] = np.arange(4)
+    runs: list[tuple[str, tuple[str, ...]]] = [
+        ("forward", ("z",)),
+        ("after scatter", ("gx",)),
+        ("vjp", ("gb",)),
+    ]
+
+    def all_runs() -> list[Any]:
+        return [
+            execute(h.DEFINITION, name, i, E, {"half": 0.5}, wanted, tasks=3)[wanted[0]]
+            for name, wanted in runs
+        ]
+
+    compiled = all_runs()
+    by_hand: list[Any] = []
+    serial: Any = driver._serial
+    monkeypatch.setattr(driver, "_driver", lambda parallel: lambda *a: by_hand.append(serial(*a[:2])))
+    for got, want in zip(all_runs(), compiled, strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert len(by_hand) == len(runs)
+
+
+def test_an_address_that_lies_elsewhere_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver.check_layout()
+    monkeypatch.setattr(driver, "OBJECT", driver.OBJECT - 8)
+    with pytest.raises(RuntimeError, match="an array's address is not where the driver looks for it"):
+        driver.check_layout()
+
+
+def test_more_tasks_than_threads() -> None:
+    want = run(0, tasks=1)
+    for tasks in (3, 2 * int(numba.config.NUMBA_NUM_THREADS) + 1):
+        np.testing.assert_array_equal(run(0, tasks=tasks), want)
+
+
 def test_the_users_own_number_of_threads_is_left_alone() -> None:
     before = numba.get_num_threads()
     numba.set_num_threads(1)
