@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import linecache
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,6 +45,7 @@ from kernels.specialize import (
     Recent,
     Seen,
     Specialization,
+    Targets,
     call_key,
 )
 
@@ -100,7 +100,7 @@ class Operator:
         self._real_arguments = tuple(n for n, t in self.adapter.tensors.items() if t not in self._integers)
         self._known: Recent[Specialization] = Recent(SPECIALIZATIONS)
         self._parameters = tuple(self.adapter.signature.parameters)
-        arrays = tuple(self.adapter.tensors)
+        self._arguments = arrays = tuple(self.adapter.tensors)
         assert self._parameters[: len(arrays)] == arrays, f"{definition.name}: array arguments come first"
         self._defaults = {name: p.default for name, p in self.adapter.signature.parameters.items()}
         self.__name__ = self.__qualname__ = definition.name
@@ -148,7 +148,7 @@ class Operator:
         with self._telling(call.arguments):
             given = dict(zip(self.adapter.tensors, tangents, strict=False))
             moved = self._tangents(call, given, "t")
-        outputs, keeper = self._real_outputs(call), Keeper(self._inputs)
+        outputs, keeper = call.known.real, Keeper(self._inputs)
         later = "jvp", tuple("t" + o.tensor for o in outputs)
         y = self._forward(call, None, keeper, later)
         found = dict(zip(outputs, self._run(call, *later, outputs, moved, keeper=keeper), strict=True))
@@ -243,8 +243,9 @@ class Operator:
                 seen.append(array if direct else view)
             below = [n for n, i in enumerate(inputs) if self._spec.tensors[i.layout.tensor].below is not None]
             names = tuple(o.tensor for o in plan.outputs)
+            real = tuple(o for o in plan.outputs if o.tensor not in self._integers)
             first = all(i.direct and i.source == n for n, i in enumerate(inputs))
-            known = Specialization(plan, dtype, tuple(inputs), tuple(below), names, first)
+            known = Specialization(plan, dtype, tuple(inputs), tuple(below), names, real, first)
             call = Call(self, known, seen, args, options)
             self._check_indices(call)
         if key is not None:
@@ -428,11 +429,18 @@ class Operator:
 
     # ---------------------------------------------------------------------------- derivatives
 
-    def _real_outputs(self, call: Call) -> list[Layout]:
-        return [o for o in call.plan.outputs if o.tensor not in self._integers]
-
     def _real_inputs(self, call: Call) -> list[Layout]:
         return [i for i in call.plan.inputs if i.tensor not in self._integers]
+
+    def _targets(self, call: Call, wrt: tuple[str, ...]) -> Targets:
+        found = call.known.targets.get(wrt)
+        if found is None:
+            layouts = tuple(i for i in self._real_inputs(call) if i.argument in wrt)
+            numbers = {layout.argument: n for n, layout in enumerate(layouts)}
+            names = tuple("g" + layout.tensor for layout in layouts)
+            found = Targets(layouts, names, tuple(numbers.get(name) for name in wrt))
+            call.known.targets[wrt] = found
+        return found
 
     def _wanted(
         self, wrt: str | Sequence[str] | None, names: Sequence[str], call: Call
@@ -472,7 +480,7 @@ class Operator:
 
     def _cotangents(self, call: Call, given: Sequence[Any], prefix: str) -> dict[str, Seen]:
         """One cotangent (or its tangent) for each real output, as tensors `prefix + tensor`."""
-        outputs = self._real_outputs(call)
+        outputs = call.known.real
         if len(given) != len(outputs):
             needs = (
                 "one cotangent"
@@ -542,7 +550,9 @@ class Pullback:
     def __init__(self, operator: Operator, call: Call, wrt: tuple[str, ...] | None) -> None:
         self.operator = operator
         self._call = call
-        self.wrt = wrt if wrt is not None else tuple(operator.adapter.tensors)
+        self.wrt = wrt if wrt is not None else operator._arguments
+        self._targets = operator._targets(call, self.wrt)
+        self._later: Later = "vjp", self._targets.names
         self._keeper = Keeper(operator._inputs)
 
     def __call__(self, *cotangents: Any) -> Gradients:
@@ -553,7 +563,7 @@ class Pullback:
     ) -> tuple[Gradients, SecondPullback]:
         """The gradients, and the pullback of their cotangents to gradients of `gy` and of each argument."""
         operator, call = self.operator, self._call
-        outputs = operator._real_outputs(call)
+        outputs = call.known.real
         names = ["grad_output"] if len(outputs) == 1 else [f"grad_{o.tensor}" for o in outputs]
         wanted = operator._wanted(wrt, (*names, *operator._real_arguments), call)
         given = self._cotangents(cotangents)
@@ -565,7 +575,7 @@ class Pullback:
     def jvp(self, cotangents: Sequence[Any], tangents: Sequence[Any]) -> tuple[Gradients, Gradients]:
         """The gradients and their tangents, from those of the cotangents, then of the arguments."""
         operator, call = self.operator, self._call
-        outputs = operator._real_outputs(call)
+        outputs = call.known.real
         with operator._telling(call.arguments):
             for name, value in (("cotangents", cotangents), ("tangents", tangents)):
                 if not isinstance(value, (tuple, list)):
@@ -580,10 +590,8 @@ class Pullback:
             moved |= operator._tangents(call, dict(zip(arrays, tangents[len(outputs) :], strict=False)), "t")
         given = self._cotangents(cotangents)
         gradients = self._gradients(given)
-        later = "vjp_jvp", tuple("tg" + i.tensor for i in self._targets)
-        found = operator._run(
-            call, *later, self._targets, {**given, **moved}, keeper=self._keeper, later=later
-        )
+        later, layouts = ("vjp_jvp", tuple("t" + name for name in self._targets.names)), self._targets.layouts
+        found = operator._run(call, *later, layouts, {**given, **moved}, keeper=self._keeper, later=later)
         return gradients, self._ordered(found)
 
     def __repr__(self) -> str:
@@ -596,22 +604,13 @@ class Pullback:
         except KernelError as error:
             raise self.operator._telling(self._call.arguments).told(error) from None
 
-    @cached_property
-    def _targets(self) -> list[Layout]:
-        return [i for i in self.operator._real_inputs(self._call) if i.argument in self.wrt]
-
-    @cached_property
-    def _later(self) -> Later:
-        return "vjp", tuple(["g" + i.tensor for i in self._targets])
-
     def _ordered(self, found: Sequence[Array]) -> Gradients:
-        by_argument = {i.argument: array for i, array in zip(self._targets, found, strict=True)}
-        return tuple([by_argument.get(name) for name in self.wrt])
+        return tuple([None if n is None else found[n] for n in self._targets.order])
 
     def _gradients(self, cotangents: Mapping[str, Seen]) -> Gradients:
-        later = self._later
+        layouts, names, _ = self._targets
         found = self.operator._run(
-            self._call, *later, self._targets, cotangents, keeper=self._keeper, later=later
+            self._call, "vjp", names, layouts, cotangents, None, self._keeper, self._later
         )
         return self._ordered(found)
 

@@ -8,7 +8,7 @@ not hold is checked every time: the values of integer arrays, and `out`.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -130,6 +130,14 @@ class Program(NamedTuple):
     left: tuple[int, ...]  # origins of its last results, which are to be kept
 
 
+class Targets(NamedTuple):
+    """The gradients that a pullback makes."""
+
+    layouts: tuple[Layout, ...]
+    names: tuple[str, ...]  # as tensors
+    order: tuple[int | None, ...]  # which of them each name in `wrt` is; None: an absent or integer argument
+
+
 @dataclass(frozen=True, slots=True)
 class Specialization:
     """All that calls with one key share."""
@@ -139,7 +147,9 @@ class Specialization:
     inputs: tuple[Input, ...]
     indices: tuple[int, ...]  # the inputs whose values are used as indices
     names: tuple[str, ...]  # the tensors that a call returns
+    real: tuple[Layout, ...]  # those of them that have a derivative
     first: bool  # the inputs are the call's first arguments, as they are
+    targets: dict[tuple[str, ...], Targets] = field(default_factory=dict)  # by `wrt`
     programs: Recent[Program] = field(default_factory=lambda: Recent(PROGRAMS))
 
 
@@ -153,8 +163,8 @@ class Keeper:
 
     __slots__ = ("fixed", "tensors")
 
-    def __init__(self, fixed: Iterable[str], tensors: Mapping[int, Array] = MappingProxyType({})) -> None:
-        self.fixed = frozenset(fixed)
+    def __init__(self, fixed: Collection[str], tensors: Mapping[int, Array] = MappingProxyType({})) -> None:
+        self.fixed = fixed
         self.tensors = tensors
 
     def keep(self, origins: Iterable[int], arrays: Iterable[Array]) -> None:
