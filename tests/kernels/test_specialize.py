@@ -76,6 +76,25 @@ def test_arrays_are_keyed_by_what_kernels_know_of_them():
             array_key(value)
 
 
+def test_calls_that_differ_have_different_keys():
+    """Keys are flat: where one argument ends and the next begins follows from how many have no keyword."""
+    x, y = np.zeros((2, 3)), np.zeros(3)
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+        *(((a,), {}) for a in (x, y, None)),
+        *(((a, b), {}) for a in (x, y, None) for b in (x, y, None)),
+        *(((a,), {"w": b}) for a in (x, y, None) for b in (x, y, None)),
+        *(((), {"x": x, "w": y}), ((), {"x": y, "w": x})),
+        *(((x, y, v), {}) for v in (1, 1.0, True, None, (1,), [1], "s", (2, 3))),
+        *(((x, y), {"s": v}) for v in (1, 1.0, True, None, (1,), [1], "s", (2, 3))),
+        *(((x, y), {"s": v, "p": 1}) for v in (1, "p", (1, "p"))),
+        *(((x, y, "s", v), {}) for v in (1, None, "p")),
+        *(((x, y, "s"), {"p": v}) for v in (1, None, "s")),
+    ]
+    keys = [call_key(args, options, {"x": "x", "w": "w"}) for args, options in calls]
+    assert None not in keys
+    assert len(set(keys)) == len(keys)
+
+
 def test_recent_keeps_what_was_asked_for_last():
     recent: Recent[int] = Recent(3)
     for key in "abcde":
