@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels import conv2d, cross_entropy, linear, max_pool2d
+from kernels import conv2d, cross_entropy, linear, max_pool2d, relu
 from kernels.errors import (
     ArgumentTypeError,
     DtypeError,
@@ -312,3 +312,24 @@ def test_the_number_of_threads_may_change_between_calls():
         assert set(program.prepared.forms) == {1, min(2, get_num_threads()), get_num_threads()}
     finally:
         set_num_threads(None)
+
+
+def work(operator: Operator, *given: Any) -> float:
+    """Nanoseconds of the only step of a call."""
+    own = fresh(operator)
+    own(*given)
+    (known,) = own._known.values()
+    (program,) = known.programs.values()
+    (row,) = program.prepared.rows
+    return row.work
+
+
+def test_work_is_bytes_moved_or_multiplications():
+    """Of a pointwise step 32 bytes in a nanosecond, of a contraction 24 multiplications in float32."""
+    x = np.zeros((96, 100))
+    assert work(relu, x) == 8 * 2 * x.size / 32
+    assert work(relu, x.astype("f4")) == 4 * 2 * x.size / 32
+    for dtype, rate in (("f4", 24), ("f8", 12)):
+        assert work(linear, x.astype(dtype), np.zeros((48, 100), dtype)) == pytest.approx(
+            96 * 100 * 48 / rate
+        )
