@@ -6,7 +6,8 @@ pass is caught at its own line.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import sympy as sp
 
@@ -70,9 +71,11 @@ def derive(operator: Operator) -> Derivation:
             made.programs[name] = check(simplify(made.raw[name]))
     except SpecError as error:
         raise error.within(operator=operator.name) from None
-    book = _Book(made)
-    for name in PROGRAMS:
-        program = check(stable(made.programs[name]))  # logsumexp as loops can do it
+    stabilised = {
+        name: check(stable(made.programs[name])) for name in PROGRAMS
+    }  # logsumexp as loops can do it
+    book = _Book(made, _adding(stabilised.values()))
+    for name, program in stabilised.items():
         try:
             made.phases[name] = [book.phase(program, eq) for eq in program.equations]
         except SpecError as error:
@@ -80,11 +83,28 @@ def derive(operator: Operator) -> Derivation:
     return made
 
 
+def _adding(programs: Iterable[Program]) -> set[str]:
+    """Canonical names of equations of which some adds to what an earlier one, or nobody, has stored."""
+    found = set()
+    for program in programs:
+        stored = set[str]()
+        for eq in program.equations:
+            if eq.target.tensor in stored or not _whole(program, eq):
+                found.add(canonical(abstract(eq)).text)
+            stored.add(eq.target.tensor)
+    return found
+
+
+def _whole(program: Program, eq: Equation) -> bool:
+    """Does it write every element of its target?"""
+    return tuple(eq.relation.size(i) for i in eq.free) == program.tensors[eq.target.tensor].shape
+
+
 class _Book:
     """Kernels by canonical name: an equation that is one already known in other letters reuses its kernel."""
 
-    def __init__(self, made: Derivation) -> None:
-        self.made, self.taken = made, {"sizes", "DEFINITION"}
+    def __init__(self, made: Derivation, adding: set[str]) -> None:
+        self.made, self.adding, self.taken = made, adding, {"sizes", "DEFINITION"}
         self.known: dict[str, tuple[str, Canonical, Equation]] = {}
 
     def phase(self, program: Program, eq: Equation) -> Phase:
@@ -96,6 +116,7 @@ class _Book:
             title = self.title(eq)
             self.known[name.text] = (title, name, eq)
             nest, fast = lower(shape.equation, name.indices), contraction(shape.equation, name.indices)
+            nest = replace(nest, adds=fast is not None or name.text in self.adding)
             ways = lanes(shape.equation, nest, name.indices)
             if fast is not None:
                 source = lanes_before(contraction_source(nest, fast, title), nest, ways, fast.columns)
@@ -114,8 +135,6 @@ class _Book:
         axes = tuple(
             same_axes(v, o, known.indices, name.indices) for v, o in zip(source.views, bound, strict=True)
         )
-        shapes = program.tensors
-        whole = tuple(eq.relation.size(i) for i in eq.free) == shapes[eq.target.tensor].shape
         return Phase(
             title,
             eq,
@@ -123,7 +142,7 @@ class _Book:
             axes,
             tuple(integers[symbols[s]] for s in source.integers),
             tuple(reals[s] for s in source.reals),
-            (source.adds or source.nest.strategy == "gather") and whole,
+            (source.adds or source.nest.strategy == "gather" or not source.nest.adds) and _whole(program, eq),
             self.linear(program, eq),
             recognised,
         )

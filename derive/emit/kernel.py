@@ -94,7 +94,8 @@ class _Writer:
 
     @property
     def adds(self) -> bool:
-        return self.nest.equation.reduce == "sum" and (self.clears or self.nest.strategy == "gather")
+        sums = self.nest.equation.reduce == "sum" and (self.clears or self.nest.strategy == "gather")
+        return sums and self.nest.adds
 
     def name(self, what: sp.Basic, want: str) -> str:
         made, n = want, 1
@@ -247,7 +248,8 @@ class _Writer:
         eq, depth = self.nest.equation, self.depth
         if self.clears:
             self.used.add("zero")
-            self.put("if add == 0:", True)
+            if self.adds:
+                self.put("if add == 0:", True)
             planes = {loop.index for loop in self.nest.outer}
             for i in eq.free:
                 if i not in planes:
@@ -329,9 +331,10 @@ class _Writer:
             self.put(f"{out} = {acc}")
 
     def finish(self, out: str, value: str) -> None:
-        self.put("if add != 0:", True)
-        self.put(f"{value} += {out}")
-        self.depth -= 1
+        if self.adds:
+            self.put("if add != 0:", True)
+            self.put(f"{value} += {out}")
+            self.depth -= 1
         self.put(f"{out} = {value}")
 
     def split(self, body: sp.Expr) -> tuple[sp.Expr, sp.Expr]:

@@ -758,9 +758,10 @@ class _LanesWriter(VectorWriter):
 
     def close(self, acc: str) -> None:
         target = self.line(self.eq.target)
-        self.put("if add != 0:", True)
-        self.put(f"{acc} = {acc} + lanes.read_where({target}, active)")
-        self.depth -= 1
+        if self.adds:
+            self.put("if add != 0:", True)
+            self.put(f"{acc} = {acc} + lanes.read_where({target}, active)")
+            self.depth -= 1
         self.put(f"lanes.write_where({target}, {acc}, active)")
 
 

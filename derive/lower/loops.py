@@ -99,6 +99,7 @@ class Nest:
     outer   loops over target indices that tasks share out: no two tasks write one element
     target  the other loops over target indices (gather), after which an accumulator opens
     inner   what is left; in a scatter it also finds the target's element
+    adds    whether it may be asked to add to what its target holds already
     """
 
     equation: Equation
@@ -107,6 +108,7 @@ class Nest:
     target: tuple[Loop, ...]
     inner: tuple[Step, ...]
     cost: float
+    adds: bool = True
 
     def describe(self) -> str:
         shared = " ".join(s.index.name for s in self.outer) or "nothing (one task)"

@@ -110,7 +110,7 @@ def work(operator: Operator, shapes: Mapping[str, Shape], integers: Mapping[str,
 
 
 def _integers(operator: Operator, definition: Definition, random: Random, names: list[str]) -> dict[str, int]:
-    """Small on the whole; one extent in a while is larger, so that windows overlap, miss and leave tails."""
+    """Small on the whole; a few extents are larger, so that windows overlap, miss and leave tails, and tiles fill."""
     lengths = (1, 1, 2, 2, 3, 4, 5, 7) if len(names) < 5 else (1, 1, 1, 1, 2, 2, 3, 4)
     made = {name: random.choice(lengths) for name in names}
     extents = {i.name.upper() for i in operator.given}
@@ -122,8 +122,9 @@ def _integers(operator: Operator, definition: Definition, random: Random, names:
             least = p.minimum or 0
             extra = (0, 1, 1, 2, 3) if p.name in extents else (0, 0, 0, 1, 1, 1, 2, 2, 3, 5)
             made[p.name] = max(least + random.choice(extra), int(p.name in extents))
-    for name in random.sample(names, min(len(names), random.choice((0, 1, 1, 2)))):
-        made[name] = random.randint(3, 11)
+    many = random.choice((0, 1, 1, 2, 3, 4))
+    for name in random.sample(names, min(len(names), many)):
+        made[name] = random.randint(3, 11 if many < 3 else 5)
     return made
 
 

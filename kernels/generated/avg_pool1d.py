@@ -38,7 +38,7 @@ require_abi(2, __name__)
 
 
 @kernel
-def y_sum_filled_plain(y_sum: Real1, P0: int, K0: int, s0: int, z1: int, add: int, task: int, tasks: int) -> None:
+def y_sum_filled_plain(y_sum: Real1, P0: int, K0: int, s0: int, z1: int, task: int, tasks: int) -> None:
     """y_sum[p0] += sum[k0] 1   { -k0 - s0*p0 + z1 - 1 >= 0 }
 
     gather, tasks share p0
@@ -48,13 +48,11 @@ def y_sum_filled_plain(y_sum: Real1, P0: int, K0: int, s0: int, z1: int, add: in
         total = zero()
         for k0 in range(min(K0, -p0*s0 + z1)):
             total += one()
-        if add != 0:
-            total += y_sum[p0]
         y_sum[p0] = total
 
 
 @kernel
-def y_sum_filled_over_p0(y_sum: Real1, P0: int, K0: int, s0: int, z1: int, add: int, tile: Tile, task: int,
+def y_sum_filled_over_p0(y_sum: Real1, P0: int, K0: int, s0: int, z1: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over p0."""
     lanes = tile.lanes
@@ -66,27 +64,24 @@ def y_sum_filled_over_p0(y_sum: Real1, P0: int, K0: int, s0: int, z1: int, add: 
         for k0 in range(K0):
             chosen = active & (lanes.ramp(-k0 - p0*s0 + z1 - 1, -s0) >= lanes.integers(0))
             total = select(chosen, total + lanes.fill(one()), total)
-        if add != 0:
-            total = total + lanes.read_where(y_sum.line((p0,), (1,)), active)
         lanes.write_where(y_sum.line((p0,), (1,)), total, active)
 
 
 @task
-def y_sum_filled(y_sum: Real1, P0: int, K0: int, s0: int, z1: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def y_sum_filled(y_sum: Real1, P0: int, K0: int, s0: int, z1: int, tile: Tile, task: int, tasks: int) -> None:
     """y_sum[p0] += sum[k0] 1   { -k0 - s0*p0 + z1 - 1 >= 0 }
 
     lanes over p0;
     else gather, tasks share p0
     """
     if tile.lanes.width <= 2 * P0:
-        y_sum_filled_over_p0(y_sum, P0, K0, s0, z1, add, tile, task, tasks)
+        y_sum_filled_over_p0(y_sum, P0, K0, s0, z1, tile, task, tasks)
     else:
-        y_sum_filled_plain(y_sum, P0, K0, s0, z1, add, task, tasks)
+        y_sum_filled_plain(y_sum, P0, K0, s0, z1, task, tasks)
 
 
 @kernel
-def y_sum_2_filled_plain(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, add: int, task: int,
+def y_sum_2_filled_plain(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, task: int,
         tasks: int) -> None:
     """y_sum_2[p0] += sum[k0,x2] 1   { k0 + s0*p0 - a0 = x2 }
 
@@ -97,14 +92,12 @@ def y_sum_2_filled_plain(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0:
         total = zero()
         for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
             total += one()
-        if add != 0:
-            total += y_sum_2[p0]
         y_sum_2[p0] = total
 
 
 @kernel
-def y_sum_2_filled_over_p0(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
+def y_sum_2_filled_over_p0(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over p0."""
     lanes = tile.lanes
     first, last = share(ceil_div(P0, lanes.width), task, tasks)
@@ -124,13 +117,11 @@ def y_sum_2_filled_over_p0(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s
             else:
                 inside = active & lanes.within(x2, s0, X2)
                 total = select(inside, total + lanes.fill(one()), total)
-        if add != 0:
-            total = total + lanes.read_where(y_sum_2.line((p0,), (1,)), active)
         lanes.write_where(y_sum_2.line((p0,), (1,)), total, active)
 
 
 @task
-def y_sum_2_filled(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, add: int, tile: Tile, task: int,
+def y_sum_2_filled(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, tile: Tile, task: int,
         tasks: int) -> None:
     """y_sum_2[p0] += sum[k0,x2] 1   { k0 + s0*p0 - a0 = x2 }
 
@@ -138,14 +129,14 @@ def y_sum_2_filled(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, 
     else gather, tasks share p0
     """
     if tile.lanes.width <= 2 * P0:
-        y_sum_2_filled_over_p0(y_sum_2, P0, K0, X2, a0, s0, add, tile, task, tasks)
+        y_sum_2_filled_over_p0(y_sum_2, P0, K0, X2, a0, s0, tile, task, tasks)
     else:
-        y_sum_2_filled_plain(y_sum_2, P0, K0, X2, a0, s0, add, task, tasks)
+        y_sum_2_filled_plain(y_sum_2, P0, K0, X2, a0, s0, task, tasks)
 
 
 @kernel
 def y_from_x_y_sum_y_sum_2_plain(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int, K0: int,
-        X2: int, a0: int, divisor: int, include: int, s0: int, add: int, task: int, tasks: int) -> None:
+        X2: int, a0: int, divisor: int, include: int, s0: int, task: int, tasks: int) -> None:
     """y[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*x[n,c,x2]
     { k0 + s0*p0 - a0 = x2 }
 
@@ -161,15 +152,12 @@ def y_from_x_y_sum_y_sum_2_plain(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real
                 total += x[n, c, x2]
             if total != zero():
                 total = total * (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one()))
-            if add != 0:
-                total += y[n, c, p0]
             y[n, c, p0] = total
 
 
 @kernel
 def y_from_x_y_sum_y_sum_2_over_c(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
-        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
     first, last = share(N * P0, task, tasks)
@@ -186,15 +174,12 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Rea
                 x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
                 total = total + x_lanes
             total = select(unequal(total, lanes.zero()), lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())) * total, total)
-            if add != 0:
-                total = total + lanes.read_where(y.line((n, c, p0), (0, 1, 0)), active)
             lanes.write_where(y.line((n, c, p0), (0, 1, 0)), total, active)
 
 
 @kernel
 def y_from_x_y_sum_y_sum_2_over_p0(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
-        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p0."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
@@ -233,14 +218,12 @@ def y_from_x_y_sum_y_sum_2_over_p0(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Re
                     y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), active)
                     y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), active)
                     result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
-                    if add != 0:
-                        result = result + lanes.read_where(y.line((n, plane, p0), (0, 0, 1)), active)
                     lanes.write_where(y.line((n, plane, p0), (0, 0, 1)), result, active)
 
 
 @task
 def y_from_x_y_sum_y_sum_2(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int, K0: int,
-        X2: int, a0: int, divisor: int, include: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
     """y[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*x[n,c,x2]
     { k0 + s0*p0 - a0 = x2 }
 
@@ -249,19 +232,18 @@ def y_from_x_y_sum_y_sum_2(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: 
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
-        y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, add, tile,
-            task, tasks)
-    elif tile.lanes.width <= 2 * P0:
-        y_from_x_y_sum_y_sum_2_over_p0(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, add, tile,
-            task, tasks)
-    else:
-        y_from_x_y_sum_y_sum_2_plain(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, add, task,
+        y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile, task,
             tasks)
+    elif tile.lanes.width <= 2 * P0:
+        y_from_x_y_sum_y_sum_2_over_p0(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile, task,
+            tasks)
+    else:
+        y_from_x_y_sum_y_sum_2_plain(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, task, tasks)
 
 
 @kernel
 def gx_from_gy_y_sum_y_sum_2_plain(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
-        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, add: int, task: int, tasks: int) -> None:
+        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, task: int, tasks: int) -> None:
     """gx[n,c,x2] += sum[p0,k0] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*gy[n,c,p0]
     { k0 + s0*p0 - a0 = x2 }
 
@@ -275,15 +257,12 @@ def gx_from_gy_y_sum_y_sum_2_plain(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: 
             total = zero()
             for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
                 total += (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())) * gy[n, c, p0]
-            if add != 0:
-                total += gx[n, c, x2]
             gx[n, c, x2] = total
 
 
 @kernel
 def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
-        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
     first, last = share(N * X2, task, tasks)
@@ -298,15 +277,12 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2:
             for p0 in range(low_p0, high_p0):
                 gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 1, 0)), active)
                 total = fma(lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())), gy_lanes, total)
-            if add != 0:
-                total = total + lanes.read_where(gx.line((n, c, x2), (0, 1, 0)), active)
             lanes.write_where(gx.line((n, c, x2), (0, 1, 0)), total, active)
 
 
 @kernel
 def gx_from_gy_y_sum_y_sum_2_over_x2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
-        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x2 in classes modulo s0."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
@@ -348,14 +324,12 @@ def gx_from_gy_y_sum_y_sum_2_over_x2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
-                        if add != 0:
-                            result = result + lanes.read_where(gx.line((n, plane, x2), (0, 0, s0)), active)
                         lanes.write_where(gx.line((n, plane, x2), (0, 0, s0)), result, active)
 
 
 @task
 def gx_from_gy_y_sum_y_sum_2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int, K0: int,
-        X2: int, a0: int, divisor: int, include: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
     """gx[n,c,x2] += sum[p0,k0] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*gy[n,c,p0]
     { k0 + s0*p0 - a0 = x2 }
 
@@ -364,14 +338,14 @@ def gx_from_gy_y_sum_y_sum_2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1,
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and gx.stride(1) == 1 and gy.stride(1) == 1:
-        gx_from_gy_y_sum_y_sum_2_over_c(gx, gy, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, add,
-            tile, task, tasks)
-    elif tile.lanes.width * s0 <= 2 * X2:
-        gx_from_gy_y_sum_y_sum_2_over_x2(gx, gy, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, add,
-            tile, task, tasks)
-    else:
-        gx_from_gy_y_sum_y_sum_2_plain(gx, gy, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, add,
+        gx_from_gy_y_sum_y_sum_2_over_c(gx, gy, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile,
             task, tasks)
+    elif tile.lanes.width * s0 <= 2 * X2:
+        gx_from_gy_y_sum_y_sum_2_over_x2(gx, gy, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile,
+            task, tasks)
+    else:
+        gx_from_gy_y_sum_y_sum_2_plain(gx, gy, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, task,
+            tasks)
 
 
 def sizes(

@@ -40,7 +40,7 @@ require_abi(2, __name__)
 
 @kernel
 def y_sum_filled_plain(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: int, s1: int, z1: int, z3: int,
-        add: int, task: int, tasks: int) -> None:
+        task: int, tasks: int) -> None:
     """y_sum[p0,p1] += sum[k0,k1] 1   { -k0 - s0*p0 + z1 - 1 >= 0, -k1 - s1*p1 + z3 - 1 >= 0 }
 
     gather, tasks share p0 p1
@@ -53,14 +53,12 @@ def y_sum_filled_plain(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: int
         for k0 in range(min(K0, -p0*s0 + z1)):
             for k1 in range(min(K1, -p1*s1 + z3)):
                 total += one()
-        if add != 0:
-            total += y_sum[p0, p1]
         y_sum[p0, p1] = total
 
 
 @kernel
 def y_sum_filled_over_p1(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: int, s1: int, z1: int, z3: int,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
+        tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
     first, last = share(P0, task, tasks)
@@ -74,28 +72,26 @@ def y_sum_filled_over_p1(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: i
                 for k1 in range(K1):
                     chosen = active & (lanes.ramp(-k1 - p1*s1 + z3 - 1, -s1) >= lanes.integers(0))
                     total = select(chosen, total + lanes.fill(one()), total)
-            if add != 0:
-                total = total + lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
             lanes.write_where(y_sum.line((p0, p1), (0, 1)), total, active)
 
 
 @task
-def y_sum_filled(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: int, s1: int, z1: int, z3: int, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
+def y_sum_filled(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: int, s1: int, z1: int, z3: int, tile: Tile,
+        task: int, tasks: int) -> None:
     """y_sum[p0,p1] += sum[k0,k1] 1   { -k0 - s0*p0 + z1 - 1 >= 0, -k1 - s1*p1 + z3 - 1 >= 0 }
 
     lanes over p1;
     else gather, tasks share p0 p1
     """
     if tile.lanes.width <= 2 * P1:
-        y_sum_filled_over_p1(y_sum, P0, P1, K0, K1, s0, s1, z1, z3, add, tile, task, tasks)
+        y_sum_filled_over_p1(y_sum, P0, P1, K0, K1, s0, s1, z1, z3, tile, task, tasks)
     else:
-        y_sum_filled_plain(y_sum, P0, P1, K0, K1, s0, s1, z1, z3, add, task, tasks)
+        y_sum_filled_plain(y_sum, P0, P1, K0, K1, s0, s1, z1, z3, task, tasks)
 
 
 @kernel
 def y_sum_2_filled_plain(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int,
-        s0: int, s1: int, add: int, task: int, tasks: int) -> None:
+        s0: int, s1: int, task: int, tasks: int) -> None:
     """y_sum_2[p0,p1] += sum[k0,k1,x2,x3] 1   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
     gather, tasks share p0 p1
@@ -108,14 +104,12 @@ def y_sum_2_filled_plain(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X2:
         for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
             for k1 in range(max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)):
                 total += one()
-        if add != 0:
-            total += y_sum_2[p0, p1]
         y_sum_2[p0, p1] = total
 
 
 @kernel
 def y_sum_2_filled_over_p1(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int,
-        s0: int, s1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
     first, last = share(P0, task, tasks)
@@ -138,29 +132,27 @@ def y_sum_2_filled_over_p1(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X
                     else:
                         inside = active & lanes.within(x3, s1, X3)
                         total = select(inside, total + lanes.fill(one()), total)
-            if add != 0:
-                total = total + lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
             lanes.write_where(y_sum_2.line((p0, p1), (0, 1)), total, active)
 
 
 @task
 def y_sum_2_filled(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, s0: int,
-        s1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        s1: int, tile: Tile, task: int, tasks: int) -> None:
     """y_sum_2[p0,p1] += sum[k0,k1,x2,x3] 1   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
     lanes over p1;
     else gather, tasks share p0 p1
     """
     if tile.lanes.width <= 2 * P1:
-        y_sum_2_filled_over_p1(y_sum_2, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, add, tile, task, tasks)
+        y_sum_2_filled_over_p1(y_sum_2, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, task, tasks)
     else:
-        y_sum_2_filled_plain(y_sum_2, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, add, task, tasks)
+        y_sum_2_filled_plain(y_sum_2, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, task, tasks)
 
 
 @kernel
 def y_from_x_y_sum_y_sum_2_plain(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        add: int, task: int, tasks: int) -> None:
+        task: int, tasks: int) -> None:
     """y[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*x[n,c,x2,x3]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
@@ -178,15 +170,13 @@ def y_from_x_y_sum_y_sum_2_plain(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real
                     total += x[n, c, x2, x3]
             if total != zero():
                 total = total * (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one()))
-            if add != 0:
-                total += y[n, c, p0, p1]
             y[n, c, p0, p1] = total
 
 
 @kernel
 def y_from_x_y_sum_y_sum_2_over_c(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
         P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
+        tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
     first, last = share(N * P0 * P1, task, tasks)
@@ -207,15 +197,13 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Rea
                     x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
                     total = total + x_lanes
             total = select(unequal(total, lanes.zero()), lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one())) * total, total)
-            if add != 0:
-                total = total + lanes.read_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), active)
             lanes.write_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), total, active)
 
 
 @kernel
 def y_from_x_y_sum_y_sum_2_over_p1(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
         P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
+        tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
@@ -258,15 +246,13 @@ def y_from_x_y_sum_y_sum_2_over_p1(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Re
                     y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
                     y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
                     result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
-                    if add != 0:
-                        result = result + lanes.read_where(y.line((n, plane, p0, p1), (0, 0, 0, 1)), active)
                     lanes.write_where(y.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
 @task
 def y_from_x_y_sum_y_sum_2(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
+        tile: Tile, task: int, tasks: int) -> None:
     """y[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*x[n,c,x2,x3]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
@@ -276,19 +262,19 @@ def y_from_x_y_sum_y_sum_2(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: 
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
-            s0, s1, add, tile, task, tasks)
+            s0, s1, tile, task, tasks)
     elif tile.lanes.width <= 2 * P1:
         y_from_x_y_sum_y_sum_2_over_p1(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
-            s0, s1, add, tile, task, tasks)
+            s0, s1, tile, task, tasks)
     else:
         y_from_x_y_sum_y_sum_2_plain(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
-            s0, s1, add, task, tasks)
+            s0, s1, task, tasks)
 
 
 @kernel
 def gx_from_gy_y_sum_y_sum_2_plain(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
         P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        add: int, task: int, tasks: int) -> None:
+        task: int, tasks: int) -> None:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*gy[n,c,p0,p1]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
@@ -304,15 +290,13 @@ def gx_from_gy_y_sum_y_sum_2_plain(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: 
             for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
                 for p1 in range(max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)):
                     total += (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one())) * gy[n, c, p0, p1]
-            if add != 0:
-                total += gx[n, c, x2, x3]
             gx[n, c, x2, x3] = total
 
 
 @kernel
 def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
         P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
+        tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
     first, last = share(N * X2 * X3, task, tasks)
@@ -330,15 +314,13 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2:
                 for p1 in range(low_p1, high_p1):
                     gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 1, 0, 0)), active)
                     total = fma(lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one())), gy_lanes, total)
-            if add != 0:
-                total = total + lanes.read_where(gx.line((n, c, x2, x3), (0, 1, 0, 0)), active)
             lanes.write_where(gx.line((n, c, x2, x3), (0, 1, 0, 0)), total, active)
 
 
 @kernel
 def gx_from_gy_y_sum_y_sum_2_over_x3(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
         P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
+        tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
@@ -383,15 +365,13 @@ def gx_from_gy_y_sum_y_sum_2_over_x3(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
-                        if add != 0:
-                            result = result + lanes.read_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), active)
                         lanes.write_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
 @task
 def gx_from_gy_y_sum_y_sum_2(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
+        tile: Tile, task: int, tasks: int) -> None:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*gy[n,c,p0,p1]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
@@ -401,13 +381,13 @@ def gx_from_gy_y_sum_y_sum_2(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2,
     """
     if tile.lanes.width <= C and gx.stride(1) == 1 and gy.stride(1) == 1:
         gx_from_gy_y_sum_y_sum_2_over_c(gx, gy, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor,
-            include, s0, s1, add, tile, task, tasks)
+            include, s0, s1, tile, task, tasks)
     elif tile.lanes.width * s1 <= 2 * X3:
         gx_from_gy_y_sum_y_sum_2_over_x3(gx, gy, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor,
-            include, s0, s1, add, tile, task, tasks)
+            include, s0, s1, tile, task, tasks)
     else:
         gx_from_gy_y_sum_y_sum_2_plain(gx, gy, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor,
-            include, s0, s1, add, task, tasks)
+            include, s0, s1, task, tasks)
 
 
 def sizes(

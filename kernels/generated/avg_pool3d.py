@@ -41,7 +41,7 @@ require_abi(2, __name__)
 
 @kernel
 def y_sum_filled_plain(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, s0: int, s1: int,
-        s2: int, z1: int, z3: int, z5: int, add: int, task: int, tasks: int) -> None:
+        s2: int, z1: int, z3: int, z5: int, task: int, tasks: int) -> None:
     """y_sum[p0,p1,p2] += sum[k0,k1,k2] 1
     { -k0 - s0*p0 + z1 - 1 >= 0, -k1 - s1*p1 + z3 - 1 >= 0, -k2 - s2*p2 + z5 - 1 >= 0 }
 
@@ -57,14 +57,12 @@ def y_sum_filled_plain(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: int
                 for k1 in range(min(K1, -p1*s1 + z3)):
                     for k2 in range(min(K2, -p2*s2 + z5)):
                         total += one()
-            if add != 0:
-                total += y_sum[p0, p1, p2]
             y_sum[p0, p1, p2] = total
 
 
 @kernel
 def y_sum_filled_over_p2(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, s0: int, s1: int,
-        s2: int, z1: int, z3: int, z5: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        s2: int, z1: int, z3: int, z5: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
     first, last = share(P0 * P1, task, tasks)
@@ -82,14 +80,12 @@ def y_sum_filled_over_p2(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: i
                     for k2 in range(K2):
                         chosen = active & (lanes.ramp(-k2 - p2*s2 + z5 - 1, -s2) >= lanes.integers(0))
                         total = select(chosen, total + lanes.fill(one()), total)
-            if add != 0:
-                total = total + lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), active)
             lanes.write_where(y_sum.line((p0, p1, p2), (0, 0, 1)), total, active)
 
 
 @task
 def y_sum_filled(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, s0: int, s1: int, s2: int,
-        z1: int, z3: int, z5: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        z1: int, z3: int, z5: int, tile: Tile, task: int, tasks: int) -> None:
     """y_sum[p0,p1,p2] += sum[k0,k1,k2] 1
     { -k0 - s0*p0 + z1 - 1 >= 0, -k1 - s1*p1 + z3 - 1 >= 0, -k2 - s2*p2 + z5 - 1 >= 0 }
 
@@ -97,14 +93,14 @@ def y_sum_filled(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: 
     else gather, tasks share p0 p1
     """
     if tile.lanes.width <= 2 * P2:
-        y_sum_filled_over_p2(y_sum, P0, P1, P2, K0, K1, K2, s0, s1, s2, z1, z3, z5, add, tile, task, tasks)
+        y_sum_filled_over_p2(y_sum, P0, P1, P2, K0, K1, K2, s0, s1, s2, z1, z3, z5, tile, task, tasks)
     else:
-        y_sum_filled_plain(y_sum, P0, P1, P2, K0, K1, K2, s0, s1, s2, z1, z3, z5, add, task, tasks)
+        y_sum_filled_plain(y_sum, P0, P1, P2, K0, K1, K2, s0, s1, s2, z1, z3, z5, task, tasks)
 
 
 @kernel
 def y_sum_2_filled_plain(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int,
-        X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, add: int, task: int, tasks: int) -> None:
+        X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, task: int, tasks: int) -> None:
     """y_sum_2[p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] 1
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
@@ -120,15 +116,12 @@ def y_sum_2_filled_plain(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K1:
                 for k1 in range(max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)):
                     for k2 in range(max(0, -p2*s2 + a2), min(K2, -p2*s2 + a2 + X4)):
                         total += one()
-            if add != 0:
-                total += y_sum_2[p0, p1, p2]
             y_sum_2[p0, p1, p2] = total
 
 
 @kernel
 def y_sum_2_filled_over_p2(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int,
-        X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+        X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
     first, last = share(P0 * P1, task, tasks)
@@ -155,14 +148,12 @@ def y_sum_2_filled_over_p2(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K
                         else:
                             inside = active & lanes.within(x4, s2, X4)
                             total = select(inside, total + lanes.fill(one()), total)
-            if add != 0:
-                total = total + lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), active)
             lanes.write_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), total, active)
 
 
 @task
 def y_sum_2_filled(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int,
-        a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """y_sum_2[p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] 1
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
@@ -170,16 +161,16 @@ def y_sum_2_filled(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, 
     else gather, tasks share p0 p1
     """
     if tile.lanes.width <= 2 * P2:
-        y_sum_2_filled_over_p2(y_sum_2, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2, add, tile, task,
+        y_sum_2_filled_over_p2(y_sum_2, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2, tile, task,
             tasks)
     else:
-        y_sum_2_filled_plain(y_sum_2, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2, add, task, tasks)
+        y_sum_2_filled_plain(y_sum_2, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2, task, tasks)
 
 
 @kernel
 def y_from_x_y_sum_y_sum_2_plain(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int,
-        include: int, s0: int, s1: int, s2: int, add: int, task: int, tasks: int) -> None:
+        include: int, s0: int, s1: int, s2: int, task: int, tasks: int) -> None:
     """y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*x[n,c,x2,x3,x4]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
@@ -199,15 +190,13 @@ def y_from_x_y_sum_y_sum_2_plain(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real
                         total += x[n, c, x2, x3, x4]
             if total != zero():
                 total = total * (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one()))
-            if add != 0:
-                total += y[n, c, p0, p1, p2]
             y[n, c, p0, p1, p2] = total
 
 
 @kernel
 def y_from_x_y_sum_y_sum_2_over_c(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
         P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
-        divisor: int, include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        divisor: int, include: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
     first, last = share(N * P0 * P1 * P2, task, tasks)
@@ -232,15 +221,13 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Rea
                         x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
                         total = total + x_lanes
             total = select(unequal(total, lanes.zero()), lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())) * total, total)
-            if add != 0:
-                total = total + lanes.read_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
             lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), total, active)
 
 
 @kernel
 def y_from_x_y_sum_y_sum_2_over_p2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
         P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
-        divisor: int, include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        divisor: int, include: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
@@ -287,15 +274,13 @@ def y_from_x_y_sum_y_sum_2_over_p2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Re
                     y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), active)
                     y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), active)
                     result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
-                    if add != 0:
-                        result = result + lanes.read_where(y.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), active)
                     lanes.write_where(y.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
 @task
 def y_from_x_y_sum_y_sum_2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int,
-        include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        include: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*x[n,c,x2,x3,x4]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
@@ -305,19 +290,19 @@ def y_from_x_y_sum_y_sum_2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: 
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
-            divisor, include, s0, s1, s2, add, tile, task, tasks)
+            divisor, include, s0, s1, s2, tile, task, tasks)
     elif tile.lanes.width <= 2 * P2:
         y_from_x_y_sum_y_sum_2_over_p2(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
-            divisor, include, s0, s1, s2, add, tile, task, tasks)
+            divisor, include, s0, s1, s2, tile, task, tasks)
     else:
         y_from_x_y_sum_y_sum_2_plain(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
-            divisor, include, s0, s1, s2, add, task, tasks)
+            divisor, include, s0, s1, s2, task, tasks)
 
 
 @kernel
 def gx_from_gy_y_sum_y_sum_2_plain(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
         P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
-        divisor: int, include: int, s0: int, s1: int, s2: int, add: int, task: int, tasks: int) -> None:
+        divisor: int, include: int, s0: int, s1: int, s2: int, task: int, tasks: int) -> None:
     """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*gy[n,c,p0,p1,p2]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
@@ -335,15 +320,13 @@ def gx_from_gy_y_sum_y_sum_2_plain(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: 
                 for p1 in range(max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)):
                     for p2 in range(max(0, -((-x4 - a2 + K2 - 1) // s2)), min(P2, ((x4 + a2) // s2) + 1)):
                         total += (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())) * gy[n, c, p0, p1, p2]
-            if add != 0:
-                total += gx[n, c, x2, x3, x4]
             gx[n, c, x2, x3, x4] = total
 
 
 @kernel
 def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
         P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
-        divisor: int, include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        divisor: int, include: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
     first, last = share(N * X2 * X3 * X4, task, tasks)
@@ -364,15 +347,13 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2:
                     for p2 in range(low_p2, high_p2):
                         gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
                         total = fma(lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())), gy_lanes, total)
-            if add != 0:
-                total = total + lanes.read_where(gx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
             lanes.write_where(gx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), total, active)
 
 
 @kernel
 def gx_from_gy_y_sum_y_sum_2_over_x4(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
         P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
-        divisor: int, include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        divisor: int, include: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
@@ -420,15 +401,13 @@ def gx_from_gy_y_sum_y_sum_2_over_x4(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
-                        if add != 0:
-                            result = result + lanes.read_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), active)
                         lanes.write_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
 @task
 def gx_from_gy_y_sum_y_sum_2(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int,
-        include: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        include: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*gy[n,c,p0,p1,p2]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
@@ -438,13 +417,13 @@ def gx_from_gy_y_sum_y_sum_2(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3,
     """
     if tile.lanes.width <= C and gx.stride(1) == 1 and gy.stride(1) == 1:
         gx_from_gy_y_sum_y_sum_2_over_c(gx, gy, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1,
-            a2, divisor, include, s0, s1, s2, add, tile, task, tasks)
+            a2, divisor, include, s0, s1, s2, tile, task, tasks)
     elif tile.lanes.width * s2 <= 2 * X4:
         gx_from_gy_y_sum_y_sum_2_over_x4(gx, gy, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1,
-            a2, divisor, include, s0, s1, s2, add, tile, task, tasks)
+            a2, divisor, include, s0, s1, s2, tile, task, tasks)
     else:
         gx_from_gy_y_sum_y_sum_2_plain(gx, gy, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
-            divisor, include, s0, s1, s2, add, task, tasks)
+            divisor, include, s0, s1, s2, task, tasks)
 
 
 def sizes(

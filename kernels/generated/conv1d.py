@@ -401,8 +401,7 @@ def y_from_b(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: int, tile
 
 
 @kernel
-def gb_from_gy_plain(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, add: int, task: int,
-        tasks: int) -> None:
+def gb_from_gy_plain(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, task: int, tasks: int) -> None:
     """gb[g,o] += sum[n,p0] gy[n,g,o,p0]
 
     gather, tasks share g o
@@ -415,13 +414,11 @@ def gb_from_gy_plain(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, add:
         for n in range(N):
             for p0 in range(P0):
                 total += gy[n, g, o, p0]
-        if add != 0:
-            total += gb[g, o]
         gb[g, o] = total
 
 
 @kernel
-def gb_from_gy_over_p0(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, add: int, tile: Tile, task: int,
+def gb_from_gy_over_p0(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over p0, combined at the end."""
     lanes = tile.lanes
@@ -456,13 +453,11 @@ def gb_from_gy_over_p0(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, ad
             plane = min(o + u, O - 1)
             if o + u < O:
                 result = lanes.sum(wide[0, u])
-                if add != 0:
-                    result += gb[g, plane]
                 gb[g, plane] = result
 
 
 @kernel
-def gb_from_gy_over_o(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, add: int, tile: Tile, task: int,
+def gb_from_gy_over_o(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over o."""
     lanes = tile.lanes
@@ -486,14 +481,11 @@ def gb_from_gy_over_o(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, add
                 plane = min(g + u, G - 1)
                 if g + u < G:
                     result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gb.line((plane, o), (0, 1)), active)
                     lanes.write_where(gb.line((plane, o), (0, 1)), result, active)
 
 
 @task
-def gb_from_gy(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def gb_from_gy(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, tile: Tile, task: int, tasks: int) -> None:
     """gb[g,o] += sum[n,p0] gy[n,g,o,p0]
 
     lanes over p0, combined at the end,
@@ -501,11 +493,11 @@ def gb_from_gy(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, add: int, 
     else gather, tasks share g o
     """
     if tile.lanes.width <= P0:
-        gb_from_gy_over_p0(gb, gy, N, G, O, P0, add, tile, task, tasks)
+        gb_from_gy_over_p0(gb, gy, N, G, O, P0, tile, task, tasks)
     elif tile.lanes.width <= 2 * O:
-        gb_from_gy_over_o(gb, gy, N, G, O, P0, add, tile, task, tasks)
+        gb_from_gy_over_o(gb, gy, N, G, O, P0, tile, task, tasks)
     else:
-        gb_from_gy_plain(gb, gy, N, G, O, P0, add, task, tasks)
+        gb_from_gy_plain(gb, gy, N, G, O, P0, task, tasks)
 
 
 @kernel

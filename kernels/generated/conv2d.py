@@ -446,8 +446,7 @@ def y_from_b(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: int, add: 
 
 
 @kernel
-def gb_from_gy_plain(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, add: int, task: int,
-        tasks: int) -> None:
+def gb_from_gy_plain(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, task: int, tasks: int) -> None:
     """gb[g,o] += sum[n,p0,p1] gy[n,g,o,p0,p1]
 
     gather, tasks share g o
@@ -461,14 +460,12 @@ def gb_from_gy_plain(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: 
             for p0 in range(P0):
                 for p1 in range(P1):
                     total += gy[n, g, o, p0, p1]
-        if add != 0:
-            total += gb[g, o]
         gb[g, o] = total
 
 
 @kernel
-def gb_from_gy_over_p1(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
+def gb_from_gy_over_p1(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over p1, combined at the end."""
     lanes = tile.lanes
     planes = ceil_div(O, tile.vectors)
@@ -503,14 +500,12 @@ def gb_from_gy_over_p1(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1
             plane = min(o + u, O - 1)
             if o + u < O:
                 result = lanes.sum(wide[0, u])
-                if add != 0:
-                    result += gb[g, plane]
                 gb[g, plane] = result
 
 
 @kernel
-def gb_from_gy_over_o(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
+def gb_from_gy_over_o(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over o."""
     lanes = tile.lanes
     planes = ceil_div(G, tile.vectors)
@@ -534,13 +529,11 @@ def gb_from_gy_over_o(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1:
                 plane = min(g + u, G - 1)
                 if g + u < G:
                     result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gb.line((plane, o), (0, 1)), active)
                     lanes.write_where(gb.line((plane, o), (0, 1)), result, active)
 
 
 @task
-def gb_from_gy(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, add: int, tile: Tile, task: int,
+def gb_from_gy(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, tile: Tile, task: int,
         tasks: int) -> None:
     """gb[g,o] += sum[n,p0,p1] gy[n,g,o,p0,p1]
 
@@ -549,11 +542,11 @@ def gb_from_gy(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, a
     else gather, tasks share g o
     """
     if tile.lanes.width <= P1:
-        gb_from_gy_over_p1(gb, gy, N, G, O, P0, P1, add, tile, task, tasks)
+        gb_from_gy_over_p1(gb, gy, N, G, O, P0, P1, tile, task, tasks)
     elif tile.lanes.width <= 2 * O:
-        gb_from_gy_over_o(gb, gy, N, G, O, P0, P1, add, tile, task, tasks)
+        gb_from_gy_over_o(gb, gy, N, G, O, P0, P1, tile, task, tasks)
     else:
-        gb_from_gy_plain(gb, gy, N, G, O, P0, P1, add, task, tasks)
+        gb_from_gy_plain(gb, gy, N, G, O, P0, P1, task, tasks)
 
 
 @kernel

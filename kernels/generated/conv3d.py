@@ -481,7 +481,7 @@ def y_from_b(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int, P2: i
 
 
 @kernel
-def gb_from_gy_plain(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int, task: int,
+def gb_from_gy_plain(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, task: int,
         tasks: int) -> None:
     """gb[g,o] += sum[n,p0,p1,p2] gy[n,g,o,p0,p1,p2]
 
@@ -497,14 +497,12 @@ def gb_from_gy_plain(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: 
                 for p1 in range(P1):
                     for p2 in range(P2):
                         total += gy[n, g, o, p0, p1, p2]
-        if add != 0:
-            total += gb[g, o]
         gb[g, o] = total
 
 
 @kernel
-def gb_from_gy_over_p2(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
+def gb_from_gy_over_p2(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over p2, combined at the end."""
     lanes = tile.lanes
     planes = ceil_div(O, tile.vectors)
@@ -540,13 +538,11 @@ def gb_from_gy_over_p2(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1
             plane = min(o + u, O - 1)
             if o + u < O:
                 result = lanes.sum(wide[0, u])
-                if add != 0:
-                    result += gb[g, plane]
                 gb[g, plane] = result
 
 
 @kernel
-def gb_from_gy_over_o(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int, tile: Tile,
+def gb_from_gy_over_o(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over o."""
     lanes = tile.lanes
@@ -572,14 +568,12 @@ def gb_from_gy_over_o(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1:
                 plane = min(g + u, G - 1)
                 if g + u < G:
                     result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gb.line((plane, o), (0, 1)), active)
                     lanes.write_where(gb.line((plane, o), (0, 1)), result, active)
 
 
 @task
-def gb_from_gy(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
+def gb_from_gy(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """gb[g,o] += sum[n,p0,p1,p2] gy[n,g,o,p0,p1,p2]
 
     lanes over p2, combined at the end,
@@ -587,11 +581,11 @@ def gb_from_gy(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P
     else gather, tasks share g o
     """
     if tile.lanes.width <= P2:
-        gb_from_gy_over_p2(gb, gy, N, G, O, P0, P1, P2, add, tile, task, tasks)
+        gb_from_gy_over_p2(gb, gy, N, G, O, P0, P1, P2, tile, task, tasks)
     elif tile.lanes.width <= 2 * O:
-        gb_from_gy_over_o(gb, gy, N, G, O, P0, P1, P2, add, tile, task, tasks)
+        gb_from_gy_over_o(gb, gy, N, G, O, P0, P1, P2, tile, task, tasks)
     else:
-        gb_from_gy_plain(gb, gy, N, G, O, P0, P1, P2, add, task, tasks)
+        gb_from_gy_plain(gb, gy, N, G, O, P0, P1, P2, task, tasks)
 
 
 @kernel

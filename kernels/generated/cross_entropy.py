@@ -135,7 +135,7 @@ def l_logsumexp_max_from_x(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: 
 
 @kernel
 def l_logsumexp_sum_from_l_logsumexp_max_x_plain(l_logsumexp_sum: Real2, l_logsumexp_max: Real2, x: Real3, N: int,
-        R: int, C: int, add: int, task: int, tasks: int) -> None:
+        R: int, C: int, task: int, tasks: int) -> None:
     """l_logsumexp_sum[n,r] += sum[c] exp(-finite(l_logsumexp_max[n,r]) + x[n,c,r])
 
     gather, tasks share n r
@@ -147,14 +147,12 @@ def l_logsumexp_sum_from_l_logsumexp_max_x_plain(l_logsumexp_sum: Real2, l_logsu
         total = zero()
         for c in range(C):
             total += exp(-finite(l_logsumexp_max[n, r]) + x[n, c, r])
-        if add != 0:
-            total += l_logsumexp_sum[n, r]
         l_logsumexp_sum[n, r] = total
 
 
 @kernel
 def l_logsumexp_sum_from_l_logsumexp_max_x_over_r(l_logsumexp_sum: Real2, l_logsumexp_max: Real2, x: Real3, N: int,
-        R: int, C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     planes = ceil_div(N, tile.vectors)
@@ -177,14 +175,12 @@ def l_logsumexp_sum_from_l_logsumexp_max_x_over_r(l_logsumexp_sum: Real2, l_logs
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(l_logsumexp_sum.line((plane, r), (0, 1)), active)
                     lanes.write_where(l_logsumexp_sum.line((plane, r), (0, 1)), result, active)
 
 
 @kernel
 def l_logsumexp_sum_from_l_logsumexp_max_x_over_c(l_logsumexp_sum: Real2, l_logsumexp_max: Real2, x: Real3, N: int,
-        R: int, C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
     planes = ceil_div(N, tile.vectors)
@@ -217,14 +213,12 @@ def l_logsumexp_sum_from_l_logsumexp_max_x_over_c(l_logsumexp_sum: Real2, l_logs
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
-                if add != 0:
-                    result += l_logsumexp_sum[plane, r]
                 l_logsumexp_sum[plane, r] = result
 
 
 @task
 def l_logsumexp_sum_from_l_logsumexp_max_x(l_logsumexp_sum: Real2, l_logsumexp_max: Real2, x: Real3, N: int, R: int,
-        C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        C: int, tile: Tile, task: int, tasks: int) -> None:
     """l_logsumexp_sum[n,r] += sum[c] exp(-finite(l_logsumexp_max[n,r]) + x[n,c,r])
 
     lanes over r,
@@ -232,18 +226,18 @@ def l_logsumexp_sum_from_l_logsumexp_max_x(l_logsumexp_sum: Real2, l_logsumexp_m
     else gather, tasks share n r
     """
     if tile.lanes.width <= 2 * R:
-        l_logsumexp_sum_from_l_logsumexp_max_x_over_r(l_logsumexp_sum, l_logsumexp_max, x, N, R, C, add, tile, task,
+        l_logsumexp_sum_from_l_logsumexp_max_x_over_r(l_logsumexp_sum, l_logsumexp_max, x, N, R, C, tile, task,
             tasks)
     elif tile.lanes.width <= C:
-        l_logsumexp_sum_from_l_logsumexp_max_x_over_c(l_logsumexp_sum, l_logsumexp_max, x, N, R, C, add, tile, task,
+        l_logsumexp_sum_from_l_logsumexp_max_x_over_c(l_logsumexp_sum, l_logsumexp_max, x, N, R, C, tile, task,
             tasks)
     else:
-        l_logsumexp_sum_from_l_logsumexp_max_x_plain(l_logsumexp_sum, l_logsumexp_max, x, N, R, C, add, task, tasks)
+        l_logsumexp_sum_from_l_logsumexp_max_x_plain(l_logsumexp_sum, l_logsumexp_max, x, N, R, C, task, tasks)
 
 
 @kernel
 def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_plain(l_logsumexp: Real2, l_logsumexp_max: Real2,
-        l_logsumexp_sum: Real2, N: int, R: int, add: int, task: int, tasks: int) -> None:
+        l_logsumexp_sum: Real2, N: int, R: int, task: int, tasks: int) -> None:
     """l_logsumexp[n,r] += log(l_logsumexp_sum[n,r]) + finite(l_logsumexp_max[n,r])
 
     gather, tasks share n
@@ -252,14 +246,12 @@ def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_plain(l_logsumexp: Real2, l
     for n in range(first, last):
         for r in range(R):
             total = log(l_logsumexp_sum[n, r]) + finite(l_logsumexp_max[n, r])
-            if add != 0:
-                total += l_logsumexp[n, r]
             l_logsumexp[n, r] = total
 
 
 @kernel
 def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_r(l_logsumexp: Real2, l_logsumexp_max: Real2,
-        l_logsumexp_sum: Real2, N: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        l_logsumexp_sum: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     first, last = share(N, task, tasks)
@@ -270,14 +262,12 @@ def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_r(l_logsumexp: Real2, 
             l_logsumexp_max_lanes = lanes.read_where(l_logsumexp_max.line((n, r), (0, 1)), active)
             l_logsumexp_sum_lanes = lanes.read_where(l_logsumexp_sum.line((n, r), (0, 1)), active)
             total = log(l_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < l_logsumexp_max_lanes) & (l_logsumexp_max_lanes < lanes.fill(highest())), l_logsumexp_max_lanes, lanes.zero())
-            if add != 0:
-                total = total + lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
             lanes.write_where(l_logsumexp.line((n, r), (0, 1)), total, active)
 
 
 @kernel
 def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_n(l_logsumexp: Real2, l_logsumexp_max: Real2,
-        l_logsumexp_sum: Real2, N: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        l_logsumexp_sum: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(R, task, tasks)
@@ -288,14 +278,12 @@ def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_n(l_logsumexp: Real2, 
             l_logsumexp_max_lanes = lanes.read_where(l_logsumexp_max.line((n, r), (1, 0)), active)
             l_logsumexp_sum_lanes = lanes.read_where(l_logsumexp_sum.line((n, r), (1, 0)), active)
             total = log(l_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < l_logsumexp_max_lanes) & (l_logsumexp_max_lanes < lanes.fill(highest())), l_logsumexp_max_lanes, lanes.zero())
-            if add != 0:
-                total = total + lanes.read_where(l_logsumexp.line((n, r), (1, 0)), active)
             lanes.write_where(l_logsumexp.line((n, r), (1, 0)), total, active)
 
 
 @task
 def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum(l_logsumexp: Real2, l_logsumexp_max: Real2,
-        l_logsumexp_sum: Real2, N: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        l_logsumexp_sum: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """l_logsumexp[n,r] += log(l_logsumexp_sum[n,r]) + finite(l_logsumexp_max[n,r])
 
     lanes over r,
@@ -304,17 +292,17 @@ def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum(l_logsumexp: Real2, l_logsu
     """
     if tile.lanes.width <= 2 * R:
         l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_r(l_logsumexp, l_logsumexp_max, l_logsumexp_sum, N, R,
-            add, tile, task, tasks)
+            tile, task, tasks)
     elif tile.lanes.width <= 2 * N:
         l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_n(l_logsumexp, l_logsumexp_max, l_logsumexp_sum, N, R,
-            add, tile, task, tasks)
+            tile, task, tasks)
     else:
         l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_plain(l_logsumexp, l_logsumexp_max, l_logsumexp_sum, N, R,
-            add, task, tasks)
+            task, tasks)
 
 
 @kernel
-def l_from_l_logsumexp_plain(l: Real2, l_logsumexp: Real2, N: int, R: int, add: int, task: int, tasks: int) -> None:
+def l_from_l_logsumexp_plain(l: Real2, l_logsumexp: Real2, N: int, R: int, task: int, tasks: int) -> None:
     """l[n,r] += l_logsumexp[n,r]
 
     gather, tasks share n
@@ -323,13 +311,11 @@ def l_from_l_logsumexp_plain(l: Real2, l_logsumexp: Real2, N: int, R: int, add: 
     for n in range(first, last):
         for r in range(R):
             total = l_logsumexp[n, r]
-            if add != 0:
-                total += l[n, r]
             l[n, r] = total
 
 
 @kernel
-def l_from_l_logsumexp_over_r(l: Real2, l_logsumexp: Real2, N: int, R: int, add: int, tile: Tile, task: int,
+def l_from_l_logsumexp_over_r(l: Real2, l_logsumexp: Real2, N: int, R: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
@@ -340,13 +326,11 @@ def l_from_l_logsumexp_over_r(l: Real2, l_logsumexp: Real2, N: int, R: int, add:
             active = lanes.first(count)
             l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
             total = l_logsumexp_lanes
-            if add != 0:
-                total = total + lanes.read_where(l.line((n, r), (0, 1)), active)
             lanes.write_where(l.line((n, r), (0, 1)), total, active)
 
 
 @kernel
-def l_from_l_logsumexp_over_n(l: Real2, l_logsumexp: Real2, N: int, R: int, add: int, tile: Tile, task: int,
+def l_from_l_logsumexp_over_n(l: Real2, l_logsumexp: Real2, N: int, R: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
@@ -357,14 +341,11 @@ def l_from_l_logsumexp_over_n(l: Real2, l_logsumexp: Real2, N: int, R: int, add:
             active = lanes.first(count)
             l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (1, 0)), active)
             total = l_logsumexp_lanes
-            if add != 0:
-                total = total + lanes.read_where(l.line((n, r), (1, 0)), active)
             lanes.write_where(l.line((n, r), (1, 0)), total, active)
 
 
 @task
-def l_from_l_logsumexp(l: Real2, l_logsumexp: Real2, N: int, R: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def l_from_l_logsumexp(l: Real2, l_logsumexp: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """l[n,r] += l_logsumexp[n,r]
 
     lanes over r,
@@ -372,11 +353,11 @@ def l_from_l_logsumexp(l: Real2, l_logsumexp: Real2, N: int, R: int, add: int, t
     else gather, tasks share n
     """
     if tile.lanes.width <= 2 * R:
-        l_from_l_logsumexp_over_r(l, l_logsumexp, N, R, add, tile, task, tasks)
+        l_from_l_logsumexp_over_r(l, l_logsumexp, N, R, tile, task, tasks)
     elif tile.lanes.width <= 2 * N:
-        l_from_l_logsumexp_over_n(l, l_logsumexp, N, R, add, tile, task, tasks)
+        l_from_l_logsumexp_over_n(l, l_logsumexp, N, R, tile, task, tasks)
     else:
-        l_from_l_logsumexp_plain(l, l_logsumexp, N, R, add, task, tasks)
+        l_from_l_logsumexp_plain(l, l_logsumexp, N, R, task, tasks)
 
 
 @task
@@ -399,7 +380,7 @@ def l_from_x_t(l: Real2, x: Real3, t: Integer2, N: int, R: int, X1: int, add: in
 
 
 @kernel
-def y_from_l_plain(y: Real0, l: Real2, N: int, R: int, add: int, task: int, tasks: int) -> None:
+def y_from_l_plain(y: Real0, l: Real2, N: int, R: int, task: int, tasks: int) -> None:
     """y[] += sum[n,r] l[n,r]/(N*R)
 
     gather, tasks share nothing (one task)
@@ -411,13 +392,11 @@ def y_from_l_plain(y: Real0, l: Real2, N: int, R: int, add: int, task: int, task
                 total += l[n, r]
         if total != zero():
             total = total / real(N) / real(R)
-        if add != 0:
-            total += y[()]
         y[()] = total
 
 
 @kernel
-def y_from_l_over_r(y: Real0, l: Real2, N: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+def y_from_l_over_r(y: Real0, l: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
     if task == 0:
@@ -437,26 +416,24 @@ def y_from_l_over_r(y: Real0, l: Real2, N: int, R: int, add: int, tile: Tile, ta
         result = lanes.sum(wide)
         if result != zero():
             result = result / real(N) / real(R)
-        if add != 0:
-            result += y[()]
         y[()] = result
 
 
 @task
-def y_from_l(y: Real0, l: Real2, N: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+def y_from_l(y: Real0, l: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """y[] += sum[n,r] l[n,r]/(N*R)
 
     lanes over r, combined at the end;
     else gather, tasks share nothing (one task)
     """
     if tile.lanes.width <= R:
-        y_from_l_over_r(y, l, N, R, add, tile, task, tasks)
+        y_from_l_over_r(y, l, N, R, tile, task, tasks)
     else:
-        y_from_l_plain(y, l, N, R, add, task, tasks)
+        y_from_l_plain(y, l, N, R, task, tasks)
 
 
 @kernel
-def z_from_l_plain(z: Real0, l: Real2, N: int, R: int, add: int, task: int, tasks: int) -> None:
+def z_from_l_plain(z: Real0, l: Real2, N: int, R: int, task: int, tasks: int) -> None:
     """z[] += sum[n,r] l[n,r]
 
     gather, tasks share nothing (one task)
@@ -466,13 +443,11 @@ def z_from_l_plain(z: Real0, l: Real2, N: int, R: int, add: int, task: int, task
         for n in range(N):
             for r in range(R):
                 total += l[n, r]
-        if add != 0:
-            total += z[()]
         z[()] = total
 
 
 @kernel
-def z_from_l_over_r(z: Real0, l: Real2, N: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+def z_from_l_over_r(z: Real0, l: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
     if task == 0:
@@ -490,22 +465,20 @@ def z_from_l_over_r(z: Real0, l: Real2, N: int, R: int, add: int, tile: Tile, ta
                         total = select(active, total + l_lanes, total)
                 wide = wide + lanes.widen(total)
         result = lanes.sum(wide)
-        if add != 0:
-            result += z[()]
         z[()] = result
 
 
 @task
-def z_from_l(z: Real0, l: Real2, N: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+def z_from_l(z: Real0, l: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """z[] += sum[n,r] l[n,r]
 
     lanes over r, combined at the end;
     else gather, tasks share nothing (one task)
     """
     if tile.lanes.width <= R:
-        z_from_l_over_r(z, l, N, R, add, tile, task, tasks)
+        z_from_l_over_r(z, l, N, R, tile, task, tasks)
     else:
-        z_from_l_plain(z, l, N, R, add, task, tasks)
+        z_from_l_plain(z, l, N, R, task, tasks)
 
 
 @kernel
@@ -555,7 +528,7 @@ def gl_total_from_gy_gz(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, a
 
 
 @kernel
-def gx_from_gl_total_t_plain(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, add: int, task: int,
+def gx_from_gl_total_t_plain(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, task: int,
         tasks: int) -> None:
     """gx[n,x1,r] += -gl_total[n,r]   { t[n,r] = x1 }
 
@@ -565,17 +538,16 @@ def gx_from_gl_total_t_plain(gx: Real3, gl_total: Real2, t: Integer2, N: int, R:
     for item in range(first, last):
         n = item // R
         r = item % R
-        if add == 0:
-            for x1 in range(X1):
-                gx[n, x1, r] = zero()
+        for x1 in range(X1):
+            gx[n, x1, r] = zero()
         x1 = t[n, r]
         if 0 <= x1 < X1:
             gx[n, x1, r] += -gl_total[n, r]
 
 
 @kernel
-def gx_from_gl_total_t_over_r(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
+def gx_from_gl_total_t_over_r(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     planes = ceil_div(N, tile.vectors)
@@ -598,14 +570,12 @@ def gx_from_gl_total_t_over_r(gx: Real3, gl_total: Real2, t: Integer2, N: int, R
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gx.line((plane, x1, r), (0, 0, 1)), active)
                     lanes.write_where(gx.line((plane, x1, r), (0, 0, 1)), result, active)
 
 
 @kernel
-def gx_from_gl_total_t_over_n(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
+def gx_from_gl_total_t_over_n(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     planes = ceil_div(R, tile.vectors)
@@ -628,14 +598,12 @@ def gx_from_gl_total_t_over_n(gx: Real3, gl_total: Real2, t: Integer2, N: int, R
                 plane = min(r + u, R - 1)
                 if r + u < R:
                     result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gx.line((n, x1, plane), (1, 0, 0)), active)
                     lanes.write_where(gx.line((n, x1, plane), (1, 0, 0)), result, active)
 
 
 @task
-def gx_from_gl_total_t(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
+def gx_from_gl_total_t(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """gx[n,x1,r] += -gl_total[n,r]   { t[n,r] = x1 }
 
     lanes over r,
@@ -643,11 +611,11 @@ def gx_from_gl_total_t(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, 
     else scatter, tasks share n r; 1 guard
     """
     if tile.lanes.width <= 2 * R and X1 <= 64:
-        gx_from_gl_total_t_over_r(gx, gl_total, t, N, R, X1, add, tile, task, tasks)
+        gx_from_gl_total_t_over_r(gx, gl_total, t, N, R, X1, tile, task, tasks)
     elif tile.lanes.width <= 2 * N and X1 <= 64:
-        gx_from_gl_total_t_over_n(gx, gl_total, t, N, R, X1, add, tile, task, tasks)
+        gx_from_gl_total_t_over_n(gx, gl_total, t, N, R, X1, tile, task, tasks)
     else:
-        gx_from_gl_total_t_plain(gx, gl_total, t, N, R, X1, add, task, tasks)
+        gx_from_gl_total_t_plain(gx, gl_total, t, N, R, X1, task, tasks)
 
 
 @kernel
@@ -727,7 +695,7 @@ def gx_from_gl_total_l_logsumexp_x(gx: Real3, gl_total: Real2, l_logsumexp: Real
 
 @kernel
 def tl_logsumexp_from_l_logsumexp_tx_x_plain(tl_logsumexp: Real2, l_logsumexp: Real2, tx: Real3, x: Real3, N: int,
-        R: int, C: int, add: int, task: int, tasks: int) -> None:
+        R: int, C: int, task: int, tasks: int) -> None:
     """tl_logsumexp[n,r] += sum[c] exp(-l_logsumexp[n,r] + x[n,c,r])*tx[n,c,r]
 
     gather, tasks share n r
@@ -739,14 +707,12 @@ def tl_logsumexp_from_l_logsumexp_tx_x_plain(tl_logsumexp: Real2, l_logsumexp: R
         total = zero()
         for c in range(C):
             total += exp(-l_logsumexp[n, r] + x[n, c, r]) * tx[n, c, r]
-        if add != 0:
-            total += tl_logsumexp[n, r]
         tl_logsumexp[n, r] = total
 
 
 @kernel
 def tl_logsumexp_from_l_logsumexp_tx_x_over_r(tl_logsumexp: Real2, l_logsumexp: Real2, tx: Real3, x: Real3, N: int,
-        R: int, C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     planes = ceil_div(N, tile.vectors)
@@ -770,14 +736,12 @@ def tl_logsumexp_from_l_logsumexp_tx_x_over_r(tl_logsumexp: Real2, l_logsumexp: 
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(tl_logsumexp.line((plane, r), (0, 1)), active)
                     lanes.write_where(tl_logsumexp.line((plane, r), (0, 1)), result, active)
 
 
 @kernel
 def tl_logsumexp_from_l_logsumexp_tx_x_over_c(tl_logsumexp: Real2, l_logsumexp: Real2, tx: Real3, x: Real3, N: int,
-        R: int, C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
     planes = ceil_div(N, tile.vectors)
@@ -812,14 +776,12 @@ def tl_logsumexp_from_l_logsumexp_tx_x_over_c(tl_logsumexp: Real2, l_logsumexp: 
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
-                if add != 0:
-                    result += tl_logsumexp[plane, r]
                 tl_logsumexp[plane, r] = result
 
 
 @task
 def tl_logsumexp_from_l_logsumexp_tx_x(tl_logsumexp: Real2, l_logsumexp: Real2, tx: Real3, x: Real3, N: int, R: int,
-        C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        C: int, tile: Tile, task: int, tasks: int) -> None:
     """tl_logsumexp[n,r] += sum[c] exp(-l_logsumexp[n,r] + x[n,c,r])*tx[n,c,r]
 
     lanes over r,
@@ -827,16 +789,16 @@ def tl_logsumexp_from_l_logsumexp_tx_x(tl_logsumexp: Real2, l_logsumexp: Real2, 
     else gather, tasks share n r
     """
     if tile.lanes.width <= 2 * R:
-        tl_logsumexp_from_l_logsumexp_tx_x_over_r(tl_logsumexp, l_logsumexp, tx, x, N, R, C, add, tile, task, tasks)
+        tl_logsumexp_from_l_logsumexp_tx_x_over_r(tl_logsumexp, l_logsumexp, tx, x, N, R, C, tile, task, tasks)
     elif tile.lanes.width <= C:
-        tl_logsumexp_from_l_logsumexp_tx_x_over_c(tl_logsumexp, l_logsumexp, tx, x, N, R, C, add, tile, task, tasks)
+        tl_logsumexp_from_l_logsumexp_tx_x_over_c(tl_logsumexp, l_logsumexp, tx, x, N, R, C, tile, task, tasks)
     else:
-        tl_logsumexp_from_l_logsumexp_tx_x_plain(tl_logsumexp, l_logsumexp, tx, x, N, R, C, add, task, tasks)
+        tl_logsumexp_from_l_logsumexp_tx_x_plain(tl_logsumexp, l_logsumexp, tx, x, N, R, C, task, tasks)
 
 
 @kernel
 def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_plain(hl_logsumexp: Real2, gl_total: Real2, hgx: Real3,
-        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, add: int, task: int, tasks: int) -> None:
+        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, task: int, tasks: int) -> None:
     """hl_logsumexp[n,r] += sum[c] -exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]*hgx[n,c,r]
 
     gather, tasks share n r
@@ -849,14 +811,12 @@ def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_plain(hl_logsumexp: Real2, gl_t
         for c in range(C):
             total += exp(-l_logsumexp[n, r] + x[n, c, r]) * hgx[n, c, r]
         total = -total * gl_total[n, r]
-        if add != 0:
-            total += hl_logsumexp[n, r]
         hl_logsumexp[n, r] = total
 
 
 @kernel
 def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_r(hl_logsumexp: Real2, gl_total: Real2, hgx: Real3,
-        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     planes = ceil_div(N, tile.vectors)
@@ -882,14 +842,12 @@ def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_r(hl_logsumexp: Real2, gl_
                     result = total[0, u]
                     gl_total_lanes = lanes.read_where(gl_total.line((plane, r), (0, 1)), active)
                     result = -(gl_total_lanes * result)
-                    if add != 0:
-                        result = result + lanes.read_where(hl_logsumexp.line((plane, r), (0, 1)), active)
                     lanes.write_where(hl_logsumexp.line((plane, r), (0, 1)), result, active)
 
 
 @kernel
 def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_c(hl_logsumexp: Real2, gl_total: Real2, hgx: Real3,
-        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
     planes = ceil_div(N, tile.vectors)
@@ -925,14 +883,12 @@ def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_c(hl_logsumexp: Real2, gl_
             if n + u < N:
                 result = lanes.sum(wide[0, u])
                 result = -result * gl_total[plane, r]
-                if add != 0:
-                    result += hl_logsumexp[plane, r]
                 hl_logsumexp[plane, r] = result
 
 
 @task
 def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x(hl_logsumexp: Real2, gl_total: Real2, hgx: Real3,
-        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """hl_logsumexp[n,r] += sum[c] -exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]*hgx[n,c,r]
 
     lanes over r,
@@ -941,19 +897,18 @@ def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x(hl_logsumexp: Real2, gl_total: 
     """
     if tile.lanes.width <= 2 * R:
         hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_r(hl_logsumexp, gl_total, hgx, l_logsumexp, x, N, R, C,
-            add, tile, task, tasks)
+            tile, task, tasks)
     elif tile.lanes.width <= C:
         hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_c(hl_logsumexp, gl_total, hgx, l_logsumexp, x, N, R, C,
-            add, tile, task, tasks)
+            tile, task, tasks)
     else:
         hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_plain(hl_logsumexp, gl_total, hgx, l_logsumexp, x, N, R, C,
-            add, task, tasks)
+            task, tasks)
 
 
 @kernel
 def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_plain(hx: Real3, gl_total: Real2, hgx: Real3,
-        hl_logsumexp: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, add: int, task: int,
-        tasks: int) -> None:
+        hl_logsumexp: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, task: int, tasks: int) -> None:
     """hx[n,c,r] += (gl_total[n,r]*hgx[n,c,r] + hl_logsumexp[n,r])*exp(-l_logsumexp[n,r] + x[n,c,r])
 
     gather, tasks share n c
@@ -964,14 +919,12 @@ def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_plain(hx: Real3, gl_total: R
         c = item % C
         for r in range(R):
             total = (gl_total[n, r] * hgx[n, c, r] + hl_logsumexp[n, r]) * exp(-l_logsumexp[n, r] + x[n, c, r])
-            if add != 0:
-                total += hx[n, c, r]
             hx[n, c, r] = total
 
 
 @kernel
 def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_r(hx: Real3, gl_total: Real2, hgx: Real3,
-        hl_logsumexp: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, add: int, tile: Tile, task: int,
+        hl_logsumexp: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
@@ -988,14 +941,12 @@ def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_r(hx: Real3, gl_total: 
             l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
             x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
             total = ((gl_total_lanes * hgx_lanes) + hl_logsumexp_lanes) * exp(x_lanes - l_logsumexp_lanes)
-            if add != 0:
-                total = total + lanes.read_where(hx.line((n, c, r), (0, 0, 1)), active)
             lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, active)
 
 
 @kernel
 def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_c(hx: Real3, gl_total: Real2, hgx: Real3,
-        hl_logsumexp: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, add: int, tile: Tile, task: int,
+        hl_logsumexp: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
@@ -1009,14 +960,12 @@ def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_c(hx: Real3, gl_total: 
             hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
             x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
             total = ((lanes.fill(gl_total[n, r]) * hgx_lanes) + lanes.fill(hl_logsumexp[n, r])) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
-            if add != 0:
-                total = total + lanes.read_where(hx.line((n, c, r), (0, 1, 0)), active)
             lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, active)
 
 
 @task
 def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x(hx: Real3, gl_total: Real2, hgx: Real3, hl_logsumexp: Real2,
-        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """hx[n,c,r] += (gl_total[n,r]*hgx[n,c,r] + hl_logsumexp[n,r])*exp(-l_logsumexp[n,r] + x[n,c,r])
 
     lanes over r,
@@ -1025,13 +974,13 @@ def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x(hx: Real3, gl_total: Real2, 
     """
     if tile.lanes.width <= 2 * R:
         hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_r(hx, gl_total, hgx, hl_logsumexp, l_logsumexp, x, N,
-            R, C, add, tile, task, tasks)
+            R, C, tile, task, tasks)
     elif tile.lanes.width <= 2 * C:
         hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_c(hx, gl_total, hgx, hl_logsumexp, l_logsumexp, x, N,
-            R, C, add, tile, task, tasks)
+            R, C, tile, task, tasks)
     else:
         hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_plain(hx, gl_total, hgx, hl_logsumexp, l_logsumexp, x, N, R,
-            C, add, task, tasks)
+            C, task, tasks)
 
 
 @kernel

@@ -28,7 +28,7 @@ require_abi(2, __name__)
 
 
 @kernel
-def y_from_x_plain(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, task: int, tasks: int) -> None:
+def y_from_x_plain(y: Real2, x: Real3, N: int, C: int, Q: int, task: int, tasks: int) -> None:
     """y[n,c] += sum[q] x[n,c,q]/Q
 
     gather, tasks share n c
@@ -42,14 +42,11 @@ def y_from_x_plain(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, task: i
             total += x[n, c, q]
         if total != zero():
             total = total / real(Q)
-        if add != 0:
-            total += y[n, c]
         y[n, c] = total
 
 
 @kernel
-def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
@@ -84,14 +81,11 @@ def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, tile: 
                 result = lanes.sum(wide[0, u])
                 if result != zero():
                     result = result / real(Q)
-                if add != 0:
-                    result += y[n, plane]
                 y[n, plane] = result
 
 
 @kernel
-def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     planes = ceil_div(N, tile.vectors)
@@ -114,13 +108,11 @@ def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, tile: 
                 if n + u < N:
                     result = total[0, u]
                     result = select(unequal(result, lanes.zero()), result / lanes.fill(real(Q)), result)
-                    if add != 0:
-                        result = result + lanes.read_where(y.line((plane, c), (0, 1)), active)
                     lanes.write_where(y.line((plane, c), (0, 1)), result, active)
 
 
 @task
-def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """y[n,c] += sum[q] x[n,c,q]/Q
 
     lanes over q, combined at the end,
@@ -128,15 +120,15 @@ def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, add: int, tile: Tile, t
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
-        y_from_x_over_q(y, x, N, C, Q, add, tile, task, tasks)
+        y_from_x_over_q(y, x, N, C, Q, tile, task, tasks)
     elif tile.lanes.width <= 2 * C:
-        y_from_x_over_c(y, x, N, C, Q, add, tile, task, tasks)
+        y_from_x_over_c(y, x, N, C, Q, tile, task, tasks)
     else:
-        y_from_x_plain(y, x, N, C, Q, add, task, tasks)
+        y_from_x_plain(y, x, N, C, Q, task, tasks)
 
 
 @kernel
-def gx_from_gy_plain(gx: Real3, gy: Real2, N: int, C: int, Q: int, add: int, task: int, tasks: int) -> None:
+def gx_from_gy_plain(gx: Real3, gy: Real2, N: int, C: int, Q: int, task: int, tasks: int) -> None:
     """gx[n,c,q] += gy[n,c]/Q
 
     gather, tasks share n c
@@ -147,14 +139,11 @@ def gx_from_gy_plain(gx: Real3, gy: Real2, N: int, C: int, Q: int, add: int, tas
         c = item % C
         for q in range(Q):
             total = gy[n, c] / real(Q)
-            if add != 0:
-                total += gx[n, c, q]
             gx[n, c, q] = total
 
 
 @kernel
-def gx_from_gy_over_q(gx: Real3, gy: Real2, N: int, C: int, Q: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def gx_from_gy_over_q(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q."""
     lanes = tile.lanes
     first, last = share(N * C, task, tasks)
@@ -165,14 +154,11 @@ def gx_from_gy_over_q(gx: Real3, gy: Real2, N: int, C: int, Q: int, add: int, ti
             count = min(lanes.width, Q - q)
             active = lanes.first(count)
             total = lanes.fill(gy[n, c] / real(Q))
-            if add != 0:
-                total = total + lanes.read_where(gx.line((n, c, q), (0, 0, 1)), active)
             lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, active)
 
 
 @kernel
-def gx_from_gy_over_c(gx: Real3, gy: Real2, N: int, C: int, Q: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def gx_from_gy_over_c(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     first, last = share(N * Q, task, tasks)
@@ -184,13 +170,11 @@ def gx_from_gy_over_c(gx: Real3, gy: Real2, N: int, C: int, Q: int, add: int, ti
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
             total = gy_lanes / lanes.fill(real(Q))
-            if add != 0:
-                total = total + lanes.read_where(gx.line((n, c, q), (0, 1, 0)), active)
             lanes.write_where(gx.line((n, c, q), (0, 1, 0)), total, active)
 
 
 @task
-def gx_from_gy(gx: Real3, gy: Real2, N: int, C: int, Q: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+def gx_from_gy(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """gx[n,c,q] += gy[n,c]/Q
 
     lanes over q,
@@ -198,11 +182,11 @@ def gx_from_gy(gx: Real3, gy: Real2, N: int, C: int, Q: int, add: int, tile: Til
     else gather, tasks share n c
     """
     if tile.lanes.width <= 2 * Q:
-        gx_from_gy_over_q(gx, gy, N, C, Q, add, tile, task, tasks)
+        gx_from_gy_over_q(gx, gy, N, C, Q, tile, task, tasks)
     elif tile.lanes.width <= 2 * C:
-        gx_from_gy_over_c(gx, gy, N, C, Q, add, tile, task, tasks)
+        gx_from_gy_over_c(gx, gy, N, C, Q, tile, task, tasks)
     else:
-        gx_from_gy_plain(gx, gy, N, C, Q, add, task, tasks)
+        gx_from_gy_plain(gx, gy, N, C, Q, task, tasks)
 
 
 def sizes(N: int, C: int, Q: int) -> dict[str, int]:

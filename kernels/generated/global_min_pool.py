@@ -183,7 +183,7 @@ def y_at_from_x(y_at: Integer2, x: Real3, N: int, C: int, Q: int, tile: Tile, ta
 
 
 @kernel
-def gx_from_gy_y_at_plain(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, add: int, task: int,
+def gx_from_gy_y_at_plain(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, task: int,
         tasks: int) -> None:
     """gx[n,c,q] += gy[n,c]   { q = y_at[n,c] }
 
@@ -193,17 +193,16 @@ def gx_from_gy_y_at_plain(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, 
     for item in range(first, last):
         n = item // C
         c = item % C
-        if add == 0:
-            for q in range(Q):
-                gx[n, c, q] = zero()
+        for q in range(Q):
+            gx[n, c, q] = zero()
         q = y_at[n, c]
         if 0 <= q < Q:
             gx[n, c, q] += gy[n, c]
 
 
 @kernel
-def gx_from_gy_y_at_over_q(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
+def gx_from_gy_y_at_over_q(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over q."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
@@ -225,14 +224,12 @@ def gx_from_gy_y_at_over_q(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int,
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gx.line((n, plane, q), (0, 0, 1)), active)
                     lanes.write_where(gx.line((n, plane, q), (0, 0, 1)), result, active)
 
 
 @kernel
-def gx_from_gy_y_at_over_c(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
+def gx_from_gy_y_at_over_c(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     planes = ceil_div(N, tile.vectors)
@@ -255,13 +252,11 @@ def gx_from_gy_y_at_over_c(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int,
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gx.line((plane, c, q), (0, 1, 0)), active)
                     lanes.write_where(gx.line((plane, c, q), (0, 1, 0)), result, active)
 
 
 @task
-def gx_from_gy_y_at(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, add: int, tile: Tile, task: int,
+def gx_from_gy_y_at(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, tile: Tile, task: int,
         tasks: int) -> None:
     """gx[n,c,q] += gy[n,c]   { q = y_at[n,c] }
 
@@ -270,16 +265,15 @@ def gx_from_gy_y_at(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int
     else scatter, tasks share n c; 1 guard
     """
     if tile.lanes.width <= 2 * Q and Q <= 64:
-        gx_from_gy_y_at_over_q(gx, gy, y_at, N, C, Q, add, tile, task, tasks)
+        gx_from_gy_y_at_over_q(gx, gy, y_at, N, C, Q, tile, task, tasks)
     elif tile.lanes.width <= 2 * C and Q <= 64:
-        gx_from_gy_y_at_over_c(gx, gy, y_at, N, C, Q, add, tile, task, tasks)
+        gx_from_gy_y_at_over_c(gx, gy, y_at, N, C, Q, tile, task, tasks)
     else:
-        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, Q, add, task, tasks)
+        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, Q, task, tasks)
 
 
 @task
-def ty_from_tx_y_at(ty: Real2, tx: Real3, y_at: Integer2, N: int, C: int, Q: int, add: int, task: int,
-        tasks: int) -> None:
+def ty_from_tx_y_at(ty: Real2, tx: Real3, y_at: Integer2, N: int, C: int, Q: int, task: int, tasks: int) -> None:
     """ty[n,c] += sum[q] tx[n,c,q]   { q = y_at[n,c] }
 
     gather, tasks share n; 1 guard
@@ -291,8 +285,6 @@ def ty_from_tx_y_at(ty: Real2, tx: Real3, y_at: Integer2, N: int, C: int, Q: int
             q = y_at[n, c]
             if 0 <= q < Q:
                 total += tx[n, c, q]
-            if add != 0:
-                total += ty[n, c]
             ty[n, c] = total
 
 

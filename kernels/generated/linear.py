@@ -272,7 +272,7 @@ def y_from_b(y: Real2, b: Real1, N: int, O: int, add: int, tile: Tile, task: int
 
 
 @kernel
-def gb_from_gy_plain(gb: Real1, gy: Real2, N: int, O: int, add: int, task: int, tasks: int) -> None:
+def gb_from_gy_plain(gb: Real1, gy: Real2, N: int, O: int, task: int, tasks: int) -> None:
     """gb[o] += sum[n] gy[n,o]
 
     gather, tasks share o
@@ -282,13 +282,11 @@ def gb_from_gy_plain(gb: Real1, gy: Real2, N: int, O: int, add: int, task: int, 
         total = zero()
         for n in range(N):
             total += gy[n, o]
-        if add != 0:
-            total += gb[o]
         gb[o] = total
 
 
 @kernel
-def gb_from_gy_over_o(gb: Real1, gy: Real2, N: int, O: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+def gb_from_gy_over_o(gb: Real1, gy: Real2, N: int, O: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over o."""
     lanes = tile.lanes
     first, last = share(ceil_div(O, lanes.width), task, tasks)
@@ -299,13 +297,11 @@ def gb_from_gy_over_o(gb: Real1, gy: Real2, N: int, O: int, add: int, tile: Tile
         for n in range(N):
             gy_lanes = lanes.read_where(gy.line((n, o), (0, 1)), active)
             total = total + gy_lanes
-        if add != 0:
-            total = total + lanes.read_where(gb.line((o,), (1,)), active)
         lanes.write_where(gb.line((o,), (1,)), total, active)
 
 
 @kernel
-def gb_from_gy_over_n(gb: Real1, gy: Real2, N: int, O: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+def gb_from_gy_over_n(gb: Real1, gy: Real2, N: int, O: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n, combined at the end."""
     lanes = tile.lanes
     planes = ceil_div(O, tile.vectors)
@@ -337,13 +333,11 @@ def gb_from_gy_over_n(gb: Real1, gy: Real2, N: int, O: int, add: int, tile: Tile
             plane = min(o + u, O - 1)
             if o + u < O:
                 result = lanes.sum(wide[0, u])
-                if add != 0:
-                    result += gb[plane]
                 gb[plane] = result
 
 
 @task
-def gb_from_gy(gb: Real1, gy: Real2, N: int, O: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+def gb_from_gy(gb: Real1, gy: Real2, N: int, O: int, tile: Tile, task: int, tasks: int) -> None:
     """gb[o] += sum[n] gy[n,o]
 
     lanes over o,
@@ -351,11 +345,11 @@ def gb_from_gy(gb: Real1, gy: Real2, N: int, O: int, add: int, tile: Tile, task:
     else gather, tasks share o
     """
     if tile.lanes.width <= 2 * O:
-        gb_from_gy_over_o(gb, gy, N, O, add, tile, task, tasks)
+        gb_from_gy_over_o(gb, gy, N, O, tile, task, tasks)
     elif tile.lanes.width <= N:
-        gb_from_gy_over_n(gb, gy, N, O, add, tile, task, tasks)
+        gb_from_gy_over_n(gb, gy, N, O, tile, task, tasks)
     else:
-        gb_from_gy_plain(gb, gy, N, O, add, task, tasks)
+        gb_from_gy_plain(gb, gy, N, O, task, tasks)
 
 
 def sizes(N: int, I: int, O: int) -> dict[str, int]:

@@ -128,7 +128,7 @@ def y_logsumexp_max_from_x(y_logsumexp_max: Real2, x: Real3, M: int, R: int, J: 
 
 @kernel
 def y_logsumexp_sum_from_x_y_logsumexp_max_plain(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, M: int,
-        R: int, J: int, add: int, task: int, tasks: int) -> None:
+        R: int, J: int, task: int, tasks: int) -> None:
     """y_logsumexp_sum[m,r] += sum[j] exp(-finite(y_logsumexp_max[m,r]) + x[m,j,r])
 
     gather, tasks share m r
@@ -140,14 +140,12 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_plain(y_logsumexp_sum: Real2, x: Real
         total = zero()
         for j in range(J):
             total += exp(-finite(y_logsumexp_max[m, r]) + x[m, j, r])
-        if add != 0:
-            total += y_logsumexp_sum[m, r]
         y_logsumexp_sum[m, r] = total
 
 
 @kernel
 def y_logsumexp_sum_from_x_y_logsumexp_max_over_r(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, M: int,
-        R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     planes = ceil_div(M, tile.vectors)
@@ -170,14 +168,12 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_over_r(y_logsumexp_sum: Real2, x: Rea
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(y_logsumexp_sum.line((plane, r), (0, 1)), active)
                     lanes.write_where(y_logsumexp_sum.line((plane, r), (0, 1)), result, active)
 
 
 @kernel
 def y_logsumexp_sum_from_x_y_logsumexp_max_over_j(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, M: int,
-        R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
     planes = ceil_div(M, tile.vectors)
@@ -210,14 +206,12 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_over_j(y_logsumexp_sum: Real2, x: Rea
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])
-                if add != 0:
-                    result += y_logsumexp_sum[plane, r]
                 y_logsumexp_sum[plane, r] = result
 
 
 @task
 def y_logsumexp_sum_from_x_y_logsumexp_max(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, M: int, R: int,
-        J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        J: int, tile: Tile, task: int, tasks: int) -> None:
     """y_logsumexp_sum[m,r] += sum[j] exp(-finite(y_logsumexp_max[m,r]) + x[m,j,r])
 
     lanes over r,
@@ -225,18 +219,18 @@ def y_logsumexp_sum_from_x_y_logsumexp_max(y_logsumexp_sum: Real2, x: Real3, y_l
     else gather, tasks share m r
     """
     if tile.lanes.width <= 2 * R:
-        y_logsumexp_sum_from_x_y_logsumexp_max_over_r(y_logsumexp_sum, x, y_logsumexp_max, M, R, J, add, tile, task,
+        y_logsumexp_sum_from_x_y_logsumexp_max_over_r(y_logsumexp_sum, x, y_logsumexp_max, M, R, J, tile, task,
             tasks)
     elif tile.lanes.width <= J:
-        y_logsumexp_sum_from_x_y_logsumexp_max_over_j(y_logsumexp_sum, x, y_logsumexp_max, M, R, J, add, tile, task,
+        y_logsumexp_sum_from_x_y_logsumexp_max_over_j(y_logsumexp_sum, x, y_logsumexp_max, M, R, J, tile, task,
             tasks)
     else:
-        y_logsumexp_sum_from_x_y_logsumexp_max_plain(y_logsumexp_sum, x, y_logsumexp_max, M, R, J, add, task, tasks)
+        y_logsumexp_sum_from_x_y_logsumexp_max_plain(y_logsumexp_sum, x, y_logsumexp_max, M, R, J, task, tasks)
 
 
 @kernel
 def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain(y_logsumexp: Real2, y_logsumexp_max: Real2,
-        y_logsumexp_sum: Real2, M: int, R: int, add: int, task: int, tasks: int) -> None:
+        y_logsumexp_sum: Real2, M: int, R: int, task: int, tasks: int) -> None:
     """y_logsumexp[m,r] += log(y_logsumexp_sum[m,r]) + finite(y_logsumexp_max[m,r])
 
     gather, tasks share m
@@ -245,14 +239,12 @@ def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain(y_logsumexp: Real2, y
     for m in range(first, last):
         for r in range(R):
             total = log(y_logsumexp_sum[m, r]) + finite(y_logsumexp_max[m, r])
-            if add != 0:
-                total += y_logsumexp[m, r]
             y_logsumexp[m, r] = total
 
 
 @kernel
 def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_r(y_logsumexp: Real2, y_logsumexp_max: Real2,
-        y_logsumexp_sum: Real2, M: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        y_logsumexp_sum: Real2, M: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     first, last = share(M, task, tasks)
@@ -263,14 +255,12 @@ def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_r(y_logsumexp: Real2, 
             y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((m, r), (0, 1)), active)
             y_logsumexp_sum_lanes = lanes.read_where(y_logsumexp_sum.line((m, r), (0, 1)), active)
             total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
-            if add != 0:
-                total = total + lanes.read_where(y_logsumexp.line((m, r), (0, 1)), active)
             lanes.write_where(y_logsumexp.line((m, r), (0, 1)), total, active)
 
 
 @kernel
 def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_m(y_logsumexp: Real2, y_logsumexp_max: Real2,
-        y_logsumexp_sum: Real2, M: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        y_logsumexp_sum: Real2, M: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over m."""
     lanes = tile.lanes
     first, last = share(R, task, tasks)
@@ -281,14 +271,12 @@ def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_m(y_logsumexp: Real2, 
             y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((m, r), (1, 0)), active)
             y_logsumexp_sum_lanes = lanes.read_where(y_logsumexp_sum.line((m, r), (1, 0)), active)
             total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
-            if add != 0:
-                total = total + lanes.read_where(y_logsumexp.line((m, r), (1, 0)), active)
             lanes.write_where(y_logsumexp.line((m, r), (1, 0)), total, active)
 
 
 @task
 def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum(y_logsumexp: Real2, y_logsumexp_max: Real2,
-        y_logsumexp_sum: Real2, M: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        y_logsumexp_sum: Real2, M: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """y_logsumexp[m,r] += log(y_logsumexp_sum[m,r]) + finite(y_logsumexp_max[m,r])
 
     lanes over r,
@@ -297,17 +285,17 @@ def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum(y_logsumexp: Real2, y_logsu
     """
     if tile.lanes.width <= 2 * R:
         y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_r(y_logsumexp, y_logsumexp_max, y_logsumexp_sum, M, R,
-            add, tile, task, tasks)
+            tile, task, tasks)
     elif tile.lanes.width <= 2 * M:
         y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_m(y_logsumexp, y_logsumexp_max, y_logsumexp_sum, M, R,
-            add, tile, task, tasks)
+            tile, task, tasks)
     else:
         y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain(y_logsumexp, y_logsumexp_max, y_logsumexp_sum, M, R,
-            add, task, tasks)
+            task, tasks)
 
 
 @kernel
-def y_from_x_y_logsumexp_plain(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, add: int, task: int,
+def y_from_x_y_logsumexp_plain(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, task: int,
         tasks: int) -> None:
     """y[m,c,r] += -y_logsumexp[m,r] + x[m,c,r]
 
@@ -319,14 +307,12 @@ def y_from_x_y_logsumexp_plain(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C
         c = item % C
         for r in range(R):
             total = -y_logsumexp[m, r] + x[m, c, r]
-            if add != 0:
-                total += y[m, c, r]
             y[m, c, r] = total
 
 
 @kernel
-def y_from_x_y_logsumexp_over_r(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
+def y_from_x_y_logsumexp_over_r(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     first, last = share(M * C, task, tasks)
@@ -339,14 +325,12 @@ def y_from_x_y_logsumexp_over_r(y: Real3, x: Real3, y_logsumexp: Real2, M: int, 
             x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
             y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((m, r), (0, 1)), active)
             total = x_lanes - y_logsumexp_lanes
-            if add != 0:
-                total = total + lanes.read_where(y.line((m, c, r), (0, 0, 1)), active)
             lanes.write_where(y.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @kernel
-def y_from_x_y_logsumexp_over_c(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
+def y_from_x_y_logsumexp_over_c(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     first, last = share(M * R, task, tasks)
@@ -358,14 +342,12 @@ def y_from_x_y_logsumexp_over_c(y: Real3, x: Real3, y_logsumexp: Real2, M: int, 
             active = lanes.first(count)
             x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
             total = x_lanes - lanes.fill(y_logsumexp[m, r])
-            if add != 0:
-                total = total + lanes.read_where(y.line((m, c, r), (0, 1, 0)), active)
             lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, active)
 
 
 @task
-def y_from_x_y_logsumexp(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
+def y_from_x_y_logsumexp(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """y[m,c,r] += -y_logsumexp[m,r] + x[m,c,r]
 
     lanes over r,
@@ -373,15 +355,15 @@ def y_from_x_y_logsumexp(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int,
     else gather, tasks share m c
     """
     if tile.lanes.width <= 2 * R:
-        y_from_x_y_logsumexp_over_r(y, x, y_logsumexp, M, C, R, add, tile, task, tasks)
+        y_from_x_y_logsumexp_over_r(y, x, y_logsumexp, M, C, R, tile, task, tasks)
     elif tile.lanes.width <= 2 * C:
-        y_from_x_y_logsumexp_over_c(y, x, y_logsumexp, M, C, R, add, tile, task, tasks)
+        y_from_x_y_logsumexp_over_c(y, x, y_logsumexp, M, C, R, tile, task, tasks)
     else:
-        y_from_x_y_logsumexp_plain(y, x, y_logsumexp, M, C, R, add, task, tasks)
+        y_from_x_y_logsumexp_plain(y, x, y_logsumexp, M, C, R, task, tasks)
 
 
 @kernel
-def gx_from_gy_plain(gx: Real3, gy: Real3, M: int, C: int, R: int, add: int, task: int, tasks: int) -> None:
+def gx_from_gy_plain(gx: Real3, gy: Real3, M: int, C: int, R: int, task: int, tasks: int) -> None:
     """gx[m,c,r] += gy[m,c,r]
 
     gather, tasks share m c
@@ -392,14 +374,11 @@ def gx_from_gy_plain(gx: Real3, gy: Real3, M: int, C: int, R: int, add: int, tas
         c = item % C
         for r in range(R):
             total = gy[m, c, r]
-            if add != 0:
-                total += gx[m, c, r]
             gx[m, c, r] = total
 
 
 @kernel
-def gx_from_gy_over_r(gx: Real3, gy: Real3, M: int, C: int, R: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def gx_from_gy_over_r(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     first, last = share(M * C, task, tasks)
@@ -411,14 +390,11 @@ def gx_from_gy_over_r(gx: Real3, gy: Real3, M: int, C: int, R: int, add: int, ti
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
             total = gy_lanes
-            if add != 0:
-                total = total + lanes.read_where(gx.line((m, c, r), (0, 0, 1)), active)
             lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @kernel
-def gx_from_gy_over_c(gx: Real3, gy: Real3, M: int, C: int, R: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def gx_from_gy_over_c(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     first, last = share(M * R, task, tasks)
@@ -430,13 +406,11 @@ def gx_from_gy_over_c(gx: Real3, gy: Real3, M: int, C: int, R: int, add: int, ti
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
             total = gy_lanes
-            if add != 0:
-                total = total + lanes.read_where(gx.line((m, c, r), (0, 1, 0)), active)
             lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
 
 
 @task
-def gx_from_gy(gx: Real3, gy: Real3, M: int, C: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+def gx_from_gy(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """gx[m,c,r] += gy[m,c,r]
 
     lanes over r,
@@ -444,15 +418,15 @@ def gx_from_gy(gx: Real3, gy: Real3, M: int, C: int, R: int, add: int, tile: Til
     else gather, tasks share m c
     """
     if tile.lanes.width <= 2 * R:
-        gx_from_gy_over_r(gx, gy, M, C, R, add, tile, task, tasks)
+        gx_from_gy_over_r(gx, gy, M, C, R, tile, task, tasks)
     elif tile.lanes.width <= 2 * C:
-        gx_from_gy_over_c(gx, gy, M, C, R, add, tile, task, tasks)
+        gx_from_gy_over_c(gx, gy, M, C, R, tile, task, tasks)
     else:
-        gx_from_gy_plain(gx, gy, M, C, R, add, task, tasks)
+        gx_from_gy_plain(gx, gy, M, C, R, task, tasks)
 
 
 @kernel
-def gy_logsumexp_from_gy_plain(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int, add: int, task: int,
+def gy_logsumexp_from_gy_plain(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int, task: int,
         tasks: int) -> None:
     """gy_logsumexp[m,r] += sum[c] -gy[m,c,r]
 
@@ -466,14 +440,12 @@ def gy_logsumexp_from_gy_plain(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R
         for c in range(C):
             total += gy[m, c, r]
         total = -total
-        if add != 0:
-            total += gy_logsumexp[m, r]
         gy_logsumexp[m, r] = total
 
 
 @kernel
-def gy_logsumexp_from_gy_over_r(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
+def gy_logsumexp_from_gy_over_r(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     planes = ceil_div(M, tile.vectors)
@@ -496,14 +468,12 @@ def gy_logsumexp_from_gy_over_r(gy_logsumexp: Real2, gy: Real3, M: int, C: int, 
                 if m + u < M:
                     result = total[0, u]
                     result = -result
-                    if add != 0:
-                        result = result + lanes.read_where(gy_logsumexp.line((plane, r), (0, 1)), active)
                     lanes.write_where(gy_logsumexp.line((plane, r), (0, 1)), result, active)
 
 
 @kernel
-def gy_logsumexp_from_gy_over_c(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
+def gy_logsumexp_from_gy_over_c(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
     planes = ceil_div(M, tile.vectors)
@@ -537,13 +507,11 @@ def gy_logsumexp_from_gy_over_c(gy_logsumexp: Real2, gy: Real3, M: int, C: int, 
             if m + u < M:
                 result = lanes.sum(wide[0, u])
                 result = -result
-                if add != 0:
-                    result += gy_logsumexp[plane, r]
                 gy_logsumexp[plane, r] = result
 
 
 @task
-def gy_logsumexp_from_gy(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int, add: int, tile: Tile, task: int,
+def gy_logsumexp_from_gy(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int, tile: Tile, task: int,
         tasks: int) -> None:
     """gy_logsumexp[m,r] += sum[c] -gy[m,c,r]
 
@@ -552,11 +520,11 @@ def gy_logsumexp_from_gy(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int,
     else gather, tasks share m r
     """
     if tile.lanes.width <= 2 * R:
-        gy_logsumexp_from_gy_over_r(gy_logsumexp, gy, M, C, R, add, tile, task, tasks)
+        gy_logsumexp_from_gy_over_r(gy_logsumexp, gy, M, C, R, tile, task, tasks)
     elif tile.lanes.width <= C:
-        gy_logsumexp_from_gy_over_c(gy_logsumexp, gy, M, C, R, add, tile, task, tasks)
+        gy_logsumexp_from_gy_over_c(gy_logsumexp, gy, M, C, R, tile, task, tasks)
     else:
-        gy_logsumexp_from_gy_plain(gy_logsumexp, gy, M, C, R, add, task, tasks)
+        gy_logsumexp_from_gy_plain(gy_logsumexp, gy, M, C, R, task, tasks)
 
 
 @kernel
@@ -636,7 +604,7 @@ def gx_from_gy_logsumexp_x_y_logsumexp(gx: Real3, gy_logsumexp: Real2, x: Real3,
 
 @kernel
 def ty_logsumexp_from_tx_x_y_logsumexp_plain(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, M: int,
-        R: int, J: int, add: int, task: int, tasks: int) -> None:
+        R: int, J: int, task: int, tasks: int) -> None:
     """ty_logsumexp[m,r] += sum[j] exp(-y_logsumexp[m,r] + x[m,j,r])*tx[m,j,r]
 
     gather, tasks share m r
@@ -648,14 +616,12 @@ def ty_logsumexp_from_tx_x_y_logsumexp_plain(ty_logsumexp: Real2, tx: Real3, x: 
         total = zero()
         for j in range(J):
             total += exp(-y_logsumexp[m, r] + x[m, j, r]) * tx[m, j, r]
-        if add != 0:
-            total += ty_logsumexp[m, r]
         ty_logsumexp[m, r] = total
 
 
 @kernel
 def ty_logsumexp_from_tx_x_y_logsumexp_over_r(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, M: int,
-        R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     planes = ceil_div(M, tile.vectors)
@@ -679,14 +645,12 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_r(ty_logsumexp: Real2, tx: Real3, x:
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(ty_logsumexp.line((plane, r), (0, 1)), active)
                     lanes.write_where(ty_logsumexp.line((plane, r), (0, 1)), result, active)
 
 
 @kernel
 def ty_logsumexp_from_tx_x_y_logsumexp_over_j(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, M: int,
-        R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
     planes = ceil_div(M, tile.vectors)
@@ -721,14 +685,12 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_j(ty_logsumexp: Real2, tx: Real3, x:
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])
-                if add != 0:
-                    result += ty_logsumexp[plane, r]
                 ty_logsumexp[plane, r] = result
 
 
 @task
 def ty_logsumexp_from_tx_x_y_logsumexp(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, M: int, R: int,
-        J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        J: int, tile: Tile, task: int, tasks: int) -> None:
     """ty_logsumexp[m,r] += sum[j] exp(-y_logsumexp[m,r] + x[m,j,r])*tx[m,j,r]
 
     lanes over r,
@@ -736,16 +698,16 @@ def ty_logsumexp_from_tx_x_y_logsumexp(ty_logsumexp: Real2, tx: Real3, x: Real3,
     else gather, tasks share m r
     """
     if tile.lanes.width <= 2 * R:
-        ty_logsumexp_from_tx_x_y_logsumexp_over_r(ty_logsumexp, tx, x, y_logsumexp, M, R, J, add, tile, task, tasks)
+        ty_logsumexp_from_tx_x_y_logsumexp_over_r(ty_logsumexp, tx, x, y_logsumexp, M, R, J, tile, task, tasks)
     elif tile.lanes.width <= J:
-        ty_logsumexp_from_tx_x_y_logsumexp_over_j(ty_logsumexp, tx, x, y_logsumexp, M, R, J, add, tile, task, tasks)
+        ty_logsumexp_from_tx_x_y_logsumexp_over_j(ty_logsumexp, tx, x, y_logsumexp, M, R, J, tile, task, tasks)
     else:
-        ty_logsumexp_from_tx_x_y_logsumexp_plain(ty_logsumexp, tx, x, y_logsumexp, M, R, J, add, task, tasks)
+        ty_logsumexp_from_tx_x_y_logsumexp_plain(ty_logsumexp, tx, x, y_logsumexp, M, R, J, task, tasks)
 
 
 @kernel
 def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3,
-        x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, add: int, task: int, tasks: int) -> None:
+        x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, task: int, tasks: int) -> None:
     """hy_logsumexp[m,r] += sum[j] -exp(-y_logsumexp[m,r] + x[m,j,r])*gy_logsumexp[m,r]*hgx[m,j,r]
 
     gather, tasks share m r
@@ -758,14 +720,12 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain(hy_logsumexp: Real2, 
         for j in range(J):
             total += exp(-y_logsumexp[m, r] + x[m, j, r]) * hgx[m, j, r]
         total = -total * gy_logsumexp[m, r]
-        if add != 0:
-            total += hy_logsumexp[m, r]
         hy_logsumexp[m, r] = total
 
 
 @kernel
 def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_r(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3,
-        x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     planes = ceil_div(M, tile.vectors)
@@ -791,14 +751,12 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_r(hy_logsumexp: Real2,
                     result = total[0, u]
                     gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((plane, r), (0, 1)), active)
                     result = -(gy_logsumexp_lanes * result)
-                    if add != 0:
-                        result = result + lanes.read_where(hy_logsumexp.line((plane, r), (0, 1)), active)
                     lanes.write_where(hy_logsumexp.line((plane, r), (0, 1)), result, active)
 
 
 @kernel
 def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_j(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3,
-        x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
     planes = ceil_div(M, tile.vectors)
@@ -834,14 +792,12 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_j(hy_logsumexp: Real2,
             if m + u < M:
                 result = lanes.sum(wide[0, u])
                 result = -result * gy_logsumexp[plane, r]
-                if add != 0:
-                    result += hy_logsumexp[plane, r]
                 hy_logsumexp[plane, r] = result
 
 
 @task
 def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3, x: Real3,
-        y_logsumexp: Real2, M: int, R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        y_logsumexp: Real2, M: int, R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """hy_logsumexp[m,r] += sum[j] -exp(-y_logsumexp[m,r] + x[m,j,r])*gy_logsumexp[m,r]*hgx[m,j,r]
 
     lanes over r,
@@ -850,19 +806,18 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp(hy_logsumexp: Real2, gy_log
     """
     if tile.lanes.width <= 2 * R:
         hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_r(hy_logsumexp, gy_logsumexp, hgx, x, y_logsumexp, M,
-            R, J, add, tile, task, tasks)
+            R, J, tile, task, tasks)
     elif tile.lanes.width <= J:
         hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_j(hy_logsumexp, gy_logsumexp, hgx, x, y_logsumexp, M,
-            R, J, add, tile, task, tasks)
+            R, J, tile, task, tasks)
     else:
         hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain(hy_logsumexp, gy_logsumexp, hgx, x, y_logsumexp, M,
-            R, J, add, task, tasks)
+            R, J, task, tasks)
 
 
 @kernel
 def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_plain(hx: Real3, gy_logsumexp: Real2, hgx: Real3,
-        hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, add: int, task: int,
-        tasks: int) -> None:
+        hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, task: int, tasks: int) -> None:
     """hx[m,j,r] += (gy_logsumexp[m,r]*hgx[m,j,r] + hy_logsumexp[m,r])*exp(-y_logsumexp[m,r] + x[m,j,r])
 
     gather, tasks share m j
@@ -873,14 +828,12 @@ def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_plain(hx: Real3, gy_logs
         j = item % J
         for r in range(R):
             total = (gy_logsumexp[m, r] * hgx[m, j, r] + hy_logsumexp[m, r]) * exp(-y_logsumexp[m, r] + x[m, j, r])
-            if add != 0:
-                total += hx[m, j, r]
             hx[m, j, r] = total
 
 
 @kernel
 def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_r(hx: Real3, gy_logsumexp: Real2, hgx: Real3,
-        hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, add: int, tile: Tile, task: int,
+        hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
@@ -897,14 +850,12 @@ def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_r(hx: Real3, gy_log
             x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
             y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((m, r), (0, 1)), active)
             total = ((gy_logsumexp_lanes * hgx_lanes) + hy_logsumexp_lanes) * exp(x_lanes - y_logsumexp_lanes)
-            if add != 0:
-                total = total + lanes.read_where(hx.line((m, j, r), (0, 0, 1)), active)
             lanes.write_where(hx.line((m, j, r), (0, 0, 1)), total, active)
 
 
 @kernel
 def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_j(hx: Real3, gy_logsumexp: Real2, hgx: Real3,
-        hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, add: int, tile: Tile, task: int,
+        hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
@@ -918,14 +869,12 @@ def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_j(hx: Real3, gy_log
             hgx_lanes = lanes.read_where(hgx.line((m, j, r), (0, 1, 0)), active)
             x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
             total = ((lanes.fill(gy_logsumexp[m, r]) * hgx_lanes) + lanes.fill(hy_logsumexp[m, r])) * exp(x_lanes - lanes.fill(y_logsumexp[m, r]))
-            if add != 0:
-                total = total + lanes.read_where(hx.line((m, j, r), (0, 1, 0)), active)
             lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, active)
 
 
 @task
 def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp(hx: Real3, gy_logsumexp: Real2, hgx: Real3,
-        hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, add: int, tile: Tile, task: int,
+        hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, tile: Tile, task: int,
         tasks: int) -> None:
     """hx[m,j,r] += (gy_logsumexp[m,r]*hgx[m,j,r] + hy_logsumexp[m,r])*exp(-y_logsumexp[m,r] + x[m,j,r])
 
@@ -935,13 +884,13 @@ def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp(hx: Real3, gy_logsumexp:
     """
     if tile.lanes.width <= 2 * R:
         hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_r(hx, gy_logsumexp, hgx, hy_logsumexp, x,
-            y_logsumexp, M, R, J, add, tile, task, tasks)
+            y_logsumexp, M, R, J, tile, task, tasks)
     elif tile.lanes.width <= 2 * J:
         hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_j(hx, gy_logsumexp, hgx, hy_logsumexp, x,
-            y_logsumexp, M, R, J, add, tile, task, tasks)
+            y_logsumexp, M, R, J, tile, task, tasks)
     else:
         hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_plain(hx, gy_logsumexp, hgx, hy_logsumexp, x,
-            y_logsumexp, M, R, J, add, task, tasks)
+            y_logsumexp, M, R, J, task, tasks)
 
 
 @kernel

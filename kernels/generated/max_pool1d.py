@@ -363,7 +363,7 @@ def y_at_from_x(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: 
 
 @kernel
 def gx_from_gy_y_at_plain(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
-        d0: int, s0: int, add: int, task: int, tasks: int) -> None:
+        d0: int, s0: int, task: int, tasks: int) -> None:
     """gx[n,c,x2] += sum[p0,k0] gy[n,c,p0]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
 
     scatter, tasks share n c; 2 guards
@@ -372,9 +372,8 @@ def gx_from_gy_y_at_plain(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, 
     for item in range(first, last):
         n = item // C
         c = item % C
-        if add == 0:
-            for x2 in range(X2):
-                gx[n, c, x2] = zero()
+        for x2 in range(X2):
+            gx[n, c, x2] = zero()
         for p0 in range(P0):
             k0 = y_at[n, c, p0]
             if 0 <= k0 < K0:
@@ -385,7 +384,7 @@ def gx_from_gy_y_at_plain(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, 
 
 @kernel
 def gx_from_gy_y_at_over_x2(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int,
-        a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        a0: int, d0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x2 in classes modulo s0."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
@@ -426,28 +425,26 @@ def gx_from_gy_y_at_over_x2(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
-                        if add != 0:
-                            result = result + lanes.read_where(gx.line((n, plane, x2), (0, 0, s0)), active)
                         lanes.write_where(gx.line((n, plane, x2), (0, 0, s0)), result, active)
 
 
 @task
 def gx_from_gy_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
-        d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        d0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
     """gx[n,c,x2] += sum[p0,k0] gy[n,c,p0]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
 
     lanes over x2 in classes modulo s0;
     else scatter, tasks share n c; 2 guards
     """
     if tile.lanes.width * s0 <= 2 * X2 and K0 <= 64:
-        gx_from_gy_y_at_over_x2(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, add, tile, task, tasks)
+        gx_from_gy_y_at_over_x2(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
     else:
-        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, add, task, tasks)
+        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
 
 
 @kernel
 def ty_from_tx_y_at_plain(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
-        d0: int, s0: int, add: int, task: int, tasks: int) -> None:
+        d0: int, s0: int, task: int, tasks: int) -> None:
     """ty[n,c,p0] += sum[k0,x2] tx[n,c,x2]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
 
     gather, tasks share n c; 2 guards
@@ -463,14 +460,12 @@ def ty_from_tx_y_at_plain(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int, 
                 x2 = k0*d0 + p0*s0 - a0
                 if 0 <= x2 < X2:
                     total += tx[n, c, x2]
-            if add != 0:
-                total += ty[n, c, p0]
             ty[n, c, p0] = total
 
 
 @kernel
 def ty_from_tx_y_at_over_p0(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int,
-        a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        a0: int, d0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p0."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
@@ -508,23 +503,21 @@ def ty_from_tx_y_at_over_p0(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(ty.line((n, plane, p0), (0, 0, 1)), active)
                     lanes.write_where(ty.line((n, plane, p0), (0, 0, 1)), result, active)
 
 
 @task
 def ty_from_tx_y_at(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
-        d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        d0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
     """ty[n,c,p0] += sum[k0,x2] tx[n,c,x2]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
 
     lanes over p0;
     else gather, tasks share n c; 2 guards
     """
     if tile.lanes.width <= 2 * P0 and K0 <= 64:
-        ty_from_tx_y_at_over_p0(ty, tx, y_at, N, C, P0, K0, X2, a0, d0, s0, add, tile, task, tasks)
+        ty_from_tx_y_at_over_p0(ty, tx, y_at, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
     else:
-        ty_from_tx_y_at_plain(ty, tx, y_at, N, C, P0, K0, X2, a0, d0, s0, add, task, tasks)
+        ty_from_tx_y_at_plain(ty, tx, y_at, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
 
 
 def sizes(N: int, C: int, X2: int, a0: int, ceil: int, d0: int, e0: int, s0: int, K0: int) -> dict[str, int]:

@@ -407,8 +407,7 @@ def y_at_from_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: 
 
 @kernel
 def gx_from_gy_y_at_plain(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
-        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, task: int,
-        tasks: int) -> None:
+        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, task: int, tasks: int) -> None:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gy[n,c,p0,p1]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
 
@@ -418,10 +417,9 @@ def gx_from_gy_y_at_plain(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, 
     for item in range(first, last):
         n = item // C
         c = item % C
-        if add == 0:
-            for x2 in range(X2):
-                for x3 in range(X3):
-                    gx[n, c, x2, x3] = zero()
+        for x2 in range(X2):
+            for x3 in range(X3):
+                gx[n, c, x2, x3] = zero()
         for p0 in range(P0):
             for p1 in range(P1):
                 if 0 <= y_at[n, c, p0, p1] < K0*K1:
@@ -436,8 +434,8 @@ def gx_from_gy_y_at_plain(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, 
 
 @kernel
 def gx_from_gy_y_at_over_x3(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int,
-        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
+        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
@@ -486,14 +484,12 @@ def gx_from_gy_y_at_over_x3(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
-                        if add != 0:
-                            result = result + lanes.read_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), active)
                         lanes.write_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
 @task
 def gx_from_gy_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
-        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile, task: int,
+        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int,
         tasks: int) -> None:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gy[n,c,p0,p1]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
@@ -502,16 +498,15 @@ def gx_from_gy_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: in
     else scatter, tasks share n c; 3 guards
     """
     if tile.lanes.width * s1 <= 2 * X3 and K0 * K1 <= 64:
-        gx_from_gy_y_at_over_x3(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, add, tile, task,
+        gx_from_gy_y_at_over_x3(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task,
             tasks)
     else:
-        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, add, task, tasks)
+        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
 
 
 @kernel
 def ty_from_tx_y_at_plain(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
-        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, task: int,
-        tasks: int) -> None:
+        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, task: int, tasks: int) -> None:
     """ty[n,c,p0,p1] += sum[k0,k1,x2,x3] tx[n,c,x2,x3]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
 
@@ -532,15 +527,13 @@ def ty_from_tx_y_at_plain(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, 
                     x3 = k1*d1 + p1*s1 - a1
                     if 0 <= x3 < X3:
                         total += tx[n, c, x2, x3]
-            if add != 0:
-                total += ty[n, c, p0, p1]
             ty[n, c, p0, p1] = total
 
 
 @kernel
 def ty_from_tx_y_at_over_p1(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int,
-        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
+        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
@@ -582,14 +575,12 @@ def ty_from_tx_y_at_over_p1(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(ty.line((n, plane, p0, p1), (0, 0, 0, 1)), active)
                     lanes.write_where(ty.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
 @task
 def ty_from_tx_y_at(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
-        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile, task: int,
+        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int,
         tasks: int) -> None:
     """ty[n,c,p0,p1] += sum[k0,k1,x2,x3] tx[n,c,x2,x3]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
@@ -598,10 +589,10 @@ def ty_from_tx_y_at(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: in
     else gather, tasks share n c p0; 3 guards
     """
     if tile.lanes.width <= 2 * P1 and K0 * K1 <= 64:
-        ty_from_tx_y_at_over_p1(ty, tx, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, add, tile, task,
+        ty_from_tx_y_at_over_p1(ty, tx, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task,
             tasks)
     else:
-        ty_from_tx_y_at_plain(ty, tx, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, add, task, tasks)
+        ty_from_tx_y_at_plain(ty, tx, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
 
 
 def sizes(

@@ -459,7 +459,7 @@ def y_at_from_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: 
 @kernel
 def gx_from_gy_y_at_plain(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, z9: int, add: int, task: int, tasks: int) -> None:
+        s1: int, s2: int, z9: int, task: int, tasks: int) -> None:
     """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gy[n,c,p0,p1,p2]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, z9*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
 
@@ -469,11 +469,10 @@ def gx_from_gy_y_at_plain(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, 
     for item in range(first, last):
         n = item // C
         c = item % C
-        if add == 0:
-            for x2 in range(X2):
-                for x3 in range(X3):
-                    for x4 in range(X4):
-                        gx[n, c, x2, x3, x4] = zero()
+        for x2 in range(X2):
+            for x3 in range(X3):
+                for x4 in range(X4):
+                    gx[n, c, x2, x3, x4] = zero()
         for p0 in range(P0):
             for p1 in range(P1):
                 for p2 in range(P2):
@@ -492,7 +491,7 @@ def gx_from_gy_y_at_plain(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, 
 @kernel
 def gx_from_gy_y_at_over_x4(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
         K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
-        s0: int, s1: int, s2: int, z9: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        s0: int, s1: int, s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
@@ -549,15 +548,13 @@ def gx_from_gy_y_at_over_x4(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
-                        if add != 0:
-                            result = result + lanes.read_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), active)
                         lanes.write_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
 @task
 def gx_from_gy_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, z9: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        s1: int, s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
     """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gy[n,c,p0,p1,p2]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, z9*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
 
@@ -566,16 +563,16 @@ def gx_from_gy_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: in
     """
     if tile.lanes.width * s2 <= 2 * X4 and K0 * K1 * K2 <= 64:
         gx_from_gy_y_at_over_x4(gx, gy, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, z9, add, tile, task, tasks)
+            s1, s2, z9, tile, task, tasks)
     else:
         gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, z9, add, task, tasks)
+            s1, s2, z9, task, tasks)
 
 
 @kernel
 def ty_from_tx_y_at_plain(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, z9: int, add: int, task: int, tasks: int) -> None:
+        s1: int, s2: int, z9: int, task: int, tasks: int) -> None:
     """ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] tx[n,c,x2,x3,x4]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, z9*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
 
@@ -599,15 +596,13 @@ def ty_from_tx_y_at_plain(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, 
                         x4 = k2*d2 + p2*s2 - a2
                         if 0 <= x4 < X4:
                             total += tx[n, c, x2, x3, x4]
-            if add != 0:
-                total += ty[n, c, p0, p1, p2]
             ty[n, c, p0, p1, p2] = total
 
 
 @kernel
 def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
         K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
-        s0: int, s1: int, s2: int, z9: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        s0: int, s1: int, s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
@@ -653,15 +648,13 @@ def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(ty.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), active)
                     lanes.write_where(ty.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
 @task
 def ty_from_tx_y_at(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, z9: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        s1: int, s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
     """ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] tx[n,c,x2,x3,x4]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, z9*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
 
@@ -670,10 +663,10 @@ def ty_from_tx_y_at(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: in
     """
     if tile.lanes.width <= 2 * P2 and K0 * K1 * K2 <= 64:
         ty_from_tx_y_at_over_p2(ty, tx, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, z9, add, tile, task, tasks)
+            s1, s2, z9, tile, task, tasks)
     else:
         ty_from_tx_y_at_plain(ty, tx, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, z9, add, task, tasks)
+            s1, s2, z9, task, tasks)
 
 
 def sizes(

@@ -27,7 +27,7 @@ require_abi(2, __name__)
 
 
 @kernel
-def y_from_x_plain(y: Real1, x: Real1, N: int, add: int, task: int, tasks: int) -> None:
+def y_from_x_plain(y: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
     """y[n] += relu(x[n])
 
     gather, tasks share n
@@ -35,13 +35,11 @@ def y_from_x_plain(y: Real1, x: Real1, N: int, add: int, task: int, tasks: int) 
     first, last = share(N, task, tasks)
     for n in range(first, last):
         total = relu(x[n])
-        if add != 0:
-            total += y[n]
         y[n] = total
 
 
 @kernel
-def y_from_x_over_n(y: Real1, x: Real1, N: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+def y_from_x_over_n(y: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
@@ -50,26 +48,24 @@ def y_from_x_over_n(y: Real1, x: Real1, N: int, add: int, tile: Tile, task: int,
         active = lanes.first(count)
         x_lanes = lanes.read_where(x.line((n,), (1,)), active)
         total = select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)
-        if add != 0:
-            total = total + lanes.read_where(y.line((n,), (1,)), active)
         lanes.write_where(y.line((n,), (1,)), total, active)
 
 
 @task
-def y_from_x(y: Real1, x: Real1, N: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+def y_from_x(y: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
     """y[n] += relu(x[n])
 
     lanes over n;
     else gather, tasks share n
     """
     if tile.lanes.width <= 2 * N:
-        y_from_x_over_n(y, x, N, add, tile, task, tasks)
+        y_from_x_over_n(y, x, N, tile, task, tasks)
     else:
-        y_from_x_plain(y, x, N, add, task, tasks)
+        y_from_x_plain(y, x, N, task, tasks)
 
 
 @kernel
-def gx_from_gy_x_plain(gx: Real1, gy: Real1, x: Real1, N: int, add: int, task: int, tasks: int) -> None:
+def gx_from_gy_x_plain(gx: Real1, gy: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
     """gx[n] += step(x[n])*gy[n]
 
     gather, tasks share n
@@ -77,14 +73,11 @@ def gx_from_gy_x_plain(gx: Real1, gy: Real1, x: Real1, N: int, add: int, task: i
     first, last = share(N, task, tasks)
     for n in range(first, last):
         total = step(x[n]) * gy[n]
-        if add != 0:
-            total += gx[n]
         gx[n] = total
 
 
 @kernel
-def gx_from_gy_x_over_n(gx: Real1, gy: Real1, x: Real1, N: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def gx_from_gy_x_over_n(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
@@ -94,22 +87,20 @@ def gx_from_gy_x_over_n(gx: Real1, gy: Real1, x: Real1, N: int, add: int, tile: 
         gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
         x_lanes = lanes.read_where(x.line((n,), (1,)), active)
         total = gy_lanes * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())
-        if add != 0:
-            total = total + lanes.read_where(gx.line((n,), (1,)), active)
         lanes.write_where(gx.line((n,), (1,)), total, active)
 
 
 @task
-def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
     """gx[n] += step(x[n])*gy[n]
 
     lanes over n;
     else gather, tasks share n
     """
     if tile.lanes.width <= 2 * N:
-        gx_from_gy_x_over_n(gx, gy, x, N, add, tile, task, tasks)
+        gx_from_gy_x_over_n(gx, gy, x, N, tile, task, tasks)
     else:
-        gx_from_gy_x_plain(gx, gy, x, N, add, task, tasks)
+        gx_from_gy_x_plain(gx, gy, x, N, task, tasks)
 
 
 def sizes(N: int) -> dict[str, int]:
