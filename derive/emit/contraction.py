@@ -77,7 +77,7 @@ class _ContractionWriter(_Writer):
         self.reals = [self.names[s] for s in plain.reals]
         self.operands = [o for o in (self.c.a, self.c.b) if any(f is not None for f in o.forms)]
         self.used |= {"kernel", "task", "Tile", "Scratch", "IntegerScratch", "chunk", "contract", "divide"}
-        self.used |= {"repeat_last", "share", "suits", "turn", "work", "ceil_div"}
+        self.used |= {"repeat_last", "share", "suits", "work", "ceil_div"}
         parts = [
             plain_text,
             self.sizes(name, arguments),
@@ -234,7 +234,8 @@ class _ContractionWriter(_Writer):
                 size = " + ".join([f"work(tile, {rows}, {columns})", *copies])
                 names[2:4] = ["_", "_"]
             else:
-                size = f"2 * ({rows} + {columns} + {steps}) + 3 * tile.pixels"
+                size = f"lines_for(tile) + 4 * spare(tile) + 2 * ({rows} + {columns} + {steps})"
+                self.used |= {"spare", "lines_for"}
                 names[4:] = ["_"] * len(copies)
             made.append(
                 "\n".join(
@@ -563,8 +564,8 @@ class _ContractionWriter(_Writer):
             self.put(f"{table}[at] = {_sum(_times(self.names[i], self.by[a][i]) for i in group)}")
         self.put("at += 1")
         self.depth = depth
-        if word != "steps":
-            self.put(f"repeat_last(tile, {names[0]}, {word})")
+        for table in names if word != "steps" else ():
+            self.put(f"repeat_last(tile, {table}, {word})")
 
     def arrays(self) -> tuple[str, str, str]:
         c = self.c
@@ -585,7 +586,7 @@ class _ContractionWriter(_Writer):
         ):  # fmt: skip
             table = self.table_of[array, word] = self.local(f"{array}_{word}")
             self.put(f"{table} = {at}")
-            slack = ["tile.pixels"] * ((array, word) in ((a, "rows"), (b, "columns")))
+            slack = ["spare(tile)"] * (word != "steps")
             size = _sum([sizes[word], *slack])
             at = f"{table} + {size if size == sizes[word] and ' * ' not in size else f'({size})'}"
         self.put(f"lines = {at}")
@@ -597,26 +598,13 @@ class _ContractionWriter(_Writer):
         scale = "scale" if c.scale != 1 else "one()"
         if c.scale == 1:
             self.used.add("one")
-        start = "column_from"
-        left = (
-            f"{self.at_of[a]}, {table[a, 'rows']}, rows",
-            (f"{self.at_of[b]}, {table[b, 'columns']} + {start}, column_to - {start}"),
-        )
-        steps = table[a, "steps"], table[b, "steps"]
-        targets = table[out, "rows"], f"{table[out, 'columns']} + {start}"
-        tail = f"{scale}, add != 0 or {partial}, scratch, lines)"
-        self.put(f"if turn(tile, rows, column_to - {start}, steps, {table[a, 'rows']}, {targets[0]}):", True)
         self.put(
-            f"contract(tile, {left[1]}, {left[0]}, {steps[1]}, {steps[0]}, steps, "
-            f"{self.at_of[out]}, {targets[1]}, {targets[0]}, {tail}"
+            f"contract(tile, {self.at_of[a]}, {table[a, 'rows']}, rows, "
+            f"{self.at_of[b]}, {table[b, 'columns']} + column_from, column_to - column_from, "
+            f"{table[a, 'steps']}, {table[b, 'steps']}, steps, "
+            f"{self.at_of[out]}, {table[out, 'rows']}, {table[out, 'columns']} + column_from, "
+            f"{scale}, add != 0 or {partial}, scratch, lines)"
         )
-        self.depth -= 1
-        self.put("else:", True)
-        self.put(
-            f"contract(tile, {left[0]}, {left[1]}, {steps[0]}, {steps[1]}, steps, "
-            f"{self.at_of[out]}, {targets[0]}, {targets[1]}, {tail}"
-        )
-        self.depth -= 1
 
 
 def _enclosed(text: str) -> bool:

@@ -26,15 +26,16 @@ from kernels.runtime import (
     divide,
     fma,
     kernel,
+    lines_for,
     one,
     repeat_last,
     require_abi,
     residue,
     select,
     share,
+    spare,
     suits,
     task,
-    turn,
     work,
     zero,
 )
@@ -90,7 +91,7 @@ def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: in
     if not (suits(tile, N * P0, O, C * K0)):
         return 0
     row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
-    return 2 * (row_first * row_second + O + step_first * step_second) + 3 * tile.pixels
+    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second + O + step_first * step_second)
 
 
 @kernel
@@ -237,10 +238,10 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
     parts = ceil_div(N, row_first) * ceil_div(P0, row_second)
     room = scratch + work(tile, row_first * row_second, columns)
     x_rows = integer_scratch
-    y_rows = x_rows + (row_first * row_second + tile.pixels)
-    w_columns = y_rows + (row_first * row_second)
-    y_columns = w_columns + (columns + tile.pixels)
-    x_steps = y_columns + columns
+    y_rows = x_rows + (row_first * row_second + spare(tile))
+    w_columns = y_rows + (row_first * row_second + spare(tile))
+    y_columns = w_columns + (columns + spare(tile))
+    x_steps = y_columns + (columns + spare(tile))
     w_steps = x_steps + (step_first * step_second)
     lines = w_steps + (step_first * step_second)
     first, last = share(G * parts * groups, task, tasks)
@@ -271,6 +272,7 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
             y_columns[at] = o * y_by_o
             at += 1
         repeat_last(tile, w_columns, columns)
+        repeat_last(tile, y_columns, columns)
         column_from = group * ceil_div(columns, tile.channels) // groups * tile.channels
         column_to = min(columns, (group + 1) * ceil_div(columns, tile.channels) // groups * tile.channels)
         for c_start in range(0, max(1, C), step_first):
@@ -310,20 +312,16 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
                         y_rows[at] = n * y_by_n + p0 * y_by_p0
                         at += 1
                 repeat_last(tile, x_rows, rows)
+                repeat_last(tile, y_rows, rows)
                 at = 0
                 for c in range(c_from, c_to):
                     for k0 in range(k0_from, k0_to):
                         x_steps[at] = c * x_stride_c + k0 * x_by_k0
                         w_steps[at] = c * w_stride_c + k0 * w_stride_k0
                         at += 1
-                if turn(tile, rows, column_to - column_from, steps, x_rows, y_rows):
-                    contract(tile, w_at, w_columns + column_from, column_to - column_from, x_at, x_rows, rows,
-                        w_steps, x_steps, steps, y_at, y_columns + column_from, y_rows, one(),
-                        add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
-                else:
-                    contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from,
-                        x_steps, w_steps, steps, y_at, y_rows, y_columns + column_from, one(),
-                        add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
+                contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from, x_steps,
+                    w_steps, steps, y_at, y_rows, y_columns + column_from, one(),
+                    add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
 
 
 @kernel
@@ -551,7 +549,7 @@ def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: 
     if not (suits(tile, N * ceil_div(X3, s0), C, O * K0)):
         return 0
     row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
-    return 2 * (row_first * row_second + C + step_first * step_second) + 3 * tile.pixels
+    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second + C + step_first * step_second)
 
 
 @kernel
@@ -708,10 +706,10 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
     parts = ceil_div(N, row_first) * ceil_div(ceil_div(X3, s0), row_second)
     room = scratch + work(tile, row_first * row_second, columns)
     gy_rows = integer_scratch
-    gx_rows = gy_rows + (row_first * row_second + tile.pixels)
-    w_columns = gx_rows + (row_first * row_second)
-    gx_columns = w_columns + (columns + tile.pixels)
-    gy_steps = gx_columns + columns
+    gx_rows = gy_rows + (row_first * row_second + spare(tile))
+    w_columns = gx_rows + (row_first * row_second + spare(tile))
+    gx_columns = w_columns + (columns + spare(tile))
+    gy_steps = gx_columns + (columns + spare(tile))
     w_steps = gy_steps + (step_first * step_second)
     lines = w_steps + (step_first * step_second)
     first, last = share(G * classes * parts * groups, task, tasks)
@@ -751,6 +749,7 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
             gx_columns[at] = c * gx_by_c
             at += 1
         repeat_last(tile, w_columns, columns)
+        repeat_last(tile, gx_columns, columns)
         column_from = group * ceil_div(columns, tile.channels) // groups * tile.channels
         column_to = min(columns, (group + 1) * ceil_div(columns, tile.channels) // groups * tile.channels)
         for o_start in range(0, max(1, O), step_first):
@@ -789,20 +788,16 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
                         gx_rows[at] = n * gx_by_n + x3 * gx_by_x3
                         at += 1
                 repeat_last(tile, gy_rows, rows)
+                repeat_last(tile, gx_rows, rows)
                 at = 0
                 for o in range(o_from, o_to):
                     for k0 in range(k0_from, k0_to):
                         gy_steps[at] = o * gy_stride_o + k0 * gy_by_k0
                         w_steps[at] = o * w_stride_o + k0 * w_by_k0
                         at += 1
-                if turn(tile, rows, column_to - column_from, steps, gy_rows, gx_rows):
-                    contract(tile, w_at, w_columns + column_from, column_to - column_from, gy_at, gy_rows, rows,
-                        w_steps, gy_steps, steps, gx_at, gx_columns + column_from, gx_rows, one(),
-                        add != 0 or o_start > 0 or k0_start > 0, scratch, lines)
-                else:
-                    contract(tile, gy_at, gy_rows, rows, w_at, w_columns + column_from, column_to - column_from,
-                        gy_steps, w_steps, steps, gx_at, gx_rows, gx_columns + column_from, one(),
-                        add != 0 or o_start > 0 or k0_start > 0, scratch, lines)
+                contract(tile, gy_at, gy_rows, rows, w_at, w_columns + column_from, column_to - column_from,
+                    gy_steps, w_steps, steps, gx_at, gx_rows, gx_columns + column_from, one(),
+                    add != 0 or o_start > 0 or k0_start > 0, scratch, lines)
 
 
 def sizes(N: int, G: int, C: int, X3: int, O: int, K0: int, a0: int, d0: int, e0: int, s0: int) -> dict[str, int]:

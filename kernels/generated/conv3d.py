@@ -28,15 +28,16 @@ from kernels.runtime import (
     divide,
     fma,
     kernel,
+    lines_for,
     one,
     repeat_last,
     require_abi,
     residue,
     select,
     share,
+    spare,
     suits,
     task,
-    turn,
     work,
     zero,
 )
@@ -105,7 +106,7 @@ def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: i
         return 0
     row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2,
         X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
-    return 2 * (row_first * row_second * P1 * P2 + O + step_first * step_second * K1 * K2) + 3 * tile.pixels
+    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second * P1 * P2 + O + step_first * step_second * K1 * K2)
 
 
 @kernel
@@ -286,10 +287,10 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
     parts = ceil_div(N, row_first) * ceil_div(P0, row_second)
     room = scratch + work(tile, row_first * row_second * P1 * P2, columns)
     x_rows = integer_scratch
-    y_rows = x_rows + (row_first * row_second * P1 * P2 + tile.pixels)
-    w_columns = y_rows + (row_first * row_second * P1 * P2)
-    y_columns = w_columns + (columns + tile.pixels)
-    x_steps = y_columns + columns
+    y_rows = x_rows + (row_first * row_second * P1 * P2 + spare(tile))
+    w_columns = y_rows + (row_first * row_second * P1 * P2 + spare(tile))
+    y_columns = w_columns + (columns + spare(tile))
+    x_steps = y_columns + (columns + spare(tile))
     w_steps = x_steps + (step_first * step_second * K1 * K2)
     lines = w_steps + (step_first * step_second * K1 * K2)
     first, last = share(G * parts * groups, task, tasks)
@@ -324,6 +325,7 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
             y_columns[at] = o * y_by_o
             at += 1
         repeat_last(tile, w_columns, columns)
+        repeat_last(tile, y_columns, columns)
         column_from = group * ceil_div(columns, tile.channels) // groups * tile.channels
         column_to = min(columns, (group + 1) * ceil_div(columns, tile.channels) // groups * tile.channels)
         for c_start in range(0, max(1, C), step_first):
@@ -381,6 +383,7 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
                                 y_rows[at] = n * y_by_n + p0 * y_by_p0 + p1 * y_by_p1 + p2 * y_by_p2
                                 at += 1
                 repeat_last(tile, x_rows, rows)
+                repeat_last(tile, y_rows, rows)
                 at = 0
                 for c in range(c_from, c_to):
                     for k0 in range(k0_from, k0_to):
@@ -389,14 +392,9 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
                                 x_steps[at] = c * x_stride_c + k0 * x_by_k0 + k1 * x_by_k1 + k2 * x_by_k2
                                 w_steps[at] = c * w_stride_c + k0 * w_stride_k0 + k1 * w_stride_k1 + k2 * w_stride_k2
                                 at += 1
-                if turn(tile, rows, column_to - column_from, steps, x_rows, y_rows):
-                    contract(tile, w_at, w_columns + column_from, column_to - column_from, x_at, x_rows, rows,
-                        w_steps, x_steps, steps, y_at, y_columns + column_from, y_rows, one(),
-                        add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
-                else:
-                    contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from,
-                        x_steps, w_steps, steps, y_at, y_rows, y_columns + column_from, one(),
-                        add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
+                contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from, x_steps,
+                    w_steps, steps, y_at, y_rows, y_columns + column_from, one(),
+                    add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
 
 
 @kernel
@@ -658,7 +656,7 @@ def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2:
         return 0
     row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2,
         X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
-    return 2 * (row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2) + C + step_first * step_second * K1 * K2) + 3 * tile.pixels
+    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2) + C + step_first * step_second * K1 * K2)
 
 
 @kernel
@@ -873,10 +871,10 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
     parts = ceil_div(N, row_first) * ceil_div(ceil_div(X3, s0), row_second)
     room = scratch + work(tile, row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2), columns)
     gy_rows = integer_scratch
-    gx_rows = gy_rows + (row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2) + tile.pixels)
-    w_columns = gx_rows + (row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2))
-    gx_columns = w_columns + (columns + tile.pixels)
-    gy_steps = gx_columns + columns
+    gx_rows = gy_rows + (row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2) + spare(tile))
+    w_columns = gx_rows + (row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2) + spare(tile))
+    gx_columns = w_columns + (columns + spare(tile))
+    gy_steps = gx_columns + (columns + spare(tile))
     w_steps = gy_steps + (step_first * step_second * K1 * K2)
     lines = w_steps + (step_first * step_second * K1 * K2)
     first, last = share(G * classes * parts * groups, task, tasks)
@@ -935,6 +933,7 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
             gx_columns[at] = c * gx_by_c
             at += 1
         repeat_last(tile, w_columns, columns)
+        repeat_last(tile, gx_columns, columns)
         column_from = group * ceil_div(columns, tile.channels) // groups * tile.channels
         column_to = min(columns, (group + 1) * ceil_div(columns, tile.channels) // groups * tile.channels)
         for o_start in range(0, max(1, O), step_first):
@@ -990,6 +989,7 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
                                 gx_rows[at] = n * gx_by_n + x3 * gx_by_x3 + x4 * gx_by_x4 + x5 * gx_by_x5
                                 at += 1
                 repeat_last(tile, gy_rows, rows)
+                repeat_last(tile, gx_rows, rows)
                 at = 0
                 for o in range(o_from, o_to):
                     for k0 in range(k0_from, k0_to):
@@ -998,14 +998,9 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
                                 gy_steps[at] = o * gy_stride_o + k0 * gy_by_k0 + k1 * gy_by_k1 + k2 * gy_by_k2
                                 w_steps[at] = o * w_stride_o + k0 * w_by_k0 + k1 * w_by_k1 + k2 * w_by_k2
                                 at += 1
-                if turn(tile, rows, column_to - column_from, steps, gy_rows, gx_rows):
-                    contract(tile, w_at, w_columns + column_from, column_to - column_from, gy_at, gy_rows, rows,
-                        w_steps, gy_steps, steps, gx_at, gx_columns + column_from, gx_rows, one(),
-                        add != 0 or o_start > 0 or k0_start > 0, scratch, lines)
-                else:
-                    contract(tile, gy_at, gy_rows, rows, w_at, w_columns + column_from, column_to - column_from,
-                        gy_steps, w_steps, steps, gx_at, gx_rows, gx_columns + column_from, one(),
-                        add != 0 or o_start > 0 or k0_start > 0, scratch, lines)
+                contract(tile, gy_at, gy_rows, rows, w_at, w_columns + column_from, column_to - column_from,
+                    gy_steps, w_steps, steps, gx_at, gx_rows, gx_columns + column_from, one(),
+                    add != 0 or o_start > 0 or k0_start > 0, scratch, lines)
 
 
 def sizes(

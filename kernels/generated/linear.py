@@ -22,14 +22,15 @@ from kernels.runtime import (
     divide,
     fma,
     kernel,
+    lines_for,
     one,
     repeat_last,
     require_abi,
     select,
     share,
+    spare,
     suits,
     task,
-    turn,
     work,
     zero,
 )
@@ -76,7 +77,7 @@ def y_from_w_x_table(tile: Tile, N: int, O: int, I: int) -> int:
     if not (suits(tile, N, O, I)):
         return 0
     row_first, row_second, step_first, step_second = y_from_w_x_sizes(tile, N, O, I)
-    return 2 * (row_first * row_second + O + step_first * step_second) + 3 * tile.pixels
+    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second + O + step_first * step_second)
 
 
 @kernel
@@ -171,10 +172,10 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, t
     row_first, row_second, groups = divide(tile, tasks, 1, N, 1, (row_first, row_second), columns)
     parts = ceil_div(N, row_first) * ceil_div(1, row_second)
     x_rows = integer_scratch
-    y_rows = x_rows + (row_first * row_second + tile.pixels)
-    w_columns = y_rows + (row_first * row_second)
-    y_columns = w_columns + (columns + tile.pixels)
-    x_steps = y_columns + columns
+    y_rows = x_rows + (row_first * row_second + spare(tile))
+    w_columns = y_rows + (row_first * row_second + spare(tile))
+    y_columns = w_columns + (columns + spare(tile))
+    x_steps = y_columns + (columns + spare(tile))
     w_steps = x_steps + (step_first * step_second)
     lines = w_steps + (step_first * step_second)
     first, last = share(parts * groups, task, tasks)
@@ -200,12 +201,14 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, t
             y_columns[at] = o * y_by_o
             at += 1
         repeat_last(tile, w_columns, columns)
+        repeat_last(tile, y_columns, columns)
         at = 0
         for n in range(n_from, n_to):
             x_rows[at] = n * x_stride_n
             y_rows[at] = n * y_by_n
             at += 1
         repeat_last(tile, x_rows, rows)
+        repeat_last(tile, y_rows, rows)
         column_from = group * ceil_div(columns, tile.channels) // groups * tile.channels
         column_to = min(columns, (group + 1) * ceil_div(columns, tile.channels) // groups * tile.channels)
         for i_start in range(0, max(1, I), step_first):
@@ -217,14 +220,9 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, t
                 x_steps[at] = i * x_stride_i
                 w_steps[at] = i * w_stride_i
                 at += 1
-            if turn(tile, rows, column_to - column_from, steps, x_rows, y_rows):
-                contract(tile, w_at, w_columns + column_from, column_to - column_from, x_at, x_rows, rows, w_steps,
-                    x_steps, steps, y_at, y_columns + column_from, y_rows, one(), add != 0 or i_start > 0, scratch,
-                    lines)
-            else:
-                contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from, x_steps,
-                    w_steps, steps, y_at, y_rows, y_columns + column_from, one(), add != 0 or i_start > 0, scratch,
-                    lines)
+            contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from, x_steps,
+                w_steps, steps, y_at, y_rows, y_columns + column_from, one(), add != 0 or i_start > 0, scratch,
+                lines)
 
 
 @kernel

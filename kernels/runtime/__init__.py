@@ -3,7 +3,17 @@
 from kernels.runtime.abi import AbiError, missing, require_abi
 from kernels.runtime.arithmetic import ceil_div, floor_div, residue, share
 from kernels.runtime.compile import Argument, Task, TaskError, compiled_signatures, kernel, task
-from kernels.runtime.contraction import chunk, contract, copy_row, divide, repeat_last, suits, turn, work
+from kernels.runtime.contraction import (
+    chunk,
+    contract,
+    copy_row,
+    divide,
+    lines_for,
+    repeat_last,
+    spare,
+    suits,
+    work,
+)
 from kernels.runtime.definition import ABI, Condition, Definition, Parameter, Phase, Program, Tensor
 from kernels.runtime.driver import get_num_threads, set_num_threads
 from kernels.runtime.execute import execute, execute_exact
@@ -171,6 +181,7 @@ __all__ = [
     "indicator",
     "kernel",
     "larger",
+    "lines_for",
     "log",
     "log1p",
     "lowest",
@@ -195,13 +206,13 @@ __all__ = [
     "sin",
     "sinh",
     "smaller",
+    "spare",
     "sqrt",
     "step",
     "suits",
     "tan",
     "tanh",
     "task",
-    "turn",
     "unequal",
     "work",
     "zero",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from kernels.runtime.arithmetic import ceil_div
 from kernels.runtime.compile import kernel
-from kernels.runtime.simd import IntegerScratch, Scalar, Scratch, Tile, fma
+from kernels.runtime.simd import IntegerScratch, Lanes, Scalar, Scratch, Tile, fma
 
 
 @kernel
@@ -87,26 +87,86 @@ def round_up(count: int, by: int) -> int:
 
 
 @kernel
-def turn(
-    tile: Tile, rows: int, columns: int, steps: int, a_rows: IntegerScratch, out_rows: IntegerScratch
-) -> bool:
-    """Is packing the rows' operand less work than packing the columns'?
+def filled(tile: Tile, columns: int) -> int:
+    """Columns that are multiplied, those that fill up the last panel too."""
+    left = columns % tile.channels
+    narrow = round_up(left, tile.lanes.width)
+    return columns - left + (tile.channels if 2 * left > tile.channels else narrow + narrow // 4)
 
-    Work in multiply-adds of one row and step, both ways: those of the tiles, filled or not, then packing (by
-    vectors where rows lie side by side, else by elements), then storing (likewise).
-    """
-    n = min(rows, tile.lanes.width)
-    packing = 8 if consecutive(a_rows, n) == n else 4 * tile.lanes.width
-    storing = 12 if consecutive(out_rows, n) == n else 32
-    turned = round_up(columns, tile.pixels) * round_up(rows, tile.channels) // rows + packing
-    straight = round_up(columns, tile.channels) * round_up(rows, tile.pixels) // rows
-    return turned + storing * columns // steps < straight + 32 * columns // steps if steps > 0 else False
+
+FEW = 3  # steps from which a transposition in registers beats gathers
+FAR = 512  # elements from one step to the next from which each step is on a page of its own
+
+
+@kernel
+def effort(
+    tile: Tile,
+    a_rows: IntegerScratch,
+    rows: int,
+    b_columns: IntegerScratch,
+    columns: int,
+    a_steps: IntegerScratch,
+    b_steps: IntegerScratch,
+    steps: int,
+    out_rows: IntegerScratch,
+    out_columns: IntegerScratch,
+) -> int:
+    """How much work `contract` has, in multiply-adds of tiles that are full. The other weights are measured."""
+    width = tile.lanes.width
+    multiplying = rows * filled(tile, columns) * steps
+    if abs(a_steps[min(1, steps - 1)] - a_steps[0]) >= FAR:
+        multiplying += multiplying // 3
+    # an operand that does not stay in the cache comes from afar for each panel
+    read = abs(a_rows[rows - 1] - a_rows[0]) + abs(a_steps[steps - 1] - a_steps[0])
+    read = min(read, rows * steps)
+    if read > tile.rows * tile.depth:
+        multiplying += 12 * read * ceil_div(columns, tile.channels)
+    side_by_side = consecutive(b_columns, min(columns, width))
+    following = consecutive(b_steps, min(steps, width))
+    if 4 * side_by_side > width:
+        packing = 5 * width // side_by_side
+    else:
+        packing = 12 * width // following if following >= FEW else 48
+    storing = 48
+    if consecutive(out_columns, min(columns, width)) == min(columns, width):
+        storing = 2
+    elif 2 * consecutive(out_rows, min(rows, width)) > width:
+        storing = 20
+    return multiplying + packing * columns * steps + storing * rows * columns
+
+
+@kernel
+def turn(
+    tile: Tile,
+    a_rows: IntegerScratch,
+    rows: int,
+    b_columns: IntegerScratch,
+    columns: int,
+    a_steps: IntegerScratch,
+    b_steps: IntegerScratch,
+    steps: int,
+    out_rows: IntegerScratch,
+    out_columns: IntegerScratch,
+) -> bool:
+    """Is it less work with the operands exchanged?"""
+    if min(rows, columns, steps) < 1:
+        return False
+    turned = effort(tile, b_columns, columns, a_rows, rows, b_steps, a_steps, steps, out_columns, out_rows)
+    return turned < effort(
+        tile, a_rows, rows, b_columns, columns, a_steps, b_steps, steps, out_rows, out_columns
+    )
+
+
+@kernel
+def spare(tile: Tile) -> int:
+    """Entries of a table beyond its last, for a partial tile; also the most rows that a tile has."""
+    return tile.narrow.pixels
 
 
 @kernel
 def repeat_last(tile: Tile, table: IntegerScratch, count: int) -> None:
     """A last, partial tile repeats a row."""
-    for p in range(tile.pixels):
+    for p in range(spare(tile)):
         table[count + p] = table[count - 1] if count > 0 else 0
 
 
@@ -138,46 +198,56 @@ def copy_row(tile: Tile, to: Scratch, source: Scratch, apart: int, low: int, spa
         lanes.store(to + i, lanes.zero())
 
 
-FEW = 4  # steps from which a transposition in registers beats gathers
-
-
 @kernel
 def pack(
-    tile: Tile,
+    lanes: Lanes,
+    channels: int,
     b: Scratch,
     columns: IntegerScratch,
     width: int,
     steps: IntegerScratch,
     count: int,
     panel: Scratch,
+    lines: IntegerScratch,
 ) -> None:
-    """panel[t, j] = b[columns[j] + steps[t]] for j < width, 0 beyond."""
-    lanes = tile.lanes
-    if width < tile.channels:
-        for i in range(0, count * tile.channels, lanes.width):
+    """panel[t, j] = b[columns[j] + steps[t]] for j < width, 0 for width <= j < channels."""
+    if width < channels:
+        for i in range(0, count * channels, lanes.width):
             lanes.store(panel + i, lanes.zero())
     j = 0
     while j < width:
-        n = even(columns + j, min(width - j, lanes.width))
-        apart = columns[j + 1] - columns[j] if n > 1 else 1
+        most = min(width - j, lanes.width)
+        n = consecutive(columns + j, most)
         at = b + columns[j]
         to = panel + j
-        if apart == 1 and n == lanes.width:
+        if n == lanes.width:
             for t in range(count):
-                lanes.store(to + t * tile.channels, lanes.load(at + steps[t]))
-        elif apart == 1:
+                lanes.store(to + t * channels, lanes.load(at + steps[t]))
+        elif 4 * n > most:  # a line of an image ends within the vector
             for t in range(count):
-                lanes.store_first(to + t * tile.channels, lanes.load_first(at + steps[t], n), n)
+                lanes.store_first(to + t * channels, lanes.load_first(at + steps[t], n), n)
         else:
+            n = most
             t = 0
             while t < count:
                 m = consecutive(steps + t, min(count - t, lanes.width))
                 if m >= FEW:
-                    lanes.transpose(at + steps[t], apart, n, m, to + t * tile.channels, tile.channels)
+                    lanes.transpose(b + steps[t], columns + j, n, m, to + t * channels, lines)
                     t += m
                 else:
-                    lanes.store_first(to + t * tile.channels, lanes.load_every(at + steps[t], apart, n), n)
+                    gather(lanes, b + steps[t], columns + j, n, to + t * channels)
                     t += 1
+        j += n
+
+
+@kernel
+def gather(lanes: Lanes, b: Scratch, columns: IntegerScratch, width: int, to: Scratch) -> None:
+    """to[j] = b[columns[j]] for j < width, a run of columns that lie evenly apart at a time."""
+    j = 0
+    while j < width:
+        n = even(columns + j, width - j)
+        apart = columns[j + 1] - columns[j] if n > 1 else 1
+        lanes.store_first(to + j, lanes.load_every(b + columns[j], apart, n), n)
         j += n
 
 
@@ -191,9 +261,13 @@ def product(
     panel: Scratch,
     out: Scratch,
     out_rows: IntegerScratch,
+    width: int,
     add: bool,
 ) -> None:
-    """One tile: out[out_rows[p] + j] (+)= sum over t < count of a[rows[p] + steps[t]] * panel[t, j]."""
+    """One tile: out[out_rows[p] + j] (+)= sum over t < count of a[rows[p] + steps[t]] * panel[t, j], for j < width.
+
+    A row may occur several times: everything is read before anything is written.
+    """
     lanes = tile.lanes
     acc = tile.registers()
     w = tile.row()
@@ -208,17 +282,99 @@ def product(
             value = lanes.fill(at[rows[p]])
             for v in range(tile.vectors):
                 acc[p, v] = fma(value, w[0, v], acc[p, v])
-    for p in range(tile.pixels):
-        for v in range(tile.vectors):
-            o = out + (out_rows[p] + v * lanes.width)
-            if add:
-                acc[p, v] = acc[p, v] + lanes.load(o)
-            lanes.store(o, acc[p, v])
+    if width == tile.channels:
+        if add:
+            for p in range(tile.pixels):
+                for v in range(tile.vectors):
+                    acc[p, v] = acc[p, v] + lanes.load(out + (out_rows[p] + v * lanes.width))
+        for p in range(tile.pixels):
+            for v in range(tile.vectors):
+                lanes.store(out + (out_rows[p] + v * lanes.width), acc[p, v])
+    else:
+        if add:
+            for p in range(tile.pixels):
+                for v in range(tile.vectors):
+                    at = out + (out_rows[p] + v * lanes.width)
+                    acc[p, v] = acc[p, v] + lanes.load_first(at, width - v * lanes.width)
+        for p in range(tile.pixels):
+            for v in range(tile.vectors):
+                at = out + (out_rows[p] + v * lanes.width)
+                lanes.store_first(at, acc[p, v], width - v * lanes.width)
+
+
+@kernel
+def announce(
+    lanes: Lanes,
+    out: Scratch,
+    rows: IntegerScratch,
+    count: int,
+    columns: IntegerScratch,
+    first: int,
+    last: int,
+) -> None:
+    """Columns first .. last of so many rows of the result will be written, a vector of rows at a time."""
+    for j in range(first, last):
+        for r in range(0, count, lanes.width):
+            lanes.soon_written(out + (rows[r] + columns[j]))
+
+
+@kernel
+def straight(
+    tile: Tile,
+    a: Scratch,
+    rows: IntegerScratch,
+    count: int,
+    steps: IntegerScratch,
+    depth: int,
+    panel: Scratch,
+    out: Scratch,
+    out_rows: IntegerScratch,
+    width: int,
+    add: bool,
+) -> None:
+    """All rows of a panel, to where they belong: whole tiles, then short ones."""
+    whole = count // tile.pixels * tile.pixels
+    for r in range(0, whole, tile.pixels):
+        for p in range(r, r + tile.pixels):
+            for j in range(0, width, tile.lanes.width):
+                tile.lanes.soon_written(out + (out_rows[p] + j))
+        product(tile, a, rows + r, steps, depth, panel, out, out_rows + r, width, add)
+    for r in range(whole, count, tile.short.pixels):
+        product(tile.short, a, rows + r, steps, depth, panel, out, out_rows + r, width, add)
+
+
+@kernel
+def buffered(
+    tile: Tile,
+    a: Scratch,
+    rows: IntegerScratch,
+    count: int,
+    steps: IntegerScratch,
+    depth: int,
+    panel: Scratch,
+    sums: Scratch,
+    lines: IntegerScratch,
+    add: bool,
+    out: Scratch,
+    out_rows: IntegerScratch,
+    out_columns: IntegerScratch,
+    width: int,
+) -> None:
+    """A block of rows of a panel to the buffer; meanwhile the first `width` columns of the result are announced."""
+    channels, tiles = tile.channels, max(1, count // tile.pixels)
+    whole = count // tile.pixels * tile.pixels
+    for r in range(0, whole, tile.pixels):
+        i = r // tile.pixels
+        announce(tile.lanes, out, out_rows, count, out_columns, width * i // tiles, width * (i + 1) // tiles)
+        product(tile, a, rows + r, steps, depth, panel, sums, lines + r, channels, add)
+    for r in range(whole, count, tile.short.pixels):
+        product(tile.short, a, rows + r, steps, depth, panel, sums, lines + r, channels, add)
 
 
 @kernel
 def unpack(
-    tile: Tile,
+    lanes: Lanes,
+    channels: int,
     sums: Scratch,
     rows: IntegerScratch,
     count: int,
@@ -226,15 +382,16 @@ def unpack(
     width: int,
     out: Scratch,
     add: bool,
+    lines: IntegerScratch,
     block: Scratch,
+    block_lines: IntegerScratch,
 ) -> None:
     """out[rows[r] + columns[j]] (+)= sums[r, j] for r < count, j < width."""
-    lanes = tile.lanes
     if consecutive(columns, width) == width:
         for r in range(count):
             for j in range(0, width, lanes.width):
                 at = out + (rows[r] + columns[j])
-                value = lanes.load(sums + (r * tile.channels + j))
+                value = lanes.load(sums + (r * channels + j))
                 if add:
                     value = value + lanes.load_first(at, width - j)
                 if j + lanes.width <= width:
@@ -244,17 +401,15 @@ def unpack(
         return
     for i in range(0, width, lanes.width):  # few columns at a time: each lies in a page of its own
         m = min(lanes.width, width - i)
-        regular = even(columns + i, m) == m and not add
-        between = columns[i + 1] - columns[i] if m > 1 else 0
         r = 0
         while r < count:
             n = even(rows + r, min(count - r, lanes.width))
             apart = rows[r + 1] - rows[r] if n > 1 else 1
-            here = sums + (r * tile.channels + i)
-            if apart == 1 and regular:
-                lanes.transpose(here, tile.channels, n, m, out + (rows[r] + columns[i]), between)
+            here = sums + (r * channels + i)
+            if apart == 1 and not add:
+                lanes.transpose(here, lines, n, m, out + rows[r], columns + i)
             else:
-                lanes.transpose_padded(here, tile.channels, n, lanes.width, block, lanes.width)
+                lanes.transpose_padded(here, lines, n, lanes.width, block, block_lines)
                 for j in range(m):
                     at = out + (rows[r] + columns[i + j])
                     value = lanes.load(block + j * lanes.width)
@@ -276,7 +431,81 @@ def scaled(tile: Tile, sums: Scratch, count: int, factor: Scalar) -> None:
 def work(tile: Tile, rows: int, columns: int) -> int:
     """Scalars that `contract` needs to itself, whichever operand is packed."""
     panel = tile.depth * tile.channels
-    return panel + tile.lanes.width * tile.lanes.width + (max(rows, columns) + tile.pixels) * tile.channels
+    return panel + tile.lanes.width * tile.lanes.width + (max(rows, columns) + spare(tile)) * tile.channels
+
+
+@kernel
+def lines_for(tile: Tile) -> int:
+    """Entries of `contract`'s own table: where the rows of its buffer lie, and those of a block of vectors."""
+    return row_block(tile.narrow) + spare(tile) + tile.lanes.width
+
+
+@kernel
+def strip(
+    tile: Tile,
+    a: Scratch,
+    a_rows: IntegerScratch,
+    rows: int,
+    b: Scratch,
+    b_columns: IntegerScratch,
+    width: int,
+    a_steps: IntegerScratch,
+    b_steps: IntegerScratch,
+    steps: int,
+    blocks: int,
+    out: Scratch,
+    out_rows: IntegerScratch,
+    out_columns: IntegerScratch,
+    scale: Scalar,
+    add: bool,
+    panel: Scratch,
+    block: Scratch,
+    sums: Scratch,
+    lines: IntegerScratch,
+) -> None:
+    """As `contract`, for the columns of one panel."""
+    rows_at_once = row_block(tile)
+    block_lines = lines + (rows_at_once + tile.pixels)
+    for p in range(rows_at_once + tile.pixels):
+        lines[p] = p * tile.channels
+    for i in range(tile.lanes.width):
+        block_lines[i] = i * tile.lanes.width
+    depth = max(1, ceil_div(steps, blocks))
+    # what is there comes first or last in the order of adding, whether there is a buffer or not
+    direct = scale == 1 and (blocks == 1 or not add) and consecutive(out_columns, width) == width
+    for t in range(blocks):
+        n = min(depth, steps - t * depth)
+        pack(tile.lanes, tile.channels, b, b_columns, width, b_steps + t * depth, n, panel, lines)
+        here = a_steps + t * depth
+        if direct:
+            to = out + out_columns[0]
+            straight(tile, a, a_rows, rows, here, n, panel, to, out_rows, width, add or t > 0)
+        else:
+            for r in range(0, rows, rows_at_once):
+                count = min(rows_at_once, rows - r)
+                buffer = sums + (r if blocks > 1 else 0) * tile.channels
+                soon = width if t == blocks - 1 else 0
+                buffered(
+                    tile, a, a_rows + r, count, here, n, panel, buffer, lines, t > 0, out, out_rows + r,
+                    out_columns, soon,
+                )  # fmt: skip
+                if t == blocks - 1:
+                    if scale != 1:
+                        scaled(tile, buffer, count, scale)
+                    unpack(
+                        tile.lanes,
+                        tile.channels,
+                        buffer,
+                        out_rows + r,
+                        count,
+                        out_columns,
+                        width,
+                        out,
+                        add,
+                        lines,
+                        block,
+                        block_lines,
+                    )
 
 
 @kernel
@@ -299,37 +528,33 @@ def contract(
     scratch: Scratch,
     lines: IntegerScratch,
 ) -> None:
-    """The sum above over all rows, columns and steps. `a_rows` has a tile's rows more than `rows`.
+    """The sum above over all rows, columns and steps. The tables of rows and columns have `spare` entries more.
 
-    Where the columns of a whole panel lie side by side in `out`, tiles are added up there; else in a buffer of
-    the rows of a panel, whose places in a tile are in `lines`.
+    Where the columns of a panel lie side by side in `out`, tiles are added up there; else in a buffer of the rows
+    of a panel. Columns that fill less than half a panel are taken a vector at a time.
     """
+    if turn(tile, a_rows, rows, b_columns, columns, a_steps, b_steps, steps, out_rows, out_columns):
+        a, b = b, a
+        a_rows, b_columns = b_columns, a_rows
+        a_steps, b_steps = b_steps, a_steps
+        rows, columns = columns, rows
+        out_rows, out_columns = out_columns, out_rows
     panel = scratch
     block = panel + tile.depth * tile.channels
     sums = block + tile.lanes.width * tile.lanes.width
-    for p in range(tile.pixels):
-        lines[p] = p * tile.channels
     blocks = max(1, ceil_div(steps, tile.depth))
-    depth = max(1, ceil_div(steps, blocks))
-    for j in range(0, columns, tile.channels):
-        width = min(tile.channels, columns - j)
-        direct = scale == 1 and width == tile.channels and consecutive(out_columns + j, width) == width
-        whole = rows // tile.pixels * tile.pixels if direct else 0
-        for t in range(blocks):
-            n = min(depth, steps - t * depth)
-            pack(tile, b, b_columns + j, width, b_steps + t * depth, n, panel)
-            here = a_steps + t * depth
-            to = out + out_columns[j]
-            for r in range(0, whole, tile.pixels):
-                product(tile, a, a_rows + r, here, n, panel, to, out_rows + r, add or t > 0)
-            for r in range(whole, rows, row_block(tile)):
-                count = min(row_block(tile), rows - r)
-                buffer = sums + (r - whole if blocks > 1 else 0) * tile.channels
-                for p in range(0, count, tile.pixels):
-                    product(
-                        tile, a, a_rows + (r + p), here, n, panel, buffer + p * tile.channels, lines, t > 0
-                    )
-                if t == blocks - 1:
-                    if scale != 1:
-                        scaled(tile, buffer, count, scale)
-                    unpack(tile, buffer, out_rows + r, count, out_columns + j, width, out, add, block)
+    j = 0
+    while j < columns:
+        if 2 * (columns - j) > tile.channels:
+            width = min(columns - j, tile.channels)
+            strip(
+                tile, a, a_rows, rows, b, b_columns + j, width, a_steps, b_steps, steps, blocks,
+                out, out_rows, out_columns + j, scale, add, panel, block, sums, lines,
+            )  # fmt: skip
+        else:
+            width = min(columns - j, tile.lanes.width)
+            strip(
+                tile.narrow, a, a_rows, rows, b, b_columns + j, width, a_steps, b_steps, steps, blocks,
+                out, out_rows, out_columns + j, scale, add, panel, block, sums, lines,
+            )  # fmt: skip
+        j += width

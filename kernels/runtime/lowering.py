@@ -103,6 +103,17 @@ class TileType(types.Type):
     def registers(self, rows: int) -> RegistersType:
         return RegistersType(self.lanes.vector, rows, self.vectors)
 
+    def shaped(self, pixels: int, vectors: int) -> TileType:
+        return TileType(self.lanes, pixels, vectors, self.rows, self.steps, self.depth)
+
+    @property
+    def short(self) -> TileType:
+        return self.shaped(max(1, self.pixels // 3), self.vectors)
+
+    @property
+    def narrow(self) -> TileType:
+        return self.shaped(self.pixels + 2, 1)
+
 
 class RegistersType(types.Type):
     def __init__(self, vector: VectorType, rows: int, columns: int) -> None:
@@ -430,32 +441,6 @@ def every(b: Builder, p: Value, by: Value, width: int) -> Value:
     return b.inttoptr(addresses, ir.VectorType(p.type, width))
 
 
-def load_every(b: Builder, lanes: LanesType, p: Value, by: Value, count: Value) -> Value:
-    t = lanes.vector
-    return intrinsic(
-        b,
-        f"llvm.masked.gather.{suffix(t)}.v{t.width}p0",
-        llvm_vector(t),
-        every(b, p, by, t.width),
-        I32(t.dtype.bitwidth // 8),
-        first_lanes(b, count, t.width),
-        zeros(t),
-    )
-
-
-def store_every(b: Builder, lanes: LanesType, p: Value, by: Value, v: Value, count: Value) -> None:
-    t = lanes.vector
-    intrinsic(
-        b,
-        f"llvm.masked.scatter.{suffix(t)}.v{t.width}p0",
-        ir.VoidType(),
-        v,
-        every(b, p, by, t.width),
-        I32(t.dtype.bitwidth // 8),
-        first_lanes(b, count, t.width),
-    )
-
-
 def gather(b: Builder, p: Value, by: Value, mask: Value, t: VectorType) -> Value:
     return intrinsic(
         b,
@@ -512,16 +497,22 @@ def evens(width: int) -> list[int]:
     return [2 * i if 2 * i < width else width + 2 * i - (width - 1) for i in range(width)]
 
 
+def load_every(b: Builder, lanes: LanesType, p: Value, by: Value, count: Value) -> Value:
+    return read_by_step(b, p, by, first_lanes(b, count, lanes.width), lanes.vector)
+
+
+def store_every(b: Builder, lanes: LanesType, p: Value, by: Value, v: Value, count: Value) -> None:
+    write_by_step(b, p, by, v, first_lanes(b, count, lanes.width), lanes.vector)
+
+
 def _line_dtype(lanes: LanesType, line: LineType) -> VectorType:
     return VectorType(line.dtype, lanes.width)
 
 
-def read_line(b: Builder, lanes: LanesType, line: Value, mask: Value | None = None) -> Value:
-    p, by, n = b.extract_value(line, 0), b.extract_value(line, 1), lanes.width
-    element = p.type.pointee
-    t = VectorType(next(d for d, e in ELEMENT.items() if e == element), n)
-    none = constant(I1, [0] * n)
-    all_lanes = constant(I1, [1] * n)
+def read_by_step(b: Builder, p: Value, by: Value, mask: Value | None, t: VectorType) -> Value:
+    """The lanes of the mask, or all, that lie `by` elements apart."""
+    n = t.width
+    none, all_lanes = constant(I1, [0] * n), constant(I1, [1] * n)
     backwards = list(reversed(range(n)))
 
     def contiguous() -> Value:
@@ -547,9 +538,9 @@ def read_line(b: Builder, lanes: LanesType, line: Value, mask: Value | None = No
     )
 
 
-def write_line(b: Builder, lanes: LanesType, line: Value, v: Value, mask: Value) -> None:
-    p, by, n = b.extract_value(line, 0), b.extract_value(line, 1), lanes.width
-    t = VectorType(next(d for d, e in ELEMENT.items() if e == p.type.pointee), n)
+def write_by_step(b: Builder, p: Value, by: Value, v: Value, mask: Value, t: VectorType) -> None:
+    """The lanes of the mask, to places `by` elements apart."""
+    n = t.width
 
     def second() -> None:
         masks, values = halves(b, mask, constant(I1, [0] * n), n), halves(b, v, v, n)
@@ -562,6 +553,21 @@ def write_line(b: Builder, lanes: LanesType, line: Value, v: Value, mask: Value)
         intrinsic(b, name, ir.VoidType(), v, every(b, p, by, n), size, mask)
 
     chosen_by_step(b, by, {1: lambda: masked_store(b, p, v, mask, t), 2: second}, scatter)
+
+
+def read_line(b: Builder, lanes: LanesType, line: Value, mask: Value | None = None) -> Value:
+    p, by = b.extract_value(line, 0), b.extract_value(line, 1)
+    return read_by_step(b, p, by, mask, _lanes_of(p, lanes))
+
+
+def write_line(b: Builder, lanes: LanesType, line: Value, v: Value, mask: Value) -> None:
+    p, by = b.extract_value(line, 0), b.extract_value(line, 1)
+    write_by_step(b, p, by, v, mask, _lanes_of(p, lanes))
+
+
+def _lanes_of(p: Value, lanes: LanesType) -> VectorType:
+    """As many elements as there are lanes, of the type that a pointer points to."""
+    return VectorType(next(d for d, e in ELEMENT.items() if e == p.type.pointee), lanes.width)
 
 
 def ramp(b: Builder, lanes: LanesType, start: Value, by: Value) -> Value:
@@ -628,15 +634,18 @@ def transpose(padded: bool) -> Generate:
         b: Builder,
         lanes: LanesType,
         source: Value,
-        source_step: Value,
+        source_rows: Value,
         rows: Value,
         columns: Value,
         target: Value,
-        target_step: Value,
+        target_rows: Value,
     ) -> None:
         t, n = lanes.vector, lanes.width
-        from_row = [b.gep(source, [b.mul(source_step, I64(r))]) for r in range(n)]
-        to_row = [b.gep(target, [b.mul(target_step, I64(r))]) for r in range(n)]
+
+        def row(base: Value, table: Value, r: int, count: Value | None = None) -> Value:
+            """Where row r lies; beyond the rows that there are, where the first does."""
+            at = I64(r) if count is None else b.select(b.icmp_signed("<", I64(r), count), I64(r), I64(0))
+            return b.gep(base, [b.load(b.gep(table, [at]))])
 
         def lanes_of_row(r: int, many: Value, count: Value) -> Value:
             """The first `count` lanes, if there are more than r rows."""
@@ -645,15 +654,27 @@ def transpose(padded: bool) -> Generate:
         whole = b.and_(b.icmp_signed(">=", rows, I64(n)), b.icmp_signed(">=", columns, I64(n)))
         with b.if_else(whole, likely=True) as (fast, slow):
             with fast:
-                for at, v in zip(to_row, network(b, [load(b, at, t) for at in from_row]), strict=True):
-                    store(b, at, v, t)
+                block = [load(b, row(source, source_rows, r), t) for r in range(n)]
+                for r, v in enumerate(network(b, block)):
+                    store(b, row(target, target_rows, r), v, t)
             with slow:
                 block = [
-                    masked_load(b, at, lanes_of_row(r, rows, columns), t) for r, at in enumerate(from_row)
+                    masked_load(b, row(source, source_rows, r, rows), lanes_of_row(r, rows, columns), t)
+                    for r in range(n)
                 ]
                 filled = I64(n) if padded else rows
                 for r, v in enumerate(network(b, block)):
-                    masked_store(b, to_row[r], v, lanes_of_row(r, columns, filled), t)
+                    at = row(target, target_rows, r, columns)
+                    masked_store(b, at, v, lanes_of_row(r, columns, filled), t)
+
+    return generate
+
+
+def prefetch(write: bool) -> Generate:
+    """A hint; it reads nothing and cannot fail."""
+
+    def generate(b: Builder, lanes: LanesType, p: Value) -> None:
+        intrinsic(b, "llvm.prefetch.p0", ir.VoidType(), p, I32(int(write)), I32(3 if write else 2), I32(1))
 
     return generate
 
@@ -702,7 +723,8 @@ def _item_rule(lanes: LanesType, v: Type, lane: Type) -> Any:
     return signature(scalar_of(v.dtype), v, INT) if known else None
 
 
-_MOVE = returns(NOTHING, _pointer, INT, INT, INT, _pointer, INT)
+_TABLE = PointerType(INT)
+_MOVE = returns(NOTHING, _pointer, _TABLE, INT, INT, _pointer, _TABLE)
 attributes(
     LanesType,
     {
@@ -738,6 +760,8 @@ attributes(
         "wide_zero": (returns(_wide), lambda b, l: zeros(_wide(l))),
         "transpose": (_MOVE, transpose(padded=False)),
         "transpose_padded": (_MOVE, transpose(padded=True)),
+        "soon_read": (returns(NOTHING, _pointer), prefetch(write=False)),
+        "soon_written": (returns(NOTHING, _pointer), prefetch(write=True)),
     },
     {
         "width": (lambda l: INT, lambda b, l: I64(l.width)),
@@ -881,6 +905,8 @@ attributes(
         "depth": (lambda t: INT, lambda b, t: I64(t.depth)),
         "channels": (lambda t: INT, lambda b, t: I64(t.vectors * t.lanes.width)),
         "lanes": (lambda t: t.lanes, lambda b, t: None),
+        "short": (lambda t: t.short, lambda b, t: None),
+        "narrow": (lambda t: t.narrow, lambda b, t: None),
     },
 )
 function(

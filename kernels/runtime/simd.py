@@ -13,7 +13,7 @@ accumulates in double.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -433,34 +433,42 @@ class Lanes:
     def transpose(
         self,
         source: Pointer[Scalar],
-        source_step: int,
+        source_rows: Pointer[int],
         rows: int,
         columns: int,
         target: Pointer[Scalar],
-        target_step: int,
+        target_rows: Pointer[int],
     ) -> None:
-        """target[j, i] = source[i, j] for i < rows, j < columns, both clipped at the width."""
+        """target[target_rows[j] + i] = source[source_rows[i] + j] for i < rows, j < columns, both clipped at the width."""
         block = [
-            [source[i * source_step + j] for j in range(min(columns, self.width))]
+            [source[source_rows[i] + j] for j in range(min(columns, self.width))]
             for i in range(min(rows, self.width))
         ]
         for i, row in enumerate(block):
             for j, value in enumerate(row):
-                target[j * target_step + i] = value
+                target[target_rows[j] + i] = value
 
     def transpose_padded(
         self,
         source: Pointer[Scalar],
-        source_step: int,
+        source_rows: Pointer[int],
         rows: int,
         columns: int,
         target: Pointer[Scalar],
-        target_step: int,
+        target_rows: Pointer[int],
     ) -> None:
         """As transpose, but each of the `columns` target rows is filled up with zeros."""
         for j in range(min(columns, self.width)):
-            items = [source[i * source_step + j] if i < rows else self.scalar(0) for i in range(self.width)]
-            self.store(target + j * target_step, Vector(tuple(items)))
+            items = [source[source_rows[i] + j] if i < rows else self.scalar(0) for i in range(self.width)]
+            self.store(target + target_rows[j], Vector(tuple(items)))
+
+    # what the memory shall make ready
+
+    def soon_read(self, p: Pointer[Scalar]) -> None:
+        """The line of memory at p will soon be read. It may lie anywhere: nothing is read here."""
+
+    def soon_written(self, p: Pointer[Scalar]) -> None:
+        """The line of memory at p will soon be written."""
 
 
 class Registers:
@@ -503,6 +511,16 @@ class Tile:
     @property
     def channels(self) -> int:
         return self.lanes.width * self.vectors
+
+    @property
+    def short(self) -> Tile:
+        """For the rows that are left over: fewer pixels, as many vectors."""
+        return replace(self, pixels=max(1, self.pixels // 3))
+
+    @property
+    def narrow(self) -> Tile:
+        """For the columns that are left over: one vector, and pixels enough that sums do not wait for each other."""
+        return replace(self, pixels=self.pixels + 2, vectors=1)
 
     def registers(self) -> Registers:
         return Registers(self.pixels, self.vectors)

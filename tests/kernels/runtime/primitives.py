@@ -177,13 +177,25 @@ def special(out: Real2, x: Real2, tile: Tile, task: int, tasks: int) -> None:
 
 @task
 def transposed(
-    out: Real2, x: Real2, rows: int, columns: int, padded: int, tile: Tile, task: int, tasks: int
+    out: Real2,
+    x: Real2,
+    x_rows: Integer1,
+    out_rows: Integer1,
+    rows: int,
+    columns: int,
+    padded: int,
+    tile: Tile,
+    task: int,
+    tasks: int,
 ) -> None:
     lanes = tile.lanes
+    source, target = x_rows.pointer(), out_rows.pointer()
+    lanes.soon_read(x.pointer())
+    lanes.soon_written(out.pointer() + 1000000)  # a hint: nothing lies there
     if padded == 1:
-        lanes.transpose_padded(x.pointer(), x.stride(0), rows, columns, out.pointer(), out.stride(0))
+        lanes.transpose_padded(x.pointer(), source, rows, columns, out.pointer(), target)
     else:
-        lanes.transpose(x.pointer(), x.stride(0), rows, columns, out.pointer(), out.stride(0))
+        lanes.transpose(x.pointer(), source, rows, columns, out.pointer(), target)
 
 
 @kernel

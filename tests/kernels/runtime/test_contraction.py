@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels.runtime import Integer1, Real1, Tile, chunk, contract, copy_row, divide, task, turn, work
-from kernels.runtime.contraction import consecutive, even, repeat_last
+from kernels.runtime import Integer1, Real1, Tile, chunk, contract, copy_row, divide, task, work
+from kernels.runtime.contraction import consecutive, even, lines_for, repeat_last, spare, turn
 from kernels.runtime.simd import Lanes
 from tests.kernels.runtime.primitives import run_compiled, run_meaning, tile_of
 
@@ -126,7 +126,8 @@ def expected(p: dict[str, Any]) -> Any:
 def arguments(p: dict[str, Any], tile: Tile, dtype: Any) -> list[Any]:
     rows, columns, steps = p["sizes"]
     a_rows, b_columns, a_steps, b_steps, out_rows, out_columns = p["tables"]
-    a_rows = a_rows + [a_rows[-1]] * tile.pixels  # a last, partial tile repeats a row
+    # a last, partial tile repeats a row
+    a_rows, out_rows = (table + [table[-1]] * spare(tile) for table in (a_rows, out_rows))
     integers = [np.array(t, np.int64) for t in (a_rows, b_columns, a_steps, b_steps, out_rows, out_columns)]
     # the scratch begins at a multiple of 64 bytes, as the executor's does
     room = np.full(work(tile, rows, columns) + 16, np.nan)
@@ -136,7 +137,7 @@ def arguments(p: dict[str, Any], tile: Tile, dtype: Any) -> list[Any]:
         p["b"].astype(dtype),
         room.astype(dtype),
         *integers,
-        np.zeros(tile.pixels, np.int64),
+        np.zeros(lines_for(tile), np.int64),
         rows,
         columns,
         steps,
@@ -224,14 +225,35 @@ def test_runs_in_a_table() -> None:
     assert even([3, 9], 2) == 2  # type: ignore[arg-type]
     assert consecutive([3, 4, 5, 7], 4) == 3  # type: ignore[arg-type]
     assert consecutive([3, 4, 5, 7], 2) == 2  # type: ignore[arg-type]
-    table = [4, 5, 0, 0, 0]
+    table = [4, 5, 0, 0, 0, 0, 0]
     repeat_last(Tile(Lanes(2, float), 3, 1), table, 2)  # type: ignore[arg-type]
-    assert table == [4, 5, 5, 5, 5]
+    assert table == [4, 5, 5, 5, 5, 5, 5]
 
 
-def test_the_operand_with_fewer_columns_than_a_panel_is_turned() -> None:
-    tile = Tile(Lanes(16, float), 6, 4)
-    lines, flat = list(range(64)), [2 * k for k in range(64)]
-    assert turn(tile, 64, 3, 100, lines, lines)  # type: ignore[arg-type]
-    assert not turn(tile, 64, 64, 100, flat, lines)  # type: ignore[arg-type]
-    assert not turn(tile, 64, 3, 0, lines, lines)  # type: ignore[arg-type]
+def test_the_operand_that_is_less_work_to_pack_is_packed() -> None:
+    tile = Tile(Lanes(16, float), 6, 4, rows=1536, steps=4096, depth=128)
+
+    def turned(rows: int, columns: int, steps: int, a: tuple[int, int], out: tuple[int, int]) -> bool:
+        """a: how far apart rows and steps lie in A; out: rows and columns in the result. B's steps lie side by side."""
+        given = zip((rows, columns, steps, steps, rows, columns), (a[0], steps, a[1], 1, *out), strict=True)
+        a_rows, b_columns, a_steps, b_steps, out_rows, out_columns = (
+            [k * by for k in range(n)] for n, by in given
+        )
+        return turn(
+            tile,
+            a_rows,
+            rows,
+            b_columns,
+            columns,
+            a_steps,
+            b_steps,
+            steps,
+            out_rows,
+            out_columns,  # type: ignore[arg-type]
+        )
+
+    assert turned(512, 3, 100, (1, 600), (1, 600)), "few columns: the rows are packed"
+    assert not turned(3, 512, 100, (100, 1), (600, 1)), "few rows: the columns are packed"
+    assert turned(1536, 64, 256, (1, 3136), (1, 3136)), "each step on a page of its own: it is read once"
+    assert not turned(1536, 64, 576, (1, 1), (1, 3136)), "columns in line, many rows: packing is little work"
+    assert not turned(64, 3, 0, (1, 1), (1, 64)), "nothing to do"
