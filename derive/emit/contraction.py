@@ -291,7 +291,6 @@ class _ContractionWriter(_Writer):
         others = self.product(map(self.largest, c.batch))
         if c.phased:
             self.put(f"classes = {' * '.join(self.inner(p.modulus) for p in c.phased)}")
-            others = "classes" if others == "1" else f"{others} * classes"
         first, second, _ = self.leading(c.rows)
         self.put(f"columns = {self.product(map(self.largest, c.columns))}")
         self.put(
@@ -300,9 +299,12 @@ class _ContractionWriter(_Writer):
         )
         self.put(f"parts = ceil_div({first}, row_first) * ceil_div({second}, row_second)")
         self.rooms_of_tables()
-        self.put(f"first, last = share({others + ' * ' if others != '1' else ''}parts * groups, task, tasks)")
+        # all classes of a part together: they write the same lines, and tasks that share parts have equal work
+        units = self.product([others, "parts", "groups", *["classes"] * bool(c.phased)])
+        self.put(f"first, last = share({units}, task, tasks)")
         self.put("for unit in range(first, last):", True)
-        self.put("group, part = unit % groups, unit // groups % parts")
+        within = "unit // classes" if c.phased else "unit"
+        self.put(f"group, part = {within} % groups, {within} // groups % parts")
         self.choose_batch()
         if c.phased:
             self.choose_class()
@@ -326,7 +328,7 @@ class _ContractionWriter(_Writer):
         c = self.c
         self.used.add("residue")
         self.put("# one class of each strided row, and the steps that meet it")
-        self.put("phase = unit // (groups * parts) % classes")
+        self.put("phase = unit % classes")
         for n, p in enumerate(c.phased):
             q, k = self.names[p.row], self.names[p.step]
             one, rows, base = (self.local(f"{w}_{q}") for w in ("class", "count", "base"))

@@ -701,8 +701,7 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
     row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
     classes = s0
     columns = C
-    row_first, row_second, groups = divide(tile, tasks, G * classes, N, ceil_div(X3, s0), (row_first, row_second),
-        columns)
+    row_first, row_second, groups = divide(tile, tasks, G, N, ceil_div(X3, s0), (row_first, row_second), columns)
     parts = ceil_div(N, row_first) * ceil_div(ceil_div(X3, s0), row_second)
     room = scratch + work(tile, row_first * row_second, columns)
     gy_rows = integer_scratch
@@ -712,12 +711,12 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
     gy_steps = gx_columns + (columns + spare(tile))
     w_steps = gy_steps + (step_first * step_second)
     lines = w_steps + (step_first * step_second)
-    first, last = share(G * classes * parts * groups, task, tasks)
+    first, last = share(G * parts * groups * classes, task, tasks)
     for unit in range(first, last):
-        group, part = unit % groups, unit // groups % parts
+        group, part = unit // classes % groups, unit // classes // groups % parts
         g = unit // (groups * parts * classes)
         # one class of each strided row, and the steps that meet it
-        phase = unit // (groups * parts) % classes
+        phase = unit % classes
         class_x3 = phase
         first_k0, step_k0 = residue(s0, d0, a0 + class_x3)
         count_x3 = max(0, ceil_div(X3 - class_x3, s0))

@@ -866,8 +866,7 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
         X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
     classes = s0 * s1 * s2
     columns = C
-    row_first, row_second, groups = divide(tile, tasks, G * classes, N, ceil_div(X3, s0), (row_first, row_second),
-        columns)
+    row_first, row_second, groups = divide(tile, tasks, G, N, ceil_div(X3, s0), (row_first, row_second), columns)
     parts = ceil_div(N, row_first) * ceil_div(ceil_div(X3, s0), row_second)
     room = scratch + work(tile, row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2), columns)
     gy_rows = integer_scratch
@@ -877,12 +876,12 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
     gy_steps = gx_columns + (columns + spare(tile))
     w_steps = gy_steps + (step_first * step_second * K1 * K2)
     lines = w_steps + (step_first * step_second * K1 * K2)
-    first, last = share(G * classes * parts * groups, task, tasks)
+    first, last = share(G * parts * groups * classes, task, tasks)
     for unit in range(first, last):
-        group, part = unit % groups, unit // groups % parts
+        group, part = unit // classes % groups, unit // classes // groups % parts
         g = unit // (groups * parts * classes)
         # one class of each strided row, and the steps that meet it
-        phase = unit // (groups * parts) % classes
+        phase = unit % classes
         class_x3 = phase // (s1 * s2)
         first_k0, step_k0 = residue(s0, d0, a0 + class_x3)
         count_x3 = max(0, ceil_div(X3 - class_x3, s0))

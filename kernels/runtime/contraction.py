@@ -123,10 +123,10 @@ def effort(
         multiplying += 12 * read * ceil_div(columns, tile.channels)
     side_by_side = consecutive(b_columns, min(columns, width))
     following = consecutive(b_steps, min(steps, width))
-    if 4 * side_by_side > width:
-        packing = 5 * width // side_by_side
+    if transposing(side_by_side, following):
+        packing = 12 * width // following
     else:
-        packing = 12 * width // following if following >= FEW else 48
+        packing = 5 * width // side_by_side if side_by_side >= FEW else 48
     storing = 48
     if consecutive(out_columns, min(columns, width)) == min(columns, width):
         storing = 2
@@ -199,6 +199,12 @@ def copy_row(tile: Tile, to: Scratch, source: Scratch, apart: int, low: int, spa
 
 
 @kernel
+def transposing(side_by_side: int, following: int) -> bool:
+    """Is it quicker to transpose so many steps in a row than to copy so many columns side by side at each?"""
+    return following >= FEW and following > 3 * side_by_side
+
+
+@kernel
 def pack(
     lanes: Lanes,
     channels: int,
@@ -218,15 +224,12 @@ def pack(
     while j < width:
         most = min(width - j, lanes.width)
         n = consecutive(columns + j, most)
-        at = b + columns[j]
+        m = consecutive(steps, min(count, lanes.width))
         to = panel + j
         if n == lanes.width:
             for t in range(count):
-                lanes.store(to + t * channels, lanes.load(at + steps[t]))
-        elif 4 * n > most:  # a line of an image ends within the vector
-            for t in range(count):
-                lanes.store_first(to + t * channels, lanes.load_first(at + steps[t], n), n)
-        else:
+                lanes.store(to + t * channels, lanes.load(b + (columns[j] + steps[t])))
+        elif transposing(n, m):
             n = most
             t = 0
             while t < count:
@@ -237,6 +240,13 @@ def pack(
                 else:
                     gather(lanes, b + steps[t], columns + j, n, to + t * channels)
                     t += 1
+        elif n >= FEW:  # a line of an image ends within the vector
+            for t in range(count):
+                lanes.store_first(to + t * channels, lanes.load_first(b + (columns[j] + steps[t]), n), n)
+        else:
+            n = most
+            for t in range(count):
+                gather(lanes, b + steps[t], columns + j, n, to + t * channels)
         j += n
 
 

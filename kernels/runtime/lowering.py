@@ -398,6 +398,13 @@ def first_lanes(b: Builder, count: Value, width: int) -> Value:
     return b.icmp_signed("<", constant(I64, range(width)), splat(b, count, width))
 
 
+def first_bits(b: Builder, count: Value, width: int) -> Value:
+    """An integer of so many bits, of which the first `count` are set; count is any int64."""
+    most = b.select(b.icmp_signed("<", count, I64(width)), count, I64(width))
+    some = b.select(b.icmp_signed(">", most, I64(0)), most, I64(0))
+    return b.trunc(b.sub(b.shl(I64(1), some), I64(1)), ir.IntType(width))
+
+
 def intrinsic(b: Builder, name: str, result: Any, *args: Value) -> Value:
     kind = ir.FunctionType(result, [a.type for a in args])
     return b.call(cgutils.get_or_insert_function(b.module, kind, name), args)
@@ -647,9 +654,12 @@ def transpose(padded: bool) -> Generate:
             at = I64(r) if count is None else b.select(b.icmp_signed("<", I64(r), count), I64(r), I64(0))
             return b.gep(base, [b.load(b.gep(table, [at]))])
 
-        def lanes_of_row(r: int, many: Value, count: Value) -> Value:
-            """The first `count` lanes, if there are more than r rows."""
-            return first_lanes(b, b.select(b.icmp_signed("<", I64(r), many), count, I64(0)), n)
+        none = ir.IntType(n)(0)
+
+        def lanes_of_row(r: int, many: Value, lanes_set: Value) -> Value:
+            """The lanes whose bits are set, if there are more than r rows."""
+            here = b.select(b.icmp_signed("<", I64(r), many), lanes_set, none)
+            return b.bitcast(here, ir.VectorType(I1, n))
 
         whole = b.and_(b.icmp_signed(">=", rows, I64(n)), b.icmp_signed(">=", columns, I64(n)))
         with b.if_else(whole, likely=True) as (fast, slow):
@@ -658,11 +668,12 @@ def transpose(padded: bool) -> Generate:
                 for r, v in enumerate(network(b, block)):
                     store(b, row(target, target_rows, r), v, t)
             with slow:
+                read = first_bits(b, columns, n)
                 block = [
-                    masked_load(b, row(source, source_rows, r, rows), lanes_of_row(r, rows, columns), t)
+                    masked_load(b, row(source, source_rows, r, rows), lanes_of_row(r, rows, read), t)
                     for r in range(n)
                 ]
-                filled = I64(n) if padded else rows
+                filled = none.type(-1) if padded else first_bits(b, rows, n)
                 for r, v in enumerate(network(b, block)):
                     at = row(target, target_rows, r, columns)
                     masked_store(b, at, v, lanes_of_row(r, columns, filled), t)
