@@ -331,6 +331,7 @@ def announce(
 @kernel
 def straight(
     tile: Tile,
+    short: Tile,
     a: Scratch,
     rows: IntegerScratch,
     count: int,
@@ -342,20 +343,21 @@ def straight(
     width: int,
     add: bool,
 ) -> None:
-    """All rows of a panel, to where they belong: whole tiles, then short ones."""
+    """All rows of a panel, to where they belong: whole tiles, then shorter ones."""
     whole = count // tile.pixels * tile.pixels
     for r in range(0, whole, tile.pixels):
         for p in range(r, r + tile.pixels):
             for j in range(0, width, tile.lanes.width):
                 tile.lanes.soon_written(out + (out_rows[p] + j))
         product(tile, a, rows + r, steps, depth, panel, out, out_rows + r, width, add)
-    for r in range(whole, count, tile.short.pixels):
-        product(tile.short, a, rows + r, steps, depth, panel, out, out_rows + r, width, add)
+    for r in range(whole, count, short.pixels):
+        product(short, a, rows + r, steps, depth, panel, out, out_rows + r, width, add)
 
 
 @kernel
 def buffered(
     tile: Tile,
+    short: Tile,
     a: Scratch,
     rows: IntegerScratch,
     count: int,
@@ -377,8 +379,8 @@ def buffered(
         i = r // tile.pixels
         announce(tile.lanes, out, out_rows, count, out_columns, width * i // tiles, width * (i + 1) // tiles)
         product(tile, a, rows + r, steps, depth, panel, sums, lines + r, channels, add)
-    for r in range(whole, count, tile.short.pixels):
-        product(tile.short, a, rows + r, steps, depth, panel, sums, lines + r, channels, add)
+    for r in range(whole, count, short.pixels):
+        product(short, a, rows + r, steps, depth, panel, sums, lines + r, channels, add)
 
 
 @kernel
@@ -453,6 +455,7 @@ def lines_for(tile: Tile) -> int:
 @kernel
 def strip(
     tile: Tile,
+    short: Tile,
     a: Scratch,
     a_rows: IntegerScratch,
     rows: int,
@@ -489,14 +492,14 @@ def strip(
         here = a_steps + t * depth
         if direct:
             to = out + out_columns[0]
-            straight(tile, a, a_rows, rows, here, n, panel, to, out_rows, width, add or t > 0)
+            straight(tile, short, a, a_rows, rows, here, n, panel, to, out_rows, width, add or t > 0)
         else:
             for r in range(0, rows, rows_at_once):
                 count = min(rows_at_once, rows - r)
                 buffer = sums + (r if blocks > 1 else 0) * tile.channels
                 soon = width if t == blocks - 1 else 0
                 buffered(
-                    tile, a, a_rows + r, count, here, n, panel, buffer, lines, t > 0, out, out_rows + r,
+                    tile, short, a, a_rows + r, count, here, n, panel, buffer, lines, t > 0, out, out_rows + r,
                     out_columns, soon,
                 )  # fmt: skip
                 if t == blocks - 1:
@@ -558,13 +561,13 @@ def contract(
         if 2 * (columns - j) > tile.channels:
             width = min(columns - j, tile.channels)
             strip(
-                tile, a, a_rows, rows, b, b_columns + j, width, a_steps, b_steps, steps, blocks,
+                tile, tile.short, a, a_rows, rows, b, b_columns + j, width, a_steps, b_steps, steps, blocks,
                 out, out_rows, out_columns + j, scale, add, panel, block, sums, lines,
             )  # fmt: skip
         else:
             width = min(columns - j, tile.lanes.width)
             strip(
-                tile.narrow, a, a_rows, rows, b, b_columns + j, width, a_steps, b_steps, steps, blocks,
+                tile.narrow, tile.narrow, a, a_rows, rows, b, b_columns + j, width, a_steps, b_steps, steps, blocks,
                 out, out_rows, out_columns + j, scale, add, panel, block, sums, lines,
             )  # fmt: skip
         j += width

@@ -127,7 +127,8 @@ def arguments(p: dict[str, Any], tile: Tile, dtype: Any) -> list[Any]:
     rows, columns, steps = p["sizes"]
     a_rows, b_columns, a_steps, b_steps, out_rows, out_columns = p["tables"]
     # a last, partial tile repeats a row
-    a_rows, out_rows = (table + [table[-1]] * spare(tile) for table in (a_rows, out_rows))
+    padded = [t + [t[-1]] * spare(tile) for t in (a_rows, b_columns, out_rows, out_columns)]
+    a_rows, b_columns, out_rows, out_columns = padded
     integers = [np.array(t, np.int64) for t in (a_rows, b_columns, a_steps, b_steps, out_rows, out_columns)]
     # the scratch begins at a multiple of 64 bytes, as the executor's does
     room = np.full(work(tile, rows, columns) + 16, np.nan)
