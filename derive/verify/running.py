@@ -258,11 +258,11 @@ def settle(
 
 
 def _dropped(operator: Operator, configuration: Configuration, random: Random) -> tuple[str, ...]:
-    """In a while one cotangent and one tangent of several are left out."""
+    """In a while some cotangents and some tangents are left out, but not all of a kind."""
     outs = [t.name for t in operator.outputs if not t.integer]
     ins = [t.name for t in operator.inputs if not t.integer and t.name in configuration.shapes]
     gone = []
     for prefix, names in (("g", outs), ("t", ins), ("hg", ins), ("tg", outs)):
         if len(names) > 1 and random.random() < 0.25:
-            gone.append(prefix + random.choice(names))
+            gone += [prefix + name for name in random.sample(names, random.randint(1, len(names) - 1))]
     return tuple(gone)
