@@ -99,6 +99,20 @@ FAR = 512  # elements from one step to the next from which each step is on a pag
 
 
 @kernel
+def reach(rows: IntegerScratch, count: int, steps: IntegerScratch, depth: int) -> int:
+    """About how many elements rows[r] + steps[t] are, for r < count and t < depth."""
+    if count < 1 or depth < 1:
+        return 0
+    return min(count * depth, abs(rows[count - 1] - rows[0]) + abs(steps[depth - 1] - steps[0]))
+
+
+@kernel
+def near(tile: Tile) -> int:
+    """How many elements of an operand stay in the cache of one processor beside all else."""
+    return tile.rows * tile.depth
+
+
+@kernel
 def effort(
     tile: Tile,
     a_rows: IntegerScratch,
@@ -116,10 +130,8 @@ def effort(
     multiplying = rows * filled(tile, columns) * steps
     if abs(a_steps[min(1, steps - 1)] - a_steps[0]) >= FAR:
         multiplying += multiplying // 3
-    # an operand that does not stay in the cache comes from afar for each panel
-    read = abs(a_rows[rows - 1] - a_rows[0]) + abs(a_steps[steps - 1] - a_steps[0])
-    read = min(read, rows * steps)
-    if read > tile.rows * tile.depth:
+    read = reach(a_rows, rows, a_steps, steps)
+    if read > near(tile):  # it comes from afar for each panel
         multiplying += 12 * read * ceil_div(columns, tile.channels)
     side_by_side = consecutive(b_columns, min(columns, width))
     following = consecutive(b_steps, min(steps, width))
@@ -313,23 +325,34 @@ def product(
 
 
 @kernel
-def announce(
+def foresee(
     lanes: Lanes,
-    out: Scratch,
+    p: Scratch,
     rows: IntegerScratch,
     count: int,
     columns: IntegerScratch,
-    first: int,
-    last: int,
+    width: int,
+    part: int,
+    parts: int,
+    write: bool,
 ) -> None:
-    """Columns first .. last of so many rows of the result will be written, a vector of rows at a time."""
-    for j in range(first, last):
-        for r in range(0, count, lanes.width):
-            lanes.soon_written(out + (rows[r] + columns[j]))
+    """One of so many parts of p[rows[r] + columns[j]], r < count and j < width, will soon be read, or written."""
+    along_rows = consecutive(rows, min(count, lanes.width)) >= FEW  # a line of memory holds some of a column
+    first, last = (
+        (width if along_rows else count) * part // parts,
+        (width if along_rows else count) * (part + 1) // parts,
+    )
+    for far in range(first, last):
+        for k in range(0, count if along_rows else width, lanes.width):
+            at = p + (rows[k] + columns[far] if along_rows else rows[far] + columns[k])
+            if write:
+                lanes.soon_written(at)
+            else:
+                lanes.soon_read(at)
 
 
 @kernel
-def straight(
+def multiply(
     tile: Tile,
     short: Tile,
     a: Scratch,
@@ -338,49 +361,39 @@ def straight(
     steps: IntegerScratch,
     depth: int,
     panel: Scratch,
-    out: Scratch,
-    out_rows: IntegerScratch,
+    to: Scratch,
+    to_rows: IntegerScratch,
     width: int,
     add: bool,
-) -> None:
-    """All rows of a panel, to where they belong: whole tiles, then shorter ones."""
-    whole = count // tile.pixels * tile.pixels
-    for r in range(0, whole, tile.pixels):
-        for p in range(r, r + tile.pixels):
-            for j in range(0, width, tile.lanes.width):
-                tile.lanes.soon_written(out + (out_rows[p] + j))
-        product(tile, a, rows + r, steps, depth, panel, out, out_rows + r, width, add)
-    for r in range(whole, count, short.pixels):
-        product(short, a, rows + r, steps, depth, panel, out, out_rows + r, width, add)
-
-
-@kernel
-def buffered(
-    tile: Tile,
-    short: Tile,
-    a: Scratch,
-    rows: IntegerScratch,
-    count: int,
-    steps: IntegerScratch,
-    depth: int,
-    panel: Scratch,
-    sums: Scratch,
-    lines: IntegerScratch,
-    add: bool,
+    far: bool,
     out: Scratch,
     out_rows: IntegerScratch,
     out_columns: IntegerScratch,
-    width: int,
+    soon: int,
+    b: Scratch,
+    next_columns: IntegerScratch,
+    next_width: int,
+    next_steps: IntegerScratch,
+    next_depth: int,
 ) -> None:
-    """A block of rows of a panel to the buffer; meanwhile the first `width` columns of the result are announced."""
-    channels, tiles = tile.channels, max(1, count // tile.pixels)
+    """A block of rows of a panel: whole tiles, then short ones.
+
+    Meanwhile the memory is told what comes next: the following rows of `a` if they are far, the first `soon`
+    columns of the result, and the part of `b` that is packed next.
+    """
+    lanes = tile.lanes
+    tiles = max(1, count // tile.pixels)
     whole = count // tile.pixels * tile.pixels
     for r in range(0, whole, tile.pixels):
         i = r // tile.pixels
-        announce(tile.lanes, out, out_rows, count, out_columns, width * i // tiles, width * (i + 1) // tiles)
-        product(tile, a, rows + r, steps, depth, panel, sums, lines + r, channels, add)
+        if far:
+            after = r + tile.pixels
+            foresee(lanes, a, rows + after, min(tile.pixels, count - after), steps, depth, 0, 1, False)
+        foresee(lanes, b, next_columns, next_width, next_steps, next_depth, i, tiles, False)
+        foresee(lanes, out, out_rows, count, out_columns, soon, i, tiles, True)
+        product(tile, a, rows + r, steps, depth, panel, to, to_rows + r, width, add)
     for r in range(whole, count, short.pixels):
-        product(short, a, rows + r, steps, depth, panel, sums, lines + r, channels, add)
+        product(short, a, rows + r, steps, depth, panel, to, to_rows + r, width, add)
 
 
 @kernel
@@ -466,6 +479,9 @@ def strip(
     b_steps: IntegerScratch,
     steps: int,
     blocks: int,
+    more: int,
+    far_a: bool,
+    far_b: bool,
     out: Scratch,
     out_rows: IntegerScratch,
     out_columns: IntegerScratch,
@@ -476,7 +492,7 @@ def strip(
     sums: Scratch,
     lines: IntegerScratch,
 ) -> None:
-    """As `contract`, for the columns of one panel."""
+    """As `contract`, for the columns of one panel, of which there are `more`; a, b: do they lie far from here?"""
     rows_at_once = row_block(tile)
     block_lines = lines + (rows_at_once + tile.pixels)
     for p in range(rows_at_once + tile.pixels):
@@ -490,35 +506,34 @@ def strip(
         n = min(depth, steps - t * depth)
         pack(tile.lanes, tile.channels, b, b_columns, width, b_steps + t * depth, n, panel, lines)
         here = a_steps + t * depth
+        # what is packed next, if it has to come from afar
+        after = b_columns + (width if t == blocks - 1 else 0)
+        wide = min(more, tile.channels) if t == blocks - 1 else width
+        then = (t + 1) % blocks * depth
+        deep = min(depth, steps - then) if far_b else 0
+        last = t == blocks - 1
         if direct:
             to = out + out_columns[0]
-            straight(tile, short, a, a_rows, rows, here, n, panel, to, out_rows, width, add or t > 0)
+            multiply(
+                tile, short, a, a_rows, rows, here, n, panel, to, out_rows, width, add or t > 0, far_a,
+                out, out_rows, out_columns, width if t == 0 else 0, b, after, wide, b_steps + then, deep,
+            )  # fmt: skip
         else:
             for r in range(0, rows, rows_at_once):
                 count = min(rows_at_once, rows - r)
                 buffer = sums + (r if blocks > 1 else 0) * tile.channels
-                soon = width if t == blocks - 1 else 0
-                buffered(
-                    tile, short, a, a_rows + r, count, here, n, panel, buffer, lines, t > 0, out, out_rows + r,
-                    out_columns, soon,
+                multiply(
+                    tile, short, a, a_rows + r, count, here, n, panel, buffer, lines, tile.channels, t > 0, far_a,
+                    out, out_rows + r, out_columns, width if last else 0,
+                    b, after, wide, b_steps + then, deep if r == 0 else 0,
                 )  # fmt: skip
-                if t == blocks - 1:
+                if last:
                     if scale != 1:
                         scaled(tile, buffer, count, scale)
                     unpack(
-                        tile.lanes,
-                        tile.channels,
-                        buffer,
-                        out_rows + r,
-                        count,
-                        out_columns,
-                        width,
-                        out,
-                        add,
-                        lines,
-                        block,
-                        block_lines,
-                    )
+                        tile.lanes, tile.channels, buffer, out_rows + r, count, out_columns, width, out, add,
+                        lines, block, block_lines,
+                    )  # fmt: skip
 
 
 @kernel
@@ -556,18 +571,20 @@ def contract(
     block = panel + tile.depth * tile.channels
     sums = block + tile.lanes.width * tile.lanes.width
     blocks = max(1, ceil_div(steps, tile.depth))
+    far_a = reach(a_rows, rows, a_steps, steps) > near(tile)
+    far_b = reach(b_columns, columns, b_steps, steps) > near(tile)
     j = 0
     while j < columns:
         if 2 * (columns - j) > tile.channels:
             width = min(columns - j, tile.channels)
             strip(
                 tile, tile.short, a, a_rows, rows, b, b_columns + j, width, a_steps, b_steps, steps, blocks,
-                out, out_rows, out_columns + j, scale, add, panel, block, sums, lines,
+                columns - j - width, far_a, far_b, out, out_rows, out_columns + j, scale, add, panel, block, sums, lines,
             )  # fmt: skip
         else:
             width = min(columns - j, tile.lanes.width)
             strip(
                 tile.narrow, tile.narrow, a, a_rows, rows, b, b_columns + j, width, a_steps, b_steps, steps, blocks,
-                out, out_rows, out_columns + j, scale, add, panel, block, sums, lines,
+                columns - j - width, far_a, far_b, out, out_rows, out_columns + j, scale, add, panel, block, sums, lines,
             )  # fmt: skip
         j += width
