@@ -20,10 +20,13 @@ from itertools import pairwise
 import sympy as sp
 
 from derive.emit.kernel import TaskSource, _called, _formula, _polynomial, _wrapped, needed
-from derive.emit.vectors import READ, Block, NoVector, VectorWriter, fused, one_call
+from derive.emit.slide import LOCALS as SLIDING
+from derive.emit.slide import MOST, SlideWriter
+from derive.emit.vectors import READ, Block, NoVector, fused, one_call
 from derive.language import Index, Real, extent
 from derive.lower.lanes import Lanes
 from derive.lower.loops import Assign, Divides, FloorDiv, Loop, Nest, ResidueLoop, Step, Test
+from derive.lower.slide import Slide, slides
 from derive.program import Affine, IntegerAccess, affine
 
 CHAIN = 64  # additions one after another in the dtype of the arrays, where a sum runs over the lanes
@@ -60,11 +63,14 @@ def lanes_before(other: TaskSource, nest: Nest, ways: Sequence[Lanes], few: Sequ
     return _LanesWriter(nest, ways).before(other, few)
 
 
-class _LanesWriter(VectorWriter):
+Way = tuple[Lanes | Slide, str]  # with the name of what runs it
+
+
+class _LanesWriter(SlideWriter):
     def __init__(self, nest: Nest, ways: Sequence[Lanes]) -> None:
         super().__init__(nest, clears=True)
-        self.ways = ways
-        self.taken |= LOCALS
+        self.ways, self.slides = ways, slides(nest.equation)
+        self.taken |= LOCALS | SLIDING
 
     def text(self, name: str) -> TaskSource | None:
         plain, parts, kept = self.made(name)
@@ -72,7 +78,8 @@ class _LanesWriter(VectorWriter):
             return None
         plain_text = plain.text.replace("@task\n", "@kernel\n", 1)
         task = self.task(name, plain, kept)
-        whole = "\n\n\n".join(p.rstrip("\n") for p in (plain_text, *parts, task)) + "\n"
+        rooms = self.rooms(name, kept)
+        whole = "\n\n\n".join(p.rstrip("\n") for p in (plain_text, *parts, *rooms, task)) + "\n"
         return replace(
             plain,
             name=name,
@@ -83,7 +90,7 @@ class _LanesWriter(VectorWriter):
         )
 
     def before(self, other: TaskSource, few: Sequence[Index]) -> TaskSource:
-        _, parts, kept = self.made(other.name)
+        _, parts, kept = self.made(other.name, other.integers)
         start = other.text.rindex("\n\n\n@task") + 3
         head, tail = other.text[:start], other.text[start:]
         signature, rest = tail.split('"""', 1)
@@ -94,14 +101,19 @@ class _LanesWriter(VectorWriter):
         self.lines, self.depth = [], 1
         small = " * ".join(map(self.size, few)) + f" <= {FEW}"
         for way, title in kept:
-            self.put(f"if {small} and {self.suits(way)}:", True)
-            self.put(f"{title}({self.arguments()})")
+            self.put(f"if {small} and {self.suits(way, title)}:", True)
+            self.put(f"{title}({self.arguments(isinstance(way, Slide))})")
             self.put("return")
             self.depth -= 1
+        rooms = self.rooms(f"{other.name}_windows", kept, small)
+        if rooms:  # each task has one of the two
+            for kind in ("scratch", "table"):
+                rooms.append(self.larger(other.name, kind))
+                signature = signature.replace(f"{other.name}_{kind}", f"{other.name}_larger_{kind}", 1)
         doc, code = rest.split('"""\n', 1)
         lines = "\n".join(map(_called, self.lines))
         task = f'{signature}"""{doc}"""\n{lines}\n{code}'
-        pieces = [*(p.rstrip("\n") for p in parts), task]
+        pieces = [*(p.rstrip("\n") for p in (*parts, *rooms)), task]
         return replace(
             other,
             text=head + "\n\n\n".join(pieces),
@@ -109,54 +121,105 @@ class _LanesWriter(VectorWriter):
             lowering=f"{_described(kept)} if {small}; else {other.describe()}",
         )
 
-    def made(self, name: str) -> tuple[TaskSource, list[str], list[tuple[Lanes, str]]]:
-        """The plain loops, and each way that has a form in lanes."""
+    def made(self, name: str, whole: Sequence[sp.Symbol] = ()) -> tuple[TaskSource, list[str], list[Way]]:
+        """The plain loops, and each way that has a form in lanes; `whole` are the integers of the whole task."""
         plain = self.write(f"{name}_plain")
         self.integers, self.reals = plain.integers, plain.reals
         missing = [s for s in self.mentioned() if s not in self.integers]
-        for s in missing:
+        for s in (*missing, *(s for s in whole if s not in self.integers and s not in missing)):
             self.name(s, s.name)
         self.integers = (*self.integers, *missing)
+        self.whole = tuple(whole) or self.integers
         self.views = [self.names[v] for v in plain.views]
         self.plain_views = plain.views
-        parts, kept = list[str](), list[tuple[Lanes, str]]()
+        parts, kept = list[str](), list[Way]()
         start = dict(self.names), set(self.taken)
-        for way in self.ways:
+
+        def keep(way: Lanes | Slide, title: str) -> bool:
             self.names, self.taken = dict(start[0]), set(start[1])
-            title = f"{name}_over_{way.lane.name}"
-            title += f"_by_{way.follower.name}" if way.follower is not None else ""
             used = set(self.used)
             try:
-                parts.append(self.way(way, title))
-                kept.append((way, title))
+                made = self.windows(way, title) if isinstance(way, Slide) else [self.way(way, title)]
             except NoVector:
                 self.used = used
+                return False
+            parts.extend(made)
+            kept.append((way, title))
+            return True
+
+        sliding = dict[Index, bool]()
+        for way in self.ways:
+            if not way.bound and not way.unit and way.lane not in sliding:
+                mine = [s for s in self.slides if s.lane.place == way.lane]
+                titles = [f"{name}_slide_{s.moving[0].tensor}" for s in mine]
+                made = [keep(s, t) for s, t in zip(mine, titles, strict=True)]
+                sliding[way.lane] = any(made)
+            if way.bound or way.unit or not sliding[way.lane]:
+                by = f"_by_{way.follower.name}" if way.follower is not None else ""
+                keep(way, f"{name}_over_{way.lane.name}{by}")
         self.names, self.taken = start
         return plain, parts, kept
 
-    def arguments(self) -> str:
+    def windows(self, s: Slide, title: str) -> list[str]:
+        """What runs windows that slide, and how much room it takes."""
+        return [self.slide(s, title, self.signature(True)), self.room(s, title, self.whole)]
+
+    def arguments(self, sliding: bool = False) -> str:
         scalars = [self.names[s] for s in (*self.integers, *self.reals)] + ["add"] * self.adds
-        return ", ".join([*self.views, *scalars, "tile", "task", "tasks"])
+        room = ["scratch", "integer_scratch"] * sliding
+        return ", ".join([*self.views, *scalars, "tile", *room, "task", "tasks"])
+
+    def rooms(self, name: str, kept: Sequence[Way], small: str = "") -> list[str]:
+        """Functions that say how much private memory a task takes; none if no way takes any."""
+        sliding = [(way, title) for way, title in kept if isinstance(way, Slide)]
+        made = []
+        for kind, what in (
+            ("scratch", "Scalars of one task: what its windows read."),
+            ("table", "Integers of one task: where each tap reads."),
+        ):
+            lines = [self.head_of_room(f"{name}_{kind}"), f'    """{what}"""']
+            for way, title in sliding:
+                test = f"{small} and {self.suits(way, title)}" if small else self.suits(way, title)
+                size = f"{title}_room({self.room_arguments()})" if kind == "scratch" else self.taps_of(way)
+                lines += [_called(f"    if {test}:"), _called(f"        return {size}")]
+            made.append("\n".join([*lines, "    return 0"]))
+        return made if sliding else []
+
+    def larger(self, name: str, kind: str) -> str:
+        """The same for a task that takes one of two kinds of private memory."""
+        lines = [self.head_of_room(f"{name}_larger_{kind}")]
+        lines += ['    """What contraction or windows take, whichever is more."""']
+        mine = [f"{n}_{kind}({self.room_arguments()})" for n in (name, f"{name}_windows")]
+        return "\n".join([*lines, _called(f"    return max({mine[0]}, {mine[1]})")])
+
+    def head_of_room(self, name: str) -> str:
+        return _wrapped(
+            f"def {name}(", ["tile: Tile", *(f"{self.names[i]}: int" for i in self.whole)], ") -> int:"
+        )
+
+    def room_arguments(self) -> str:
+        return ", ".join(["tile", *(self.names[i] for i in self.whole)])
 
     # --- the task ----------------------------------------------------------------------------
 
-    def signature(self) -> list[str]:
+    def signature(self, sliding: bool = False) -> list[str]:
         kinds = ["Integer" if isinstance(v, IntegerAccess) else "Real" for v in self.plain_views]
         parts = [
             f"{n}: {k}{len(v.indices)}" for n, k, v in zip(self.views, kinds, self.plain_views, strict=True)
         ]
         parts += [f"{self.names[s]}: int" for s in self.integers]
         parts += [f"{self.names[s]}: float" for s in self.reals]
-        return parts + ["add: int"] * self.adds + ["tile: Tile", "task: int", "tasks: int"]
+        room = ["scratch: Scratch", "integer_scratch: IntegerScratch"] * sliding
+        self.used |= {"Scratch", "IntegerScratch"} if sliding else set()
+        return parts + ["add: int"] * self.adds + ["tile: Tile", *room, "task: int", "tasks: int"]
 
-    def task(self, name: str, plain: TaskSource, kept: Sequence[tuple[Lanes, str]]) -> str:
+    def task(self, name: str, plain: TaskSource, kept: Sequence[Way]) -> str:
         self.lines, self.depth = [], 1
-        fast = self.arguments()
         few = [self.names[s] for s in (*plain.integers, *plain.reals)] + ["add"] * self.adds
         word = "if"
         for way, title in kept:
-            self.put(f"{word} {self.suits(way)}:", True)
-            self.put(f"{title}({fast})")
+            self.put(f"{word} {self.suits(way, title)}:", True)
+            self.put(f"{title}({self.arguments(isinstance(way, Slide))})")
             self.depth -= 1
             word = "elif"
         self.put("else:", True)
@@ -164,13 +227,19 @@ class _LanesWriter(VectorWriter):
         described = ",\n    or ".join(way.describe() for way, _ in kept)
         doc = [f'    """{_formula(self.eq)}', "", f"    {described};", f"    else {plain.nest.describe()}"]
         doc.append('    """')
-        head = _wrapped(f"def {name}(", self.signature(), ") -> None:")
-        return "\n".join(["@task", head, *doc, *map(_called, self.lines)]) + "\n"
+        sliding = any(isinstance(way, Slide) for way, _ in kept)
+        head = _wrapped(f"def {name}(", self.signature(sliding), ") -> None:")
+        mark = f"@task(scratch={name}_scratch, integer_scratch={name}_table)" if sliding else "@task"
+        return "\n".join([mark, head, *doc, *map(_called, self.lines)]) + "\n"
 
-    def suits(self, way: Lanes) -> str:
+    def suits(self, way: Lanes | Slide, title: str) -> str:
         """When this way is to be taken."""
-        size = self.size(way.lane)
         width = "tile.lanes.width"
+        if isinstance(way, Slide):
+            places, taps = self.size(way.lane.place), self.size(way.lane.tap)
+            room = f"{title}_room({self.room_arguments()})"
+            return f"({taps} <= {places} or {width} <= {places}) and {room} <= {MOST}"
+        size = self.size(way.lane)
         if way.unit:
             tests = [f"{width} <= {size}"]
             tests += [
@@ -193,9 +262,6 @@ class _LanesWriter(VectorWriter):
             tests += [f"{self.size(way.follower)} >= {self.size(i)}" for i in others]
         return " and ".join(tests)
 
-    def size(self, i: Index) -> str:
-        return self.inner(self.eq.relation.size(i))
-
     def mentioned(self) -> list[sp.Symbol]:
         """Symbols of the ways that the plain loops may do without."""
         eq, found = self.eq, set[sp.Basic]()
@@ -208,6 +274,11 @@ class _LanesWriter(VectorWriter):
                     for x in e if isinstance(e, tuple) else (e,):
                         found |= x.free_symbols if isinstance(x, sp.Basic) else set()
             found -= {way.last}
+        for windows in self.slides:
+            found |= {eq.relation.size(i) for i in eq.relation.indices}
+            for a in windows.axes:
+                found |= {*a.stride.free_symbols, *a.spread.free_symbols, *a.offset.free_symbols}
+                found |= a.modulus.free_symbols
         found -= set(eq.relation.indices)
         symbols = {t for s in found for t in s.free_symbols if not isinstance(t, Real)}
         return sorted((s for s in symbols if isinstance(s, sp.Symbol)), key=str)
@@ -765,7 +836,7 @@ class _LanesWriter(VectorWriter):
         self.put(f"lanes.write_where({target}, {acc}, active)")
 
 
-def _described(kept: Sequence[tuple[Lanes, str]]) -> str:
+def _described(kept: Sequence[Way]) -> str:
     return ", or ".join(way.describe() for way, _ in kept)
 
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 from kernels.runtime import (
     Condition,
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
     Real1,
     Real3,
+    Scratch,
     Tensor,
     Tile,
     ceil_div,
@@ -178,65 +180,133 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Rea
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_over_p0(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
-        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p0."""
+def y_from_x_y_sum_y_sum_2_slide_x(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
+        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p0."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.vectors)
-    first, last = share(N * planes, task, tasks)
-    for item in range(first, last):
-        n = item // planes
-        c = item % planes * tile.vectors
-        for p0 in range(0, P0, lanes.width):
-            count = min(lanes.width, P0 - p0)
-            p0_last = p0 + (count - 1)
-            whole = count == lanes.width and p0*s0 - a0 >= 0 and -a0 + s0*p0_last + K0 - 1 < X2
-            low_k0, high_k0 = 0, K0
-            if not whole:
-                low_k0, high_k0 = max(0, a0 - s0*p0_last), min(K0, -p0*s0 + a0 + X2)
-            active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
-                total[0, u] = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0 + p0*s0 - a0
-                if whole:
-                    for u in range(tile.vectors):
-                        plane = min(c + u, C - 1)
-                        x_lanes = lanes.read(x.line((n, plane, x2), (0, 0, s0)))
-                        total[0, u] = total[0, u] + x_lanes
-                else:
-                    inside = active & lanes.within(x2, s0, X2)
-                    for u in range(tile.vectors):
-                        plane = min(c + u, C - 1)
-                        x_lanes = lanes.read_where(x.line((n, plane, x2), (0, 0, s0)), inside)
-                        total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
-            for u in range(tile.vectors):
-                plane = min(c + u, C - 1)
-                if c + u < C:
+    low_k0 = -a0
+    stretch = tile.lines * tile.lines * lanes.width
+    span = stretch + (K0 - 1) // s0
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    low_0, offset_0 = low_k0 // s0, low_k0 % s0
+    length_0, longer = X2 // s0, X2 % s0
+    apart = lanes.width
+    steps = integer_scratch
+    count = 0
+    plane = 0
+    for tap_k0 in range(K0):
+        steps[count] = (plane + tap_k0 % s0) * pitch + tap_k0 // s0
+        count += 1
+    plane += s0
+    sharing = 0
+    stretches = ceil_div(P0, stretch)
+    first, last = share(N * C * stretches, task, tasks)
+    if first < last:
+        n = first // (C * stretches)
+        c = first // stretches % C
+        part = first % stretches
+        for item in range(first, last):
+            start = part * stretch
+            end = min(P0, start + stretch)
+            to = scratch
+            for phase in range(s0):
+                offset, low = offset_0 + phase, low_0 + start
+                if offset >= s0:
+                    offset, low = offset - s0, low + 1
+                length = length_0 + (1 if offset < longer else 0)
+                there = length
+                for column in range(0, span, lanes.width):
+                    if low + column >= 0 and low + column + lanes.width <= there:
+                        lanes.store(to + column, lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0,
+                            s0))))
+                    else:
+                        inside = lanes.within(low + column, 1, there)
+                        lanes.store(to + column, lanes.read_where(x.line((n, c, offset + (low + column) * s0), (0,
+                            0, s0)), inside))
+                to = to + pitch
+            for at in range(start, end, tile.lines * lanes.width):
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                here = scratch + (at - start)
+                for tap in range(sharing, count):
+                    x_lines = tile.load_column(here + steps[tap], apart)
+                    for u in range(tile.lines):
+                        total[0, u] = total[0, u] + x_lines[0, u]
+                for u in range(tile.lines):
+                    active = lanes.first(end - at - u * lanes.width)
+                    p0 = at + u * lanes.width
                     result = total[0, u]
                     y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), active)
                     y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), active)
                     result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
-                    lanes.write_where(y.line((n, plane, p0), (0, 0, 1)), result, active)
+                    total[0, u] = result
+                if at + tile.lines * lanes.width <= end:
+                    p0 = at
+                    active = lanes.first(lanes.width)
+                    tile.write_where(y.lines((n, c, p0), (0, 0, 1), (0, 0, lanes.width)), total, active)
+                else:
+                    for u in range(tile.lines):
+                        active = lanes.first(end - at - u * lanes.width)
+                        p0 = at + u * lanes.width
+                        result = total[0, u]
+                        lanes.write_where(y.line((n, c, p0), (0, 0, 1)), result, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
 
 
-@task
+@kernel
+def y_from_x_y_sum_y_sum_2_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        divisor: int, include: int, s0: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = tile.lines * tile.lines * width
+    pitch = ceil_div(stretch + max(0, (K0 - 1)) // s0, width) * width
+    return s0 * pitch
+
+
+def y_from_x_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, divisor: int,
+        include: int, s0: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, K0, X2, a0,
+        divisor, include, s0) <= 1048576:
+        return y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, K0, X2, a0, divisor, include, s0)
+    return 0
+
+
+def y_from_x_y_sum_y_sum_2_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, divisor: int,
+        include: int, s0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, K0, X2, a0,
+        divisor, include, s0) <= 1048576:
+        return K0
+    return 0
+
+
+@task(scratch=y_from_x_y_sum_y_sum_2_scratch, integer_scratch=y_from_x_y_sum_y_sum_2_table)
 def y_from_x_y_sum_y_sum_2(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int, K0: int,
-        X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
+        X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """y[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*x[n,c,x2]
     { k0 + s0*p0 - a0 = x2 }
 
     lanes over c where it is contiguous,
-    or lanes over p0;
+    or windows of x slide, lanes over p0;
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile, task,
             tasks)
-    elif tile.lanes.width <= 2 * P0:
-        y_from_x_y_sum_y_sum_2_over_p0(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile, task,
-            tasks)
+    elif (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, K0, X2, a0,
+        divisor, include, s0) <= 1048576:
+        y_from_x_y_sum_y_sum_2_slide_x(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile,
+            scratch, integer_scratch, task, tasks)
     else:
         y_from_x_y_sum_y_sum_2_plain(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, task, tasks)
 
@@ -281,68 +351,134 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2:
 
 
 @kernel
-def gx_from_gy_y_sum_y_sum_2_over_x2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
-        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over x2 in classes modulo s0."""
+def gx_from_gy_y_sum_y_sum_2_slide_gy(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
+        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of gy y_sum y_sum_2 slide, lanes over x2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.vectors)
-    first, last = share(N * planes, task, tasks)
-    for item in range(first, last):
-        n = item // planes
-        c = item % planes * tile.vectors
-        for phase in range(min(s0, X2)):
-            members = ceil_div(X2 - phase, s0)
-            first_k0, step_k0 = residue(s0, 1, a0 + phase)
-            taps_k0 = ceil_div(K0 - first_k0, step_k0) if step_k0 > 0 else 0
-            start_p0, by_p0 = (a0 - first_k0 + phase) // s0, step_k0 * 1 // s0
-            for at in range(0, members, lanes.width):
-                count = min(lanes.width, members - at)
-                x2 = phase + at * s0
-                whole = count == lanes.width and start_p0 + at - (taps_k0 - 1) * by_p0 >= 0 and start_p0 + at + lanes.width <= P0
-                active = lanes.first(count)
-                total = tile.row()
-                for u in range(tile.vectors):
-                    total[0, u] = lanes.zero()
-                for tap in range(taps_k0):
-                    p0 = start_p0 + at - tap * by_p0
-                    if whole:
-                        for u in range(tile.vectors):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read(gy.line((n, plane, p0), (0, 0, 1)))
-                            y_sum_lanes = lanes.read(y_sum.line((p0,), (1,)))
-                            y_sum_2_lanes = lanes.read(y_sum_2.line((p0,), (1,)))
-                            total[0, u] = fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u])
+    for phase_x2 in range(s0):
+        first_k0, step_k0 = residue(s0, 1, a0 + phase_x2)
+        taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
+        by_k0 = step_k0 * 1 // s0
+        low_k0 = (a0 + phase_x2 - first_k0 * 1) // s0
+        members_k0 = max(0, ceil_div(X2 - phase_x2, s0))
+        low_k0 -= (taps_k0 - 1) * by_k0
+        first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
+        stretch = tile.lines * tile.lines * lanes.width
+        span = stretch + (taps_k0 - 1) * by_k0
+        pitch = ceil_div(span, lanes.width) * lanes.width
+        apart = lanes.width
+        steps = integer_scratch
+        count = 0
+        plane = 0
+        for tap_k0 in range(taps_k0):
+            steps[count] = plane * pitch + tap_k0 * by_k0
+            count += 1
+        plane += 1
+        sharing = 0
+        stretches = ceil_div(members_k0, stretch)
+        first, last = share(N * C * stretches, task, tasks)
+        if first < last:
+            n = first // (C * stretches)
+            c = first // stretches % C
+            part = first % stretches
+            for item in range(first, last):
+                start = part * stretch
+                end = min(members_k0, start + stretch)
+                to = scratch
+                low, length = low_k0 + start, P0
+                there = length
+                for column in range(0, span, lanes.width):
+                    if low + column >= 0 and low + column + lanes.width <= there:
+                        gy_lanes = lanes.read(gy.line((n, c, low + column), (0, 0, 1)))
+                        y_sum_lanes = lanes.read(y_sum.line((low + column,), (1,)))
+                        y_sum_2_lanes = lanes.read(y_sum_2.line((low + column,), (1,)))
+                        lanes.store(to + column,
+                            gy_lanes * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes,
+                            lanes.fill(one()))))
                     else:
-                        inside = active & lanes.within(p0, 1, P0)
-                        for u in range(tile.vectors):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read_where(gy.line((n, plane, p0), (0, 0, 1)), inside)
-                            y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), inside)
-                            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), inside)
-                            total[0, u] = select(inside, fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u]), total[0, u])
-                for u in range(tile.vectors):
-                    plane = min(c + u, C - 1)
-                    if c + u < C:
-                        result = total[0, u]
-                        lanes.write_where(gx.line((n, plane, x2), (0, 0, s0)), result, active)
+                        inside = lanes.within(low + column, 1, there)
+                        gy_lanes_ = lanes.read_where(gy.line((n, c, low + column), (0, 0, 1)), inside)
+                        y_sum_lanes_ = lanes.read_where(y_sum.line((low + column,), (1,)), inside)
+                        y_sum_2_lanes_ = lanes.read_where(y_sum_2.line((low + column,), (1,)), inside)
+                        lanes.store(to + column, select(inside,
+                            gy_lanes_ * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes_ if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes_,
+                            lanes.fill(one()))), lanes.zero()))
+                to = to + pitch
+                for at in range(start, end, tile.lines * lanes.width):
+                    total = tile.column()
+                    for u in range(tile.lines):
+                        total[0, u] = lanes.zero()
+                    here = scratch + (at - start)
+                    for tap in range(sharing, count):
+                        gy_lines = tile.load_column(here + steps[tap], apart)
+                        for u in range(tile.lines):
+                            total[0, u] = total[0, u] + gy_lines[0, u]
+                    if at + tile.lines * lanes.width <= end:
+                        x2 = phase_x2 + (at) * s0
+                        active = lanes.first(lanes.width)
+                        tile.write_where(gx.lines((n, c, x2), (0, 0, s0), (0, 0, lanes.width * s0)), total, active)
+                    else:
+                        for u in range(tile.lines):
+                            active = lanes.first(end - at - u * lanes.width)
+                            x2 = phase_x2 + (at + u * lanes.width) * s0
+                            result = total[0, u]
+                            lanes.write_where(gx.line((n, c, x2), (0, 0, s0)), result, active)
+                part += 1
+                if part == stretches:
+                    part = 0
+                    c += 1
+                    if c == C:
+                        c = 0
+                        n += 1
 
 
-@task
+@kernel
+def gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        divisor: int, include: int, s0: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = tile.lines * tile.lines * width
+    pitch = ceil_div(stretch + max(0, (K0 - 1) // s0), width) * width
+    return 1 * pitch
+
+
+def gx_from_gy_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, divisor: int,
+        include: int, s0: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, K0, X2, a0,
+        divisor, include, s0) <= 1048576:
+        return gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, K0, X2, a0, divisor, include, s0)
+    return 0
+
+
+def gx_from_gy_y_sum_y_sum_2_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, divisor: int,
+        include: int, s0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, K0, X2, a0,
+        divisor, include, s0) <= 1048576:
+        return K0
+    return 0
+
+
+@task(scratch=gx_from_gy_y_sum_y_sum_2_scratch, integer_scratch=gx_from_gy_y_sum_y_sum_2_table)
 def gx_from_gy_y_sum_y_sum_2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int, K0: int,
-        X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
+        X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """gx[n,c,x2] += sum[p0,k0] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*gy[n,c,p0]
     { k0 + s0*p0 - a0 = x2 }
 
     lanes over c where it is contiguous,
-    or lanes over x2 in classes modulo s0;
+    or windows of gy y_sum y_sum_2 slide, lanes over x2;
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and gx.stride(1) == 1 and gy.stride(1) == 1:
         gx_from_gy_y_sum_y_sum_2_over_c(gx, gy, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile,
             task, tasks)
-    elif tile.lanes.width * s0 <= 2 * X2:
-        gx_from_gy_y_sum_y_sum_2_over_x2(gx, gy, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile,
-            task, tasks)
+    elif (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, K0, X2, a0,
+        divisor, include, s0) <= 1048576:
+        gx_from_gy_y_sum_y_sum_2_slide_gy(gx, gy, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile,
+            scratch, integer_scratch, task, tasks)
     else:
         gx_from_gy_y_sum_y_sum_2_plain(gx, gy, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, task,
             tasks)
@@ -513,7 +649,7 @@ DEFINITION = Definition(
     report=(
         'y_sum_filled: lanes over p0; else gather, tasks share p0',
         'y_sum_2_filled: lanes over p0; else gather, tasks share p0',
-        'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or lanes over p0; else gather, tasks share n c',
-        'gx_from_gy_y_sum_y_sum_2: lanes over c where it is contiguous, or lanes over x2 in classes modulo s0; else gather, tasks share n c',
+        'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
+        'gx_from_gy_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of gy y_sum y_sum_2 slide, lanes over x2; else gather, tasks share n c',
     ),
 )

@@ -12,11 +12,13 @@ from __future__ import annotations
 from kernels.runtime import (
     Condition,
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
     Real2,
     Real4,
+    Scratch,
     Tensor,
     Tile,
     ceil_div,
@@ -201,71 +203,160 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Rea
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_over_p1(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
+def y_from_x_y_sum_y_sum_2_slide_x(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
         P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1."""
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p1, rows over p0."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.vectors)
-    first, last = share(N * planes * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * P0)
-        c = item // P0 % planes * tile.vectors
-        p0 = item % P0
-        low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
-        for p1 in range(0, P1, lanes.width):
-            count = min(lanes.width, P1 - p1)
-            p1_last = p1 + (count - 1)
-            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + s1*p1_last + K1 - 1 < X3
-            low_k1, high_k1 = 0, K1
-            if not whole:
-                low_k1, high_k1 = max(0, a1 - s1*p1_last), min(K1, -p1*s1 + a1 + X3)
-            active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
-                total[0, u] = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1 + p1*s1 - a1
-                    if whole:
-                        for u in range(tile.vectors):
-                            plane = min(c + u, C - 1)
-                            x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
-                            total[0, u] = total[0, u] + x_lanes
-                    else:
-                        inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.vectors):
-                            plane = min(c + u, C - 1)
-                            x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
-                            total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
-            for u in range(tile.vectors):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    result = total[0, u]
-                    y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
-                    y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
-                    result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
-                    lanes.write_where(y.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
+    low_k0 = -a0
+    low_k1 = -a1
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
+    span = stretch + (K1 - 1) // s1
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    low_0, offset_0 = low_k1 // s1, low_k1 % s1
+    length_0, longer = X3 // s1, X3 % s1
+    height = (tile.lines - 1) * s0 + (K0 - 1) + 1
+    apart = s0 * pitch
+    steps = integer_scratch
+    count = 0
+    shared = K0 // tile.taps * tile.taps if s0 == 1 else 0
+    plane = 0
+    for tap_k1 in range(K1):
+        for tap_k0 in range(0, shared, tile.taps):
+            steps[count] = ((plane + tap_k1 % s1) * height + tap_k0) * pitch + tap_k1 // s1
+            count += 1
+    plane += s1
+    sharing = count
+    plane = 0
+    for tap_k1 in range(K1):
+        for tap_k0 in range(shared, K0):
+            steps[count] = ((plane + tap_k1 % s1) * height + tap_k0) * pitch + tap_k1 // s1
+            count += 1
+    plane += s1
+    blocks = ceil_div(P0, tile.lines)
+    stretches = ceil_div(P1, stretch)
+    first, last = share(N * C * blocks * stretches, task, tasks)
+    if first < last:
+        n = first // (C * blocks * stretches)
+        c = first // (blocks * stretches) % C
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            row = block * tile.lines
+            rows = min(tile.lines, P0 - row)
+            from_x2 = low_k0 + row * s0
+            start = part * stretch
+            end = min(P1, start + stretch)
+            to = scratch
+            for phase in range(s1):
+                offset, low = offset_0 + phase, low_0 + start
+                if offset >= s1:
+                    offset, low = offset - s1, low + 1
+                length = length_0 + (1 if offset < longer else 0)
+                for line in range(height):
+                    x2 = from_x2 + line
+                    there = length if 0 <= x2 < X2 else 0
+                    for column in range(0, span, lanes.width):
+                        if low + column >= 0 and low + column + lanes.width <= there:
+                            lanes.store(to + column, lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0,
+                                0, 0, s1))))
+                        else:
+                            inside = lanes.within(low + column, 1, there)
+                            lanes.store(to + column, lanes.read_where(x.line((n, c, x2,
+                                offset + (low + column) * s1), (0, 0, 0, s1)), inside))
+                    to = to + pitch
+            for at in range(start, end, lanes.width):
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                here = scratch + (at - start)
+                for tap in range(sharing):
+                    x_lines = tile.load_span(here + steps[tap], apart)
+                    for more in range(tile.taps):
+                        for u in range(tile.lines):
+                            total[0, u] = total[0, u] + x_lines[0, u + more]
+                for tap in range(sharing, count):
+                    x_lines = tile.load_column(here + steps[tap], apart)
+                    for u in range(tile.lines):
+                        total[0, u] = total[0, u] + x_lines[0, u]
+                active = lanes.first(end - at)
+                p1 = at
+                for u in range(tile.lines):
+                    if u < rows:
+                        p0 = row + u
+                        result = total[0, u]
+                        y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
+                        y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
+                        result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
+                        total[0, u] = result
+                if rows == tile.lines:
+                    p0 = row
+                    tile.write_where(y.lines((n, c, p0, p1), (0, 0, 0, 1), (0, 0, 1, 0)), total, active)
+                else:
+                    for u in range(tile.lines):
+                        if u < rows:
+                            p0 = row + u
+                            result = total[0, u]
+                            lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), result, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    c += 1
+                    if c == C:
+                        c = 0
+                        n += 1
 
 
-@task
+@kernel
+def y_from_x_y_sum_y_sum_2_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
+    pitch = ceil_div(stretch + max(0, (K1 - 1)) // s1, width) * width
+    return s1 * ((tile.lines - 1) * s0 + max(0, (K0 - 1)) + 1) * pitch
+
+
+def y_from_x_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, divisor: int, include: int, s0: int, s1: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, P1, K0, K1, X2,
+        X3, a0, a1, divisor, include, s0, s1) <= 1048576:
+        return y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include, s0,
+            s1)
+    return 0
+
+
+def y_from_x_y_sum_y_sum_2_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, divisor: int, include: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, P1, K0, K1, X2,
+        X3, a0, a1, divisor, include, s0, s1) <= 1048576:
+        return K0 * K1
+    return 0
+
+
+@task(scratch=y_from_x_y_sum_y_sum_2_scratch, integer_scratch=y_from_x_y_sum_y_sum_2_table)
 def y_from_x_y_sum_y_sum_2(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        tile: Tile, task: int, tasks: int) -> None:
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """y[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*x[n,c,x2,x3]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
     lanes over c where it is contiguous,
-    or lanes over p1;
+    or windows of x slide, lanes over p1, rows over p0;
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
             s0, s1, tile, task, tasks)
-    elif tile.lanes.width <= 2 * P1:
-        y_from_x_y_sum_y_sum_2_over_p1(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
-            s0, s1, tile, task, tasks)
+    elif (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, P1, K0, K1,
+        X2, X3, a0, a1, divisor, include, s0, s1) <= 1048576:
+        y_from_x_y_sum_y_sum_2_slide_x(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
+            s0, s1, tile, scratch, integer_scratch, task, tasks)
     else:
         y_from_x_y_sum_y_sum_2_plain(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
             s0, s1, task, tasks)
@@ -318,73 +409,168 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2:
 
 
 @kernel
-def gx_from_gy_y_sum_y_sum_2_over_x3(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
+def gx_from_gy_y_sum_y_sum_2_slide_gy(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
         P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over x3 in classes modulo s1."""
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of gy y_sum y_sum_2 slide, lanes over x3, rows over x2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.vectors)
-    first, last = share(N * planes * X2, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * X2)
-        c = item // X2 % planes * tile.vectors
-        x2 = item % X2
-        low_p0, high_p0 = max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)
-        for phase in range(min(s1, X3)):
-            members = ceil_div(X3 - phase, s1)
-            first_k1, step_k1 = residue(s1, 1, a1 + phase)
-            taps_k1 = ceil_div(K1 - first_k1, step_k1) if step_k1 > 0 else 0
-            start_p1, by_p1 = (a1 - first_k1 + phase) // s1, step_k1 * 1 // s1
-            for at in range(0, members, lanes.width):
-                count = min(lanes.width, members - at)
-                x3 = phase + at * s1
-                whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
-                active = lanes.first(count)
-                total = tile.row()
-                for u in range(tile.vectors):
-                    total[0, u] = lanes.zero()
-                for tap in range(taps_k1):
-                    p1 = start_p1 + at - tap * by_p1
-                    for p0 in range(low_p0, high_p0):
-                        if whole:
-                            for u in range(tile.vectors):
-                                plane = min(c + u, C - 1)
-                                gy_lanes = lanes.read(gy.line((n, plane, p0, p1), (0, 0, 0, 1)))
-                                y_sum_lanes = lanes.read(y_sum.line((p0, p1), (0, 1)))
-                                y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1), (0, 1)))
-                                total[0, u] = fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u])
+    for phase_x2 in range(s0):
+        for phase_x3 in range(s1):
+            first_k0, step_k0 = residue(s0, 1, a0 + phase_x2)
+            taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
+            by_k0 = step_k0 * 1 // s0
+            low_k0 = (a0 + phase_x2 - first_k0 * 1) // s0
+            members_k0 = max(0, ceil_div(X2 - phase_x2, s0))
+            low_k0 -= (taps_k0 - 1) * by_k0
+            first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
+            first_k1, step_k1 = residue(s1, 1, a1 + phase_x3)
+            taps_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
+            by_k1 = step_k1 * 1 // s1
+            low_k1 = (a1 + phase_x3 - first_k1 * 1) // s1
+            members_k1 = max(0, ceil_div(X3 - phase_x3, s1))
+            low_k1 -= (taps_k1 - 1) * by_k1
+            first_k1, step_k1 = first_k1 + (taps_k1 - 1) * step_k1, -step_k1
+            stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(members_k1, lanes.width)) * lanes.width)
+            span = stretch + (taps_k1 - 1) * by_k1
+            pitch = ceil_div(span, lanes.width) * lanes.width
+            height = (tile.lines - 1) + (taps_k0 - 1) * by_k0 + 1
+            apart = pitch
+            steps = integer_scratch
+            count = 0
+            shared = taps_k0 // tile.taps * tile.taps if by_k0 == 1 else 0
+            plane = 0
+            for tap_k1 in range(taps_k1):
+                for tap_k0 in range(0, shared, tile.taps):
+                    steps[count] = (plane * height + tap_k0 * by_k0) * pitch + tap_k1 * by_k1
+                    count += 1
+            plane += 1
+            sharing = count
+            plane = 0
+            for tap_k1 in range(taps_k1):
+                for tap_k0 in range(shared, taps_k0):
+                    steps[count] = (plane * height + tap_k0 * by_k0) * pitch + tap_k1 * by_k1
+                    count += 1
+            plane += 1
+            blocks = ceil_div(members_k0, tile.lines)
+            stretches = ceil_div(members_k1, stretch)
+            first, last = share(N * C * blocks * stretches, task, tasks)
+            if first < last:
+                n = first // (C * blocks * stretches)
+                c = first // (blocks * stretches) % C
+                block = first // stretches % blocks
+                part = first % stretches
+                for item in range(first, last):
+                    row = block * tile.lines
+                    rows = min(tile.lines, members_k0 - row)
+                    from_p0 = low_k0 + row
+                    start = part * stretch
+                    end = min(members_k1, start + stretch)
+                    to = scratch
+                    low, length = low_k1 + start, P1
+                    for line in range(height):
+                        p0 = from_p0 + line
+                        there = length if 0 <= p0 < P0 else 0
+                        for column in range(0, span, lanes.width):
+                            if low + column >= 0 and low + column + lanes.width <= there:
+                                gy_lanes = lanes.read(gy.line((n, c, p0, low + column), (0, 0, 0, 1)))
+                                y_sum_lanes = lanes.read(y_sum.line((p0, low + column), (0, 1)))
+                                y_sum_2_lanes = lanes.read(y_sum_2.line((p0, low + column), (0, 1)))
+                                lanes.store(to + column,
+                                    gy_lanes * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes,
+                                    lanes.fill(one()))))
+                            else:
+                                inside = lanes.within(low + column, 1, there)
+                                gy_lanes_ = lanes.read_where(gy.line((n, c, p0, low + column), (0, 0, 0, 1)), inside)
+                                y_sum_lanes_ = lanes.read_where(y_sum.line((p0, low + column), (0, 1)), inside)
+                                y_sum_2_lanes_ = lanes.read_where(y_sum_2.line((p0, low + column), (0, 1)), inside)
+                                lanes.store(to + column, select(inside,
+                                    gy_lanes_ * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes_ if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes_,
+                                    lanes.fill(one()))), lanes.zero()))
+                        to = to + pitch
+                    for at in range(start, end, lanes.width):
+                        total = tile.column()
+                        for u in range(tile.lines):
+                            total[0, u] = lanes.zero()
+                        here = scratch + (at - start)
+                        for tap in range(sharing):
+                            gy_lines = tile.load_span(here + steps[tap], apart)
+                            for more in range(tile.taps):
+                                for u in range(tile.lines):
+                                    total[0, u] = total[0, u] + gy_lines[0, u + more]
+                        for tap in range(sharing, count):
+                            gy_lines = tile.load_column(here + steps[tap], apart)
+                            for u in range(tile.lines):
+                                total[0, u] = total[0, u] + gy_lines[0, u]
+                        active = lanes.first(end - at)
+                        x3 = phase_x3 + (at) * s1
+                        if rows == tile.lines:
+                            x2 = phase_x2 + (row) * s0
+                            tile.write_where(gx.lines((n, c, x2, x3), (0, 0, 0, s1), (0, 0, s0, 0)), total, active)
                         else:
-                            inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.vectors):
-                                plane = min(c + u, C - 1)
-                                gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
-                                y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), inside)
-                                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), inside)
-                                total[0, u] = select(inside, fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u]), total[0, u])
-                for u in range(tile.vectors):
-                    plane = min(c + u, C - 1)
-                    if c + u < C:
-                        result = total[0, u]
-                        lanes.write_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
+                            for u in range(tile.lines):
+                                if u < rows:
+                                    x2 = phase_x2 + (row + u) * s0
+                                    result = total[0, u]
+                                    lanes.write_where(gx.line((n, c, x2, x3), (0, 0, 0, s1)), result, active)
+                    part += 1
+                    if part == stretches:
+                        part = 0
+                        block += 1
+                        if block == blocks:
+                            block = 0
+                            c += 1
+                            if c == C:
+                                c = 0
+                                n += 1
 
 
-@task
+@kernel
+def gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X3, width)) * width)
+    pitch = ceil_div(stretch + max(0, (K1 - 1) // s1), width) * width
+    return ((tile.lines - 1) + max(0, (K0 - 1) // s0) + 1) * pitch
+
+
+def gx_from_gy_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, P1, K0, K1,
+        X2, X3, a0, a1, divisor, include, s0, s1) <= 1048576:
+        return gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
+            s0, s1)
+    return 0
+
+
+def gx_from_gy_y_sum_y_sum_2_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, divisor: int, include: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, P1, K0, K1,
+        X2, X3, a0, a1, divisor, include, s0, s1) <= 1048576:
+        return K0 * K1
+    return 0
+
+
+@task(scratch=gx_from_gy_y_sum_y_sum_2_scratch, integer_scratch=gx_from_gy_y_sum_y_sum_2_table)
 def gx_from_gy_y_sum_y_sum_2(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        tile: Tile, task: int, tasks: int) -> None:
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*gy[n,c,p0,p1]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
     lanes over c where it is contiguous,
-    or lanes over x3 in classes modulo s1;
+    or windows of gy y_sum y_sum_2 slide, lanes over x3, rows over x2;
     else gather, tasks share n c x2
     """
     if tile.lanes.width <= C and gx.stride(1) == 1 and gy.stride(1) == 1:
         gx_from_gy_y_sum_y_sum_2_over_c(gx, gy, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor,
             include, s0, s1, tile, task, tasks)
-    elif tile.lanes.width * s1 <= 2 * X3:
-        gx_from_gy_y_sum_y_sum_2_over_x3(gx, gy, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor,
-            include, s0, s1, tile, task, tasks)
+    elif (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, P1, K0, K1,
+        X2, X3, a0, a1, divisor, include, s0, s1) <= 1048576:
+        gx_from_gy_y_sum_y_sum_2_slide_gy(gx, gy, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor,
+            include, s0, s1, tile, scratch, integer_scratch, task, tasks)
     else:
         gx_from_gy_y_sum_y_sum_2_plain(gx, gy, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor,
             include, s0, s1, task, tasks)
@@ -567,7 +753,7 @@ DEFINITION = Definition(
     report=(
         'y_sum_filled: lanes over p1; else gather, tasks share p0 p1',
         'y_sum_2_filled: lanes over p1; else gather, tasks share p0 p1',
-        'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
-        'gx_from_gy_y_sum_y_sum_2: lanes over c where it is contiguous, or lanes over x3 in classes modulo s1; else gather, tasks share n c x2',
+        'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
+        'gx_from_gy_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of gy y_sum y_sum_2 slide, lanes over x3, rows over x2; else gather, tasks share n c x2',
     ),
 )

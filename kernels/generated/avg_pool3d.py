@@ -13,11 +13,13 @@ from __future__ import annotations
 from kernels.runtime import (
     Condition,
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
     Real3,
     Real5,
+    Scratch,
     Tensor,
     Tile,
     ceil_div,
@@ -225,75 +227,175 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Rea
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_over_p2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
+def y_from_x_y_sum_y_sum_2_slide_x(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
         P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
-        divisor: int, include: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p2."""
+        divisor: int, include: int, s0: int, s1: int, s2: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p2, rows over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.vectors)
-    first, last = share(N * planes * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * tile.vectors
-        p0 = item // P1 % P0
-        p1 = item % P1
-        low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
-        low_k1, high_k1 = max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)
-        for p2 in range(0, P2, lanes.width):
-            count = min(lanes.width, P2 - p2)
-            p2_last = p2 + (count - 1)
-            whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + s2*p2_last + K2 - 1 < X4
-            low_k2, high_k2 = 0, K2
-            if not whole:
-                low_k2, high_k2 = max(0, a2 - s2*p2_last), min(K2, -p2*s2 + a2 + X4)
-            active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
-                total[0, u] = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1 + p1*s1 - a1
-                    for k2 in range(low_k2, high_k2):
-                        x4 = k2 + p2*s2 - a2
-                        if whole:
-                            for u in range(tile.vectors):
-                                plane = min(c + u, C - 1)
-                                x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
-                                total[0, u] = total[0, u] + x_lanes
-                        else:
-                            inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.vectors):
-                                plane = min(c + u, C - 1)
-                                x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
-                                total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
-            for u in range(tile.vectors):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    result = total[0, u]
-                    y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), active)
-                    y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), active)
-                    result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
-                    lanes.write_where(y.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
+    low_k0 = -a0
+    low_k1 = -a1
+    low_k2 = -a2
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P2, lanes.width)) * lanes.width)
+    span = stretch + (K2 - 1) // s2
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    low_0, offset_0 = low_k2 // s2, low_k2 % s2
+    length_0, longer = X4 // s2, X4 % s2
+    height = (tile.lines - 1) * s1 + (K1 - 1) + 1
+    apart = s1 * pitch
+    steps = integer_scratch
+    count = 0
+    shared = K1 // tile.taps * tile.taps if s1 == 1 else 0
+    plane = 0
+    for tap_k0 in range(K0):
+        for tap_k2 in range(K2):
+            for tap_k1 in range(0, shared, tile.taps):
+                steps[count] = ((plane + tap_k2 % s2) * height + tap_k1) * pitch + tap_k2 // s2
+                count += 1
+        plane += s2
+    sharing = count
+    plane = 0
+    for tap_k0 in range(K0):
+        for tap_k2 in range(K2):
+            for tap_k1 in range(shared, K1):
+                steps[count] = ((plane + tap_k2 % s2) * height + tap_k1) * pitch + tap_k2 // s2
+                count += 1
+        plane += s2
+    blocks = ceil_div(P1, tile.lines)
+    stretches = ceil_div(P2, stretch)
+    first, last = share(N * C * P0 * blocks * stretches, task, tasks)
+    if first < last:
+        n = first // (C * P0 * blocks * stretches)
+        c = first // (P0 * blocks * stretches) % C
+        p0 = first // (blocks * stretches) % P0
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            row = block * tile.lines
+            rows = min(tile.lines, P1 - row)
+            from_x3 = low_k1 + row * s1
+            start = part * stretch
+            end = min(P2, start + stretch)
+            from_x2 = low_k0 + p0 * s0
+            to = scratch
+            for tap_k0 in range(K0):
+                x2 = from_x2 + tap_k0 * 1
+                for phase in range(s2):
+                    offset, low = offset_0 + phase, low_0 + start
+                    if offset >= s2:
+                        offset, low = offset - s2, low + 1
+                    length = length_0 + (1 if offset < longer else 0)
+                    for line in range(height):
+                        x3 = from_x3 + line
+                        there = length if 0 <= x2 < X2 and 0 <= x3 < X3 else 0
+                        for column in range(0, span, lanes.width):
+                            if low + column >= 0 and low + column + lanes.width <= there:
+                                lanes.store(to + column, lanes.read(x.line((n, c, x2, x3,
+                                    offset + (low + column) * s2), (0, 0, 0, 0, s2))))
+                            else:
+                                inside = lanes.within(low + column, 1, there)
+                                lanes.store(to + column, lanes.read_where(x.line((n, c, x2, x3,
+                                    offset + (low + column) * s2), (0, 0, 0, 0, s2)), inside))
+                        to = to + pitch
+            for at in range(start, end, lanes.width):
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                here = scratch + (at - start)
+                for tap in range(sharing):
+                    x_lines = tile.load_span(here + steps[tap], apart)
+                    for more in range(tile.taps):
+                        for u in range(tile.lines):
+                            total[0, u] = total[0, u] + x_lines[0, u + more]
+                for tap in range(sharing, count):
+                    x_lines = tile.load_column(here + steps[tap], apart)
+                    for u in range(tile.lines):
+                        total[0, u] = total[0, u] + x_lines[0, u]
+                active = lanes.first(end - at)
+                p2 = at
+                for u in range(tile.lines):
+                    if u < rows:
+                        p1 = row + u
+                        result = total[0, u]
+                        y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), active)
+                        y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), active)
+                        result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
+                        total[0, u] = result
+                if rows == tile.lines:
+                    p1 = row
+                    tile.write_where(y.lines((n, c, p0, p1, p2), (0, 0, 0, 0, 1), (0, 0, 0, 1, 0)), total, active)
+                else:
+                    for u in range(tile.lines):
+                        if u < rows:
+                            p1 = row + u
+                            result = total[0, u]
+                            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    p0 += 1
+                    if p0 == P0:
+                        p0 = 0
+                        c += 1
+                        if c == C:
+                            c = 0
+                            n += 1
 
 
-@task
+@kernel
+def y_from_x_y_sum_y_sum_2_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int, include: int, s0: int, s1: int,
+        s2: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
+    pitch = ceil_div(stretch + max(0, (K2 - 1)) // s2, width) * width
+    return K0 * s2 * ((tile.lines - 1) * s1 + max(0, (K1 - 1)) + 1) * pitch
+
+
+def y_from_x_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int, include: int, s0: int, s1: int,
+        s2: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, P1, P2, K0, K1,
+        K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 1048576:
+        return y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
+            divisor, include, s0, s1, s2)
+    return 0
+
+
+def y_from_x_y_sum_y_sum_2_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int, include: int, s0: int, s1: int,
+        s2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, P1, P2, K0, K1,
+        K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 1048576:
+        return K0 * K1 * K2
+    return 0
+
+
+@task(scratch=y_from_x_y_sum_y_sum_2_scratch, integer_scratch=y_from_x_y_sum_y_sum_2_table)
 def y_from_x_y_sum_y_sum_2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int,
-        include: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
+        include: int, s0: int, s1: int, s2: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
     """y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*x[n,c,x2,x3,x4]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
     lanes over c where it is contiguous,
-    or lanes over p2;
+    or windows of x slide, lanes over p2, rows over p1;
     else gather, tasks share n c p0 p1
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
             divisor, include, s0, s1, s2, tile, task, tasks)
-    elif tile.lanes.width <= 2 * P2:
-        y_from_x_y_sum_y_sum_2_over_p2(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
-            divisor, include, s0, s1, s2, tile, task, tasks)
+    elif (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, P1, P2, K0,
+        K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 1048576:
+        y_from_x_y_sum_y_sum_2_slide_x(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
+            divisor, include, s0, s1, s2, tile, scratch, integer_scratch, task, tasks)
     else:
         y_from_x_y_sum_y_sum_2_plain(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
             divisor, include, s0, s1, s2, task, tasks)
@@ -351,76 +453,193 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2:
 
 
 @kernel
-def gx_from_gy_y_sum_y_sum_2_over_x4(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
+def gx_from_gy_y_sum_y_sum_2_slide_gy(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
         P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
-        divisor: int, include: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over x4 in classes modulo s2."""
+        divisor: int, include: int, s0: int, s1: int, s2: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of gy y_sum y_sum_2 slide, lanes over x4, rows over x3."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.vectors)
-    first, last = share(N * planes * X2 * X3, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * tile.vectors
-        x2 = item // X3 % X2
-        x3 = item % X3
-        low_p0, high_p0 = max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)
-        low_p1, high_p1 = max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)
-        for phase in range(min(s2, X4)):
-            members = ceil_div(X4 - phase, s2)
-            first_k2, step_k2 = residue(s2, 1, a2 + phase)
-            taps_k2 = ceil_div(K2 - first_k2, step_k2) if step_k2 > 0 else 0
-            start_p2, by_p2 = (a2 - first_k2 + phase) // s2, step_k2 * 1 // s2
-            for at in range(0, members, lanes.width):
-                count = min(lanes.width, members - at)
-                x4 = phase + at * s2
-                whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
-                active = lanes.first(count)
-                total = tile.row()
-                for u in range(tile.vectors):
-                    total[0, u] = lanes.zero()
-                for tap in range(taps_k2):
-                    p2 = start_p2 + at - tap * by_p2
-                    for p0 in range(low_p0, high_p0):
-                        for p1 in range(low_p1, high_p1):
-                            if whole:
-                                for u in range(tile.vectors):
-                                    plane = min(c + u, C - 1)
-                                    gy_lanes = lanes.read(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
-                                    y_sum_lanes = lanes.read(y_sum.line((p0, p1, p2), (0, 0, 1)))
-                                    y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1, p2), (0, 0, 1)))
-                                    total[0, u] = fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u])
+    for phase_x2 in range(s0):
+        for phase_x3 in range(s1):
+            for phase_x4 in range(s2):
+                first_k0, step_k0 = residue(s0, 1, a0 + phase_x2)
+                taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
+                by_k0 = step_k0 * 1 // s0
+                low_k0 = (a0 + phase_x2 - first_k0 * 1) // s0
+                members_k0 = max(0, ceil_div(X2 - phase_x2, s0))
+                low_k0 -= (taps_k0 - 1) * by_k0
+                first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
+                first_k1, step_k1 = residue(s1, 1, a1 + phase_x3)
+                taps_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
+                by_k1 = step_k1 * 1 // s1
+                low_k1 = (a1 + phase_x3 - first_k1 * 1) // s1
+                members_k1 = max(0, ceil_div(X3 - phase_x3, s1))
+                low_k1 -= (taps_k1 - 1) * by_k1
+                first_k1, step_k1 = first_k1 + (taps_k1 - 1) * step_k1, -step_k1
+                first_k2, step_k2 = residue(s2, 1, a2 + phase_x4)
+                taps_k2 = max(0, ceil_div(K2 - first_k2, step_k2)) if step_k2 > 0 else 0
+                by_k2 = step_k2 * 1 // s2
+                low_k2 = (a2 + phase_x4 - first_k2 * 1) // s2
+                members_k2 = max(0, ceil_div(X4 - phase_x4, s2))
+                low_k2 -= (taps_k2 - 1) * by_k2
+                first_k2, step_k2 = first_k2 + (taps_k2 - 1) * step_k2, -step_k2
+                stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(members_k2, lanes.width)) * lanes.width)
+                span = stretch + (taps_k2 - 1) * by_k2
+                pitch = ceil_div(span, lanes.width) * lanes.width
+                height = (tile.lines - 1) + (taps_k1 - 1) * by_k1 + 1
+                apart = pitch
+                steps = integer_scratch
+                count = 0
+                shared = taps_k1 // tile.taps * tile.taps if by_k1 == 1 else 0
+                plane = 0
+                for tap_k0 in range(taps_k0):
+                    for tap_k2 in range(taps_k2):
+                        for tap_k1 in range(0, shared, tile.taps):
+                            steps[count] = (plane * height + tap_k1 * by_k1) * pitch + tap_k2 * by_k2
+                            count += 1
+                    plane += 1
+                sharing = count
+                plane = 0
+                for tap_k0 in range(taps_k0):
+                    for tap_k2 in range(taps_k2):
+                        for tap_k1 in range(shared, taps_k1):
+                            steps[count] = (plane * height + tap_k1 * by_k1) * pitch + tap_k2 * by_k2
+                            count += 1
+                    plane += 1
+                blocks = ceil_div(members_k1, tile.lines)
+                stretches = ceil_div(members_k2, stretch)
+                first, last = share(N * C * members_k0 * blocks * stretches, task, tasks)
+                if first < last:
+                    n = first // (C * members_k0 * blocks * stretches)
+                    c = first // (members_k0 * blocks * stretches) % C
+                    at_x2 = first // (blocks * stretches) % members_k0
+                    block = first // stretches % blocks
+                    part = first % stretches
+                    for item in range(first, last):
+                        x2 = phase_x2 + at_x2 * s0
+                        row = block * tile.lines
+                        rows = min(tile.lines, members_k1 - row)
+                        from_p1 = low_k1 + row
+                        start = part * stretch
+                        end = min(members_k2, start + stretch)
+                        from_p0 = low_k0 + at_x2
+                        to = scratch
+                        for tap_k0 in range(taps_k0):
+                            p0 = from_p0 + tap_k0 * by_k0
+                            low, length = low_k2 + start, P2
+                            for line in range(height):
+                                p1 = from_p1 + line
+                                there = length if 0 <= p0 < P0 and 0 <= p1 < P1 else 0
+                                for column in range(0, span, lanes.width):
+                                    if low + column >= 0 and low + column + lanes.width <= there:
+                                        gy_lanes = lanes.read(gy.line((n, c, p0, p1, low + column), (0, 0, 0, 0, 1)))
+                                        y_sum_lanes = lanes.read(y_sum.line((p0, p1, low + column), (0, 0, 1)))
+                                        y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1, low + column), (0, 0, 1)))
+                                        lanes.store(to + column,
+                                            gy_lanes * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes,
+                                            lanes.fill(one()))))
+                                    else:
+                                        inside = lanes.within(low + column, 1, there)
+                                        gy_lanes_ = lanes.read_where(gy.line((n, c, p0, p1, low + column), (0, 0, 0, 0, 1)), inside)
+                                        y_sum_lanes_ = lanes.read_where(y_sum.line((p0, p1, low + column), (0, 0, 1)), inside)
+                                        y_sum_2_lanes_ = lanes.read_where(y_sum_2.line((p0, p1, low + column), (0, 0, 1)), inside)
+                                        lanes.store(to + column, select(inside,
+                                            gy_lanes_ * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes_ if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes_,
+                                            lanes.fill(one()))), lanes.zero()))
+                                to = to + pitch
+                        for at in range(start, end, lanes.width):
+                            total = tile.column()
+                            for u in range(tile.lines):
+                                total[0, u] = lanes.zero()
+                            here = scratch + (at - start)
+                            for tap in range(sharing):
+                                gy_lines = tile.load_span(here + steps[tap], apart)
+                                for more in range(tile.taps):
+                                    for u in range(tile.lines):
+                                        total[0, u] = total[0, u] + gy_lines[0, u + more]
+                            for tap in range(sharing, count):
+                                gy_lines = tile.load_column(here + steps[tap], apart)
+                                for u in range(tile.lines):
+                                    total[0, u] = total[0, u] + gy_lines[0, u]
+                            active = lanes.first(end - at)
+                            x4 = phase_x4 + (at) * s2
+                            if rows == tile.lines:
+                                x3 = phase_x3 + (row) * s1
+                                tile.write_where(gx.lines((n, c, x2, x3, x4), (0, 0, 0, 0, s2), (0, 0, 0, s1, 0)),
+                                    total, active)
                             else:
-                                inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.vectors):
-                                    plane = min(c + u, C - 1)
-                                    gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
-                                    y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), inside)
-                                    y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), inside)
-                                    total[0, u] = select(inside, fma(gy_lanes, lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())), total[0, u]), total[0, u])
-                for u in range(tile.vectors):
-                    plane = min(c + u, C - 1)
-                    if c + u < C:
-                        result = total[0, u]
-                        lanes.write_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
+                                for u in range(tile.lines):
+                                    if u < rows:
+                                        x3 = phase_x3 + (row + u) * s1
+                                        result = total[0, u]
+                                        lanes.write_where(gx.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), result,
+                                            active)
+                        part += 1
+                        if part == stretches:
+                            part = 0
+                            block += 1
+                            if block == blocks:
+                                block = 0
+                                at_x2 += 1
+                                if at_x2 == members_k0:
+                                    at_x2 = 0
+                                    c += 1
+                                    if c == C:
+                                        c = 0
+                                        n += 1
 
 
-@task
+@kernel
+def gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int, include: int, s0: int, s1: int,
+        s2: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X4, width)) * width)
+    pitch = ceil_div(stretch + max(0, (K2 - 1) // s2), width) * width
+    return K0 * ((tile.lines - 1) + max(0, (K1 - 1) // s1) + 1) * pitch
+
+
+def gx_from_gy_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int, include: int, s0: int, s1: int,
+        s2: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, P1, P2, K0,
+        K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 1048576:
+        return gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
+            divisor, include, s0, s1, s2)
+    return 0
+
+
+def gx_from_gy_y_sum_y_sum_2_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int, include: int, s0: int, s1: int,
+        s2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, P1, P2, K0,
+        K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 1048576:
+        return K0 * K1 * K2
+    return 0
+
+
+@task(scratch=gx_from_gy_y_sum_y_sum_2_scratch, integer_scratch=gx_from_gy_y_sum_y_sum_2_table)
 def gx_from_gy_y_sum_y_sum_2(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int,
-        include: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
+        include: int, s0: int, s1: int, s2: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
     """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*gy[n,c,p0,p1,p2]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
     lanes over c where it is contiguous,
-    or lanes over x4 in classes modulo s2;
+    or windows of gy y_sum y_sum_2 slide, lanes over x4, rows over x3;
     else gather, tasks share n c x2 x3
     """
     if tile.lanes.width <= C and gx.stride(1) == 1 and gy.stride(1) == 1:
         gx_from_gy_y_sum_y_sum_2_over_c(gx, gy, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1,
             a2, divisor, include, s0, s1, s2, tile, task, tasks)
-    elif tile.lanes.width * s2 <= 2 * X4:
-        gx_from_gy_y_sum_y_sum_2_over_x4(gx, gy, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1,
-            a2, divisor, include, s0, s1, s2, tile, task, tasks)
+    elif (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, P1, P2, K0,
+        K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 1048576:
+        gx_from_gy_y_sum_y_sum_2_slide_gy(gx, gy, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1,
+            a2, divisor, include, s0, s1, s2, tile, scratch, integer_scratch, task, tasks)
     else:
         gx_from_gy_y_sum_y_sum_2_plain(gx, gy, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
             divisor, include, s0, s1, s2, task, tasks)
@@ -615,7 +834,7 @@ DEFINITION = Definition(
     report=(
         'y_sum_filled: lanes over p2; else gather, tasks share p0 p1',
         'y_sum_2_filled: lanes over p2; else gather, tasks share p0 p1',
-        'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
-        'gx_from_gy_y_sum_y_sum_2: lanes over c where it is contiguous, or lanes over x4 in classes modulo s2; else gather, tasks share n c x2 x3',
+        'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
+        'gx_from_gy_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of gy y_sum y_sum_2 slide, lanes over x4, rows over x3; else gather, tasks share n c x2 x3',
     ),
 )

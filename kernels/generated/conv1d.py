@@ -168,51 +168,133 @@ def y_from_w_x_over_g(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: 
 
 
 @kernel
-def y_from_w_x_over_p0(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
-        a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p0."""
+def y_from_w_x_slide_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
+        a0: int, d0: int, s0: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p0."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.vectors)
-    first, last = share(N * planes * O, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * O)
-        g = item // O % planes * tile.vectors
-        o = item % O
-        for p0 in range(0, P0, lanes.width):
-            count = min(lanes.width, P0 - p0)
-            p0_last = p0 + (count - 1)
-            whole = count == lanes.width and p0*s0 - a0 >= 0 and -a0 + d0*K0 - d0 + s0*p0_last < X3
-            low_k0, high_k0 = 0, K0
-            if not whole:
-                low_k0, high_k0 = max(0, -((-a0 + s0*p0_last) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
-            active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
-                total[0, u] = lanes.zero()
+    low_k0 = -a0
+    stretch = tile.lines * tile.lines * lanes.width
+    span = stretch + (K0 - 1) * d0 // s0
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    low_0, offset_0 = low_k0 // s0, low_k0 % s0
+    length_0, longer = X3 // s0, X3 % s0
+    apart = lanes.width
+    taps = C * K0
+    steps = integer_scratch
+    w_steps = steps + taps
+    count = 0
+    plane = 0
+    for c in range(C):
+        for tap_k0 in range(K0):
+            steps[count] = (plane + tap_k0 * d0 % s0) * pitch + tap_k0 * d0 // s0
+            w_steps[count] = c * w.stride(2) + tap_k0 * w.stride(3)
+            count += 1
+        plane += s0
+    sharing = 0
+    stretches = ceil_div(P0, stretch)
+    first, last = share(N * G * O * stretches, task, tasks)
+    if first < last:
+        n = first // (G * O * stretches)
+        g = first // (O * stretches) % G
+        o = first // stretches % O
+        part = first % stretches
+        for item in range(first, last):
+            start = part * stretch
+            end = min(P0, start + stretch)
+            to = scratch
             for c in range(C):
-                for k0 in range(low_k0, high_k0):
-                    x3 = k0*d0 + p0*s0 - a0
-                    if whole:
-                        for u in range(tile.vectors):
-                            plane = min(g + u, G - 1)
-                            x_lanes = lanes.read(x.line((n, plane, c, x3), (0, 0, 0, s0)))
-                            total[0, u] = fma(lanes.fill(w[plane, o, c, k0]), x_lanes, total[0, u])
-                    else:
-                        inside = active & lanes.within(x3, s0, X3)
-                        for u in range(tile.vectors):
-                            plane = min(g + u, G - 1)
-                            x_lanes = lanes.read_where(x.line((n, plane, c, x3), (0, 0, 0, s0)), inside)
-                            total[0, u] = select(inside, fma(lanes.fill(w[plane, o, c, k0]), x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.vectors):
-                plane = min(g + u, G - 1)
-                if g + u < G:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(y.line((n, plane, o, p0), (0, 0, 0, 1)), active)
-                    lanes.write_where(y.line((n, plane, o, p0), (0, 0, 0, 1)), result, active)
+                for phase in range(s0):
+                    offset, low = offset_0 + phase, low_0 + start
+                    if offset >= s0:
+                        offset, low = offset - s0, low + 1
+                    length = length_0 + (1 if offset < longer else 0)
+                    there = length
+                    for column in range(0, span, lanes.width):
+                        if low + column >= 0 and low + column + lanes.width <= there:
+                            lanes.store(to + column, lanes.read(x.line((n, g, c, offset + (low + column) * s0), (0,
+                                0, 0, s0))))
+                        else:
+                            inside = lanes.within(low + column, 1, there)
+                            lanes.store(to + column, lanes.read_where(x.line((n, g, c,
+                                offset + (low + column) * s0), (0, 0, 0, s0)), inside))
+                    to = to + pitch
+            w_at = w.pointer(g, o, 0, 0)
+            for at in range(start, end, tile.lines * lanes.width):
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                here = scratch + (at - start)
+                for tap in range(sharing, count):
+                    x_lines = tile.load_column(here + steps[tap], apart)
+                    w_lanes = lanes.fill(w_at[w_steps[tap]])
+                    for u in range(tile.lines):
+                        total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
+                if at + tile.lines * lanes.width <= end and add == 0:
+                    p0 = at
+                    active = lanes.first(lanes.width)
+                    tile.write_where(y.lines((n, g, o, p0), (0, 0, 0, 1), (0, 0, 0, lanes.width)), total, active)
+                else:
+                    for u in range(tile.lines):
+                        active = lanes.first(end - at - u * lanes.width)
+                        p0 = at + u * lanes.width
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(y.line((n, g, o, p0), (0, 0, 0, 1)), active)
+                        lanes.write_where(y.line((n, g, o, p0), (0, 0, 0, 1)), result, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                o += 1
+                if o == O:
+                    o = 0
+                    g += 1
+                    if g == G:
+                        g = 0
+                        n += 1
 
 
-@task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
+@kernel
+def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
+        s0: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = tile.lines * tile.lines * width
+    pitch = ceil_div(stretch + max(0, (K0 - 1) * d0) // s0, width) * width
+    return C * s0 * pitch
+
+
+def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if O <= 2 and (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+        return y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
+    return 0
+
+
+def y_from_w_x_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if O <= 2 and (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+        return 2 * C * K0
+    return 0
+
+
+def y_from_w_x_larger_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int) -> int:
+    """What contraction or windows take, whichever is more."""
+    return max(y_from_w_x_scratch(tile, N, G, O, P0, C, K0, X3, a0, d0, s0), y_from_w_x_windows_scratch(tile, N, G,
+        O, P0, C, K0, X3, a0, d0, s0))
+
+
+def y_from_w_x_larger_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
+        s0: int) -> int:
+    """What contraction or windows take, whichever is more."""
+    return max(y_from_w_x_table(tile, N, G, O, P0, C, K0, X3, a0, d0, s0), y_from_w_x_windows_table(tile, N, G, O,
+        P0, C, K0, X3, a0, d0, s0))
+
+
+@task(scratch=y_from_w_x_larger_scratch, integer_scratch=y_from_w_x_larger_table)
 def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
         d0: int, s0: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
@@ -226,8 +308,9 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
     if O <= 2 and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
         y_from_w_x_over_g(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
         return
-    if O <= 2 and tile.lanes.width <= 2 * P0:
-        y_from_w_x_over_p0(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
+    if O <= 2 and (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+        y_from_w_x_slide_x(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, scratch, integer_scratch, task,
+            tasks)
         return
     if not (suits(tile, N * P0, O, C * K0)):
         y_from_w_x_plain(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, task, tasks)
@@ -583,102 +666,236 @@ def gx_from_gy_w_over_g(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, 
 
 
 @kernel
-def gx_from_gy_w_over_x3_by_k0(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int,
-        X3: int, a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over x3 in classes modulo d0."""
+def gx_from_gy_w_slide_gy(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
+        a0: int, d0: int, s0: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Windows of gy slide, lanes over x3."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.vectors)
-    first, last = share(N * planes * C, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * C)
-        g = item // C % planes * tile.vectors
-        c = item % C
-        for phase in range(min(d0, X3)):
-            members = ceil_div(X3 - phase, d0)
-            first_p0_, step_p0_ = residue(d0, s0, a0 + phase)
-            taps_p0 = ceil_div(P0 - first_p0_, step_p0_) if step_p0_ > 0 else 0
-            start_k0, by_k0 = (a0 - s0*first_p0_ + phase) // d0, step_p0_ * s0 // d0
-            for at in range(0, members, lanes.width):
-                count = min(lanes.width, members - at)
-                x3 = phase + at * d0
-                whole = count == lanes.width and start_k0 + at - (taps_p0 - 1) * by_k0 >= 0 and start_k0 + at + lanes.width <= K0
-                active = lanes.first(count)
-                total = tile.row()
-                for u in range(tile.vectors):
-                    total[0, u] = lanes.zero()
+    for phase_x3 in range(s0):
+        first_k0, step_k0 = residue(s0, d0, a0 + phase_x3)
+        taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
+        by_k0 = step_k0 * d0 // s0
+        low_k0 = (a0 + phase_x3 - first_k0 * d0) // s0
+        members_k0 = max(0, ceil_div(X3 - phase_x3, s0))
+        low_k0 -= (taps_k0 - 1) * by_k0
+        first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
+        stretch = tile.lines * tile.lines * lanes.width
+        span = stretch + (taps_k0 - 1) * by_k0
+        pitch = ceil_div(span, lanes.width) * lanes.width
+        apart = lanes.width
+        taps = O * taps_k0
+        steps = integer_scratch
+        w_steps = steps + taps
+        count = 0
+        plane = 0
+        for o in range(O):
+            for tap_k0 in range(taps_k0):
+                steps[count] = plane * pitch + tap_k0 * by_k0
+                w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3)
+                count += 1
+            plane += 1
+        sharing = 0
+        stretches = ceil_div(members_k0, stretch)
+        first, last = share(N * G * C * stretches, task, tasks)
+        if first < last:
+            n = first // (G * C * stretches)
+            g = first // (C * stretches) % G
+            c = first // stretches % C
+            part = first % stretches
+            for item in range(first, last):
+                start = part * stretch
+                end = min(members_k0, start + stretch)
+                to = scratch
                 for o in range(O):
-                    for tap in range(taps_p0):
-                        p0 = first_p0_ + tap * step_p0_
-                        k0 = start_k0 + at - tap * by_k0
-                        if whole:
-                            for u in range(tile.vectors):
-                                plane = min(g + u, G - 1)
-                                w_lanes = lanes.read(w.line((plane, o, c, k0), (0, 0, 0, 1)))
-                                total[0, u] = fma(lanes.fill(gy[n, plane, o, p0]), w_lanes, total[0, u])
+                    low, length = low_k0 + start, P0
+                    there = length
+                    for column in range(0, span, lanes.width):
+                        if low + column >= 0 and low + column + lanes.width <= there:
+                            lanes.store(to + column, lanes.read(gy.line((n, g, o, low + column), (0, 0, 0, 1))))
                         else:
-                            inside = active & lanes.within(k0, 1, K0)
-                            for u in range(tile.vectors):
-                                plane = min(g + u, G - 1)
-                                w_lanes = lanes.read_where(w.line((plane, o, c, k0), (0, 0, 0, 1)), inside)
-                                total[0, u] = select(inside, fma(lanes.fill(gy[n, plane, o, p0]), w_lanes, total[0, u]), total[0, u])
-                for u in range(tile.vectors):
-                    plane = min(g + u, G - 1)
-                    if g + u < G:
-                        result = total[0, u]
-                        if add != 0:
-                            result = result + lanes.read_where(gx.line((n, plane, c, x3), (0, 0, 0, d0)), active)
-                        lanes.write_where(gx.line((n, plane, c, x3), (0, 0, 0, d0)), result, active)
+                            inside = lanes.within(low + column, 1, there)
+                            lanes.store(to + column, lanes.read_where(gy.line((n, g, o, low + column), (0, 0, 0,
+                                1)), inside))
+                    to = to + pitch
+                w_at = w.pointer(g, 0, c, 0)
+                for at in range(start, end, tile.lines * lanes.width):
+                    total = tile.column()
+                    for u in range(tile.lines):
+                        total[0, u] = lanes.zero()
+                    here = scratch + (at - start)
+                    for tap in range(sharing, count):
+                        gy_lines = tile.load_column(here + steps[tap], apart)
+                        w_lanes = lanes.fill(w_at[w_steps[tap]])
+                        for u in range(tile.lines):
+                            total[0, u] = fma(gy_lines[0, u], w_lanes, total[0, u])
+                    if at + tile.lines * lanes.width <= end and add == 0:
+                        x3 = phase_x3 + (at) * s0
+                        active = lanes.first(lanes.width)
+                        tile.write_where(gx.lines((n, g, c, x3), (0, 0, 0, s0), (0, 0, 0, lanes.width * s0)), total,
+                            active)
+                    else:
+                        for u in range(tile.lines):
+                            active = lanes.first(end - at - u * lanes.width)
+                            x3 = phase_x3 + (at + u * lanes.width) * s0
+                            result = total[0, u]
+                            if add != 0:
+                                result = result + lanes.read_where(gx.line((n, g, c, x3), (0, 0, 0, s0)), active)
+                            lanes.write_where(gx.line((n, g, c, x3), (0, 0, 0, s0)), result, active)
+                part += 1
+                if part == stretches:
+                    part = 0
+                    c += 1
+                    if c == C:
+                        c = 0
+                        g += 1
+                        if g == G:
+                            g = 0
+                            n += 1
 
 
 @kernel
-def gx_from_gy_w_over_x3_by_p0(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int,
-        X3: int, a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over x3 in classes modulo s0."""
+def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = tile.lines * tile.lines * width
+    pitch = ceil_div(stretch + max(0, (K0 - 1) * d0 // s0), width) * width
+    return O * pitch
+
+
+@kernel
+def gx_from_gy_w_slide_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
+        a0: int, d0: int, s0: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Windows of w slide, lanes over x3."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.vectors)
-    first, last = share(N * planes * C, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * C)
-        g = item // C % planes * tile.vectors
-        c = item % C
-        for phase in range(min(s0, X3)):
-            members = ceil_div(X3 - phase, s0)
-            first_k0, step_k0 = residue(s0, d0, a0 + phase)
-            taps_k0 = ceil_div(K0 - first_k0, step_k0) if step_k0 > 0 else 0
-            start_p0, by_p0 = (a0 - d0*first_k0 + phase) // s0, step_k0 * d0 // s0
-            for at in range(0, members, lanes.width):
-                count = min(lanes.width, members - at)
-                x3 = phase + at * s0
-                whole = count == lanes.width and start_p0 + at - (taps_k0 - 1) * by_p0 >= 0 and start_p0 + at + lanes.width <= P0
-                active = lanes.first(count)
-                total = tile.row()
-                for u in range(tile.vectors):
-                    total[0, u] = lanes.zero()
+    for phase_x3 in range(d0):
+        first_p0_, step_p0_ = residue(d0, s0, a0 + phase_x3)
+        taps_p0 = max(0, ceil_div(P0 - first_p0_, step_p0_)) if step_p0_ > 0 else 0
+        by_p0 = step_p0_ * s0 // d0
+        low_p0_ = (a0 + phase_x3 - first_p0_ * s0) // d0
+        members_p0 = max(0, ceil_div(X3 - phase_x3, d0))
+        low_p0_ -= (taps_p0 - 1) * by_p0
+        first_p0_, step_p0_ = first_p0_ + (taps_p0 - 1) * step_p0_, -step_p0_
+        stretch = tile.lines * tile.lines * lanes.width
+        span = stretch + (taps_p0 - 1) * by_p0
+        pitch = ceil_div(span, lanes.width) * lanes.width
+        apart = lanes.width
+        taps = O * taps_p0
+        steps = integer_scratch
+        gy_steps = steps + taps
+        count = 0
+        plane = 0
+        for o in range(O):
+            for tap_p0 in range(taps_p0):
+                steps[count] = plane * pitch + tap_p0 * by_p0
+                gy_steps[count] = o * gy.stride(2) + (first_p0_ + tap_p0 * step_p0_) * gy.stride(3)
+                count += 1
+            plane += 1
+        sharing = 0
+        stretches = ceil_div(members_p0, stretch)
+        first, last = share(N * G * C * stretches, task, tasks)
+        if first < last:
+            n = first // (G * C * stretches)
+            g = first // (C * stretches) % G
+            c = first // stretches % C
+            part = first % stretches
+            for item in range(first, last):
+                start = part * stretch
+                end = min(members_p0, start + stretch)
+                to = scratch
                 for o in range(O):
-                    for tap in range(taps_k0):
-                        k0 = first_k0 + tap * step_k0
-                        p0 = start_p0 + at - tap * by_p0
-                        if whole:
-                            for u in range(tile.vectors):
-                                plane = min(g + u, G - 1)
-                                gy_lanes = lanes.read(gy.line((n, plane, o, p0), (0, 0, 0, 1)))
-                                total[0, u] = fma(lanes.fill(w[plane, o, c, k0]), gy_lanes, total[0, u])
+                    low, length = low_p0_ + start, K0
+                    there = length
+                    for column in range(0, span, lanes.width):
+                        if low + column >= 0 and low + column + lanes.width <= there:
+                            lanes.store(to + column, lanes.read(w.line((g, o, c, low + column), (0, 0, 0, 1))))
                         else:
-                            inside = active & lanes.within(p0, 1, P0)
-                            for u in range(tile.vectors):
-                                plane = min(g + u, G - 1)
-                                gy_lanes = lanes.read_where(gy.line((n, plane, o, p0), (0, 0, 0, 1)), inside)
-                                total[0, u] = select(inside, fma(lanes.fill(w[plane, o, c, k0]), gy_lanes, total[0, u]), total[0, u])
-                for u in range(tile.vectors):
-                    plane = min(g + u, G - 1)
-                    if g + u < G:
-                        result = total[0, u]
-                        if add != 0:
-                            result = result + lanes.read_where(gx.line((n, plane, c, x3), (0, 0, 0, s0)), active)
-                        lanes.write_where(gx.line((n, plane, c, x3), (0, 0, 0, s0)), result, active)
+                            inside = lanes.within(low + column, 1, there)
+                            lanes.store(to + column, lanes.read_where(w.line((g, o, c, low + column), (0, 0, 0, 1)),
+                                inside))
+                    to = to + pitch
+                gy_at = gy.pointer(n, g, 0, 0)
+                for at in range(start, end, tile.lines * lanes.width):
+                    total = tile.column()
+                    for u in range(tile.lines):
+                        total[0, u] = lanes.zero()
+                    here = scratch + (at - start)
+                    for tap in range(sharing, count):
+                        w_lines = tile.load_column(here + steps[tap], apart)
+                        gy_lanes = lanes.fill(gy_at[gy_steps[tap]])
+                        for u in range(tile.lines):
+                            total[0, u] = fma(gy_lanes, w_lines[0, u], total[0, u])
+                    if at + tile.lines * lanes.width <= end and add == 0:
+                        x3 = phase_x3 + (at) * d0
+                        active = lanes.first(lanes.width)
+                        tile.write_where(gx.lines((n, g, c, x3), (0, 0, 0, d0), (0, 0, 0, lanes.width * d0)), total,
+                            active)
+                    else:
+                        for u in range(tile.lines):
+                            active = lanes.first(end - at - u * lanes.width)
+                            x3 = phase_x3 + (at + u * lanes.width) * d0
+                            result = total[0, u]
+                            if add != 0:
+                                result = result + lanes.read_where(gx.line((n, g, c, x3), (0, 0, 0, d0)), active)
+                            lanes.write_where(gx.line((n, g, c, x3), (0, 0, 0, d0)), result, active)
+                part += 1
+                if part == stretches:
+                    part = 0
+                    c += 1
+                    if c == C:
+                        c = 0
+                        g += 1
+                        if g == G:
+                            g = 0
+                            n += 1
 
 
-@task(scratch=gx_from_gy_w_scratch, integer_scratch=gx_from_gy_w_table)
+@kernel
+def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = tile.lines * tile.lines * width
+    pitch = ceil_div(stretch + max(0, (P0 - 1) * s0 // d0), width) * width
+    return O * pitch
+
+
+def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if C <= 2 and (K0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+        return gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
+    if C <= 2 and (P0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+        return gx_from_gy_w_slide_w_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
+    return 0
+
+
+def gx_from_gy_w_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if C <= 2 and (K0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+        return 2 * O * K0
+    if C <= 2 and (P0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+        return 2 * O * P0
+    return 0
+
+
+def gx_from_gy_w_larger_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int) -> int:
+    """What contraction or windows take, whichever is more."""
+    return max(gx_from_gy_w_scratch(tile, N, G, O, P0, C, K0, X3, a0, d0, s0), gx_from_gy_w_windows_scratch(tile, N,
+        G, O, P0, C, K0, X3, a0, d0, s0))
+
+
+def gx_from_gy_w_larger_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int) -> int:
+    """What contraction or windows take, whichever is more."""
+    return max(gx_from_gy_w_table(tile, N, G, O, P0, C, K0, X3, a0, d0, s0), gx_from_gy_w_windows_table(tile, N, G,
+        O, P0, C, K0, X3, a0, d0, s0))
+
+
+@task(scratch=gx_from_gy_w_larger_scratch, integer_scratch=gx_from_gy_w_larger_table)
 def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
         d0: int, s0: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
@@ -689,11 +906,13 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
     if C <= 2 and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
         gx_from_gy_w_over_g(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
         return
-    if C <= 2 and tile.lanes.width * d0 <= 2 * X3 and K0 >= P0:
-        gx_from_gy_w_over_x3_by_k0(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
+    if C <= 2 and (K0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+        gx_from_gy_w_slide_gy(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, scratch, integer_scratch,
+            task, tasks)
         return
-    if C <= 2 and tile.lanes.width * s0 <= 2 * X3 and P0 >= K0:
-        gx_from_gy_w_over_x3_by_p0(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
+    if C <= 2 and (P0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+        gx_from_gy_w_slide_w(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, scratch, integer_scratch,
+            task, tasks)
         return
     if not (suits(tile, N * ceil_div(X3, s0), C, O * K0)):
         gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, task, tasks)
@@ -989,9 +1208,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over k0, combined at the end, or lanes over g where it is contiguous, or lanes over p0 if O <= 2; else contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables; else gather, tasks share n g o',
+        'y_from_w_x: lanes over k0, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p0 if O <= 2; else contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables; else gather, tasks share n g o',
         'y_from_b: lanes over p0, or lanes over o; else gather, tasks share n g o',
         'gb_from_gy: lanes over p0, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: lanes over g where it is contiguous, or lanes over x3 in classes modulo d0, or lanes over x3 in classes modulo s0 if C <= 2; else contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; else gather, tasks share n g c; 1 residue loop',
+        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x3, or windows of w slide, lanes over x3 if C <= 2; else contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; else gather, tasks share n g c; 1 residue loop',
     ),
 )

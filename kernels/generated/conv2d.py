@@ -186,56 +186,163 @@ def y_from_w_x_over_g(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: 
 
 
 @kernel
-def y_from_w_x_over_p1(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
+def y_from_w_x_slide_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
         K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over p1."""
+        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p1, rows over p0."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.vectors)
-    first, last = share(N * planes * O * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * O * P0)
-        g = item // (O * P0) % planes * tile.vectors
-        o = item // P0 % O
-        p0 = item % P0
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
-        for p1 in range(0, P1, lanes.width):
-            count = min(lanes.width, P1 - p1)
-            p1_last = p1 + (count - 1)
-            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + d1*K1 - d1 + s1*p1_last < X4
-            low_k1, high_k1 = 0, K1
-            if not whole:
-                low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X4 - 1) // d1) + 1)
-            active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
-                total[0, u] = lanes.zero()
+    low_k0 = -a0
+    low_k1 = -a1
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
+    span = stretch + (K1 - 1) * d1 // s1
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    low_0, offset_0 = low_k1 // s1, low_k1 % s1
+    length_0, longer = X4 // s1, X4 % s1
+    height = (tile.lines - 1) * s0 + (K0 - 1) * d0 + 1
+    apart = s0 * pitch
+    taps = C * K0 * K1
+    steps = integer_scratch
+    w_steps = steps + taps
+    w_by = w.stride(3)
+    count = 0
+    shared = K0 // tile.taps * tile.taps if d0 == s0 else 0
+    plane = 0
+    for c in range(C):
+        for tap_k1 in range(K1):
+            for tap_k0 in range(0, shared, tile.taps):
+                steps[count] = ((plane + tap_k1 * d1 % s1) * height + tap_k0 * d0) * pitch + tap_k1 * d1 // s1
+                w_steps[count] = c * w.stride(2) + tap_k0 * w.stride(3) + tap_k1 * w.stride(4)
+                count += 1
+        plane += s1
+    sharing = count
+    plane = 0
+    for c in range(C):
+        for tap_k1 in range(K1):
+            for tap_k0 in range(shared, K0):
+                steps[count] = ((plane + tap_k1 * d1 % s1) * height + tap_k0 * d0) * pitch + tap_k1 * d1 // s1
+                w_steps[count] = c * w.stride(2) + tap_k0 * w.stride(3) + tap_k1 * w.stride(4)
+                count += 1
+        plane += s1
+    blocks = ceil_div(P0, tile.lines)
+    stretches = ceil_div(P1, stretch)
+    first, last = share(N * G * O * blocks * stretches, task, tasks)
+    if first < last:
+        n = first // (G * O * blocks * stretches)
+        g = first // (O * blocks * stretches) % G
+        o = first // (blocks * stretches) % O
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            row = block * tile.lines
+            rows = min(tile.lines, P0 - row)
+            from_x3 = low_k0 + row * s0
+            start = part * stretch
+            end = min(P1, start + stretch)
+            to = scratch
             for c in range(C):
-                for k0 in range(low_k0, high_k0):
-                    x3 = k0*d0 + p0*s0 - a0
-                    for k1 in range(low_k1, high_k1):
-                        x4 = k1*d1 + p1*s1 - a1
-                        if whole:
-                            for u in range(tile.vectors):
-                                plane = min(g + u, G - 1)
-                                x_lanes = lanes.read(x.line((n, plane, c, x3, x4), (0, 0, 0, 0, s1)))
-                                total[0, u] = fma(lanes.fill(w[plane, o, c, k0, k1]), x_lanes, total[0, u])
-                        else:
-                            inside = active & lanes.within(x4, s1, X4)
-                            for u in range(tile.vectors):
-                                plane = min(g + u, G - 1)
-                                x_lanes = lanes.read_where(x.line((n, plane, c, x3, x4), (0, 0, 0, 0, s1)), inside)
-                                total[0, u] = select(inside, fma(lanes.fill(w[plane, o, c, k0, k1]), x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.vectors):
-                plane = min(g + u, G - 1)
-                if g + u < G:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(y.line((n, plane, o, p0, p1), (0, 0, 0, 0, 1)), active)
-                    lanes.write_where(y.line((n, plane, o, p0, p1), (0, 0, 0, 0, 1)), result, active)
+                for phase in range(s1):
+                    offset, low = offset_0 + phase, low_0 + start
+                    if offset >= s1:
+                        offset, low = offset - s1, low + 1
+                    length = length_0 + (1 if offset < longer else 0)
+                    for line in range(height):
+                        x3 = from_x3 + line
+                        there = length if 0 <= x3 < X3 else 0
+                        for column in range(0, span, lanes.width):
+                            if low + column >= 0 and low + column + lanes.width <= there:
+                                lanes.store(to + column, lanes.read(x.line((n, g, c, x3,
+                                    offset + (low + column) * s1), (0, 0, 0, 0, s1))))
+                            else:
+                                inside = lanes.within(low + column, 1, there)
+                                lanes.store(to + column, lanes.read_where(x.line((n, g, c, x3,
+                                    offset + (low + column) * s1), (0, 0, 0, 0, s1)), inside))
+                        to = to + pitch
+            w_at = w.pointer(g, o, 0, 0, 0)
+            for at in range(start, end, lanes.width):
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                here = scratch + (at - start)
+                for tap in range(sharing):
+                    x_lines = tile.load_span(here + steps[tap], apart)
+                    for more in range(tile.taps):
+                        w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
+                        for u in range(tile.lines):
+                            total[0, u] = fma(w_lanes, x_lines[0, u + more], total[0, u])
+                for tap in range(sharing, count):
+                    x_lines = tile.load_column(here + steps[tap], apart)
+                    w_lanes = lanes.fill(w_at[w_steps[tap]])
+                    for u in range(tile.lines):
+                        total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
+                active = lanes.first(end - at)
+                p1 = at
+                if rows == tile.lines and add == 0:
+                    p0 = row
+                    tile.write_where(y.lines((n, g, o, p0, p1), (0, 0, 0, 0, 1), (0, 0, 0, 1, 0)), total, active)
+                else:
+                    for u in range(tile.lines):
+                        if u < rows:
+                            p0 = row + u
+                            result = total[0, u]
+                            if add != 0:
+                                result = result + lanes.read_where(y.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)), active)
+                            lanes.write_where(y.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)), result, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    o += 1
+                    if o == O:
+                        o = 0
+                        g += 1
+                        if g == G:
+                            g = 0
+                            n += 1
 
 
-@task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
+@kernel
+def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
+        X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
+    pitch = ceil_div(stretch + max(0, (K1 - 1) * d1) // s1, width) * width
+    return C * s1 * ((tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1) * pitch
+
+
+def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if O <= 2 and (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+        return y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
+    return 0
+
+
+def y_from_w_x_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if O <= 2 and (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+        return 2 * C * K0 * K1
+    return 0
+
+
+def y_from_w_x_larger_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """What contraction or windows take, whichever is more."""
+    return max(y_from_w_x_scratch(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1),
+        y_from_w_x_windows_scratch(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
+
+
+def y_from_w_x_larger_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
+        X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """What contraction or windows take, whichever is more."""
+    return max(y_from_w_x_table(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1),
+        y_from_w_x_windows_table(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
+
+
+@task(scratch=y_from_w_x_larger_scratch, integer_scratch=y_from_w_x_larger_table)
 def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -252,9 +359,9 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
         y_from_w_x_over_g(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, task,
             tasks)
         return
-    if O <= 2 and tile.lanes.width <= 2 * P1:
-        y_from_w_x_over_p1(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, task,
-            tasks)
+    if O <= 2 and (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+        y_from_w_x_slide_x(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, scratch,
+            integer_scratch, task, tasks)
         return
     if not (suits(tile, N * P0 * P1, O, C * K0 * K1)):
         y_from_w_x_plain(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, task, tasks)
@@ -651,120 +758,312 @@ def gx_from_gy_w_over_g(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, 
 
 
 @kernel
-def gx_from_gy_w_over_x4_by_k1(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int,
-        K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over x4 in classes modulo d1."""
+def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
+        K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
+        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of gy slide, lanes over x4, rows over x3."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.vectors)
-    first, last = share(N * planes * C * X3, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * C * X3)
-        g = item // (C * X3) % planes * tile.vectors
-        c = item // X3 % C
-        x3 = item % X3
-        first_p0_, step_p0_ = residue(d0, s0, x3 + a0)
-        low_p0_, high_p0 = max(0, -((-x3 - a0 + d0*K0 - d0) // s0)), min(P0, ((x3 + a0) // s0) + 1)
-        low_p0_ += (first_p0_ - low_p0_) % max(1, step_p0_)
-        if step_p0_ == 0:  # there is none
-            high_p0, step_p0_ = low_p0_, 1
-        for phase in range(min(d1, X4)):
-            members = ceil_div(X4 - phase, d1)
-            first_p1_, step_p1_ = residue(d1, s1, a1 + phase)
-            taps_p1 = ceil_div(P1 - first_p1_, step_p1_) if step_p1_ > 0 else 0
-            start_k1, by_k1 = (a1 - s1*first_p1_ + phase) // d1, step_p1_ * s1 // d1
-            for at in range(0, members, lanes.width):
-                count = min(lanes.width, members - at)
-                x4 = phase + at * d1
-                whole = count == lanes.width and start_k1 + at - (taps_p1 - 1) * by_k1 >= 0 and start_k1 + at + lanes.width <= K1
-                active = lanes.first(count)
-                total = tile.row()
-                for u in range(tile.vectors):
-                    total[0, u] = lanes.zero()
-                for o in range(O):
-                    for p0 in range(low_p0_, high_p0, step_p0_):
-                        k0 = (-p0*s0 + x3 + a0) // d0
-                        for tap in range(taps_p1):
-                            p1 = first_p1_ + tap * step_p1_
-                            k1 = start_k1 + at - tap * by_k1
-                            if whole:
-                                for u in range(tile.vectors):
-                                    plane = min(g + u, G - 1)
-                                    w_lanes = lanes.read(w.line((plane, o, c, k0, k1), (0, 0, 0, 0, 1)))
-                                    total[0, u] = fma(lanes.fill(gy[n, plane, o, p0, p1]), w_lanes, total[0, u])
-                            else:
-                                inside = active & lanes.within(k1, 1, K1)
-                                for u in range(tile.vectors):
-                                    plane = min(g + u, G - 1)
-                                    w_lanes = lanes.read_where(w.line((plane, o, c, k0, k1), (0, 0, 0, 0, 1)), inside)
-                                    total[0, u] = select(inside, fma(lanes.fill(gy[n, plane, o, p0, p1]), w_lanes, total[0, u]), total[0, u])
-                for u in range(tile.vectors):
-                    plane = min(g + u, G - 1)
-                    if g + u < G:
-                        result = total[0, u]
-                        if add != 0:
-                            result = result + lanes.read_where(gx.line((n, plane, c, x3, x4), (0, 0, 0, 0, d1)), active)
-                        lanes.write_where(gx.line((n, plane, c, x3, x4), (0, 0, 0, 0, d1)), result, active)
+    for phase_x3 in range(s0):
+        for phase_x4 in range(s1):
+            first_k0, step_k0 = residue(s0, d0, a0 + phase_x3)
+            taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
+            by_k0 = step_k0 * d0 // s0
+            low_k0 = (a0 + phase_x3 - first_k0 * d0) // s0
+            members_k0 = max(0, ceil_div(X3 - phase_x3, s0))
+            low_k0 -= (taps_k0 - 1) * by_k0
+            first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
+            first_k1, step_k1 = residue(s1, d1, a1 + phase_x4)
+            taps_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
+            by_k1 = step_k1 * d1 // s1
+            low_k1 = (a1 + phase_x4 - first_k1 * d1) // s1
+            members_k1 = max(0, ceil_div(X4 - phase_x4, s1))
+            low_k1 -= (taps_k1 - 1) * by_k1
+            first_k1, step_k1 = first_k1 + (taps_k1 - 1) * step_k1, -step_k1
+            stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(members_k1, lanes.width)) * lanes.width)
+            span = stretch + (taps_k1 - 1) * by_k1
+            pitch = ceil_div(span, lanes.width) * lanes.width
+            height = (tile.lines - 1) + (taps_k0 - 1) * by_k0 + 1
+            apart = pitch
+            taps = O * taps_k0 * taps_k1
+            steps = integer_scratch
+            w_steps = steps + taps
+            w_by = step_k0 * w.stride(3)
+            count = 0
+            shared = taps_k0 // tile.taps * tile.taps if by_k0 == 1 else 0
+            plane = 0
+            for o in range(O):
+                for tap_k1 in range(taps_k1):
+                    for tap_k0 in range(0, shared, tile.taps):
+                        steps[count] = (plane * height + tap_k0 * by_k0) * pitch + tap_k1 * by_k1
+                        w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3) + (first_k1 + tap_k1 * step_k1) * w.stride(4)
+                        count += 1
+                plane += 1
+            sharing = count
+            plane = 0
+            for o in range(O):
+                for tap_k1 in range(taps_k1):
+                    for tap_k0 in range(shared, taps_k0):
+                        steps[count] = (plane * height + tap_k0 * by_k0) * pitch + tap_k1 * by_k1
+                        w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3) + (first_k1 + tap_k1 * step_k1) * w.stride(4)
+                        count += 1
+                plane += 1
+            blocks = ceil_div(members_k0, tile.lines)
+            stretches = ceil_div(members_k1, stretch)
+            first, last = share(N * G * C * blocks * stretches, task, tasks)
+            if first < last:
+                n = first // (G * C * blocks * stretches)
+                g = first // (C * blocks * stretches) % G
+                c = first // (blocks * stretches) % C
+                block = first // stretches % blocks
+                part = first % stretches
+                for item in range(first, last):
+                    row = block * tile.lines
+                    rows = min(tile.lines, members_k0 - row)
+                    from_p0 = low_k0 + row
+                    start = part * stretch
+                    end = min(members_k1, start + stretch)
+                    to = scratch
+                    for o in range(O):
+                        low, length = low_k1 + start, P1
+                        for line in range(height):
+                            p0 = from_p0 + line
+                            there = length if 0 <= p0 < P0 else 0
+                            for column in range(0, span, lanes.width):
+                                if low + column >= 0 and low + column + lanes.width <= there:
+                                    lanes.store(to + column, lanes.read(gy.line((n, g, o, p0, low + column), (0, 0,
+                                        0, 0, 1))))
+                                else:
+                                    inside = lanes.within(low + column, 1, there)
+                                    lanes.store(to + column, lanes.read_where(gy.line((n, g, o, p0, low + column),
+                                        (0, 0, 0, 0, 1)), inside))
+                            to = to + pitch
+                    w_at = w.pointer(g, 0, c, 0, 0)
+                    for at in range(start, end, lanes.width):
+                        total = tile.column()
+                        for u in range(tile.lines):
+                            total[0, u] = lanes.zero()
+                        here = scratch + (at - start)
+                        for tap in range(sharing):
+                            gy_lines = tile.load_span(here + steps[tap], apart)
+                            for more in range(tile.taps):
+                                w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
+                                for u in range(tile.lines):
+                                    total[0, u] = fma(gy_lines[0, u + more], w_lanes, total[0, u])
+                        for tap in range(sharing, count):
+                            gy_lines = tile.load_column(here + steps[tap], apart)
+                            w_lanes = lanes.fill(w_at[w_steps[tap]])
+                            for u in range(tile.lines):
+                                total[0, u] = fma(gy_lines[0, u], w_lanes, total[0, u])
+                        active = lanes.first(end - at)
+                        x4 = phase_x4 + (at) * s1
+                        if rows == tile.lines and add == 0:
+                            x3 = phase_x3 + (row) * s0
+                            tile.write_where(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, s1), (0, 0, 0, s0, 0)), total,
+                                active)
+                        else:
+                            for u in range(tile.lines):
+                                if u < rows:
+                                    x3 = phase_x3 + (row + u) * s0
+                                    result = total[0, u]
+                                    if add != 0:
+                                        result = result + lanes.read_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, s1)), active)
+                                    lanes.write_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, s1)), result, active)
+                    part += 1
+                    if part == stretches:
+                        part = 0
+                        block += 1
+                        if block == blocks:
+                            block = 0
+                            c += 1
+                            if c == C:
+                                c = 0
+                                g += 1
+                                if g == G:
+                                    g = 0
+                                    n += 1
 
 
 @kernel
-def gx_from_gy_w_over_x4_by_p1(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int,
-        K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over x4 in classes modulo s1."""
+def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X4, width)) * width)
+    pitch = ceil_div(stretch + max(0, (K1 - 1) * d1 // s1), width) * width
+    return O * ((tile.lines - 1) + max(0, (K0 - 1) * d0 // s0) + 1) * pitch
+
+
+@kernel
+def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
+        K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
+        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of w slide, lanes over x4, rows over x3."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.vectors)
-    first, last = share(N * planes * C * X3, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * C * X3)
-        g = item // (C * X3) % planes * tile.vectors
-        c = item // X3 % C
-        x3 = item % X3
-        first_p0_, step_p0_ = residue(d0, s0, x3 + a0)
-        low_p0_, high_p0 = max(0, -((-x3 - a0 + d0*K0 - d0) // s0)), min(P0, ((x3 + a0) // s0) + 1)
-        low_p0_ += (first_p0_ - low_p0_) % max(1, step_p0_)
-        if step_p0_ == 0:  # there is none
-            high_p0, step_p0_ = low_p0_, 1
-        for phase in range(min(s1, X4)):
-            members = ceil_div(X4 - phase, s1)
-            first_k1, step_k1 = residue(s1, d1, a1 + phase)
-            taps_k1 = ceil_div(K1 - first_k1, step_k1) if step_k1 > 0 else 0
-            start_p1, by_p1 = (a1 - d1*first_k1 + phase) // s1, step_k1 * d1 // s1
-            for at in range(0, members, lanes.width):
-                count = min(lanes.width, members - at)
-                x4 = phase + at * s1
-                whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
-                active = lanes.first(count)
-                total = tile.row()
-                for u in range(tile.vectors):
-                    total[0, u] = lanes.zero()
-                for o in range(O):
-                    for p0 in range(low_p0_, high_p0, step_p0_):
-                        k0 = (-p0*s0 + x3 + a0) // d0
-                        for tap in range(taps_k1):
-                            k1 = first_k1 + tap * step_k1
-                            p1 = start_p1 + at - tap * by_p1
-                            if whole:
-                                for u in range(tile.vectors):
-                                    plane = min(g + u, G - 1)
-                                    gy_lanes = lanes.read(gy.line((n, plane, o, p0, p1), (0, 0, 0, 0, 1)))
-                                    total[0, u] = fma(lanes.fill(w[plane, o, c, k0, k1]), gy_lanes, total[0, u])
-                            else:
-                                inside = active & lanes.within(p1, 1, P1)
-                                for u in range(tile.vectors):
-                                    plane = min(g + u, G - 1)
-                                    gy_lanes = lanes.read_where(gy.line((n, plane, o, p0, p1), (0, 0, 0, 0, 1)), inside)
-                                    total[0, u] = select(inside, fma(lanes.fill(w[plane, o, c, k0, k1]), gy_lanes, total[0, u]), total[0, u])
-                for u in range(tile.vectors):
-                    plane = min(g + u, G - 1)
-                    if g + u < G:
-                        result = total[0, u]
-                        if add != 0:
-                            result = result + lanes.read_where(gx.line((n, plane, c, x3, x4), (0, 0, 0, 0, s1)), active)
-                        lanes.write_where(gx.line((n, plane, c, x3, x4), (0, 0, 0, 0, s1)), result, active)
+    for phase_x3 in range(d0):
+        for phase_x4 in range(d1):
+            first_p0_, step_p0_ = residue(d0, s0, a0 + phase_x3)
+            taps_p0 = max(0, ceil_div(P0 - first_p0_, step_p0_)) if step_p0_ > 0 else 0
+            by_p0 = step_p0_ * s0 // d0
+            low_p0_ = (a0 + phase_x3 - first_p0_ * s0) // d0
+            members_p0 = max(0, ceil_div(X3 - phase_x3, d0))
+            low_p0_ -= (taps_p0 - 1) * by_p0
+            first_p0_, step_p0_ = first_p0_ + (taps_p0 - 1) * step_p0_, -step_p0_
+            first_p1_, step_p1_ = residue(d1, s1, a1 + phase_x4)
+            taps_p1 = max(0, ceil_div(P1 - first_p1_, step_p1_)) if step_p1_ > 0 else 0
+            by_p1 = step_p1_ * s1 // d1
+            low_p1_ = (a1 + phase_x4 - first_p1_ * s1) // d1
+            members_p1 = max(0, ceil_div(X4 - phase_x4, d1))
+            low_p1_ -= (taps_p1 - 1) * by_p1
+            first_p1_, step_p1_ = first_p1_ + (taps_p1 - 1) * step_p1_, -step_p1_
+            stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(members_p1, lanes.width)) * lanes.width)
+            span = stretch + (taps_p1 - 1) * by_p1
+            pitch = ceil_div(span, lanes.width) * lanes.width
+            height = (tile.lines - 1) + (taps_p0 - 1) * by_p0 + 1
+            apart = pitch
+            taps = O * taps_p0 * taps_p1
+            steps = integer_scratch
+            gy_steps = steps + taps
+            gy_by = step_p0_ * gy.stride(3)
+            count = 0
+            shared = taps_p0 // tile.taps * tile.taps if by_p0 == 1 else 0
+            plane = 0
+            for o in range(O):
+                for tap_p1 in range(taps_p1):
+                    for tap_p0 in range(0, shared, tile.taps):
+                        steps[count] = (plane * height + tap_p0 * by_p0) * pitch + tap_p1 * by_p1
+                        gy_steps[count] = o * gy.stride(2) + (first_p0_ + tap_p0 * step_p0_) * gy.stride(3) + (first_p1_ + tap_p1 * step_p1_) * gy.stride(4)
+                        count += 1
+                plane += 1
+            sharing = count
+            plane = 0
+            for o in range(O):
+                for tap_p1 in range(taps_p1):
+                    for tap_p0 in range(shared, taps_p0):
+                        steps[count] = (plane * height + tap_p0 * by_p0) * pitch + tap_p1 * by_p1
+                        gy_steps[count] = o * gy.stride(2) + (first_p0_ + tap_p0 * step_p0_) * gy.stride(3) + (first_p1_ + tap_p1 * step_p1_) * gy.stride(4)
+                        count += 1
+                plane += 1
+            blocks = ceil_div(members_p0, tile.lines)
+            stretches = ceil_div(members_p1, stretch)
+            first, last = share(N * G * C * blocks * stretches, task, tasks)
+            if first < last:
+                n = first // (G * C * blocks * stretches)
+                g = first // (C * blocks * stretches) % G
+                c = first // (blocks * stretches) % C
+                block = first // stretches % blocks
+                part = first % stretches
+                for item in range(first, last):
+                    row = block * tile.lines
+                    rows = min(tile.lines, members_p0 - row)
+                    from_k0 = low_p0_ + row
+                    start = part * stretch
+                    end = min(members_p1, start + stretch)
+                    to = scratch
+                    for o in range(O):
+                        low, length = low_p1_ + start, K1
+                        for line in range(height):
+                            k0 = from_k0 + line
+                            there = length if 0 <= k0 < K0 else 0
+                            for column in range(0, span, lanes.width):
+                                if low + column >= 0 and low + column + lanes.width <= there:
+                                    lanes.store(to + column, lanes.read(w.line((g, o, c, k0, low + column), (0, 0,
+                                        0, 0, 1))))
+                                else:
+                                    inside = lanes.within(low + column, 1, there)
+                                    lanes.store(to + column, lanes.read_where(w.line((g, o, c, k0, low + column),
+                                        (0, 0, 0, 0, 1)), inside))
+                            to = to + pitch
+                    gy_at = gy.pointer(n, g, 0, 0, 0)
+                    for at in range(start, end, lanes.width):
+                        total = tile.column()
+                        for u in range(tile.lines):
+                            total[0, u] = lanes.zero()
+                        here = scratch + (at - start)
+                        for tap in range(sharing):
+                            w_lines = tile.load_span(here + steps[tap], apart)
+                            for more in range(tile.taps):
+                                gy_lanes = lanes.fill(gy_at[gy_steps[tap] + more * gy_by])
+                                for u in range(tile.lines):
+                                    total[0, u] = fma(gy_lanes, w_lines[0, u + more], total[0, u])
+                        for tap in range(sharing, count):
+                            w_lines = tile.load_column(here + steps[tap], apart)
+                            gy_lanes = lanes.fill(gy_at[gy_steps[tap]])
+                            for u in range(tile.lines):
+                                total[0, u] = fma(gy_lanes, w_lines[0, u], total[0, u])
+                        active = lanes.first(end - at)
+                        x4 = phase_x4 + (at) * d1
+                        if rows == tile.lines and add == 0:
+                            x3 = phase_x3 + (row) * d0
+                            tile.write_where(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, d1), (0, 0, 0, d0, 0)), total,
+                                active)
+                        else:
+                            for u in range(tile.lines):
+                                if u < rows:
+                                    x3 = phase_x3 + (row + u) * d0
+                                    result = total[0, u]
+                                    if add != 0:
+                                        result = result + lanes.read_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, d1)), active)
+                                    lanes.write_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, d1)), result, active)
+                    part += 1
+                    if part == stretches:
+                        part = 0
+                        block += 1
+                        if block == blocks:
+                            block = 0
+                            c += 1
+                            if c == C:
+                                c = 0
+                                g += 1
+                                if g == G:
+                                    g = 0
+                                    n += 1
 
 
-@task(scratch=gx_from_gy_w_scratch, integer_scratch=gx_from_gy_w_table)
+@kernel
+def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X4, width)) * width)
+    pitch = ceil_div(stretch + max(0, (P1 - 1) * s1 // d1), width) * width
+    return O * ((tile.lines - 1) + max(0, (P0 - 1) * s0 // d0) + 1) * pitch
+
+
+def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if C <= 2 and (K1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+        return gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
+    if C <= 2 and (P1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+        return gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
+    return 0
+
+
+def gx_from_gy_w_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if C <= 2 and (K1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+        return 2 * O * K0 * K1
+    if C <= 2 and (P1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+        return 2 * O * P0 * P1
+    return 0
+
+
+def gx_from_gy_w_larger_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """What contraction or windows take, whichever is more."""
+    return max(gx_from_gy_w_scratch(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1),
+        gx_from_gy_w_windows_scratch(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
+
+
+def gx_from_gy_w_larger_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """What contraction or windows take, whichever is more."""
+    return max(gx_from_gy_w_table(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1),
+        gx_from_gy_w_windows_table(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
+
+
+@task(scratch=gx_from_gy_w_larger_scratch, integer_scratch=gx_from_gy_w_larger_table)
 def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -777,13 +1076,13 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
         gx_from_gy_w_over_g(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, task,
             tasks)
         return
-    if C <= 2 and tile.lanes.width * d1 <= 2 * X4 and K1 >= P1:
-        gx_from_gy_w_over_x4_by_k1(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile,
-            task, tasks)
+    if C <= 2 and (K1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+        gx_from_gy_w_slide_gy(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile,
+            scratch, integer_scratch, task, tasks)
         return
-    if C <= 2 and tile.lanes.width * s1 <= 2 * X4 and P1 >= K1:
-        gx_from_gy_w_over_x4_by_p1(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile,
-            task, tasks)
+    if C <= 2 and (P1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+        gx_from_gy_w_slide_w(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile,
+            scratch, integer_scratch, task, tasks)
         return
     if not (suits(tile, N * ceil_div(X3, s0) * ceil_div(X4, s1), C, O * K0 * K1)):
         gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, task, tasks)
@@ -1122,9 +1421,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over k1, combined at the end, or lanes over g where it is contiguous, or lanes over p1 if O <= 2; else contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
+        'y_from_w_x: lanes over k1, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p1, rows over p0 if O <= 2; else contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
         'y_from_b: lanes over p1, or lanes over o; else gather, tasks share n g o p0',
         'gb_from_gy: lanes over p1, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: lanes over g where it is contiguous, or lanes over x4 in classes modulo d1, or lanes over x4 in classes modulo s1 if C <= 2; else contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
+        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x4, rows over x3, or windows of w slide, lanes over x4, rows over x3 if C <= 2; else contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
     ),
 )

@@ -201,60 +201,183 @@ def y_from_w_x_over_g(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: 
 
 
 @kernel
-def y_from_w_x_over_p2(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
+def y_from_w_x_slide_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
         K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
-        s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p2."""
+        s0: int, s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p2, rows over p1."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.vectors)
-    first, last = share(N * planes * O * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * O * P0 * P1)
-        g = item // (O * P0 * P1) % planes * tile.vectors
-        o = item // (P0 * P1) % O
-        p0 = item // P1 % P0
-        p1 = item % P1
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
-        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X4 - 1) // d1) + 1)
-        for p2 in range(0, P2, lanes.width):
-            count = min(lanes.width, P2 - p2)
-            p2_last = p2 + (count - 1)
-            whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + d2*K2 - d2 + s2*p2_last < X5
-            low_k2, high_k2 = 0, K2
-            if not whole:
-                low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X5 - 1) // d2) + 1)
-            active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
-                total[0, u] = lanes.zero()
+    low_k0 = -a0
+    low_k1 = -a1
+    low_k2 = -a2
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P2, lanes.width)) * lanes.width)
+    span = stretch + (K2 - 1) * d2 // s2
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    low_0, offset_0 = low_k2 // s2, low_k2 % s2
+    length_0, longer = X5 // s2, X5 % s2
+    height = (tile.lines - 1) * s1 + (K1 - 1) * d1 + 1
+    apart = s1 * pitch
+    taps = C * K0 * K1 * K2
+    steps = integer_scratch
+    w_steps = steps + taps
+    w_by = w.stride(4)
+    count = 0
+    shared = K1 // tile.taps * tile.taps if d1 == s1 else 0
+    plane = 0
+    for c in range(C):
+        for tap_k0 in range(K0):
+            for tap_k2 in range(K2):
+                for tap_k1 in range(0, shared, tile.taps):
+                    steps[count] = ((plane + tap_k2 * d2 % s2) * height + tap_k1 * d1) * pitch + tap_k2 * d2 // s2
+                    w_steps[count] = c * w.stride(2) + tap_k0 * w.stride(3) + tap_k1 * w.stride(4) + tap_k2 * w.stride(5)
+                    count += 1
+            plane += s2
+    sharing = count
+    plane = 0
+    for c in range(C):
+        for tap_k0 in range(K0):
+            for tap_k2 in range(K2):
+                for tap_k1 in range(shared, K1):
+                    steps[count] = ((plane + tap_k2 * d2 % s2) * height + tap_k1 * d1) * pitch + tap_k2 * d2 // s2
+                    w_steps[count] = c * w.stride(2) + tap_k0 * w.stride(3) + tap_k1 * w.stride(4) + tap_k2 * w.stride(5)
+                    count += 1
+            plane += s2
+    blocks = ceil_div(P1, tile.lines)
+    stretches = ceil_div(P2, stretch)
+    first, last = share(N * G * O * P0 * blocks * stretches, task, tasks)
+    if first < last:
+        n = first // (G * O * P0 * blocks * stretches)
+        g = first // (O * P0 * blocks * stretches) % G
+        o = first // (P0 * blocks * stretches) % O
+        p0 = first // (blocks * stretches) % P0
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            row = block * tile.lines
+            rows = min(tile.lines, P1 - row)
+            from_x4 = low_k1 + row * s1
+            start = part * stretch
+            end = min(P2, start + stretch)
+            from_x3 = low_k0 + p0 * s0
+            to = scratch
             for c in range(C):
-                for k0 in range(low_k0, high_k0):
-                    x3 = k0*d0 + p0*s0 - a0
-                    for k1 in range(low_k1, high_k1):
-                        x4 = k1*d1 + p1*s1 - a1
-                        for k2 in range(low_k2, high_k2):
-                            x5 = k2*d2 + p2*s2 - a2
-                            if whole:
-                                for u in range(tile.vectors):
-                                    plane = min(g + u, G - 1)
-                                    x_lanes = lanes.read(x.line((n, plane, c, x3, x4, x5), (0, 0, 0, 0, 0, s2)))
-                                    total[0, u] = fma(lanes.fill(w[plane, o, c, k0, k1, k2]), x_lanes, total[0, u])
-                            else:
-                                inside = active & lanes.within(x5, s2, X5)
-                                for u in range(tile.vectors):
-                                    plane = min(g + u, G - 1)
-                                    x_lanes = lanes.read_where(x.line((n, plane, c, x3, x4, x5), (0, 0, 0, 0, 0, s2)), inside)
-                                    total[0, u] = select(inside, fma(lanes.fill(w[plane, o, c, k0, k1, k2]), x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.vectors):
-                plane = min(g + u, G - 1)
-                if g + u < G:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(y.line((n, plane, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
-                    lanes.write_where(y.line((n, plane, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), result, active)
+                for tap_k0 in range(K0):
+                    x3 = from_x3 + tap_k0 * d0
+                    for phase in range(s2):
+                        offset, low = offset_0 + phase, low_0 + start
+                        if offset >= s2:
+                            offset, low = offset - s2, low + 1
+                        length = length_0 + (1 if offset < longer else 0)
+                        for line in range(height):
+                            x4 = from_x4 + line
+                            there = length if 0 <= x3 < X3 and 0 <= x4 < X4 else 0
+                            for column in range(0, span, lanes.width):
+                                if low + column >= 0 and low + column + lanes.width <= there:
+                                    lanes.store(to + column, lanes.read(x.line((n, g, c, x3, x4,
+                                        offset + (low + column) * s2), (0, 0, 0, 0, 0, s2))))
+                                else:
+                                    inside = lanes.within(low + column, 1, there)
+                                    lanes.store(to + column, lanes.read_where(x.line((n, g, c, x3, x4,
+                                        offset + (low + column) * s2), (0, 0, 0, 0, 0, s2)), inside))
+                            to = to + pitch
+            w_at = w.pointer(g, o, 0, 0, 0, 0)
+            for at in range(start, end, lanes.width):
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                here = scratch + (at - start)
+                for tap in range(sharing):
+                    x_lines = tile.load_span(here + steps[tap], apart)
+                    for more in range(tile.taps):
+                        w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
+                        for u in range(tile.lines):
+                            total[0, u] = fma(w_lanes, x_lines[0, u + more], total[0, u])
+                for tap in range(sharing, count):
+                    x_lines = tile.load_column(here + steps[tap], apart)
+                    w_lanes = lanes.fill(w_at[w_steps[tap]])
+                    for u in range(tile.lines):
+                        total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
+                active = lanes.first(end - at)
+                p2 = at
+                if rows == tile.lines and add == 0:
+                    p1 = row
+                    tile.write_where(y.lines((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 1, 0)), total,
+                        active)
+                else:
+                    for u in range(tile.lines):
+                        if u < rows:
+                            p1 = row + u
+                            result = total[0, u]
+                            if add != 0:
+                                result = result + lanes.read_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
+                            lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), result, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    p0 += 1
+                    if p0 == P0:
+                        p0 = 0
+                        o += 1
+                        if o == O:
+                            o = 0
+                            g += 1
+                            if g == G:
+                                g = 0
+                                n += 1
 
 
-@task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
+@kernel
+def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
+        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
+    pitch = ceil_div(stretch + max(0, (K2 - 1) * d2) // s2, width) * width
+    return C * K0 * s2 * ((tile.lines - 1) * s1 + max(0, (K1 - 1) * d1) + 1) * pitch
+
+
+def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if O <= 2 and (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+        return y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
+            s0, s1, s2)
+    return 0
+
+
+def y_from_w_x_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if O <= 2 and (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+        return 2 * C * K0 * K1 * K2
+    return 0
+
+
+def y_from_w_x_larger_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> int:
+    """What contraction or windows take, whichever is more."""
+    return max(y_from_w_x_scratch(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
+        s1, s2), y_from_w_x_windows_scratch(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0,
+        d1, d2, s0, s1, s2))
+
+
+def y_from_w_x_larger_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
+        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int) -> int:
+    """What contraction or windows take, whichever is more."""
+    return max(y_from_w_x_table(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
+        s1, s2), y_from_w_x_windows_table(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1,
+        d2, s0, s1, s2))
+
+
+@task(scratch=y_from_w_x_larger_scratch, integer_scratch=y_from_w_x_larger_table)
 def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
@@ -272,9 +395,9 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
         y_from_w_x_over_g(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
             s2, add, tile, task, tasks)
         return
-    if O <= 2 and tile.lanes.width <= 2 * P2:
-        y_from_w_x_over_p2(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
-            s2, add, tile, task, tasks)
+    if O <= 2 and (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+        y_from_w_x_slide_x(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
+            s2, add, tile, scratch, integer_scratch, task, tasks)
         return
     if not (suits(tile, N * P0 * P1 * P2, O, C * K0 * K1 * K2)):
         y_from_w_x_plain(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
@@ -707,136 +830,362 @@ def gx_from_gy_w_over_g(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, 
 
 
 @kernel
-def gx_from_gy_w_over_x5_by_k2(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int,
-        C: int, K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int,
-        d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over x5 in classes modulo d2."""
+def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
+        K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Windows of gy slide, lanes over x5, rows over x4."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.vectors)
-    first, last = share(N * planes * C * X3 * X4, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * C * X3 * X4)
-        g = item // (C * X3 * X4) % planes * tile.vectors
-        c = item // (X3 * X4) % C
-        x3 = item // X4 % X3
-        x4 = item % X4
-        first_p0_, step_p0_ = residue(d0, s0, x3 + a0)
-        low_p0_, high_p0 = max(0, -((-x3 - a0 + d0*K0 - d0) // s0)), min(P0, ((x3 + a0) // s0) + 1)
-        low_p0_ += (first_p0_ - low_p0_) % max(1, step_p0_)
-        if step_p0_ == 0:  # there is none
-            high_p0, step_p0_ = low_p0_, 1
-        first_p1_, step_p1_ = residue(d1, s1, x4 + a1)
-        low_p1_, high_p1 = max(0, -((-x4 - a1 + d1*K1 - d1) // s1)), min(P1, ((x4 + a1) // s1) + 1)
-        low_p1_ += (first_p1_ - low_p1_) % max(1, step_p1_)
-        if step_p1_ == 0:  # there is none
-            high_p1, step_p1_ = low_p1_, 1
-        for phase in range(min(d2, X5)):
-            members = ceil_div(X5 - phase, d2)
-            first_p2_, step_p2_ = residue(d2, s2, a2 + phase)
-            taps_p2 = ceil_div(P2 - first_p2_, step_p2_) if step_p2_ > 0 else 0
-            start_k2, by_k2 = (a2 - s2*first_p2_ + phase) // d2, step_p2_ * s2 // d2
-            for at in range(0, members, lanes.width):
-                count = min(lanes.width, members - at)
-                x5 = phase + at * d2
-                whole = count == lanes.width and start_k2 + at - (taps_p2 - 1) * by_k2 >= 0 and start_k2 + at + lanes.width <= K2
-                active = lanes.first(count)
-                total = tile.row()
-                for u in range(tile.vectors):
-                    total[0, u] = lanes.zero()
+    for phase_x3 in range(s0):
+        for phase_x4 in range(s1):
+            for phase_x5 in range(s2):
+                first_k0, step_k0 = residue(s0, d0, a0 + phase_x3)
+                taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
+                by_k0 = step_k0 * d0 // s0
+                low_k0 = (a0 + phase_x3 - first_k0 * d0) // s0
+                members_k0 = max(0, ceil_div(X3 - phase_x3, s0))
+                low_k0 -= (taps_k0 - 1) * by_k0
+                first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
+                first_k1, step_k1 = residue(s1, d1, a1 + phase_x4)
+                taps_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
+                by_k1 = step_k1 * d1 // s1
+                low_k1 = (a1 + phase_x4 - first_k1 * d1) // s1
+                members_k1 = max(0, ceil_div(X4 - phase_x4, s1))
+                low_k1 -= (taps_k1 - 1) * by_k1
+                first_k1, step_k1 = first_k1 + (taps_k1 - 1) * step_k1, -step_k1
+                first_k2, step_k2 = residue(s2, d2, a2 + phase_x5)
+                taps_k2 = max(0, ceil_div(K2 - first_k2, step_k2)) if step_k2 > 0 else 0
+                by_k2 = step_k2 * d2 // s2
+                low_k2 = (a2 + phase_x5 - first_k2 * d2) // s2
+                members_k2 = max(0, ceil_div(X5 - phase_x5, s2))
+                low_k2 -= (taps_k2 - 1) * by_k2
+                first_k2, step_k2 = first_k2 + (taps_k2 - 1) * step_k2, -step_k2
+                stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(members_k2, lanes.width)) * lanes.width)
+                span = stretch + (taps_k2 - 1) * by_k2
+                pitch = ceil_div(span, lanes.width) * lanes.width
+                height = (tile.lines - 1) + (taps_k1 - 1) * by_k1 + 1
+                apart = pitch
+                taps = O * taps_k0 * taps_k1 * taps_k2
+                steps = integer_scratch
+                w_steps = steps + taps
+                w_by = step_k1 * w.stride(4)
+                count = 0
+                shared = taps_k1 // tile.taps * tile.taps if by_k1 == 1 else 0
+                plane = 0
                 for o in range(O):
-                    for p0 in range(low_p0_, high_p0, step_p0_):
-                        k0 = (-p0*s0 + x3 + a0) // d0
-                        for p1 in range(low_p1_, high_p1, step_p1_):
-                            k1 = (-p1*s1 + x4 + a1) // d1
-                            for tap in range(taps_p2):
-                                p2 = first_p2_ + tap * step_p2_
-                                k2 = start_k2 + at - tap * by_k2
-                                if whole:
-                                    for u in range(tile.vectors):
-                                        plane = min(g + u, G - 1)
-                                        w_lanes = lanes.read(w.line((plane, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)))
-                                        total[0, u] = fma(lanes.fill(gy[n, plane, o, p0, p1, p2]), w_lanes, total[0, u])
-                                else:
-                                    inside = active & lanes.within(k2, 1, K2)
-                                    for u in range(tile.vectors):
-                                        plane = min(g + u, G - 1)
-                                        w_lanes = lanes.read_where(w.line((plane, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)), inside)
-                                        total[0, u] = select(inside, fma(lanes.fill(gy[n, plane, o, p0, p1, p2]), w_lanes, total[0, u]), total[0, u])
-                for u in range(tile.vectors):
-                    plane = min(g + u, G - 1)
-                    if g + u < G:
-                        result = total[0, u]
-                        if add != 0:
-                            result = result + lanes.read_where(gx.line((n, plane, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)), active)
-                        lanes.write_where(gx.line((n, plane, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)), result, active)
+                    for tap_k0 in range(taps_k0):
+                        for tap_k2 in range(taps_k2):
+                            for tap_k1 in range(0, shared, tile.taps):
+                                steps[count] = (plane * height + tap_k1 * by_k1) * pitch + tap_k2 * by_k2
+                                w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3) + (first_k1 + tap_k1 * step_k1) * w.stride(4) + (first_k2 + tap_k2 * step_k2) * w.stride(5)
+                                count += 1
+                        plane += 1
+                sharing = count
+                plane = 0
+                for o in range(O):
+                    for tap_k0 in range(taps_k0):
+                        for tap_k2 in range(taps_k2):
+                            for tap_k1 in range(shared, taps_k1):
+                                steps[count] = (plane * height + tap_k1 * by_k1) * pitch + tap_k2 * by_k2
+                                w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3) + (first_k1 + tap_k1 * step_k1) * w.stride(4) + (first_k2 + tap_k2 * step_k2) * w.stride(5)
+                                count += 1
+                        plane += 1
+                blocks = ceil_div(members_k1, tile.lines)
+                stretches = ceil_div(members_k2, stretch)
+                first, last = share(N * G * C * members_k0 * blocks * stretches, task, tasks)
+                if first < last:
+                    n = first // (G * C * members_k0 * blocks * stretches)
+                    g = first // (C * members_k0 * blocks * stretches) % G
+                    c = first // (members_k0 * blocks * stretches) % C
+                    at_x3 = first // (blocks * stretches) % members_k0
+                    block = first // stretches % blocks
+                    part = first % stretches
+                    for item in range(first, last):
+                        x3 = phase_x3 + at_x3 * s0
+                        row = block * tile.lines
+                        rows = min(tile.lines, members_k1 - row)
+                        from_p1 = low_k1 + row
+                        start = part * stretch
+                        end = min(members_k2, start + stretch)
+                        from_p0 = low_k0 + at_x3
+                        to = scratch
+                        for o in range(O):
+                            for tap_k0 in range(taps_k0):
+                                p0 = from_p0 + tap_k0 * by_k0
+                                low, length = low_k2 + start, P2
+                                for line in range(height):
+                                    p1 = from_p1 + line
+                                    there = length if 0 <= p0 < P0 and 0 <= p1 < P1 else 0
+                                    for column in range(0, span, lanes.width):
+                                        if low + column >= 0 and low + column + lanes.width <= there:
+                                            lanes.store(to + column, lanes.read(gy.line((n, g, o, p0, p1,
+                                                low + column), (0, 0, 0, 0, 0, 1))))
+                                        else:
+                                            inside = lanes.within(low + column, 1, there)
+                                            lanes.store(to + column, lanes.read_where(gy.line((n, g, o, p0, p1,
+                                                low + column), (0, 0, 0, 0, 0, 1)), inside))
+                                    to = to + pitch
+                        w_at = w.pointer(g, 0, c, 0, 0, 0)
+                        for at in range(start, end, lanes.width):
+                            total = tile.column()
+                            for u in range(tile.lines):
+                                total[0, u] = lanes.zero()
+                            here = scratch + (at - start)
+                            for tap in range(sharing):
+                                gy_lines = tile.load_span(here + steps[tap], apart)
+                                for more in range(tile.taps):
+                                    w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
+                                    for u in range(tile.lines):
+                                        total[0, u] = fma(gy_lines[0, u + more], w_lanes, total[0, u])
+                            for tap in range(sharing, count):
+                                gy_lines = tile.load_column(here + steps[tap], apart)
+                                w_lanes = lanes.fill(w_at[w_steps[tap]])
+                                for u in range(tile.lines):
+                                    total[0, u] = fma(gy_lines[0, u], w_lanes, total[0, u])
+                            active = lanes.first(end - at)
+                            x5 = phase_x5 + (at) * s2
+                            if rows == tile.lines and add == 0:
+                                x4 = phase_x4 + (row) * s1
+                                tile.write_where(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2), (0, 0, 0, 0,
+                                    s1, 0)), total, active)
+                            else:
+                                for u in range(tile.lines):
+                                    if u < rows:
+                                        x4 = phase_x4 + (row + u) * s1
+                                        result = total[0, u]
+                                        if add != 0:
+                                            result = result + lanes.read_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2)), active)
+                                        lanes.write_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2)),
+                                            result, active)
+                        part += 1
+                        if part == stretches:
+                            part = 0
+                            block += 1
+                            if block == blocks:
+                                block = 0
+                                at_x3 += 1
+                                if at_x3 == members_k0:
+                                    at_x3 = 0
+                                    c += 1
+                                    if c == C:
+                                        c = 0
+                                        g += 1
+                                        if g == G:
+                                            g = 0
+                                            n += 1
 
 
 @kernel
-def gx_from_gy_w_over_x5_by_p2(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int,
-        C: int, K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int,
-        d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over x5 in classes modulo s2."""
+def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X5, width)) * width)
+    pitch = ceil_div(stretch + max(0, (K2 - 1) * d2 // s2), width) * width
+    return O * K0 * ((tile.lines - 1) + max(0, (K1 - 1) * d1 // s1) + 1) * pitch
+
+
+@kernel
+def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
+        K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Windows of w slide, lanes over x5, rows over x4."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.vectors)
-    first, last = share(N * planes * C * X3 * X4, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * C * X3 * X4)
-        g = item // (C * X3 * X4) % planes * tile.vectors
-        c = item // (X3 * X4) % C
-        x3 = item // X4 % X3
-        x4 = item % X4
-        first_p0_, step_p0_ = residue(d0, s0, x3 + a0)
-        low_p0_, high_p0 = max(0, -((-x3 - a0 + d0*K0 - d0) // s0)), min(P0, ((x3 + a0) // s0) + 1)
-        low_p0_ += (first_p0_ - low_p0_) % max(1, step_p0_)
-        if step_p0_ == 0:  # there is none
-            high_p0, step_p0_ = low_p0_, 1
-        first_p1_, step_p1_ = residue(d1, s1, x4 + a1)
-        low_p1_, high_p1 = max(0, -((-x4 - a1 + d1*K1 - d1) // s1)), min(P1, ((x4 + a1) // s1) + 1)
-        low_p1_ += (first_p1_ - low_p1_) % max(1, step_p1_)
-        if step_p1_ == 0:  # there is none
-            high_p1, step_p1_ = low_p1_, 1
-        for phase in range(min(s2, X5)):
-            members = ceil_div(X5 - phase, s2)
-            first_k2, step_k2 = residue(s2, d2, a2 + phase)
-            taps_k2 = ceil_div(K2 - first_k2, step_k2) if step_k2 > 0 else 0
-            start_p2, by_p2 = (a2 - d2*first_k2 + phase) // s2, step_k2 * d2 // s2
-            for at in range(0, members, lanes.width):
-                count = min(lanes.width, members - at)
-                x5 = phase + at * s2
-                whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
-                active = lanes.first(count)
-                total = tile.row()
-                for u in range(tile.vectors):
-                    total[0, u] = lanes.zero()
+    for phase_x3 in range(d0):
+        for phase_x4 in range(d1):
+            for phase_x5 in range(d2):
+                first_p0_, step_p0_ = residue(d0, s0, a0 + phase_x3)
+                taps_p0 = max(0, ceil_div(P0 - first_p0_, step_p0_)) if step_p0_ > 0 else 0
+                by_p0 = step_p0_ * s0 // d0
+                low_p0_ = (a0 + phase_x3 - first_p0_ * s0) // d0
+                members_p0 = max(0, ceil_div(X3 - phase_x3, d0))
+                low_p0_ -= (taps_p0 - 1) * by_p0
+                first_p0_, step_p0_ = first_p0_ + (taps_p0 - 1) * step_p0_, -step_p0_
+                first_p1_, step_p1_ = residue(d1, s1, a1 + phase_x4)
+                taps_p1 = max(0, ceil_div(P1 - first_p1_, step_p1_)) if step_p1_ > 0 else 0
+                by_p1 = step_p1_ * s1 // d1
+                low_p1_ = (a1 + phase_x4 - first_p1_ * s1) // d1
+                members_p1 = max(0, ceil_div(X4 - phase_x4, d1))
+                low_p1_ -= (taps_p1 - 1) * by_p1
+                first_p1_, step_p1_ = first_p1_ + (taps_p1 - 1) * step_p1_, -step_p1_
+                first_p2_, step_p2_ = residue(d2, s2, a2 + phase_x5)
+                taps_p2 = max(0, ceil_div(P2 - first_p2_, step_p2_)) if step_p2_ > 0 else 0
+                by_p2 = step_p2_ * s2 // d2
+                low_p2_ = (a2 + phase_x5 - first_p2_ * s2) // d2
+                members_p2 = max(0, ceil_div(X5 - phase_x5, d2))
+                low_p2_ -= (taps_p2 - 1) * by_p2
+                first_p2_, step_p2_ = first_p2_ + (taps_p2 - 1) * step_p2_, -step_p2_
+                stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(members_p2, lanes.width)) * lanes.width)
+                span = stretch + (taps_p2 - 1) * by_p2
+                pitch = ceil_div(span, lanes.width) * lanes.width
+                height = (tile.lines - 1) + (taps_p1 - 1) * by_p1 + 1
+                apart = pitch
+                taps = O * taps_p0 * taps_p1 * taps_p2
+                steps = integer_scratch
+                gy_steps = steps + taps
+                gy_by = step_p1_ * gy.stride(4)
+                count = 0
+                shared = taps_p1 // tile.taps * tile.taps if by_p1 == 1 else 0
+                plane = 0
                 for o in range(O):
-                    for p0 in range(low_p0_, high_p0, step_p0_):
-                        k0 = (-p0*s0 + x3 + a0) // d0
-                        for p1 in range(low_p1_, high_p1, step_p1_):
-                            k1 = (-p1*s1 + x4 + a1) // d1
-                            for tap in range(taps_k2):
-                                k2 = first_k2 + tap * step_k2
-                                p2 = start_p2 + at - tap * by_p2
-                                if whole:
-                                    for u in range(tile.vectors):
-                                        plane = min(g + u, G - 1)
-                                        gy_lanes = lanes.read(gy.line((n, plane, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)))
-                                        total[0, u] = fma(lanes.fill(w[plane, o, c, k0, k1, k2]), gy_lanes, total[0, u])
-                                else:
-                                    inside = active & lanes.within(p2, 1, P2)
-                                    for u in range(tile.vectors):
-                                        plane = min(g + u, G - 1)
-                                        gy_lanes = lanes.read_where(gy.line((n, plane, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), inside)
-                                        total[0, u] = select(inside, fma(lanes.fill(w[plane, o, c, k0, k1, k2]), gy_lanes, total[0, u]), total[0, u])
-                for u in range(tile.vectors):
-                    plane = min(g + u, G - 1)
-                    if g + u < G:
-                        result = total[0, u]
-                        if add != 0:
-                            result = result + lanes.read_where(gx.line((n, plane, c, x3, x4, x5), (0, 0, 0, 0, 0, s2)), active)
-                        lanes.write_where(gx.line((n, plane, c, x3, x4, x5), (0, 0, 0, 0, 0, s2)), result, active)
+                    for tap_p0 in range(taps_p0):
+                        for tap_p2 in range(taps_p2):
+                            for tap_p1 in range(0, shared, tile.taps):
+                                steps[count] = (plane * height + tap_p1 * by_p1) * pitch + tap_p2 * by_p2
+                                gy_steps[count] = o * gy.stride(2) + (first_p0_ + tap_p0 * step_p0_) * gy.stride(3) + (first_p1_ + tap_p1 * step_p1_) * gy.stride(4) + (first_p2_ + tap_p2 * step_p2_) * gy.stride(5)
+                                count += 1
+                        plane += 1
+                sharing = count
+                plane = 0
+                for o in range(O):
+                    for tap_p0 in range(taps_p0):
+                        for tap_p2 in range(taps_p2):
+                            for tap_p1 in range(shared, taps_p1):
+                                steps[count] = (plane * height + tap_p1 * by_p1) * pitch + tap_p2 * by_p2
+                                gy_steps[count] = o * gy.stride(2) + (first_p0_ + tap_p0 * step_p0_) * gy.stride(3) + (first_p1_ + tap_p1 * step_p1_) * gy.stride(4) + (first_p2_ + tap_p2 * step_p2_) * gy.stride(5)
+                                count += 1
+                        plane += 1
+                blocks = ceil_div(members_p1, tile.lines)
+                stretches = ceil_div(members_p2, stretch)
+                first, last = share(N * G * C * members_p0 * blocks * stretches, task, tasks)
+                if first < last:
+                    n = first // (G * C * members_p0 * blocks * stretches)
+                    g = first // (C * members_p0 * blocks * stretches) % G
+                    c = first // (members_p0 * blocks * stretches) % C
+                    at_x3 = first // (blocks * stretches) % members_p0
+                    block = first // stretches % blocks
+                    part = first % stretches
+                    for item in range(first, last):
+                        x3 = phase_x3 + at_x3 * d0
+                        row = block * tile.lines
+                        rows = min(tile.lines, members_p1 - row)
+                        from_k1 = low_p1_ + row
+                        start = part * stretch
+                        end = min(members_p2, start + stretch)
+                        from_k0 = low_p0_ + at_x3
+                        to = scratch
+                        for o in range(O):
+                            for tap_p0 in range(taps_p0):
+                                k0 = from_k0 + tap_p0 * by_p0
+                                low, length = low_p2_ + start, K2
+                                for line in range(height):
+                                    k1 = from_k1 + line
+                                    there = length if 0 <= k0 < K0 and 0 <= k1 < K1 else 0
+                                    for column in range(0, span, lanes.width):
+                                        if low + column >= 0 and low + column + lanes.width <= there:
+                                            lanes.store(to + column, lanes.read(w.line((g, o, c, k0, k1,
+                                                low + column), (0, 0, 0, 0, 0, 1))))
+                                        else:
+                                            inside = lanes.within(low + column, 1, there)
+                                            lanes.store(to + column, lanes.read_where(w.line((g, o, c, k0, k1,
+                                                low + column), (0, 0, 0, 0, 0, 1)), inside))
+                                    to = to + pitch
+                        gy_at = gy.pointer(n, g, 0, 0, 0, 0)
+                        for at in range(start, end, lanes.width):
+                            total = tile.column()
+                            for u in range(tile.lines):
+                                total[0, u] = lanes.zero()
+                            here = scratch + (at - start)
+                            for tap in range(sharing):
+                                w_lines = tile.load_span(here + steps[tap], apart)
+                                for more in range(tile.taps):
+                                    gy_lanes = lanes.fill(gy_at[gy_steps[tap] + more * gy_by])
+                                    for u in range(tile.lines):
+                                        total[0, u] = fma(gy_lanes, w_lines[0, u + more], total[0, u])
+                            for tap in range(sharing, count):
+                                w_lines = tile.load_column(here + steps[tap], apart)
+                                gy_lanes = lanes.fill(gy_at[gy_steps[tap]])
+                                for u in range(tile.lines):
+                                    total[0, u] = fma(gy_lanes, w_lines[0, u], total[0, u])
+                            active = lanes.first(end - at)
+                            x5 = phase_x5 + (at) * d2
+                            if rows == tile.lines and add == 0:
+                                x4 = phase_x4 + (row) * d1
+                                tile.write_where(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2), (0, 0, 0, 0,
+                                    d1, 0)), total, active)
+                            else:
+                                for u in range(tile.lines):
+                                    if u < rows:
+                                        x4 = phase_x4 + (row + u) * d1
+                                        result = total[0, u]
+                                        if add != 0:
+                                            result = result + lanes.read_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)), active)
+                                        lanes.write_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)),
+                                            result, active)
+                        part += 1
+                        if part == stretches:
+                            part = 0
+                            block += 1
+                            if block == blocks:
+                                block = 0
+                                at_x3 += 1
+                                if at_x3 == members_p0:
+                                    at_x3 = 0
+                                    c += 1
+                                    if c == C:
+                                        c = 0
+                                        g += 1
+                                        if g == G:
+                                            g = 0
+                                            n += 1
 
 
-@task(scratch=gx_from_gy_w_scratch, integer_scratch=gx_from_gy_w_table)
+@kernel
+def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X5, width)) * width)
+    pitch = ceil_div(stretch + max(0, (P2 - 1) * s2 // d2), width) * width
+    return O * P0 * ((tile.lines - 1) + max(0, (P1 - 1) * s1 // d1) + 1) * pitch
+
+
+def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if C <= 2 and (K2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+        return gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1,
+            d2, s0, s1, s2)
+    if C <= 2 and (P2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+        return gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1,
+            d2, s0, s1, s2)
+    return 0
+
+
+def gx_from_gy_w_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if C <= 2 and (K2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+        return 2 * O * K0 * K1 * K2
+    if C <= 2 and (P2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+        return 2 * O * P0 * P1 * P2
+    return 0
+
+
+def gx_from_gy_w_larger_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> int:
+    """What contraction or windows take, whichever is more."""
+    return max(gx_from_gy_w_scratch(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
+        s0, s1, s2), gx_from_gy_w_windows_scratch(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2,
+        d0, d1, d2, s0, s1, s2))
+
+
+def gx_from_gy_w_larger_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> int:
+    """What contraction or windows take, whichever is more."""
+    return max(gx_from_gy_w_table(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
+        s1, s2), gx_from_gy_w_windows_table(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0,
+        d1, d2, s0, s1, s2))
+
+
+@task(scratch=gx_from_gy_w_larger_scratch, integer_scratch=gx_from_gy_w_larger_table)
 def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
@@ -850,13 +1199,13 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
         gx_from_gy_w_over_g(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
             s1, s2, add, tile, task, tasks)
         return
-    if C <= 2 and tile.lanes.width * d2 <= 2 * X5 and K2 >= P2:
-        gx_from_gy_w_over_x5_by_k2(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1,
-            d2, s0, s1, s2, add, tile, task, tasks)
+    if C <= 2 and (K2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+        gx_from_gy_w_slide_gy(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
+            s1, s2, add, tile, scratch, integer_scratch, task, tasks)
         return
-    if C <= 2 and tile.lanes.width * s2 <= 2 * X5 and P2 >= K2:
-        gx_from_gy_w_over_x5_by_p2(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1,
-            d2, s0, s1, s2, add, tile, task, tasks)
+    if C <= 2 and (P2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+        gx_from_gy_w_slide_w(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
+            s1, s2, add, tile, scratch, integer_scratch, task, tasks)
         return
     if not (suits(tile, N * ceil_div(X3, s0) * ceil_div(X4, s1) * ceil_div(X5, s2), C, O * K0 * K1 * K2)):
         gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
@@ -1227,9 +1576,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over k2, combined at the end, or lanes over g where it is contiguous, or lanes over p2 if O <= 2; else contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1',
+        'y_from_w_x: lanes over k2, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p2, rows over p1 if O <= 2; else contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1',
         'y_from_b: lanes over p2, or lanes over o; else gather, tasks share n g o p0 p1',
         'gb_from_gy: lanes over p2, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: lanes over g where it is contiguous, or lanes over x5 in classes modulo d2, or lanes over x5 in classes modulo s2 if C <= 2; else contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; else gather, tasks share n g c x3 x4; 3 residue loops',
+        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x5, rows over x4, or windows of w slide, lanes over x5, rows over x4 if C <= 2; else contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; else gather, tasks share n g c x3 x4; 3 residue loops',
     ),
 )

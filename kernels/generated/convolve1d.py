@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from kernels.runtime import (
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
     Real1,
+    Scratch,
     Tensor,
     Tile,
     ceil_div,
@@ -74,47 +76,185 @@ def y_from_w_x_over_k0(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
 
 
 @kernel
-def y_from_w_x_over_p0(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over p0."""
+def y_from_w_x_slide_w(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
+        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of w slide, lanes over p0."""
     lanes = tile.lanes
-    first, last = share(ceil_div(P0, lanes.width), task, tasks)
-    for p0 in range(first * lanes.width, min(P0, last * lanes.width), lanes.width):
-        count = min(lanes.width, P0 - p0)
-        p0_last = p0 + (count - 1)
-        whole = count == lanes.width and p0 + a0 - K0 + 1 >= 0 and a0 + p0_last < X0
-        low_k0, high_k0 = 0, K0
-        if not whole:
-            low_k0, high_k0 = max(0, p0 + a0 - X0 + 1), min(K0, a0 + p0_last + 1)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for k0 in range(low_k0, high_k0):
-            x0 = -k0 + p0 + a0
-            if whole:
-                x_lanes = lanes.read(x.line((x0,), (1,)))
-                total = fma(lanes.fill(w[k0]), x_lanes, total)
-            else:
-                inside = active & lanes.within(x0, 1, X0)
-                x_lanes = lanes.read_where(x.line((x0,), (1,)), inside)
-                total = select(inside, fma(lanes.fill(w[k0]), x_lanes, total), total)
-        if add != 0:
-            total = total + lanes.read_where(y.line((p0,), (1,)), active)
-        lanes.write_where(y.line((p0,), (1,)), total, active)
+    low_x0 = a0 - X0 + 1
+    stretch = tile.lines * tile.lines * lanes.width
+    span = stretch + (X0 - 1)
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    apart = lanes.width
+    taps = X0
+    steps = integer_scratch
+    x_steps = steps + taps
+    count = 0
+    plane = 0
+    for tap_x0 in range(X0):
+        steps[count] = plane * pitch + tap_x0
+        x_steps[count] = ((X0 - 1) + tap_x0 * -1) * x.stride(0)
+        count += 1
+    plane += 1
+    sharing = 0
+    stretches = ceil_div(P0, stretch)
+    first, last = share(stretches, task, tasks)
+    if first < last:
+        part = first
+        for item in range(first, last):
+            start = part * stretch
+            end = min(P0, start + stretch)
+            to = scratch
+            low, length = low_x0 + start, K0
+            there = length
+            for column in range(0, span, lanes.width):
+                if low + column >= 0 and low + column + lanes.width <= there:
+                    lanes.store(to + column, lanes.read(w.line((low + column,), (1,))))
+                else:
+                    inside = lanes.within(low + column, 1, there)
+                    lanes.store(to + column, lanes.read_where(w.line((low + column,), (1,)), inside))
+            to = to + pitch
+            x_at = x.pointer(0)
+            for at in range(start, end, tile.lines * lanes.width):
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                here = scratch + (at - start)
+                for tap in range(sharing, count):
+                    w_lines = tile.load_column(here + steps[tap], apart)
+                    x_lanes = lanes.fill(x_at[x_steps[tap]])
+                    for u in range(tile.lines):
+                        total[0, u] = fma(w_lines[0, u], x_lanes, total[0, u])
+                if at + tile.lines * lanes.width <= end and add == 0:
+                    p0 = at
+                    active = lanes.first(lanes.width)
+                    tile.write_where(y.lines((p0,), (1,), (lanes.width,)), total, active)
+                else:
+                    for u in range(tile.lines):
+                        active = lanes.first(end - at - u * lanes.width)
+                        p0 = at + u * lanes.width
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(y.line((p0,), (1,)), active)
+                        lanes.write_where(y.line((p0,), (1,)), result, active)
+            part += 1
 
 
-@task
-def y_from_w_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+@kernel
+def y_from_w_x_slide_w_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = tile.lines * tile.lines * width
+    pitch = ceil_div(stretch + max(0, (X0 - 1)), width) * width
+    return 1 * pitch
+
+
+@kernel
+def y_from_w_x_slide_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
+        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p0."""
+    lanes = tile.lanes
+    low_k0 = a0 - K0 + 1
+    stretch = tile.lines * tile.lines * lanes.width
+    span = stretch + (K0 - 1)
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    apart = lanes.width
+    taps = K0
+    steps = integer_scratch
+    w_steps = steps + taps
+    count = 0
+    plane = 0
+    for tap_k0 in range(K0):
+        steps[count] = plane * pitch + tap_k0
+        w_steps[count] = ((K0 - 1) + tap_k0 * -1) * w.stride(0)
+        count += 1
+    plane += 1
+    sharing = 0
+    stretches = ceil_div(P0, stretch)
+    first, last = share(stretches, task, tasks)
+    if first < last:
+        part = first
+        for item in range(first, last):
+            start = part * stretch
+            end = min(P0, start + stretch)
+            to = scratch
+            low, length = low_k0 + start, X0
+            there = length
+            for column in range(0, span, lanes.width):
+                if low + column >= 0 and low + column + lanes.width <= there:
+                    lanes.store(to + column, lanes.read(x.line((low + column,), (1,))))
+                else:
+                    inside = lanes.within(low + column, 1, there)
+                    lanes.store(to + column, lanes.read_where(x.line((low + column,), (1,)), inside))
+            to = to + pitch
+            w_at = w.pointer(0)
+            for at in range(start, end, tile.lines * lanes.width):
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                here = scratch + (at - start)
+                for tap in range(sharing, count):
+                    x_lines = tile.load_column(here + steps[tap], apart)
+                    w_lanes = lanes.fill(w_at[w_steps[tap]])
+                    for u in range(tile.lines):
+                        total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
+                if at + tile.lines * lanes.width <= end and add == 0:
+                    p0 = at
+                    active = lanes.first(lanes.width)
+                    tile.write_where(y.lines((p0,), (1,), (lanes.width,)), total, active)
+                else:
+                    for u in range(tile.lines):
+                        active = lanes.first(end - at - u * lanes.width)
+                        p0 = at + u * lanes.width
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(y.line((p0,), (1,)), active)
+                        lanes.write_where(y.line((p0,), (1,)), result, active)
+            part += 1
+
+
+@kernel
+def y_from_w_x_slide_x_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = tile.lines * tile.lines * width
+    pitch = ceil_div(stretch + max(0, (K0 - 1)), width) * width
+    return 1 * pitch
+
+
+def y_from_w_x_scratch(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if (X0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_w_room(tile, P0, K0, X0, a0) <= 1048576:
+        return y_from_w_x_slide_w_room(tile, P0, K0, X0, a0)
+    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, P0, K0, X0, a0) <= 1048576:
+        return y_from_w_x_slide_x_room(tile, P0, K0, X0, a0)
+    return 0
+
+
+def y_from_w_x_table(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if (X0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_w_room(tile, P0, K0, X0, a0) <= 1048576:
+        return 2 * X0
+    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, P0, K0, X0, a0) <= 1048576:
+        return 2 * K0
+    return 0
+
+
+@task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
+def y_from_w_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
+        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """y[p0] += sum[k0,x0] w[k0]*x[x0]   { p0 + a0 = k0 + x0 }
 
     lanes over k0, combined at the end,
-    or lanes over p0;
+    or windows of w slide, lanes over p0,
+    or windows of x slide, lanes over p0;
     else gather, tasks share p0
     """
     if tile.lanes.width <= K0 and tile.lanes.width <= X0 and P0 <= K0:
         y_from_w_x_over_k0(y, w, x, P0, K0, X0, a0, add, tile, task, tasks)
-    elif tile.lanes.width <= 2 * P0:
-        y_from_w_x_over_p0(y, w, x, P0, K0, X0, a0, add, tile, task, tasks)
+    elif (X0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_w_room(tile, P0, K0, X0, a0) <= 1048576:
+        y_from_w_x_slide_w(y, w, x, P0, K0, X0, a0, add, tile, scratch, integer_scratch, task, tasks)
+    elif (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, P0, K0, X0, a0) <= 1048576:
+        y_from_w_x_slide_x(y, w, x, P0, K0, X0, a0, add, tile, scratch, integer_scratch, task, tasks)
     else:
         y_from_w_x_plain(y, w, x, P0, K0, X0, a0, add, task, tasks)
 
@@ -167,47 +307,105 @@ def gw_from_gy_x_over_x0(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: i
 
 
 @kernel
-def gw_from_gy_x_over_k0(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over k0."""
+def gw_from_gy_x_slide_gy(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
+        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of gy slide, lanes over k0."""
     lanes = tile.lanes
-    first, last = share(ceil_div(K0, lanes.width), task, tasks)
-    for k0 in range(first * lanes.width, min(K0, last * lanes.width), lanes.width):
-        count = min(lanes.width, K0 - k0)
-        k0_last = k0 + (count - 1)
-        whole = count == lanes.width and k0 - a0 >= 0 and -a0 + X0 + k0_last - 1 < P0
-        low_x0, high_x0 = 0, X0
-        if not whole:
-            low_x0, high_x0 = max(0, a0 - k0_last), min(X0, -k0 + a0 + P0)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for x0 in range(low_x0, high_x0):
-            p0 = k0 + x0 - a0
-            if whole:
-                gy_lanes = lanes.read(gy.line((p0,), (1,)))
-                total = fma(lanes.fill(x[x0]), gy_lanes, total)
-            else:
-                inside = active & lanes.within(p0, 1, P0)
-                gy_lanes = lanes.read_where(gy.line((p0,), (1,)), inside)
-                total = select(inside, fma(lanes.fill(x[x0]), gy_lanes, total), total)
-        if add != 0:
-            total = total + lanes.read_where(gw.line((k0,), (1,)), active)
-        lanes.write_where(gw.line((k0,), (1,)), total, active)
+    low_x0 = -a0
+    stretch = tile.lines * tile.lines * lanes.width
+    span = stretch + (X0 - 1)
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    apart = lanes.width
+    taps = X0
+    steps = integer_scratch
+    x_steps = steps + taps
+    count = 0
+    plane = 0
+    for tap_x0 in range(X0):
+        steps[count] = plane * pitch + tap_x0
+        x_steps[count] = tap_x0 * x.stride(0)
+        count += 1
+    plane += 1
+    sharing = 0
+    stretches = ceil_div(K0, stretch)
+    first, last = share(stretches, task, tasks)
+    if first < last:
+        part = first
+        for item in range(first, last):
+            start = part * stretch
+            end = min(K0, start + stretch)
+            to = scratch
+            low, length = low_x0 + start, P0
+            there = length
+            for column in range(0, span, lanes.width):
+                if low + column >= 0 and low + column + lanes.width <= there:
+                    lanes.store(to + column, lanes.read(gy.line((low + column,), (1,))))
+                else:
+                    inside = lanes.within(low + column, 1, there)
+                    lanes.store(to + column, lanes.read_where(gy.line((low + column,), (1,)), inside))
+            to = to + pitch
+            x_at = x.pointer(0)
+            for at in range(start, end, tile.lines * lanes.width):
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                here = scratch + (at - start)
+                for tap in range(sharing, count):
+                    gy_lines = tile.load_column(here + steps[tap], apart)
+                    x_lanes = lanes.fill(x_at[x_steps[tap]])
+                    for u in range(tile.lines):
+                        total[0, u] = fma(gy_lines[0, u], x_lanes, total[0, u])
+                if at + tile.lines * lanes.width <= end and add == 0:
+                    k0 = at
+                    active = lanes.first(lanes.width)
+                    tile.write_where(gw.lines((k0,), (1,), (lanes.width,)), total, active)
+                else:
+                    for u in range(tile.lines):
+                        active = lanes.first(end - at - u * lanes.width)
+                        k0 = at + u * lanes.width
+                        result = total[0, u]
+                        if add != 0:
+                            result = result + lanes.read_where(gw.line((k0,), (1,)), active)
+                        lanes.write_where(gw.line((k0,), (1,)), result, active)
+            part += 1
 
 
-@task
+@kernel
+def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = tile.lines * tile.lines * width
+    pitch = ceil_div(stretch + max(0, (X0 - 1)), width) * width
+    return 1 * pitch
+
+
+def gw_from_gy_x_scratch(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if (X0 <= K0 or tile.lanes.width <= K0) and gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0) <= 1048576:
+        return gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0)
+    return 0
+
+
+def gw_from_gy_x_table(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if (X0 <= K0 or tile.lanes.width <= K0) and gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0) <= 1048576:
+        return 2 * X0
+    return 0
+
+
+@task(scratch=gw_from_gy_x_scratch, integer_scratch=gw_from_gy_x_table)
 def gw_from_gy_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
+        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """gw[k0] += sum[p0,x0] gy[p0]*x[x0]   { p0 + a0 = k0 + x0 }
 
     lanes over x0, combined at the end,
-    or lanes over k0;
+    or windows of gy slide, lanes over k0;
     else gather, tasks share k0
     """
     if tile.lanes.width <= X0 and tile.lanes.width <= P0 and K0 <= X0:
         gw_from_gy_x_over_x0(gw, gy, x, P0, K0, X0, a0, add, tile, task, tasks)
-    elif tile.lanes.width <= 2 * K0:
-        gw_from_gy_x_over_k0(gw, gy, x, P0, K0, X0, a0, add, tile, task, tasks)
+    elif (X0 <= K0 or tile.lanes.width <= K0) and gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0) <= 1048576:
+        gw_from_gy_x_slide_gy(gw, gy, x, P0, K0, X0, a0, add, tile, scratch, integer_scratch, task, tasks)
     else:
         gw_from_gy_x_plain(gw, gy, x, P0, K0, X0, a0, add, task, tasks)
 
@@ -358,7 +556,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over k0, combined at the end, or lanes over p0; else gather, tasks share p0',
-        'gw_from_gy_x: lanes over x0, combined at the end, or lanes over k0; else gather, tasks share k0',
+        'y_from_w_x: lanes over k0, combined at the end, or windows of w slide, lanes over p0, or windows of x slide, lanes over p0; else gather, tasks share p0',
+        'gw_from_gy_x: lanes over x0, combined at the end, or windows of gy slide, lanes over k0; else gather, tasks share k0',
     ),
 )

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from kernels.runtime import (
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
     Real2,
+    Scratch,
     Tensor,
     Tile,
+    ceil_div,
     fma,
     kernel,
     require_abi,
@@ -82,51 +85,255 @@ def y_from_w_x_over_k1(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
 
 
 @kernel
-def y_from_w_x_over_p1(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
-        a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1."""
+def y_from_w_x_slide_w(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+        a1: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Windows of w slide, lanes over p1, rows over p0."""
     lanes = tile.lanes
-    first, last = share(P0, task, tasks)
-    for p0 in range(first, last):
-        low_k0, high_k0 = max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1)
-        for p1 in range(0, P1, lanes.width):
-            count = min(lanes.width, P1 - p1)
-            p1_last = p1 + (count - 1)
-            whole = count == lanes.width and p1 + a1 - K1 + 1 >= 0 and a1 + p1_last < X1
-            low_k1, high_k1 = 0, K1
-            if not whole:
-                low_k1, high_k1 = max(0, p1 + a1 - X1 + 1), min(K1, a1 + p1_last + 1)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x0 = -k0 + p0 + a0
-                for k1 in range(low_k1, high_k1):
-                    x1 = -k1 + p1 + a1
-                    if whole:
-                        x_lanes = lanes.read(x.line((x0, x1), (0, 1)))
-                        total = fma(lanes.fill(w[k0, k1]), x_lanes, total)
+    low_x0 = a0 - X0 + 1
+    low_x1 = a1 - X1 + 1
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
+    span = stretch + (X1 - 1)
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    height = (tile.lines - 1) + (X0 - 1) + 1
+    apart = pitch
+    taps = X0 * X1
+    steps = integer_scratch
+    x_steps = steps + taps
+    x_by = -1 * x.stride(0)
+    count = 0
+    shared = X0 // tile.taps * tile.taps if 1 == 1 else 0
+    plane = 0
+    for tap_x1 in range(X1):
+        for tap_x0 in range(0, shared, tile.taps):
+            steps[count] = (plane * height + tap_x0) * pitch + tap_x1
+            x_steps[count] = ((X0 - 1) + tap_x0 * -1) * x.stride(0) + ((X1 - 1) + tap_x1 * -1) * x.stride(1)
+            count += 1
+    plane += 1
+    sharing = count
+    plane = 0
+    for tap_x1 in range(X1):
+        for tap_x0 in range(shared, X0):
+            steps[count] = (plane * height + tap_x0) * pitch + tap_x1
+            x_steps[count] = ((X0 - 1) + tap_x0 * -1) * x.stride(0) + ((X1 - 1) + tap_x1 * -1) * x.stride(1)
+            count += 1
+    plane += 1
+    blocks = ceil_div(P0, tile.lines)
+    stretches = ceil_div(P1, stretch)
+    first, last = share(blocks * stretches, task, tasks)
+    if first < last:
+        block = first // stretches
+        part = first % stretches
+        for item in range(first, last):
+            row = block * tile.lines
+            rows = min(tile.lines, P0 - row)
+            from_k0 = low_x0 + row
+            start = part * stretch
+            end = min(P1, start + stretch)
+            to = scratch
+            low, length = low_x1 + start, K1
+            for line in range(height):
+                k0 = from_k0 + line
+                there = length if 0 <= k0 < K0 else 0
+                for column in range(0, span, lanes.width):
+                    if low + column >= 0 and low + column + lanes.width <= there:
+                        lanes.store(to + column, lanes.read(w.line((k0, low + column), (0, 1))))
                     else:
-                        inside = active & lanes.within(x1, 1, X1)
-                        x_lanes = lanes.read_where(x.line((x0, x1), (0, 1)), inside)
-                        total = select(inside, fma(lanes.fill(w[k0, k1]), x_lanes, total), total)
-            if add != 0:
-                total = total + lanes.read_where(y.line((p0, p1), (0, 1)), active)
-            lanes.write_where(y.line((p0, p1), (0, 1)), total, active)
+                        inside = lanes.within(low + column, 1, there)
+                        lanes.store(to + column, lanes.read_where(w.line((k0, low + column), (0, 1)), inside))
+                to = to + pitch
+            x_at = x.pointer(0, 0)
+            for at in range(start, end, lanes.width):
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                here = scratch + (at - start)
+                for tap in range(sharing):
+                    w_lines = tile.load_span(here + steps[tap], apart)
+                    for more in range(tile.taps):
+                        x_lanes = lanes.fill(x_at[x_steps[tap] + more * x_by])
+                        for u in range(tile.lines):
+                            total[0, u] = fma(w_lines[0, u + more], x_lanes, total[0, u])
+                for tap in range(sharing, count):
+                    w_lines = tile.load_column(here + steps[tap], apart)
+                    x_lanes = lanes.fill(x_at[x_steps[tap]])
+                    for u in range(tile.lines):
+                        total[0, u] = fma(w_lines[0, u], x_lanes, total[0, u])
+                active = lanes.first(end - at)
+                p1 = at
+                if rows == tile.lines and add == 0:
+                    p0 = row
+                    tile.write_where(y.lines((p0, p1), (0, 1), (1, 0)), total, active)
+                else:
+                    for u in range(tile.lines):
+                        if u < rows:
+                            p0 = row + u
+                            result = total[0, u]
+                            if add != 0:
+                                result = result + lanes.read_where(y.line((p0, p1), (0, 1)), active)
+                            lanes.write_where(y.line((p0, p1), (0, 1)), result, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
 
 
-@task
+@kernel
+def y_from_w_x_slide_w_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+        a1: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
+    pitch = ceil_div(stretch + max(0, (X1 - 1)), width) * width
+    return ((tile.lines - 1) + max(0, (X0 - 1)) + 1) * pitch
+
+
+@kernel
+def y_from_w_x_slide_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+        a1: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Windows of x slide, lanes over p1, rows over p0."""
+    lanes = tile.lanes
+    low_k0 = a0 - K0 + 1
+    low_k1 = a1 - K1 + 1
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
+    span = stretch + (K1 - 1)
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    height = (tile.lines - 1) + (K0 - 1) + 1
+    apart = pitch
+    taps = K0 * K1
+    steps = integer_scratch
+    w_steps = steps + taps
+    w_by = -1 * w.stride(0)
+    count = 0
+    shared = K0 // tile.taps * tile.taps if 1 == 1 else 0
+    plane = 0
+    for tap_k1 in range(K1):
+        for tap_k0 in range(0, shared, tile.taps):
+            steps[count] = (plane * height + tap_k0) * pitch + tap_k1
+            w_steps[count] = ((K0 - 1) + tap_k0 * -1) * w.stride(0) + ((K1 - 1) + tap_k1 * -1) * w.stride(1)
+            count += 1
+    plane += 1
+    sharing = count
+    plane = 0
+    for tap_k1 in range(K1):
+        for tap_k0 in range(shared, K0):
+            steps[count] = (plane * height + tap_k0) * pitch + tap_k1
+            w_steps[count] = ((K0 - 1) + tap_k0 * -1) * w.stride(0) + ((K1 - 1) + tap_k1 * -1) * w.stride(1)
+            count += 1
+    plane += 1
+    blocks = ceil_div(P0, tile.lines)
+    stretches = ceil_div(P1, stretch)
+    first, last = share(blocks * stretches, task, tasks)
+    if first < last:
+        block = first // stretches
+        part = first % stretches
+        for item in range(first, last):
+            row = block * tile.lines
+            rows = min(tile.lines, P0 - row)
+            from_x0 = low_k0 + row
+            start = part * stretch
+            end = min(P1, start + stretch)
+            to = scratch
+            low, length = low_k1 + start, X1
+            for line in range(height):
+                x0 = from_x0 + line
+                there = length if 0 <= x0 < X0 else 0
+                for column in range(0, span, lanes.width):
+                    if low + column >= 0 and low + column + lanes.width <= there:
+                        lanes.store(to + column, lanes.read(x.line((x0, low + column), (0, 1))))
+                    else:
+                        inside = lanes.within(low + column, 1, there)
+                        lanes.store(to + column, lanes.read_where(x.line((x0, low + column), (0, 1)), inside))
+                to = to + pitch
+            w_at = w.pointer(0, 0)
+            for at in range(start, end, lanes.width):
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                here = scratch + (at - start)
+                for tap in range(sharing):
+                    x_lines = tile.load_span(here + steps[tap], apart)
+                    for more in range(tile.taps):
+                        w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
+                        for u in range(tile.lines):
+                            total[0, u] = fma(w_lanes, x_lines[0, u + more], total[0, u])
+                for tap in range(sharing, count):
+                    x_lines = tile.load_column(here + steps[tap], apart)
+                    w_lanes = lanes.fill(w_at[w_steps[tap]])
+                    for u in range(tile.lines):
+                        total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
+                active = lanes.first(end - at)
+                p1 = at
+                if rows == tile.lines and add == 0:
+                    p0 = row
+                    tile.write_where(y.lines((p0, p1), (0, 1), (1, 0)), total, active)
+                else:
+                    for u in range(tile.lines):
+                        if u < rows:
+                            p0 = row + u
+                            result = total[0, u]
+                            if add != 0:
+                                result = result + lanes.read_where(y.line((p0, p1), (0, 1)), active)
+                            lanes.write_where(y.line((p0, p1), (0, 1)), result, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+
+
+@kernel
+def y_from_w_x_slide_x_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+        a1: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
+    pitch = ceil_div(stretch + max(0, (K1 - 1)), width) * width
+    return ((tile.lines - 1) + max(0, (K0 - 1)) + 1) * pitch
+
+
+def y_from_w_x_scratch(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if (X1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_w_room(tile, P0, P1, K0, K1, X0, X1, a0,
+        a1) <= 1048576:
+        return y_from_w_x_slide_w_room(tile, P0, P1, K0, K1, X0, X1, a0, a1)
+    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, P0, P1, K0, K1, X0, X1, a0,
+        a1) <= 1048576:
+        return y_from_w_x_slide_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1)
+    return 0
+
+
+def y_from_w_x_table(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if (X1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_w_room(tile, P0, P1, K0, K1, X0, X1, a0,
+        a1) <= 1048576:
+        return 2 * X0 * X1
+    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, P0, P1, K0, K1, X0, X1, a0,
+        a1) <= 1048576:
+        return 2 * K0 * K1
+    return 0
+
+
+@task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
 def y_from_w_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
+        add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """y[p0,p1] += sum[k0,k1,x0,x1] w[k0,k1]*x[x0,x1]   { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1 }
 
     lanes over k1, combined at the end,
-    or lanes over p1;
+    or windows of w slide, lanes over p1, rows over p0,
+    or windows of x slide, lanes over p1, rows over p0;
     else gather, tasks share p0 p1
     """
     if tile.lanes.width <= K1 and tile.lanes.width <= X1 and P1 <= K1:
         y_from_w_x_over_k1(y, w, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
-    elif tile.lanes.width <= 2 * P1:
-        y_from_w_x_over_p1(y, w, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
+    elif (X1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_w_room(tile, P0, P1, K0, K1, X0, X1, a0,
+        a1) <= 1048576:
+        y_from_w_x_slide_w(y, w, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, scratch, integer_scratch, task,
+            tasks)
+    elif (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, P0, P1, K0, K1, X0, X1, a0,
+        a1) <= 1048576:
+        y_from_w_x_slide_x(y, w, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, scratch, integer_scratch, task,
+            tasks)
     else:
         y_from_w_x_plain(y, w, x, P0, P1, K0, K1, X0, X1, a0, a1, add, task, tasks)
 
@@ -188,51 +395,141 @@ def gw_from_gy_x_over_x1(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: i
 
 
 @kernel
-def gw_from_gy_x_over_k1(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int,
-        a0: int, a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over k1."""
+def gw_from_gy_x_slide_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int,
+        a0: int, a1: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Windows of gy slide, lanes over k1, rows over k0."""
     lanes = tile.lanes
-    first, last = share(K0, task, tasks)
-    for k0 in range(first, last):
-        low_x0, high_x0 = max(0, -k0 + a0), min(X0, -k0 + a0 + P0)
-        for k1 in range(0, K1, lanes.width):
-            count = min(lanes.width, K1 - k1)
-            k1_last = k1 + (count - 1)
-            whole = count == lanes.width and k1 - a1 >= 0 and -a1 + X1 + k1_last - 1 < P1
-            low_x1, high_x1 = 0, X1
-            if not whole:
-                low_x1, high_x1 = max(0, a1 - k1_last), min(X1, -k1 + a1 + P1)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for x0 in range(low_x0, high_x0):
-                p0 = k0 + x0 - a0
-                for x1 in range(low_x1, high_x1):
-                    p1 = k1 + x1 - a1
-                    if whole:
-                        gy_lanes = lanes.read(gy.line((p0, p1), (0, 1)))
-                        total = fma(lanes.fill(x[x0, x1]), gy_lanes, total)
+    low_x0 = -a0
+    low_x1 = -a1
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(K1, lanes.width)) * lanes.width)
+    span = stretch + (X1 - 1)
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    height = (tile.lines - 1) + (X0 - 1) + 1
+    apart = pitch
+    taps = X0 * X1
+    steps = integer_scratch
+    x_steps = steps + taps
+    x_by = x.stride(0)
+    count = 0
+    shared = X0 // tile.taps * tile.taps if 1 == 1 else 0
+    plane = 0
+    for tap_x1 in range(X1):
+        for tap_x0 in range(0, shared, tile.taps):
+            steps[count] = (plane * height + tap_x0) * pitch + tap_x1
+            x_steps[count] = tap_x0 * x.stride(0) + tap_x1 * x.stride(1)
+            count += 1
+    plane += 1
+    sharing = count
+    plane = 0
+    for tap_x1 in range(X1):
+        for tap_x0 in range(shared, X0):
+            steps[count] = (plane * height + tap_x0) * pitch + tap_x1
+            x_steps[count] = tap_x0 * x.stride(0) + tap_x1 * x.stride(1)
+            count += 1
+    plane += 1
+    blocks = ceil_div(K0, tile.lines)
+    stretches = ceil_div(K1, stretch)
+    first, last = share(blocks * stretches, task, tasks)
+    if first < last:
+        block = first // stretches
+        part = first % stretches
+        for item in range(first, last):
+            row = block * tile.lines
+            rows = min(tile.lines, K0 - row)
+            from_p0 = low_x0 + row
+            start = part * stretch
+            end = min(K1, start + stretch)
+            to = scratch
+            low, length = low_x1 + start, P1
+            for line in range(height):
+                p0 = from_p0 + line
+                there = length if 0 <= p0 < P0 else 0
+                for column in range(0, span, lanes.width):
+                    if low + column >= 0 and low + column + lanes.width <= there:
+                        lanes.store(to + column, lanes.read(gy.line((p0, low + column), (0, 1))))
                     else:
-                        inside = active & lanes.within(p1, 1, P1)
-                        gy_lanes = lanes.read_where(gy.line((p0, p1), (0, 1)), inside)
-                        total = select(inside, fma(lanes.fill(x[x0, x1]), gy_lanes, total), total)
-            if add != 0:
-                total = total + lanes.read_where(gw.line((k0, k1), (0, 1)), active)
-            lanes.write_where(gw.line((k0, k1), (0, 1)), total, active)
+                        inside = lanes.within(low + column, 1, there)
+                        lanes.store(to + column, lanes.read_where(gy.line((p0, low + column), (0, 1)), inside))
+                to = to + pitch
+            x_at = x.pointer(0, 0)
+            for at in range(start, end, lanes.width):
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                here = scratch + (at - start)
+                for tap in range(sharing):
+                    gy_lines = tile.load_span(here + steps[tap], apart)
+                    for more in range(tile.taps):
+                        x_lanes = lanes.fill(x_at[x_steps[tap] + more * x_by])
+                        for u in range(tile.lines):
+                            total[0, u] = fma(gy_lines[0, u + more], x_lanes, total[0, u])
+                for tap in range(sharing, count):
+                    gy_lines = tile.load_column(here + steps[tap], apart)
+                    x_lanes = lanes.fill(x_at[x_steps[tap]])
+                    for u in range(tile.lines):
+                        total[0, u] = fma(gy_lines[0, u], x_lanes, total[0, u])
+                active = lanes.first(end - at)
+                k1 = at
+                if rows == tile.lines and add == 0:
+                    k0 = row
+                    tile.write_where(gw.lines((k0, k1), (0, 1), (1, 0)), total, active)
+                else:
+                    for u in range(tile.lines):
+                        if u < rows:
+                            k0 = row + u
+                            result = total[0, u]
+                            if add != 0:
+                                result = result + lanes.read_where(gw.line((k0, k1), (0, 1)), active)
+                            lanes.write_where(gw.line((k0, k1), (0, 1)), result, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
 
 
-@task
+@kernel
+def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+        a1: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(K1, width)) * width)
+    pitch = ceil_div(stretch + max(0, (X1 - 1)), width) * width
+    return ((tile.lines - 1) + max(0, (X0 - 1)) + 1) * pitch
+
+
+def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if (X1 <= K1 or tile.lanes.width <= K1) and gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0,
+        a1) <= 1048576:
+        return gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1)
+    return 0
+
+
+def gw_from_gy_x_table(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if (X1 <= K1 or tile.lanes.width <= K1) and gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0,
+        a1) <= 1048576:
+        return 2 * X0 * X1
+    return 0
+
+
+@task(scratch=gw_from_gy_x_scratch, integer_scratch=gw_from_gy_x_table)
 def gw_from_gy_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
-        a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        a1: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
     """gw[k0,k1] += sum[p0,p1,x0,x1] gy[p0,p1]*x[x0,x1]   { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1 }
 
     lanes over x1, combined at the end,
-    or lanes over k1;
+    or windows of gy slide, lanes over k1, rows over k0;
     else gather, tasks share k0 k1
     """
     if tile.lanes.width <= X1 and tile.lanes.width <= P1 and K1 <= X1:
         gw_from_gy_x_over_x1(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
-    elif tile.lanes.width <= 2 * K1:
-        gw_from_gy_x_over_k1(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
+    elif (X1 <= K1 or tile.lanes.width <= K1) and gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0,
+        a1) <= 1048576:
+        gw_from_gy_x_slide_gy(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, scratch, integer_scratch, task,
+            tasks)
     else:
         gw_from_gy_x_plain(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, task, tasks)
 
@@ -385,7 +682,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over k1, combined at the end, or lanes over p1; else gather, tasks share p0 p1',
-        'gw_from_gy_x: lanes over x1, combined at the end, or lanes over k1; else gather, tasks share k0 k1',
+        'y_from_w_x: lanes over k1, combined at the end, or windows of w slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share p0 p1',
+        'gw_from_gy_x: lanes over x1, combined at the end, or windows of gy slide, lanes over k1, rows over k0; else gather, tasks share k0 k1',
     ),
 )

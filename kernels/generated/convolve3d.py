@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from kernels.runtime import (
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
     Real3,
+    Scratch,
     Tensor,
     Tile,
+    ceil_div,
     fma,
     kernel,
     require_abi,
@@ -90,57 +93,281 @@ def y_from_w_x_over_k2(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
 
 
 @kernel
-def y_from_w_x_over_p2(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int,
-        X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p2."""
+def y_from_w_x_slide_w(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int,
+        X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of w slide, lanes over p2, rows over p1."""
     lanes = tile.lanes
-    first, last = share(P0 * P1, task, tasks)
-    for item in range(first, last):
-        p0 = item // P1
-        p1 = item % P1
-        low_k0, high_k0 = max(0, p0 + a0 - X0 + 1), min(K0, p0 + a0 + 1)
-        low_k1, high_k1 = max(0, p1 + a1 - X1 + 1), min(K1, p1 + a1 + 1)
-        for p2 in range(0, P2, lanes.width):
-            count = min(lanes.width, P2 - p2)
-            p2_last = p2 + (count - 1)
-            whole = count == lanes.width and p2 + a2 - K2 + 1 >= 0 and a2 + p2_last < X2
-            low_k2, high_k2 = 0, K2
-            if not whole:
-                low_k2, high_k2 = max(0, p2 + a2 - X2 + 1), min(K2, a2 + p2_last + 1)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x0 = -k0 + p0 + a0
-                for k1 in range(low_k1, high_k1):
-                    x1 = -k1 + p1 + a1
-                    for k2 in range(low_k2, high_k2):
-                        x2 = -k2 + p2 + a2
-                        if whole:
-                            x_lanes = lanes.read(x.line((x0, x1, x2), (0, 0, 1)))
-                            total = fma(lanes.fill(w[k0, k1, k2]), x_lanes, total)
+    low_x0 = a0 - X0 + 1
+    low_x1 = a1 - X1 + 1
+    low_x2 = a2 - X2 + 1
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P2, lanes.width)) * lanes.width)
+    span = stretch + (X2 - 1)
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    height = (tile.lines - 1) + (X1 - 1) + 1
+    apart = pitch
+    taps = X0 * X1 * X2
+    steps = integer_scratch
+    x_steps = steps + taps
+    x_by = -1 * x.stride(1)
+    count = 0
+    shared = X1 // tile.taps * tile.taps if 1 == 1 else 0
+    plane = 0
+    for tap_x0 in range(X0):
+        for tap_x2 in range(X2):
+            for tap_x1 in range(0, shared, tile.taps):
+                steps[count] = (plane * height + tap_x1) * pitch + tap_x2
+                x_steps[count] = ((X0 - 1) + tap_x0 * -1) * x.stride(0) + ((X1 - 1) + tap_x1 * -1) * x.stride(1) + ((X2 - 1) + tap_x2 * -1) * x.stride(2)
+                count += 1
+        plane += 1
+    sharing = count
+    plane = 0
+    for tap_x0 in range(X0):
+        for tap_x2 in range(X2):
+            for tap_x1 in range(shared, X1):
+                steps[count] = (plane * height + tap_x1) * pitch + tap_x2
+                x_steps[count] = ((X0 - 1) + tap_x0 * -1) * x.stride(0) + ((X1 - 1) + tap_x1 * -1) * x.stride(1) + ((X2 - 1) + tap_x2 * -1) * x.stride(2)
+                count += 1
+        plane += 1
+    blocks = ceil_div(P1, tile.lines)
+    stretches = ceil_div(P2, stretch)
+    first, last = share(P0 * blocks * stretches, task, tasks)
+    if first < last:
+        p0 = first // (blocks * stretches)
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            row = block * tile.lines
+            rows = min(tile.lines, P1 - row)
+            from_k1 = low_x1 + row
+            start = part * stretch
+            end = min(P2, start + stretch)
+            from_k0 = low_x0 + p0
+            to = scratch
+            for tap_x0 in range(X0):
+                k0 = from_k0 + tap_x0 * 1
+                low, length = low_x2 + start, K2
+                for line in range(height):
+                    k1 = from_k1 + line
+                    there = length if 0 <= k0 < K0 and 0 <= k1 < K1 else 0
+                    for column in range(0, span, lanes.width):
+                        if low + column >= 0 and low + column + lanes.width <= there:
+                            lanes.store(to + column, lanes.read(w.line((k0, k1, low + column), (0, 0, 1))))
                         else:
-                            inside = active & lanes.within(x2, 1, X2)
-                            x_lanes = lanes.read_where(x.line((x0, x1, x2), (0, 0, 1)), inside)
-                            total = select(inside, fma(lanes.fill(w[k0, k1, k2]), x_lanes, total), total)
-            if add != 0:
-                total = total + lanes.read_where(y.line((p0, p1, p2), (0, 0, 1)), active)
-            lanes.write_where(y.line((p0, p1, p2), (0, 0, 1)), total, active)
+                            inside = lanes.within(low + column, 1, there)
+                            lanes.store(to + column, lanes.read_where(w.line((k0, k1, low + column), (0, 0, 1)),
+                                inside))
+                    to = to + pitch
+            x_at = x.pointer(0, 0, 0)
+            for at in range(start, end, lanes.width):
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                here = scratch + (at - start)
+                for tap in range(sharing):
+                    w_lines = tile.load_span(here + steps[tap], apart)
+                    for more in range(tile.taps):
+                        x_lanes = lanes.fill(x_at[x_steps[tap] + more * x_by])
+                        for u in range(tile.lines):
+                            total[0, u] = fma(w_lines[0, u + more], x_lanes, total[0, u])
+                for tap in range(sharing, count):
+                    w_lines = tile.load_column(here + steps[tap], apart)
+                    x_lanes = lanes.fill(x_at[x_steps[tap]])
+                    for u in range(tile.lines):
+                        total[0, u] = fma(w_lines[0, u], x_lanes, total[0, u])
+                active = lanes.first(end - at)
+                p2 = at
+                if rows == tile.lines and add == 0:
+                    p1 = row
+                    tile.write_where(y.lines((p0, p1, p2), (0, 0, 1), (0, 1, 0)), total, active)
+                else:
+                    for u in range(tile.lines):
+                        if u < rows:
+                            p1 = row + u
+                            result = total[0, u]
+                            if add != 0:
+                                result = result + lanes.read_where(y.line((p0, p1, p2), (0, 0, 1)), active)
+                            lanes.write_where(y.line((p0, p1, p2), (0, 0, 1)), result, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    p0 += 1
 
 
-@task
+@kernel
+def y_from_w_x_slide_w_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
+        X2: int, a0: int, a1: int, a2: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
+    pitch = ceil_div(stretch + max(0, (X2 - 1)), width) * width
+    return X0 * ((tile.lines - 1) + max(0, (X1 - 1)) + 1) * pitch
+
+
+@kernel
+def y_from_w_x_slide_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int,
+        X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p2, rows over p1."""
+    lanes = tile.lanes
+    low_k0 = a0 - K0 + 1
+    low_k1 = a1 - K1 + 1
+    low_k2 = a2 - K2 + 1
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P2, lanes.width)) * lanes.width)
+    span = stretch + (K2 - 1)
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    height = (tile.lines - 1) + (K1 - 1) + 1
+    apart = pitch
+    taps = K0 * K1 * K2
+    steps = integer_scratch
+    w_steps = steps + taps
+    w_by = -1 * w.stride(1)
+    count = 0
+    shared = K1 // tile.taps * tile.taps if 1 == 1 else 0
+    plane = 0
+    for tap_k0 in range(K0):
+        for tap_k2 in range(K2):
+            for tap_k1 in range(0, shared, tile.taps):
+                steps[count] = (plane * height + tap_k1) * pitch + tap_k2
+                w_steps[count] = ((K0 - 1) + tap_k0 * -1) * w.stride(0) + ((K1 - 1) + tap_k1 * -1) * w.stride(1) + ((K2 - 1) + tap_k2 * -1) * w.stride(2)
+                count += 1
+        plane += 1
+    sharing = count
+    plane = 0
+    for tap_k0 in range(K0):
+        for tap_k2 in range(K2):
+            for tap_k1 in range(shared, K1):
+                steps[count] = (plane * height + tap_k1) * pitch + tap_k2
+                w_steps[count] = ((K0 - 1) + tap_k0 * -1) * w.stride(0) + ((K1 - 1) + tap_k1 * -1) * w.stride(1) + ((K2 - 1) + tap_k2 * -1) * w.stride(2)
+                count += 1
+        plane += 1
+    blocks = ceil_div(P1, tile.lines)
+    stretches = ceil_div(P2, stretch)
+    first, last = share(P0 * blocks * stretches, task, tasks)
+    if first < last:
+        p0 = first // (blocks * stretches)
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            row = block * tile.lines
+            rows = min(tile.lines, P1 - row)
+            from_x1 = low_k1 + row
+            start = part * stretch
+            end = min(P2, start + stretch)
+            from_x0 = low_k0 + p0
+            to = scratch
+            for tap_k0 in range(K0):
+                x0 = from_x0 + tap_k0 * 1
+                low, length = low_k2 + start, X2
+                for line in range(height):
+                    x1 = from_x1 + line
+                    there = length if 0 <= x0 < X0 and 0 <= x1 < X1 else 0
+                    for column in range(0, span, lanes.width):
+                        if low + column >= 0 and low + column + lanes.width <= there:
+                            lanes.store(to + column, lanes.read(x.line((x0, x1, low + column), (0, 0, 1))))
+                        else:
+                            inside = lanes.within(low + column, 1, there)
+                            lanes.store(to + column, lanes.read_where(x.line((x0, x1, low + column), (0, 0, 1)),
+                                inside))
+                    to = to + pitch
+            w_at = w.pointer(0, 0, 0)
+            for at in range(start, end, lanes.width):
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                here = scratch + (at - start)
+                for tap in range(sharing):
+                    x_lines = tile.load_span(here + steps[tap], apart)
+                    for more in range(tile.taps):
+                        w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
+                        for u in range(tile.lines):
+                            total[0, u] = fma(w_lanes, x_lines[0, u + more], total[0, u])
+                for tap in range(sharing, count):
+                    x_lines = tile.load_column(here + steps[tap], apart)
+                    w_lanes = lanes.fill(w_at[w_steps[tap]])
+                    for u in range(tile.lines):
+                        total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
+                active = lanes.first(end - at)
+                p2 = at
+                if rows == tile.lines and add == 0:
+                    p1 = row
+                    tile.write_where(y.lines((p0, p1, p2), (0, 0, 1), (0, 1, 0)), total, active)
+                else:
+                    for u in range(tile.lines):
+                        if u < rows:
+                            p1 = row + u
+                            result = total[0, u]
+                            if add != 0:
+                                result = result + lanes.read_where(y.line((p0, p1, p2), (0, 0, 1)), active)
+                            lanes.write_where(y.line((p0, p1, p2), (0, 0, 1)), result, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    p0 += 1
+
+
+@kernel
+def y_from_w_x_slide_x_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
+        X2: int, a0: int, a1: int, a2: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
+    pitch = ceil_div(stretch + max(0, (K2 - 1)), width) * width
+    return K0 * ((tile.lines - 1) + max(0, (K1 - 1)) + 1) * pitch
+
+
+def y_from_w_x_scratch(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int, X2: int,
+        a0: int, a1: int, a2: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if (X2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_w_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
+        a0, a1, a2) <= 1048576:
+        return y_from_w_x_slide_w_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2)
+    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
+        a0, a1, a2) <= 1048576:
+        return y_from_w_x_slide_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2)
+    return 0
+
+
+def y_from_w_x_table(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int, X2: int,
+        a0: int, a1: int, a2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if (X2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_w_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
+        a0, a1, a2) <= 1048576:
+        return 2 * X0 * X1 * X2
+    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
+        a0, a1, a2) <= 1048576:
+        return 2 * K0 * K1 * K2
+    return 0
+
+
+@task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
 def y_from_w_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
-        X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
     """y[p0,p1,p2] += sum[k0,k1,k2,x0,x1,x2] w[k0,k1,k2]*x[x0,x1,x2]
     { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1, p2 + a2 = k2 + x2 }
 
     lanes over k2, combined at the end,
-    or lanes over p2;
+    or windows of w slide, lanes over p2, rows over p1,
+    or windows of x slide, lanes over p2, rows over p1;
     else gather, tasks share p0 p1
     """
     if tile.lanes.width <= K2 and tile.lanes.width <= X2 and P2 <= K2:
         y_from_w_x_over_k2(y, w, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
-    elif tile.lanes.width <= 2 * P2:
-        y_from_w_x_over_p2(y, w, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
+    elif (X2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_w_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
+        a0, a1, a2) <= 1048576:
+        y_from_w_x_slide_w(y, w, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, scratch,
+            integer_scratch, task, tasks)
+    elif (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
+        a0, a1, a2) <= 1048576:
+        y_from_w_x_slide_x(y, w, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, scratch,
+            integer_scratch, task, tasks)
     else:
         y_from_w_x_plain(y, w, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, task, tasks)
 
@@ -210,57 +437,155 @@ def gw_from_gy_x_over_x2(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: i
 
 
 @kernel
-def gw_from_gy_x_over_k2(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X0: int, X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over k2."""
+def gw_from_gy_x_slide_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X0: int, X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of gy slide, lanes over k2, rows over k1."""
     lanes = tile.lanes
-    first, last = share(K0 * K1, task, tasks)
-    for item in range(first, last):
-        k0 = item // K1
-        k1 = item % K1
-        low_x0, high_x0 = max(0, -k0 + a0), min(X0, -k0 + a0 + P0)
-        low_x1, high_x1 = max(0, -k1 + a1), min(X1, -k1 + a1 + P1)
-        for k2 in range(0, K2, lanes.width):
-            count = min(lanes.width, K2 - k2)
-            k2_last = k2 + (count - 1)
-            whole = count == lanes.width and k2 - a2 >= 0 and -a2 + X2 + k2_last - 1 < P2
-            low_x2, high_x2 = 0, X2
-            if not whole:
-                low_x2, high_x2 = max(0, a2 - k2_last), min(X2, -k2 + a2 + P2)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for x0 in range(low_x0, high_x0):
-                p0 = k0 + x0 - a0
-                for x1 in range(low_x1, high_x1):
-                    p1 = k1 + x1 - a1
-                    for x2 in range(low_x2, high_x2):
-                        p2 = k2 + x2 - a2
-                        if whole:
-                            gy_lanes = lanes.read(gy.line((p0, p1, p2), (0, 0, 1)))
-                            total = fma(lanes.fill(x[x0, x1, x2]), gy_lanes, total)
+    low_x0 = -a0
+    low_x1 = -a1
+    low_x2 = -a2
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(K2, lanes.width)) * lanes.width)
+    span = stretch + (X2 - 1)
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    height = (tile.lines - 1) + (X1 - 1) + 1
+    apart = pitch
+    taps = X0 * X1 * X2
+    steps = integer_scratch
+    x_steps = steps + taps
+    x_by = x.stride(1)
+    count = 0
+    shared = X1 // tile.taps * tile.taps if 1 == 1 else 0
+    plane = 0
+    for tap_x0 in range(X0):
+        for tap_x2 in range(X2):
+            for tap_x1 in range(0, shared, tile.taps):
+                steps[count] = (plane * height + tap_x1) * pitch + tap_x2
+                x_steps[count] = tap_x0 * x.stride(0) + tap_x1 * x.stride(1) + tap_x2 * x.stride(2)
+                count += 1
+        plane += 1
+    sharing = count
+    plane = 0
+    for tap_x0 in range(X0):
+        for tap_x2 in range(X2):
+            for tap_x1 in range(shared, X1):
+                steps[count] = (plane * height + tap_x1) * pitch + tap_x2
+                x_steps[count] = tap_x0 * x.stride(0) + tap_x1 * x.stride(1) + tap_x2 * x.stride(2)
+                count += 1
+        plane += 1
+    blocks = ceil_div(K1, tile.lines)
+    stretches = ceil_div(K2, stretch)
+    first, last = share(K0 * blocks * stretches, task, tasks)
+    if first < last:
+        k0 = first // (blocks * stretches)
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            row = block * tile.lines
+            rows = min(tile.lines, K1 - row)
+            from_p1 = low_x1 + row
+            start = part * stretch
+            end = min(K2, start + stretch)
+            from_p0 = low_x0 + k0
+            to = scratch
+            for tap_x0 in range(X0):
+                p0 = from_p0 + tap_x0 * 1
+                low, length = low_x2 + start, P2
+                for line in range(height):
+                    p1 = from_p1 + line
+                    there = length if 0 <= p0 < P0 and 0 <= p1 < P1 else 0
+                    for column in range(0, span, lanes.width):
+                        if low + column >= 0 and low + column + lanes.width <= there:
+                            lanes.store(to + column, lanes.read(gy.line((p0, p1, low + column), (0, 0, 1))))
                         else:
-                            inside = active & lanes.within(p2, 1, P2)
-                            gy_lanes = lanes.read_where(gy.line((p0, p1, p2), (0, 0, 1)), inside)
-                            total = select(inside, fma(lanes.fill(x[x0, x1, x2]), gy_lanes, total), total)
-            if add != 0:
-                total = total + lanes.read_where(gw.line((k0, k1, k2), (0, 0, 1)), active)
-            lanes.write_where(gw.line((k0, k1, k2), (0, 0, 1)), total, active)
+                            inside = lanes.within(low + column, 1, there)
+                            lanes.store(to + column, lanes.read_where(gy.line((p0, p1, low + column), (0, 0, 1)),
+                                inside))
+                    to = to + pitch
+            x_at = x.pointer(0, 0, 0)
+            for at in range(start, end, lanes.width):
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                here = scratch + (at - start)
+                for tap in range(sharing):
+                    gy_lines = tile.load_span(here + steps[tap], apart)
+                    for more in range(tile.taps):
+                        x_lanes = lanes.fill(x_at[x_steps[tap] + more * x_by])
+                        for u in range(tile.lines):
+                            total[0, u] = fma(gy_lines[0, u + more], x_lanes, total[0, u])
+                for tap in range(sharing, count):
+                    gy_lines = tile.load_column(here + steps[tap], apart)
+                    x_lanes = lanes.fill(x_at[x_steps[tap]])
+                    for u in range(tile.lines):
+                        total[0, u] = fma(gy_lines[0, u], x_lanes, total[0, u])
+                active = lanes.first(end - at)
+                k2 = at
+                if rows == tile.lines and add == 0:
+                    k1 = row
+                    tile.write_where(gw.lines((k0, k1, k2), (0, 0, 1), (0, 1, 0)), total, active)
+                else:
+                    for u in range(tile.lines):
+                        if u < rows:
+                            k1 = row + u
+                            result = total[0, u]
+                            if add != 0:
+                                result = result + lanes.read_where(gw.line((k0, k1, k2), (0, 0, 1)), active)
+                            lanes.write_where(gw.line((k0, k1, k2), (0, 0, 1)), result, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    k0 += 1
 
 
-@task
+@kernel
+def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
+        X2: int, a0: int, a1: int, a2: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(K2, width)) * width)
+    pitch = ceil_div(stretch + max(0, (X2 - 1)), width) * width
+    return X0 * ((tile.lines - 1) + max(0, (X1 - 1)) + 1) * pitch
+
+
+def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
+        X2: int, a0: int, a1: int, a2: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if (X2 <= K2 or tile.lanes.width <= K2) and gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
+        a0, a1, a2) <= 1048576:
+        return gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2)
+    return 0
+
+
+def gw_from_gy_x_table(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int, X2: int,
+        a0: int, a1: int, a2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if (X2 <= K2 or tile.lanes.width <= K2) and gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
+        a0, a1, a2) <= 1048576:
+        return 2 * X0 * X1 * X2
+    return 0
+
+
+@task(scratch=gw_from_gy_x_scratch, integer_scratch=gw_from_gy_x_table)
 def gw_from_gy_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int,
-        X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """gw[k0,k1,k2] += sum[p0,p1,p2,x0,x1,x2] gy[p0,p1,p2]*x[x0,x1,x2]
     { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1, p2 + a2 = k2 + x2 }
 
     lanes over x2, combined at the end,
-    or lanes over k2;
+    or windows of gy slide, lanes over k2, rows over k1;
     else gather, tasks share k0 k1
     """
     if tile.lanes.width <= X2 and tile.lanes.width <= P2 and K2 <= X2:
         gw_from_gy_x_over_x2(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
-    elif tile.lanes.width <= 2 * K2:
-        gw_from_gy_x_over_k2(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
+    elif (X2 <= K2 or tile.lanes.width <= K2) and gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1,
+        X2, a0, a1, a2) <= 1048576:
+        gw_from_gy_x_slide_gy(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, scratch,
+            integer_scratch, task, tasks)
     else:
         gw_from_gy_x_plain(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, task, tasks)
 
@@ -428,7 +753,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over k2, combined at the end, or lanes over p2; else gather, tasks share p0 p1',
-        'gw_from_gy_x: lanes over x2, combined at the end, or lanes over k2; else gather, tasks share k0 k1',
+        'y_from_w_x: lanes over k2, combined at the end, or windows of w slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share p0 p1',
+        'gw_from_gy_x: lanes over x2, combined at the end, or windows of gy slide, lanes over k2, rows over k1; else gather, tasks share k0 k1',
     ),
 )

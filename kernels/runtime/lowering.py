@@ -66,6 +66,12 @@ class LineType(types.Type):
         super().__init__(f"Line({dtype})")
 
 
+class LinesType(types.Type):
+    def __init__(self, dtype: Type) -> None:
+        self.dtype = dtype
+        super().__init__(f"Lines({dtype})")
+
+
 class VectorType(types.Type):
     def __init__(self, dtype: Type, width: int) -> None:
         self.dtype, self.width = dtype, width
@@ -99,6 +105,14 @@ class TileType(types.Type):
         self.lanes, self.pixels, self.vectors = lanes, pixels, vectors
         self.rows, self.steps, self.depth = rows, steps, depth
         super().__init__(f"Tile({lanes}, {pixels}, {vectors}, {rows}, {steps}, {depth})")
+
+    @property
+    def lines(self) -> int:
+        return max(2, self.pixels * self.vectors // 3)
+
+    @property
+    def taps(self) -> int:
+        return min(3, self.pixels)
 
     def registers(self, rows: int) -> RegistersType:
         return RegistersType(self.lanes.vector, rows, self.vectors)
@@ -159,7 +173,13 @@ def _line_init(self: Any, manager: Any, t: LineType) -> None:
     models.StructModel.__init__(self, manager, t, [("data", PointerType(t.dtype)), ("step", INT)])
 
 
+def _lines_init(self: Any, manager: Any, t: LinesType) -> None:
+    members = [("data", PointerType(t.dtype)), ("step", INT), ("apart", INT)]
+    models.StructModel.__init__(self, manager, t, members)
+
+
 register_default(LineType)(type("LineModel", (models.StructModel,), {"__init__": _line_init}))
+register_default(LinesType)(type("LinesModel", (models.StructModel,), {"__init__": _lines_init}))
 register_default(ViewType)(type("ViewModel", (models.StructModel,), {"__init__": _view_init}))
 register_default(LanesType)(models.OpaqueModel)
 register_default(TileType)(models.OpaqueModel)
@@ -347,20 +367,29 @@ def _pointer_rule(t: ViewType, *index: Type) -> Any:
     return signature(PointerType(t.dtype), *[INT] * len(index)) if len(index) <= t.ndim else None
 
 
-def _line_rule(t: ViewType, index: Type, moves: Type) -> Any:
-    at = types.UniTuple(INT, t.ndim)
-    tuples = all(isinstance(a, types.BaseTuple) and len(a) == t.ndim for a in (index, moves))
-    return signature(LineType(t.dtype), at, at) if tuples else None
+def _lines_rule(result: Type, steps: int) -> Rule:
+    """A method's rule: an index and so many steps, all of them tuples of one integer an axis."""
+
+    def rule(t: ViewType, *given: Type) -> Any:
+        known = all(isinstance(a, types.BaseTuple) and len(a) == t.ndim for a in given)
+        at = types.UniTuple(INT, t.ndim)
+        return signature(result(t.dtype), *[at] * (1 + steps)) if known and len(given) == 1 + steps else None
+
+    return rule
 
 
-def _line(b: Builder, t: ViewType, view: Value, index: Value, moves: Value) -> Value:
+def _lines(b: Builder, t: ViewType, view: Value, index: Value, *steps: Value) -> Value:
+    """The address of a place, then each step in elements."""
     strides = b.extract_value(view, 1)
     base = _element(b, t, view, *(b.extract_value(index, k) for k in range(t.ndim)))
-    by = I64(0)
-    for k in range(t.ndim):
-        by = b.add(by, b.mul(b.extract_value(moves, k), b.extract_value(strides, k)))
-    pair = ir.Constant(ir.LiteralStructType([base.type, I64]), ir.Undefined)
-    return b.insert_value(b.insert_value(pair, base, 0), by, 1)
+    made = ir.Constant(ir.LiteralStructType([base.type, *[I64] * len(steps)]), ir.Undefined)
+    made = b.insert_value(made, base, 0)
+    for place, step in enumerate(steps, 1):
+        by = I64(0)
+        for k in range(t.ndim):
+            by = b.add(by, b.mul(b.extract_value(step, k), b.extract_value(strides, k)))
+        made = b.insert_value(made, by, place)
+    return made
 
 
 for _index in (types.Integer, types.BaseTuple):
@@ -375,7 +404,8 @@ attributes(
     {
         "pointer": (_pointer_rule, _element),
         "stride": (returns(INT, INT), _stride),
-        "line": (_line_rule, _line),
+        "line": (_lines_rule(LineType, 1), _lines),
+        "lines": (_lines_rule(LinesType, 2), _lines),
     },
     has_value=True,
 )
@@ -464,8 +494,11 @@ def gather(b: Builder, p: Value, by: Value, mask: Value, t: VectorType) -> Value
 
 
 def chosen_by_step(
-    b: Builder, by: Value, cases: dict[int, Callable[[], Value | None]], other: Callable[[], Value | None]
-) -> Value | None:
+    b: Builder,
+    by: Value,
+    cases: dict[int, Callable[[], Sequence[Value]]],
+    other: Callable[[], Sequence[Value]],
+) -> list[Value]:
     """One of several ways, by the step at run time. The step of a line is the same in all of a loop."""
     end = b.append_basic_block("read")
     results = []
@@ -479,11 +512,10 @@ def chosen_by_step(
     results.append((other(), b.block))
     b.branch(end)
     b.position_at_end(end)
-    if results[0][0] is None:
-        return None
-    found = b.phi(results[0][0].type)
-    for value, block in results:
-        found.add_incoming(value, block)
+    found = [b.phi(v.type) for v in results[0][0]]
+    for values, block in results:
+        for phi, value in zip(found, values, strict=True):
+            phi.add_incoming(value, block)
     return found
 
 
@@ -522,44 +554,60 @@ def read_by_step(b: Builder, p: Value, by: Value, mask: Value | None, t: VectorT
     none, all_lanes = constant(I1, [0] * n), constant(I1, [1] * n)
     backwards = list(reversed(range(n)))
 
-    def contiguous() -> Value:
-        return load(b, p, t) if mask is None else masked_load(b, p, mask, t)
+    def contiguous() -> list[Value]:
+        return [load(b, p, t) if mask is None else masked_load(b, p, mask, t)]
 
-    def second() -> Value:
+    def second() -> list[Value]:
         q = b.gep(p, [I64(n - 1)])
         if mask is None:
-            return pick(b, load(b, p, t), load(b, q, t), evens(n))
+            return [pick(b, load(b, p, t), load(b, q, t), evens(n))]
         low, high = halves(b, mask, none, n)
-        return pick(b, masked_load(b, p, low, t), masked_load(b, q, high, t), evens(n))
+        return [pick(b, masked_load(b, p, low, t), masked_load(b, q, high, t), evens(n))]
 
-    def reverse() -> Value:
+    def reverse() -> list[Value]:
         q = b.gep(p, [I64(1 - n)])
         found = load(b, q, t) if mask is None else masked_load(b, q, pick(b, mask, mask, backwards), t)
-        return pick(b, found, found, backwards)
+        return [pick(b, found, found, backwards)]
 
-    return chosen_by_step(
-        b,
-        by,
-        {1: contiguous, 2: second, -1: reverse},
-        lambda: gather(b, p, by, all_lanes if mask is None else mask, t),
-    )
+    def other() -> list[Value]:
+        return [gather(b, p, by, all_lanes if mask is None else mask, t)]
+
+    (found,) = chosen_by_step(b, by, {1: contiguous, 2: second, -1: reverse}, other)
+    return found
+
+
+def write_all_by_step(
+    b: Builder, starts: Sequence[Value], by: Value, vectors: Sequence[Value], mask: Value, t: VectorType
+) -> None:
+    """The lanes of the mask of each vector, to places `by` elements apart."""
+    n = t.width
+
+    def contiguous() -> list[Value]:
+        for p, v in zip(starts, vectors, strict=True):
+            masked_store(b, p, v, mask, t)
+        return []
+
+    def second() -> list[Value]:
+        masks = halves(b, mask, constant(I1, [0] * n), n)
+        for p, v in zip(starts, vectors, strict=True):
+            values = halves(b, v, v, n)
+            masked_store(b, p, values[0], masks[0], t)
+            masked_store(b, b.gep(p, [I64(n - 1)]), values[1], masks[1], t)
+        return []
+
+    def scatter() -> list[Value]:
+        name = f"llvm.masked.scatter.{suffix(t)}.v{n}p0"
+        size = I32(t.dtype.bitwidth // 8)
+        for p, v in zip(starts, vectors, strict=True):
+            intrinsic(b, name, ir.VoidType(), v, every(b, p, by, n), size, mask)
+        return []
+
+    chosen_by_step(b, by, {1: contiguous, 2: second}, scatter)
 
 
 def write_by_step(b: Builder, p: Value, by: Value, v: Value, mask: Value, t: VectorType) -> None:
     """The lanes of the mask, to places `by` elements apart."""
-    n = t.width
-
-    def second() -> None:
-        masks, values = halves(b, mask, constant(I1, [0] * n), n), halves(b, v, v, n)
-        masked_store(b, p, values[0], masks[0], t)
-        masked_store(b, b.gep(p, [I64(n - 1)]), values[1], masks[1], t)
-
-    def scatter() -> None:
-        name = f"llvm.masked.scatter.{suffix(t)}.v{n}p0"
-        size = I32(t.dtype.bitwidth // 8)
-        intrinsic(b, name, ir.VoidType(), v, every(b, p, by, n), size, mask)
-
-    chosen_by_step(b, by, {1: lambda: masked_store(b, p, v, mask, t), 2: second}, scatter)
+    write_all_by_step(b, [p], by, [v], mask, t)
 
 
 def read_line(b: Builder, lanes: LanesType, line: Value, mask: Value | None = None) -> Value:
@@ -896,6 +944,46 @@ def _wide_row(t: TileType) -> RegistersType:
     return RegistersType(_wide(t.lanes), 1, t.vectors)
 
 
+def _column(t: TileType) -> RegistersType:
+    return RegistersType(t.lanes.vector, 1, t.lines)
+
+
+def _span(t: TileType) -> RegistersType:
+    return RegistersType(t.lanes.vector, 1, t.lines + t.taps - 1)
+
+
+def starts_of(b: Builder, p: Value, apart: Value, count: int) -> list[Value]:
+    """The addresses of lines that lie equally far apart.
+
+    From one register and multiples of another: what the optimiser knows of p it would take apart, and keep one
+    register for each line, which there are not.
+    """
+    p = intrinsic(b, "llvm.launder.invariant.group.p0", p.type, p)
+    return [b.gep(p, [b.mul(apart, I64(u))]) for u in range(count)]
+
+
+def load_lines(kind: Callable[[TileType], RegistersType]) -> Generate:
+    def generate(b: Builder, t: TileType, p: Value, apart: Value) -> Value:
+        made = kind(t)
+        slots = _slots(b, made)
+        for u, start in enumerate(starts_of(b, p, apart, made.columns)):
+            b.store(load(b, start, made.vector), b.gep(slots, [I64(u)]))
+        return slots
+
+    return generate
+
+
+def write_column(b: Builder, t: TileType, lines: Value, column: Value, mask: Value) -> None:
+    p, by, apart = (b.extract_value(lines, k) for k in range(3))
+    vectors = [b.load(b.gep(column, [I64(u)])) for u in range(t.lines)]
+    write_all_by_step(b, starts_of(b, p, apart, t.lines), by, vectors, mask, t.lanes.vector)
+
+
+def _write_column_rule(t: TileType, lines: Type, column: Type, mask: Type) -> Any:
+    known = lines == LinesType(t.lanes.dtype) and column == _column(t) and mask == _mask(t.lanes)
+    return signature(NOTHING, lines, column, mask) if known else None
+
+
 _PLACE = types.UniTuple(INT, 2)
 attributes(
     TileType,
@@ -906,10 +994,16 @@ attributes(
         ),
         "row": (returns(lambda t: t.registers(1)), lambda b, t: _slots(b, t.registers(1))),
         "integer_row": (returns(_integer_row), lambda b, t: _slots(b, _integer_row(t))),
+        "column": (returns(_column), lambda b, t: _slots(b, _column(t))),
+        "load_column": (returns(_column, lambda t: t.lanes.pointer, INT), load_lines(_column)),
+        "load_span": (returns(_span, lambda t: t.lanes.pointer, INT), load_lines(_span)),
+        "write_where": (_write_column_rule, write_column),
         "wide_row": (returns(_wide_row), lambda b, t: _slots(b, _wide_row(t))),
     },
     {
         "pixels": (lambda t: INT, lambda b, t: I64(t.pixels)),
+        "lines": (lambda t: INT, lambda b, t: I64(t.lines)),
+        "taps": (lambda t: INT, lambda b, t: I64(t.taps)),
         "vectors": (lambda t: INT, lambda b, t: I64(t.vectors)),
         "rows": (lambda t: INT, lambda b, t: I64(t.rows)),
         "steps": (lambda t: INT, lambda b, t: I64(t.steps)),

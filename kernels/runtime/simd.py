@@ -156,6 +156,13 @@ class View(Generic[T]):
             raise BadAccess(f"{self.memory.name}.line({index!r}, {moves!r}): it has {len(self.shape)} axes")
         return Line(self, tuple(index), tuple(moves))
 
+    def lines(self, index: Sequence[int], moves: Sequence[int], apart: Sequence[int]) -> Lines[T]:
+        """Lines that start at index, index + apart, index + 2 * apart ..."""
+        if not len(index) == len(moves) == len(apart) == len(self.shape):
+            given = f"({index!r}, {moves!r}, {apart!r})"
+            raise BadAccess(f"{self.memory.name}.lines{given}: it has {len(self.shape)} axes")
+        return Lines(self, tuple(index), tuple(moves), tuple(apart))
+
     def transpose(self, axes: Sequence[int]) -> View[T]:
         """Axis j of the result is axis axes[j]. Only for those who run kernels, not for kernels."""
         assert sorted(axes) == list(range(len(self.shape))), f"{self.memory.name}: no order of axes: {axes}"
@@ -178,6 +185,20 @@ class Line(Generic[T]):
 
     def place(self, lane: int) -> tuple[int, ...]:
         return tuple(i + lane * m for i, m in zip(self.index, self.moves, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Lines(Generic[T]):
+    """Lines that lie equally far apart; compiled, a pointer and two steps."""
+
+    view: View[T]
+    index: tuple[int, ...]
+    moves: tuple[int, ...]
+    apart: tuple[int, ...]
+
+    def line(self, k: int) -> Line[T]:
+        index = tuple(i + k * a for i, a in zip(self.index, self.apart, strict=True))
+        return Line(self.view, index, self.moves)
 
 
 class Void:
@@ -521,6 +542,39 @@ class Tile:
     def narrow(self) -> Tile:
         """For the columns that are left over: one vector, and pixels enough that sums do not wait for each other."""
         return replace(self, pixels=self.pixels + 2, vectors=1)
+
+    @property
+    def lines(self) -> int:
+        """How many vectors of outputs slide together over what they read: sums that leave room for their reads."""
+        return max(2, self.pixels * self.vectors // 3)
+
+    @property
+    def taps(self) -> int:
+        """How many taps of a window share what they read."""
+        return min(3, self.pixels)
+
+    def column(self) -> Registers:
+        """One vector for each of the lines."""
+        return Registers(1, self.lines)
+
+    def load_column(self, p: Pointer[Scalar], apart: int) -> Registers:
+        """One vector for each of the lines, which lie so far apart."""
+        column = self.column()
+        for u in range(self.lines):
+            column[0, u] = self.lanes.load(p + u * apart)
+        return column
+
+    def load_span(self, p: Pointer[Scalar], apart: int) -> Registers:
+        """As load_column, and taps - 1 lines more: what each of several taps reads begins one line later."""
+        span = Registers(1, self.lines + self.taps - 1)
+        for u in range(span.columns):
+            span[0, u] = self.lanes.load(p + u * apart)
+        return span
+
+    def write_where(self, lines: Lines[Any], column: Registers, mask: Mask) -> None:
+        """The lanes of the mask of each vector of a column to its line."""
+        for u in range(self.lines):
+            self.lanes.write_where(lines.line(u), column[0, u], mask)
 
     def registers(self) -> Registers:
         return Registers(self.pixels, self.vectors)

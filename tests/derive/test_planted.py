@@ -62,6 +62,9 @@ SOURCE = {
     "a term not added": ("linear", "if add != 0:", "if add == 7:"),
     "not initialised": ("avg_pool1d", "total = zero()", "total = one()"),
     "wrong stride": ("avg_pool1d", "p0*s0 - a0", "p0 - a0"),
+    "a shared tap reads the line before": ("avg_pool2d", "x_lines[0, u + more]", "x_lines[0, u]"),
+    "a phase of the stride one short": ("avg_pool1d", "(1 if offset < longer else 0)", "0"),
+    "a class of windows one tap off": ("avg_pool2d", "low_k1 -= (taps_k1 - 1) * by_k1", "low_k1 -= taps_k1 * by_k1"),
 }  # fmt: skip
 
 

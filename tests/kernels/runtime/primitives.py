@@ -154,6 +154,23 @@ def lines(out: Real3, x: Real2, start: int, move: int, tile: Tile, task: int, ta
 
 
 @task
+def columns(out: Real3, x: Real2, move: int, apart: int, tile: Tile, task: int, tasks: int) -> None:
+    """out[k, u]: a column of x under the mask of the first k lanes; x's rows loaded and added up at the end."""
+    lanes = tile.lanes
+    column = tile.load_column(x.pointer(), x.stride(0))
+    for k in range(lanes.width + 1):
+        tile.write_where(out.lines((k, 0, 0), (0, 0, move), (0, apart, 0)), column, lanes.first(k))
+    span = tile.load_span(x.pointer(), x.stride(0))
+    total = tile.column()
+    for u in range(tile.lines):
+        total[0, u] = lanes.zero()
+    for more in range(tile.taps):
+        for u in range(tile.lines):
+            total[0, u] = total[0, u] + span[0, u + more]
+    tile.write_where(out.lines((lanes.width + 1, 0, 0), (0, 0, 1), (0, apart, 0)), total, lanes.where(True))
+
+
+@task
 def functions(out: Real2, x: Real1, n: int, tile: Tile, task: int, tasks: int) -> None:
     """exp, log and sqrt of vectors: one row each."""
     lanes = tile.lanes

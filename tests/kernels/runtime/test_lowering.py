@@ -103,6 +103,22 @@ def test_lines(dtype: Any, width: int) -> None:
 
 
 @EVERY
+def test_columns(dtype: Any, width: int) -> None:
+    """Several lines at once: as many as a tile has registers for, and with those that a few taps read more."""
+    for pixels, vectors in ((2, 2), (6, 4)):
+        tile = p.tile_of(dtype, width, pixels, vectors)
+        lines = tile.lines + tile.taps - 1
+        x = np.arange(lines * (width + 1)).reshape(lines, width + 1).astype(dtype)
+        for move, apart in ((1, 1), (2, 1), (3, 2), (-1, 1)):
+            reach = abs(move) * width
+            out = np.full((width + 2, 2 * tile.lines, reach + width), -3, dtype)
+            start = 0 if move > 0 else reach - 1
+            given = out[:, :, start:] if move > 0 else out[:, :, start::-1]
+            move = abs(move)
+            same(*both(p.columns, dtype, width, given, x, move, apart, pixels=pixels, vectors=vectors))
+
+
+@EVERY
 def test_special_values_in_lanes(dtype: Any, width: int) -> None:
     values = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0]
     for shift in range(len(values)):

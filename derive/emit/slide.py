@@ -1,0 +1,517 @@
+"""Windows that slide as source: the part of an operand that a block of places reads is copied, then nothing is guarded.
+
+    for each block of places: a few rows, a stretch of lanes
+        copy what its windows read, with zeros where the operand has no element, one line after another
+        for each vector of lanes
+            for each tap: one sum for each row gets the tap's term
+
+Where the copies of a tap lie a table says, which is made once: strides, dilation, flips, residue classes and any
+further axes and sums are in it. Where rows and taps are equally far apart, rows + taps - 1 lines serve all pairs
+of a few rows and a few taps. Without a second axis the rows are vectors one after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import sympy as sp
+
+from derive.emit.kernel import _called, _wrapped
+from derive.emit.vectors import Block, NoVector, VectorWriter, fused
+from derive.language import Index
+from derive.lower.slide import Axis, Slide
+from derive.program import Access
+
+MOST = 1 << 20  # scalars that a block's copies may take
+LOCALS = frozenset(
+    [
+        "apart",
+        "block",
+        "blocks",
+        "column",
+        "end",
+        "height",
+        "here",
+        "integer_scratch",
+        "length",
+        "length_0",
+        "line",
+        "longer",
+        "low",
+        "low_0",
+        "more",
+        "offset",
+        "offset_0",
+        "part",
+        "pitch",
+        "row",
+        "rows",
+        "shared",
+        "sharing",
+        "span",
+        "start",
+        "steps",
+        "stretch",
+        "stretches",
+        "taps",
+        "there",
+        "to",
+    ]
+)
+
+
+@dataclass
+class _Names:
+    """What one axis is called: how many taps, where the first of them reads, how far apart they are."""
+
+    taps: str
+    low: str  # the follower at place 0 of the axis (or of its class) and the tap that reads lowest
+    by: str  # from a tap to the next that reads higher
+    first: str  # the tap that reads lowest
+    step: str
+    members: str  # places, of the class
+
+
+class SlideWriter(VectorWriter):
+    """Writes windows that slide."""
+
+    def slide(self, s: Slide, title: str, signature: Sequence[str]) -> str:
+        self.lines, self.depth = [], 1
+        self.used |= {"share", "ceil_div", "kernel"}
+        self.s = s
+        self.b = Block(None, {s.lane.place: s.lane.modulus})  # type: ignore[arg-type]
+        self.weights = self.operands(s)
+        self.name_weights()
+        self.put("lanes = tile.lanes")
+        phases = {a: self.name(sp.Dummy(), f"phase_{self.names[a.place]}") for a in s.axes if a.classes}
+        for a, phase in phases.items():
+            self.put(f"for {phase} in range({self.inner(a.modulus)}):", True)
+        self.axes = {a: self.axis(a, phases.get(a, "")) for a in s.axes}
+        self.extents()
+        self.table()
+        with self.items():
+            self.places(phases)
+            self.copies()
+            self.blocks(phases)
+        doc = [f'    """{s.describe()[0].upper()}{s.describe()[1:]}."""']
+        head = _wrapped(f"def {title}(", signature, ") -> None:")
+        return "\n".join(["@kernel", head, *doc, *map(_called, self.lines)]) + "\n"
+
+    def own(self, word: str, i: Index) -> str:
+        """The one local of this name that belongs to an index."""
+        mark = sp.Symbol(f"{word} {i.name}")
+        return self.names.get(mark) or self.name(mark, f"{word}_{self.names[i]}")
+
+    def operands(self, s: Slide) -> list[Access]:
+        """What the sum reads besides the operand that moves: one value for all lanes and rows."""
+        split = self.nest.strategy == "gather"
+        self.factor, summed = self.split(self.eq.body) if split else (sp.S.One, self.eq.body)
+        factors = sp.Mul.make_args(summed)
+        inside = [f for f in factors if any(f.has(r) for r in s.moving)]
+        self.mark = sp.Dummy(s.moving[0].tensor, real=True)
+        self.copied = sp.Mul(*inside)
+        self.summed = self.mark * sp.Mul(*(f for f in factors if f not in inside))
+        if any(r not in s.moving for r in self.copied.atoms(Access)):  # another operand is in the same term
+            self.copied = s.moving[0]
+            self.summed = summed.xreplace({self.copied: self.mark})
+        others = sorted(self.summed.atoms(Access), key=str)
+        bare = self.summed.xreplace({r: sp.Dummy(real=True) for r in others})
+        loops = {*s.outer, *s.rest}
+        if not all(set(r.indices) <= loops | {a.tap for a in s.axes} for r in others):
+            raise NoVector
+        if not all(set(r.indices) <= loops | {a.follower for a in s.axes} for r in s.moving):
+            raise NoVector
+        if not all(s.lane.follower in r.indices for r in s.moving):
+            raise NoVector  # one value for a line would be read where there is none
+        held = set(self.eq.relation.indices)
+        if (
+            bare.free_symbols & held
+            or self.copied.xreplace(dict.fromkeys(s.moving, self.mark)).free_symbols & held
+        ):
+            raise NoVector
+        return others
+
+    def name_weights(self) -> None:
+        self.read_lines = self.name(sp.Dummy(), f"{self.names[self.s.moving[0]]}_lines")
+        for r in self.weights:
+            for word in ("steps", "by", "at", "lanes"):
+                self.name(sp.Symbol(f"{r} {word}"), f"{self.names[r]}_{word}")
+
+    def of(self, r: Access, word: str) -> str:
+        """A local that belongs to a weight."""
+        return self.names[sp.Symbol(f"{r} {word}")]
+
+    def axis(self, a: Axis, phase: str) -> _Names:
+        """Names of what is the same for all places, of a class."""
+        k, size, spread = self.names[a.tap], self.size(a.tap), self.inner(a.spread)
+        low = self.own("low", a.tap)
+        if not a.classes:
+            start = self.integer(a.offset - (a.spread * (self.eq.relation.size(a.tap) - 1) if a.falls else 0))
+            self.put(f"{low} = {start}")
+            first, step = (f"({size} - 1)", "-1") if a.falls else ("0", "1")
+            return _Names(size, low, spread, first, step, self.size(a.place))
+        self.used.add("residue")
+        first, step, taps, by, members = (
+            self.name(sp.Dummy(), f"{w}_{k}") for w in ("first", "step", "taps", "by", "members")
+        )
+        modulus = self.inner(a.modulus)
+        total = sp.Symbol(phase, integer=True) + a.offset
+        self.names[sp.Symbol(phase, integer=True)] = phase
+        signed = total if a.falls else sp.expand(-total)
+        self.put(f"{first}, {step} = residue({modulus}, {spread}, {self.integer(signed)})")
+        self.put(f"{taps} = max(0, ceil_div({size} - {first}, {step})) if {step} > 0 else 0")
+        self.put(f"{by} = {step} * {spread} // {modulus}")
+        sign = "-" if a.falls else "+"
+        self.put(f"{low} = ({self.integer(total)} {sign} {first} * {spread}) // {modulus}")
+        self.put(f"{members} = max(0, ceil_div({self.size(a.place)} - {phase}, {modulus}))")
+        if a.falls:
+            self.put(f"{low} -= ({taps} - 1) * {by}")
+            self.put(f"{first}, {step} = {first} + ({taps} - 1) * {step}, -{step}")
+        return _Names(taps, low, by, first, step, members)
+
+    def extents(self) -> None:
+        """Of the copies of one block."""
+        s, lane = self.s, self.axes[self.s.lane]
+        stride = self.inner(s.lane.stride)
+        most = "tile.lines * tile.lines * lanes.width"
+        padded = f"max(1, ceil_div({lane.members}, lanes.width)) * lanes.width"
+        self.put(f"stretch = min({most}, {padded})" if s.row is not None else f"stretch = {most}")
+        reach = self.product([f"({lane.taps} - 1)", lane.by])
+        self.put(f"span = stretch + {reach}" + (f" // {stride}" if stride != "1" else ""))
+        self.put("pitch = ceil_div(span, lanes.width) * lanes.width")
+        if stride != "1":
+            low, size = self.own("low", s.lane.tap), self.size(s.lane.follower)
+            self.put(f"low_0, offset_0 = {low} // {stride}, {low} % {stride}")
+            self.put(f"length_0, longer = {size} // {stride}, {size} % {stride}")
+        if s.row is not None:
+            row, by = self.axes[s.row], self.inner(s.row.stride)
+            rows, taps = self.product(["(tile.lines - 1)", by]), self.product([f"({row.taps} - 1)", row.by])
+            self.put(f"height = {rows} + {taps} + 1")
+            self.put(f"apart = {self.product([by, 'pitch'])}")
+        else:
+            self.put("apart = lanes.width")
+
+    def bound_loops(self) -> None:
+        """Loops over the bound indices that have copies of their own."""
+        for i in self.s.rest:
+            self.put(f"for {self.names[i]} in range({self.size(i)}):", True)
+        for a in self.s.others:
+            self.put(f"for {self.own('tap', a.tap)} in range({self.axes[a].taps}):", True)
+
+    def table(self) -> None:
+        """Where the copies of each tap lie, and where its weights: first those that share lines, then the others."""
+        s, depth = self.s, self.depth
+        lane, row = self.axes[s.lane], self.axes[s.row] if s.row is not None else None
+        stride = self.inner(s.lane.stride)
+        if self.weights:
+            self.put(
+                f"taps = {self.product([*map(self.size, s.rest), *(self.axes[a].taps for a in s.axes)])}"
+            )
+        self.put("steps = integer_scratch")
+        before = "steps"
+        for r in self.weights:
+            self.put(f"{self.of(r, 'steps')} = {before} + taps")
+            before = self.of(r, "steps")
+            if s.row is not None and row is not None and s.row.tap in r.indices:
+                stride_of_tap = f"{self.names[r]}.stride({r.indices.index(s.row.tap)})"
+                self.put(f"{self.of(r, 'by')} = {self.product([row.step, stride_of_tap])}")
+        self.put("count = 0")
+        if row is not None and s.row is not None:
+            sides = sorted((row.by, self.inner(s.row.stride)), key=str.isdigit)
+            equal = " == ".join(sides)
+            self.put(f"shared = {row.taps} // tile.taps * tile.taps if {equal} else 0")
+        for shared in (True, False) if row is not None else (False,):
+            self.put("plane = 0")
+            self.bound_loops()
+            self.put(f"for {self.own('tap', s.lane.tap)} in range({lane.taps}):", True)
+            along = self.product([self.own("tap", s.lane.tap), lane.by])
+            place = f"(plane + {along} % {stride})" if stride != "1" else "plane"
+            if row is not None and s.row is not None:
+                t = f"{self.own('tap', s.row.tap)}"
+                bounds = "0, shared, tile.taps" if shared else f"shared, {row.taps}"
+                self.put(f"for {t} in range({bounds}):", True)
+                place = f"({place} * height + {self.product([t, row.by])})"
+            column = f"{along} // {stride}" if stride != "1" else along
+            self.put(f"steps[count] = {place} * pitch + {column}")
+            for r in self.weights:
+                self.put(f"{self.of(r, 'steps')}[count] = {self.weight(r, self.names[r])}")
+            self.put("count += 1")
+            self.depth = depth + len(s.rest) + len(s.others)
+            self.put(f"plane += {stride}")
+            self.depth = depth
+            if shared:
+                self.put("sharing = count")
+        if row is None:
+            self.put("sharing = 0")
+
+    def weight(self, r: Access, w: str) -> str:
+        """Where a weight lies from its first element on, at the taps of the loops."""
+        terms = []
+        for k, i in enumerate(r.indices):
+            for a in self.s.axes:
+                if i == a.tap:
+                    n = self.axes[a]
+                    t = f"{self.own('tap', i)}"
+                    value = t if n.first == "0" and n.step == "1" else f"({n.first} + {t} * {n.step})"
+                    terms.append(f"{value} * {w}.stride({k})")
+            if i in self.s.rest:
+                terms.append(f"{self.names[i]} * {w}.stride({k})")
+        return " + ".join(terms) or "0"
+
+    @staticmethod
+    def product(parts: Sequence[str]) -> str:
+        return " * ".join(p for p in parts if p != "1") or "1"
+
+    @contextmanager
+    def items(self) -> Iterator[None]:
+        """A loop over blocks, shared among tasks; counters go on as the digits of a number do."""
+        s = self.s
+        digits: list[tuple[str, str]] = []
+        for i in self.eq.free:
+            if i == s.lane.place:
+                self.put(f"stretches = ceil_div({self.axes[s.lane].members}, stretch)")
+                digits.append(("part", "stretches"))
+            elif s.row is not None and i == s.row.place:
+                self.put(f"blocks = ceil_div({self.axes[s.row].members}, tile.lines)")
+                digits.append(("block", "blocks"))
+            else:
+                other = next((a for a in s.others if a.place == i), None)
+                classed = other is not None and other.classes
+                name = f"{self.own('at', i)}" if classed else self.names[i]
+                digits.append((name, self.axes[other].members if other is not None else self.size(i)))
+        self.put(f"first, last = share({self.product([d for _, d in digits])}, task, tasks)")
+        self.put("if first < last:", True)
+        for k, (name, size) in enumerate(digits):
+            below = self.product([d for _, d in digits[k + 1 :]])
+            below = f"({below})" if " " in below else below
+            text = "first" + (f" // {below}" if below != "1" else "") + (f" % {size}" if k else "")
+            self.put(f"{name} = {text}" if size != "1" else f"{name} = 0")
+        self.put("for item in range(first, last):", True)
+        depth = self.depth
+        yield
+        self.depth = depth
+        for k, (name, size) in enumerate(reversed(digits)):
+            self.put(f"{name} += 1")
+            if k < len(digits) - 1:
+                self.put(f"if {name} == {size}:", True)
+                self.put(f"{name} = 0")
+        self.depth = depth
+
+    def places(self, phases: dict[Axis, str]) -> None:
+        """The first place of the block on each axis, and what is read there."""
+        s = self.s
+        for a in s.others:
+            name = self.names[a.place]
+            if a.classes:
+                self.put(f"{name} = {phases[a]} + {self.own('at', a.place)} * {self.inner(a.modulus)}")
+        if s.row is not None:
+            row = self.axes[s.row]
+            self.put("row = block * tile.lines")
+            self.put(f"rows = min(tile.lines, {row.members} - row)")
+            self.put(f"{self.own('from', s.row.follower)} = {self.started(s.row, 'row')}")
+        self.put("start = part * stretch")
+        self.put(f"end = min({self.axes[s.lane].members}, start + stretch)")
+        for a in s.others:
+            at = f"{self.own('at', a.place)}" if a.classes else self.names[a.place]
+            self.put(f"{self.own('from', a.follower)} = {self.started(a, at)}")
+
+    def started(self, a: Axis, at: str) -> str:
+        stride = self.inner(a.stride)
+        return f"{self.axes[a].low} + {self.product([at, stride])}"
+
+    def copies(self) -> None:
+        """Line after line: those of one phase of the stride together."""
+        s, depth = self.s, self.depth
+        stride, lane = self.inner(s.lane.stride), self.names[s.lane.follower]
+        self.put("to = scratch")
+        self.bound_loops()
+        tests = []
+        for a in s.others:
+            f = self.names[a.follower]
+            self.put(f"{f} = {self.own('from', a.follower)} + {self.own('tap', a.tap)} * {self.axes[a].by}")
+            tests.append(f"0 <= {f} < {self.size(a.follower)}")
+        if stride != "1":
+            self.put(f"for phase in range({stride}):", True)
+            self.put("offset, low = offset_0 + phase, low_0 + start")
+            self.put(f"if offset >= {stride}:", True)
+            self.put(f"offset, low = offset - {stride}, low + 1")
+            self.depth -= 1
+            self.put("length = length_0 + (1 if offset < longer else 0)")
+            at = f"offset + (low + column) * {stride}"
+        else:
+            self.put(f"low, length = {self.own('low', s.lane.tap)} + start, {self.size(s.lane.follower)}")
+            at = "low + column"
+        if s.row is not None:
+            f = self.names[s.row.follower]
+            self.put("for line in range(height):", True)
+            self.put(f"{f} = {self.own('from', s.row.follower)} + line")
+            tests.append(f"0 <= {f} < {self.size(s.row.follower)}")
+        self.put(f"there = length if {' and '.join(tests)} else 0" if tests else "there = length")
+        self.put("for column in range(0, span, lanes.width):", True)
+        self.names[s.lane.follower] = at
+        moved, self.b.moves = self.b.moves, {s.lane.follower: s.lane.stride}
+        self.put("if low + column >= 0 and low + column + lanes.width <= there:", True)
+        self.put(f"lanes.store(to + column, {self.copy('')})")
+        self.depth -= 1
+        self.put("else:", True)
+        self.put("inside = lanes.within(low + column, 1, there)")
+        self.put(f"lanes.store(to + column, {self.copy('inside')})")
+        self.depth -= 2
+        self.b.moves, self.names[s.lane.follower] = moved, lane
+        self.put("to = to + pitch")
+        self.depth = depth
+
+    def copy(self, mask: str) -> str:
+        """A vector of what moves: a read, or a formula of several at the same places."""
+        if isinstance(self.copied, Access):
+            return self.read(self.copied, mask)
+        value = self.lane_body(self.reads(self.copied, mask), self.copied)
+        return self.call("select", mask, value, "lanes.zero()") if mask else value
+
+    def blocks(self, phases: dict[Axis, str]) -> None:
+        """The sums of a block, vector by vector of lanes."""
+        s = self.s
+        held = {*s.rest, *(a.tap for a in s.axes)}
+        for r in self.weights:
+            at = ", ".join("0" if i in held else self.names[i] for i in r.indices)
+            self.put(f"{self.of(r, 'at')} = {self.names[r]}.pointer({at})")
+        step = "lanes.width" if s.row is not None else "tile.lines * lanes.width"
+        self.put(f"for at in range(start, end, {step}):", True)
+        depth = self.depth
+        self.put("total = tile.column()")
+        self.put("for u in range(tile.lines):", True)
+        self.put("total[0, u] = lanes.zero()")
+        self.depth = depth
+        self.put("here = scratch + (at - start)")
+        for shared in (True, False) if s.row is not None else (False,):
+            self.terms(shared)
+            self.depth = depth
+        self.stored(phases)
+
+    def terms(self, shared: bool) -> None:
+        s = self.s
+        self.put(f"for tap in range({'sharing' if shared else 'sharing, count'}):", True)
+        load = "load_span" if shared else "load_column"
+        self.put(f"{self.read_lines} = tile.{load}(here + steps[tap], apart)")
+        if shared:
+            self.put("for more in range(tile.taps):", True)
+        marks: dict[sp.Basic, sp.Basic] = {}
+        for r in self.weights:
+            mark = sp.Dummy(r.tensor, real=True)
+            by = (
+                f" + more * {self.of(r, 'by')}"
+                if shared and s.row is not None and s.row.tap in r.indices
+                else ""
+            )
+            self.names[mark] = self.of(r, "lanes")
+            self.put(f"{self.names[mark]} = lanes.fill({self.of(r, 'at')}[{self.of(r, 'steps')}[tap]{by}])")
+            marks[r] = mark
+        self.names[self.mark] = f"{self.read_lines}[0, u{' + more' if shared else ''}]"
+        self.b.vectors |= {self.mark, *marks.values()}
+        self.put("for u in range(tile.lines):", True)
+        value = self.lane_body(marks, self.summed)
+        now = fused(value, "total[0, u]") or f"total[0, u] + {value}"
+        self.used |= {"fma"} if now.startswith("fma(") else set()
+        self.put(f"total[0, u] = {now}")
+
+    def stored(self, phases: dict[Axis, str]) -> None:
+        """Each row of the block to the target, multiplied by what multiplies its whole sum."""
+        s, depth = self.s, self.depth
+        lane, modulus = self.names[s.lane.place], self.inner(s.lane.modulus)
+
+        def place(a: Axis, at: str) -> str:
+            m = self.inner(a.modulus)
+            return f"{phases[a]} + ({at}) * {m}" if a.classes else at
+
+        if s.row is not None:
+            row = self.names[s.row.place]
+            self.put("active = lanes.first(end - at)")
+            self.put(f"{lane} = {place(s.lane, 'at')}")
+            each = [f"{row} = {place(s.row, 'row + u')}"]
+            test, apart = "u < rows", {s.row.place: self.inner(s.row.modulus)}
+            complete, start = "rows == tile.lines", f"{row} = {place(s.row, 'row')}"
+        else:
+            each = ["active = lanes.first(end - at - u * lanes.width)"]
+            each += [f"{lane} = {place(s.lane, 'at + u * lanes.width')}"]
+            test, apart = "", {s.lane.place: f"lanes.width * {modulus}" if modulus != "1" else "lanes.width"}
+            complete, start = "at + tile.lines * lanes.width <= end", f"{lane} = {place(s.lane, 'at')}"
+        if self.factor != 1:
+            self.each_line(test, each)
+            self.put("result = total[0, u]")
+            self.multiplied(self.factor, "result")
+            self.put("total[0, u] = result")
+            self.depth = depth
+        self.put(f"if {complete}{' and add == 0' if self.adds else ''}:", True)
+        self.put(start)
+        if s.row is None:
+            self.put("active = lanes.first(lanes.width)")
+        at = ", ".join(self.names[i] for i in self.eq.free)
+        moves = ", ".join(modulus if i == s.lane.place else "0" for i in self.eq.free)
+        by = ", ".join(apart.get(i, "0") for i in self.eq.free)
+        comma = "," * (len(self.eq.free) == 1)
+        target = f"{self.names[self.eq.target]}.lines(({at}{comma}), ({moves}{comma}), ({by}{comma}))"
+        self.put(f"tile.write_where({target}, total, active)")
+        self.depth -= 1
+        self.put("else:", True)
+        self.each_line(test, each)
+        self.put("result = total[0, u]")
+        self.close("result")
+        self.depth = depth
+
+    def each_line(self, test: str, each: Sequence[str]) -> None:
+        self.put("for u in range(tile.lines):", True)
+        if test:
+            self.put(f"if {test}:", True)
+        for line in each:
+            self.put(line)
+
+    # --- how much room it takes ----------------------------------------------------------------
+
+    def room(self, s: Slide, name: str, integers: Sequence[sp.Symbol]) -> str:
+        """Functions of the integers: scalars of the copies of a block, and places of taps."""
+        size = self.size
+
+        def reach(a: Axis) -> str:
+            """How far the taps of a window reach, at most."""
+            far = self.product([f"({size(a.tap)} - 1)", self.inner(a.spread)])
+            return f"{far} // {self.inner(a.modulus)}" if a.classes else far
+
+        given = _wrapped(
+            f"def {name}_room(", ["tile: Tile", *(f"{self.names[i]}: int" for i in integers)], ") -> int:"
+        )
+        stride = self.inner(s.lane.stride)
+        lines = [
+            "@kernel",
+            given,
+            '    """Scalars that the windows of a block read."""',
+            "    width = tile.lanes.width",
+            f"    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div({size(s.lane.place)}, width)) * width)"
+            if s.row is not None
+            else "    stretch = tile.lines * tile.lines * width",
+            f"    pitch = ceil_div(stretch + max(0, {reach(s.lane)})"
+            + (f" // {stride}" if stride != "1" else "")
+            + ", width) * width",
+        ]
+        planes = self.product([*map(size, s.rest), *(size(a.tap) for a in s.others), stride])
+        height = "1"
+        if s.row is not None:
+            rows = self.product(["(tile.lines - 1)", self.inner(s.row.stride)])
+            height = f"({rows} + max(0, {reach(s.row)}) + 1)"
+        lines.append(f"    return {self.product([planes, height])} * pitch")
+        return "\n".join(lines) + "\n"
+
+    def taps_of(self, s: Slide) -> str:
+        """Places in the tables: one for what moves and one for each weight."""
+        tables = str(1 + len(self.operands(s)))
+        return self.product([tables, *map(self.size, s.rest), *(self.size(a.tap) for a in s.axes)])
+
+    def size(self, i: Index) -> str:
+        return self.inner(self.eq.relation.size(i))
+
+    def multiplied(self, factor: sp.Expr, acc: str) -> None:
+        raise NotImplementedError
+
+    def close(self, acc: str) -> None:
+        raise NotImplementedError
