@@ -373,9 +373,10 @@ class _ContractionWriter(_Writer):
         else:
             self.limit(rows[0], "part * row_first", "row_first")
         self.put(f"rows = {self.number(rows)}")
-        self.put("if rows <= 0:", True)
-        self.put("continue")
-        self.depth -= 1
+        if self.c.phased:  # a class may have fewer members than blocks
+            self.put("if rows <= 0:", True)
+            self.put("continue")
+            self.depth -= 1
 
     def number(self, group: Sequence[Index]) -> str:
         lengths = []

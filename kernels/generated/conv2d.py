@@ -388,8 +388,6 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
         p0_from = part % ceil_div(P0, row_second) * row_second
         p0_to = min(P0, p0_from + row_second)
         rows = max(0, n_to - n_from) * max(0, p0_to - p0_from) * P1
-        if rows <= 0:
-            continue
         w_at = w.pointer()
         w_stride_g = w.stride(0)
         w_stride_o = w.stride(1)

@@ -184,8 +184,6 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, t
         n_from = part * row_first
         n_to = min(N, n_from + row_first)
         rows = max(0, n_to - n_from)
-        if rows <= 0:
-            continue
         x_at = x.pointer()
         x_stride_n = x.stride(0)
         x_stride_i = x.stride(1)
