@@ -14,11 +14,13 @@ import sympy as sp
 from derive.emit.contraction import contraction_source
 from derive.emit.kernel import TaskSource, task_source
 from derive.emit.lanes import lanes_before, lanes_source
+from derive.emit.scatter import scatter_source
 from derive.errors import SpecError
 from derive.language import Operator, extent
 from derive.lower.contraction import contraction
 from derive.lower.lanes import lanes
 from derive.lower.plain import lower
+from derive.lower.scatter import scattered
 from derive.passes.canonical import Canonical, abstract, canonical, same_axes
 from derive.passes.differentiate import jvp, vjp
 from derive.passes.simplify import simplify
@@ -121,7 +123,11 @@ class _Book:
             if fast is not None:
                 source = lanes_before(contraction_source(nest, fast, title), nest, ways, fast.columns)
             else:
-                source = lanes_source(nest, ways, title) or task_source(nest, title)
+                source = (
+                    scatter_source(nest, scattered(nest), title)
+                    or lanes_source(nest, ways, title)
+                    or task_source(nest, title)
+                )
             self.made.kernels[title] = source
         title, known, first = self.known[name.text]
         if first != eq:

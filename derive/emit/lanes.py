@@ -22,7 +22,7 @@ import sympy as sp
 from derive.emit.kernel import TaskSource, _called, _formula, _polynomial, _wrapped, needed
 from derive.emit.slide import LOCALS as SLIDING
 from derive.emit.slide import MOST, SlideWriter
-from derive.emit.vectors import READ, Block, NoVector, fused, one_call
+from derive.emit.vectors import READ, Block, NoVector, fused, magnitude, one_call
 from derive.language import Index, Real, extent
 from derive.lower.lanes import Lanes
 from derive.lower.loops import Assign, Divides, FloorDiv, Loop, Nest, ResidueLoop, Step, Test
@@ -34,6 +34,7 @@ FEW = 2  # columns with which a contraction has little to share
 MOST_COMPARED = 64  # places tried one by one, where plain loops would take one from a read
 LOCALS = {
     "lanes",
+    "start",
     "active",
     "inside",
     "whole",
@@ -254,7 +255,9 @@ class _LanesWriter(SlideWriter):
                 tests += [f"{self.size(w.lane)} <= {size}" for w in self.ways if not w.bound and not w.unit]
         else:
             stride = self.inner(way.stride)
-            tests = [f"{width}" + (f" * {stride}" if way.stride != 1 else "") + f" <= 2 * {size}"]
+            tests = [f"{width}" + (f" * {stride}" if way.stride != 1 else "") + f" <= 8 * {size}"]
+        if self.eq.at is not None:
+            tests.append(f"{self.inner(magnitude(self.eq.at, self.eq.relation))} < 2**31")
         if way.compared:
             tests.append(f"{' * '.join(self.size(i) for i in way.compared)} <= {MOST_COMPARED}")
         if way.follower is not None:
@@ -279,6 +282,8 @@ class _LanesWriter(SlideWriter):
             for a in windows.axes:
                 found |= {*a.stride.free_symbols, *a.spread.free_symbols, *a.offset.free_symbols}
                 found |= a.modulus.free_symbols
+        if eq.at is not None:
+            found |= magnitude(eq.at, eq.relation).free_symbols
         found -= set(eq.relation.indices)
         symbols = {t for s in found for t in s.free_symbols if not isinstance(t, Real)}
         return sorted((s for s in symbols if isinstance(s, sp.Symbol)), key=str)
@@ -383,7 +388,11 @@ class _LanesWriter(SlideWriter):
         low, high = "0", end
         if not way.outer:
             low, high = "first * lanes.width", f"min({end}, last * lanes.width)"
-        self.put(f"for {at} in range({low}, {high}, lanes.width):", True)
+        if way.outer and not classes and self.eq.reduce != "sum":  # what is written twice is the same
+            self.put(f"for start in range(0, {end}, lanes.width):", True)
+            self.put(f"{v} = max(0, min(start, {end} - lanes.width))")
+        else:
+            self.put(f"for {at} in range({low}, {high}, lanes.width):", True)
         self.put(f"count = min(lanes.width, {end} - {at})")
         if classes:
             self.put(f"{v} = phase + at * {stride}")
@@ -721,7 +730,7 @@ class _LanesWriter(SlideWriter):
             self.lane_step(s)
         if whole:
             names, taken = dict(self.names), set(self.taken)
-            self.put("if whole:", True)
+            self.put(f"if {self.everywhere()}:", True)
             self.point(body, "", False)
             self.depth -= 1
             self.put("else:", True)
@@ -732,7 +741,7 @@ class _LanesWriter(SlideWriter):
         if self.b.plane is not None:
             self.put(f"if {self.b.plane_name} + u < {self.size(self.b.plane)}:", True)
         if kind.startswith("arg"):
-            self.put(f"lanes.write_where({self.line(eq.target)}, {self.kept('place')}, active)")
+            self.put(f"lanes.write_where({self.line(eq.target)}, lanes.long({self.kept('place')}), active)")
         elif kind == "sum":
             if self.b.plane is not None:
                 self.put("result = total[0, u]")
@@ -743,6 +752,17 @@ class _LanesWriter(SlideWriter):
             acc = self.kept("total" if kind == "prod" else "best")
             self.put(f"lanes.write_where({self.line(eq.target)}, {acc}, active)")
         self.all_planes(depth)
+
+    def everywhere(self) -> str:
+        """Has every lane this point? At a border most points of a window still are inside."""
+        tests = ["count == lanes.width"]
+        for s in self.b.guards:
+            name, by = self.names[s.index], self.b.moves[s.index]
+            if not by.is_nonnegative:
+                return "whole"
+            far = "(lanes.width - 1)" if by == 1 else f"(lanes.width - 1)*{self.inner(by)}"
+            tests.append(f"0 <= {name} < {self.inner(s.size)} - {far}" if s.size is not None else "")
+        return f"whole or ({' and '.join(tests)})"
 
     def opened(self, kind: str) -> None:
         """The accumulators, as they are before any point."""
@@ -757,13 +777,13 @@ class _LanesWriter(SlideWriter):
         if self.b.plane is None:
             self.put(f"{acc} = {start}")
             if argument:
-                self.put("place = lanes.integers(-1)")
+                self.put("place = lanes.narrow_integers(-1)")
             return
-        self.put(f"{acc}, place = tile.row(), tile.integer_row()" if argument else f"{acc} = tile.row()")
+        self.put(f"{acc}, place = tile.row(), tile.narrow_row()" if argument else f"{acc} = tile.row()")
         self.put("for u in range(tile.vectors):", True)
         self.put(f"{acc}[0, u] = {start}")
         if argument:
-            self.put("place[0, u] = lanes.integers(-1)")
+            self.put("place[0, u] = lanes.narrow_integers(-1)")
         self.depth -= 1
 
     def point(self, body: sp.Expr, mask: str, guarded: bool, masked: bool = False) -> None:
@@ -810,7 +830,7 @@ class _LanesWriter(SlideWriter):
         better = f"({name} {sign} {best}) | unequal({name}, {name}) | ~known"
         self.put(f"better = {mask} & ({better})" if mask else f"better = {better}")
         self.put(f"{best} = select(better, {name}, {best})")
-        self.put(f"{place} = select(better, {self.ramp(eq.at)}, {place})")
+        self.put(f"{place} = select(better, {self.narrow_ramp(eq.at)}, {place})")
 
     def multiplied(self, factor: sp.Expr, acc: str) -> None:
         """A sum over nothing is 0, whatever would multiply it."""

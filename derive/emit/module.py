@@ -95,7 +95,7 @@ class _Module:
         parameters = self.parameters()
         unused = {name for name, lines in (("Condition", conditions), ("Parameter", parameters)) if not lines}
         needed = {*DATA, *(n for k in made.kernels.values() for n in k.imports)} - unused
-        imports = sorted(needed, key=lambda n: (n[0].islower(), _natural(n)))  # as isort has them
+        imports = sorted(needed, key=_sorted_as_isort)
         formula = indented(str(self.forward), 4)
         report = [f"        {line!r}," for line in self.report()]
         latex = program_latex(self.forward)
@@ -247,6 +247,11 @@ class _Module:
     def report(self) -> Iterable[str]:
         for name, k in self.made.kernels.items():
             yield f"{name}: {k.describe()}"
+
+
+def _sorted_as_isort(name: str) -> tuple[bool, bool, tuple[str, int]]:
+    """Constants, then classes, then functions."""
+    return not name.isupper(), name[0].islower(), _natural(name)
 
 
 def _natural(name: str) -> tuple[str, int]:

@@ -14,7 +14,7 @@ from derive.emit.kernel import _Writer
 from derive.language import Index, chosen
 from derive.lower.lanes import Lanes
 from derive.lower.loops import Assign, Nest, Test
-from derive.program import Access, Affine, IntegerAccess, affine
+from derive.program import Access, Affine, IntegerAccess, Relation, affine
 
 READ = "{read}"  # stands in a test for what it reads
 
@@ -86,6 +86,15 @@ class VectorWriter(_Writer):
         if by == 0:
             return f"lanes.integers({self.integer(form.expr)})"
         return f"lanes.ramp({self.integer(form.expr)}, {self.integer(by)})"
+
+    def narrow_ramp(self, form: Affine) -> str:
+        """As ramp, of 32 bits: `magnitude` says when they hold it."""
+        if form.reads:
+            raise NoVector  # it may be of any size
+        text = self.ramp(form)
+        return text.replace("lanes.ramp", "lanes.narrow_ramp").replace(
+            "lanes.integers", "lanes.narrow_integers"
+        )
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -304,6 +313,19 @@ class VectorWriter(_Writer):
 
     def _chosen(self, e: sp.Expr) -> str:
         return self.call("select", self.mask(e.args[0]), self.vector(e.args[1]), "lanes.zero()")
+
+
+def magnitude(form: Affine, relation: Relation) -> sp.Expr:
+    """A bound of the form's absolute value over the ranges of its indices."""
+
+    def size(c: sp.Expr) -> sp.Expr:
+        if c.is_nonnegative:
+            return c
+        return sp.expand(-c) if (-c).is_nonnegative else sp.Max(c, -c)
+
+    return sp.Add(
+        size(form.constant), *(relation.size(i) * size(c) for i, c in form.terms if isinstance(i, Index))
+    )
 
 
 def one_call(text: str) -> bool:

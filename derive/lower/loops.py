@@ -92,6 +92,13 @@ class Test:
 Step = Loop | ResidueLoop | Assign | Divides | Test
 
 
+def expressions(step: Step) -> tuple[sp.Expr, ...]:
+    """Every formula that a step computes with."""
+    parts = (getattr(step, name) for name in step.__slots__)
+    values = (e for part in parts for e in (part if isinstance(part, tuple) else (part,)))
+    return tuple(e for e in values if isinstance(e, sp.Expr))
+
+
 @dataclass(frozen=True, slots=True)
 class Nest:
     """One equation as loops.

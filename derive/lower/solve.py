@@ -4,8 +4,8 @@
     none                                             a test
     u                 c*u + r = 0,  c = +-1          u = -r/c, guarded by its range
     u                 c > 0                          u = -r/c where c divides r, guarded
-    u, v              c*u + v + r = 0, v below |c|   u, v = divmod(-r, |c|): a mixed radix
-                      as c is v's own extent
+    u, v, ...         c*u + v + r = 0, v below |c|   u, v = divmod(-r, |c|): a mixed radix, of any
+                      as c is v's own extent         number of digits
     loop over u, v    v with coefficient +-1         u runs where v stays in range; v follows, unguarded
     loop over u, v    s*v + d*u = m                  u runs over one residue class of |s|/gcd; v follows
     loop over u       anything else                  u runs freely; inequalities in u alone bound it
@@ -142,21 +142,34 @@ class Solver:
                 return False
             self.known.add(u)
             return True
-        if len(left) == 2 and self.direct(form, *left):
-            return self.radix(form, *left) or self.radix(form, *reversed(left))
-        return False
+        return len(left) >= 2 and self.direct(form, *left) and self.radix(form, left)
 
-    def radix(self, form: Affine, u: Index, v: Index) -> bool:
-        """|v| * u + v = r  with 0 <= v < |v|."""
-        cu, cv, r = form.coefficient(u), form.coefficient(v), form.without(u, v).expr
-        V, U = self.equation.relation.size(v), self.equation.relation.size(u)
-        if cv not in (1, -1) or cu != cv * V or extent(v) != V:
+    def radix(self, form: Affine, digits: Sequence[Index]) -> bool:
+        """U*V*t + V*u + v = r with 0 <= v < V, 0 <= u < U: the digits of r, the last by itself first."""
+        size, left, order, whole = (
+            self.equation.relation.size,
+            list(digits),
+            list[tuple[Index, sp.Expr]](),
+            sp.S.One,
+        )
+        sign = next((form.coefficient(i) for i in left if form.coefficient(i) in (1, -1)), None)
+        while left and sign is not None:
+            i = next((i for i in left if sp.expand(form.coefficient(i) - sign * whole) == 0), None)
+            if i is None or extent(i) != size(i):
+                return False
+            left.remove(i)
+            order.append((i, whole))
+            whole = sp.expand(whole * size(i))
+        if sign is None:
             return False
-        value = sp.expand(-cv * r)
-        self.put(Test(value, "range", U * V), GUARD)  # where V is 0 nothing passes, and nothing divides by it
-        self.put(Assign(u, FloorDiv(value, V)))
-        self.put(Assign(v, Modulo(value, V)))
-        self.known |= {u, v}
+        value = sp.expand(-sign * form.without(*digits).expr)
+        self.put(
+            Test(value, "range", whole), GUARD
+        )  # where an extent is 0 nothing passes, and nothing divides by it
+        for i, below in reversed(order):
+            above = _floor(value, below)
+            self.put(Assign(i, above if i == order[-1][0] else Modulo(above, size(i))))
+        self.known |= set(digits)
         return True
 
     # --- one more loop ---------------------------------------------------------------------------

@@ -53,7 +53,8 @@ def abstract(eq: Equation) -> Shape:
     """Every access becomes a view of its own, every extent, coefficient and constant a symbol of its own.
 
     Plain numbers stay: 1 and -1 decide how a relation is solved. So does "the extent of i" as a coefficient
-    beside i itself, which makes a mixed radix; where several indices have that extent, the smallest text decides.
+    beside i itself, or that of i and j beside both, which makes a mixed radix; where several indices have that
+    extent, the smallest text decides.
     """
     forms = (*eq.relation.zero, *eq.relation.nonneg, *((eq.at,) if eq.at is not None else ()))
     places = {(z, a): found for z in forms for a in z.atoms if (found := _radices(eq, z, a))}
@@ -64,14 +65,26 @@ def abstract(eq: Equation) -> Shape:
     return made[0] if len(made) == 1 else min(made, key=lambda shape: canonical(shape).text)
 
 
-def _radices(eq: Equation, z: Affine, a: sp.Expr) -> list[Index]:
-    """The indices i beside which the coefficient of `a` is the extent of i, in a mixed radix."""
-    c, own = z.coefficient(a), {r.index: r.size for r in eq.relation.ranges}
-    return [i for i, unit in z.terms if i in own and i != a and unit in (1, -1)
-            and not own[i].is_Number and c == unit * own[i]]  # fmt: skip
+def _radices(eq: Equation, z: Affine, a: sp.Expr) -> list[tuple[Index, ...]]:
+    """The indices beside `a` that are lower digits of a mixed radix: their extents multiply to its coefficient."""
+    own = {r.index: r.size for r in eq.relation.ranges if not r.size.is_Number}
+    found: list[tuple[Index, ...]] = []
+
+    def extend(digits: tuple[Index, ...], below: sp.Expr) -> None:
+        for i, c in z.terms:
+            if i in own and i != a and i not in digits and sp.expand(c - below) == 0:
+                above = sp.expand(below * own[i])
+                if sp.expand(z.coefficient(a) - above) == 0:
+                    found.append((*digits, i))
+                else:
+                    extend((*digits, i), above)
+
+    extend((), sp.S.One)
+    extend((), sp.S.NegativeOne)
+    return found
 
 
-def _abstract(eq: Equation, radices: dict[tuple[Affine, sp.Expr], Index]) -> Shape:
+def _abstract(eq: Equation, radices: dict[tuple[Affine, sp.Expr], tuple[Index, ...]]) -> Shape:
     own = {r.index: r.size for r in eq.relation.ranges}
     extents = {
         extent(i): size for i, size in own.items()
@@ -106,8 +119,8 @@ def _abstract(eq: Equation, radices: dict[tuple[Affine, sp.Expr], Index]) -> Sha
     def form(z: Affine) -> Affine:
         terms = []
         for a, c in z.terms:
-            radix = radices.get((z, a))
-            c = coefficient(c) if radix is None else z.coefficient(radix) * extent(radix)
+            digits = radices.get((z, a))
+            c = coefficient(c) if digits is None else z.coefficient(digits[0]) * sp.Mul(*map(extent, digits))
             terms.append((a.xreplace(table), c))
         number, rest = z.constant.as_coeff_Add()
         return Affine.of(terms, number + (coefficient(rest) if rest != 0 else 0))
@@ -218,10 +231,15 @@ def _sign_class(s: sp.Expr) -> str:
 
 
 def _class(c: sp.Expr, sizes: dict[sp.Symbol, Index]) -> str:
+    digits = _extents(c, sizes)
+    return ("-" if c.could_extract_minus_sign() else "") + "E" * len(digits) if digits else _sign_class(c)
+
+
+def _extents(c: sp.Expr, sizes: dict[sp.Symbol, Index]) -> list[Index]:
+    """The indices whose extents make up the coefficient, if it is such a product, with either sign."""
     core = -c if c.could_extract_minus_sign() else c
-    if core in sizes:
-        return ("-" if core is not c else "") + "E"
-    return _sign_class(c)
+    factors = sp.Mul.make_args(core)
+    return [sizes[f] for f in factors] if all(f in sizes for f in factors) else []
 
 
 def _named(shape: Shape, order: Sequence[Access]) -> Canonical:
@@ -278,8 +296,7 @@ def _refined(
         def text(kind: str, form: Affine, sign: int, have: dict[Index, str] = have) -> str:
             parts = []
             for a, c in form.terms:
-                core = -c if c.could_extract_minus_sign() else c
-                radix = have[sizes[core]] if core in sizes else ""
+                radix = " ".join(sorted(have[i] for i in _extents(c, sizes)))
                 parts.append(f"{_class(sign * c, sizes)}{radix}*{atom(a)}")
             return f"{kind}{sorted(parts)}{_sign_class(sign * form.constant) if form.constant.is_Number else 'c'}"
 
@@ -291,10 +308,7 @@ def _refined(
                 if i in form.indices:
                     inner = "r" if i not in form.atoms else _class(form.coefficient(i), sizes)
                     seen.append(f"{t}@{inner.lstrip('-')}")
-                core_of = [
-                    a for a, c in form.terms if (-c if c.could_extract_minus_sign() else c) == extent(i)
-                ]
-                if core_of:
+                if any(i in _extents(c, sizes) for _, c in form.terms):
                     seen.append(f"{t}@size")
             new[i] = f"{have[i]}{sorted(seen)}"
         if len(set(new.values())) == len(set(colour.values())):

@@ -76,7 +76,7 @@ def y_sum_filled(y_sum: Real1, P0: int, K0: int, s0: int, z1: int, tile: Tile, t
     lanes over p0;
     else gather, tasks share p0
     """
-    if tile.lanes.width <= 2 * P0:
+    if tile.lanes.width <= 8 * P0:
         y_sum_filled_over_p0(y_sum, P0, K0, s0, z1, tile, task, tasks)
     else:
         y_sum_filled_plain(y_sum, P0, K0, s0, z1, task, tasks)
@@ -114,7 +114,7 @@ def y_sum_2_filled_over_p0(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s
         total = lanes.zero()
         for k0 in range(low_k0, high_k0):
             x2 = k0 + p0*s0 - a0
-            if whole:
+            if whole or (count == lanes.width and 0 <= x2 < X2 - (lanes.width - 1)*s0):
                 total = total + lanes.fill(one())
             else:
                 inside = active & lanes.within(x2, s0, X2)
@@ -130,7 +130,7 @@ def y_sum_2_filled(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, 
     lanes over p0;
     else gather, tasks share p0
     """
-    if tile.lanes.width <= 2 * P0:
+    if tile.lanes.width <= 8 * P0:
         y_sum_2_filled_over_p0(y_sum_2, P0, K0, X2, a0, s0, tile, task, tasks)
     else:
         y_sum_2_filled_plain(y_sum_2, P0, K0, X2, a0, s0, task, tasks)

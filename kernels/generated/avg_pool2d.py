@@ -85,7 +85,7 @@ def y_sum_filled(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: int, s1: 
     lanes over p1;
     else gather, tasks share p0 p1
     """
-    if tile.lanes.width <= 2 * P1:
+    if tile.lanes.width <= 8 * P1:
         y_sum_filled_over_p1(y_sum, P0, P1, K0, K1, s0, s1, z1, z3, tile, task, tasks)
     else:
         y_sum_filled_plain(y_sum, P0, P1, K0, K1, s0, s1, z1, z3, task, tasks)
@@ -129,7 +129,7 @@ def y_sum_2_filled_over_p1(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X
             for k0 in range(low_k0, high_k0):
                 for k1 in range(low_k1, high_k1):
                     x3 = k1 + p1*s1 - a1
-                    if whole:
+                    if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
                         total = total + lanes.fill(one())
                     else:
                         inside = active & lanes.within(x3, s1, X3)
@@ -145,7 +145,7 @@ def y_sum_2_filled(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X2: int, 
     lanes over p1;
     else gather, tasks share p0 p1
     """
-    if tile.lanes.width <= 2 * P1:
+    if tile.lanes.width <= 8 * P1:
         y_sum_2_filled_over_p1(y_sum_2, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, task, tasks)
     else:
         y_sum_2_filled_plain(y_sum_2, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, task, tasks)

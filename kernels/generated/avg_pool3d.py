@@ -94,7 +94,7 @@ def y_sum_filled(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: 
     lanes over p2;
     else gather, tasks share p0 p1
     """
-    if tile.lanes.width <= 2 * P2:
+    if tile.lanes.width <= 8 * P2:
         y_sum_filled_over_p2(y_sum, P0, P1, P2, K0, K1, K2, s0, s1, s2, z1, z3, z5, tile, task, tasks)
     else:
         y_sum_filled_plain(y_sum, P0, P1, P2, K0, K1, K2, s0, s1, s2, z1, z3, z5, task, tasks)
@@ -145,7 +145,7 @@ def y_sum_2_filled_over_p2(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K
                 for k1 in range(low_k1, high_k1):
                     for k2 in range(low_k2, high_k2):
                         x4 = k2 + p2*s2 - a2
-                        if whole:
+                        if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
                             total = total + lanes.fill(one())
                         else:
                             inside = active & lanes.within(x4, s2, X4)
@@ -162,7 +162,7 @@ def y_sum_2_filled(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, 
     lanes over p2;
     else gather, tasks share p0 p1
     """
-    if tile.lanes.width <= 2 * P2:
+    if tile.lanes.width <= 8 * P2:
         y_sum_2_filled_over_p2(y_sum_2, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2, tile, task,
             tasks)
     else:

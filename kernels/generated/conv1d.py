@@ -471,9 +471,9 @@ def y_from_b(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: int, tile
     or lanes over o;
     else gather, tasks share n g o
     """
-    if tile.lanes.width <= 2 * P0:
+    if tile.lanes.width <= 8 * P0:
         y_from_b_over_p0(y, b, N, G, O, P0, add, tile, task, tasks)
-    elif tile.lanes.width <= 2 * O:
+    elif tile.lanes.width <= 8 * O:
         y_from_b_over_o(y, b, N, G, O, P0, add, tile, task, tasks)
     else:
         y_from_b_plain(y, b, N, G, O, P0, add, task, tasks)
@@ -573,7 +573,7 @@ def gb_from_gy(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, tile: Tile
     """
     if tile.lanes.width <= P0:
         gb_from_gy_over_p0(gb, gy, N, G, O, P0, tile, task, tasks)
-    elif tile.lanes.width <= 2 * O:
+    elif tile.lanes.width <= 8 * O:
         gb_from_gy_over_o(gb, gy, N, G, O, P0, tile, task, tasks)
     else:
         gb_from_gy_plain(gb, gy, N, G, O, P0, task, tasks)

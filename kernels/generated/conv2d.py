@@ -540,9 +540,9 @@ def y_from_b(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: int, add: 
     or lanes over o;
     else gather, tasks share n g o p0
     """
-    if tile.lanes.width <= 2 * P1:
+    if tile.lanes.width <= 8 * P1:
         y_from_b_over_p1(y, b, N, G, O, P0, P1, add, tile, task, tasks)
-    elif tile.lanes.width <= 2 * O:
+    elif tile.lanes.width <= 8 * O:
         y_from_b_over_o(y, b, N, G, O, P0, P1, add, tile, task, tasks)
     else:
         y_from_b_plain(y, b, N, G, O, P0, P1, add, task, tasks)
@@ -646,7 +646,7 @@ def gb_from_gy(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, t
     """
     if tile.lanes.width <= P1:
         gb_from_gy_over_p1(gb, gy, N, G, O, P0, P1, tile, task, tasks)
-    elif tile.lanes.width <= 2 * O:
+    elif tile.lanes.width <= 8 * O:
         gb_from_gy_over_o(gb, gy, N, G, O, P0, P1, tile, task, tasks)
     else:
         gb_from_gy_plain(gb, gy, N, G, O, P0, P1, task, tasks)

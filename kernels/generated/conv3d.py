@@ -591,9 +591,9 @@ def y_from_b(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int, P2: i
     or lanes over o;
     else gather, tasks share n g o p0 p1
     """
-    if tile.lanes.width <= 2 * P2:
+    if tile.lanes.width <= 8 * P2:
         y_from_b_over_p2(y, b, N, G, O, P0, P1, P2, add, tile, task, tasks)
-    elif tile.lanes.width <= 2 * O:
+    elif tile.lanes.width <= 8 * O:
         y_from_b_over_o(y, b, N, G, O, P0, P1, P2, add, tile, task, tasks)
     else:
         y_from_b_plain(y, b, N, G, O, P0, P1, P2, add, task, tasks)
@@ -701,7 +701,7 @@ def gb_from_gy(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P
     """
     if tile.lanes.width <= P2:
         gb_from_gy_over_p2(gb, gy, N, G, O, P0, P1, P2, tile, task, tasks)
-    elif tile.lanes.width <= 2 * O:
+    elif tile.lanes.width <= 8 * O:
         gb_from_gy_over_o(gb, gy, N, G, O, P0, P1, P2, tile, task, tasks)
     else:
         gb_from_gy_plain(gb, gy, N, G, O, P0, P1, P2, task, tasks)

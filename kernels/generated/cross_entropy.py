@@ -68,7 +68,8 @@ def l_logsumexp_max_from_x_over_r(l_logsumexp_max: Real2, x: Real3, N: int, R: i
     first, last = share(planes, task, tasks)
     for item in range(first, last):
         n = item * tile.vectors
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             best = tile.row()
@@ -125,7 +126,7 @@ def l_logsumexp_max_from_x(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: 
     or lanes over c, combined at the end;
     else gather, tasks share n r
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         l_logsumexp_max_from_x_over_r(l_logsumexp_max, x, N, R, C, tile, task, tasks)
     elif tile.lanes.width <= C:
         l_logsumexp_max_from_x_over_c(l_logsumexp_max, x, N, R, C, tile, task, tasks)
@@ -225,7 +226,7 @@ def l_logsumexp_sum_from_l_logsumexp_max_x(l_logsumexp_sum: Real2, l_logsumexp_m
     or lanes over c, combined at the end;
     else gather, tasks share n r
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         l_logsumexp_sum_from_l_logsumexp_max_x_over_r(l_logsumexp_sum, l_logsumexp_max, x, N, R, C, tile, task,
             tasks)
     elif tile.lanes.width <= C:
@@ -290,10 +291,10 @@ def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum(l_logsumexp: Real2, l_logsu
     or lanes over n;
     else gather, tasks share n
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_r(l_logsumexp, l_logsumexp_max, l_logsumexp_sum, N, R,
             tile, task, tasks)
-    elif tile.lanes.width <= 2 * N:
+    elif tile.lanes.width <= 8 * N:
         l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_n(l_logsumexp, l_logsumexp_max, l_logsumexp_sum, N, R,
             tile, task, tasks)
     else:
@@ -352,9 +353,9 @@ def l_from_l_logsumexp(l: Real2, l_logsumexp: Real2, N: int, R: int, tile: Tile,
     or lanes over n;
     else gather, tasks share n
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         l_from_l_logsumexp_over_r(l, l_logsumexp, N, R, tile, task, tasks)
-    elif tile.lanes.width <= 2 * N:
+    elif tile.lanes.width <= 8 * N:
         l_from_l_logsumexp_over_n(l, l_logsumexp, N, R, tile, task, tasks)
     else:
         l_from_l_logsumexp_plain(l, l_logsumexp, N, R, task, tasks)
@@ -521,7 +522,7 @@ def gl_total_from_gy_gz(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, a
     lanes over r;
     else gather, tasks share n
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         gl_total_from_gy_gz_over_r(gl_total, gy, gz, N, R, add, tile, task, tasks)
     else:
         gl_total_from_gy_gz_plain(gl_total, gy, gz, N, R, add, task, tasks)
@@ -610,9 +611,9 @@ def gx_from_gl_total_t(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, 
     or lanes over n;
     else scatter, tasks share n r; 1 guard
     """
-    if tile.lanes.width <= 2 * R and X1 <= 64:
+    if tile.lanes.width <= 8 * R and X1 <= 64:
         gx_from_gl_total_t_over_r(gx, gl_total, t, N, R, X1, tile, task, tasks)
-    elif tile.lanes.width <= 2 * N and X1 <= 64:
+    elif tile.lanes.width <= 8 * N and X1 <= 64:
         gx_from_gl_total_t_over_n(gx, gl_total, t, N, R, X1, tile, task, tasks)
     else:
         gx_from_gl_total_t_plain(gx, gl_total, t, N, R, X1, task, tasks)
@@ -685,9 +686,9 @@ def gx_from_gl_total_l_logsumexp_x(gx: Real3, gl_total: Real2, l_logsumexp: Real
     or lanes over c;
     else gather, tasks share n c
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         gx_from_gl_total_l_logsumexp_x_over_r(gx, gl_total, l_logsumexp, x, N, R, C, add, tile, task, tasks)
-    elif tile.lanes.width <= 2 * C:
+    elif tile.lanes.width <= 8 * C:
         gx_from_gl_total_l_logsumexp_x_over_c(gx, gl_total, l_logsumexp, x, N, R, C, add, tile, task, tasks)
     else:
         gx_from_gl_total_l_logsumexp_x_plain(gx, gl_total, l_logsumexp, x, N, R, C, add, task, tasks)
@@ -788,7 +789,7 @@ def tl_logsumexp_from_l_logsumexp_tx_x(tl_logsumexp: Real2, l_logsumexp: Real2, 
     or lanes over c, combined at the end;
     else gather, tasks share n r
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         tl_logsumexp_from_l_logsumexp_tx_x_over_r(tl_logsumexp, l_logsumexp, tx, x, N, R, C, tile, task, tasks)
     elif tile.lanes.width <= C:
         tl_logsumexp_from_l_logsumexp_tx_x_over_c(tl_logsumexp, l_logsumexp, tx, x, N, R, C, tile, task, tasks)
@@ -895,7 +896,7 @@ def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x(hl_logsumexp: Real2, gl_total: 
     or lanes over c, combined at the end;
     else gather, tasks share n r
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_r(hl_logsumexp, gl_total, hgx, l_logsumexp, x, N, R, C,
             tile, task, tasks)
     elif tile.lanes.width <= C:
@@ -972,10 +973,10 @@ def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x(hx: Real3, gl_total: Real2, 
     or lanes over c;
     else gather, tasks share n c
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_r(hx, gl_total, hgx, hl_logsumexp, l_logsumexp, x, N,
             R, C, tile, task, tasks)
-    elif tile.lanes.width <= 2 * C:
+    elif tile.lanes.width <= 8 * C:
         hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_c(hx, gl_total, hgx, hl_logsumexp, l_logsumexp, x, N,
             R, C, tile, task, tasks)
     else:
@@ -1060,10 +1061,10 @@ def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x(tgx: Real3, gl_tot
     or lanes over c;
     else gather, tasks share n c
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_r(tgx, gl_total, l_logsumexp, tgl_total,
             tl_logsumexp, tx, x, N, R, C, add, tile, task, tasks)
-    elif tile.lanes.width <= 2 * C:
+    elif tile.lanes.width <= 8 * C:
         tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_c(tgx, gl_total, l_logsumexp, tgl_total,
             tl_logsumexp, tx, x, N, R, C, add, tile, task, tasks)
     else:

@@ -121,7 +121,7 @@ def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, 
     """
     if tile.lanes.width <= Q:
         y_from_x_over_q(y, x, N, C, Q, tile, task, tasks)
-    elif tile.lanes.width <= 2 * C:
+    elif tile.lanes.width <= 8 * C:
         y_from_x_over_c(y, x, N, C, Q, tile, task, tasks)
     else:
         y_from_x_plain(y, x, N, C, Q, task, tasks)
@@ -181,9 +181,9 @@ def gx_from_gy(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile, task: i
     or lanes over c;
     else gather, tasks share n c
     """
-    if tile.lanes.width <= 2 * Q:
+    if tile.lanes.width <= 8 * Q:
         gx_from_gy_over_q(gx, gy, N, C, Q, tile, task, tasks)
-    elif tile.lanes.width <= 2 * C:
+    elif tile.lanes.width <= 8 * C:
         gx_from_gy_over_c(gx, gy, N, C, Q, tile, task, tasks)
     else:
         gx_from_gy_plain(gx, gy, N, C, Q, task, tasks)

@@ -86,7 +86,8 @@ def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
     first, last = share(planes, task, tasks)
     for item in range(first, last):
         n = item * tile.vectors
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             best = tile.row()
@@ -113,7 +114,7 @@ def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, 
     """
     if tile.lanes.width <= Q:
         y_from_x_over_q(y, x, N, C, Q, tile, task, tasks)
-    elif tile.lanes.width <= 2 * C:
+    elif tile.lanes.width <= 8 * C:
         y_from_x_over_c(y, x, N, C, Q, tile, task, tasks)
     else:
         y_from_x_plain(y, x, N, C, Q, task, tasks)
@@ -147,26 +148,27 @@ def y_at_from_x_over_c(y_at: Integer2, x: Real3, N: int, C: int, Q: int, tile: T
     first, last = share(planes, task, tasks)
     for item in range(first, last):
         n = item * tile.vectors
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             known = lanes.where(False)
-            best, place = tile.row(), tile.integer_row()
+            best, place = tile.row(), tile.narrow_row()
             for u in range(tile.vectors):
                 best[0, u] = lanes.fill(lowest())
-                place[0, u] = lanes.integers(-1)
+                place[0, u] = lanes.narrow_integers(-1)
             for q in range(Q):
                 for u in range(tile.vectors):
                     plane = min(n + u, N - 1)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
                     best[0, u] = select(better, x_lanes, best[0, u])
-                    place[0, u] = select(better, lanes.integers(q), place[0, u])
+                    place[0, u] = select(better, lanes.narrow_integers(q), place[0, u])
                 known = lanes.where(True)
             for u in range(tile.vectors):
                 plane = min(n + u, N - 1)
                 if n + u < N:
-                    lanes.write_where(y_at.line((plane, c), (0, 1)), place[0, u], active)
+                    lanes.write_where(y_at.line((plane, c), (0, 1)), lanes.long(place[0, u]), active)
 
 
 @task
@@ -176,7 +178,7 @@ def y_at_from_x(y_at: Integer2, x: Real3, N: int, C: int, Q: int, tile: Tile, ta
     lanes over c;
     else gather, tasks share n c
     """
-    if tile.lanes.width <= 2 * C:
+    if tile.lanes.width <= 8 * C and Q < 2**31:
         y_at_from_x_over_c(y_at, x, N, C, Q, tile, task, tasks)
     else:
         y_at_from_x_plain(y_at, x, N, C, Q, task, tasks)
@@ -264,9 +266,9 @@ def gx_from_gy_y_at(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int
     or lanes over c;
     else scatter, tasks share n c; 1 guard
     """
-    if tile.lanes.width <= 2 * Q and Q <= 64:
+    if tile.lanes.width <= 8 * Q and Q <= 64:
         gx_from_gy_y_at_over_q(gx, gy, y_at, N, C, Q, tile, task, tasks)
-    elif tile.lanes.width <= 2 * C and Q <= 64:
+    elif tile.lanes.width <= 8 * C and Q <= 64:
         gx_from_gy_y_at_over_c(gx, gy, y_at, N, C, Q, tile, task, tasks)
     else:
         gx_from_gy_y_at_plain(gx, gy, y_at, N, C, Q, task, tasks)

@@ -161,7 +161,7 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, t
     if O <= 2 and tile.lanes.width <= I:
         y_from_w_x_over_i(y, w, x, N, O, I, add, tile, task, tasks)
         return
-    if O <= 2 and tile.lanes.width <= 2 * O:
+    if O <= 2 and tile.lanes.width <= 8 * O:
         y_from_w_x_over_o(y, w, x, N, O, I, add, tile, task, tasks)
         return
     if not (suits(tile, N, O, I)):
@@ -261,7 +261,7 @@ def y_from_b(y: Real2, b: Real1, N: int, O: int, add: int, tile: Tile, task: int
     lanes over o;
     else gather, tasks share n
     """
-    if tile.lanes.width <= 2 * O:
+    if tile.lanes.width <= 8 * O:
         y_from_b_over_o(y, b, N, O, add, tile, task, tasks)
     else:
         y_from_b_plain(y, b, N, O, add, task, tasks)
@@ -340,7 +340,7 @@ def gb_from_gy(gb: Real1, gy: Real2, N: int, O: int, tile: Tile, task: int, task
     or lanes over n, combined at the end;
     else gather, tasks share o
     """
-    if tile.lanes.width <= 2 * O:
+    if tile.lanes.width <= 8 * O:
         gb_from_gy_over_o(gb, gy, N, O, tile, task, tasks)
     elif tile.lanes.width <= N:
         gb_from_gy_over_n(gb, gy, N, O, tile, task, tasks)

@@ -61,7 +61,8 @@ def y_logsumexp_max_from_x_over_r(y_logsumexp_max: Real2, x: Real3, M: int, R: i
     first, last = share(planes, task, tasks)
     for item in range(first, last):
         m = item * tile.vectors
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             best = tile.row()
@@ -118,7 +119,7 @@ def y_logsumexp_max_from_x(y_logsumexp_max: Real2, x: Real3, M: int, R: int, J: 
     or lanes over j, combined at the end;
     else gather, tasks share m r
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         y_logsumexp_max_from_x_over_r(y_logsumexp_max, x, M, R, J, tile, task, tasks)
     elif tile.lanes.width <= J:
         y_logsumexp_max_from_x_over_j(y_logsumexp_max, x, M, R, J, tile, task, tasks)
@@ -218,7 +219,7 @@ def y_logsumexp_sum_from_x_y_logsumexp_max(y_logsumexp_sum: Real2, x: Real3, y_l
     or lanes over j, combined at the end;
     else gather, tasks share m r
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         y_logsumexp_sum_from_x_y_logsumexp_max_over_r(y_logsumexp_sum, x, y_logsumexp_max, M, R, J, tile, task,
             tasks)
     elif tile.lanes.width <= J:
@@ -283,10 +284,10 @@ def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum(y_logsumexp: Real2, y_logsu
     or lanes over m;
     else gather, tasks share m
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_r(y_logsumexp, y_logsumexp_max, y_logsumexp_sum, M, R,
             tile, task, tasks)
-    elif tile.lanes.width <= 2 * M:
+    elif tile.lanes.width <= 8 * M:
         y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_m(y_logsumexp, y_logsumexp_max, y_logsumexp_sum, M, R,
             tile, task, tasks)
     else:
@@ -354,9 +355,9 @@ def y_from_x_y_logsumexp(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int,
     or lanes over c;
     else gather, tasks share m c
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         y_from_x_y_logsumexp_over_r(y, x, y_logsumexp, M, C, R, tile, task, tasks)
-    elif tile.lanes.width <= 2 * C:
+    elif tile.lanes.width <= 8 * C:
         y_from_x_y_logsumexp_over_c(y, x, y_logsumexp, M, C, R, tile, task, tasks)
     else:
         y_from_x_y_logsumexp_plain(y, x, y_logsumexp, M, C, R, task, tasks)
@@ -417,9 +418,9 @@ def gx_from_gy(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile, task: i
     or lanes over c;
     else gather, tasks share m c
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         gx_from_gy_over_r(gx, gy, M, C, R, tile, task, tasks)
-    elif tile.lanes.width <= 2 * C:
+    elif tile.lanes.width <= 8 * C:
         gx_from_gy_over_c(gx, gy, M, C, R, tile, task, tasks)
     else:
         gx_from_gy_plain(gx, gy, M, C, R, task, tasks)
@@ -519,7 +520,7 @@ def gy_logsumexp_from_gy(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int,
     or lanes over c, combined at the end;
     else gather, tasks share m r
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         gy_logsumexp_from_gy_over_r(gy_logsumexp, gy, M, C, R, tile, task, tasks)
     elif tile.lanes.width <= C:
         gy_logsumexp_from_gy_over_c(gy_logsumexp, gy, M, C, R, tile, task, tasks)
@@ -594,9 +595,9 @@ def gx_from_gy_logsumexp_x_y_logsumexp(gx: Real3, gy_logsumexp: Real2, x: Real3,
     or lanes over j;
     else gather, tasks share m j
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         gx_from_gy_logsumexp_x_y_logsumexp_over_r(gx, gy_logsumexp, x, y_logsumexp, M, R, J, add, tile, task, tasks)
-    elif tile.lanes.width <= 2 * J:
+    elif tile.lanes.width <= 8 * J:
         gx_from_gy_logsumexp_x_y_logsumexp_over_j(gx, gy_logsumexp, x, y_logsumexp, M, R, J, add, tile, task, tasks)
     else:
         gx_from_gy_logsumexp_x_y_logsumexp_plain(gx, gy_logsumexp, x, y_logsumexp, M, R, J, add, task, tasks)
@@ -697,7 +698,7 @@ def ty_logsumexp_from_tx_x_y_logsumexp(ty_logsumexp: Real2, tx: Real3, x: Real3,
     or lanes over j, combined at the end;
     else gather, tasks share m r
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         ty_logsumexp_from_tx_x_y_logsumexp_over_r(ty_logsumexp, tx, x, y_logsumexp, M, R, J, tile, task, tasks)
     elif tile.lanes.width <= J:
         ty_logsumexp_from_tx_x_y_logsumexp_over_j(ty_logsumexp, tx, x, y_logsumexp, M, R, J, tile, task, tasks)
@@ -804,7 +805,7 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp(hy_logsumexp: Real2, gy_log
     or lanes over j, combined at the end;
     else gather, tasks share m r
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_r(hy_logsumexp, gy_logsumexp, hgx, x, y_logsumexp, M,
             R, J, tile, task, tasks)
     elif tile.lanes.width <= J:
@@ -882,10 +883,10 @@ def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp(hx: Real3, gy_logsumexp:
     or lanes over j;
     else gather, tasks share m j
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_r(hx, gy_logsumexp, hgx, hy_logsumexp, x,
             y_logsumexp, M, R, J, tile, task, tasks)
-    elif tile.lanes.width <= 2 * J:
+    elif tile.lanes.width <= 8 * J:
         hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_j(hx, gy_logsumexp, hgx, hy_logsumexp, x,
             y_logsumexp, M, R, J, tile, task, tasks)
     else:
@@ -970,10 +971,10 @@ def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp(tgx: Real3
     or lanes over j;
     else gather, tasks share m j
     """
-    if tile.lanes.width <= 2 * R:
+    if tile.lanes.width <= 8 * R:
         tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_r(tgx, gy_logsumexp, tgy_logsumexp,
             tx, ty_logsumexp, x, y_logsumexp, M, R, J, add, tile, task, tasks)
-    elif tile.lanes.width <= 2 * J:
+    elif tile.lanes.width <= 8 * J:
         tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_j(tgx, gy_logsumexp, tgy_logsumexp,
             tx, ty_logsumexp, x, y_logsumexp, M, R, J, add, tile, task, tasks)
     else:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from kernels.runtime import (
+    NOWHERE,
     Condition,
     Definition,
     Integer3,
@@ -23,7 +24,6 @@ from kernels.runtime import (
     lowest,
     maximum,
     require_abi,
-    residue,
     select,
     share,
     task,
@@ -67,20 +67,21 @@ def i_from_x_over_c(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
         n = item // P0
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             known = lanes.where(False)
             best = lanes.fill(lowest())
-            place = lanes.integers(-1)
+            place = lanes.narrow_integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
                 better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
                 best = select(better, x_lanes, best)
-                place = select(better, lanes.integers(k0*d0 + p0*s0 - a0), place)
+                place = select(better, lanes.narrow_integers(k0*d0 + p0*s0 - a0), place)
                 known = lanes.where(True)
-            lanes.write_where(i.line((n, c, p0), (0, 1, 0)), place, active)
+            lanes.write_where(i.line((n, c, p0), (0, 1, 0)), lanes.long(place), active)
 
 
 @kernel
@@ -93,7 +94,8 @@ def i_from_x_over_p0(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2
     for item in range(first, last):
         n = item // planes
         c = item % planes * tile.vectors
-        for p0 in range(0, P0, lanes.width):
+        for start in range(0, P0, lanes.width):
+            p0 = max(0, min(start, P0 - lanes.width))
             count = min(lanes.width, P0 - p0)
             p0_last = p0 + (count - 1)
             whole = count == lanes.width and p0*s0 - a0 >= 0 and -a0 + d0*K0 - d0 + s0*p0_last < X2
@@ -102,19 +104,19 @@ def i_from_x_over_p0(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2
                 low_k0, high_k0 = max(0, -((-a0 + s0*p0_last) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
             active = lanes.first(count)
             known = lanes.where(False)
-            best, place = tile.row(), tile.integer_row()
+            best, place = tile.row(), tile.narrow_row()
             for u in range(tile.vectors):
                 best[0, u] = lanes.fill(lowest())
-                place[0, u] = lanes.integers(-1)
+                place[0, u] = lanes.narrow_integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
-                if whole:
+                if whole or (count == lanes.width and 0 <= x2 < X2 - (lanes.width - 1)*s0):
                     for u in range(tile.vectors):
                         plane = min(c + u, C - 1)
                         x_lanes = lanes.read(x.line((n, plane, x2), (0, 0, s0)))
                         better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
                         best[0, u] = select(better, x_lanes, best[0, u])
-                        place[0, u] = select(better, lanes.ramp(k0*d0 + p0*s0 - a0, s0), place[0, u])
+                        place[0, u] = select(better, lanes.narrow_ramp(k0*d0 + p0*s0 - a0, s0), place[0, u])
                     known = lanes.where(True)
                 else:
                     inside = active & lanes.within(x2, s0, X2)
@@ -123,12 +125,12 @@ def i_from_x_over_p0(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2
                         x_lanes = lanes.read_where(x.line((n, plane, x2), (0, 0, s0)), inside)
                         better = inside & ((x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known)
                         best[0, u] = select(better, x_lanes, best[0, u])
-                        place[0, u] = select(better, lanes.ramp(k0*d0 + p0*s0 - a0, s0), place[0, u])
+                        place[0, u] = select(better, lanes.narrow_ramp(k0*d0 + p0*s0 - a0, s0), place[0, u])
                     known = known | inside
             for u in range(tile.vectors):
                 plane = min(c + u, C - 1)
                 if c + u < C:
-                    lanes.write_where(i.line((n, plane, p0), (0, 0, 1)), place[0, u], active)
+                    lanes.write_where(i.line((n, plane, p0), (0, 0, 1)), lanes.long(place[0, u]), active)
 
 
 @task
@@ -140,9 +142,9 @@ def i_from_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a
     or lanes over p0;
     else gather, tasks share n c
     """
-    if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1:
+    if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and a0 + d0*K0 + s0*P0 < 2**31:
         i_from_x_over_c(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    elif tile.lanes.width <= 2 * P0:
+    elif tile.lanes.width <= 8 * P0 and a0 + d0*K0 + s0*P0 < 2**31:
         i_from_x_over_p0(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
     else:
         i_from_x_plain(i, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
@@ -179,7 +181,8 @@ def y_from_x_over_c(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: in
         n = item // P0
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             best = lanes.fill(lowest())
@@ -200,7 +203,8 @@ def y_from_x_over_p0(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: i
     for item in range(first, last):
         n = item // planes
         c = item % planes * tile.vectors
-        for p0 in range(0, P0, lanes.width):
+        for start in range(0, P0, lanes.width):
+            p0 = max(0, min(start, P0 - lanes.width))
             count = min(lanes.width, P0 - p0)
             p0_last = p0 + (count - 1)
             whole = count == lanes.width and p0*s0 - a0 >= 0 and -a0 + d0*K0 - d0 + s0*p0_last < X2
@@ -213,7 +217,7 @@ def y_from_x_over_p0(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: i
                 best[0, u] = lanes.fill(lowest())
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
-                if whole:
+                if whole or (count == lanes.width and 0 <= x2 < X2 - (lanes.width - 1)*s0):
                     for u in range(tile.vectors):
                         plane = min(c + u, C - 1)
                         x_lanes = lanes.read(x.line((n, plane, x2), (0, 0, s0)))
@@ -241,7 +245,7 @@ def y_from_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: 
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_over_c(y, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    elif tile.lanes.width <= 2 * P0:
+    elif tile.lanes.width <= 8 * P0:
         y_from_x_over_p0(y, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
     else:
         y_from_x_plain(y, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
@@ -280,20 +284,21 @@ def y_at_from_x_over_c(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: in
         n = item // P0
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             known = lanes.where(False)
             best = lanes.fill(lowest())
-            place = lanes.integers(-1)
+            place = lanes.narrow_integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
                 better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
                 best = select(better, x_lanes, best)
-                place = select(better, lanes.integers(k0), place)
+                place = select(better, lanes.narrow_integers(k0), place)
                 known = lanes.where(True)
-            lanes.write_where(y_at.line((n, c, p0), (0, 1, 0)), place, active)
+            lanes.write_where(y_at.line((n, c, p0), (0, 1, 0)), lanes.long(place), active)
 
 
 @kernel
@@ -306,7 +311,8 @@ def y_at_from_x_over_p0(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: i
     for item in range(first, last):
         n = item // planes
         c = item % planes * tile.vectors
-        for p0 in range(0, P0, lanes.width):
+        for start in range(0, P0, lanes.width):
+            p0 = max(0, min(start, P0 - lanes.width))
             count = min(lanes.width, P0 - p0)
             p0_last = p0 + (count - 1)
             whole = count == lanes.width and p0*s0 - a0 >= 0 and -a0 + d0*K0 - d0 + s0*p0_last < X2
@@ -315,19 +321,19 @@ def y_at_from_x_over_p0(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: i
                 low_k0, high_k0 = max(0, -((-a0 + s0*p0_last) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
             active = lanes.first(count)
             known = lanes.where(False)
-            best, place = tile.row(), tile.integer_row()
+            best, place = tile.row(), tile.narrow_row()
             for u in range(tile.vectors):
                 best[0, u] = lanes.fill(lowest())
-                place[0, u] = lanes.integers(-1)
+                place[0, u] = lanes.narrow_integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
-                if whole:
+                if whole or (count == lanes.width and 0 <= x2 < X2 - (lanes.width - 1)*s0):
                     for u in range(tile.vectors):
                         plane = min(c + u, C - 1)
                         x_lanes = lanes.read(x.line((n, plane, x2), (0, 0, s0)))
                         better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
                         best[0, u] = select(better, x_lanes, best[0, u])
-                        place[0, u] = select(better, lanes.integers(k0), place[0, u])
+                        place[0, u] = select(better, lanes.narrow_integers(k0), place[0, u])
                     known = lanes.where(True)
                 else:
                     inside = active & lanes.within(x2, s0, X2)
@@ -336,12 +342,12 @@ def y_at_from_x_over_p0(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: i
                         x_lanes = lanes.read_where(x.line((n, plane, x2), (0, 0, s0)), inside)
                         better = inside & ((x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known)
                         best[0, u] = select(better, x_lanes, best[0, u])
-                        place[0, u] = select(better, lanes.integers(k0), place[0, u])
+                        place[0, u] = select(better, lanes.narrow_integers(k0), place[0, u])
                     known = known | inside
             for u in range(tile.vectors):
                 plane = min(c + u, C - 1)
                 if c + u < C:
-                    lanes.write_where(y_at.line((n, plane, p0), (0, 0, 1)), place[0, u], active)
+                    lanes.write_where(y_at.line((n, plane, p0), (0, 0, 1)), lanes.long(place[0, u]), active)
 
 
 @task
@@ -353,9 +359,9 @@ def y_at_from_x(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: 
     or lanes over p0;
     else gather, tasks share n c
     """
-    if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1:
+    if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1 and K0 < 2**31:
         y_at_from_x_over_c(y_at, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    elif tile.lanes.width <= 2 * P0:
+    elif tile.lanes.width <= 8 * P0 and K0 < 2**31:
         y_at_from_x_over_p0(y_at, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
     else:
         y_at_from_x_plain(y_at, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
@@ -383,49 +389,33 @@ def gx_from_gy_y_at_plain(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, 
 
 
 @kernel
-def gx_from_gy_y_at_over_x2(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int,
+def gx_from_gy_y_at_over_p0(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int,
         a0: int, d0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over x2 in classes modulo s0."""
+    """Scatter in lanes over p0."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
         c = item % planes * tile.vectors
-        for phase in range(min(s0, X2)):
-            members = ceil_div(X2 - phase, s0)
-            first_k0, step_k0 = residue(s0, d0, a0 + phase)
-            taps_k0 = ceil_div(K0 - first_k0, step_k0) if step_k0 > 0 else 0
-            start_p0, by_p0 = (a0 - d0*first_k0 + phase) // s0, step_k0 * d0 // s0
-            for at in range(0, members, lanes.width):
-                count = min(lanes.width, members - at)
-                x2 = phase + at * s0
-                whole = count == lanes.width and start_p0 + at - (taps_k0 - 1) * by_p0 >= 0 and start_p0 + at + lanes.width <= P0
-                active = lanes.first(count)
-                total = tile.row()
-                for u in range(tile.vectors):
-                    total[0, u] = lanes.zero()
-                for tap in range(taps_k0):
-                    k0 = first_k0 + tap * step_k0
-                    p0 = start_p0 + at - tap * by_p0
-                    if whole:
-                        for u in range(tile.vectors):
-                            plane = min(c + u, C - 1)
-                            chosen = equal(lanes.read(y_at.line((n, plane, p0), (0, 0, 1))), lanes.integers(k0))
-                            gy_lanes = lanes.read_where(gy.line((n, plane, p0), (0, 0, 1)), chosen)
-                            total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
-                    else:
-                        inside = active & lanes.within(p0, 1, P0)
-                        for u in range(tile.vectors):
-                            plane = min(c + u, C - 1)
-                            chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0), (0, 0, 1)), inside), lanes.integers(k0))
-                            gy_lanes = lanes.read_where(gy.line((n, plane, p0), (0, 0, 1)), chosen)
-                            total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
-                for u in range(tile.vectors):
-                    plane = min(c + u, C - 1)
-                    if c + u < C:
-                        result = total[0, u]
-                        lanes.write_where(gx.line((n, plane, x2), (0, 0, s0)), result, active)
+        for plane in range(c, min(c + tile.vectors, C)):
+            for x2 in range(0, X2, lanes.width):
+                lanes.write_where(gx.line((n, plane, x2), (0, 0, 1)), lanes.zero(), lanes.first(X2 - x2))
+        places, values = tile.narrow_row(), tile.row()
+        for p0 in range(0, P0, lanes.width):
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                inside = lanes.first(P0 - p0 if c + u < C else 0)
+                y_at_read = lanes.read_where(y_at.line((n, plane, p0), (0, 0, 1)), inside)
+                inside = inside & lanes.below(y_at_read, K0)
+                y_at_lanes = lanes.narrow(y_at_read)
+                x2_lanes = y_at_lanes * lanes.narrow_integers(d0) + lanes.narrow_ramp(p0*s0 - a0, s0)
+                inside = inside & lanes.below(x2_lanes, X2)
+                gy_lanes = lanes.read_where(gy.line((n, plane, p0), (0, 0, 1)), inside)
+                place = x2_lanes * lanes.narrow_integers(gx.stride(2)) + lanes.narrow_integers(u*gx.stride(1))
+                places[0, u] = select(inside, place, lanes.narrow_integers(NOWHERE))
+                values[0, u] = gy_lanes
+            tile.add_rows(gx.pointer(n, c, 0), places, values)
 
 
 @task
@@ -433,11 +423,11 @@ def gx_from_gy_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: in
         d0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
     """gx[n,c,x2] += sum[p0,k0] gy[n,c,p0]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
 
-    lanes over x2 in classes modulo s0;
+    scatter in lanes over p0;
     else scatter, tasks share n c; 2 guards
     """
-    if tile.lanes.width * s0 <= 2 * X2 and K0 <= 64:
-        gx_from_gy_y_at_over_x2(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
+    if P0 >= 2 and max(a0 + d0*K0 + s0*P0, tile.vectors*abs(gx.stride(1)) + X2*abs(gx.stride(2))) < 2**31:
+        gx_from_gy_y_at_over_p0(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
     else:
         gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
 
@@ -486,7 +476,7 @@ def ty_from_tx_y_at_over_p0(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
-                if whole:
+                if whole or (count == lanes.width and 0 <= x2 < X2 - (lanes.width - 1)*s0):
                     for u in range(tile.vectors):
                         plane = min(c + u, C - 1)
                         chosen = equal(lanes.read(y_at.line((n, plane, p0), (0, 0, 1))), lanes.integers(k0))
@@ -514,7 +504,7 @@ def ty_from_tx_y_at(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int, P0: in
     lanes over p0;
     else gather, tasks share n c; 2 guards
     """
-    if tile.lanes.width <= 2 * P0 and K0 <= 64:
+    if tile.lanes.width <= 8 * P0 and K0 <= 64:
         ty_from_tx_y_at_over_p0(ty, tx, y_at, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
     else:
         ty_from_tx_y_at_plain(ty, tx, y_at, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
@@ -647,7 +637,7 @@ DEFINITION = Definition(
         'i_from_x: lanes over c where it is contiguous, or lanes over p0; else gather, tasks share n c',
         'y_from_x: lanes over c where it is contiguous, or lanes over p0; else gather, tasks share n c',
         'y_at_from_x: lanes over c where it is contiguous, or lanes over p0; else gather, tasks share n c',
-        'gx_from_gy_y_at: lanes over x2 in classes modulo s0; else scatter, tasks share n c; 2 guards',
+        'gx_from_gy_y_at: scatter in lanes over p0; else scatter, tasks share n c; 2 guards',
         'ty_from_tx_y_at: lanes over p0; else gather, tasks share n c; 2 guards',
     ),
 )

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from kernels.runtime import (
+    NOWHERE,
     Condition,
     Definition,
     Integer4,
@@ -24,7 +25,6 @@ from kernels.runtime import (
     lowest,
     maximum,
     require_abi,
-    residue,
     select,
     share,
     task,
@@ -76,12 +76,13 @@ def i_from_x_over_c(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             known = lanes.where(False)
             best = lanes.fill(lowest())
-            place = lanes.integers(-1)
+            place = lanes.narrow_integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
@@ -89,9 +90,9 @@ def i_from_x_over_c(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
                     x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
                     better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
                     best = select(better, x_lanes, best)
-                    place = select(better, lanes.integers(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8), place)
+                    place = select(better, lanes.narrow_integers(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8), place)
                     known = lanes.where(True)
-            lanes.write_where(i.line((n, c, p0, p1), (0, 1, 0, 0)), place, active)
+            lanes.write_where(i.line((n, c, p0, p1), (0, 1, 0, 0)), lanes.long(place), active)
 
 
 @kernel
@@ -107,7 +108,8 @@ def i_from_x_over_p1(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0
         c = item // P0 % planes * tile.vectors
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        for p1 in range(0, P1, lanes.width):
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
             count = min(lanes.width, P1 - p1)
             p1_last = p1 + (count - 1)
             whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + d1*K1 - d1 + s1*p1_last < X3
@@ -116,21 +118,21 @@ def i_from_x_over_p1(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             known = lanes.where(False)
-            best, place = tile.row(), tile.integer_row()
+            best, place = tile.row(), tile.narrow_row()
             for u in range(tile.vectors):
                 best[0, u] = lanes.fill(lowest())
-                place[0, u] = lanes.integers(-1)
+                place[0, u] = lanes.narrow_integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
-                    if whole:
+                    if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
                         for u in range(tile.vectors):
                             plane = min(c + u, C - 1)
                             x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
                             better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
                             best[0, u] = select(better, x_lanes, best[0, u])
-                            place[0, u] = select(better, lanes.ramp(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8, s1), place[0, u])
+                            place[0, u] = select(better, lanes.narrow_ramp(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8, s1), place[0, u])
                         known = lanes.where(True)
                     else:
                         inside = active & lanes.within(x3, s1, X3)
@@ -139,12 +141,12 @@ def i_from_x_over_p1(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             better = inside & ((x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known)
                             best[0, u] = select(better, x_lanes, best[0, u])
-                            place[0, u] = select(better, lanes.ramp(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8, s1), place[0, u])
+                            place[0, u] = select(better, lanes.narrow_ramp(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8, s1), place[0, u])
                         known = known | inside
             for u in range(tile.vectors):
                 plane = min(c + u, C - 1)
                 if c + u < C:
-                    lanes.write_where(i.line((n, plane, p0, p1), (0, 0, 0, 1)), place[0, u], active)
+                    lanes.write_where(i.line((n, plane, p0, p1), (0, 0, 0, 1)), lanes.long(place[0, u]), active)
 
 
 @task
@@ -158,9 +160,9 @@ def i_from_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K
     or lanes over p1;
     else gather, tasks share n c p0
     """
-    if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1:
+    if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and d1*K1 + s1*P1 + z6*K0 + z7*P0 + z8 < 2**31:
         i_from_x_over_c(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, task, tasks)
-    elif tile.lanes.width <= 2 * P1:
+    elif tile.lanes.width <= 8 * P1 and d1*K1 + s1*P1 + z6*K0 + z7*P0 + z8 < 2**31:
         i_from_x_over_p1(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, task, tasks)
     else:
         i_from_x_plain(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, task, tasks)
@@ -203,7 +205,8 @@ def y_from_x_over_c(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: in
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             best = lanes.fill(lowest())
@@ -228,7 +231,8 @@ def y_from_x_over_p1(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: i
         c = item // P0 % planes * tile.vectors
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        for p1 in range(0, P1, lanes.width):
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
             count = min(lanes.width, P1 - p1)
             p1_last = p1 + (count - 1)
             whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + d1*K1 - d1 + s1*p1_last < X3
@@ -243,7 +247,7 @@ def y_from_x_over_p1(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: i
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
-                    if whole:
+                    if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
                         for u in range(tile.vectors):
                             plane = min(c + u, C - 1)
                             x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
@@ -272,7 +276,7 @@ def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: 
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_over_c(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
-    elif tile.lanes.width <= 2 * P1:
+    elif tile.lanes.width <= 8 * P1:
         y_from_x_over_p1(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
     else:
         y_from_x_plain(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
@@ -317,12 +321,13 @@ def y_at_from_x_over_c(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: in
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             known = lanes.where(False)
             best = lanes.fill(lowest())
-            place = lanes.integers(-1)
+            place = lanes.narrow_integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
@@ -330,9 +335,9 @@ def y_at_from_x_over_c(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: in
                     x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
                     better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
                     best = select(better, x_lanes, best)
-                    place = select(better, lanes.integers(k0*K1 + k1), place)
+                    place = select(better, lanes.narrow_integers(k0*K1 + k1), place)
                     known = lanes.where(True)
-            lanes.write_where(y_at.line((n, c, p0, p1), (0, 1, 0, 0)), place, active)
+            lanes.write_where(y_at.line((n, c, p0, p1), (0, 1, 0, 0)), lanes.long(place), active)
 
 
 @kernel
@@ -347,7 +352,8 @@ def y_at_from_x_over_p1(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: i
         c = item // P0 % planes * tile.vectors
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        for p1 in range(0, P1, lanes.width):
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
             count = min(lanes.width, P1 - p1)
             p1_last = p1 + (count - 1)
             whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + d1*K1 - d1 + s1*p1_last < X3
@@ -356,21 +362,21 @@ def y_at_from_x_over_p1(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: i
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             known = lanes.where(False)
-            best, place = tile.row(), tile.integer_row()
+            best, place = tile.row(), tile.narrow_row()
             for u in range(tile.vectors):
                 best[0, u] = lanes.fill(lowest())
-                place[0, u] = lanes.integers(-1)
+                place[0, u] = lanes.narrow_integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
-                    if whole:
+                    if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
                         for u in range(tile.vectors):
                             plane = min(c + u, C - 1)
                             x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
                             better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
                             best[0, u] = select(better, x_lanes, best[0, u])
-                            place[0, u] = select(better, lanes.integers(k0*K1 + k1), place[0, u])
+                            place[0, u] = select(better, lanes.narrow_integers(k0*K1 + k1), place[0, u])
                         known = lanes.where(True)
                     else:
                         inside = active & lanes.within(x3, s1, X3)
@@ -379,12 +385,12 @@ def y_at_from_x_over_p1(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: i
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             better = inside & ((x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known)
                             best[0, u] = select(better, x_lanes, best[0, u])
-                            place[0, u] = select(better, lanes.integers(k0*K1 + k1), place[0, u])
+                            place[0, u] = select(better, lanes.narrow_integers(k0*K1 + k1), place[0, u])
                         known = known | inside
             for u in range(tile.vectors):
                 plane = min(c + u, C - 1)
                 if c + u < C:
-                    lanes.write_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), place[0, u], active)
+                    lanes.write_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), lanes.long(place[0, u]), active)
 
 
 @task
@@ -397,9 +403,9 @@ def y_at_from_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: 
     or lanes over p1;
     else gather, tasks share n c p0
     """
-    if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1:
+    if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1 and K0*K1 + K1 < 2**31:
         y_at_from_x_over_c(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
-    elif tile.lanes.width <= 2 * P1:
+    elif tile.lanes.width <= 8 * P1 and K0*K1 + K1 < 2**31:
         y_at_from_x_over_p1(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
     else:
         y_at_from_x_plain(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
@@ -433,58 +439,40 @@ def gx_from_gy_y_at_plain(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, 
 
 
 @kernel
-def gx_from_gy_y_at_over_x3(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int,
+def gx_from_gy_y_at_over_p1(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int,
         K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int,
         tasks: int) -> None:
-    """Lanes over x3 in classes modulo s1."""
+    """Scatter in lanes over p1."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
-    first, last = share(N * planes * X2, task, tasks)
+    first, last = share(N * planes, task, tasks)
     for item in range(first, last):
-        n = item // (planes * X2)
-        c = item // X2 % planes * tile.vectors
-        x2 = item % X2
-        first_k0, step_k0 = residue(s0, d0, x2 + a0)
-        low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
-        low_k0 += (first_k0 - low_k0) % max(1, step_k0)
-        if step_k0 == 0:  # there is none
-            high_k0, step_k0 = low_k0, 1
-        for phase in range(min(s1, X3)):
-            members = ceil_div(X3 - phase, s1)
-            first_k1, step_k1 = residue(s1, d1, a1 + phase)
-            taps_k1 = ceil_div(K1 - first_k1, step_k1) if step_k1 > 0 else 0
-            start_p1, by_p1 = (a1 - d1*first_k1 + phase) // s1, step_k1 * d1 // s1
-            for at in range(0, members, lanes.width):
-                count = min(lanes.width, members - at)
-                x3 = phase + at * s1
-                whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
-                active = lanes.first(count)
-                total = tile.row()
-                for u in range(tile.vectors):
-                    total[0, u] = lanes.zero()
-                for k0 in range(low_k0, high_k0, step_k0):
-                    p0 = (-k0*d0 + x2 + a0) // s0
-                    for tap in range(taps_k1):
-                        k1 = first_k1 + tap * step_k1
-                        p1 = start_p1 + at - tap * by_p1
-                        if whole:
-                            for u in range(tile.vectors):
-                                plane = min(c + u, C - 1)
-                                chosen = equal(lanes.read(y_at.line((n, plane, p0, p1), (0, 0, 0, 1))), lanes.integers(k0*K1 + k1))
-                                gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), chosen)
-                                total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
-                        else:
-                            inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.vectors):
-                                plane = min(c + u, C - 1)
-                                chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), inside), lanes.integers(k0*K1 + k1))
-                                gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), chosen)
-                                total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
+        n = item // planes
+        c = item % planes * tile.vectors
+        for plane in range(c, min(c + tile.vectors, C)):
+            for x2 in range(X2):
+                for x3 in range(0, X3, lanes.width):
+                    lanes.write_where(gx.line((n, plane, x2, x3), (0, 0, 0, 1)), lanes.zero(), lanes.first(X3 - x3))
+        places, values = tile.narrow_row(), tile.row()
+        for p0 in range(P0):
+            for p1 in range(0, P1, lanes.width):
                 for u in range(tile.vectors):
                     plane = min(c + u, C - 1)
-                    if c + u < C:
-                        result = total[0, u]
-                        lanes.write_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
+                    inside = lanes.first(P1 - p1 if c + u < C else 0)
+                    y_at_read = lanes.read_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
+                    inside = inside & lanes.below(y_at_read, K0*K1)
+                    y_at_lanes = lanes.narrow(y_at_read)
+                    k0_lanes = lanes.quotient(y_at_lanes, K1)
+                    k1_lanes = lanes.remainder(y_at_lanes, K1)
+                    x2_lanes = k0_lanes * lanes.narrow_integers(d0) + lanes.narrow_integers(p0*s0 - a0)
+                    inside = inside & lanes.below(x2_lanes, X2)
+                    x3_lanes = k1_lanes * lanes.narrow_integers(d1) + lanes.narrow_ramp(p1*s1 - a1, s1)
+                    inside = inside & lanes.below(x3_lanes, X3)
+                    gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
+                    place = x2_lanes * lanes.narrow_integers(gx.stride(2)) + x3_lanes * lanes.narrow_integers(gx.stride(3)) + lanes.narrow_integers(u*gx.stride(1))
+                    places[0, u] = select(inside, place, lanes.narrow_integers(NOWHERE))
+                    values[0, u] = gy_lanes
+                tile.add_rows(gx.pointer(n, c, 0, 0), places, values)
 
 
 @task
@@ -494,11 +482,11 @@ def gx_from_gy_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: in
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gy[n,c,p0,p1]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
 
-    lanes over x3 in classes modulo s1;
+    scatter in lanes over p1;
     else scatter, tasks share n c; 3 guards
     """
-    if tile.lanes.width * s1 <= 2 * X3 and K0 * K1 <= 64:
-        gx_from_gy_y_at_over_x3(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task,
+    if P1 >= 2 and max(512*K0*K1, a0 + d0*K0 + s0*P0, a1 + d1*K1 + s1*P1, tile.vectors*abs(gx.stride(1)) + X2*abs(gx.stride(2)) + X3*abs(gx.stride(3))) < 2**31:
+        gx_from_gy_y_at_over_p1(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task,
             tasks)
     else:
         gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
@@ -558,7 +546,7 @@ def ty_from_tx_y_at_over_p1(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
-                    if whole:
+                    if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
                         for u in range(tile.vectors):
                             plane = min(c + u, C - 1)
                             chosen = equal(lanes.read(y_at.line((n, plane, p0, p1), (0, 0, 0, 1))), lanes.integers(k0*K1 + k1))
@@ -588,7 +576,7 @@ def ty_from_tx_y_at(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: in
     lanes over p1;
     else gather, tasks share n c p0; 3 guards
     """
-    if tile.lanes.width <= 2 * P1 and K0 * K1 <= 64:
+    if tile.lanes.width <= 8 * P1 and K0 * K1 <= 64:
         ty_from_tx_y_at_over_p1(ty, tx, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task,
             tasks)
     else:
@@ -748,7 +736,7 @@ DEFINITION = Definition(
         'i_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
         'y_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
         'y_at_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
-        'gx_from_gy_y_at: lanes over x3 in classes modulo s1; else scatter, tasks share n c; 3 guards',
+        'gx_from_gy_y_at: scatter in lanes over p1; else scatter, tasks share n c; 3 guards',
         'ty_from_tx_y_at: lanes over p1; else gather, tasks share n c p0; 3 guards',
     ),
 )

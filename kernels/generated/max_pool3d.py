@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from kernels.runtime import (
+    NOWHERE,
     Condition,
     Definition,
     Integer5,
@@ -25,7 +26,6 @@ from kernels.runtime import (
     lowest,
     maximum,
     require_abi,
-    residue,
     select,
     share,
     task,
@@ -82,12 +82,13 @@ def i_from_x_over_c(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
         low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             known = lanes.where(False)
             best = lanes.fill(lowest())
-            place = lanes.integers(-1)
+            place = lanes.narrow_integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
@@ -97,9 +98,9 @@ def i_from_x_over_c(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                         x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
                         better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
                         best = select(better, x_lanes, best)
-                        place = select(better, lanes.integers(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13), place)
+                        place = select(better, lanes.narrow_integers(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13), place)
                         known = lanes.where(True)
-            lanes.write_where(i.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), place, active)
+            lanes.write_where(i.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), lanes.long(place), active)
 
 
 @kernel
@@ -117,7 +118,8 @@ def i_from_x_over_p2(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        for p2 in range(0, P2, lanes.width):
+        for start in range(0, P2, lanes.width):
+            p2 = max(0, min(start, P2 - lanes.width))
             count = min(lanes.width, P2 - p2)
             p2_last = p2 + (count - 1)
             whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + d2*K2 - d2 + s2*p2_last < X4
@@ -126,23 +128,23 @@ def i_from_x_over_p2(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             known = lanes.where(False)
-            best, place = tile.row(), tile.integer_row()
+            best, place = tile.row(), tile.narrow_row()
             for u in range(tile.vectors):
                 best[0, u] = lanes.fill(lowest())
-                place[0, u] = lanes.integers(-1)
+                place[0, u] = lanes.narrow_integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
-                        if whole:
+                        if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
                             for u in range(tile.vectors):
                                 plane = min(c + u, C - 1)
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
                                 better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
                                 best[0, u] = select(better, x_lanes, best[0, u])
-                                place[0, u] = select(better, lanes.ramp(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13, s2), place[0, u])
+                                place[0, u] = select(better, lanes.narrow_ramp(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13, s2), place[0, u])
                             known = lanes.where(True)
                         else:
                             inside = active & lanes.within(x4, s2, X4)
@@ -151,12 +153,13 @@ def i_from_x_over_p2(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 better = inside & ((x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known)
                                 best[0, u] = select(better, x_lanes, best[0, u])
-                                place[0, u] = select(better, lanes.ramp(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13, s2), place[0, u])
+                                place[0, u] = select(better, lanes.narrow_ramp(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13, s2), place[0, u])
                             known = known | inside
             for u in range(tile.vectors):
                 plane = min(c + u, C - 1)
                 if c + u < C:
-                    lanes.write_where(i.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), place[0, u], active)
+                    lanes.write_where(i.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), lanes.long(place[0, u]),
+                        active)
 
 
 @task
@@ -170,10 +173,10 @@ def i_from_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K
     or lanes over p2;
     else gather, tasks share n c p0 p1
     """
-    if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1:
+    if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and d2*K2 + s2*P2 + z10*K1 + z11*P0 + z12*P1 + z13 + z9*K0 < 2**31:
         i_from_x_over_c(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
             z11, z12, z13, z9, tile, task, tasks)
-    elif tile.lanes.width <= 2 * P2:
+    elif tile.lanes.width <= 8 * P2 and d2*K2 + s2*P2 + z10*K1 + z11*P0 + z12*P1 + z13 + z9*K0 < 2**31:
         i_from_x_over_p2(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
             z11, z12, z13, z9, tile, task, tasks)
     else:
@@ -225,7 +228,8 @@ def y_from_x_over_c(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: in
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
         low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             best = lanes.fill(lowest())
@@ -255,7 +259,8 @@ def y_from_x_over_p2(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: i
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        for p2 in range(0, P2, lanes.width):
+        for start in range(0, P2, lanes.width):
+            p2 = max(0, min(start, P2 - lanes.width))
             count = min(lanes.width, P2 - p2)
             p2_last = p2 + (count - 1)
             whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + d2*K2 - d2 + s2*p2_last < X4
@@ -272,7 +277,7 @@ def y_from_x_over_p2(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: i
                     x3 = k1*d1 + p1*s1 - a1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
-                        if whole:
+                        if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
                             for u in range(tile.vectors):
                                 plane = min(c + u, C - 1)
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
@@ -303,7 +308,7 @@ def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: 
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_over_c(y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, tile,
             task, tasks)
-    elif tile.lanes.width <= 2 * P2:
+    elif tile.lanes.width <= 8 * P2:
         y_from_x_over_p2(y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, tile,
             task, tasks)
     else:
@@ -314,8 +319,8 @@ def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: 
 @kernel
 def y_at_from_x_plain(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int, z9: int, task: int, tasks: int) -> None:
-    """y_at[n,c,p0,p1,p2] += argmax[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4] at z9*k0 + K2*k1 + k2
+        s2: int, task: int, tasks: int) -> None:
+    """y_at[n,c,p0,p1,p2] += argmax[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4] at K1*K2*k0 + K2*k1 + k2
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
 
     gather, tasks share n c p0 p1
@@ -338,14 +343,14 @@ def y_at_from_x_plain(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int
                         value = x[n, c, x2, x3, x4]
                         if found == 0 or value > best or value != value:
                             best = value
-                            place, found = k0*z9 + k1*K2 + k2, 1
+                            place, found = k0*K1*K2 + k1*K2 + k2, 1
             y_at[n, c, p0, p1, p2] = place
 
 
 @kernel
 def y_at_from_x_over_c(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
+        s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
     first, last = share(N * P0 * P1 * P2, task, tasks)
@@ -357,12 +362,13 @@ def y_at_from_x_over_c(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: in
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
         low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             known = lanes.where(False)
             best = lanes.fill(lowest())
-            place = lanes.integers(-1)
+            place = lanes.narrow_integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
@@ -372,15 +378,15 @@ def y_at_from_x_over_c(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: in
                         x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
                         better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
                         best = select(better, x_lanes, best)
-                        place = select(better, lanes.integers(k0*z9 + k1*K2 + k2), place)
+                        place = select(better, lanes.narrow_integers(k0*K1*K2 + k1*K2 + k2), place)
                         known = lanes.where(True)
-            lanes.write_where(y_at.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), place, active)
+            lanes.write_where(y_at.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), lanes.long(place), active)
 
 
 @kernel
 def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
+        s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
@@ -392,7 +398,8 @@ def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: i
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        for p2 in range(0, P2, lanes.width):
+        for start in range(0, P2, lanes.width):
+            p2 = max(0, min(start, P2 - lanes.width))
             count = min(lanes.width, P2 - p2)
             p2_last = p2 + (count - 1)
             whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + d2*K2 - d2 + s2*p2_last < X4
@@ -401,23 +408,23 @@ def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: i
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             known = lanes.where(False)
-            best, place = tile.row(), tile.integer_row()
+            best, place = tile.row(), tile.narrow_row()
             for u in range(tile.vectors):
                 best[0, u] = lanes.fill(lowest())
-                place[0, u] = lanes.integers(-1)
+                place[0, u] = lanes.narrow_integers(-1)
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
-                        if whole:
+                        if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
                             for u in range(tile.vectors):
                                 plane = min(c + u, C - 1)
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
                                 better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
                                 best[0, u] = select(better, x_lanes, best[0, u])
-                                place[0, u] = select(better, lanes.integers(k0*z9 + k1*K2 + k2), place[0, u])
+                                place[0, u] = select(better, lanes.narrow_integers(k0*K1*K2 + k1*K2 + k2), place[0, u])
                             known = lanes.where(True)
                         else:
                             inside = active & lanes.within(x4, s2, X4)
@@ -426,44 +433,45 @@ def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: i
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 better = inside & ((x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known)
                                 best[0, u] = select(better, x_lanes, best[0, u])
-                                place[0, u] = select(better, lanes.integers(k0*z9 + k1*K2 + k2), place[0, u])
+                                place[0, u] = select(better, lanes.narrow_integers(k0*K1*K2 + k1*K2 + k2), place[0, u])
                             known = known | inside
             for u in range(tile.vectors):
                 plane = min(c + u, C - 1)
                 if c + u < C:
-                    lanes.write_where(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), place[0, u], active)
+                    lanes.write_where(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), lanes.long(place[0, u]),
+                        active)
 
 
 @task
 def y_at_from_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        z9: int, tile: Tile, task: int, tasks: int) -> None:
-    """y_at[n,c,p0,p1,p2] += argmax[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4] at z9*k0 + K2*k1 + k2
+        tile: Tile, task: int, tasks: int) -> None:
+    """y_at[n,c,p0,p1,p2] += argmax[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4] at K1*K2*k0 + K2*k1 + k2
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
 
     lanes over c where it is contiguous,
     or lanes over p2;
     else gather, tasks share n c p0 p1
     """
-    if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1:
+    if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1 and K0*K1*K2 + K1*K2 + K2 < 2**31:
         y_at_from_x_over_c(y_at, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
-            z9, tile, task, tasks)
-    elif tile.lanes.width <= 2 * P2:
+            tile, task, tasks)
+    elif tile.lanes.width <= 8 * P2 and K0*K1*K2 + K1*K2 + K2 < 2**31:
         y_at_from_x_over_p2(y_at, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
-            z9, tile, task, tasks)
+            tile, task, tasks)
     else:
-        y_at_from_x_plain(y_at, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z9,
+        y_at_from_x_plain(y_at, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
             task, tasks)
 
 
 @kernel
 def gx_from_gy_y_at_plain(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, z9: int, task: int, tasks: int) -> None:
+        s1: int, s2: int, task: int, tasks: int) -> None:
     """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gy[n,c,p0,p1,p2]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, z9*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
+    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, K1*K2*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
 
-    scatter, tasks share n c; 3 guards
+    scatter, tasks share n c; 4 guards
     """
     first, last = share(N * C, task, tasks)
     for item in range(first, last):
@@ -476,11 +484,12 @@ def gx_from_gy_y_at_plain(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, 
         for p0 in range(P0):
             for p1 in range(P1):
                 for p2 in range(P2):
-                    for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                    if 0 <= y_at[n, c, p0, p1, p2] < K0*K1*K2:
+                        k0 = y_at[n, c, p0, p1, p2] // (K1*K2)
+                        k1 = (y_at[n, c, p0, p1, p2] // K2) % K1
+                        k2 = y_at[n, c, p0, p1, p2] % K2
                         x2 = k0*d0 + p0*s0 - a0
-                        if 0 <= -k0*z9 + y_at[n, c, p0, p1, p2] < K1*K2:
-                            k1 = (-k0*z9 + y_at[n, c, p0, p1, p2]) // K2
-                            k2 = (-k0*z9 + y_at[n, c, p0, p1, p2]) % K2
+                        if 0 <= x2 < X2:
                             x3 = k1*d1 + p1*s1 - a1
                             if 0 <= x3 < X3:
                                 x4 = k2*d2 + p2*s2 - a2
@@ -489,94 +498,74 @@ def gx_from_gy_y_at_plain(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, 
 
 
 @kernel
-def gx_from_gy_y_at_over_x4(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
+def gx_from_gy_y_at_over_p2(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
         K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
-        s0: int, s1: int, s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over x4 in classes modulo s2."""
+        s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
+    """Scatter in lanes over p2."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
-    first, last = share(N * planes * X2 * X3, task, tasks)
+    first, last = share(N * planes, task, tasks)
     for item in range(first, last):
-        n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * tile.vectors
-        x2 = item // X3 % X2
-        x3 = item % X3
-        first_k0, step_k0 = residue(s0, d0, x2 + a0)
-        low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
-        low_k0 += (first_k0 - low_k0) % max(1, step_k0)
-        if step_k0 == 0:  # there is none
-            high_k0, step_k0 = low_k0, 1
-        first_k1, step_k1 = residue(s1, d1, x3 + a1)
-        low_k1, high_k1 = max(0, -((-x3 - a1 + s1*P1 - s1) // d1)), min(K1, ((x3 + a1) // d1) + 1)
-        low_k1 += (first_k1 - low_k1) % max(1, step_k1)
-        if step_k1 == 0:  # there is none
-            high_k1, step_k1 = low_k1, 1
-        for phase in range(min(s2, X4)):
-            members = ceil_div(X4 - phase, s2)
-            first_k2, step_k2 = residue(s2, d2, a2 + phase)
-            taps_k2 = ceil_div(K2 - first_k2, step_k2) if step_k2 > 0 else 0
-            start_p2, by_p2 = (a2 - d2*first_k2 + phase) // s2, step_k2 * d2 // s2
-            for at in range(0, members, lanes.width):
-                count = min(lanes.width, members - at)
-                x4 = phase + at * s2
-                whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
-                active = lanes.first(count)
-                total = tile.row()
-                for u in range(tile.vectors):
-                    total[0, u] = lanes.zero()
-                for k0 in range(low_k0, high_k0, step_k0):
-                    p0 = (-k0*d0 + x2 + a0) // s0
-                    for k1 in range(low_k1, high_k1, step_k1):
-                        p1 = (-k1*d1 + x3 + a1) // s1
-                        for tap in range(taps_k2):
-                            k2 = first_k2 + tap * step_k2
-                            p2 = start_p2 + at - tap * by_p2
-                            if whole:
-                                for u in range(tile.vectors):
-                                    plane = min(c + u, C - 1)
-                                    chosen = equal(lanes.read(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1))), lanes.integers(k0*z9 + k1*K2 + k2))
-                                    gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), chosen)
-                                    total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
-                            else:
-                                inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.vectors):
-                                    plane = min(c + u, C - 1)
-                                    chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside), lanes.integers(k0*z9 + k1*K2 + k2))
-                                    gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), chosen)
-                                    total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
-                for u in range(tile.vectors):
-                    plane = min(c + u, C - 1)
-                    if c + u < C:
-                        result = total[0, u]
-                        lanes.write_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
+        n = item // planes
+        c = item % planes * tile.vectors
+        for plane in range(c, min(c + tile.vectors, C)):
+            for x2 in range(X2):
+                for x3 in range(X3):
+                    for x4 in range(0, X4, lanes.width):
+                        lanes.write_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, 1)), lanes.zero(),
+                            lanes.first(X4 - x4))
+        places, values = tile.narrow_row(), tile.row()
+        for p0 in range(P0):
+            for p1 in range(P1):
+                for p2 in range(0, P2, lanes.width):
+                    for u in range(tile.vectors):
+                        plane = min(c + u, C - 1)
+                        inside = lanes.first(P2 - p2 if c + u < C else 0)
+                        y_at_read = lanes.read_where(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
+                        inside = inside & lanes.below(y_at_read, K0*K1*K2)
+                        y_at_lanes = lanes.narrow(y_at_read)
+                        k0_lanes = lanes.quotient(y_at_lanes, K1*K2)
+                        k1_lanes = lanes.remainder(lanes.quotient(y_at_lanes, K2), K1)
+                        k2_lanes = lanes.remainder(y_at_lanes, K2)
+                        x2_lanes = k0_lanes * lanes.narrow_integers(d0) + lanes.narrow_integers(p0*s0 - a0)
+                        inside = inside & lanes.below(x2_lanes, X2)
+                        x3_lanes = k1_lanes * lanes.narrow_integers(d1) + lanes.narrow_integers(p1*s1 - a1)
+                        inside = inside & lanes.below(x3_lanes, X3)
+                        x4_lanes = k2_lanes * lanes.narrow_integers(d2) + lanes.narrow_ramp(p2*s2 - a2, s2)
+                        inside = inside & lanes.below(x4_lanes, X4)
+                        gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
+                        place = x2_lanes * lanes.narrow_integers(gx.stride(2)) + x3_lanes * lanes.narrow_integers(gx.stride(3)) + x4_lanes * lanes.narrow_integers(gx.stride(4)) + lanes.narrow_integers(u*gx.stride(1))
+                        places[0, u] = select(inside, place, lanes.narrow_integers(NOWHERE))
+                        values[0, u] = gy_lanes
+                    tile.add_rows(gx.pointer(n, c, 0, 0, 0), places, values)
 
 
 @task
 def gx_from_gy_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
+        s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gy[n,c,p0,p1,p2]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, z9*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
+    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, K1*K2*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
 
-    lanes over x4 in classes modulo s2;
-    else scatter, tasks share n c; 3 guards
+    scatter in lanes over p2;
+    else scatter, tasks share n c; 4 guards
     """
-    if tile.lanes.width * s2 <= 2 * X4 and K0 * K1 * K2 <= 64:
-        gx_from_gy_y_at_over_x4(gx, gy, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, z9, tile, task, tasks)
+    if P2 >= 2 and max(512*K0*K1*K2, a0 + d0*K0 + s0*P0, a1 + d1*K1 + s1*P1, a2 + d2*K2 + s2*P2, tile.vectors*abs(gx.stride(1)) + X2*abs(gx.stride(2)) + X3*abs(gx.stride(3)) + X4*abs(gx.stride(4))) < 2**31:
+        gx_from_gy_y_at_over_p2(gx, gy, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
+            s1, s2, tile, task, tasks)
     else:
         gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, z9, task, tasks)
+            s1, s2, task, tasks)
 
 
 @kernel
 def ty_from_tx_y_at_plain(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, z9: int, task: int, tasks: int) -> None:
+        s1: int, s2: int, task: int, tasks: int) -> None:
     """ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] tx[n,c,x2,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, z9*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
+    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, K1*K2*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
 
-    gather, tasks share n c p0 p1; 3 guards
+    gather, tasks share n c p0 p1; 4 guards
     """
     first, last = share(N * C * P0 * P1, task, tasks)
     for item in range(first, last):
@@ -586,11 +575,12 @@ def ty_from_tx_y_at_plain(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, 
         p1 = item % P1
         for p2 in range(P2):
             total = zero()
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+            if 0 <= y_at[n, c, p0, p1, p2] < K0*K1*K2:
+                k0 = y_at[n, c, p0, p1, p2] // (K1*K2)
+                k1 = (y_at[n, c, p0, p1, p2] // K2) % K1
+                k2 = y_at[n, c, p0, p1, p2] % K2
                 x2 = k0*d0 + p0*s0 - a0
-                if 0 <= -k0*z9 + y_at[n, c, p0, p1, p2] < K1*K2:
-                    k1 = (-k0*z9 + y_at[n, c, p0, p1, p2]) // K2
-                    k2 = (-k0*z9 + y_at[n, c, p0, p1, p2]) % K2
+                if 0 <= x2 < X2:
                     x3 = k1*d1 + p1*s1 - a1
                     if 0 <= x3 < X3:
                         x4 = k2*d2 + p2*s2 - a2
@@ -602,7 +592,7 @@ def ty_from_tx_y_at_plain(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, 
 @kernel
 def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
         K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
-        s0: int, s1: int, s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
+        s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
     planes = ceil_div(C, tile.vectors)
@@ -631,17 +621,17 @@ def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int
                     x3 = k1*d1 + p1*s1 - a1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
-                        if whole:
+                        if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
                             for u in range(tile.vectors):
                                 plane = min(c + u, C - 1)
-                                chosen = equal(lanes.read(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1))), lanes.integers(k0*z9 + k1*K2 + k2))
+                                chosen = equal(lanes.read(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1))), lanes.integers(k0*K1*K2 + k1*K2 + k2))
                                 tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), chosen)
                                 total[0, u] = select(chosen, total[0, u] + tx_lanes, total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
                             for u in range(tile.vectors):
                                 plane = min(c + u, C - 1)
-                                chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside), lanes.integers(k0*z9 + k1*K2 + k2))
+                                chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside), lanes.integers(k0*K1*K2 + k1*K2 + k2))
                                 tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), chosen)
                                 total[0, u] = select(chosen, total[0, u] + tx_lanes, total[0, u])
             for u in range(tile.vectors):
@@ -654,19 +644,19 @@ def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int
 @task
 def ty_from_tx_y_at(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
+        s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] tx[n,c,x2,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, z9*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
+    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, K1*K2*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
 
     lanes over p2;
-    else gather, tasks share n c p0 p1; 3 guards
+    else gather, tasks share n c p0 p1; 4 guards
     """
-    if tile.lanes.width <= 2 * P2 and K0 * K1 * K2 <= 64:
+    if tile.lanes.width <= 8 * P2 and K0 * K1 * K2 <= 64:
         ty_from_tx_y_at_over_p2(ty, tx, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, z9, tile, task, tasks)
+            s1, s2, tile, task, tasks)
     else:
         ty_from_tx_y_at_plain(ty, tx, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, z9, task, tasks)
+            s1, s2, task, tasks)
 
 
 def sizes(
@@ -701,8 +691,7 @@ def sizes(
     z2 = s1*X4
     z3 = a0*X3*X4 + a1*X4 + a2
     z4 = d0*X3*X4
-    z5 = K1*K2
-    return {"P0": P0, "P1": P1, "P2": P2, "z0": z0, "z1": z1, "z2": z2, "z3": z3, "z4": z4, "z5": z5}
+    return {"P0": P0, "P1": P1, "P2": P2, "z0": z0, "z1": z1, "z2": z2, "z3": z3, "z4": z4}
 
 
 DEFINITION = Definition(
@@ -772,12 +761,12 @@ DEFINITION = Definition(
                 Phase(  # y_at[n,c,p0,p1,p2] += argmax[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4] at K1*K2*k0 + K2*k1 + k2
                     y_at_from_x,
                     ('y_at', 'x'),
-                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2', 'z5'),
+                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                 ),
                 Phase(  # gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gy[n,c,p0,p1,p2]
                     gx_from_gy_y_at,
                     ('gx', 'gy', 'y_at'),
-                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2', 'z5'),
+                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('gy',),
                 ),
             ),
@@ -789,12 +778,12 @@ DEFINITION = Definition(
                 Phase(  # y_at[n,c,p0,p1,p2] += argmax[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4] at K1*K2*k0 + K2*k1 + k2
                     y_at_from_x,
                     ('y_at', 'x'),
-                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2', 'z5'),
+                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                 ),
                 Phase(  # ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] tx[n,c,x2,x3,x4]
                     ty_from_tx_y_at,
                     ('ty', 'tx', 'y_at'),
-                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2', 'z5'),
+                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('tx',),
                 ),
             ),
@@ -806,12 +795,12 @@ DEFINITION = Definition(
                 Phase(  # y_at[n,c,p0,p1,p2] += argmax[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4] at K1*K2*k0 + K2*k1 + k2
                     y_at_from_x,
                     ('y_at', 'x'),
-                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2', 'z5'),
+                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                 ),
                 Phase(  # hgy[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] hgx[n,c,x2,x3,x4]  # as ty[n,c,p0,p1,p2]
                     ty_from_tx_y_at,
                     ('hgy', 'hgx', 'y_at'),
-                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2', 'z5'),
+                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('hgx',),
                 ),
             ),
@@ -823,12 +812,12 @@ DEFINITION = Definition(
                 Phase(  # y_at[n,c,p0,p1,p2] += argmax[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4] at K1*K2*k0 + K2*k1 + k2
                     y_at_from_x,
                     ('y_at', 'x'),
-                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2', 'z5'),
+                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                 ),
                 Phase(  # tgx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] tgy[n,c,p0,p1,p2]  # as gx[n,c,x2,x3,x4]
                     gx_from_gy_y_at,
                     ('tgx', 'tgy', 'y_at'),
-                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2', 'z5'),
+                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('tgy',),
                 ),
             ),
@@ -838,7 +827,7 @@ DEFINITION = Definition(
         'i_from_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
         'y_from_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
         'y_at_from_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
-        'gx_from_gy_y_at: lanes over x4 in classes modulo s2; else scatter, tasks share n c; 3 guards',
-        'ty_from_tx_y_at: lanes over p2; else gather, tasks share n c p0 p1; 3 guards',
+        'gx_from_gy_y_at: scatter in lanes over p2; else scatter, tasks share n c; 4 guards',
+        'ty_from_tx_y_at: lanes over p2; else gather, tasks share n c p0 p1; 4 guards',
     ),
 )

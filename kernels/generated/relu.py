@@ -58,7 +58,7 @@ def y_from_x(y: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> N
     lanes over n;
     else gather, tasks share n
     """
-    if tile.lanes.width <= 2 * N:
+    if tile.lanes.width <= 8 * N:
         y_from_x_over_n(y, x, N, tile, task, tasks)
     else:
         y_from_x_plain(y, x, N, task, tasks)
@@ -97,7 +97,7 @@ def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile, task: int, 
     lanes over n;
     else gather, tasks share n
     """
-    if tile.lanes.width <= 2 * N:
+    if tile.lanes.width <= 8 * N:
         gx_from_gy_x_over_n(gx, gy, x, N, tile, task, tasks)
     else:
         gx_from_gy_x_plain(gx, gy, x, N, task, tasks)

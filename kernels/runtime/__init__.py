@@ -54,6 +54,7 @@ from kernels.runtime.scalar import (
     zero,
 )
 from kernels.runtime.simd import (
+    NOWHERE,
     BadAccess,
     Integer0,
     Integer1,
@@ -102,6 +103,7 @@ from kernels.runtime.simd import (
 
 __all__ = [
     "ABI",
+    "NOWHERE",
     "AbiError",
     "Argument",
     "BadAccess",

@@ -41,7 +41,8 @@ Rule = Callable[..., Any]
 Generate = Callable[..., Any]
 
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
-ELEMENT = {types.float32: ir.FloatType(), types.float64: ir.DoubleType(), types.int64: I64}
+ELEMENT = {types.float32: ir.FloatType(), types.float64: ir.DoubleType(), types.int64: I64, types.int32: I32}
+INTEGERS = (types.int64, types.int32)
 INT, NOTHING = types.int64, types.none
 
 
@@ -441,11 +442,11 @@ def intrinsic(b: Builder, name: str, result: Any, *args: Value) -> Value:
 
 
 def suffix(t: VectorType) -> str:
-    return f"v{t.width}{'i' if t.dtype == INT else 'f'}{t.dtype.bitwidth}"
+    return f"v{t.width}{'i' if t.dtype in INTEGERS else 'f'}{t.dtype.bitwidth}"
 
 
 def zeros(t: VectorType) -> Value:
-    return constant(ELEMENT[t.dtype], [0 if t.dtype == INT else 0.0] * t.width)
+    return constant(ELEMENT[t.dtype], [0 if t.dtype in INTEGERS else 0.0] * t.width)
 
 
 def load(b: Builder, p: Value, t: VectorType) -> Value:
@@ -636,6 +637,33 @@ def within(b: Builder, lanes: LanesType, start: Value, by: Value, size: Value) -
     return b.icmp_unsigned("<", ramp(b, lanes, start, by), splat(b, whole, lanes.width))
 
 
+def narrow_ramp(b: Builder, lanes: LanesType, start: Value, by: Value) -> Value:
+    moved = b.mul(constant(I32, range(lanes.width)), splat(b, b.trunc(by, I32), lanes.width))
+    return b.add(splat(b, b.trunc(start, I32), lanes.width), moved)
+
+
+def quotient(b: Builder, lanes: LanesType, v: Value, by: Value) -> Value:
+    """floor((v + 1/2) / by) in float32, which is that far from an integer that rounding cannot reach one."""
+    n, real = lanes.width, ELEMENT[types.float32]
+    inverse = b.fdiv(ir.Constant(ELEMENT[types.float64], 1.0), b.sitofp(by, ELEMENT[types.float64]))
+    x = b.fadd(b.sitofp(v, ir.VectorType(real, n)), constant(real, [0.5] * n))
+    return b.fptosi(b.fmul(x, splat(b, b.fptrunc(inverse, real), n)), v.type)
+
+
+def remainder(b: Builder, lanes: LanesType, v: Value, by: Value) -> Value:
+    return b.sub(v, b.mul(quotient(b, lanes, v, by), splat(b, b.trunc(by, I32), lanes.width)))
+
+
+def below(b: Builder, lanes: LanesType, v: Value, size: Value) -> Value:
+    # one unsigned comparison; of a negative size none is below, and of narrow integers all are below a large one
+    element = v.type.element
+    most = (1 << element.width - 1) - 1
+    size = b.select(b.icmp_signed("<", size, I64(0)), I64(0), size)
+    size = b.select(b.icmp_signed(">", size, I64(most)), I64(most), size)
+    largest = splat(b, b.trunc(size, element) if element != I64 else size, lanes.width)
+    return b.icmp_unsigned("<", v, largest)
+
+
 def fill(b: Builder, lanes: LanesType, x: Value) -> Value:
     narrow = b.fptrunc(x, ELEMENT[lanes.dtype]) if lanes.dtype == types.float32 else x
     return splat(b, narrow, lanes.width)
@@ -758,6 +786,15 @@ def _integers(lanes: LanesType) -> VectorType:
     return VectorType(INT, lanes.width)
 
 
+def _narrow(lanes: LanesType) -> VectorType:
+    return VectorType(types.int32, lanes.width)
+
+
+def _below_rule(lanes: LanesType, v: Type, size: Type) -> Any:
+    known = v in (_integers(lanes), _narrow(lanes))
+    return signature(_mask(lanes), v, INT) if known else None
+
+
 def _mask(lanes: LanesType) -> MaskType:
     return MaskType(lanes.width)
 
@@ -809,6 +846,13 @@ attributes(
         "integers": (returns(_integers, INT), lambda b, l, i: splat(b, i, l.width)),
         "ramp": (returns(_integers, INT, INT), ramp),
         "real": (returns(_vector, _integers), lambda b, l, v: b.sitofp(v, llvm_vector(l.vector))),
+        "narrow_integers": (returns(_narrow, INT), lambda b, l, i: splat(b, b.trunc(i, I32), l.width)),
+        "narrow_ramp": (returns(_narrow, INT, INT), narrow_ramp),
+        "narrow": (returns(_narrow, _integers), lambda b, l, v: b.trunc(v, llvm_vector(_narrow(l)))),
+        "long": (returns(_integers, _narrow), lambda b, l, v: b.sext(v, llvm_vector(_integers(l)))),
+        "quotient": (returns(_narrow, _narrow, INT), quotient),
+        "remainder": (returns(_narrow, _narrow, INT), remainder),
+        "below": (_below_rule, below),
         "first": (returns(_mask, INT), lambda b, l, n: first_lanes(b, n, l.width)),
         "within": (returns(_mask, INT, INT, INT), within),
         "where": (returns(_mask, types.boolean), lambda b, l, c: splat(b, c, l.width)),
@@ -855,19 +899,19 @@ def _comparison(symbol: str) -> Generate:
     real = "fcmp_unordered" if symbol == "!=" else "fcmp_ordered"
 
     def generate(b: Builder, s: Any, x: Value, y: Value) -> Value:
-        return getattr(b, "icmp_signed" if s.args[0].dtype == INT else real)(symbol, x, y)
+        return getattr(b, "icmp_signed" if s.args[0].dtype in INTEGERS else real)(symbol, x, y)
 
     return generate
 
 
 def _either(real: str, integer: str) -> Generate:
     """An instruction of vectors of reals, or of integers."""
-    return lambda b, s, *args: getattr(b, integer if s.return_type.dtype == INT else real)(*args)
+    return lambda b, s, *args: getattr(b, integer if s.return_type.dtype in INTEGERS else real)(*args)
 
 
 def same_reals(t: VectorType, *others: Type) -> Any:
     """A rule: as _same, and the vectors hold reals."""
-    return None if t.dtype == INT else _same(t, *others)
+    return None if t.dtype in INTEGERS else _same(t, *others)
 
 
 _ARITHMETIC: tuple[tuple[Any, Rule, int, Generate], ...] = (
@@ -940,6 +984,10 @@ def _integer_row(t: TileType) -> RegistersType:
     return RegistersType(_integers(t.lanes), 1, t.vectors)
 
 
+def _narrow_row(t: TileType) -> RegistersType:
+    return RegistersType(_narrow(t.lanes), 1, t.vectors)
+
+
 def _wide_row(t: TileType) -> RegistersType:
     return RegistersType(_wide(t.lanes), 1, t.vectors)
 
@@ -984,6 +1032,37 @@ def _write_column_rule(t: TileType, lines: Type, column: Type, mask: Type) -> An
     return signature(NOTHING, lines, column, mask) if known else None
 
 
+def add_rows(b: Builder, t: TileType, p: Value, places: Value, values: Value) -> None:
+    """Row after row for each lane, so that no addition waits for the one before it, which may be to its element.
+
+    Lanes are taken out of registers: from memory they would come late.
+    """
+    n, columns = t.lanes.width, t.vectors
+    at = [b.load(b.gep(places, [I64(r)])) for r in range(columns)]
+    v = [b.load(b.gep(values, [I64(r)])) for r in range(columns)]
+    nowhere = constant(I32, [-(2**31)] * n)
+    gone = [b.icmp_unsigned("==", a, nowhere) for a in at]
+    some = gone[0]
+    for g in gone[1:]:
+        some = b.or_(some, g)
+
+    def add(row: int, lane: int) -> None:
+        q = b.gep(p, [b.extract_element(at[row], I32(lane))])
+        b.store(b.fadd(b.load(q), b.extract_element(v[row], I32(lane))), q)
+
+    bits = b.bitcast(some, ir.IntType(n))
+    with b.if_else(b.icmp_unsigned("==", bits, bits.type(0)), likely=True) as (whole, part):
+        with whole:
+            for lane in range(n):
+                for row in range(columns):
+                    add(row, lane)
+        with part:
+            for lane in range(n):
+                for row in range(columns):
+                    with b.if_then(b.not_(b.extract_element(gone[row], I32(lane)))):
+                        add(row, lane)
+
+
 _PLACE = types.UniTuple(INT, 2)
 attributes(
     TileType,
@@ -998,6 +1077,11 @@ attributes(
         "load_column": (returns(_column, lambda t: t.lanes.pointer, INT), load_lines(_column)),
         "load_span": (returns(_span, lambda t: t.lanes.pointer, INT), load_lines(_span)),
         "write_where": (_write_column_rule, write_column),
+        "narrow_row": (returns(_narrow_row), lambda b, t: _slots(b, _narrow_row(t))),
+        "add_rows": (
+            returns(NOTHING, lambda t: t.lanes.pointer, _narrow_row, lambda t: t.registers(1)),
+            add_rows,
+        ),
         "wide_row": (returns(_wide_row), lambda b, t: _slots(b, _wide_row(t))),
     },
     {

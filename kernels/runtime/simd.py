@@ -12,7 +12,7 @@ accumulates in double.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Annotated, Any, Generic, TypeVar
@@ -249,20 +249,24 @@ class Vector:
 
     items: tuple[Scalar, ...]
 
+    def made(self, items: Iterable[Scalar]) -> Vector:
+        """A vector of the same kind."""
+        return Vector(tuple(items))
+
     def __add__(self, other: Vector) -> Vector:
-        return Vector(tuple(a + b for a, b in zip(self.items, other.items, strict=True)))
+        return self.made(a + b for a, b in zip(self.items, other.items, strict=True))
 
     def __sub__(self, other: Vector) -> Vector:
-        return Vector(tuple(a - b for a, b in zip(self.items, other.items, strict=True)))
+        return self.made(a - b for a, b in zip(self.items, other.items, strict=True))
 
     def __mul__(self, other: Vector) -> Vector:
-        return Vector(tuple(a * b for a, b in zip(self.items, other.items, strict=True)))
+        return self.made(a * b for a, b in zip(self.items, other.items, strict=True))
 
     def __truediv__(self, other: Vector) -> Vector:
-        return Vector(tuple(_quotient(a, b) for a, b in zip(self.items, other.items, strict=True)))
+        return self.made(_quotient(a, b) for a, b in zip(self.items, other.items, strict=True))
 
     def __neg__(self) -> Vector:
-        return Vector(tuple(-a for a in self.items))
+        return self.made(-a for a in self.items)
 
     def __lt__(self, other: Vector) -> Mask:
         return Mask(tuple(a < b for a, b in zip(self.items, other.items, strict=True)))
@@ -275,6 +279,18 @@ class Vector:
 
     def __ge__(self, other: Vector) -> Mask:
         return Mask(tuple(a >= b for a, b in zip(self.items, other.items, strict=True)))
+
+
+class Narrow(Vector):
+    """Integers of 32 bits, of which a register holds as many as it holds floats; a larger one is unknown."""
+
+    __slots__ = ()
+
+    def made(self, items: Iterable[Scalar]) -> Narrow:
+        return Narrow(tuple(i if type(i) is int and -(2**31) <= i < 2**31 else VOID for i in items))
+
+
+NOWHERE = -(2**31)  # a place that stands for none
 
 
 def fma(a: N, b: N, c: N) -> N:
@@ -320,7 +336,7 @@ def unequal(a: Vector, b: Vector) -> Mask:
 
 def select(mask: Mask, a: Vector, b: Vector) -> Vector:
     """a where the mask holds, else b."""
-    return Vector(tuple(x if m else y for m, x, y in zip(mask.items, a.items, b.items, strict=True)))
+    return a.made(x if m else y for m, x, y in zip(mask.items, a.items, b.items, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,7 +424,37 @@ class Lanes:
         """Integers as scalars."""
         return Vector(tuple(self.scalar(i) for i in v.items))
 
+    # integers of 32 bits
+
+    def narrow_integers(self, value: int) -> Vector:
+        return Narrow(()).made((value,) * self.width)
+
+    def narrow_ramp(self, start: int, step: int) -> Vector:
+        """start, start + step, start + 2 * step ..."""
+        return Narrow(()).made(start + i * step for i in range(self.width))
+
+    def narrow(self, v: Vector) -> Vector:
+        """Integers, those of them that 32 bits hold."""
+        return Narrow(()).made(v.items)
+
+    def long(self, v: Vector) -> Vector:
+        """Narrow integers as integers."""
+        return Vector(v.items)
+
+    def quotient(self, v: Vector, by: int) -> Vector:
+        """v // by of narrow integers, for by >= 1 and 0 <= v < 2^22; what other lanes give is unknown."""
+        known = (by >= 1 and type(i) is int and 0 <= i < 2**22 for i in v.items)
+        return v.made(i // by if k else VOID for i, k in zip(v.items, known, strict=True))
+
+    def remainder(self, v: Vector, by: int) -> Vector:
+        """v % by, where the quotient is known."""
+        return v - self.quotient(v, by) * self.narrow_integers(by)
+
     # which lanes
+
+    def below(self, v: Vector, size: int) -> Mask:
+        """Lanes with 0 <= v < size, of integers or narrow ones; none for a negative size."""
+        return Mask(tuple(type(i) is int and 0 <= i < size for i in v.items))
 
     def first(self, count: int) -> Mask:
         """The first `count` lanes (none if negative)."""
@@ -586,9 +632,21 @@ class Tile:
         """As a row, of vectors of float64."""
         return Registers(1, self.vectors)
 
+    def narrow_row(self) -> Registers:
+        """As a row, of vectors of narrow integers."""
+        return Registers(1, self.vectors)
+
     def integer_row(self) -> Registers:
         """As a row, of vectors of integers."""
         return Registers(1, self.vectors)
+
+    def add_rows(self, p: Pointer[Scalar], places: Registers, values: Registers) -> None:
+        """p[place] += value for the first lane of each vector of a row, then the second; none at NOWHERE."""
+        for lane in range(self.lanes.width):
+            for v in range(self.vectors):
+                place = places[0, v].items[lane]
+                if place != NOWHERE:
+                    p[place] = p[place] + values[0, v].items[lane]
 
 
 # What tasks write in their signatures. A type checker sees View and Pointer; `compile.py` reads the name.

@@ -92,6 +92,21 @@ ROWS: dict[str, tuple[Equation, tuple[Index, ...], list[Any]]] = {
         (q,),
         [Guard(q + 1, "range", U * V), Assign(u, FloorDiv(q + 1, V)), Assign(v, Modulo(q + 1, V))],
     ),
+    "mixed radix of three digits": (
+        equation([U * V * k + V * u + v - q], (q,), (u, k, v)),
+        (q,),
+        [
+            Guard(q, "range", K * U * V),
+            Assign(k, FloorDiv(q, U * V)),
+            Assign(u, Modulo(FloorDiv(q, V), U)),
+            Assign(v, Modulo(q, V)),
+        ],
+    ),
+    "no mixed radix: a digit is missing": (
+        equation([U * V * k + v - q], (q,), (k, v)),
+        (q,),
+        [Loop(k, (sp.S.Zero,), (K,)), Assign(v, q - k * U * V, V)],
+    ),
     "two unknowns, one with coefficient 1": (
         equation([s * p + d * k - a - q], (p,), (k, q)),
         (p,),
@@ -260,6 +275,8 @@ def relations(draw: Any) -> Equation:
         )
         if draw(st.integers(0, 5)) == 0 and len(chosen) > 1:  # a mixed radix
             form = extent(chosen[1]) * chosen[0] + chosen[1] - draw(st.sampled_from(pool))
+            if len(chosen) > 2:
+                form += extent(chosen[0]) * extent(chosen[1]) * chosen[2]
         zero.append(form)
     for _ in range(draw(st.integers(0, 2))):
         chosen = draw(st.lists(st.sampled_from(pool), min_size=1, max_size=2, unique=True))

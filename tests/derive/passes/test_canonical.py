@@ -86,6 +86,14 @@ def test_abstract_keeps_a_mixed_radix():
     assert extent(k) in {abs_ for _, c_ in shape.equation.relation.zero[0].terms for abs_ in (c_, -c_)}
 
 
+def test_abstract_keeps_a_mixed_radix_of_three_digits():
+    eq = equation(
+        y[i] << Sum[j, k](w[j, k] * x[extent(j) * extent(k) * i + extent(k) * j + k]), extents={i: 3}
+    )
+    terms = dict(abstract(eq).equation.relation.zero[0].terms)
+    assert extent(j) * extent(k) in (terms[i], -terms[i])
+
+
 def test_abstract_means_the_same():
     """The shape, its symbols bound to what they stand for, is the equation."""
     for m in SPECIMENS:
