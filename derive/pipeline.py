@@ -25,6 +25,7 @@ from derive.passes.canonical import Canonical, abstract, canonical, same_axes
 from derive.passes.differentiate import jvp, vjp
 from derive.passes.simplify import simplify
 from derive.passes.stable import stable
+from derive.passes.terms import terms
 from derive.program import Access, Equation, Program, check, fresh_name
 from derive.translate import to_program
 
@@ -73,11 +74,10 @@ def derive(operator: Operator) -> Derivation:
             made.programs[name] = check(simplify(made.raw[name]))
     except SpecError as error:
         raise error.within(operator=operator.name) from None
-    stabilised = {
-        name: check(stable(made.programs[name])) for name in PROGRAMS
-    }  # logsumexp as loops can do it
-    book = _Book(made, _adding(stabilised.values()))
-    for name, program in stabilised.items():
+    # logsumexp as loops can do it; what a sum adds at many points worked out once
+    prepared = {name: check(terms(stable(made.programs[name]))) for name in PROGRAMS}
+    book = _Book(made, _adding(prepared.values()))
+    for name, program in prepared.items():
         try:
             made.phases[name] = [book.phase(program, eq) for eq in program.equations]
         except SpecError as error:

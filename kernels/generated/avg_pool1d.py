@@ -21,7 +21,6 @@ from kernels.runtime import (
     Tensor,
     Tile,
     ceil_div,
-    fma,
     kernel,
     larger,
     maximum,
@@ -312,10 +311,80 @@ def y_from_x_y_sum_y_sum_2(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: 
 
 
 @kernel
-def gx_from_gy_y_sum_y_sum_2_plain(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
-        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, task: int, tasks: int) -> None:
-    """gx[n,c,x2] += sum[p0,k0] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*gy[n,c,p0]
-    { k0 + s0*p0 - a0 = x2 }
+def gx_term_from_gy_y_sum_y_sum_2_plain(gx_term: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int,
+        P0: int, divisor: int, include: int, task: int, tasks: int) -> None:
+    """gx_term[n,c,p0] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*gy[n,c,p0]
+
+    gather, tasks share n c
+    """
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for p0 in range(P0):
+            total = (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())) * gy[n, c, p0]
+            gx_term[n, c, p0] = total
+
+
+@kernel
+def gx_term_from_gy_y_sum_y_sum_2_over_p0(gx_term: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int,
+        P0: int, divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for p0 in range(0, P0, lanes.width):
+            count = min(lanes.width, P0 - p0)
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 0, 1)), active)
+            y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), active)
+            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), active)
+            total = gy_lanes * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+            lanes.write_where(gx_term.line((n, c, p0), (0, 0, 1)), total, active)
+
+
+@kernel
+def gx_term_from_gy_y_sum_y_sum_2_over_c(gx_term: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int,
+        P0: int, divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * P0, task, tasks)
+    for item in range(first, last):
+        n = item // P0
+        p0 = item % P0
+        for c in range(0, C, lanes.width):
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 1, 0)), active)
+            total = lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())) * gy_lanes
+            lanes.write_where(gx_term.line((n, c, p0), (0, 1, 0)), total, active)
+
+
+@task
+def gx_term_from_gy_y_sum_y_sum_2(gx_term: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
+        divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+    """gx_term[n,c,p0] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*gy[n,c,p0]
+
+    lanes over p0,
+    or lanes over c;
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= 8 * P0:
+        gx_term_from_gy_y_sum_y_sum_2_over_p0(gx_term, gy, y_sum, y_sum_2, N, C, P0, divisor, include, tile, task,
+            tasks)
+    elif tile.lanes.width <= 8 * C:
+        gx_term_from_gy_y_sum_y_sum_2_over_c(gx_term, gy, y_sum, y_sum_2, N, C, P0, divisor, include, tile, task,
+            tasks)
+    else:
+        gx_term_from_gy_y_sum_y_sum_2_plain(gx_term, gy, y_sum, y_sum_2, N, C, P0, divisor, include, task, tasks)
+
+
+@kernel
+def gx_from_gx_term_plain(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int,
+        task: int, tasks: int) -> None:
+    """gx[n,c,x2] += sum[p0,k0] gx_term[n,c,p0]   { k0 + s0*p0 - a0 = x2 }
 
     gather, tasks share n c
     """
@@ -326,13 +395,13 @@ def gx_from_gy_y_sum_y_sum_2_plain(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: 
         for x2 in range(X2):
             total = zero()
             for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
-                total += (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())) * gy[n, c, p0]
+                total += gx_term[n, c, p0]
             gx[n, c, x2] = total
 
 
 @kernel
-def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
-        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
+def gx_from_gx_term_over_c(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int,
+        tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
     first, last = share(N * X2, task, tasks)
@@ -345,16 +414,15 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2:
             active = lanes.first(count)
             total = lanes.zero()
             for p0 in range(low_p0, high_p0):
-                gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 1, 0)), active)
-                total = fma(lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())), gy_lanes, total)
+                gx_term_lanes = lanes.read_where(gx_term.line((n, c, p0), (0, 1, 0)), active)
+                total = total + gx_term_lanes
             lanes.write_where(gx.line((n, c, x2), (0, 1, 0)), total, active)
 
 
 @kernel
-def gx_from_gy_y_sum_y_sum_2_slide_gy(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
-        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of gy y_sum y_sum_2 slide, lanes over x2."""
+def gx_from_gx_term_slide_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of gx_term slide, lanes over x2."""
     lanes = tile.lanes
     for phase_x2 in range(s0):
         first_k0, step_k0 = residue(s0, 1, a0 + phase_x2)
@@ -390,20 +458,11 @@ def gx_from_gy_y_sum_y_sum_2_slide_gy(gx: Real3, gy: Real3, y_sum: Real1, y_sum_
                 there = length
                 for column in range(0, span, lanes.width):
                     if low + column >= 0 and low + column + lanes.width <= there:
-                        gy_lanes = lanes.read(gy.line((n, c, low + column), (0, 0, 1)))
-                        y_sum_lanes = lanes.read(y_sum.line((low + column,), (1,)))
-                        y_sum_2_lanes = lanes.read(y_sum_2.line((low + column,), (1,)))
-                        lanes.store(to + column,
-                            gy_lanes * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes,
-                            lanes.fill(one()))))
+                        lanes.store(to + column, lanes.read(gx_term.line((n, c, low + column), (0, 0, 1))))
                     else:
                         inside = lanes.within(low + column, 1, there)
-                        gy_lanes_ = lanes.read_where(gy.line((n, c, low + column), (0, 0, 1)), inside)
-                        y_sum_lanes_ = lanes.read_where(y_sum.line((low + column,), (1,)), inside)
-                        y_sum_2_lanes_ = lanes.read_where(y_sum_2.line((low + column,), (1,)), inside)
-                        lanes.store(to + column, select(inside,
-                            gy_lanes_ * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes_ if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes_,
-                            lanes.fill(one()))), lanes.zero()))
+                        lanes.store(to + column, lanes.read_where(gx_term.line((n, c, low + column), (0, 0, 1)),
+                            inside))
                 to = to + pitch
                 for at in range(start, end, tile.lines * lanes.width):
                     total = tile.column()
@@ -411,9 +470,9 @@ def gx_from_gy_y_sum_y_sum_2_slide_gy(gx: Real3, gy: Real3, y_sum: Real1, y_sum_
                         total[0, u] = lanes.zero()
                     here = scratch + (at - start)
                     for tap in range(sharing, count):
-                        gy_lines = tile.load_column(here + steps[tap], apart)
+                        gx_term_lines = tile.load_column(here + steps[tap], apart)
                         for u in range(tile.lines):
-                            total[0, u] = total[0, u] + gy_lines[0, u]
+                            total[0, u] = total[0, u] + gx_term_lines[0, u]
                     if at + tile.lines * lanes.width <= end:
                         x2 = phase_x2 + (at) * s0
                         active = lanes.first(lanes.width)
@@ -434,8 +493,8 @@ def gx_from_gy_y_sum_y_sum_2_slide_gy(gx: Real3, gy: Real3, y_sum: Real1, y_sum_
 
 
 @kernel
-def gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
-        divisor: int, include: int, s0: int) -> int:
+def gx_from_gx_term_slide_gx_term_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        s0: int) -> int:
     """Scalars that the windows of a block read."""
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
@@ -443,45 +502,39 @@ def gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile: Tile, N: int, C: int, P0: int, 
     return 1 * pitch
 
 
-def gx_from_gy_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, divisor: int,
-        include: int, s0: int) -> int:
+def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
-    if (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, K0, X2, a0,
-        divisor, include, s0) <= 1048576:
-        return gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, K0, X2, a0, divisor, include, s0)
+    if (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, K0, X2, a0,
+        s0) <= 1048576:
+        return gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, K0, X2, a0, s0)
     return 0
 
 
-def gx_from_gy_y_sum_y_sum_2_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, divisor: int,
-        include: int, s0: int) -> int:
+def gx_from_gx_term_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:
     """Integers of one task: where each tap reads."""
-    if (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, K0, X2, a0,
-        divisor, include, s0) <= 1048576:
+    if (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, K0, X2, a0,
+        s0) <= 1048576:
         return K0
     return 0
 
 
-@task(scratch=gx_from_gy_y_sum_y_sum_2_scratch, integer_scratch=gx_from_gy_y_sum_y_sum_2_table)
-def gx_from_gy_y_sum_y_sum_2(gx: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int, K0: int,
-        X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """gx[n,c,x2] += sum[p0,k0] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*gy[n,c,p0]
-    { k0 + s0*p0 - a0 = x2 }
+@task(scratch=gx_from_gx_term_scratch, integer_scratch=gx_from_gx_term_table)
+def gx_from_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """gx[n,c,x2] += sum[p0,k0] gx_term[n,c,p0]   { k0 + s0*p0 - a0 = x2 }
 
     lanes over c where it is contiguous,
-    or windows of gy y_sum y_sum_2 slide, lanes over x2;
+    or windows of gx_term slide, lanes over x2;
     else gather, tasks share n c
     """
-    if tile.lanes.width <= C and gx.stride(1) == 1 and gy.stride(1) == 1:
-        gx_from_gy_y_sum_y_sum_2_over_c(gx, gy, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile,
-            task, tasks)
-    elif (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, K0, X2, a0,
-        divisor, include, s0) <= 1048576:
-        gx_from_gy_y_sum_y_sum_2_slide_gy(gx, gy, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile,
-            scratch, integer_scratch, task, tasks)
-    else:
-        gx_from_gy_y_sum_y_sum_2_plain(gx, gy, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, task,
+    if tile.lanes.width <= C and gx.stride(1) == 1 and gx_term.stride(1) == 1:
+        gx_from_gx_term_over_c(gx, gx_term, N, C, P0, K0, X2, a0, s0, tile, task, tasks)
+    elif (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, K0, X2, a0,
+        s0) <= 1048576:
+        gx_from_gx_term_slide_gx_term(gx, gx_term, N, C, P0, K0, X2, a0, s0, tile, scratch, integer_scratch, task,
             tasks)
+    else:
+        gx_from_gx_term_plain(gx, gx_term, N, C, P0, K0, X2, a0, s0, task, tasks)
 
 
 def sizes(
@@ -520,6 +573,8 @@ DEFINITION = Definition(
         Tensor('hgy', ('N', 'C', 'P0')),
         Tensor('tgy', ('N', 'C', 'P0')),
         Tensor('tgx', ('N', 'C', 'X2')),
+        Tensor('gx_term', ('N', 'C', 'P0')),
+        Tensor('tgx_term', ('N', 'C', 'P0')),
     ),
     parameters=(
         Parameter('a0', minimum=0, group='a'),
@@ -571,11 +626,17 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # gx[n,c,x2] += sum[p0,k0] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include >...
-                    gx_from_gy_y_sum_y_sum_2,
-                    ('gx', 'gy', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'K0', 'X2', 'a0', 'divisor', 'include', 's0'),
+                Phase(  # gx_term[n,c,p0] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (...
+                    gx_term_from_gy_y_sum_y_sum_2,
+                    ('gx_term', 'gy', 'y_sum', 'y_sum_2'),
+                    ('N', 'C', 'P0', 'divisor', 'include'),
                     linear=('gy',),
+                ),
+                Phase(  # gx[n,c,x2] += sum[p0,k0] gx_term[n,c,p0]
+                    gx_from_gx_term,
+                    ('gx', 'gx_term'),
+                    ('N', 'C', 'P0', 'K0', 'X2', 'a0', 's0'),
+                    linear=('gx_term',),
                 ),
             ),
         ),
@@ -637,11 +698,17 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # tgx[n,c,x2] += sum[p0,k0] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include ...  # as gx[n,c,x2]
-                    gx_from_gy_y_sum_y_sum_2,
-                    ('tgx', 'tgy', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'K0', 'X2', 'a0', 'divisor', 'include', 's0'),
+                Phase(  # tgx_term[n,c,p0] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), ...  # as gx_term[n,c,p0]
+                    gx_term_from_gy_y_sum_y_sum_2,
+                    ('tgx_term', 'tgy', 'y_sum', 'y_sum_2'),
+                    ('N', 'C', 'P0', 'divisor', 'include'),
                     linear=('tgy',),
+                ),
+                Phase(  # tgx[n,c,x2] += sum[p0,k0] tgx_term[n,c,p0]  # as gx[n,c,x2]
+                    gx_from_gx_term,
+                    ('tgx', 'tgx_term'),
+                    ('N', 'C', 'P0', 'K0', 'X2', 'a0', 's0'),
+                    linear=('tgx_term',),
                 ),
             ),
         ),
@@ -650,6 +717,7 @@ DEFINITION = Definition(
         'y_sum_filled: lanes over p0; else gather, tasks share p0',
         'y_sum_2_filled: lanes over p0; else gather, tasks share p0',
         'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
-        'gx_from_gy_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of gy y_sum y_sum_2 slide, lanes over x2; else gather, tasks share n c',
+        'gx_term_from_gy_y_sum_y_sum_2: lanes over p0, or lanes over c; else gather, tasks share n c',
+        'gx_from_gx_term: lanes over c where it is contiguous, or windows of gx_term slide, lanes over x2; else gather, tasks share n c',
     ),
 )

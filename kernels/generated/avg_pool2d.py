@@ -22,7 +22,6 @@ from kernels.runtime import (
     Tensor,
     Tile,
     ceil_div,
-    fma,
     kernel,
     larger,
     maximum,
@@ -363,10 +362,86 @@ def y_from_x_y_sum_y_sum_2(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: 
 
 
 @kernel
-def gx_from_gy_y_sum_y_sum_2_plain(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
-        P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        task: int, tasks: int) -> None:
-    """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*gy[n,c,p0,p1]
+def gx_term_from_gy_y_sum_y_sum_2_plain(gx_term: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int,
+        P0: int, P1: int, divisor: int, include: int, task: int, tasks: int) -> None:
+    """gx_term[n,c,p0,p1] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*gy[n,c,p0,p1]
+
+    gather, tasks share n c p0
+    """
+    first, last = share(N * C * P0, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0)
+        c = item // P0 % C
+        p0 = item % P0
+        for p1 in range(P1):
+            total = (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one())) * gy[n, c, p0, p1]
+            gx_term[n, c, p0, p1] = total
+
+
+@kernel
+def gx_term_from_gy_y_sum_y_sum_2_over_p1(gx_term: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int,
+        P0: int, P1: int, divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0)
+        c = item // P0 % C
+        p0 = item % P0
+        for p1 in range(0, P1, lanes.width):
+            count = min(lanes.width, P1 - p1)
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 0, 1)), active)
+            y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
+            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
+            total = gy_lanes * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+            lanes.write_where(gx_term.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
+
+
+@kernel
+def gx_term_from_gy_y_sum_y_sum_2_over_p0(gx_term: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int,
+        P0: int, P1: int, divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(N * C * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P1)
+        c = item // P1 % C
+        p1 = item % P1
+        for p0 in range(0, P0, lanes.width):
+            count = min(lanes.width, P0 - p0)
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 1, 0)), active)
+            y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (1, 0)), active)
+            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (1, 0)), active)
+            total = gy_lanes * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+            lanes.write_where(gx_term.line((n, c, p0, p1), (0, 0, 1, 0)), total, active)
+
+
+@task
+def gx_term_from_gy_y_sum_y_sum_2(gx_term: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
+        P1: int, divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+    """gx_term[n,c,p0,p1] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*gy[n,c,p0,p1]
+
+    lanes over p1,
+    or lanes over p0;
+    else gather, tasks share n c p0
+    """
+    if tile.lanes.width <= 8 * P1:
+        gx_term_from_gy_y_sum_y_sum_2_over_p1(gx_term, gy, y_sum, y_sum_2, N, C, P0, P1, divisor, include, tile,
+            task, tasks)
+    elif tile.lanes.width <= 8 * P0:
+        gx_term_from_gy_y_sum_y_sum_2_over_p0(gx_term, gy, y_sum, y_sum_2, N, C, P0, P1, divisor, include, tile,
+            task, tasks)
+    else:
+        gx_term_from_gy_y_sum_y_sum_2_plain(gx_term, gy, y_sum, y_sum_2, N, C, P0, P1, divisor, include, task,
+            tasks)
+
+
+@kernel
+def gx_from_gx_term_plain(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, s0: int, s1: int, task: int, tasks: int) -> None:
+    """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gx_term[n,c,p0,p1]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
     gather, tasks share n c x2
@@ -380,14 +455,13 @@ def gx_from_gy_y_sum_y_sum_2_plain(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: 
             total = zero()
             for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
                 for p1 in range(max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)):
-                    total += (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one())) * gy[n, c, p0, p1]
+                    total += gx_term[n, c, p0, p1]
             gx[n, c, x2, x3] = total
 
 
 @kernel
-def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
-        P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        tile: Tile, task: int, tasks: int) -> None:
+def gx_from_gx_term_over_c(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
     first, last = share(N * X2 * X3, task, tasks)
@@ -403,16 +477,16 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2:
             total = lanes.zero()
             for p0 in range(low_p0, high_p0):
                 for p1 in range(low_p1, high_p1):
-                    gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 1, 0, 0)), active)
-                    total = fma(lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one())), gy_lanes, total)
+                    gx_term_lanes = lanes.read_where(gx_term.line((n, c, p0, p1), (0, 1, 0, 0)), active)
+                    total = total + gx_term_lanes
             lanes.write_where(gx.line((n, c, x2, x3), (0, 1, 0, 0)), total, active)
 
 
 @kernel
-def gx_from_gy_y_sum_y_sum_2_slide_gy(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
-        P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of gy y_sum y_sum_2 slide, lanes over x3, rows over x2."""
+def gx_from_gx_term_slide_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
+        X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of gx_term slide, lanes over x3, rows over x2."""
     lanes = tile.lanes
     for phase_x2 in range(s0):
         for phase_x3 in range(s1):
@@ -472,20 +546,12 @@ def gx_from_gy_y_sum_y_sum_2_slide_gy(gx: Real4, gy: Real4, y_sum: Real2, y_sum_
                         there = length if 0 <= p0 < P0 else 0
                         for column in range(0, span, lanes.width):
                             if low + column >= 0 and low + column + lanes.width <= there:
-                                gy_lanes = lanes.read(gy.line((n, c, p0, low + column), (0, 0, 0, 1)))
-                                y_sum_lanes = lanes.read(y_sum.line((p0, low + column), (0, 1)))
-                                y_sum_2_lanes = lanes.read(y_sum_2.line((p0, low + column), (0, 1)))
-                                lanes.store(to + column,
-                                    gy_lanes * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes,
-                                    lanes.fill(one()))))
+                                lanes.store(to + column, lanes.read(gx_term.line((n, c, p0, low + column), (0, 0, 0,
+                                    1))))
                             else:
                                 inside = lanes.within(low + column, 1, there)
-                                gy_lanes_ = lanes.read_where(gy.line((n, c, p0, low + column), (0, 0, 0, 1)), inside)
-                                y_sum_lanes_ = lanes.read_where(y_sum.line((p0, low + column), (0, 1)), inside)
-                                y_sum_2_lanes_ = lanes.read_where(y_sum_2.line((p0, low + column), (0, 1)), inside)
-                                lanes.store(to + column, select(inside,
-                                    gy_lanes_ * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes_ if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes_,
-                                    lanes.fill(one()))), lanes.zero()))
+                                lanes.store(to + column, lanes.read_where(gx_term.line((n, c, p0, low + column), (0,
+                                    0, 0, 1)), inside))
                         to = to + pitch
                     for at in range(start, end, lanes.width):
                         total = tile.column()
@@ -493,14 +559,14 @@ def gx_from_gy_y_sum_y_sum_2_slide_gy(gx: Real4, gy: Real4, y_sum: Real2, y_sum_
                             total[0, u] = lanes.zero()
                         here = scratch + (at - start)
                         for tap in range(sharing):
-                            gy_lines = tile.load_span(here + steps[tap], apart)
+                            gx_term_lines = tile.load_span(here + steps[tap], apart)
                             for more in range(tile.taps):
                                 for u in range(tile.lines):
-                                    total[0, u] = total[0, u] + gy_lines[0, u + more]
+                                    total[0, u] = total[0, u] + gx_term_lines[0, u + more]
                         for tap in range(sharing, count):
-                            gy_lines = tile.load_column(here + steps[tap], apart)
+                            gx_term_lines = tile.load_column(here + steps[tap], apart)
                             for u in range(tile.lines):
-                                total[0, u] = total[0, u] + gy_lines[0, u]
+                                total[0, u] = total[0, u] + gx_term_lines[0, u]
                         active = lanes.first(end - at)
                         x3 = phase_x3 + (at) * s1
                         if rows == tile.lines:
@@ -525,8 +591,8 @@ def gx_from_gy_y_sum_y_sum_2_slide_gy(gx: Real4, gy: Real4, y_sum: Real2, y_sum_
 
 
 @kernel
-def gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int) -> int:
+def gx_from_gx_term_slide_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X3, width)) * width)
@@ -534,46 +600,43 @@ def gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile: Tile, N: int, C: int, P0: int, 
     return ((tile.lines - 1) + max(0, (K0 - 1) // s0) + 1) * pitch
 
 
-def gx_from_gy_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int) -> int:
+def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, s0: int, s1: int) -> int:
     """Scalars of one task: what its windows read."""
-    if (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, P1, K0, K1,
-        X2, X3, a0, a1, divisor, include, s0, s1) <= 1048576:
-        return gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
-            s0, s1)
+    if (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, P1, K0, K1, X2,
+        X3, a0, a1, s0, s1) <= 1048576:
+        return gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1)
     return 0
 
 
-def gx_from_gy_y_sum_y_sum_2_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, divisor: int, include: int, s0: int, s1: int) -> int:
+def gx_from_gx_term_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, s0: int, s1: int) -> int:
     """Integers of one task: where each tap reads."""
-    if (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, P1, K0, K1,
-        X2, X3, a0, a1, divisor, include, s0, s1) <= 1048576:
+    if (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, P1, K0, K1, X2,
+        X3, a0, a1, s0, s1) <= 1048576:
         return K0 * K1
     return 0
 
 
-@task(scratch=gx_from_gy_y_sum_y_sum_2_scratch, integer_scratch=gx_from_gy_y_sum_y_sum_2_table)
-def gx_from_gy_y_sum_y_sum_2(gx: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int, P1: int,
-        K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*gy[n,c,p0,p1]
+@task(scratch=gx_from_gx_term_scratch, integer_scratch=gx_from_gx_term_table)
+def gx_from_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, s0: int, s1: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gx_term[n,c,p0,p1]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
     lanes over c where it is contiguous,
-    or windows of gy y_sum y_sum_2 slide, lanes over x3, rows over x2;
+    or windows of gx_term slide, lanes over x3, rows over x2;
     else gather, tasks share n c x2
     """
-    if tile.lanes.width <= C and gx.stride(1) == 1 and gy.stride(1) == 1:
-        gx_from_gy_y_sum_y_sum_2_over_c(gx, gy, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor,
-            include, s0, s1, tile, task, tasks)
-    elif (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, P1, K0, K1,
-        X2, X3, a0, a1, divisor, include, s0, s1) <= 1048576:
-        gx_from_gy_y_sum_y_sum_2_slide_gy(gx, gy, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor,
-            include, s0, s1, tile, scratch, integer_scratch, task, tasks)
+    if tile.lanes.width <= C and gx.stride(1) == 1 and gx_term.stride(1) == 1:
+        gx_from_gx_term_over_c(gx, gx_term, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, task, tasks)
+    elif (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, P1, K0, K1, X2,
+        X3, a0, a1, s0, s1) <= 1048576:
+        gx_from_gx_term_slide_gx_term(gx, gx_term, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, scratch,
+            integer_scratch, task, tasks)
     else:
-        gx_from_gy_y_sum_y_sum_2_plain(gx, gy, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor,
-            include, s0, s1, task, tasks)
+        gx_from_gx_term_plain(gx, gx_term, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, task, tasks)
 
 
 def sizes(
@@ -619,6 +682,8 @@ DEFINITION = Definition(
         Tensor('hgy', ('N', 'C', 'P0', 'P1')),
         Tensor('tgy', ('N', 'C', 'P0', 'P1')),
         Tensor('tgx', ('N', 'C', 'X2', 'X3')),
+        Tensor('gx_term', ('N', 'C', 'P0', 'P1')),
+        Tensor('tgx_term', ('N', 'C', 'P0', 'P1')),
     ),
     parameters=(
         Parameter('a0', minimum=0, group='a'),
@@ -675,11 +740,17 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
                 ),
-                Phase(  # gx[n,c,x2,x3] += sum[p0,p1,k0,k1] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1...
-                    gx_from_gy_y_sum_y_sum_2,
-                    ('gx', 'gy', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'divisor', 'include', 's0', 's1'),
+                Phase(  # gx_term[n,c,p0,p1] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include >...
+                    gx_term_from_gy_y_sum_y_sum_2,
+                    ('gx_term', 'gy', 'y_sum', 'y_sum_2'),
+                    ('N', 'C', 'P0', 'P1', 'divisor', 'include'),
                     linear=('gy',),
+                ),
+                Phase(  # gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gx_term[n,c,p0,p1]
+                    gx_from_gx_term,
+                    ('gx', 'gx_term'),
+                    ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
+                    linear=('gx_term',),
                 ),
             ),
         ),
@@ -741,11 +812,17 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
                 ),
-                Phase(  # tgx[n,c,x2,x3] += sum[p0,p1,k0,k1] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p...  # as gx[n,c,x2,x3]
-                    gx_from_gy_y_sum_y_sum_2,
-                    ('tgx', 'tgy', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'divisor', 'include', 's0', 's1'),
+                Phase(  # tgx_term[n,c,p0,p1] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include ...  # as gx_term[n,c,p0,p1]
+                    gx_term_from_gy_y_sum_y_sum_2,
+                    ('tgx_term', 'tgy', 'y_sum', 'y_sum_2'),
+                    ('N', 'C', 'P0', 'P1', 'divisor', 'include'),
                     linear=('tgy',),
+                ),
+                Phase(  # tgx[n,c,x2,x3] += sum[p0,p1,k0,k1] tgx_term[n,c,p0,p1]  # as gx[n,c,x2,x3]
+                    gx_from_gx_term,
+                    ('tgx', 'tgx_term'),
+                    ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
+                    linear=('tgx_term',),
                 ),
             ),
         ),
@@ -754,6 +831,7 @@ DEFINITION = Definition(
         'y_sum_filled: lanes over p1; else gather, tasks share p0 p1',
         'y_sum_2_filled: lanes over p1; else gather, tasks share p0 p1',
         'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
-        'gx_from_gy_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of gy y_sum y_sum_2 slide, lanes over x3, rows over x2; else gather, tasks share n c x2',
+        'gx_term_from_gy_y_sum_y_sum_2: lanes over p1, or lanes over p0; else gather, tasks share n c p0',
+        'gx_from_gx_term: lanes over c where it is contiguous, or windows of gx_term slide, lanes over x3, rows over x2; else gather, tasks share n c x2',
     ),
 )

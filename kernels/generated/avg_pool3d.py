@@ -23,7 +23,6 @@ from kernels.runtime import (
     Tensor,
     Tile,
     ceil_div,
-    fma,
     kernel,
     larger,
     maximum,
@@ -402,10 +401,90 @@ def y_from_x_y_sum_y_sum_2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: 
 
 
 @kernel
-def gx_from_gy_y_sum_y_sum_2_plain(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
-        P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
-        divisor: int, include: int, s0: int, s1: int, s2: int, task: int, tasks: int) -> None:
-    """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*gy[n,c,p0,p1,p2]
+def gx_term_from_gy_y_sum_y_sum_2_plain(gx_term: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int,
+        P0: int, P1: int, P2: int, divisor: int, include: int, task: int, tasks: int) -> None:
+    """gx_term[n,c,p0,p1,p2] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*gy[n,c,p0,p1,p2]
+
+    gather, tasks share n c p0 p1
+    """
+    first, last = share(N * C * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P1)
+        c = item // (P0 * P1) % C
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for p2 in range(P2):
+            total = (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())) * gy[n, c, p0, p1, p2]
+            gx_term[n, c, p0, p1, p2] = total
+
+
+@kernel
+def gx_term_from_gy_y_sum_y_sum_2_over_p2(gx_term: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int,
+        P0: int, P1: int, P2: int, divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P1)
+        c = item // (P0 * P1) % C
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for p2 in range(0, P2, lanes.width):
+            count = min(lanes.width, P2 - p2)
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+            y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), active)
+            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), active)
+            total = gy_lanes * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+            lanes.write_where(gx_term.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
+
+
+@kernel
+def gx_term_from_gy_y_sum_y_sum_2_over_p1(gx_term: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int,
+        P0: int, P1: int, P2: int, divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P2, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P2)
+        c = item // (P0 * P2) % C
+        p0 = item // P2 % P0
+        p2 = item % P2
+        for p1 in range(0, P1, lanes.width):
+            count = min(lanes.width, P1 - p1)
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+            y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 1, 0)), active)
+            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 1, 0)), active)
+            total = gy_lanes * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+            lanes.write_where(gx_term.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
+
+
+@task
+def gx_term_from_gy_y_sum_y_sum_2(gx_term: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
+        P1: int, P2: int, divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+    """gx_term[n,c,p0,p1,p2] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*gy[n,c,p0,p1,p2]
+
+    lanes over p2,
+    or lanes over p1;
+    else gather, tasks share n c p0 p1
+    """
+    if tile.lanes.width <= 8 * P2:
+        gx_term_from_gy_y_sum_y_sum_2_over_p2(gx_term, gy, y_sum, y_sum_2, N, C, P0, P1, P2, divisor, include, tile,
+            task, tasks)
+    elif tile.lanes.width <= 8 * P1:
+        gx_term_from_gy_y_sum_y_sum_2_over_p1(gx_term, gy, y_sum, y_sum_2, N, C, P0, P1, P2, divisor, include, tile,
+            task, tasks)
+    else:
+        gx_term_from_gy_y_sum_y_sum_2_plain(gx_term, gy, y_sum, y_sum_2, N, C, P0, P1, P2, divisor, include, task,
+            tasks)
+
+
+@kernel
+def gx_from_gx_term_plain(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, task: int,
+        tasks: int) -> None:
+    """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gx_term[n,c,p0,p1,p2]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
     gather, tasks share n c x2 x3
@@ -421,14 +500,14 @@ def gx_from_gy_y_sum_y_sum_2_plain(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: 
             for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
                 for p1 in range(max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)):
                     for p2 in range(max(0, -((-x4 - a2 + K2 - 1) // s2)), min(P2, ((x4 + a2) // s2) + 1)):
-                        total += (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())) * gy[n, c, p0, p1, p2]
+                        total += gx_term[n, c, p0, p1, p2]
             gx[n, c, x2, x3, x4] = total
 
 
 @kernel
-def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
-        P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
-        divisor: int, include: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
+def gx_from_gx_term_over_c(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
     first, last = share(N * X2 * X3 * X4, task, tasks)
@@ -447,17 +526,16 @@ def gx_from_gy_y_sum_y_sum_2_over_c(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2:
             for p0 in range(low_p0, high_p0):
                 for p1 in range(low_p1, high_p1):
                     for p2 in range(low_p2, high_p2):
-                        gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
-                        total = fma(lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())), gy_lanes, total)
+                        gx_term_lanes = lanes.read_where(gx_term.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
+                        total = total + gx_term_lanes
             lanes.write_where(gx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), total, active)
 
 
 @kernel
-def gx_from_gy_y_sum_y_sum_2_slide_gy(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
-        P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
-        divisor: int, include: int, s0: int, s1: int, s2: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of gy y_sum y_sum_2 slide, lanes over x4, rows over x3."""
+def gx_from_gx_term_slide_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
+        K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of gx_term slide, lanes over x4, rows over x3."""
     lanes = tile.lanes
     for phase_x2 in range(s0):
         for phase_x3 in range(s1):
@@ -532,20 +610,12 @@ def gx_from_gy_y_sum_y_sum_2_slide_gy(gx: Real5, gy: Real5, y_sum: Real3, y_sum_
                                 there = length if 0 <= p0 < P0 and 0 <= p1 < P1 else 0
                                 for column in range(0, span, lanes.width):
                                     if low + column >= 0 and low + column + lanes.width <= there:
-                                        gy_lanes = lanes.read(gy.line((n, c, p0, p1, low + column), (0, 0, 0, 0, 1)))
-                                        y_sum_lanes = lanes.read(y_sum.line((p0, p1, low + column), (0, 0, 1)))
-                                        y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1, low + column), (0, 0, 1)))
-                                        lanes.store(to + column,
-                                            gy_lanes * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes,
-                                            lanes.fill(one()))))
+                                        lanes.store(to + column, lanes.read(gx_term.line((n, c, p0, p1,
+                                            low + column), (0, 0, 0, 0, 1))))
                                     else:
                                         inside = lanes.within(low + column, 1, there)
-                                        gy_lanes_ = lanes.read_where(gy.line((n, c, p0, p1, low + column), (0, 0, 0, 0, 1)), inside)
-                                        y_sum_lanes_ = lanes.read_where(y_sum.line((p0, p1, low + column), (0, 0, 1)), inside)
-                                        y_sum_2_lanes_ = lanes.read_where(y_sum_2.line((p0, p1, low + column), (0, 0, 1)), inside)
-                                        lanes.store(to + column, select(inside,
-                                            gy_lanes_ * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes_ if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes_,
-                                            lanes.fill(one()))), lanes.zero()))
+                                        lanes.store(to + column, lanes.read_where(gx_term.line((n, c, p0, p1,
+                                            low + column), (0, 0, 0, 0, 1)), inside))
                                 to = to + pitch
                         for at in range(start, end, lanes.width):
                             total = tile.column()
@@ -553,14 +623,14 @@ def gx_from_gy_y_sum_y_sum_2_slide_gy(gx: Real5, gy: Real5, y_sum: Real3, y_sum_
                                 total[0, u] = lanes.zero()
                             here = scratch + (at - start)
                             for tap in range(sharing):
-                                gy_lines = tile.load_span(here + steps[tap], apart)
+                                gx_term_lines = tile.load_span(here + steps[tap], apart)
                                 for more in range(tile.taps):
                                     for u in range(tile.lines):
-                                        total[0, u] = total[0, u] + gy_lines[0, u + more]
+                                        total[0, u] = total[0, u] + gx_term_lines[0, u + more]
                             for tap in range(sharing, count):
-                                gy_lines = tile.load_column(here + steps[tap], apart)
+                                gx_term_lines = tile.load_column(here + steps[tap], apart)
                                 for u in range(tile.lines):
-                                    total[0, u] = total[0, u] + gy_lines[0, u]
+                                    total[0, u] = total[0, u] + gx_term_lines[0, u]
                             active = lanes.first(end - at)
                             x4 = phase_x4 + (at) * s2
                             if rows == tile.lines:
@@ -590,9 +660,8 @@ def gx_from_gy_y_sum_y_sum_2_slide_gy(gx: Real5, gy: Real5, y_sum: Real3, y_sum_
 
 
 @kernel
-def gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int, include: int, s0: int, s1: int,
-        s2: int) -> int:
+def gx_from_gx_term_slide_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars that the windows of a block read."""
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X4, width)) * width)
@@ -600,49 +669,46 @@ def gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile: Tile, N: int, C: int, P0: int, 
     return K0 * ((tile.lines - 1) + max(0, (K1 - 1) // s1) + 1) * pitch
 
 
-def gx_from_gy_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int, include: int, s0: int, s1: int,
-        s2: int) -> int:
+def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars of one task: what its windows read."""
-    if (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, P1, P2, K0,
-        K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 1048576:
-        return gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
-            divisor, include, s0, s1, s2)
+    if (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, P1, P2, K0, K1,
+        K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
+        return gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0,
+            s1, s2)
     return 0
 
 
-def gx_from_gy_y_sum_y_sum_2_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int, include: int, s0: int, s1: int,
-        s2: int) -> int:
+def gx_from_gx_term_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
+        X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
     """Integers of one task: where each tap reads."""
-    if (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, P1, P2, K0,
-        K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 1048576:
+    if (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, P1, P2, K0, K1,
+        K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
         return K0 * K1 * K2
     return 0
 
 
-@task(scratch=gx_from_gy_y_sum_y_sum_2_scratch, integer_scratch=gx_from_gy_y_sum_y_sum_2_table)
-def gx_from_gy_y_sum_y_sum_2(gx: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int, P1: int,
-        P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int,
-        include: int, s0: int, s1: int, s2: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
-        task: int, tasks: int) -> None:
-    """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*gy[n,c,p0,p1,p2]
+@task(scratch=gx_from_gx_term_scratch, integer_scratch=gx_from_gx_term_table)
+def gx_from_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, tile: Tile,
+        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gx_term[n,c,p0,p1,p2]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
     lanes over c where it is contiguous,
-    or windows of gy y_sum y_sum_2 slide, lanes over x4, rows over x3;
+    or windows of gx_term slide, lanes over x4, rows over x3;
     else gather, tasks share n c x2 x3
     """
-    if tile.lanes.width <= C and gx.stride(1) == 1 and gy.stride(1) == 1:
-        gx_from_gy_y_sum_y_sum_2_over_c(gx, gy, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1,
-            a2, divisor, include, s0, s1, s2, tile, task, tasks)
-    elif (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gy_y_sum_y_sum_2_slide_gy_room(tile, N, C, P0, P1, P2, K0,
-        K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 1048576:
-        gx_from_gy_y_sum_y_sum_2_slide_gy(gx, gy, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1,
-            a2, divisor, include, s0, s1, s2, tile, scratch, integer_scratch, task, tasks)
+    if tile.lanes.width <= C and gx.stride(1) == 1 and gx_term.stride(1) == 1:
+        gx_from_gx_term_over_c(gx, gx_term, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2, tile,
+            task, tasks)
+    elif (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, P1, P2, K0, K1,
+        K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
+        gx_from_gx_term_slide_gx_term(gx, gx_term, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2,
+            tile, scratch, integer_scratch, task, tasks)
     else:
-        gx_from_gy_y_sum_y_sum_2_plain(gx, gy, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
-            divisor, include, s0, s1, s2, task, tasks)
+        gx_from_gx_term_plain(gx, gx_term, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2, task,
+            tasks)
 
 
 def sizes(
@@ -695,6 +761,8 @@ DEFINITION = Definition(
         Tensor('hgy', ('N', 'C', 'P0', 'P1', 'P2')),
         Tensor('tgy', ('N', 'C', 'P0', 'P1', 'P2')),
         Tensor('tgx', ('N', 'C', 'X2', 'X3', 'X4')),
+        Tensor('gx_term', ('N', 'C', 'P0', 'P1', 'P2')),
+        Tensor('tgx_term', ('N', 'C', 'P0', 'P1', 'P2')),
     ),
     parameters=(
         Parameter('a0', minimum=0, group='a'),
@@ -756,11 +824,17 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
                 ),
-                Phase(  # gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_...
-                    gx_from_gy_y_sum_y_sum_2,
-                    ('gx', 'gy', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'divisor', 'include', 's0', 's1', 's2'),
+                Phase(  # gx_term[n,c,p0,p1,p2] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], inc...
+                    gx_term_from_gy_y_sum_y_sum_2,
+                    ('gx_term', 'gy', 'y_sum', 'y_sum_2'),
+                    ('N', 'C', 'P0', 'P1', 'P2', 'divisor', 'include'),
                     linear=('gy',),
+                ),
+                Phase(  # gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gx_term[n,c,p0,p1,p2]
+                    gx_from_gx_term,
+                    ('gx', 'gx_term'),
+                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
+                    linear=('gx_term',),
                 ),
             ),
         ),
@@ -822,11 +896,17 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
                 ),
-                Phase(  # tgx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y...  # as gx[n,c,x2,x3,x4]
-                    gx_from_gy_y_sum_y_sum_2,
-                    ('tgx', 'tgy', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'divisor', 'include', 's0', 's1', 's2'),
+                Phase(  # tgx_term[n,c,p0,p1,p2] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], in...  # as gx_term[n,c,p0,p1,p2]
+                    gx_term_from_gy_y_sum_y_sum_2,
+                    ('tgx_term', 'tgy', 'y_sum', 'y_sum_2'),
+                    ('N', 'C', 'P0', 'P1', 'P2', 'divisor', 'include'),
                     linear=('tgy',),
+                ),
+                Phase(  # tgx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] tgx_term[n,c,p0,p1,p2]  # as gx[n,c,x2,x3,x4]
+                    gx_from_gx_term,
+                    ('tgx', 'tgx_term'),
+                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
+                    linear=('tgx_term',),
                 ),
             ),
         ),
@@ -835,6 +915,7 @@ DEFINITION = Definition(
         'y_sum_filled: lanes over p2; else gather, tasks share p0 p1',
         'y_sum_2_filled: lanes over p2; else gather, tasks share p0 p1',
         'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
-        'gx_from_gy_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of gy y_sum y_sum_2 slide, lanes over x4, rows over x3; else gather, tasks share n c x2 x3',
+        'gx_term_from_gy_y_sum_y_sum_2: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
+        'gx_from_gx_term: lanes over c where it is contiguous, or windows of gx_term slide, lanes over x4, rows over x3; else gather, tasks share n c x2 x3',
     ),
 )
