@@ -108,8 +108,8 @@ def reach(rows: IntegerScratch, count: int, steps: IntegerScratch, depth: int) -
 
 @kernel
 def near(tile: Tile) -> int:
-    """How many elements of an operand stay in the cache of one processor beside all else."""
-    return tile.rows * tile.depth
+    """How many elements of an operand stay in the cache of one processor beside all else: 1.5 MB of them."""
+    return tile.rows * tile.depth * tile.lanes.width // 8
 
 
 @kernel
@@ -256,9 +256,11 @@ def pack(
             for t in range(count):
                 lanes.store_first(to + t * channels, lanes.load_first(b + (columns[j] + steps[t]), n), n)
         else:
-            n = most
+            n = even(columns + j, most)
+            apart = columns[j + 1] - columns[j] if n > 1 else 1
             for t in range(count):
-                gather(lanes, b + steps[t], columns + j, n, to + t * channels)
+                some = lanes.load_every(b + (columns[j] + steps[t]), apart, n)
+                lanes.store_first(to + t * channels, some, n)
         j += n
 
 
