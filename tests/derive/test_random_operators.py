@@ -151,13 +151,13 @@ def test_same_in_disguise(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(10))
 def test_exact_many(start: int, tmp_path: Path) -> None:
-    sweep(exact(tmp_path), 220, start)
+    sweep(exact(tmp_path), 80, start)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(3))
 def test_same_in_disguise_many(start: int, tmp_path: Path) -> None:
-    sweep(same_in_disguise(tmp_path), 100, start)
+    sweep(same_in_disguise(tmp_path), 40, start)
 
 
 @pytest.mark.slow
