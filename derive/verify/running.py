@@ -32,8 +32,8 @@ PROGRAMS = ("forward", "vjp", "jvp", "vjp_vjp", "vjp_jvp")
 DIGITS = Decimals(60)
 CONFIGURATIONS = 60  # how many to try, until one has a value
 AGREE = Fraction(1, 10**40)  # how near two values of 60 digits and more have to be
-# lanes, rows, vectors: small, so that every edge occurs; under wide ones more is left to plain loops
-TILES = (*4 * ((2, 2, 2),), (2, 3, 1), (4, 2, 2), (8, 2, 1))
+# lanes, rows, vectors: small, so that every edge occurs; wide ones leave short axes to plain loops
+TILES = (*4 * ((2, 2, 2),), (2, 3, 1), (4, 2, 2), (32, 2, 1))
 Arrays = dict[str, Array]
 T = TypeVar("T")
 
