@@ -174,7 +174,7 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Rea
                 x2 = k0 + p0*s0 - a0
                 x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
                 total = total + x_lanes
-            total = select(unequal(total, lanes.zero()), lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())) * total, total)
+            total = select(unequal(total, lanes.zero()), (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / lanes.fill(y_sum[p0]) if include > 0 else lanes.fill(one()) / maximum(lanes.fill(y_sum_2[p0]), lanes.fill(one()))) * total, total)
             lanes.write_where(y.line((n, c, p0), (0, 1, 0)), total, active)
 
 
@@ -239,7 +239,7 @@ def y_from_x_y_sum_y_sum_2_slide_x(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Re
                     result = total[0, u]
                     y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), active)
                     y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), active)
-                    result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
+                    result = select(unequal(result, lanes.zero()), result * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
                     total[0, u] = result
                 if at + tile.lines * lanes.width <= end:
                     p0 = at
@@ -341,7 +341,7 @@ def gx_term_from_gy_y_sum_y_sum_2_over_p0(gx_term: Real3, gy: Real3, y_sum: Real
             gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 0, 1)), active)
             y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), active)
             y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), active)
-            total = gy_lanes * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+            total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
             lanes.write_where(gx_term.line((n, c, p0), (0, 0, 1)), total, active)
 
 
@@ -358,7 +358,7 @@ def gx_term_from_gy_y_sum_y_sum_2_over_c(gx_term: Real3, gy: Real3, y_sum: Real1
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 1, 0)), active)
-            total = lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())) * gy_lanes
+            total = (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / lanes.fill(y_sum[p0]) if include > 0 else lanes.fill(one()) / maximum(lanes.fill(y_sum_2[p0]), lanes.fill(one()))) * gy_lanes
             lanes.write_where(gx_term.line((n, c, p0), (0, 1, 0)), total, active)
 
 

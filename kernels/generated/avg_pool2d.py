@@ -197,7 +197,7 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Rea
                     x3 = k1 + p1*s1 - a1
                     x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
                     total = total + x_lanes
-            total = select(unequal(total, lanes.zero()), lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one())) * total, total)
+            total = select(unequal(total, lanes.zero()), (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / lanes.fill(y_sum[p0, p1]) if include > 0 else lanes.fill(one()) / maximum(lanes.fill(y_sum_2[p0, p1]), lanes.fill(one()))) * total, total)
             lanes.write_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), total, active)
 
 
@@ -286,7 +286,7 @@ def y_from_x_y_sum_y_sum_2_slide_x(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Re
                         result = total[0, u]
                         y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
                         y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
-                        result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
+                        result = select(unequal(result, lanes.zero()), result * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
                         total[0, u] = result
                 if rows == tile.lines:
                     p0 = row
@@ -394,7 +394,7 @@ def gx_term_from_gy_y_sum_y_sum_2_over_p1(gx_term: Real4, gy: Real4, y_sum: Real
             gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 0, 1)), active)
             y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
             y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
-            total = gy_lanes * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+            total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
             lanes.write_where(gx_term.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
 
 
@@ -414,7 +414,7 @@ def gx_term_from_gy_y_sum_y_sum_2_over_p0(gx_term: Real4, gy: Real4, y_sum: Real
             gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 1, 0)), active)
             y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (1, 0)), active)
             y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (1, 0)), active)
-            total = gy_lanes * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+            total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
             lanes.write_where(gx_term.line((n, c, p0, p1), (0, 0, 1, 0)), total, active)
 
 

@@ -221,7 +221,7 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Rea
                         x4 = k2 + p2*s2 - a2
                         x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
                         total = total + x_lanes
-            total = select(unequal(total, lanes.zero()), lanes.fill(1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())) * total, total)
+            total = select(unequal(total, lanes.zero()), (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / lanes.fill(y_sum[p0, p1, p2]) if include > 0 else lanes.fill(one()) / maximum(lanes.fill(y_sum_2[p0, p1, p2]), lanes.fill(one()))) * total, total)
             lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), total, active)
 
 
@@ -318,7 +318,7 @@ def y_from_x_y_sum_y_sum_2_slide_x(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Re
                         result = total[0, u]
                         y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), active)
                         y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), active)
-                        result = select(unequal(result, lanes.zero()), result * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
+                        result = select(unequal(result, lanes.zero()), result * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
                         total[0, u] = result
                 if rows == tile.lines:
                     p1 = row
@@ -435,7 +435,7 @@ def gx_term_from_gy_y_sum_y_sum_2_over_p2(gx_term: Real5, gy: Real5, y_sum: Real
             gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
             y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), active)
             y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), active)
-            total = gy_lanes * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+            total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
             lanes.write_where(gx_term.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
 
 
@@ -456,7 +456,7 @@ def gx_term_from_gy_y_sum_y_sum_2_over_p1(gx_term: Real5, gy: Real5, y_sum: Real
             gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
             y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 1, 0)), active)
             y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 1, 0)), active)
-            total = gy_lanes * (lanes.fill(1 / real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+            total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
             lanes.write_where(gx_term.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
 
 

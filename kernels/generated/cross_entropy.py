@@ -508,7 +508,7 @@ def gl_total_from_gy_gz_over_r(gl_total: Real2, gy: Real0, gz: Real0, N: int, R:
         for r in range(0, R, lanes.width):
             count = min(lanes.width, R - r)
             active = lanes.first(count)
-            total = lanes.fill(gz[()] + gy[()] / real(N) / real(R))
+            total = lanes.fill(gz[()]) + (lanes.fill(gy[()]) / lanes.fill(real(N)) / lanes.fill(real(R)))
             if add != 0:
                 total = total + lanes.read_where(gl_total.line((n, r), (0, 1)), active)
             lanes.write_where(gl_total.line((n, r), (0, 1)), total, active)

@@ -153,7 +153,7 @@ def gx_from_gy_over_q(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile, 
         for q in range(0, Q, lanes.width):
             count = min(lanes.width, Q - q)
             active = lanes.first(count)
-            total = lanes.fill(gy[n, c] / real(Q))
+            total = lanes.fill(gy[n, c]) / lanes.fill(real(Q))
             lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, active)
 
 
