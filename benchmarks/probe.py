@@ -24,7 +24,7 @@ from kernels.runtime import (
 def probe(
     out: Real2, a: Real2, w: Real2, R: int, T: int, add: int, tile: Tile, task: int, tasks: int
 ) -> None:
-    """out[r,:] = sum[t] a[r,t] * w[r,t,:], R times over: row r is one thread's own."""
+    """out[r,p,:] = sum[t] a[r,t,p] * w[r,t,:], R times over: row r is one thread's own."""
     lanes = tile.lanes
     first, last = share(tasks, task, tasks)
     for row in range(first, last):
@@ -40,7 +40,7 @@ def probe(
                 for v in range(tile.vectors):
                     panel[0, v] = lanes.load(right + (t * tile.channels + v * lanes.width))
                 for p in range(tile.pixels):
-                    value = lanes.fill(left[t + p])
+                    value = lanes.fill(left[t * tile.pixels + p])
                     for v in range(tile.vectors):
                         acc[p, v] = fma(value, panel[0, v], acc[p, v])
         target = out.pointer(row)
@@ -69,7 +69,7 @@ def run_probe(dtype: str, threads: int, steps: int, repeats: int) -> int:
     """Run it on so many threads; how many floating-point operations that were."""
     tile = machine_tile(np.dtype(dtype))
     # ones, so that every sum is an integer below 2^24 and float32 holds it exactly
-    a = np.ones((threads, steps + tile.pixels), dtype)
+    a = np.ones((threads, steps * tile.pixels), dtype)
     w = np.ones((threads, steps * tile.channels), dtype)
     extents = {"rows": threads, "O": tile.pixels * tile.channels, "A": a.shape[1], "W": w.shape[1]}
     environment = {**extents, "R": repeats, "T": steps}

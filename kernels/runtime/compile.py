@@ -412,8 +412,11 @@ def tile_dtype(tile: Tile) -> str:
 
 
 def _variant(tile: Tile) -> str:
-    """Name of one compiled form: types, tile and target."""
-    return f"{tile_dtype(tile)}_{tile.lanes.width}x{tile.pixels}x{tile.vectors}_{machine.target_digest()}"
+    """Name of one compiled form: types, tile (all of it is compiled in) and target."""
+    shape = "x".join(
+        map(str, (tile.lanes.width, tile.pixels, tile.vectors, tile.rows, tile.steps, tile.depth))
+    )
+    return f"{tile_dtype(tile)}_{shape}_{machine.target_digest()}"
 
 
 def entry_for(task: Task[Any], tile: Tile, name: str) -> Callable[[int, int, int], None]:

@@ -32,7 +32,7 @@ from numba.core.typing.templates import (
 )
 from numba.extending import typeof_impl
 
-from kernels.runtime import simd
+from kernels.runtime import machine, simd
 
 Builder = Any  # an llvmlite IRBuilder
 Value = Any  # an llvmlite value
@@ -424,9 +424,14 @@ def splat(b: Builder, value: Value, width: int) -> Value:
     return b.shuffle_vector(b.insert_element(undefined, value, I32(0)), undefined, constant(I32, [0] * width))
 
 
-def first_lanes(b: Builder, count: Value, width: int) -> Value:
+def first_lanes(b: Builder, count: Value, lanes: LanesType) -> Value:
     """A mask of the first `count` lanes; count is any int64."""
-    return b.icmp_signed("<", constant(I64, range(width)), splat(b, count, width))
+    most = b.select(b.icmp_signed("<", count, I64(lanes.width)), count, I64(lanes.width))
+    some = b.select(b.icmp_signed(">", most, I64(0)), most, I64(0))
+    # compared in integers as wide as the scalars, which gives the mask that they want
+    integer = ir.IntType(lanes.dtype.bitwidth)
+    some = b.trunc(some, integer) if lanes.dtype.bitwidth < 64 else some
+    return b.icmp_signed("<", constant(integer, range(lanes.width)), splat(b, some, lanes.width))
 
 
 def first_bits(b: Builder, count: Value, width: int) -> Value:
@@ -467,8 +472,25 @@ def masked_load(b: Builder, p: Value, mask: Value, t: VectorType) -> Value:
 
 
 def masked_store(b: Builder, p: Value, v: Value, mask: Value, t: VectorType) -> None:
-    at = b.bitcast(p, llvm_vector(t).as_pointer())
-    intrinsic(b, f"llvm.masked.store.{suffix(t)}.p0", ir.VoidType(), v, at, I32(t.dtype.bitwidth // 8), mask)
+    def some() -> None:
+        at = b.bitcast(p, llvm_vector(t).as_pointer())
+        size = I32(t.dtype.bitwidth // 8)
+        intrinsic(b, f"llvm.masked.store.{suffix(t)}.p0", ir.VoidType(), v, at, size, mask)
+
+    if machine.masks_memory():
+        some()
+        return
+    with b.if_else(full(b, mask), likely=True) as (whole, part):
+        with whole:
+            store(b, p, v, t)
+        with part:
+            some()
+
+
+def full(b: Builder, mask: Value) -> Value:
+    """Are all lanes in the mask?"""
+    bits = ir.IntType(mask.type.count)
+    return b.icmp_unsigned("==", b.bitcast(mask, bits), bits(-1))
 
 
 def every(b: Builder, p: Value, by: Value, width: int) -> Value:
@@ -538,11 +560,11 @@ def evens(width: int) -> list[int]:
 
 
 def load_every(b: Builder, lanes: LanesType, p: Value, by: Value, count: Value) -> Value:
-    return read_by_step(b, p, by, first_lanes(b, count, lanes.width), lanes.vector)
+    return read_by_step(b, p, by, first_lanes(b, count, lanes), lanes.vector)
 
 
 def store_every(b: Builder, lanes: LanesType, p: Value, by: Value, v: Value, count: Value) -> None:
-    write_by_step(b, p, by, v, first_lanes(b, count, lanes.width), lanes.vector)
+    write_by_step(b, p, by, v, first_lanes(b, count, lanes), lanes.vector)
 
 
 def _line_dtype(lanes: LanesType, line: LineType) -> VectorType:
@@ -603,7 +625,21 @@ def write_all_by_step(
             intrinsic(b, name, ir.VoidType(), v, every(b, p, by, n), size, mask)
         return []
 
-    chosen_by_step(b, by, {1: contiguous, 2: second}, scatter)
+    def one_by_one() -> list[Value]:
+        with b.if_else(full(b, mask), likely=True) as (whole, part):
+            with whole:
+                for p, v in zip(starts, vectors, strict=True):
+                    for lane in range(n):
+                        at = b.gep(p, [b.mul(by, I64(lane))])
+                        b.store(b.extract_element(v, I32(lane)), at)
+            with part:
+                scatter()
+        return []
+
+    if machine.masks_memory():
+        chosen_by_step(b, by, {1: contiguous, 2: second}, scatter)
+    else:
+        chosen_by_step(b, by, {1: contiguous}, one_by_one)
 
 
 def write_by_step(b: Builder, p: Value, by: Value, v: Value, mask: Value, t: VectorType) -> None:
@@ -830,11 +866,11 @@ attributes(
         "store": (returns(NOTHING, _pointer, _vector), lambda b, l, p, v: store(b, p, v, l.vector)),
         "load_first": (
             returns(_vector, _pointer, INT),
-            lambda b, l, p, n: masked_load(b, p, first_lanes(b, n, l.width), l.vector),
+            lambda b, l, p, n: masked_load(b, p, first_lanes(b, n, l), l.vector),
         ),
         "store_first": (
             returns(NOTHING, _pointer, _vector, INT),
-            lambda b, l, p, v, n: masked_store(b, p, v, first_lanes(b, n, l.width), l.vector),
+            lambda b, l, p, v, n: masked_store(b, p, v, first_lanes(b, n, l), l.vector),
         ),
         "load_every": (returns(_vector, _pointer, INT, INT), load_every),
         "store_every": (returns(NOTHING, _pointer, INT, _vector, INT), store_every),
@@ -853,7 +889,7 @@ attributes(
         "quotient": (returns(_narrow, _narrow, INT), quotient),
         "remainder": (returns(_narrow, _narrow, INT), remainder),
         "below": (_below_rule, below),
-        "first": (returns(_mask, INT), lambda b, l, n: first_lanes(b, n, l.width)),
+        "first": (returns(_mask, INT), lambda b, l, n: first_lanes(b, n, l)),
         "within": (returns(_mask, INT, INT, INT), within),
         "where": (returns(_mask, types.boolean), lambda b, l, c: splat(b, c, l.width)),
         "read": (_read_rule, read_line),

@@ -42,6 +42,12 @@ def shape_for(triple: str, features: str) -> tuple[int, int, int]:
     return 16, 4, 2
 
 
+@cache
+def masks_memory() -> bool:
+    """Has the target masked stores worth the name? (Those of AVX2 take 40 operations on some processors.)"""
+    return "+avx512f" in target()[2].split(",")
+
+
 PANEL = 32768  # bytes of a packed panel's block: most of the nearest cache
 
 

@@ -28,6 +28,7 @@ from kernels.runtime import (
     asinh,
     atan,
     atanh,
+    contraction,
     cos,
     cosh,
     equal,
@@ -278,6 +279,17 @@ def product(tile: Tile, x: Number, w: Number, taps: int, out: Number, step: int)
 @task
 def registers(out: Real2, x: Real1, w: Real1, taps: int, tile: Tile, task: int, tasks: int) -> None:
     product(tile, x.pointer(), w.pointer(), taps, out.pointer(), out.stride(0))
+
+
+@task
+def micro_kernel(
+    out: Real1, a: Real1, panel: Real1, t: Integer1, count: int, tile: Tile, task: int, tasks: int
+) -> None:
+    """One tile of every contraction: rows, steps and rows of the result from tables."""
+    rows, steps, out_rows = t.pointer(), t.pointer(tile.pixels), t.pointer(tile.pixels + count)
+    contraction.product(
+        tile, a.pointer(), rows, steps, count, panel.pointer(), out.pointer(), out_rows, tile.channels, False
+    )
 
 
 @task
