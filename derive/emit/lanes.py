@@ -239,7 +239,8 @@ class _LanesWriter(SlideWriter):
         if isinstance(way, Slide):
             places, taps = self.size(way.lane.place), self.size(way.lane.tap)
             room = f"{title}_room({self.room_arguments()})"
-            return f"({taps} <= {places} or {width} <= {places}) and {room} <= {MOST}"
+            tests = [f"({taps} <= {places} or {width} <= {places})", f"{room} <= {MOST}"]
+            return " and ".join([*tests, *self.narrow_enough()])
         size = self.size(way.lane)
         if way.unit:
             tests = [f"{width} <= {size}"]
@@ -256,14 +257,19 @@ class _LanesWriter(SlideWriter):
         else:
             stride = self.inner(way.stride)
             tests = [f"{width}" + (f" * {stride}" if way.stride != 1 else "") + f" <= 8 * {size}"]
-        if self.eq.at is not None:
-            tests.append(f"{self.inner(magnitude(self.eq.at, self.eq.relation))} < 2**31")
+        tests += self.narrow_enough()
         if way.compared:
             tests.append(f"{' * '.join(self.size(i) for i in way.compared)} <= {MOST_COMPARED}")
         if way.follower is not None:
             others = [w.follower for w in self.ways if w.follower is not None and w.follower != way.follower]
             tests += [f"{self.size(way.follower)} >= {self.size(i)}" for i in others]
         return " and ".join(tests)
+
+    def narrow_enough(self) -> list[str]:
+        """Do integers of 32 bits hold the place of an extremum?"""
+        if self.eq.at is None:
+            return []
+        return [f"{self.inner(magnitude(self.eq.at, self.eq.relation))} < 2**31"]
 
     def mentioned(self) -> list[sp.Symbol]:
         """Symbols of the ways that the plain loops may do without."""

@@ -2,6 +2,8 @@
 
     y[.., p, q, ..] = sum over taps k, l of  weight[k, l] * x[.., s*p + d*k - a, t*q + e*l - b, ..]
 
+And maxima and minima of what is read there alone, or where they are.
+
 An axis is an equality of three indices, one free (the place), two bound (the tap, and the follower that is read at).
 It is taken in one of two forms:
 
@@ -45,7 +47,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Slide:
-    """A sum over windows of one operand.
+    """A sum, or an extremum, over windows of one operand.
 
     lane     the axis whose places are lanes
     row      the axis of which a few places are taken together, if there is another
@@ -135,12 +137,31 @@ def _windows(eq: Equation, moving: Access) -> Slide | None:
     return Slide(eq, order[-1], row, tuple(order[:-2]), moves)
 
 
+def _plain(s: Slide) -> bool:
+    """Is an extremum's first place the first of the table, and can its place be told from places and taps?"""
+    eq = s.equation
+    if eq.at is None:
+        return True
+    if any(a.classes or a.falls for a in s.axes):
+        return False
+    bound = [i for i in eq.bound if i not in {a.follower for a in s.axes}]
+    known = {*eq.free, *bound}
+    return (
+        eq.ties == "first"
+        and not eq.at.reads
+        and set(eq.at.indices) <= known
+        and bound == [*s.rest, *(a.tap for a in s.axes)]
+    )
+
+
 def slides(eq: Equation) -> tuple[Slide, ...]:
     """The ways to see an equation as windows that slide; two where either operand may be the one that is read."""
-    if eq.reduce != "sum" or eq.relation.nonneg or not eq.relation.zero:
+    if eq.reduce == "prod" or eq.relation.nonneg or not eq.relation.zero:
         return ()
     reads = [r for r in eq.reads if not isinstance(r, IntegerAccess)]
     if len(reads) != len(eq.reads):
         return ()
     found = {s.lane.follower: s for r in reversed(reads) if (s := _windows(eq, r)) is not None}
+    if eq.reduce != "sum":  # a weight might turn what lies outside, below everything, into a large number
+        found = {i: s for i, s in found.items() if len(s.moving) == len(reads) and _plain(s)}
     return tuple(sorted(found.values(), key=lambda s: eq.relation.indices.index(s.lane.follower)))

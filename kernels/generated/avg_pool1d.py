@@ -215,14 +215,22 @@ def y_from_x_y_sum_y_sum_2_slide_x(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Re
                     offset, low = offset - s0, low + 1
                 length = length_0 + (1 if offset < longer else 0)
                 there = length
-                for column in range(0, span, lanes.width):
-                    if low + column >= 0 and low + column + lanes.width <= there:
-                        lanes.store(to + column, lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0,
-                            s0))))
-                    else:
-                        inside = lanes.within(low + column, 1, there)
-                        lanes.store(to + column, lanes.read_where(x.line((n, c, offset + (low + column) * s0), (0,
-                            0, s0)), inside))
+                begin = min(max(0, -low), span)
+                finish = max(begin, min(span, there - low))
+                for column in range(0, begin, lanes.width):
+                    lanes.store(to + column, lanes.zero())
+                for column in range(begin, finish - lanes.width, lanes.width):
+                    lanes.store(to + column, lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0, s0))))
+                if finish - begin >= lanes.width:
+                    column = finish - lanes.width
+                    lanes.store(to + column, lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0, s0))))
+                elif begin < finish:
+                    column = begin
+                    inside = lanes.first(finish - begin)
+                    lanes.store(to + column, lanes.read_where(x.line((n, c, offset + (low + column) * s0), (0, 0,
+                        s0)), inside))
+                for column in range(finish, span, lanes.width):
+                    lanes.store(to + column, lanes.zero())
                 to = to + pitch
             for at in range(start, end, tile.lines * lanes.width):
                 total = tile.column()
@@ -267,7 +275,7 @@ def y_from_x_y_sum_y_sum_2_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0:
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (K0 - 1)) // s0, width) * width
-    return s0 * pitch
+    return s0 * pitch + width
 
 
 def y_from_x_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, divisor: int,
@@ -456,13 +464,22 @@ def gx_from_gx_term_slide_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0:
                 to = scratch
                 low, length = low_k0 + start, P0
                 there = length
-                for column in range(0, span, lanes.width):
-                    if low + column >= 0 and low + column + lanes.width <= there:
-                        lanes.store(to + column, lanes.read(gx_term.line((n, c, low + column), (0, 0, 1))))
-                    else:
-                        inside = lanes.within(low + column, 1, there)
-                        lanes.store(to + column, lanes.read_where(gx_term.line((n, c, low + column), (0, 0, 1)),
-                            inside))
+                begin = min(max(0, -low), span)
+                finish = max(begin, min(span, there - low))
+                for column in range(0, begin, lanes.width):
+                    lanes.store(to + column, lanes.zero())
+                for column in range(begin, finish - lanes.width, lanes.width):
+                    lanes.store(to + column, lanes.read(gx_term.line((n, c, low + column), (0, 0, 1))))
+                if finish - begin >= lanes.width:
+                    column = finish - lanes.width
+                    lanes.store(to + column, lanes.read(gx_term.line((n, c, low + column), (0, 0, 1))))
+                elif begin < finish:
+                    column = begin
+                    inside = lanes.first(finish - begin)
+                    lanes.store(to + column, lanes.read_where(gx_term.line((n, c, low + column), (0, 0, 1)),
+                        inside))
+                for column in range(finish, span, lanes.width):
+                    lanes.store(to + column, lanes.zero())
                 to = to + pitch
                 for at in range(start, end, tile.lines * lanes.width):
                     total = tile.column()
@@ -499,7 +516,7 @@ def gx_from_gx_term_slide_gx_term_room(tile: Tile, N: int, C: int, P0: int, K0: 
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (K0 - 1) // s0), width) * width
-    return 1 * pitch
+    return 1 * pitch + width
 
 
 def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:

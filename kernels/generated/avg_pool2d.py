@@ -255,14 +255,24 @@ def y_from_x_y_sum_y_sum_2_slide_x(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Re
                 for line in range(height):
                     x2 = from_x2 + line
                     there = length if 0 <= x2 < X2 else 0
-                    for column in range(0, span, lanes.width):
-                        if low + column >= 0 and low + column + lanes.width <= there:
-                            lanes.store(to + column, lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0,
-                                0, 0, s1))))
-                        else:
-                            inside = lanes.within(low + column, 1, there)
-                            lanes.store(to + column, lanes.read_where(x.line((n, c, x2,
-                                offset + (low + column) * s1), (0, 0, 0, s1)), inside))
+                    begin = min(max(0, -low), span)
+                    finish = max(begin, min(span, there - low))
+                    for column in range(0, begin, lanes.width):
+                        lanes.store(to + column, lanes.zero())
+                    for column in range(begin, finish - lanes.width, lanes.width):
+                        lanes.store(to + column, lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0,
+                            0, s1))))
+                    if finish - begin >= lanes.width:
+                        column = finish - lanes.width
+                        lanes.store(to + column, lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0,
+                            0, s1))))
+                    elif begin < finish:
+                        column = begin
+                        inside = lanes.first(finish - begin)
+                        lanes.store(to + column, lanes.read_where(x.line((n, c, x2, offset + (low + column) * s1),
+                            (0, 0, 0, s1)), inside))
+                    for column in range(finish, span, lanes.width):
+                        lanes.store(to + column, lanes.zero())
                     to = to + pitch
             for at in range(start, end, lanes.width):
                 total = tile.column()
@@ -316,7 +326,7 @@ def y_from_x_y_sum_y_sum_2_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1:
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
     pitch = ceil_div(stretch + max(0, (K1 - 1)) // s1, width) * width
-    return s1 * ((tile.lines - 1) * s0 + max(0, (K0 - 1)) + 1) * pitch
+    return s1 * ((tile.lines - 1) * s0 + max(0, (K0 - 1)) + 1) * pitch + width
 
 
 def y_from_x_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
@@ -544,14 +554,24 @@ def gx_from_gx_term_slide_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0:
                     for line in range(height):
                         p0 = from_p0 + line
                         there = length if 0 <= p0 < P0 else 0
-                        for column in range(0, span, lanes.width):
-                            if low + column >= 0 and low + column + lanes.width <= there:
-                                lanes.store(to + column, lanes.read(gx_term.line((n, c, p0, low + column), (0, 0, 0,
-                                    1))))
-                            else:
-                                inside = lanes.within(low + column, 1, there)
-                                lanes.store(to + column, lanes.read_where(gx_term.line((n, c, p0, low + column), (0,
-                                    0, 0, 1)), inside))
+                        begin = min(max(0, -low), span)
+                        finish = max(begin, min(span, there - low))
+                        for column in range(0, begin, lanes.width):
+                            lanes.store(to + column, lanes.zero())
+                        for column in range(begin, finish - lanes.width, lanes.width):
+                            lanes.store(to + column, lanes.read(gx_term.line((n, c, p0, low + column), (0, 0, 0,
+                                1))))
+                        if finish - begin >= lanes.width:
+                            column = finish - lanes.width
+                            lanes.store(to + column, lanes.read(gx_term.line((n, c, p0, low + column), (0, 0, 0,
+                                1))))
+                        elif begin < finish:
+                            column = begin
+                            inside = lanes.first(finish - begin)
+                            lanes.store(to + column, lanes.read_where(gx_term.line((n, c, p0, low + column), (0, 0,
+                                0, 1)), inside))
+                        for column in range(finish, span, lanes.width):
+                            lanes.store(to + column, lanes.zero())
                         to = to + pitch
                     for at in range(start, end, lanes.width):
                         total = tile.column()
@@ -597,7 +617,7 @@ def gx_from_gx_term_slide_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X3, width)) * width)
     pitch = ceil_div(stretch + max(0, (K1 - 1) // s1), width) * width
-    return ((tile.lines - 1) + max(0, (K0 - 1) // s0) + 1) * pitch
+    return ((tile.lines - 1) + max(0, (K0 - 1) // s0) + 1) * pitch + width
 
 
 def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,

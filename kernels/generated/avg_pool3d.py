@@ -287,14 +287,24 @@ def y_from_x_y_sum_y_sum_2_slide_x(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Re
                     for line in range(height):
                         x3 = from_x3 + line
                         there = length if 0 <= x2 < X2 and 0 <= x3 < X3 else 0
-                        for column in range(0, span, lanes.width):
-                            if low + column >= 0 and low + column + lanes.width <= there:
-                                lanes.store(to + column, lanes.read(x.line((n, c, x2, x3,
-                                    offset + (low + column) * s2), (0, 0, 0, 0, s2))))
-                            else:
-                                inside = lanes.within(low + column, 1, there)
-                                lanes.store(to + column, lanes.read_where(x.line((n, c, x2, x3,
-                                    offset + (low + column) * s2), (0, 0, 0, 0, s2)), inside))
+                        begin = min(max(0, -low), span)
+                        finish = max(begin, min(span, there - low))
+                        for column in range(0, begin, lanes.width):
+                            lanes.store(to + column, lanes.zero())
+                        for column in range(begin, finish - lanes.width, lanes.width):
+                            lanes.store(to + column, lanes.read(x.line((n, c, x2, x3, offset + (low + column) * s2),
+                                (0, 0, 0, 0, s2))))
+                        if finish - begin >= lanes.width:
+                            column = finish - lanes.width
+                            lanes.store(to + column, lanes.read(x.line((n, c, x2, x3, offset + (low + column) * s2),
+                                (0, 0, 0, 0, s2))))
+                        elif begin < finish:
+                            column = begin
+                            inside = lanes.first(finish - begin)
+                            lanes.store(to + column, lanes.read_where(x.line((n, c, x2, x3,
+                                offset + (low + column) * s2), (0, 0, 0, 0, s2)), inside))
+                        for column in range(finish, span, lanes.width):
+                            lanes.store(to + column, lanes.zero())
                         to = to + pitch
             for at in range(start, end, lanes.width):
                 total = tile.column()
@@ -352,7 +362,7 @@ def y_from_x_y_sum_y_sum_2_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1:
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
     pitch = ceil_div(stretch + max(0, (K2 - 1)) // s2, width) * width
-    return K0 * s2 * ((tile.lines - 1) * s1 + max(0, (K1 - 1)) + 1) * pitch
+    return K0 * s2 * ((tile.lines - 1) * s1 + max(0, (K1 - 1)) + 1) * pitch + width
 
 
 def y_from_x_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
@@ -608,14 +618,24 @@ def gx_from_gx_term_slide_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0:
                             for line in range(height):
                                 p1 = from_p1 + line
                                 there = length if 0 <= p0 < P0 and 0 <= p1 < P1 else 0
-                                for column in range(0, span, lanes.width):
-                                    if low + column >= 0 and low + column + lanes.width <= there:
-                                        lanes.store(to + column, lanes.read(gx_term.line((n, c, p0, p1,
-                                            low + column), (0, 0, 0, 0, 1))))
-                                    else:
-                                        inside = lanes.within(low + column, 1, there)
-                                        lanes.store(to + column, lanes.read_where(gx_term.line((n, c, p0, p1,
-                                            low + column), (0, 0, 0, 0, 1)), inside))
+                                begin = min(max(0, -low), span)
+                                finish = max(begin, min(span, there - low))
+                                for column in range(0, begin, lanes.width):
+                                    lanes.store(to + column, lanes.zero())
+                                for column in range(begin, finish - lanes.width, lanes.width):
+                                    lanes.store(to + column, lanes.read(gx_term.line((n, c, p0, p1, low + column),
+                                        (0, 0, 0, 0, 1))))
+                                if finish - begin >= lanes.width:
+                                    column = finish - lanes.width
+                                    lanes.store(to + column, lanes.read(gx_term.line((n, c, p0, p1, low + column),
+                                        (0, 0, 0, 0, 1))))
+                                elif begin < finish:
+                                    column = begin
+                                    inside = lanes.first(finish - begin)
+                                    lanes.store(to + column, lanes.read_where(gx_term.line((n, c, p0, p1,
+                                        low + column), (0, 0, 0, 0, 1)), inside))
+                                for column in range(finish, span, lanes.width):
+                                    lanes.store(to + column, lanes.zero())
                                 to = to + pitch
                         for at in range(start, end, lanes.width):
                             total = tile.column()
@@ -666,7 +686,7 @@ def gx_from_gx_term_slide_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X4, width)) * width)
     pitch = ceil_div(stretch + max(0, (K2 - 1) // s2), width) * width
-    return K0 * ((tile.lines - 1) + max(0, (K1 - 1) // s1) + 1) * pitch
+    return K0 * ((tile.lines - 1) + max(0, (K1 - 1) // s1) + 1) * pitch + width
 
 
 def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,

@@ -210,14 +210,24 @@ def y_from_w_x_slide_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0:
                         offset, low = offset - s0, low + 1
                     length = length_0 + (1 if offset < longer else 0)
                     there = length
-                    for column in range(0, span, lanes.width):
-                        if low + column >= 0 and low + column + lanes.width <= there:
-                            lanes.store(to + column, lanes.read(x.line((n, g, c, offset + (low + column) * s0), (0,
-                                0, 0, s0))))
-                        else:
-                            inside = lanes.within(low + column, 1, there)
-                            lanes.store(to + column, lanes.read_where(x.line((n, g, c,
-                                offset + (low + column) * s0), (0, 0, 0, s0)), inside))
+                    begin = min(max(0, -low), span)
+                    finish = max(begin, min(span, there - low))
+                    for column in range(0, begin, lanes.width):
+                        lanes.store(to + column, lanes.zero())
+                    for column in range(begin, finish - lanes.width, lanes.width):
+                        lanes.store(to + column, lanes.read(x.line((n, g, c, offset + (low + column) * s0), (0, 0,
+                            0, s0))))
+                    if finish - begin >= lanes.width:
+                        column = finish - lanes.width
+                        lanes.store(to + column, lanes.read(x.line((n, g, c, offset + (low + column) * s0), (0, 0,
+                            0, s0))))
+                    elif begin < finish:
+                        column = begin
+                        inside = lanes.first(finish - begin)
+                        lanes.store(to + column, lanes.read_where(x.line((n, g, c, offset + (low + column) * s0),
+                            (0, 0, 0, s0)), inside))
+                    for column in range(finish, span, lanes.width):
+                        lanes.store(to + column, lanes.zero())
                     to = to + pitch
             w_at = w.pointer(g, o, 0, 0)
             for at in range(start, end, tile.lines * lanes.width):
@@ -261,7 +271,7 @@ def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int,
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (K0 - 1) * d0) // s0, width) * width
-    return C * s0 * pitch
+    return C * s0 * pitch + width
 
 
 def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
@@ -707,13 +717,22 @@ def gx_from_gy_w_slide_gy(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int
                 for o in range(O):
                     low, length = low_k0 + start, P0
                     there = length
-                    for column in range(0, span, lanes.width):
-                        if low + column >= 0 and low + column + lanes.width <= there:
-                            lanes.store(to + column, lanes.read(gy.line((n, g, o, low + column), (0, 0, 0, 1))))
-                        else:
-                            inside = lanes.within(low + column, 1, there)
-                            lanes.store(to + column, lanes.read_where(gy.line((n, g, o, low + column), (0, 0, 0,
-                                1)), inside))
+                    begin = min(max(0, -low), span)
+                    finish = max(begin, min(span, there - low))
+                    for column in range(0, begin, lanes.width):
+                        lanes.store(to + column, lanes.zero())
+                    for column in range(begin, finish - lanes.width, lanes.width):
+                        lanes.store(to + column, lanes.read(gy.line((n, g, o, low + column), (0, 0, 0, 1))))
+                    if finish - begin >= lanes.width:
+                        column = finish - lanes.width
+                        lanes.store(to + column, lanes.read(gy.line((n, g, o, low + column), (0, 0, 0, 1))))
+                    elif begin < finish:
+                        column = begin
+                        inside = lanes.first(finish - begin)
+                        lanes.store(to + column, lanes.read_where(gy.line((n, g, o, low + column), (0, 0, 0, 1)),
+                            inside))
+                    for column in range(finish, span, lanes.width):
+                        lanes.store(to + column, lanes.zero())
                     to = to + pitch
                 w_at = w.pointer(g, 0, c, 0)
                 for at in range(start, end, tile.lines * lanes.width):
@@ -758,7 +777,7 @@ def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, C: i
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (K0 - 1) * d0 // s0), width) * width
-    return O * pitch
+    return O * pitch + width
 
 
 @kernel
@@ -805,13 +824,22 @@ def gx_from_gy_w_slide_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int,
                 for o in range(O):
                     low, length = low_p0_ + start, K0
                     there = length
-                    for column in range(0, span, lanes.width):
-                        if low + column >= 0 and low + column + lanes.width <= there:
-                            lanes.store(to + column, lanes.read(w.line((g, o, c, low + column), (0, 0, 0, 1))))
-                        else:
-                            inside = lanes.within(low + column, 1, there)
-                            lanes.store(to + column, lanes.read_where(w.line((g, o, c, low + column), (0, 0, 0, 1)),
-                                inside))
+                    begin = min(max(0, -low), span)
+                    finish = max(begin, min(span, there - low))
+                    for column in range(0, begin, lanes.width):
+                        lanes.store(to + column, lanes.zero())
+                    for column in range(begin, finish - lanes.width, lanes.width):
+                        lanes.store(to + column, lanes.read(w.line((g, o, c, low + column), (0, 0, 0, 1))))
+                    if finish - begin >= lanes.width:
+                        column = finish - lanes.width
+                        lanes.store(to + column, lanes.read(w.line((g, o, c, low + column), (0, 0, 0, 1))))
+                    elif begin < finish:
+                        column = begin
+                        inside = lanes.first(finish - begin)
+                        lanes.store(to + column, lanes.read_where(w.line((g, o, c, low + column), (0, 0, 0, 1)),
+                            inside))
+                    for column in range(finish, span, lanes.width):
+                        lanes.store(to + column, lanes.zero())
                     to = to + pitch
                 gy_at = gy.pointer(n, g, 0, 0)
                 for at in range(start, end, tile.lines * lanes.width):
@@ -856,7 +884,7 @@ def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, C: in
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (P0 - 1) * s0 // d0), width) * width
-    return O * pitch
+    return O * pitch + width
 
 
 def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,

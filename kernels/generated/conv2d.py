@@ -248,14 +248,24 @@ def y_from_w_x_slide_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0:
                     for line in range(height):
                         x3 = from_x3 + line
                         there = length if 0 <= x3 < X3 else 0
-                        for column in range(0, span, lanes.width):
-                            if low + column >= 0 and low + column + lanes.width <= there:
-                                lanes.store(to + column, lanes.read(x.line((n, g, c, x3,
-                                    offset + (low + column) * s1), (0, 0, 0, 0, s1))))
-                            else:
-                                inside = lanes.within(low + column, 1, there)
-                                lanes.store(to + column, lanes.read_where(x.line((n, g, c, x3,
-                                    offset + (low + column) * s1), (0, 0, 0, 0, s1)), inside))
+                        begin = min(max(0, -low), span)
+                        finish = max(begin, min(span, there - low))
+                        for column in range(0, begin, lanes.width):
+                            lanes.store(to + column, lanes.zero())
+                        for column in range(begin, finish - lanes.width, lanes.width):
+                            lanes.store(to + column, lanes.read(x.line((n, g, c, x3, offset + (low + column) * s1),
+                                (0, 0, 0, 0, s1))))
+                        if finish - begin >= lanes.width:
+                            column = finish - lanes.width
+                            lanes.store(to + column, lanes.read(x.line((n, g, c, x3, offset + (low + column) * s1),
+                                (0, 0, 0, 0, s1))))
+                        elif begin < finish:
+                            column = begin
+                            inside = lanes.first(finish - begin)
+                            lanes.store(to + column, lanes.read_where(x.line((n, g, c, x3,
+                                offset + (low + column) * s1), (0, 0, 0, 0, s1)), inside))
+                        for column in range(finish, span, lanes.width):
+                            lanes.store(to + column, lanes.zero())
                         to = to + pitch
             w_at = w.pointer(g, o, 0, 0, 0)
             for at in range(start, end, lanes.width):
@@ -309,7 +319,7 @@ def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
     pitch = ceil_div(stretch + max(0, (K1 - 1) * d1) // s1, width) * width
-    return C * s1 * ((tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1) * pitch
+    return C * s1 * ((tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1) * pitch + width
 
 
 def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
@@ -826,14 +836,24 @@ def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int
                         for line in range(height):
                             p0 = from_p0 + line
                             there = length if 0 <= p0 < P0 else 0
-                            for column in range(0, span, lanes.width):
-                                if low + column >= 0 and low + column + lanes.width <= there:
-                                    lanes.store(to + column, lanes.read(gy.line((n, g, o, p0, low + column), (0, 0,
-                                        0, 0, 1))))
-                                else:
-                                    inside = lanes.within(low + column, 1, there)
-                                    lanes.store(to + column, lanes.read_where(gy.line((n, g, o, p0, low + column),
-                                        (0, 0, 0, 0, 1)), inside))
+                            begin = min(max(0, -low), span)
+                            finish = max(begin, min(span, there - low))
+                            for column in range(0, begin, lanes.width):
+                                lanes.store(to + column, lanes.zero())
+                            for column in range(begin, finish - lanes.width, lanes.width):
+                                lanes.store(to + column, lanes.read(gy.line((n, g, o, p0, low + column), (0, 0, 0,
+                                    0, 1))))
+                            if finish - begin >= lanes.width:
+                                column = finish - lanes.width
+                                lanes.store(to + column, lanes.read(gy.line((n, g, o, p0, low + column), (0, 0, 0,
+                                    0, 1))))
+                            elif begin < finish:
+                                column = begin
+                                inside = lanes.first(finish - begin)
+                                lanes.store(to + column, lanes.read_where(gy.line((n, g, o, p0, low + column), (0,
+                                    0, 0, 0, 1)), inside))
+                            for column in range(finish, span, lanes.width):
+                                lanes.store(to + column, lanes.zero())
                             to = to + pitch
                     w_at = w.pointer(g, 0, c, 0, 0)
                     for at in range(start, end, lanes.width):
@@ -888,7 +908,7 @@ def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X4, width)) * width)
     pitch = ceil_div(stretch + max(0, (K1 - 1) * d1 // s1), width) * width
-    return O * ((tile.lines - 1) + max(0, (K0 - 1) * d0 // s0) + 1) * pitch
+    return O * ((tile.lines - 1) + max(0, (K0 - 1) * d0 // s0) + 1) * pitch + width
 
 
 @kernel
@@ -962,14 +982,24 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
                         for line in range(height):
                             k0 = from_k0 + line
                             there = length if 0 <= k0 < K0 else 0
-                            for column in range(0, span, lanes.width):
-                                if low + column >= 0 and low + column + lanes.width <= there:
-                                    lanes.store(to + column, lanes.read(w.line((g, o, c, k0, low + column), (0, 0,
-                                        0, 0, 1))))
-                                else:
-                                    inside = lanes.within(low + column, 1, there)
-                                    lanes.store(to + column, lanes.read_where(w.line((g, o, c, k0, low + column),
-                                        (0, 0, 0, 0, 1)), inside))
+                            begin = min(max(0, -low), span)
+                            finish = max(begin, min(span, there - low))
+                            for column in range(0, begin, lanes.width):
+                                lanes.store(to + column, lanes.zero())
+                            for column in range(begin, finish - lanes.width, lanes.width):
+                                lanes.store(to + column, lanes.read(w.line((g, o, c, k0, low + column), (0, 0, 0, 0,
+                                    1))))
+                            if finish - begin >= lanes.width:
+                                column = finish - lanes.width
+                                lanes.store(to + column, lanes.read(w.line((g, o, c, k0, low + column), (0, 0, 0, 0,
+                                    1))))
+                            elif begin < finish:
+                                column = begin
+                                inside = lanes.first(finish - begin)
+                                lanes.store(to + column, lanes.read_where(w.line((g, o, c, k0, low + column), (0, 0,
+                                    0, 0, 1)), inside))
+                            for column in range(finish, span, lanes.width):
+                                lanes.store(to + column, lanes.zero())
                             to = to + pitch
                     gy_at = gy.pointer(n, g, 0, 0, 0)
                     for at in range(start, end, lanes.width):
@@ -1024,7 +1054,7 @@ def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: i
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X4, width)) * width)
     pitch = ceil_div(stretch + max(0, (P1 - 1) * s1 // d1), width) * width
-    return O * ((tile.lines - 1) + max(0, (P0 - 1) * s0 // d0) + 1) * pitch
+    return O * ((tile.lines - 1) + max(0, (P0 - 1) * s0 // d0) + 1) * pitch + width
 
 
 def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,

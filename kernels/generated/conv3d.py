@@ -271,14 +271,24 @@ def y_from_w_x_slide_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
                         for line in range(height):
                             x4 = from_x4 + line
                             there = length if 0 <= x3 < X3 and 0 <= x4 < X4 else 0
-                            for column in range(0, span, lanes.width):
-                                if low + column >= 0 and low + column + lanes.width <= there:
-                                    lanes.store(to + column, lanes.read(x.line((n, g, c, x3, x4,
-                                        offset + (low + column) * s2), (0, 0, 0, 0, 0, s2))))
-                                else:
-                                    inside = lanes.within(low + column, 1, there)
-                                    lanes.store(to + column, lanes.read_where(x.line((n, g, c, x3, x4,
-                                        offset + (low + column) * s2), (0, 0, 0, 0, 0, s2)), inside))
+                            begin = min(max(0, -low), span)
+                            finish = max(begin, min(span, there - low))
+                            for column in range(0, begin, lanes.width):
+                                lanes.store(to + column, lanes.zero())
+                            for column in range(begin, finish - lanes.width, lanes.width):
+                                lanes.store(to + column, lanes.read(x.line((n, g, c, x3, x4,
+                                    offset + (low + column) * s2), (0, 0, 0, 0, 0, s2))))
+                            if finish - begin >= lanes.width:
+                                column = finish - lanes.width
+                                lanes.store(to + column, lanes.read(x.line((n, g, c, x3, x4,
+                                    offset + (low + column) * s2), (0, 0, 0, 0, 0, s2))))
+                            elif begin < finish:
+                                column = begin
+                                inside = lanes.first(finish - begin)
+                                lanes.store(to + column, lanes.read_where(x.line((n, g, c, x3, x4,
+                                    offset + (low + column) * s2), (0, 0, 0, 0, 0, s2)), inside))
+                            for column in range(finish, span, lanes.width):
+                                lanes.store(to + column, lanes.zero())
                             to = to + pitch
             w_at = w.pointer(g, o, 0, 0, 0, 0)
             for at in range(start, end, lanes.width):
@@ -337,7 +347,7 @@ def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
     pitch = ceil_div(stretch + max(0, (K2 - 1) * d2) // s2, width) * width
-    return C * K0 * s2 * ((tile.lines - 1) * s1 + max(0, (K1 - 1) * d1) + 1) * pitch
+    return C * K0 * s2 * ((tile.lines - 1) * s1 + max(0, (K1 - 1) * d1) + 1) * pitch + width
 
 
 def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
@@ -914,14 +924,24 @@ def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int
                                 for line in range(height):
                                     p1 = from_p1 + line
                                     there = length if 0 <= p0 < P0 and 0 <= p1 < P1 else 0
-                                    for column in range(0, span, lanes.width):
-                                        if low + column >= 0 and low + column + lanes.width <= there:
-                                            lanes.store(to + column, lanes.read(gy.line((n, g, o, p0, p1,
-                                                low + column), (0, 0, 0, 0, 0, 1))))
-                                        else:
-                                            inside = lanes.within(low + column, 1, there)
-                                            lanes.store(to + column, lanes.read_where(gy.line((n, g, o, p0, p1,
-                                                low + column), (0, 0, 0, 0, 0, 1)), inside))
+                                    begin = min(max(0, -low), span)
+                                    finish = max(begin, min(span, there - low))
+                                    for column in range(0, begin, lanes.width):
+                                        lanes.store(to + column, lanes.zero())
+                                    for column in range(begin, finish - lanes.width, lanes.width):
+                                        lanes.store(to + column, lanes.read(gy.line((n, g, o, p0, p1, low + column),
+                                            (0, 0, 0, 0, 0, 1))))
+                                    if finish - begin >= lanes.width:
+                                        column = finish - lanes.width
+                                        lanes.store(to + column, lanes.read(gy.line((n, g, o, p0, p1, low + column),
+                                            (0, 0, 0, 0, 0, 1))))
+                                    elif begin < finish:
+                                        column = begin
+                                        inside = lanes.first(finish - begin)
+                                        lanes.store(to + column, lanes.read_where(gy.line((n, g, o, p0, p1,
+                                            low + column), (0, 0, 0, 0, 0, 1)), inside))
+                                    for column in range(finish, span, lanes.width):
+                                        lanes.store(to + column, lanes.zero())
                                     to = to + pitch
                         w_at = w.pointer(g, 0, c, 0, 0, 0)
                         for at in range(start, end, lanes.width):
@@ -981,7 +1001,7 @@ def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X5, width)) * width)
     pitch = ceil_div(stretch + max(0, (K2 - 1) * d2 // s2), width) * width
-    return O * K0 * ((tile.lines - 1) + max(0, (K1 - 1) * d1 // s1) + 1) * pitch
+    return O * K0 * ((tile.lines - 1) + max(0, (K1 - 1) * d1 // s1) + 1) * pitch + width
 
 
 @kernel
@@ -1071,14 +1091,24 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
                                 for line in range(height):
                                     k1 = from_k1 + line
                                     there = length if 0 <= k0 < K0 and 0 <= k1 < K1 else 0
-                                    for column in range(0, span, lanes.width):
-                                        if low + column >= 0 and low + column + lanes.width <= there:
-                                            lanes.store(to + column, lanes.read(w.line((g, o, c, k0, k1,
-                                                low + column), (0, 0, 0, 0, 0, 1))))
-                                        else:
-                                            inside = lanes.within(low + column, 1, there)
-                                            lanes.store(to + column, lanes.read_where(w.line((g, o, c, k0, k1,
-                                                low + column), (0, 0, 0, 0, 0, 1)), inside))
+                                    begin = min(max(0, -low), span)
+                                    finish = max(begin, min(span, there - low))
+                                    for column in range(0, begin, lanes.width):
+                                        lanes.store(to + column, lanes.zero())
+                                    for column in range(begin, finish - lanes.width, lanes.width):
+                                        lanes.store(to + column, lanes.read(w.line((g, o, c, k0, k1, low + column),
+                                            (0, 0, 0, 0, 0, 1))))
+                                    if finish - begin >= lanes.width:
+                                        column = finish - lanes.width
+                                        lanes.store(to + column, lanes.read(w.line((g, o, c, k0, k1, low + column),
+                                            (0, 0, 0, 0, 0, 1))))
+                                    elif begin < finish:
+                                        column = begin
+                                        inside = lanes.first(finish - begin)
+                                        lanes.store(to + column, lanes.read_where(w.line((g, o, c, k0, k1,
+                                            low + column), (0, 0, 0, 0, 0, 1)), inside))
+                                    for column in range(finish, span, lanes.width):
+                                        lanes.store(to + column, lanes.zero())
                                     to = to + pitch
                         gy_at = gy.pointer(n, g, 0, 0, 0, 0)
                         for at in range(start, end, lanes.width):
@@ -1138,7 +1168,7 @@ def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: i
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X5, width)) * width)
     pitch = ceil_div(stretch + max(0, (P2 - 1) * s2 // d2), width) * width
-    return O * P0 * ((tile.lines - 1) + max(0, (P1 - 1) * s1 // d1) + 1) * pitch
+    return O * P0 * ((tile.lines - 1) + max(0, (P1 - 1) * s1 // d1) + 1) * pitch + width
 
 
 def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,

@@ -106,12 +106,21 @@ def y_from_w_x_slide_w(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
             to = scratch
             low, length = low_x0 + start, K0
             there = length
-            for column in range(0, span, lanes.width):
-                if low + column >= 0 and low + column + lanes.width <= there:
-                    lanes.store(to + column, lanes.read(w.line((low + column,), (1,))))
-                else:
-                    inside = lanes.within(low + column, 1, there)
-                    lanes.store(to + column, lanes.read_where(w.line((low + column,), (1,)), inside))
+            begin = min(max(0, -low), span)
+            finish = max(begin, min(span, there - low))
+            for column in range(0, begin, lanes.width):
+                lanes.store(to + column, lanes.zero())
+            for column in range(begin, finish - lanes.width, lanes.width):
+                lanes.store(to + column, lanes.read(w.line((low + column,), (1,))))
+            if finish - begin >= lanes.width:
+                column = finish - lanes.width
+                lanes.store(to + column, lanes.read(w.line((low + column,), (1,))))
+            elif begin < finish:
+                column = begin
+                inside = lanes.first(finish - begin)
+                lanes.store(to + column, lanes.read_where(w.line((low + column,), (1,)), inside))
+            for column in range(finish, span, lanes.width):
+                lanes.store(to + column, lanes.zero())
             to = to + pitch
             x_at = x.pointer(0)
             for at in range(start, end, tile.lines * lanes.width):
@@ -145,7 +154,7 @@ def y_from_w_x_slide_w_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> i
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (X0 - 1)), width) * width
-    return 1 * pitch
+    return 1 * pitch + width
 
 
 @kernel
@@ -179,12 +188,21 @@ def y_from_w_x_slide_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
             to = scratch
             low, length = low_k0 + start, X0
             there = length
-            for column in range(0, span, lanes.width):
-                if low + column >= 0 and low + column + lanes.width <= there:
-                    lanes.store(to + column, lanes.read(x.line((low + column,), (1,))))
-                else:
-                    inside = lanes.within(low + column, 1, there)
-                    lanes.store(to + column, lanes.read_where(x.line((low + column,), (1,)), inside))
+            begin = min(max(0, -low), span)
+            finish = max(begin, min(span, there - low))
+            for column in range(0, begin, lanes.width):
+                lanes.store(to + column, lanes.zero())
+            for column in range(begin, finish - lanes.width, lanes.width):
+                lanes.store(to + column, lanes.read(x.line((low + column,), (1,))))
+            if finish - begin >= lanes.width:
+                column = finish - lanes.width
+                lanes.store(to + column, lanes.read(x.line((low + column,), (1,))))
+            elif begin < finish:
+                column = begin
+                inside = lanes.first(finish - begin)
+                lanes.store(to + column, lanes.read_where(x.line((low + column,), (1,)), inside))
+            for column in range(finish, span, lanes.width):
+                lanes.store(to + column, lanes.zero())
             to = to + pitch
             w_at = w.pointer(0)
             for at in range(start, end, tile.lines * lanes.width):
@@ -218,7 +236,7 @@ def y_from_w_x_slide_x_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> i
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (K0 - 1)), width) * width
-    return 1 * pitch
+    return 1 * pitch + width
 
 
 def y_from_w_x_scratch(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
@@ -337,12 +355,21 @@ def gw_from_gy_x_slide_gy(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: 
             to = scratch
             low, length = low_x0 + start, P0
             there = length
-            for column in range(0, span, lanes.width):
-                if low + column >= 0 and low + column + lanes.width <= there:
-                    lanes.store(to + column, lanes.read(gy.line((low + column,), (1,))))
-                else:
-                    inside = lanes.within(low + column, 1, there)
-                    lanes.store(to + column, lanes.read_where(gy.line((low + column,), (1,)), inside))
+            begin = min(max(0, -low), span)
+            finish = max(begin, min(span, there - low))
+            for column in range(0, begin, lanes.width):
+                lanes.store(to + column, lanes.zero())
+            for column in range(begin, finish - lanes.width, lanes.width):
+                lanes.store(to + column, lanes.read(gy.line((low + column,), (1,))))
+            if finish - begin >= lanes.width:
+                column = finish - lanes.width
+                lanes.store(to + column, lanes.read(gy.line((low + column,), (1,))))
+            elif begin < finish:
+                column = begin
+                inside = lanes.first(finish - begin)
+                lanes.store(to + column, lanes.read_where(gy.line((low + column,), (1,)), inside))
+            for column in range(finish, span, lanes.width):
+                lanes.store(to + column, lanes.zero())
             to = to + pitch
             x_at = x.pointer(0)
             for at in range(start, end, tile.lines * lanes.width):
@@ -376,7 +403,7 @@ def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (X0 - 1)), width) * width
-    return 1 * pitch
+    return 1 * pitch + width
 
 
 def gw_from_gy_x_scratch(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:

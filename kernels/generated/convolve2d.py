@@ -135,12 +135,21 @@ def y_from_w_x_slide_w(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
             for line in range(height):
                 k0 = from_k0 + line
                 there = length if 0 <= k0 < K0 else 0
-                for column in range(0, span, lanes.width):
-                    if low + column >= 0 and low + column + lanes.width <= there:
-                        lanes.store(to + column, lanes.read(w.line((k0, low + column), (0, 1))))
-                    else:
-                        inside = lanes.within(low + column, 1, there)
-                        lanes.store(to + column, lanes.read_where(w.line((k0, low + column), (0, 1)), inside))
+                begin = min(max(0, -low), span)
+                finish = max(begin, min(span, there - low))
+                for column in range(0, begin, lanes.width):
+                    lanes.store(to + column, lanes.zero())
+                for column in range(begin, finish - lanes.width, lanes.width):
+                    lanes.store(to + column, lanes.read(w.line((k0, low + column), (0, 1))))
+                if finish - begin >= lanes.width:
+                    column = finish - lanes.width
+                    lanes.store(to + column, lanes.read(w.line((k0, low + column), (0, 1))))
+                elif begin < finish:
+                    column = begin
+                    inside = lanes.first(finish - begin)
+                    lanes.store(to + column, lanes.read_where(w.line((k0, low + column), (0, 1)), inside))
+                for column in range(finish, span, lanes.width):
+                    lanes.store(to + column, lanes.zero())
                 to = to + pitch
             x_at = x.pointer(0, 0)
             for at in range(start, end, lanes.width):
@@ -185,7 +194,7 @@ def y_from_w_x_slide_w_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
     pitch = ceil_div(stretch + max(0, (X1 - 1)), width) * width
-    return ((tile.lines - 1) + max(0, (X0 - 1)) + 1) * pitch
+    return ((tile.lines - 1) + max(0, (X0 - 1)) + 1) * pitch + width
 
 
 @kernel
@@ -239,12 +248,21 @@ def y_from_w_x_slide_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
             for line in range(height):
                 x0 = from_x0 + line
                 there = length if 0 <= x0 < X0 else 0
-                for column in range(0, span, lanes.width):
-                    if low + column >= 0 and low + column + lanes.width <= there:
-                        lanes.store(to + column, lanes.read(x.line((x0, low + column), (0, 1))))
-                    else:
-                        inside = lanes.within(low + column, 1, there)
-                        lanes.store(to + column, lanes.read_where(x.line((x0, low + column), (0, 1)), inside))
+                begin = min(max(0, -low), span)
+                finish = max(begin, min(span, there - low))
+                for column in range(0, begin, lanes.width):
+                    lanes.store(to + column, lanes.zero())
+                for column in range(begin, finish - lanes.width, lanes.width):
+                    lanes.store(to + column, lanes.read(x.line((x0, low + column), (0, 1))))
+                if finish - begin >= lanes.width:
+                    column = finish - lanes.width
+                    lanes.store(to + column, lanes.read(x.line((x0, low + column), (0, 1))))
+                elif begin < finish:
+                    column = begin
+                    inside = lanes.first(finish - begin)
+                    lanes.store(to + column, lanes.read_where(x.line((x0, low + column), (0, 1)), inside))
+                for column in range(finish, span, lanes.width):
+                    lanes.store(to + column, lanes.zero())
                 to = to + pitch
             w_at = w.pointer(0, 0)
             for at in range(start, end, lanes.width):
@@ -289,7 +307,7 @@ def y_from_w_x_slide_x_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
     pitch = ceil_div(stretch + max(0, (K1 - 1)), width) * width
-    return ((tile.lines - 1) + max(0, (K0 - 1)) + 1) * pitch
+    return ((tile.lines - 1) + max(0, (K0 - 1)) + 1) * pitch + width
 
 
 def y_from_w_x_scratch(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:
@@ -445,12 +463,21 @@ def gw_from_gy_x_slide_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: 
             for line in range(height):
                 p0 = from_p0 + line
                 there = length if 0 <= p0 < P0 else 0
-                for column in range(0, span, lanes.width):
-                    if low + column >= 0 and low + column + lanes.width <= there:
-                        lanes.store(to + column, lanes.read(gy.line((p0, low + column), (0, 1))))
-                    else:
-                        inside = lanes.within(low + column, 1, there)
-                        lanes.store(to + column, lanes.read_where(gy.line((p0, low + column), (0, 1)), inside))
+                begin = min(max(0, -low), span)
+                finish = max(begin, min(span, there - low))
+                for column in range(0, begin, lanes.width):
+                    lanes.store(to + column, lanes.zero())
+                for column in range(begin, finish - lanes.width, lanes.width):
+                    lanes.store(to + column, lanes.read(gy.line((p0, low + column), (0, 1))))
+                if finish - begin >= lanes.width:
+                    column = finish - lanes.width
+                    lanes.store(to + column, lanes.read(gy.line((p0, low + column), (0, 1))))
+                elif begin < finish:
+                    column = begin
+                    inside = lanes.first(finish - begin)
+                    lanes.store(to + column, lanes.read_where(gy.line((p0, low + column), (0, 1)), inside))
+                for column in range(finish, span, lanes.width):
+                    lanes.store(to + column, lanes.zero())
                 to = to + pitch
             x_at = x.pointer(0, 0)
             for at in range(start, end, lanes.width):
@@ -495,7 +522,7 @@ def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(K1, width)) * width)
     pitch = ceil_div(stretch + max(0, (X1 - 1)), width) * width
-    return ((tile.lines - 1) + max(0, (X0 - 1)) + 1) * pitch
+    return ((tile.lines - 1) + max(0, (X0 - 1)) + 1) * pitch + width
 
 
 def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:

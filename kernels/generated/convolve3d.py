@@ -150,13 +150,22 @@ def y_from_w_x_slide_w(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
                 for line in range(height):
                     k1 = from_k1 + line
                     there = length if 0 <= k0 < K0 and 0 <= k1 < K1 else 0
-                    for column in range(0, span, lanes.width):
-                        if low + column >= 0 and low + column + lanes.width <= there:
-                            lanes.store(to + column, lanes.read(w.line((k0, k1, low + column), (0, 0, 1))))
-                        else:
-                            inside = lanes.within(low + column, 1, there)
-                            lanes.store(to + column, lanes.read_where(w.line((k0, k1, low + column), (0, 0, 1)),
-                                inside))
+                    begin = min(max(0, -low), span)
+                    finish = max(begin, min(span, there - low))
+                    for column in range(0, begin, lanes.width):
+                        lanes.store(to + column, lanes.zero())
+                    for column in range(begin, finish - lanes.width, lanes.width):
+                        lanes.store(to + column, lanes.read(w.line((k0, k1, low + column), (0, 0, 1))))
+                    if finish - begin >= lanes.width:
+                        column = finish - lanes.width
+                        lanes.store(to + column, lanes.read(w.line((k0, k1, low + column), (0, 0, 1))))
+                    elif begin < finish:
+                        column = begin
+                        inside = lanes.first(finish - begin)
+                        lanes.store(to + column, lanes.read_where(w.line((k0, k1, low + column), (0, 0, 1)),
+                            inside))
+                    for column in range(finish, span, lanes.width):
+                        lanes.store(to + column, lanes.zero())
                     to = to + pitch
             x_at = x.pointer(0, 0, 0)
             for at in range(start, end, lanes.width):
@@ -204,7 +213,7 @@ def y_from_w_x_slide_w_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
     pitch = ceil_div(stretch + max(0, (X2 - 1)), width) * width
-    return X0 * ((tile.lines - 1) + max(0, (X1 - 1)) + 1) * pitch
+    return X0 * ((tile.lines - 1) + max(0, (X1 - 1)) + 1) * pitch + width
 
 
 @kernel
@@ -265,13 +274,22 @@ def y_from_w_x_slide_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
                 for line in range(height):
                     x1 = from_x1 + line
                     there = length if 0 <= x0 < X0 and 0 <= x1 < X1 else 0
-                    for column in range(0, span, lanes.width):
-                        if low + column >= 0 and low + column + lanes.width <= there:
-                            lanes.store(to + column, lanes.read(x.line((x0, x1, low + column), (0, 0, 1))))
-                        else:
-                            inside = lanes.within(low + column, 1, there)
-                            lanes.store(to + column, lanes.read_where(x.line((x0, x1, low + column), (0, 0, 1)),
-                                inside))
+                    begin = min(max(0, -low), span)
+                    finish = max(begin, min(span, there - low))
+                    for column in range(0, begin, lanes.width):
+                        lanes.store(to + column, lanes.zero())
+                    for column in range(begin, finish - lanes.width, lanes.width):
+                        lanes.store(to + column, lanes.read(x.line((x0, x1, low + column), (0, 0, 1))))
+                    if finish - begin >= lanes.width:
+                        column = finish - lanes.width
+                        lanes.store(to + column, lanes.read(x.line((x0, x1, low + column), (0, 0, 1))))
+                    elif begin < finish:
+                        column = begin
+                        inside = lanes.first(finish - begin)
+                        lanes.store(to + column, lanes.read_where(x.line((x0, x1, low + column), (0, 0, 1)),
+                            inside))
+                    for column in range(finish, span, lanes.width):
+                        lanes.store(to + column, lanes.zero())
                     to = to + pitch
             w_at = w.pointer(0, 0, 0)
             for at in range(start, end, lanes.width):
@@ -319,7 +337,7 @@ def y_from_w_x_slide_x_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
     pitch = ceil_div(stretch + max(0, (K2 - 1)), width) * width
-    return K0 * ((tile.lines - 1) + max(0, (K1 - 1)) + 1) * pitch
+    return K0 * ((tile.lines - 1) + max(0, (K1 - 1)) + 1) * pitch + width
 
 
 def y_from_w_x_scratch(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int, X2: int,
@@ -494,13 +512,22 @@ def gw_from_gy_x_slide_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: 
                 for line in range(height):
                     p1 = from_p1 + line
                     there = length if 0 <= p0 < P0 and 0 <= p1 < P1 else 0
-                    for column in range(0, span, lanes.width):
-                        if low + column >= 0 and low + column + lanes.width <= there:
-                            lanes.store(to + column, lanes.read(gy.line((p0, p1, low + column), (0, 0, 1))))
-                        else:
-                            inside = lanes.within(low + column, 1, there)
-                            lanes.store(to + column, lanes.read_where(gy.line((p0, p1, low + column), (0, 0, 1)),
-                                inside))
+                    begin = min(max(0, -low), span)
+                    finish = max(begin, min(span, there - low))
+                    for column in range(0, begin, lanes.width):
+                        lanes.store(to + column, lanes.zero())
+                    for column in range(begin, finish - lanes.width, lanes.width):
+                        lanes.store(to + column, lanes.read(gy.line((p0, p1, low + column), (0, 0, 1))))
+                    if finish - begin >= lanes.width:
+                        column = finish - lanes.width
+                        lanes.store(to + column, lanes.read(gy.line((p0, p1, low + column), (0, 0, 1))))
+                    elif begin < finish:
+                        column = begin
+                        inside = lanes.first(finish - begin)
+                        lanes.store(to + column, lanes.read_where(gy.line((p0, p1, low + column), (0, 0, 1)),
+                            inside))
+                    for column in range(finish, span, lanes.width):
+                        lanes.store(to + column, lanes.zero())
                     to = to + pitch
             x_at = x.pointer(0, 0, 0)
             for at in range(start, end, lanes.width):
@@ -548,7 +575,7 @@ def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(K2, width)) * width)
     pitch = ceil_div(stretch + max(0, (X2 - 1)), width) * width
-    return X0 * ((tile.lines - 1) + max(0, (X1 - 1)) + 1) * pitch
+    return X0 * ((tile.lines - 1) + max(0, (X1 - 1)) + 1) * pitch + width
 
 
 def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,

@@ -13,10 +13,12 @@ from kernels.runtime import (
     Condition,
     Definition,
     Integer4,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
     Real4,
+    Scratch,
     Tensor,
     Tile,
     ceil_div,
@@ -96,74 +98,160 @@ def i_from_x_over_c(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
 
 
 @kernel
-def i_from_x_over_p1(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over p1."""
+def i_from_x_slide_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile,
+        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p1, rows over p0."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.vectors)
-    first, last = share(N * planes * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * P0)
-        c = item // P0 % planes * tile.vectors
-        p0 = item % P0
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            p1_last = p1 + (count - 1)
-            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + d1*K1 - d1 + s1*p1_last < X3
-            low_k1, high_k1 = 0, K1
-            if not whole:
-                low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-            active = lanes.first(count)
-            known = lanes.where(False)
-            best, place = tile.row(), tile.narrow_row()
-            for u in range(tile.vectors):
-                best[0, u] = lanes.fill(lowest())
-                place[0, u] = lanes.narrow_integers(-1)
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.vectors):
-                            plane = min(c + u, C - 1)
-                            x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
-                            better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
-                            best[0, u] = select(better, x_lanes, best[0, u])
-                            place[0, u] = select(better, lanes.narrow_ramp(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8, s1), place[0, u])
-                        known = lanes.where(True)
-                    else:
-                        inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.vectors):
-                            plane = min(c + u, C - 1)
-                            x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
-                            better = inside & ((x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known)
-                            best[0, u] = select(better, x_lanes, best[0, u])
-                            place[0, u] = select(better, lanes.narrow_ramp(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8, s1), place[0, u])
-                        known = known | inside
-            for u in range(tile.vectors):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    lanes.write_where(i.line((n, plane, p0, p1), (0, 0, 0, 1)), lanes.long(place[0, u]), active)
+    low_k0 = -a0
+    low_k1 = -a1
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
+    span = stretch + (K1 - 1) * d1 // s1
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    low_0, offset_0 = low_k1 // s1, low_k1 % s1
+    length_0, longer = X3 // s1, X3 % s1
+    height = (tile.lines - 1) * s0 + (K0 - 1) * d0 + 1
+    apart = s0 * pitch
+    taps = K0 * K1
+    steps = integer_scratch
+    ats = steps + taps
+    count = 0
+    plane = 0
+    for tap_k0 in range(K0):
+        for tap_k1 in range(K1):
+            steps[count] = ((plane + tap_k1 * d1 % s1) * height + tap_k0 * d0) * pitch + tap_k1 * d1 // s1
+            ats[count] = tap_k0 * z6 + tap_k1 * d1
+            count += 1
+    plane += s1
+    blocks = ceil_div(P0, tile.lines)
+    stretches = ceil_div(P1, stretch)
+    first, last = share(N * C * blocks * stretches, task, tasks)
+    if first < last:
+        n = first // (C * blocks * stretches)
+        c = first // (blocks * stretches) % C
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            row = block * tile.lines
+            rows = min(tile.lines, P0 - row)
+            from_x2 = low_k0 + row * s0
+            start = part * stretch
+            end = min(P1, start + stretch)
+            to = scratch
+            for phase in range(s1):
+                offset, low = offset_0 + phase, low_0 + start
+                if offset >= s1:
+                    offset, low = offset - s1, low + 1
+                length = length_0 + (1 if offset < longer else 0)
+                for line in range(height):
+                    x2 = from_x2 + line
+                    there = length if 0 <= x2 < X2 else 0
+                    begin = min(max(0, -low), span)
+                    finish = max(begin, min(span, there - low))
+                    for column in range(0, begin, lanes.width):
+                        lanes.store(to + column, lanes.fill(lowest()))
+                    for column in range(begin, finish - lanes.width, lanes.width):
+                        x_lanes = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
+                        lanes.store(to + column, x_lanes)
+                    if finish - begin >= lanes.width:
+                        column = finish - lanes.width
+                        x_lanes_ = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
+                        lanes.store(to + column, x_lanes_)
+                    elif begin < finish:
+                        column = begin
+                        inside = lanes.first(finish - begin)
+                        x_lanes_2 = lanes.read_where(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)), inside)
+                        lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
+                    for column in range(finish, span, lanes.width):
+                        lanes.store(to + column, lanes.fill(lowest()))
+                    to = to + pitch
+            for at in range(start, end, lanes.width):
+                best, place = tile.column(), tile.narrow_column()
+                for u in range(tile.lines):
+                    best[0, u] = lanes.fill(lowest())
+                    place[0, u] = lanes.narrow_integers(NOWHERE)
+                here = scratch + (at - start)
+                for tap in range(count):
+                    x_lines = tile.load_column(here + steps[tap], apart)
+                    at_tap = lanes.narrow_integers(ats[tap])
+                    for u in range(tile.lines):
+                        value = x_lines[0, u]
+                        better = (value > best[0, u]) | unequal(value, value)
+                        best[0, u] = select(better, value, best[0, u])
+                        place[0, u] = select(better, at_tap, place[0, u])
+                active = lanes.first(end - at)
+                p1 = at
+                for u in range(tile.lines):
+                    if u < rows:
+                        p0 = row + u
+                        found = place[0, u]
+                        unset = active & equal(found, lanes.narrow_integers(NOWHERE))
+                        if lanes.some(unset):
+                            for tap_k0 in range(K0):
+                                x2 = from_x2 + u * s0 + tap_k0 * d0
+                                for tap_k1 in range(K1):
+                                    inside = unset & lanes.within(low_k1 + p1 * s1 + tap_k1 * d1, s1, X3 if 0 <= x2 < X2 else 0)
+                                    found = select(inside, lanes.narrow_integers(tap_k0 * z6 + tap_k1 * d1), found)
+                                    unset = unset & ~inside
+                        result = select(unset, lanes.narrow_integers(-1), found + lanes.narrow_ramp(p0*z7 + p1*s1 - z8, s1))
+                        lanes.write_where(i.line((n, c, p0, p1), (0, 0, 0, 1)), lanes.long(result), active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    c += 1
+                    if c == C:
+                        c = 0
+                        n += 1
 
 
-@task
+@kernel
+def i_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
+    pitch = ceil_div(stretch + max(0, (K1 - 1) * d1) // s1, width) * width
+    return s1 * ((tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1) * pitch + width
+
+
+def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
+        d0, d1, s0, s1, z6, z7, z8) <= 1048576 and d1*K1 + s1*P1 + z6*K0 + z7*P0 + z8 < 2**31:
+        return i_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8)
+    return 0
+
+
+def i_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
+        d0, d1, s0, s1, z6, z7, z8) <= 1048576 and d1*K1 + s1*P1 + z6*K0 + z7*P0 + z8 < 2**31:
+        return 2 * K0 * K1
+    return 0
+
+
+@task(scratch=i_from_x_scratch, integer_scratch=i_from_x_table)
 def i_from_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile, task: int,
-        tasks: int) -> None:
+        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """i[n,c,p0,p1] += argmax[k0,k1,x2,x3] x[n,c,x2,x3] at z6*k0 + d1*k1 + z7*p0 + s1*p1 - z8
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
 
     lanes over c where it is contiguous,
-    or lanes over p1;
+    or windows of x slide, lanes over p1, rows over p0;
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and d1*K1 + s1*P1 + z6*K0 + z7*P0 + z8 < 2**31:
         i_from_x_over_c(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, task, tasks)
-    elif tile.lanes.width <= 8 * P1 and d1*K1 + s1*P1 + z6*K0 + z7*P0 + z8 < 2**31:
-        i_from_x_over_p1(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, task, tasks)
+    elif (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
+        d0, d1, s0, s1, z6, z7, z8) <= 1048576 and d1*K1 + s1*P1 + z6*K0 + z7*P0 + z8 < 2**31:
+        i_from_x_slide_x(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, scratch,
+            integer_scratch, task, tasks)
     else:
         i_from_x_plain(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, task, tasks)
 
@@ -220,64 +308,159 @@ def y_from_x_over_c(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: in
 
 
 @kernel
-def y_from_x_over_p1(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1."""
+def y_from_x_slide_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p1, rows over p0."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.vectors)
-    first, last = share(N * planes * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * P0)
-        c = item // P0 % planes * tile.vectors
-        p0 = item % P0
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            p1_last = p1 + (count - 1)
-            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + d1*K1 - d1 + s1*p1_last < X3
-            low_k1, high_k1 = 0, K1
-            if not whole:
-                low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-            active = lanes.first(count)
-            best = tile.row()
-            for u in range(tile.vectors):
-                best[0, u] = lanes.fill(lowest())
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.vectors):
-                            plane = min(c + u, C - 1)
-                            x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
-                            best[0, u] = maximum(best[0, u], x_lanes)
-                    else:
-                        inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.vectors):
-                            plane = min(c + u, C - 1)
-                            x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
-                            best[0, u] = select(inside, maximum(best[0, u], x_lanes), best[0, u])
-            for u in range(tile.vectors):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    lanes.write_where(y.line((n, plane, p0, p1), (0, 0, 0, 1)), best[0, u], active)
+    low_k0 = -a0
+    low_k1 = -a1
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
+    span = stretch + (K1 - 1) * d1 // s1
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    low_0, offset_0 = low_k1 // s1, low_k1 % s1
+    length_0, longer = X3 // s1, X3 % s1
+    height = (tile.lines - 1) * s0 + (K0 - 1) * d0 + 1
+    apart = s0 * pitch
+    steps = integer_scratch
+    count = 0
+    shared = K0 // tile.taps * tile.taps if d0 == s0 else 0
+    plane = 0
+    for tap_k1 in range(K1):
+        for tap_k0 in range(0, shared, tile.taps):
+            steps[count] = ((plane + tap_k1 * d1 % s1) * height + tap_k0 * d0) * pitch + tap_k1 * d1 // s1
+            count += 1
+    plane += s1
+    sharing = count
+    plane = 0
+    for tap_k1 in range(K1):
+        for tap_k0 in range(shared, K0):
+            steps[count] = ((plane + tap_k1 * d1 % s1) * height + tap_k0 * d0) * pitch + tap_k1 * d1 // s1
+            count += 1
+    plane += s1
+    blocks = ceil_div(P0, tile.lines)
+    stretches = ceil_div(P1, stretch)
+    first, last = share(N * C * blocks * stretches, task, tasks)
+    if first < last:
+        n = first // (C * blocks * stretches)
+        c = first // (blocks * stretches) % C
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            row = block * tile.lines
+            rows = min(tile.lines, P0 - row)
+            from_x2 = low_k0 + row * s0
+            start = part * stretch
+            end = min(P1, start + stretch)
+            to = scratch
+            for phase in range(s1):
+                offset, low = offset_0 + phase, low_0 + start
+                if offset >= s1:
+                    offset, low = offset - s1, low + 1
+                length = length_0 + (1 if offset < longer else 0)
+                for line in range(height):
+                    x2 = from_x2 + line
+                    there = length if 0 <= x2 < X2 else 0
+                    begin = min(max(0, -low), span)
+                    finish = max(begin, min(span, there - low))
+                    for column in range(0, begin, lanes.width):
+                        lanes.store(to + column, lanes.fill(lowest()))
+                    for column in range(begin, finish - lanes.width, lanes.width):
+                        x_lanes = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
+                        lanes.store(to + column, x_lanes)
+                    if finish - begin >= lanes.width:
+                        column = finish - lanes.width
+                        x_lanes_ = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
+                        lanes.store(to + column, x_lanes_)
+                    elif begin < finish:
+                        column = begin
+                        inside = lanes.first(finish - begin)
+                        x_lanes_2 = lanes.read_where(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)), inside)
+                        lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
+                    for column in range(finish, span, lanes.width):
+                        lanes.store(to + column, lanes.fill(lowest()))
+                    to = to + pitch
+            for at in range(start, end, lanes.width):
+                best = tile.column()
+                for u in range(tile.lines):
+                    best[0, u] = lanes.fill(lowest())
+                here = scratch + (at - start)
+                for tap in range(sharing):
+                    x_lines = tile.load_span(here + steps[tap], apart)
+                    for more in range(tile.taps):
+                        for u in range(tile.lines):
+                            best[0, u] = maximum(best[0, u], x_lines[0, u + more])
+                for tap in range(sharing, count):
+                    x_lines = tile.load_column(here + steps[tap], apart)
+                    for u in range(tile.lines):
+                        best[0, u] = maximum(best[0, u], x_lines[0, u])
+                active = lanes.first(end - at)
+                p1 = at
+                if rows == tile.lines:
+                    p0 = row
+                    tile.write_where(y.lines((n, c, p0, p1), (0, 0, 0, 1), (0, 0, 1, 0)), best, active)
+                else:
+                    for u in range(tile.lines):
+                        if u < rows:
+                            p0 = row + u
+                            lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), best[0, u], active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    c += 1
+                    if c == C:
+                        c = 0
+                        n += 1
 
 
-@task
+@kernel
+def y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
+    pitch = ceil_div(stretch + max(0, (K1 - 1) * d1) // s1, width) * width
+    return s1 * ((tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1) * pitch + width
+
+
+def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
+        d0, d1, s0, s1) <= 1048576:
+        return y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1)
+    return 0
+
+
+def y_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
+        d0, d1, s0, s1) <= 1048576:
+        return K0 * K1
+    return 0
+
+
+@task(scratch=y_from_x_scratch, integer_scratch=y_from_x_table)
 def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
+        a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
     """y[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
 
     lanes over c where it is contiguous,
-    or lanes over p1;
+    or windows of x slide, lanes over p1, rows over p0;
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_over_c(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
-    elif tile.lanes.width <= 8 * P1:
-        y_from_x_over_p1(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
+    elif (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
+        d0, d1, s0, s1) <= 1048576:
+        y_from_x_slide_x(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, scratch, integer_scratch,
+            task, tasks)
     else:
         y_from_x_plain(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
 
@@ -341,72 +524,160 @@ def y_at_from_x_over_c(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: in
 
 
 @kernel
-def y_at_from_x_over_p1(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1."""
+def y_at_from_x_slide_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p1, rows over p0."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.vectors)
-    first, last = share(N * planes * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * P0)
-        c = item // P0 % planes * tile.vectors
-        p0 = item % P0
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            p1_last = p1 + (count - 1)
-            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + d1*K1 - d1 + s1*p1_last < X3
-            low_k1, high_k1 = 0, K1
-            if not whole:
-                low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-            active = lanes.first(count)
-            known = lanes.where(False)
-            best, place = tile.row(), tile.narrow_row()
-            for u in range(tile.vectors):
-                best[0, u] = lanes.fill(lowest())
-                place[0, u] = lanes.narrow_integers(-1)
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.vectors):
-                            plane = min(c + u, C - 1)
-                            x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
-                            better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
-                            best[0, u] = select(better, x_lanes, best[0, u])
-                            place[0, u] = select(better, lanes.narrow_integers(k0*K1 + k1), place[0, u])
-                        known = lanes.where(True)
-                    else:
-                        inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.vectors):
-                            plane = min(c + u, C - 1)
-                            x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
-                            better = inside & ((x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known)
-                            best[0, u] = select(better, x_lanes, best[0, u])
-                            place[0, u] = select(better, lanes.narrow_integers(k0*K1 + k1), place[0, u])
-                        known = known | inside
-            for u in range(tile.vectors):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    lanes.write_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), lanes.long(place[0, u]), active)
+    low_k0 = -a0
+    low_k1 = -a1
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
+    span = stretch + (K1 - 1) * d1 // s1
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    low_0, offset_0 = low_k1 // s1, low_k1 % s1
+    length_0, longer = X3 // s1, X3 % s1
+    height = (tile.lines - 1) * s0 + (K0 - 1) * d0 + 1
+    apart = s0 * pitch
+    taps = K0 * K1
+    steps = integer_scratch
+    ats = steps + taps
+    count = 0
+    plane = 0
+    for tap_k0 in range(K0):
+        for tap_k1 in range(K1):
+            steps[count] = ((plane + tap_k1 * d1 % s1) * height + tap_k0 * d0) * pitch + tap_k1 * d1 // s1
+            ats[count] = tap_k0 * K1 + tap_k1
+            count += 1
+    plane += s1
+    blocks = ceil_div(P0, tile.lines)
+    stretches = ceil_div(P1, stretch)
+    first, last = share(N * C * blocks * stretches, task, tasks)
+    if first < last:
+        n = first // (C * blocks * stretches)
+        c = first // (blocks * stretches) % C
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            row = block * tile.lines
+            rows = min(tile.lines, P0 - row)
+            from_x2 = low_k0 + row * s0
+            start = part * stretch
+            end = min(P1, start + stretch)
+            to = scratch
+            for phase in range(s1):
+                offset, low = offset_0 + phase, low_0 + start
+                if offset >= s1:
+                    offset, low = offset - s1, low + 1
+                length = length_0 + (1 if offset < longer else 0)
+                for line in range(height):
+                    x2 = from_x2 + line
+                    there = length if 0 <= x2 < X2 else 0
+                    begin = min(max(0, -low), span)
+                    finish = max(begin, min(span, there - low))
+                    for column in range(0, begin, lanes.width):
+                        lanes.store(to + column, lanes.fill(lowest()))
+                    for column in range(begin, finish - lanes.width, lanes.width):
+                        x_lanes = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
+                        lanes.store(to + column, x_lanes)
+                    if finish - begin >= lanes.width:
+                        column = finish - lanes.width
+                        x_lanes_ = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
+                        lanes.store(to + column, x_lanes_)
+                    elif begin < finish:
+                        column = begin
+                        inside = lanes.first(finish - begin)
+                        x_lanes_2 = lanes.read_where(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)), inside)
+                        lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
+                    for column in range(finish, span, lanes.width):
+                        lanes.store(to + column, lanes.fill(lowest()))
+                    to = to + pitch
+            for at in range(start, end, lanes.width):
+                best, place = tile.column(), tile.narrow_column()
+                for u in range(tile.lines):
+                    best[0, u] = lanes.fill(lowest())
+                    place[0, u] = lanes.narrow_integers(NOWHERE)
+                here = scratch + (at - start)
+                for tap in range(count):
+                    x_lines = tile.load_column(here + steps[tap], apart)
+                    at_tap = lanes.narrow_integers(ats[tap])
+                    for u in range(tile.lines):
+                        value = x_lines[0, u]
+                        better = (value > best[0, u]) | unequal(value, value)
+                        best[0, u] = select(better, value, best[0, u])
+                        place[0, u] = select(better, at_tap, place[0, u])
+                active = lanes.first(end - at)
+                p1 = at
+                for u in range(tile.lines):
+                    if u < rows:
+                        p0 = row + u
+                        found = place[0, u]
+                        unset = active & equal(found, lanes.narrow_integers(NOWHERE))
+                        if lanes.some(unset):
+                            for tap_k0 in range(K0):
+                                x2 = from_x2 + u * s0 + tap_k0 * d0
+                                for tap_k1 in range(K1):
+                                    inside = unset & lanes.within(low_k1 + p1 * s1 + tap_k1 * d1, s1, X3 if 0 <= x2 < X2 else 0)
+                                    found = select(inside, lanes.narrow_integers(tap_k0 * K1 + tap_k1), found)
+                                    unset = unset & ~inside
+                        result = select(unset, lanes.narrow_integers(-1), found)
+                        lanes.write_where(y_at.line((n, c, p0, p1), (0, 0, 0, 1)), lanes.long(result), active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    c += 1
+                    if c == C:
+                        c = 0
+                        n += 1
 
 
-@task
+@kernel
+def y_at_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
+    pitch = ceil_div(stretch + max(0, (K1 - 1) * d1) // s1, width) * width
+    return s1 * ((tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1) * pitch + width
+
+
+def y_at_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if (K1 <= P1 or tile.lanes.width <= P1) and y_at_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
+        d0, d1, s0, s1) <= 1048576 and K0*K1 + K1 < 2**31:
+        return y_at_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1)
+    return 0
+
+
+def y_at_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if (K1 <= P1 or tile.lanes.width <= P1) and y_at_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
+        d0, d1, s0, s1) <= 1048576 and K0*K1 + K1 < 2**31:
+        return 2 * K0 * K1
+    return 0
+
+
+@task(scratch=y_at_from_x_scratch, integer_scratch=y_at_from_x_table)
 def y_at_from_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """y_at[n,c,p0,p1] += argmax[k0,k1,x2,x3] x[n,c,x2,x3] at K1*k0 + k1
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
 
     lanes over c where it is contiguous,
-    or lanes over p1;
+    or windows of x slide, lanes over p1, rows over p0;
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1 and K0*K1 + K1 < 2**31:
         y_at_from_x_over_c(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
-    elif tile.lanes.width <= 8 * P1 and K0*K1 + K1 < 2**31:
-        y_at_from_x_over_p1(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
+    elif (K1 <= P1 or tile.lanes.width <= P1) and y_at_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
+        a1, d0, d1, s0, s1) <= 1048576 and K0*K1 + K1 < 2**31:
+        y_at_from_x_slide_x(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, scratch,
+            integer_scratch, task, tasks)
     else:
         y_at_from_x_plain(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
 
@@ -733,9 +1004,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'i_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
-        'y_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
-        'y_at_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
+        'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
+        'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
+        'y_at_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'gx_from_gy_y_at: scatter in lanes over p1; else scatter, tasks share n c; 3 guards',
         'ty_from_tx_y_at: lanes over p1; else gather, tasks share n c p0; 3 guards',
     ),

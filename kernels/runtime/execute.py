@@ -533,8 +533,9 @@ class _Exact:
                     value = self.exact(value)
                 case "scratch" | "integer_scratch" as kind:
                     size = _scratch_size(step, kind, values, self.tile)
-                    scalar = self.number if kind == "scratch" else int
-                    value = Pointer(Memory(argument.name, [UNWRITTEN] * size, scalar=scalar))
+                    made, bounds = (self.number, (scalar.Infinity,)) if kind == "scratch" else (int, ())
+                    room: Memory[Any] = Memory(argument.name, [UNWRITTEN] * size, scalar=made, bounds=bounds)
+                    value = Pointer(room)
                 case "real" | "integer":
                     axes = len(value.shape)
                     assert axes == argument.ndim, f"{step.task!r}: {argument.name} has {axes} axes"

@@ -487,6 +487,12 @@ def masked_store(b: Builder, p: Value, v: Value, mask: Value, t: VectorType) -> 
             some()
 
 
+def some(b: Builder, lanes: LanesType, mask: Value) -> Value:
+    """Is any lane in the mask?"""
+    bits = ir.IntType(lanes.width)
+    return b.icmp_unsigned("!=", b.bitcast(mask, bits), bits(0))
+
+
 def full(b: Builder, mask: Value) -> Value:
     """Are all lanes in the mask?"""
     bits = ir.IntType(mask.type.count)
@@ -891,6 +897,7 @@ attributes(
         "below": (_below_rule, below),
         "first": (returns(_mask, INT), lambda b, l, n: first_lanes(b, n, l)),
         "within": (returns(_mask, INT, INT, INT), within),
+        "some": (returns(types.boolean, _mask), some),
         "where": (returns(_mask, types.boolean), lambda b, l, c: splat(b, c, l.width)),
         "read": (_read_rule, read_line),
         "read_where": (_read_rule, read_line),
@@ -1032,6 +1039,10 @@ def _column(t: TileType) -> RegistersType:
     return RegistersType(t.lanes.vector, 1, t.lines)
 
 
+def _narrow_column(t: TileType) -> RegistersType:
+    return RegistersType(_narrow(t.lanes), 1, t.lines)
+
+
 def _span(t: TileType) -> RegistersType:
     return RegistersType(t.lanes.vector, 1, t.lines + t.taps - 1)
 
@@ -1113,6 +1124,7 @@ attributes(
         "load_column": (returns(_column, lambda t: t.lanes.pointer, INT), load_lines(_column)),
         "load_span": (returns(_span, lambda t: t.lanes.pointer, INT), load_lines(_span)),
         "write_where": (_write_column_rule, write_column),
+        "narrow_column": (returns(_narrow_column), lambda b, t: _slots(b, _narrow_column(t))),
         "narrow_row": (returns(_narrow_row), lambda b, t: _slots(b, _narrow_row(t))),
         "add_rows": (
             returns(NOTHING, lambda t: t.lanes.pointer, _narrow_row, lambda t: t.registers(1)),

@@ -45,6 +45,7 @@ class Memory(Generic[T]):
     allowed: frozenset[int] | None = None  # None: all of them
     writable: bool = True
     scalar: Callable[[int], T] | None = None  # makes a number of the one type that may be stored
+    bounds: tuple[type, ...] = ()  # what else: where extrema start, which no result may be
     reads: set[int] = field(default_factory=set)
     writes: set[int] = field(default_factory=set)
 
@@ -72,9 +73,10 @@ class Memory(Generic[T]):
         if not self.writable:
             raise BadAccess(f"{self.name}[{at}]: written, but it is an input")
         if self.scalar is not None and type(value) is not self.kind:
-            if type(value) is not int:
+            if type(value) is int:
+                value = self.scalar(value)
+            elif type(value) not in self.bounds:
                 raise BadAccess(f"{self.name}[{at}] = {value!r}: a {type(value).__name__} slipped in")
-            value = self.scalar(value)
         self.writes.add(at)
         self.cells[at] = value
 
@@ -399,6 +401,10 @@ class Lanes:
             items = tuple(map(combine, items[:half], items[half:]))
         return items[0]
 
+    def some(self, mask: Mask) -> bool:
+        """Is any lane in the mask?"""
+        return any(mask.items)
+
     def product(self, v: Vector) -> Scalar:
         """All lanes multiplied, halves first."""
         return self.fold(v, lambda a, b: a * b)
@@ -635,6 +641,10 @@ class Tile:
     def narrow_row(self) -> Registers:
         """As a row, of vectors of narrow integers."""
         return Registers(1, self.vectors)
+
+    def narrow_column(self) -> Registers:
+        """As a column, of vectors of narrow integers."""
+        return Registers(1, self.lines)
 
     def integer_row(self) -> Registers:
         """As a row, of vectors of integers."""
