@@ -394,9 +394,10 @@ class _LanesWriter(SlideWriter):
         low, high = "0", end
         if not way.outer:
             low, high = "first * lanes.width", f"min({end}, last * lanes.width)"
-        if way.outer and not classes and self.eq.reduce != "sum":  # what is written twice is the same
+        if way.outer and not classes:  # what is written twice is the same, so that the last block is a whole one
             self.put(f"for start in range(0, {end}, lanes.width):", True)
-            self.put(f"{v} = max(0, min(start, {end} - lanes.width))")
+            once = " if add == 0 else start" if self.adds else ""
+            self.put(f"{v} = max(0, min(start, {end} - lanes.width)){once}")
         else:
             self.put(f"for {at} in range({low}, {high}, lanes.width):", True)
         self.put(f"count = min(lanes.width, {end} - {at})")

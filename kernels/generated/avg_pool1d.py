@@ -166,7 +166,8 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Rea
         n = item // P0
         p0 = item % P0
         low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = lanes.zero()
@@ -343,7 +344,8 @@ def gx_term_from_gy_y_sum_y_sum_2_over_p0(gx_term: Real3, gy: Real3, y_sum: Real
     for item in range(first, last):
         n = item // C
         c = item % C
-        for p0 in range(0, P0, lanes.width):
+        for start in range(0, P0, lanes.width):
+            p0 = max(0, min(start, P0 - lanes.width))
             count = min(lanes.width, P0 - p0)
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 0, 1)), active)
@@ -362,7 +364,8 @@ def gx_term_from_gy_y_sum_y_sum_2_over_c(gx_term: Real3, gy: Real3, y_sum: Real1
     for item in range(first, last):
         n = item // P0
         p0 = item % P0
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 1, 0)), active)
@@ -417,7 +420,8 @@ def gx_from_gx_term_over_c(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K
         n = item // X2
         x2 = item % X2
         low_p0, high_p0 = max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = lanes.zero()

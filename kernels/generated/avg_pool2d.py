@@ -65,7 +65,8 @@ def y_sum_filled_over_p1(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: i
     first, last = share(P0, task, tasks)
     for p0 in range(first, last):
         low_k0, high_k0 = 0, min(K0, -p0*s0 + z1)
-        for p1 in range(0, P1, lanes.width):
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
             count = min(lanes.width, P1 - p1)
             active = lanes.first(count)
             total = lanes.zero()
@@ -116,7 +117,8 @@ def y_sum_2_filled_over_p1(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X
     first, last = share(P0, task, tasks)
     for p0 in range(first, last):
         low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
-        for p1 in range(0, P1, lanes.width):
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
             count = min(lanes.width, P1 - p1)
             p1_last = p1 + (count - 1)
             whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + s1*p1_last + K1 - 1 < X3
@@ -187,7 +189,8 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Rea
         p1 = item % P1
         low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
         low_k1, high_k1 = max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = lanes.zero()
@@ -398,7 +401,8 @@ def gx_term_from_gy_y_sum_y_sum_2_over_p1(gx_term: Real4, gy: Real4, y_sum: Real
         n = item // (C * P0)
         c = item // P0 % C
         p0 = item % P0
-        for p1 in range(0, P1, lanes.width):
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
             count = min(lanes.width, P1 - p1)
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 0, 1)), active)
@@ -418,7 +422,8 @@ def gx_term_from_gy_y_sum_y_sum_2_over_p0(gx_term: Real4, gy: Real4, y_sum: Real
         n = item // (C * P1)
         c = item // P1 % C
         p1 = item % P1
-        for p0 in range(0, P0, lanes.width):
+        for start in range(0, P0, lanes.width):
+            p0 = max(0, min(start, P0 - lanes.width))
             count = min(lanes.width, P0 - p0)
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 1, 0)), active)
@@ -481,7 +486,8 @@ def gx_from_gx_term_over_c(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P
         x3 = item % X3
         low_p0, high_p0 = max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)
         low_p1, high_p1 = max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = lanes.zero()

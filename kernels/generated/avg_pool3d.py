@@ -72,7 +72,8 @@ def y_sum_filled_over_p2(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: i
         p1 = item % P1
         low_k0, high_k0 = 0, min(K0, -p0*s0 + z1)
         low_k1, high_k1 = 0, min(K1, -p1*s1 + z3)
-        for p2 in range(0, P2, lanes.width):
+        for start in range(0, P2, lanes.width):
+            p2 = max(0, min(start, P2 - lanes.width))
             count = min(lanes.width, P2 - p2)
             active = lanes.first(count)
             total = lanes.zero()
@@ -131,7 +132,8 @@ def y_sum_2_filled_over_p2(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K
         p1 = item % P1
         low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
         low_k1, high_k1 = max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)
-        for p2 in range(0, P2, lanes.width):
+        for start in range(0, P2, lanes.width):
+            p2 = max(0, min(start, P2 - lanes.width))
             count = min(lanes.width, P2 - p2)
             p2_last = p2 + (count - 1)
             whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + s2*p2_last + K2 - 1 < X4
@@ -209,7 +211,8 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Rea
         low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
         low_k1, high_k1 = max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)
         low_k2, high_k2 = max(0, -p2*s2 + a2), min(K2, -p2*s2 + a2 + X4)
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = lanes.zero()
@@ -439,7 +442,8 @@ def gx_term_from_gy_y_sum_y_sum_2_over_p2(gx_term: Real5, gy: Real5, y_sum: Real
         c = item // (P0 * P1) % C
         p0 = item // P1 % P0
         p1 = item % P1
-        for p2 in range(0, P2, lanes.width):
+        for start in range(0, P2, lanes.width):
+            p2 = max(0, min(start, P2 - lanes.width))
             count = min(lanes.width, P2 - p2)
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
@@ -460,7 +464,8 @@ def gx_term_from_gy_y_sum_y_sum_2_over_p1(gx_term: Real5, gy: Real5, y_sum: Real
         c = item // (P0 * P2) % C
         p0 = item // P2 % P0
         p2 = item % P2
-        for p1 in range(0, P1, lanes.width):
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
             count = min(lanes.width, P1 - p1)
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
@@ -529,7 +534,8 @@ def gx_from_gx_term_over_c(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P
         low_p0, high_p0 = max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)
         low_p1, high_p1 = max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)
         low_p2, high_p2 = max(0, -((-x4 - a2 + K2 - 1) // s2)), min(P2, ((x4 + a2) // s2) + 1)
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = lanes.zero()

@@ -152,7 +152,8 @@ def y_from_w_x_over_g(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: 
         o = item // P0 % O
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
-        for g in range(0, G, lanes.width):
+        for start in range(0, G, lanes.width):
+            g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = lanes.zero()
@@ -443,7 +444,8 @@ def y_from_b_over_p0(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: i
         n = item // (G * O)
         g = item // O % G
         o = item % O
-        for p0 in range(0, P0, lanes.width):
+        for start in range(0, P0, lanes.width):
+            p0 = max(0, min(start, P0 - lanes.width)) if add == 0 else start
             count = min(lanes.width, P0 - p0)
             active = lanes.first(count)
             total = lanes.fill(b[g, o])
@@ -462,7 +464,8 @@ def y_from_b_over_o(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: in
         n = item // (G * P0)
         g = item // P0 % G
         p0 = item % P0
-        for o in range(0, O, lanes.width):
+        for start in range(0, O, lanes.width):
+            o = max(0, min(start, O - lanes.width)) if add == 0 else start
             count = min(lanes.width, O - o)
             active = lanes.first(count)
             b_lanes = lanes.read_where(b.line((g, o), (0, 1)), active)
@@ -554,7 +557,8 @@ def gb_from_gy_over_o(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, til
     first, last = share(planes, task, tasks)
     for item in range(first, last):
         g = item * tile.vectors
-        for o in range(0, O, lanes.width):
+        for start in range(0, O, lanes.width):
+            o = max(0, min(start, O - lanes.width))
             count = min(lanes.width, O - o)
             active = lanes.first(count)
             total = tile.row()
@@ -658,7 +662,8 @@ def gx_from_gy_w_over_g(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, 
         low_p0_ += (first_p0_ - low_p0_) % max(1, step_p0_)
         if step_p0_ == 0:  # there is none
             high_p0, step_p0_ = low_p0_, 1
-        for g in range(0, G, lanes.width):
+        for start in range(0, G, lanes.width):
+            g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = lanes.zero()

@@ -168,7 +168,8 @@ def y_from_w_x_over_g(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: 
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X4 - 1) // d1) + 1)
-        for g in range(0, G, lanes.width):
+        for start in range(0, G, lanes.width):
+            g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = lanes.zero()
@@ -511,7 +512,8 @@ def y_from_b_over_p1(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: in
         g = item // (O * P0) % G
         o = item // P0 % O
         p0 = item % P0
-        for p1 in range(0, P1, lanes.width):
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width)) if add == 0 else start
             count = min(lanes.width, P1 - p1)
             active = lanes.first(count)
             total = lanes.fill(b[g, o])
@@ -531,7 +533,8 @@ def y_from_b_over_o(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: int
         g = item // (P0 * P1) % G
         p0 = item // P1 % P0
         p1 = item % P1
-        for o in range(0, O, lanes.width):
+        for start in range(0, O, lanes.width):
+            o = max(0, min(start, O - lanes.width)) if add == 0 else start
             count = min(lanes.width, O - o)
             active = lanes.first(count)
             b_lanes = lanes.read_where(b.line((g, o), (0, 1)), active)
@@ -625,7 +628,8 @@ def gb_from_gy_over_o(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1:
     first, last = share(planes, task, tasks)
     for item in range(first, last):
         g = item * tile.vectors
-        for o in range(0, O, lanes.width):
+        for start in range(0, O, lanes.width):
+            o = max(0, min(start, O - lanes.width))
             count = min(lanes.width, O - o)
             active = lanes.first(count)
             total = tile.row()
@@ -748,7 +752,8 @@ def gx_from_gy_w_over_g(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, 
         low_p1_ += (first_p1_ - low_p1_) % max(1, step_p1_)
         if step_p1_ == 0:  # there is none
             high_p1, step_p1_ = low_p1_, 1
-        for g in range(0, G, lanes.width):
+        for start in range(0, G, lanes.width):
+            g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = lanes.zero()

@@ -181,7 +181,8 @@ def y_from_w_x_over_g(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: 
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X4 - 1) // d1) + 1)
         low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X5 - 1) // d2) + 1)
-        for g in range(0, G, lanes.width):
+        for start in range(0, G, lanes.width):
+            g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = lanes.zero()
@@ -561,7 +562,8 @@ def y_from_b_over_p2(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: in
         o = item // (P0 * P1) % O
         p0 = item // P1 % P0
         p1 = item % P1
-        for p2 in range(0, P2, lanes.width):
+        for start in range(0, P2, lanes.width):
+            p2 = max(0, min(start, P2 - lanes.width)) if add == 0 else start
             count = min(lanes.width, P2 - p2)
             active = lanes.first(count)
             total = lanes.fill(b[g, o])
@@ -582,7 +584,8 @@ def y_from_b_over_o(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
         p2 = item % P2
-        for o in range(0, O, lanes.width):
+        for start in range(0, O, lanes.width):
+            o = max(0, min(start, O - lanes.width)) if add == 0 else start
             count = min(lanes.width, O - o)
             active = lanes.first(count)
             b_lanes = lanes.read_where(b.line((g, o), (0, 1)), active)
@@ -679,7 +682,8 @@ def gb_from_gy_over_o(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1:
     first, last = share(planes, task, tasks)
     for item in range(first, last):
         g = item * tile.vectors
-        for o in range(0, O, lanes.width):
+        for start in range(0, O, lanes.width):
+            o = max(0, min(start, O - lanes.width))
             count = min(lanes.width, O - o)
             active = lanes.first(count)
             total = tile.row()
@@ -818,7 +822,8 @@ def gx_from_gy_w_over_g(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, 
         low_p2_ += (first_p2_ - low_p2_) % max(1, step_p2_)
         if step_p2_ == 0:  # there is none
             high_p2, step_p2_ = low_p2_, 1
-        for g in range(0, G, lanes.width):
+        for start in range(0, G, lanes.width):
+            g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = lanes.zero()

@@ -160,7 +160,8 @@ def l_logsumexp_sum_from_l_logsumexp_max_x_over_r(l_logsumexp_sum: Real2, l_logs
     first, last = share(planes, task, tasks)
     for item in range(first, last):
         n = item * tile.vectors
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.row()
@@ -257,7 +258,8 @@ def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_r(l_logsumexp: Real2, 
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             l_logsumexp_max_lanes = lanes.read_where(l_logsumexp_max.line((n, r), (0, 1)), active)
@@ -273,7 +275,8 @@ def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_n(l_logsumexp: Real2, 
     lanes = tile.lanes
     first, last = share(R, task, tasks)
     for r in range(first, last):
-        for n in range(0, N, lanes.width):
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
             active = lanes.first(count)
             l_logsumexp_max_lanes = lanes.read_where(l_logsumexp_max.line((n, r), (1, 0)), active)
@@ -322,7 +325,8 @@ def l_from_l_logsumexp_over_r(l: Real2, l_logsumexp: Real2, N: int, R: int, tile
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
@@ -337,7 +341,8 @@ def l_from_l_logsumexp_over_n(l: Real2, l_logsumexp: Real2, N: int, R: int, tile
     lanes = tile.lanes
     first, last = share(R, task, tasks)
     for r in range(first, last):
-        for n in range(0, N, lanes.width):
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
             active = lanes.first(count)
             l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (1, 0)), active)
@@ -505,7 +510,8 @@ def gl_total_from_gy_gz_over_r(gl_total: Real2, gy: Real0, gz: Real0, N: int, R:
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = lanes.fill(gz[()]) + (lanes.fill(gy[()]) / lanes.fill(real(N)) / lanes.fill(real(R)))
@@ -556,7 +562,8 @@ def gx_from_gl_total_t_over_r(gx: Real3, gl_total: Real2, t: Integer2, N: int, R
     for item in range(first, last):
         n = item // X1 * tile.vectors
         x1 = item % X1
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.row()
@@ -584,7 +591,8 @@ def gx_from_gl_total_t_over_n(gx: Real3, gl_total: Real2, t: Integer2, N: int, R
     for item in range(first, last):
         x1 = item // planes
         r = item % planes * tile.vectors
-        for n in range(0, N, lanes.width):
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
             active = lanes.first(count)
             total = tile.row()
@@ -646,7 +654,8 @@ def gx_from_gl_total_l_logsumexp_x_over_r(gx: Real3, gl_total: Real2, l_logsumex
     for item in range(first, last):
         n = item // C
         c = item % C
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
@@ -667,7 +676,8 @@ def gx_from_gl_total_l_logsumexp_x_over_c(gx: Real3, gl_total: Real2, l_logsumex
     for item in range(first, last):
         n = item // R
         r = item % R
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
@@ -720,7 +730,8 @@ def tl_logsumexp_from_l_logsumexp_tx_x_over_r(tl_logsumexp: Real2, l_logsumexp: 
     first, last = share(planes, task, tasks)
     for item in range(first, last):
         n = item * tile.vectors
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.row()
@@ -824,7 +835,8 @@ def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_r(hl_logsumexp: Real2, gl_
     first, last = share(planes, task, tasks)
     for item in range(first, last):
         n = item * tile.vectors
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.row()
@@ -933,7 +945,8 @@ def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_r(hx: Real3, gl_total: 
     for item in range(first, last):
         n = item // C
         c = item % C
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
@@ -955,7 +968,8 @@ def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_c(hx: Real3, gl_total: 
     for item in range(first, last):
         n = item // R
         r = item % R
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
@@ -1014,7 +1028,8 @@ def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_r(tgx: Real3,
     for item in range(first, last):
         n = item // C
         c = item % C
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
@@ -1039,7 +1054,8 @@ def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_c(tgx: Real3,
     for item in range(first, last):
         n = item // R
         r = item % R
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)

@@ -92,7 +92,8 @@ def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
     first, last = share(planes, task, tasks)
     for item in range(first, last):
         n = item * tile.vectors
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.row()
@@ -150,7 +151,8 @@ def gx_from_gy_over_q(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile, 
     for item in range(first, last):
         n = item // C
         c = item % C
-        for q in range(0, Q, lanes.width):
+        for start in range(0, Q, lanes.width):
+            q = max(0, min(start, Q - lanes.width))
             count = min(lanes.width, Q - q)
             active = lanes.first(count)
             total = lanes.fill(gy[n, c]) / lanes.fill(real(Q))
@@ -165,7 +167,8 @@ def gx_from_gy_over_c(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile, 
     for item in range(first, last):
         n = item // Q
         q = item % Q
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)

@@ -212,7 +212,8 @@ def gx_from_gy_y_at_over_q(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int,
     for item in range(first, last):
         n = item // planes
         c = item % planes * tile.vectors
-        for q in range(0, Q, lanes.width):
+        for start in range(0, Q, lanes.width):
+            q = max(0, min(start, Q - lanes.width))
             count = min(lanes.width, Q - q)
             active = lanes.first(count)
             total = tile.row()
@@ -239,7 +240,8 @@ def gx_from_gy_y_at_over_c(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int,
     for item in range(first, last):
         n = item // Q * tile.vectors
         q = item % Q
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.row()

@@ -131,7 +131,8 @@ def y_from_w_x_over_o(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add:
     first, last = share(planes, task, tasks)
     for item in range(first, last):
         n = item * tile.vectors
-        for o in range(0, O, lanes.width):
+        for start in range(0, O, lanes.width):
+            o = max(0, min(start, O - lanes.width)) if add == 0 else start
             count = min(lanes.width, O - o)
             active = lanes.first(count)
             total = tile.row()
@@ -244,7 +245,8 @@ def y_from_b_over_o(y: Real2, b: Real1, N: int, O: int, add: int, tile: Tile, ta
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        for o in range(0, O, lanes.width):
+        for start in range(0, O, lanes.width):
+            o = max(0, min(start, O - lanes.width)) if add == 0 else start
             count = min(lanes.width, O - o)
             active = lanes.first(count)
             b_lanes = lanes.read_where(b.line((o,), (1,)), active)

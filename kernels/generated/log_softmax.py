@@ -153,7 +153,8 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_over_r(y_logsumexp_sum: Real2, x: Rea
     first, last = share(planes, task, tasks)
     for item in range(first, last):
         m = item * tile.vectors
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.row()
@@ -250,7 +251,8 @@ def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_r(y_logsumexp: Real2, 
     lanes = tile.lanes
     first, last = share(M, task, tasks)
     for m in range(first, last):
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((m, r), (0, 1)), active)
@@ -266,7 +268,8 @@ def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_m(y_logsumexp: Real2, 
     lanes = tile.lanes
     first, last = share(R, task, tasks)
     for r in range(first, last):
-        for m in range(0, M, lanes.width):
+        for start in range(0, M, lanes.width):
+            m = max(0, min(start, M - lanes.width))
             count = min(lanes.width, M - m)
             active = lanes.first(count)
             y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((m, r), (1, 0)), active)
@@ -320,7 +323,8 @@ def y_from_x_y_logsumexp_over_r(y: Real3, x: Real3, y_logsumexp: Real2, M: int, 
     for item in range(first, last):
         m = item // C
         c = item % C
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
@@ -338,7 +342,8 @@ def y_from_x_y_logsumexp_over_c(y: Real3, x: Real3, y_logsumexp: Real2, M: int, 
     for item in range(first, last):
         m = item // R
         r = item % R
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
@@ -386,7 +391,8 @@ def gx_from_gy_over_r(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile, 
     for item in range(first, last):
         m = item // C
         c = item % C
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
@@ -402,7 +408,8 @@ def gx_from_gy_over_c(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile, 
     for item in range(first, last):
         m = item // R
         r = item % R
-        for c in range(0, C, lanes.width):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
@@ -453,7 +460,8 @@ def gy_logsumexp_from_gy_over_r(gy_logsumexp: Real2, gy: Real3, M: int, C: int, 
     first, last = share(planes, task, tasks)
     for item in range(first, last):
         m = item * tile.vectors
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.row()
@@ -555,7 +563,8 @@ def gx_from_gy_logsumexp_x_y_logsumexp_over_r(gx: Real3, gy_logsumexp: Real2, x:
     for item in range(first, last):
         m = item // J
         j = item % J
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((m, r), (0, 1)), active)
@@ -576,7 +585,8 @@ def gx_from_gy_logsumexp_x_y_logsumexp_over_j(gx: Real3, gy_logsumexp: Real2, x:
     for item in range(first, last):
         m = item // R
         r = item % R
-        for j in range(0, J, lanes.width):
+        for start in range(0, J, lanes.width):
+            j = max(0, min(start, J - lanes.width)) if add == 0 else start
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
@@ -629,7 +639,8 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_r(ty_logsumexp: Real2, tx: Real3, x:
     first, last = share(planes, task, tasks)
     for item in range(first, last):
         m = item * tile.vectors
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.row()
@@ -733,7 +744,8 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_r(hy_logsumexp: Real2,
     first, last = share(planes, task, tasks)
     for item in range(first, last):
         m = item * tile.vectors
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.row()
@@ -842,7 +854,8 @@ def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_r(hx: Real3, gy_log
     for item in range(first, last):
         m = item // J
         j = item % J
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((m, r), (0, 1)), active)
@@ -864,7 +877,8 @@ def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_j(hx: Real3, gy_log
     for item in range(first, last):
         m = item // R
         r = item % R
-        for j in range(0, J, lanes.width):
+        for start in range(0, J, lanes.width):
+            j = max(0, min(start, J - lanes.width))
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             hgx_lanes = lanes.read_where(hgx.line((m, j, r), (0, 1, 0)), active)
@@ -924,7 +938,8 @@ def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_r(tgx
     for item in range(first, last):
         m = item // J
         j = item % J
-        for r in range(0, R, lanes.width):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((m, r), (0, 1)), active)
@@ -949,7 +964,8 @@ def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_j(tgx
     for item in range(first, last):
         m = item // R
         r = item % R
-        for j in range(0, J, lanes.width):
+        for start in range(0, J, lanes.width):
+            j = max(0, min(start, J - lanes.width)) if add == 0 else start
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             tx_lanes = lanes.read_where(tx.line((m, j, r), (0, 1, 0)), active)

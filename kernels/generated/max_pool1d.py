@@ -671,7 +671,8 @@ def ty_from_tx_y_at_over_p0(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int
     for item in range(first, last):
         n = item // planes
         c = item % planes * tile.vectors
-        for p0 in range(0, P0, lanes.width):
+        for start in range(0, P0, lanes.width):
+            p0 = max(0, min(start, P0 - lanes.width))
             count = min(lanes.width, P0 - p0)
             p0_last = p0 + (count - 1)
             whole = count == lanes.width and p0*s0 - a0 >= 0 and -a0 + d0*K0 - d0 + s0*p0_last < X2
