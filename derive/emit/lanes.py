@@ -394,7 +394,9 @@ class _LanesWriter(SlideWriter):
         low, high = "0", end
         if not way.outer:
             low, high = "first * lanes.width", f"min({end}, last * lanes.width)"
-        if way.outer and not classes:  # what is written twice is the same, so that the last block is a whole one
+        if (
+            way.outer and not classes
+        ):  # what is written twice is the same, so that the last block is a whole one
             self.put(f"for start in range(0, {end}, lanes.width):", True)
             once = " if add == 0 else start" if self.adds else ""
             self.put(f"{v} = max(0, min(start, {end} - lanes.width)){once}")

@@ -390,9 +390,7 @@ class SlideWriter(VectorWriter):
         self.put(f"there = length if {' and '.join(tests)} else 0" if tests else "there = length")
         self.put("begin = min(max(0, -low), span)")
         self.put("finish = max(begin, min(span, there - low))")
-        self.put("for column in range(0, begin, lanes.width):", True)
-        self.put(f"lanes.store(to + column, {self.start()})")
-        self.depth -= 1
+        self.margin("0", "begin", 1)
         self.names[s.lane.follower] = at
         moved, self.b.moves = self.b.moves, {s.lane.follower: s.lane.stride}
         self.put("for column in range(begin, finish - lanes.width, lanes.width):", True)
@@ -407,12 +405,25 @@ class SlideWriter(VectorWriter):
         self.put("inside = lanes.first(finish - begin)")
         self.put(f"lanes.store(to + column, {self.copy('inside')})")
         self.depth -= 1
-        self.put("for column in range(finish, span, lanes.width):", True)  # perhaps into the next line
-        self.put(f"lanes.store(to + column, {self.start()})")
-        self.depth -= 1
+        self.margin("finish", "span", 2)  # perhaps into the next line
         self.b.moves, self.names[s.lane.follower] = moved, lane
         self.put("to = to + pitch")
         self.depth = depth
+
+    def margin(self, start: str, end: str, few: int) -> None:
+        """Vectors of what stands outside; a few one by one, for LLVM would call `memset` for them."""
+        for k in range(few + 1):
+            at = start if not k else f"{start} + {k} * lanes.width" if k > 1 else f"{start} + lanes.width"
+            at = at.removeprefix("0 + ")
+            if k == few:
+                self.put(f"for column in range({at}, {end}, lanes.width):", True)
+                at = "column"
+            else:
+                self.put(f"if {end} > {at}:", True)
+            self.put(
+                f"lanes.store({'to' if at == '0' else f'to + ({at})' if ' ' in at else f'to + {at}'}, {self.start()})"
+            )
+            self.depth -= 1
 
     def copy(self, mask: str) -> str:
         """A vector of what moves: a read, or a formula of several at the same places."""

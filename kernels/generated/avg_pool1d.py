@@ -218,7 +218,9 @@ def y_from_x_y_sum_y_sum_2_slide_x(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Re
                 there = length
                 begin = min(max(0, -low), span)
                 finish = max(begin, min(span, there - low))
-                for column in range(0, begin, lanes.width):
+                if begin > 0:
+                    lanes.store(to, lanes.zero())
+                for column in range(lanes.width, begin, lanes.width):
                     lanes.store(to + column, lanes.zero())
                 for column in range(begin, finish - lanes.width, lanes.width):
                     lanes.store(to + column, lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0, s0))))
@@ -230,7 +232,11 @@ def y_from_x_y_sum_y_sum_2_slide_x(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Re
                     inside = lanes.first(finish - begin)
                     lanes.store(to + column, lanes.read_where(x.line((n, c, offset + (low + column) * s0), (0, 0,
                         s0)), inside))
-                for column in range(finish, span, lanes.width):
+                if span > finish:
+                    lanes.store(to + finish, lanes.zero())
+                if span > finish + lanes.width:
+                    lanes.store(to + (finish + lanes.width), lanes.zero())
+                for column in range(finish + 2 * lanes.width, span, lanes.width):
                     lanes.store(to + column, lanes.zero())
                 to = to + pitch
             for at in range(start, end, tile.lines * lanes.width):
@@ -470,7 +476,9 @@ def gx_from_gx_term_slide_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0:
                 there = length
                 begin = min(max(0, -low), span)
                 finish = max(begin, min(span, there - low))
-                for column in range(0, begin, lanes.width):
+                if begin > 0:
+                    lanes.store(to, lanes.zero())
+                for column in range(lanes.width, begin, lanes.width):
                     lanes.store(to + column, lanes.zero())
                 for column in range(begin, finish - lanes.width, lanes.width):
                     lanes.store(to + column, lanes.read(gx_term.line((n, c, low + column), (0, 0, 1))))
@@ -482,7 +490,11 @@ def gx_from_gx_term_slide_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0:
                     inside = lanes.first(finish - begin)
                     lanes.store(to + column, lanes.read_where(gx_term.line((n, c, low + column), (0, 0, 1)),
                         inside))
-                for column in range(finish, span, lanes.width):
+                if span > finish:
+                    lanes.store(to + finish, lanes.zero())
+                if span > finish + lanes.width:
+                    lanes.store(to + (finish + lanes.width), lanes.zero())
+                for column in range(finish + 2 * lanes.width, span, lanes.width):
                     lanes.store(to + column, lanes.zero())
                 to = to + pitch
                 for at in range(start, end, tile.lines * lanes.width):

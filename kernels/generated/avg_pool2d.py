@@ -260,7 +260,9 @@ def y_from_x_y_sum_y_sum_2_slide_x(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Re
                     there = length if 0 <= x2 < X2 else 0
                     begin = min(max(0, -low), span)
                     finish = max(begin, min(span, there - low))
-                    for column in range(0, begin, lanes.width):
+                    if begin > 0:
+                        lanes.store(to, lanes.zero())
+                    for column in range(lanes.width, begin, lanes.width):
                         lanes.store(to + column, lanes.zero())
                     for column in range(begin, finish - lanes.width, lanes.width):
                         lanes.store(to + column, lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0,
@@ -274,7 +276,11 @@ def y_from_x_y_sum_y_sum_2_slide_x(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Re
                         inside = lanes.first(finish - begin)
                         lanes.store(to + column, lanes.read_where(x.line((n, c, x2, offset + (low + column) * s1),
                             (0, 0, 0, s1)), inside))
-                    for column in range(finish, span, lanes.width):
+                    if span > finish:
+                        lanes.store(to + finish, lanes.zero())
+                    if span > finish + lanes.width:
+                        lanes.store(to + (finish + lanes.width), lanes.zero())
+                    for column in range(finish + 2 * lanes.width, span, lanes.width):
                         lanes.store(to + column, lanes.zero())
                     to = to + pitch
             for at in range(start, end, lanes.width):
@@ -562,7 +568,9 @@ def gx_from_gx_term_slide_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0:
                         there = length if 0 <= p0 < P0 else 0
                         begin = min(max(0, -low), span)
                         finish = max(begin, min(span, there - low))
-                        for column in range(0, begin, lanes.width):
+                        if begin > 0:
+                            lanes.store(to, lanes.zero())
+                        for column in range(lanes.width, begin, lanes.width):
                             lanes.store(to + column, lanes.zero())
                         for column in range(begin, finish - lanes.width, lanes.width):
                             lanes.store(to + column, lanes.read(gx_term.line((n, c, p0, low + column), (0, 0, 0,
@@ -576,7 +584,11 @@ def gx_from_gx_term_slide_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0:
                             inside = lanes.first(finish - begin)
                             lanes.store(to + column, lanes.read_where(gx_term.line((n, c, p0, low + column), (0, 0,
                                 0, 1)), inside))
-                        for column in range(finish, span, lanes.width):
+                        if span > finish:
+                            lanes.store(to + finish, lanes.zero())
+                        if span > finish + lanes.width:
+                            lanes.store(to + (finish + lanes.width), lanes.zero())
+                        for column in range(finish + 2 * lanes.width, span, lanes.width):
                             lanes.store(to + column, lanes.zero())
                         to = to + pitch
                     for at in range(start, end, lanes.width):

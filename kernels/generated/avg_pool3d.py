@@ -292,7 +292,9 @@ def y_from_x_y_sum_y_sum_2_slide_x(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Re
                         there = length if 0 <= x2 < X2 and 0 <= x3 < X3 else 0
                         begin = min(max(0, -low), span)
                         finish = max(begin, min(span, there - low))
-                        for column in range(0, begin, lanes.width):
+                        if begin > 0:
+                            lanes.store(to, lanes.zero())
+                        for column in range(lanes.width, begin, lanes.width):
                             lanes.store(to + column, lanes.zero())
                         for column in range(begin, finish - lanes.width, lanes.width):
                             lanes.store(to + column, lanes.read(x.line((n, c, x2, x3, offset + (low + column) * s2),
@@ -306,7 +308,11 @@ def y_from_x_y_sum_y_sum_2_slide_x(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Re
                             inside = lanes.first(finish - begin)
                             lanes.store(to + column, lanes.read_where(x.line((n, c, x2, x3,
                                 offset + (low + column) * s2), (0, 0, 0, 0, s2)), inside))
-                        for column in range(finish, span, lanes.width):
+                        if span > finish:
+                            lanes.store(to + finish, lanes.zero())
+                        if span > finish + lanes.width:
+                            lanes.store(to + (finish + lanes.width), lanes.zero())
+                        for column in range(finish + 2 * lanes.width, span, lanes.width):
                             lanes.store(to + column, lanes.zero())
                         to = to + pitch
             for at in range(start, end, lanes.width):
@@ -626,7 +632,9 @@ def gx_from_gx_term_slide_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0:
                                 there = length if 0 <= p0 < P0 and 0 <= p1 < P1 else 0
                                 begin = min(max(0, -low), span)
                                 finish = max(begin, min(span, there - low))
-                                for column in range(0, begin, lanes.width):
+                                if begin > 0:
+                                    lanes.store(to, lanes.zero())
+                                for column in range(lanes.width, begin, lanes.width):
                                     lanes.store(to + column, lanes.zero())
                                 for column in range(begin, finish - lanes.width, lanes.width):
                                     lanes.store(to + column, lanes.read(gx_term.line((n, c, p0, p1, low + column),
@@ -640,7 +648,11 @@ def gx_from_gx_term_slide_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0:
                                     inside = lanes.first(finish - begin)
                                     lanes.store(to + column, lanes.read_where(gx_term.line((n, c, p0, p1,
                                         low + column), (0, 0, 0, 0, 1)), inside))
-                                for column in range(finish, span, lanes.width):
+                                if span > finish:
+                                    lanes.store(to + finish, lanes.zero())
+                                if span > finish + lanes.width:
+                                    lanes.store(to + (finish + lanes.width), lanes.zero())
+                                for column in range(finish + 2 * lanes.width, span, lanes.width):
                                     lanes.store(to + column, lanes.zero())
                                 to = to + pitch
                         for at in range(start, end, lanes.width):

@@ -213,7 +213,9 @@ def y_from_w_x_slide_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0:
                     there = length
                     begin = min(max(0, -low), span)
                     finish = max(begin, min(span, there - low))
-                    for column in range(0, begin, lanes.width):
+                    if begin > 0:
+                        lanes.store(to, lanes.zero())
+                    for column in range(lanes.width, begin, lanes.width):
                         lanes.store(to + column, lanes.zero())
                     for column in range(begin, finish - lanes.width, lanes.width):
                         lanes.store(to + column, lanes.read(x.line((n, g, c, offset + (low + column) * s0), (0, 0,
@@ -227,7 +229,11 @@ def y_from_w_x_slide_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0:
                         inside = lanes.first(finish - begin)
                         lanes.store(to + column, lanes.read_where(x.line((n, g, c, offset + (low + column) * s0),
                             (0, 0, 0, s0)), inside))
-                    for column in range(finish, span, lanes.width):
+                    if span > finish:
+                        lanes.store(to + finish, lanes.zero())
+                    if span > finish + lanes.width:
+                        lanes.store(to + (finish + lanes.width), lanes.zero())
+                    for column in range(finish + 2 * lanes.width, span, lanes.width):
                         lanes.store(to + column, lanes.zero())
                     to = to + pitch
             w_at = w.pointer(g, o, 0, 0)
@@ -724,7 +730,9 @@ def gx_from_gy_w_slide_gy(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int
                     there = length
                     begin = min(max(0, -low), span)
                     finish = max(begin, min(span, there - low))
-                    for column in range(0, begin, lanes.width):
+                    if begin > 0:
+                        lanes.store(to, lanes.zero())
+                    for column in range(lanes.width, begin, lanes.width):
                         lanes.store(to + column, lanes.zero())
                     for column in range(begin, finish - lanes.width, lanes.width):
                         lanes.store(to + column, lanes.read(gy.line((n, g, o, low + column), (0, 0, 0, 1))))
@@ -736,7 +744,11 @@ def gx_from_gy_w_slide_gy(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int
                         inside = lanes.first(finish - begin)
                         lanes.store(to + column, lanes.read_where(gy.line((n, g, o, low + column), (0, 0, 0, 1)),
                             inside))
-                    for column in range(finish, span, lanes.width):
+                    if span > finish:
+                        lanes.store(to + finish, lanes.zero())
+                    if span > finish + lanes.width:
+                        lanes.store(to + (finish + lanes.width), lanes.zero())
+                    for column in range(finish + 2 * lanes.width, span, lanes.width):
                         lanes.store(to + column, lanes.zero())
                     to = to + pitch
                 w_at = w.pointer(g, 0, c, 0)
@@ -831,7 +843,9 @@ def gx_from_gy_w_slide_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int,
                     there = length
                     begin = min(max(0, -low), span)
                     finish = max(begin, min(span, there - low))
-                    for column in range(0, begin, lanes.width):
+                    if begin > 0:
+                        lanes.store(to, lanes.zero())
+                    for column in range(lanes.width, begin, lanes.width):
                         lanes.store(to + column, lanes.zero())
                     for column in range(begin, finish - lanes.width, lanes.width):
                         lanes.store(to + column, lanes.read(w.line((g, o, c, low + column), (0, 0, 0, 1))))
@@ -843,7 +857,11 @@ def gx_from_gy_w_slide_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int,
                         inside = lanes.first(finish - begin)
                         lanes.store(to + column, lanes.read_where(w.line((g, o, c, low + column), (0, 0, 0, 1)),
                             inside))
-                    for column in range(finish, span, lanes.width):
+                    if span > finish:
+                        lanes.store(to + finish, lanes.zero())
+                    if span > finish + lanes.width:
+                        lanes.store(to + (finish + lanes.width), lanes.zero())
+                    for column in range(finish + 2 * lanes.width, span, lanes.width):
                         lanes.store(to + column, lanes.zero())
                     to = to + pitch
                 gy_at = gy.pointer(n, g, 0, 0)

@@ -251,7 +251,9 @@ def y_from_w_x_slide_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0:
                         there = length if 0 <= x3 < X3 else 0
                         begin = min(max(0, -low), span)
                         finish = max(begin, min(span, there - low))
-                        for column in range(0, begin, lanes.width):
+                        if begin > 0:
+                            lanes.store(to, lanes.zero())
+                        for column in range(lanes.width, begin, lanes.width):
                             lanes.store(to + column, lanes.zero())
                         for column in range(begin, finish - lanes.width, lanes.width):
                             lanes.store(to + column, lanes.read(x.line((n, g, c, x3, offset + (low + column) * s1),
@@ -265,7 +267,11 @@ def y_from_w_x_slide_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0:
                             inside = lanes.first(finish - begin)
                             lanes.store(to + column, lanes.read_where(x.line((n, g, c, x3,
                                 offset + (low + column) * s1), (0, 0, 0, 0, s1)), inside))
-                        for column in range(finish, span, lanes.width):
+                        if span > finish:
+                            lanes.store(to + finish, lanes.zero())
+                        if span > finish + lanes.width:
+                            lanes.store(to + (finish + lanes.width), lanes.zero())
+                        for column in range(finish + 2 * lanes.width, span, lanes.width):
                             lanes.store(to + column, lanes.zero())
                         to = to + pitch
             w_at = w.pointer(g, o, 0, 0, 0)
@@ -843,7 +849,9 @@ def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int
                             there = length if 0 <= p0 < P0 else 0
                             begin = min(max(0, -low), span)
                             finish = max(begin, min(span, there - low))
-                            for column in range(0, begin, lanes.width):
+                            if begin > 0:
+                                lanes.store(to, lanes.zero())
+                            for column in range(lanes.width, begin, lanes.width):
                                 lanes.store(to + column, lanes.zero())
                             for column in range(begin, finish - lanes.width, lanes.width):
                                 lanes.store(to + column, lanes.read(gy.line((n, g, o, p0, low + column), (0, 0, 0,
@@ -857,7 +865,11 @@ def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int
                                 inside = lanes.first(finish - begin)
                                 lanes.store(to + column, lanes.read_where(gy.line((n, g, o, p0, low + column), (0,
                                     0, 0, 0, 1)), inside))
-                            for column in range(finish, span, lanes.width):
+                            if span > finish:
+                                lanes.store(to + finish, lanes.zero())
+                            if span > finish + lanes.width:
+                                lanes.store(to + (finish + lanes.width), lanes.zero())
+                            for column in range(finish + 2 * lanes.width, span, lanes.width):
                                 lanes.store(to + column, lanes.zero())
                             to = to + pitch
                     w_at = w.pointer(g, 0, c, 0, 0)
@@ -989,7 +1001,9 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
                             there = length if 0 <= k0 < K0 else 0
                             begin = min(max(0, -low), span)
                             finish = max(begin, min(span, there - low))
-                            for column in range(0, begin, lanes.width):
+                            if begin > 0:
+                                lanes.store(to, lanes.zero())
+                            for column in range(lanes.width, begin, lanes.width):
                                 lanes.store(to + column, lanes.zero())
                             for column in range(begin, finish - lanes.width, lanes.width):
                                 lanes.store(to + column, lanes.read(w.line((g, o, c, k0, low + column), (0, 0, 0, 0,
@@ -1003,7 +1017,11 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
                                 inside = lanes.first(finish - begin)
                                 lanes.store(to + column, lanes.read_where(w.line((g, o, c, k0, low + column), (0, 0,
                                     0, 0, 1)), inside))
-                            for column in range(finish, span, lanes.width):
+                            if span > finish:
+                                lanes.store(to + finish, lanes.zero())
+                            if span > finish + lanes.width:
+                                lanes.store(to + (finish + lanes.width), lanes.zero())
+                            for column in range(finish + 2 * lanes.width, span, lanes.width):
                                 lanes.store(to + column, lanes.zero())
                             to = to + pitch
                     gy_at = gy.pointer(n, g, 0, 0, 0)

@@ -274,7 +274,9 @@ def y_from_w_x_slide_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
                             there = length if 0 <= x3 < X3 and 0 <= x4 < X4 else 0
                             begin = min(max(0, -low), span)
                             finish = max(begin, min(span, there - low))
-                            for column in range(0, begin, lanes.width):
+                            if begin > 0:
+                                lanes.store(to, lanes.zero())
+                            for column in range(lanes.width, begin, lanes.width):
                                 lanes.store(to + column, lanes.zero())
                             for column in range(begin, finish - lanes.width, lanes.width):
                                 lanes.store(to + column, lanes.read(x.line((n, g, c, x3, x4,
@@ -288,7 +290,11 @@ def y_from_w_x_slide_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
                                 inside = lanes.first(finish - begin)
                                 lanes.store(to + column, lanes.read_where(x.line((n, g, c, x3, x4,
                                     offset + (low + column) * s2), (0, 0, 0, 0, 0, s2)), inside))
-                            for column in range(finish, span, lanes.width):
+                            if span > finish:
+                                lanes.store(to + finish, lanes.zero())
+                            if span > finish + lanes.width:
+                                lanes.store(to + (finish + lanes.width), lanes.zero())
+                            for column in range(finish + 2 * lanes.width, span, lanes.width):
                                 lanes.store(to + column, lanes.zero())
                             to = to + pitch
             w_at = w.pointer(g, o, 0, 0, 0, 0)
@@ -931,7 +937,9 @@ def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int
                                     there = length if 0 <= p0 < P0 and 0 <= p1 < P1 else 0
                                     begin = min(max(0, -low), span)
                                     finish = max(begin, min(span, there - low))
-                                    for column in range(0, begin, lanes.width):
+                                    if begin > 0:
+                                        lanes.store(to, lanes.zero())
+                                    for column in range(lanes.width, begin, lanes.width):
                                         lanes.store(to + column, lanes.zero())
                                     for column in range(begin, finish - lanes.width, lanes.width):
                                         lanes.store(to + column, lanes.read(gy.line((n, g, o, p0, p1, low + column),
@@ -945,7 +953,11 @@ def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int
                                         inside = lanes.first(finish - begin)
                                         lanes.store(to + column, lanes.read_where(gy.line((n, g, o, p0, p1,
                                             low + column), (0, 0, 0, 0, 0, 1)), inside))
-                                    for column in range(finish, span, lanes.width):
+                                    if span > finish:
+                                        lanes.store(to + finish, lanes.zero())
+                                    if span > finish + lanes.width:
+                                        lanes.store(to + (finish + lanes.width), lanes.zero())
+                                    for column in range(finish + 2 * lanes.width, span, lanes.width):
                                         lanes.store(to + column, lanes.zero())
                                     to = to + pitch
                         w_at = w.pointer(g, 0, c, 0, 0, 0)
@@ -1098,7 +1110,9 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
                                     there = length if 0 <= k0 < K0 and 0 <= k1 < K1 else 0
                                     begin = min(max(0, -low), span)
                                     finish = max(begin, min(span, there - low))
-                                    for column in range(0, begin, lanes.width):
+                                    if begin > 0:
+                                        lanes.store(to, lanes.zero())
+                                    for column in range(lanes.width, begin, lanes.width):
                                         lanes.store(to + column, lanes.zero())
                                     for column in range(begin, finish - lanes.width, lanes.width):
                                         lanes.store(to + column, lanes.read(w.line((g, o, c, k0, k1, low + column),
@@ -1112,7 +1126,11 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
                                         inside = lanes.first(finish - begin)
                                         lanes.store(to + column, lanes.read_where(w.line((g, o, c, k0, k1,
                                             low + column), (0, 0, 0, 0, 0, 1)), inside))
-                                    for column in range(finish, span, lanes.width):
+                                    if span > finish:
+                                        lanes.store(to + finish, lanes.zero())
+                                    if span > finish + lanes.width:
+                                        lanes.store(to + (finish + lanes.width), lanes.zero())
+                                    for column in range(finish + 2 * lanes.width, span, lanes.width):
                                         lanes.store(to + column, lanes.zero())
                                     to = to + pitch
                         gy_at = gy.pointer(n, g, 0, 0, 0, 0)

@@ -108,7 +108,9 @@ def y_from_w_x_slide_w(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
             there = length
             begin = min(max(0, -low), span)
             finish = max(begin, min(span, there - low))
-            for column in range(0, begin, lanes.width):
+            if begin > 0:
+                lanes.store(to, lanes.zero())
+            for column in range(lanes.width, begin, lanes.width):
                 lanes.store(to + column, lanes.zero())
             for column in range(begin, finish - lanes.width, lanes.width):
                 lanes.store(to + column, lanes.read(w.line((low + column,), (1,))))
@@ -119,7 +121,11 @@ def y_from_w_x_slide_w(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
                 column = begin
                 inside = lanes.first(finish - begin)
                 lanes.store(to + column, lanes.read_where(w.line((low + column,), (1,)), inside))
-            for column in range(finish, span, lanes.width):
+            if span > finish:
+                lanes.store(to + finish, lanes.zero())
+            if span > finish + lanes.width:
+                lanes.store(to + (finish + lanes.width), lanes.zero())
+            for column in range(finish + 2 * lanes.width, span, lanes.width):
                 lanes.store(to + column, lanes.zero())
             to = to + pitch
             x_at = x.pointer(0)
@@ -190,7 +196,9 @@ def y_from_w_x_slide_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
             there = length
             begin = min(max(0, -low), span)
             finish = max(begin, min(span, there - low))
-            for column in range(0, begin, lanes.width):
+            if begin > 0:
+                lanes.store(to, lanes.zero())
+            for column in range(lanes.width, begin, lanes.width):
                 lanes.store(to + column, lanes.zero())
             for column in range(begin, finish - lanes.width, lanes.width):
                 lanes.store(to + column, lanes.read(x.line((low + column,), (1,))))
@@ -201,7 +209,11 @@ def y_from_w_x_slide_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
                 column = begin
                 inside = lanes.first(finish - begin)
                 lanes.store(to + column, lanes.read_where(x.line((low + column,), (1,)), inside))
-            for column in range(finish, span, lanes.width):
+            if span > finish:
+                lanes.store(to + finish, lanes.zero())
+            if span > finish + lanes.width:
+                lanes.store(to + (finish + lanes.width), lanes.zero())
+            for column in range(finish + 2 * lanes.width, span, lanes.width):
                 lanes.store(to + column, lanes.zero())
             to = to + pitch
             w_at = w.pointer(0)
@@ -357,7 +369,9 @@ def gw_from_gy_x_slide_gy(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: 
             there = length
             begin = min(max(0, -low), span)
             finish = max(begin, min(span, there - low))
-            for column in range(0, begin, lanes.width):
+            if begin > 0:
+                lanes.store(to, lanes.zero())
+            for column in range(lanes.width, begin, lanes.width):
                 lanes.store(to + column, lanes.zero())
             for column in range(begin, finish - lanes.width, lanes.width):
                 lanes.store(to + column, lanes.read(gy.line((low + column,), (1,))))
@@ -368,7 +382,11 @@ def gw_from_gy_x_slide_gy(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: 
                 column = begin
                 inside = lanes.first(finish - begin)
                 lanes.store(to + column, lanes.read_where(gy.line((low + column,), (1,)), inside))
-            for column in range(finish, span, lanes.width):
+            if span > finish:
+                lanes.store(to + finish, lanes.zero())
+            if span > finish + lanes.width:
+                lanes.store(to + (finish + lanes.width), lanes.zero())
+            for column in range(finish + 2 * lanes.width, span, lanes.width):
                 lanes.store(to + column, lanes.zero())
             to = to + pitch
             x_at = x.pointer(0)

@@ -137,7 +137,9 @@ def y_from_w_x_slide_w(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
                 there = length if 0 <= k0 < K0 else 0
                 begin = min(max(0, -low), span)
                 finish = max(begin, min(span, there - low))
-                for column in range(0, begin, lanes.width):
+                if begin > 0:
+                    lanes.store(to, lanes.zero())
+                for column in range(lanes.width, begin, lanes.width):
                     lanes.store(to + column, lanes.zero())
                 for column in range(begin, finish - lanes.width, lanes.width):
                     lanes.store(to + column, lanes.read(w.line((k0, low + column), (0, 1))))
@@ -148,7 +150,11 @@ def y_from_w_x_slide_w(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
                     column = begin
                     inside = lanes.first(finish - begin)
                     lanes.store(to + column, lanes.read_where(w.line((k0, low + column), (0, 1)), inside))
-                for column in range(finish, span, lanes.width):
+                if span > finish:
+                    lanes.store(to + finish, lanes.zero())
+                if span > finish + lanes.width:
+                    lanes.store(to + (finish + lanes.width), lanes.zero())
+                for column in range(finish + 2 * lanes.width, span, lanes.width):
                     lanes.store(to + column, lanes.zero())
                 to = to + pitch
             x_at = x.pointer(0, 0)
@@ -250,7 +256,9 @@ def y_from_w_x_slide_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
                 there = length if 0 <= x0 < X0 else 0
                 begin = min(max(0, -low), span)
                 finish = max(begin, min(span, there - low))
-                for column in range(0, begin, lanes.width):
+                if begin > 0:
+                    lanes.store(to, lanes.zero())
+                for column in range(lanes.width, begin, lanes.width):
                     lanes.store(to + column, lanes.zero())
                 for column in range(begin, finish - lanes.width, lanes.width):
                     lanes.store(to + column, lanes.read(x.line((x0, low + column), (0, 1))))
@@ -261,7 +269,11 @@ def y_from_w_x_slide_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
                     column = begin
                     inside = lanes.first(finish - begin)
                     lanes.store(to + column, lanes.read_where(x.line((x0, low + column), (0, 1)), inside))
-                for column in range(finish, span, lanes.width):
+                if span > finish:
+                    lanes.store(to + finish, lanes.zero())
+                if span > finish + lanes.width:
+                    lanes.store(to + (finish + lanes.width), lanes.zero())
+                for column in range(finish + 2 * lanes.width, span, lanes.width):
                     lanes.store(to + column, lanes.zero())
                 to = to + pitch
             w_at = w.pointer(0, 0)
@@ -465,7 +477,9 @@ def gw_from_gy_x_slide_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: 
                 there = length if 0 <= p0 < P0 else 0
                 begin = min(max(0, -low), span)
                 finish = max(begin, min(span, there - low))
-                for column in range(0, begin, lanes.width):
+                if begin > 0:
+                    lanes.store(to, lanes.zero())
+                for column in range(lanes.width, begin, lanes.width):
                     lanes.store(to + column, lanes.zero())
                 for column in range(begin, finish - lanes.width, lanes.width):
                     lanes.store(to + column, lanes.read(gy.line((p0, low + column), (0, 1))))
@@ -476,7 +490,11 @@ def gw_from_gy_x_slide_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: 
                     column = begin
                     inside = lanes.first(finish - begin)
                     lanes.store(to + column, lanes.read_where(gy.line((p0, low + column), (0, 1)), inside))
-                for column in range(finish, span, lanes.width):
+                if span > finish:
+                    lanes.store(to + finish, lanes.zero())
+                if span > finish + lanes.width:
+                    lanes.store(to + (finish + lanes.width), lanes.zero())
+                for column in range(finish + 2 * lanes.width, span, lanes.width):
                     lanes.store(to + column, lanes.zero())
                 to = to + pitch
             x_at = x.pointer(0, 0)

@@ -152,7 +152,9 @@ def y_from_w_x_slide_w(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
                     there = length if 0 <= k0 < K0 and 0 <= k1 < K1 else 0
                     begin = min(max(0, -low), span)
                     finish = max(begin, min(span, there - low))
-                    for column in range(0, begin, lanes.width):
+                    if begin > 0:
+                        lanes.store(to, lanes.zero())
+                    for column in range(lanes.width, begin, lanes.width):
                         lanes.store(to + column, lanes.zero())
                     for column in range(begin, finish - lanes.width, lanes.width):
                         lanes.store(to + column, lanes.read(w.line((k0, k1, low + column), (0, 0, 1))))
@@ -164,7 +166,11 @@ def y_from_w_x_slide_w(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
                         inside = lanes.first(finish - begin)
                         lanes.store(to + column, lanes.read_where(w.line((k0, k1, low + column), (0, 0, 1)),
                             inside))
-                    for column in range(finish, span, lanes.width):
+                    if span > finish:
+                        lanes.store(to + finish, lanes.zero())
+                    if span > finish + lanes.width:
+                        lanes.store(to + (finish + lanes.width), lanes.zero())
+                    for column in range(finish + 2 * lanes.width, span, lanes.width):
                         lanes.store(to + column, lanes.zero())
                     to = to + pitch
             x_at = x.pointer(0, 0, 0)
@@ -276,7 +282,9 @@ def y_from_w_x_slide_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
                     there = length if 0 <= x0 < X0 and 0 <= x1 < X1 else 0
                     begin = min(max(0, -low), span)
                     finish = max(begin, min(span, there - low))
-                    for column in range(0, begin, lanes.width):
+                    if begin > 0:
+                        lanes.store(to, lanes.zero())
+                    for column in range(lanes.width, begin, lanes.width):
                         lanes.store(to + column, lanes.zero())
                     for column in range(begin, finish - lanes.width, lanes.width):
                         lanes.store(to + column, lanes.read(x.line((x0, x1, low + column), (0, 0, 1))))
@@ -288,7 +296,11 @@ def y_from_w_x_slide_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
                         inside = lanes.first(finish - begin)
                         lanes.store(to + column, lanes.read_where(x.line((x0, x1, low + column), (0, 0, 1)),
                             inside))
-                    for column in range(finish, span, lanes.width):
+                    if span > finish:
+                        lanes.store(to + finish, lanes.zero())
+                    if span > finish + lanes.width:
+                        lanes.store(to + (finish + lanes.width), lanes.zero())
+                    for column in range(finish + 2 * lanes.width, span, lanes.width):
                         lanes.store(to + column, lanes.zero())
                     to = to + pitch
             w_at = w.pointer(0, 0, 0)
@@ -514,7 +526,9 @@ def gw_from_gy_x_slide_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: 
                     there = length if 0 <= p0 < P0 and 0 <= p1 < P1 else 0
                     begin = min(max(0, -low), span)
                     finish = max(begin, min(span, there - low))
-                    for column in range(0, begin, lanes.width):
+                    if begin > 0:
+                        lanes.store(to, lanes.zero())
+                    for column in range(lanes.width, begin, lanes.width):
                         lanes.store(to + column, lanes.zero())
                     for column in range(begin, finish - lanes.width, lanes.width):
                         lanes.store(to + column, lanes.read(gy.line((p0, p1, low + column), (0, 0, 1))))
@@ -526,7 +540,11 @@ def gw_from_gy_x_slide_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: 
                         inside = lanes.first(finish - begin)
                         lanes.store(to + column, lanes.read_where(gy.line((p0, p1, low + column), (0, 0, 1)),
                             inside))
-                    for column in range(finish, span, lanes.width):
+                    if span > finish:
+                        lanes.store(to + finish, lanes.zero())
+                    if span > finish + lanes.width:
+                        lanes.store(to + (finish + lanes.width), lanes.zero())
+                    for column in range(finish + 2 * lanes.width, span, lanes.width):
                         lanes.store(to + column, lanes.zero())
                     to = to + pitch
             x_at = x.pointer(0, 0, 0)

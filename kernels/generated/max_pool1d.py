@@ -126,7 +126,9 @@ def i_from_x_slide_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2
                 there = length
                 begin = min(max(0, -low), span)
                 finish = max(begin, min(span, there - low))
-                for column in range(0, begin, lanes.width):
+                if begin > 0:
+                    lanes.store(to, lanes.fill(lowest()))
+                for column in range(lanes.width, begin, lanes.width):
                     lanes.store(to + column, lanes.fill(lowest()))
                 for column in range(begin, finish - lanes.width, lanes.width):
                     x_lanes = lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)))
@@ -140,7 +142,11 @@ def i_from_x_slide_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2
                     inside = lanes.first(finish - begin)
                     x_lanes_2 = lanes.read_where(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)), inside)
                     lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                for column in range(finish, span, lanes.width):
+                if span > finish:
+                    lanes.store(to + finish, lanes.fill(lowest()))
+                if span > finish + lanes.width:
+                    lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
+                for column in range(finish + 2 * lanes.width, span, lanes.width):
                     lanes.store(to + column, lanes.fill(lowest()))
                 to = to + pitch
             for at in range(start, end, tile.lines * lanes.width):
@@ -302,7 +308,9 @@ def y_from_x_slide_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: i
                 there = length
                 begin = min(max(0, -low), span)
                 finish = max(begin, min(span, there - low))
-                for column in range(0, begin, lanes.width):
+                if begin > 0:
+                    lanes.store(to, lanes.fill(lowest()))
+                for column in range(lanes.width, begin, lanes.width):
                     lanes.store(to + column, lanes.fill(lowest()))
                 for column in range(begin, finish - lanes.width, lanes.width):
                     x_lanes = lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)))
@@ -316,7 +324,11 @@ def y_from_x_slide_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: i
                     inside = lanes.first(finish - begin)
                     x_lanes_2 = lanes.read_where(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)), inside)
                     lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                for column in range(finish, span, lanes.width):
+                if span > finish:
+                    lanes.store(to + finish, lanes.fill(lowest()))
+                if span > finish + lanes.width:
+                    lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
+                for column in range(finish + 2 * lanes.width, span, lanes.width):
                     lanes.store(to + column, lanes.fill(lowest()))
                 to = to + pitch
             for at in range(start, end, tile.lines * lanes.width):
@@ -479,7 +491,9 @@ def y_at_from_x_slide_x(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: i
                 there = length
                 begin = min(max(0, -low), span)
                 finish = max(begin, min(span, there - low))
-                for column in range(0, begin, lanes.width):
+                if begin > 0:
+                    lanes.store(to, lanes.fill(lowest()))
+                for column in range(lanes.width, begin, lanes.width):
                     lanes.store(to + column, lanes.fill(lowest()))
                 for column in range(begin, finish - lanes.width, lanes.width):
                     x_lanes = lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)))
@@ -493,7 +507,11 @@ def y_at_from_x_slide_x(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: i
                     inside = lanes.first(finish - begin)
                     x_lanes_2 = lanes.read_where(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)), inside)
                     lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                for column in range(finish, span, lanes.width):
+                if span > finish:
+                    lanes.store(to + finish, lanes.fill(lowest()))
+                if span > finish + lanes.width:
+                    lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
+                for column in range(finish + 2 * lanes.width, span, lanes.width):
                     lanes.store(to + column, lanes.fill(lowest()))
                 to = to + pitch
             for at in range(start, end, tile.lines * lanes.width):

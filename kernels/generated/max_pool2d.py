@@ -148,7 +148,9 @@ def i_from_x_slide_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0
                     there = length if 0 <= x2 < X2 else 0
                     begin = min(max(0, -low), span)
                     finish = max(begin, min(span, there - low))
-                    for column in range(0, begin, lanes.width):
+                    if begin > 0:
+                        lanes.store(to, lanes.fill(lowest()))
+                    for column in range(lanes.width, begin, lanes.width):
                         lanes.store(to + column, lanes.fill(lowest()))
                     for column in range(begin, finish - lanes.width, lanes.width):
                         x_lanes = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
@@ -162,7 +164,11 @@ def i_from_x_slide_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0
                         inside = lanes.first(finish - begin)
                         x_lanes_2 = lanes.read_where(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)), inside)
                         lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                    for column in range(finish, span, lanes.width):
+                    if span > finish:
+                        lanes.store(to + finish, lanes.fill(lowest()))
+                    if span > finish + lanes.width:
+                        lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
+                    for column in range(finish + 2 * lanes.width, span, lanes.width):
                         lanes.store(to + column, lanes.fill(lowest()))
                     to = to + pitch
             for at in range(start, end, lanes.width):
@@ -363,7 +369,9 @@ def y_from_x_slide_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: i
                     there = length if 0 <= x2 < X2 else 0
                     begin = min(max(0, -low), span)
                     finish = max(begin, min(span, there - low))
-                    for column in range(0, begin, lanes.width):
+                    if begin > 0:
+                        lanes.store(to, lanes.fill(lowest()))
+                    for column in range(lanes.width, begin, lanes.width):
                         lanes.store(to + column, lanes.fill(lowest()))
                     for column in range(begin, finish - lanes.width, lanes.width):
                         x_lanes = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
@@ -377,7 +385,11 @@ def y_from_x_slide_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: i
                         inside = lanes.first(finish - begin)
                         x_lanes_2 = lanes.read_where(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)), inside)
                         lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                    for column in range(finish, span, lanes.width):
+                    if span > finish:
+                        lanes.store(to + finish, lanes.fill(lowest()))
+                    if span > finish + lanes.width:
+                        lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
+                    for column in range(finish + 2 * lanes.width, span, lanes.width):
                         lanes.store(to + column, lanes.fill(lowest()))
                     to = to + pitch
             for at in range(start, end, lanes.width):
@@ -574,7 +586,9 @@ def y_at_from_x_slide_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: i
                     there = length if 0 <= x2 < X2 else 0
                     begin = min(max(0, -low), span)
                     finish = max(begin, min(span, there - low))
-                    for column in range(0, begin, lanes.width):
+                    if begin > 0:
+                        lanes.store(to, lanes.fill(lowest()))
+                    for column in range(lanes.width, begin, lanes.width):
                         lanes.store(to + column, lanes.fill(lowest()))
                     for column in range(begin, finish - lanes.width, lanes.width):
                         x_lanes = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
@@ -588,7 +602,11 @@ def y_at_from_x_slide_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: i
                         inside = lanes.first(finish - begin)
                         x_lanes_2 = lanes.read_where(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)), inside)
                         lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                    for column in range(finish, span, lanes.width):
+                    if span > finish:
+                        lanes.store(to + finish, lanes.fill(lowest()))
+                    if span > finish + lanes.width:
+                        lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
+                    for column in range(finish + 2 * lanes.width, span, lanes.width):
                         lanes.store(to + column, lanes.fill(lowest()))
                     to = to + pitch
             for at in range(start, end, lanes.width):

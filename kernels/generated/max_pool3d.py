@@ -163,7 +163,9 @@ def i_from_x_slide_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2
                         there = length if 0 <= x2 < X2 and 0 <= x3 < X3 else 0
                         begin = min(max(0, -low), span)
                         finish = max(begin, min(span, there - low))
-                        for column in range(0, begin, lanes.width):
+                        if begin > 0:
+                            lanes.store(to, lanes.fill(lowest()))
+                        for column in range(lanes.width, begin, lanes.width):
                             lanes.store(to + column, lanes.fill(lowest()))
                         for column in range(begin, finish - lanes.width, lanes.width):
                             x_lanes = lanes.read(x.line((n, c, x2, x3, offset + (low + column) * s2), (0, 0, 0, 0, s2)))
@@ -177,7 +179,11 @@ def i_from_x_slide_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2
                             inside = lanes.first(finish - begin)
                             x_lanes_2 = lanes.read_where(x.line((n, c, x2, x3, offset + (low + column) * s2), (0, 0, 0, 0, s2)), inside)
                             lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                        for column in range(finish, span, lanes.width):
+                        if span > finish:
+                            lanes.store(to + finish, lanes.fill(lowest()))
+                        if span > finish + lanes.width:
+                            lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
+                        for column in range(finish + 2 * lanes.width, span, lanes.width):
                             lanes.store(to + column, lanes.fill(lowest()))
                         to = to + pitch
             for at in range(start, end, lanes.width):
@@ -409,7 +415,9 @@ def y_from_x_slide_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: i
                         there = length if 0 <= x2 < X2 and 0 <= x3 < X3 else 0
                         begin = min(max(0, -low), span)
                         finish = max(begin, min(span, there - low))
-                        for column in range(0, begin, lanes.width):
+                        if begin > 0:
+                            lanes.store(to, lanes.fill(lowest()))
+                        for column in range(lanes.width, begin, lanes.width):
                             lanes.store(to + column, lanes.fill(lowest()))
                         for column in range(begin, finish - lanes.width, lanes.width):
                             x_lanes = lanes.read(x.line((n, c, x2, x3, offset + (low + column) * s2), (0, 0, 0, 0, s2)))
@@ -423,7 +431,11 @@ def y_from_x_slide_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: i
                             inside = lanes.first(finish - begin)
                             x_lanes_2 = lanes.read_where(x.line((n, c, x2, x3, offset + (low + column) * s2), (0, 0, 0, 0, s2)), inside)
                             lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                        for column in range(finish, span, lanes.width):
+                        if span > finish:
+                            lanes.store(to + finish, lanes.fill(lowest()))
+                        if span > finish + lanes.width:
+                            lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
+                        for column in range(finish + 2 * lanes.width, span, lanes.width):
                             lanes.store(to + column, lanes.fill(lowest()))
                         to = to + pitch
             for at in range(start, end, lanes.width):
@@ -641,7 +653,9 @@ def y_at_from_x_slide_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: i
                         there = length if 0 <= x2 < X2 and 0 <= x3 < X3 else 0
                         begin = min(max(0, -low), span)
                         finish = max(begin, min(span, there - low))
-                        for column in range(0, begin, lanes.width):
+                        if begin > 0:
+                            lanes.store(to, lanes.fill(lowest()))
+                        for column in range(lanes.width, begin, lanes.width):
                             lanes.store(to + column, lanes.fill(lowest()))
                         for column in range(begin, finish - lanes.width, lanes.width):
                             x_lanes = lanes.read(x.line((n, c, x2, x3, offset + (low + column) * s2), (0, 0, 0, 0, s2)))
@@ -655,7 +669,11 @@ def y_at_from_x_slide_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: i
                             inside = lanes.first(finish - begin)
                             x_lanes_2 = lanes.read_where(x.line((n, c, x2, x3, offset + (low + column) * s2), (0, 0, 0, 0, s2)), inside)
                             lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                        for column in range(finish, span, lanes.width):
+                        if span > finish:
+                            lanes.store(to + finish, lanes.fill(lowest()))
+                        if span > finish + lanes.width:
+                            lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
+                        for column in range(finish + 2 * lanes.width, span, lanes.width):
                             lanes.store(to + column, lanes.fill(lowest()))
                         to = to + pitch
             for at in range(start, end, lanes.width):
