@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from kernels.arguments import LARGEST_INTEGER, Array, Shape, check_size, integer, per_axis, real
+from kernels.arguments import LARGEST_ARRAY, Array, Shape, check_size, integer, per_axis, real
 from kernels.errors import ArgumentTypeError, ShapeError
 
 if TYPE_CHECKING:
@@ -118,8 +118,8 @@ class Spec:
                 shape = self.shape(tensor, environment)
                 raise ShapeError(f"`{tensor}` would have the shape {shape}; the inputs are too small")
         for name, value in environment.items():
-            if abs(value) > LARGEST_INTEGER:
-                raise ShapeError(f"{name} = {value} does not fit 64 bits")
+            if abs(value) > LARGEST_ARRAY:
+                raise ShapeError(f"{name} = {value} is too large: sums of such integers do not fit 64 bits")
 
     def shape(self, tensor: str, environment: Mapping[str, int]) -> Shape:
         """The shape of a tensor of the formula."""

@@ -11,7 +11,17 @@ import math
 from collections.abc import Mapping
 
 from kernels.adapter import Adapter, Layout, Plan, Spec, batched, reshaped, same
-from kernels.arguments import Array, Shape, flag, nonzero, padding_pairs, per_axis, positive
+from kernels.arguments import (
+    LARGEST_OPTION,
+    Array,
+    Shape,
+    flag,
+    nonzero,
+    padding_pairs,
+    per_axis,
+    positive,
+    shown,
+)
 from kernels.convolution import numbered, too_large, wrong_rank
 from kernels.errors import ArgumentError, ShapeError
 
@@ -114,6 +124,10 @@ def windows(
             )
         if n + sum(pads[axis]) + (strides[axis] - 1 if ceil else 0) < span:
             raise ShapeError(too_large("window", axis, kernel[axis], dilations[axis], n, pads[axis]))
+    if (taps := math.prod(kernel)) > LARGEST_OPTION:  # they are counted, those outside the input too
+        raise ArgumentError(
+            f"`kernel_size` is {shown(kernel_size)}, a window of {taps} places, but needs at most {LARGEST_OPTION}"
+        )
     before, after = ([pad[end] for pad in pads] for end in (0, 1))
     return {
         **numbered("K", kernel),

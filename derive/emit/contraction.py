@@ -25,6 +25,8 @@ from derive.lower.contraction import Contraction, Operand
 from derive.lower.loops import Nest
 from derive.program import Access, Affine
 
+MOST = 1 << 28  # scalars that a block's copies may take; strides and dilations multiply over the axes
+
 LOCALS = {
     "rows", "columns", "steps", "unit", "units", "part", "group", "groups", "parts", "taken",
     "at", "first", "last", "integer_scratch", "phase", "classes", "scale", "column_from", "column_to", "room", "lines",
@@ -57,6 +59,7 @@ class _ContractionWriter(_Writer):
         self.rows_of, self.steps_of = {p.row: p for p in c.phased}, {p.step: p for p in c.phased}
         self.phased = {p.solved: p for p in c.phased}
         self.classes: dict[Index, dict[str, str]] = {}
+        self.members: dict[Index, str] = {}  # how many classes of a row there are
         self.ranges: dict[Index, tuple[str, str]] = {}
         self.by: dict[str, dict[Index, str]] = {}  # of an array: how far apart the values of an index lie
         self.table_of: dict[tuple[str, str], str] = {}
@@ -81,6 +84,7 @@ class _ContractionWriter(_Writer):
         parts = [
             plain_text,
             self.sizes(name, arguments),
+            *self.suited(name, arguments),
             *self.rooms(name, arguments),
             self.task(name, plain, integers),
         ]
@@ -133,7 +137,12 @@ class _ContractionWriter(_Writer):
         sizes = [self.largest(i) for i in group]
         return sizes[0], (sizes[1] if len(sizes) > 1 else "1"), self.product(sizes[2:])
 
-    def condition(self) -> str:
+    def condition(self, name: str) -> str:
+        """When blocks are multiplied, rather than plain loops run."""
+        return f"{name}_suits(tile, {self.arguments})" if self.operands else self.enough()
+
+    def enough(self) -> str:
+        """Is there work enough for tiles?"""
         rows, columns, steps = (self.product(map(self.largest, g)) for g in self.groups())
         units = "".join(f" and {self.names[u]} == 1" for u in self.c.units)
         return f"suits(tile, {rows}, {columns}, {steps}){units}"
@@ -193,7 +202,7 @@ class _ContractionWriter(_Writer):
                 for i, form in zip(op.access.indices, op.forms, strict=True)
                 if form is not None or i not in c.batch
             ]
-            lines.append(f"    {self.copy_name(op)} = {self.product(extents)} + tile.lanes.width")
+            lines.append(f"    {self.copy_name(op)} = {self.bounded_product(extents)} + tile.lanes.width")
             result.append(self.copy_name(op))
         head = _wrapped(f"def {name}_sizes(", given, f") -> tuple[{', '.join(['int'] * len(result))}]:")
         return "\n".join(["@kernel", head, *lines, f"    return {', '.join(result)}"])
@@ -217,6 +226,25 @@ class _ContractionWriter(_Writer):
             size = self.inner(k if k.is_nonnegative else -k)
             terms.append(f"({taken[a]} - 1)" if size == "1" else f"{size} * ({taken[a]} - 1)")
         return f"({' + '.join([*terms, '1'])})"
+
+    def suited(self, name: str, arguments: Sequence[str]) -> list[str]:
+        """The condition as a function, where copies have to fit, too."""
+        if not self.operands:
+            return []
+        copies = [self.copy_name(op) for op in self.operands]
+        given = ["tile: Tile", *(f"{a}: int" for a in arguments)]
+        lines = [
+            "@kernel",
+            _wrapped(f"def {name}_suits(", given, ") -> bool:"),
+            '    """Is there work enough for tiles, and are the copies of a block not too large?"""',
+            f"    if not ({self.enough()}):",
+            "        return False",
+            _called(
+                f"    {', '.join(['_'] * 4 + copies)} = {name}_sizes(tile, {self.arguments})", assigned=True
+            ),
+            f"    return {' + '.join(copies)} <= {MOST}",
+        ]
+        return ["\n".join(lines)]
 
     def rooms(self, name: str, arguments: Sequence[str]) -> list[str]:
         given = ["tile: Tile", *(f"{a}: int" for a in arguments)]
@@ -242,7 +270,7 @@ class _ContractionWriter(_Writer):
                     [
                         _wrapped(f"def {name}_{kind}(", given, ") -> int:"),
                         f'    """{what}"""',
-                        f"    if not ({self.condition()}):",
+                        _called(f"    if not {self.condition(name)}:"),
                         "        return 0",
                         _called(
                             f"    {', '.join(names)} = {name}_sizes(tile, {self.arguments})", assigned=True
@@ -279,7 +307,7 @@ class _ContractionWriter(_Writer):
             "task",
             "tasks",
         ]
-        self.put(f"if not ({self.condition()}):", True)
+        self.put(f"if not {self.condition(name)}:", True)
         self.put(f"{name}_plain({', '.join(inner)})")
         self.put("return")
         self.depth -= 1
@@ -290,7 +318,10 @@ class _ContractionWriter(_Writer):
         self.put(f"{', '.join(results)} = {name}_sizes(tile, {self.arguments})")
         others = self.product(map(self.largest, c.batch))
         if c.phased:
-            self.put(f"classes = {' * '.join(self.inner(p.modulus) for p in c.phased)}")
+            for p in c.phased:  # a class beyond the last row has no member
+                self.members[p.row] = self.local(f"classes_{self.names[p.row]}")
+                self.put(f"{self.members[p.row]} = min({self.inner(p.modulus)}, {self.extent(p.row)})")
+            self.put(f"classes = {' * '.join(self.members.values())}")
         first, second, _ = self.leading(c.rows)
         self.put(f"columns = {self.product(map(self.largest, c.columns))}")
         self.put(
@@ -334,9 +365,9 @@ class _ContractionWriter(_Writer):
             one, rows, base = (self.local(f"{w}_{q}") for w in ("class", "count", "base"))
             first, stride, steps, turn = (self.local(f"{w}_{k}") for w in ("first", "step", "count", "turn"))
             modulus = self.inner(p.modulus)
-            below = self.product(self.inner(o.modulus) for o in c.phased[n + 1 :])
+            below = self.product(self.members[o.row] for o in c.phased[n + 1 :])
             text = "phase" if below == "1" else f"phase // ({below})"
-            self.put(f"{one} = {text}" + (f" % {modulus}" if n else ""))
+            self.put(f"{one} = {text}" + (f" % {self.members[p.row]}" if n else ""))
             mark = sp.Symbol(one, integer=True)
             factor = p.factor if p.factor.is_nonnegative else -p.factor
             total = self.integer(sp.expand(mark - p.constant))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
 import sympy as sp
 
@@ -108,6 +109,17 @@ class _Writer:
     def put(self, line: str, deeper: bool = False) -> None:
         self.lines.append("    " * self.depth + line)
         self.depth += deeper
+
+    def bounded_product(self, factors: Sequence[str]) -> str:
+        """The text of a product that is to be compared with a bound: extents and strides may be of any size."""
+        kept = [f[1:-1] if f.startswith("(") and _matched(f) else f for f in factors if f != "1"] or ["1"]
+        self.used |= {"bounded"} if len(kept) > 1 else set()
+        return reduce(lambda a, b: f"bounded({a}, {b})", kept)
+
+    def bounded_sum(self, e: sp.Expr) -> str:
+        """The same of a sum of a few products."""
+        terms = [t.as_ordered_factors() for t in e.as_ordered_terms()]
+        return " + ".join(self.bounded_product([self.inner(f) for f in term]) for term in terms)
 
     def integer(self, e: sp.Expr) -> str:
         text: str = IntegerPrinter(self.names)._print(e)

@@ -269,7 +269,7 @@ class _LanesWriter(SlideWriter):
         """Do integers of 32 bits hold the place of an extremum?"""
         if self.eq.at is None:
             return []
-        return [f"{self.inner(magnitude(self.eq.at, self.eq.relation))} < 2**31"]
+        return [f"{self.bounded_sum(magnitude(self.eq.at, self.eq.relation))} < 2**31"]
 
     def mentioned(self) -> list[sp.Symbol]:
         """Symbols of the ways that the plain loops may do without."""

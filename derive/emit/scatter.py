@@ -47,7 +47,7 @@ class _ScatterWriter(_LanesWriter):
             for k, i in enumerate(target.indices)
             if i == plane or i not in way.outer
         ]
-        most = [*map(self.integer, self.reach(way)), " + ".join(strides)]
+        most = [*map(self.bounded_sum, self.reach(way)), " + ".join(strides)]
         largest = f"max({', '.join(most)})" if len(most) > 1 else most[0]
         return f"{self.size(way.lane)} >= 2 and {largest} < 2**31"
 

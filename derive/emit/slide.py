@@ -97,7 +97,7 @@ class SlideWriter(VectorWriter):
         self.put("lanes = tile.lanes")
         phases = {a: self.name(sp.Dummy(), f"phase_{self.names[a.place]}") for a in s.axes if a.classes}
         for a, phase in phases.items():
-            self.put(f"for {phase} in range({self.inner(a.modulus)}):", True)
+            self.put(f"for {phase} in range(min({self.inner(a.modulus)}, {self.size(a.place)})):", True)
         self.axes = {a: self.axis(a, phases.get(a, "")) for a in s.axes}
         self.extents()
         self.table()
@@ -633,12 +633,12 @@ class SlideWriter(VectorWriter):
             + (f" // {stride}" if stride != "1" else "")
             + ", width) * width",
         ]
-        planes = self.product([*map(size, s.rest), *(size(a.tap) for a in s.others), stride])
-        height = "1"
+        factors = [*map(size, s.rest), *(size(a.tap) for a in s.others), stride]
         if s.row is not None:
             rows = self.product(["(tile.lines - 1)", self.inner(s.row.stride)])
-            height = f"({rows} + max(0, {reach(s.row)}) + 1)"
-        lines.append(f"    return {self.product([planes, height])} * pitch + width")
+            lines.append(f"    height = {rows} + max(0, {reach(s.row)}) + 1")
+            factors.append("height")
+        lines.append(f"    return {self.bounded_product([*factors, 'pitch'])} + width")
         return "\n".join(lines) + "\n"
 
     def taps_of(self, s: Slide) -> str:

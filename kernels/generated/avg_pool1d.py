@@ -20,6 +20,7 @@ from kernels.runtime import (
     Scratch,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     kernel,
     larger,
@@ -282,7 +283,7 @@ def y_from_x_y_sum_y_sum_2_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0:
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (K0 - 1)) // s0, width) * width
-    return s0 * pitch + width
+    return bounded(s0, pitch) + width
 
 
 def y_from_x_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, divisor: int,
@@ -442,7 +443,7 @@ def gx_from_gx_term_slide_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0:
         s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of gx_term slide, lanes over x2."""
     lanes = tile.lanes
-    for phase_x2 in range(s0):
+    for phase_x2 in range(min(s0, X2)):
         first_k0, step_k0 = residue(s0, 1, a0 + phase_x2)
         taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
         by_k0 = step_k0 * 1 // s0
@@ -532,7 +533,7 @@ def gx_from_gx_term_slide_gx_term_room(tile: Tile, N: int, C: int, P0: int, K0: 
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (K0 - 1) // s0), width) * width
-    return 1 * pitch + width
+    return pitch + width
 
 
 def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:

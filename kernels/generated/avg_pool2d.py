@@ -21,6 +21,7 @@ from kernels.runtime import (
     Scratch,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     kernel,
     larger,
@@ -335,7 +336,8 @@ def y_from_x_y_sum_y_sum_2_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1:
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
     pitch = ceil_div(stretch + max(0, (K1 - 1)) // s1, width) * width
-    return s1 * ((tile.lines - 1) * s0 + max(0, (K0 - 1)) + 1) * pitch + width
+    height = (tile.lines - 1) * s0 + max(0, (K0 - 1)) + 1
+    return bounded(bounded(s1, height), pitch) + width
 
 
 def y_from_x_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
@@ -510,8 +512,8 @@ def gx_from_gx_term_slide_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0:
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of gx_term slide, lanes over x3, rows over x2."""
     lanes = tile.lanes
-    for phase_x2 in range(s0):
-        for phase_x3 in range(s1):
+    for phase_x2 in range(min(s0, X2)):
+        for phase_x3 in range(min(s1, X3)):
             first_k0, step_k0 = residue(s0, 1, a0 + phase_x2)
             taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
             by_k0 = step_k0 * 1 // s0
@@ -635,7 +637,8 @@ def gx_from_gx_term_slide_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X3, width)) * width)
     pitch = ceil_div(stretch + max(0, (K1 - 1) // s1), width) * width
-    return ((tile.lines - 1) + max(0, (K0 - 1) // s0) + 1) * pitch + width
+    height = (tile.lines - 1) + max(0, (K0 - 1) // s0) + 1
+    return bounded(height, pitch) + width
 
 
 def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,

@@ -22,6 +22,7 @@ from kernels.runtime import (
     Scratch,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     kernel,
     larger,
@@ -371,7 +372,8 @@ def y_from_x_y_sum_y_sum_2_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1:
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
     pitch = ceil_div(stretch + max(0, (K2 - 1)) // s2, width) * width
-    return K0 * s2 * ((tile.lines - 1) * s1 + max(0, (K1 - 1)) + 1) * pitch + width
+    height = (tile.lines - 1) * s1 + max(0, (K1 - 1)) + 1
+    return bounded(bounded(bounded(K0, s2), height), pitch) + width
 
 
 def y_from_x_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
@@ -559,9 +561,9 @@ def gx_from_gx_term_slide_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0:
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of gx_term slide, lanes over x4, rows over x3."""
     lanes = tile.lanes
-    for phase_x2 in range(s0):
-        for phase_x3 in range(s1):
-            for phase_x4 in range(s2):
+    for phase_x2 in range(min(s0, X2)):
+        for phase_x3 in range(min(s1, X3)):
+            for phase_x4 in range(min(s2, X4)):
                 first_k0, step_k0 = residue(s0, 1, a0 + phase_x2)
                 taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
                 by_k0 = step_k0 * 1 // s0
@@ -704,7 +706,8 @@ def gx_from_gx_term_slide_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X4, width)) * width)
     pitch = ceil_div(stretch + max(0, (K2 - 1) // s2), width) * width
-    return K0 * ((tile.lines - 1) + max(0, (K1 - 1) // s1) + 1) * pitch + width
+    height = (tile.lines - 1) + max(0, (K1 - 1) // s1) + 1
+    return bounded(bounded(K0, height), pitch) + width
 
 
 def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,

@@ -19,6 +19,7 @@ from kernels.runtime import (
     Scratch,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     chunk,
     contract,
@@ -72,14 +73,24 @@ def y_from_w_x_sizes(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: in
     """Rows and steps (first index, second) worked on together, and the extent of each copy."""
     row_first, row_second = chunk(tile.rows, N, P0, 1)
     step_first, step_second = chunk(tile.steps, C, K0, 1)
-    copy_x = row_first * step_first * (d0 * (step_second - 1) + s0 * (row_second - 1) + 1) + tile.lanes.width
+    copy_x = bounded(bounded(row_first, step_first), d0 * (step_second - 1) + s0 * (row_second - 1) + 1) + tile.lanes.width
     return row_first, row_second, step_first, step_second, copy_x
+
+
+@kernel
+def y_from_w_x_suits(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
+        s0: int) -> bool:
+    """Is there work enough for tiles, and are the copies of a block not too large?"""
+    if not (suits(tile, N * P0, O, C * K0)):
+        return False
+    _, _, _, _, copy_x = y_from_w_x_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
+    return copy_x <= 268435456
 
 
 def y_from_w_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> int:
     """Scalars of one task: copies, a panel, the sums of a block."""
-    if not (suits(tile, N * P0, O, C * K0)):
+    if not y_from_w_x_suits(tile, N, G, O, P0, C, K0, X3, a0, d0, s0):
         return 0
     row_first, row_second, _, _, copy_x = y_from_w_x_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
     return work(tile, row_first * row_second, O) + copy_x
@@ -88,7 +99,7 @@ def y_from_w_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: 
 def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> int:
     """Integers of one task: the offsets of rows, columns and steps."""
-    if not (suits(tile, N * P0, O, C * K0)):
+    if not y_from_w_x_suits(tile, N, G, O, P0, C, K0, X3, a0, d0, s0):
         return 0
     row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
     return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second + O + step_first * step_second)
@@ -278,7 +289,7 @@ def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int,
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (K0 - 1) * d0) // s0, width) * width
-    return C * s0 * pitch + width
+    return bounded(bounded(C, s0), pitch) + width
 
 
 def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
@@ -329,7 +340,7 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
         y_from_w_x_slide_x(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, scratch, integer_scratch, task,
             tasks)
         return
-    if not (suits(tile, N * P0, O, C * K0)):
+    if not y_from_w_x_suits(tile, N, G, O, P0, C, K0, X3, a0, d0, s0):
         y_from_w_x_plain(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, task, tasks)
         return
     row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
@@ -631,14 +642,24 @@ def gx_from_gy_w_sizes(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: 
     """Rows and steps (first index, second) worked on together, and the extent of each copy."""
     row_first, row_second = chunk(tile.rows, N, ceil_div(X3, s0), 1)
     step_first, step_second = chunk(tile.steps, O, K0, 1)
-    copy_gy = row_first * step_first * (row_second + (K0 * d0) // s0 + 1) + tile.lanes.width
+    copy_gy = bounded(bounded(row_first, step_first), row_second + (K0 * d0) // s0 + 1) + tile.lanes.width
     return row_first, row_second, step_first, step_second, copy_gy
+
+
+@kernel
+def gx_from_gy_w_suits(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
+        s0: int) -> bool:
+    """Is there work enough for tiles, and are the copies of a block not too large?"""
+    if not (suits(tile, N * ceil_div(X3, s0), C, O * K0)):
+        return False
+    _, _, _, _, copy_gy = gx_from_gy_w_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
+    return copy_gy <= 268435456
 
 
 def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> int:
     """Scalars of one task: copies, a panel, the sums of a block."""
-    if not (suits(tile, N * ceil_div(X3, s0), C, O * K0)):
+    if not gx_from_gy_w_suits(tile, N, G, O, P0, C, K0, X3, a0, d0, s0):
         return 0
     row_first, row_second, _, _, copy_gy = gx_from_gy_w_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
     return work(tile, row_first * row_second, C) + copy_gy
@@ -647,7 +668,7 @@ def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0
 def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> int:
     """Integers of one task: the offsets of rows, columns and steps."""
-    if not (suits(tile, N * ceil_div(X3, s0), C, O * K0)):
+    if not gx_from_gy_w_suits(tile, N, G, O, P0, C, K0, X3, a0, d0, s0):
         return 0
     row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
     return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second + C + step_first * step_second)
@@ -690,7 +711,7 @@ def gx_from_gy_w_slide_gy(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int
         task: int, tasks: int) -> None:
     """Windows of gy slide, lanes over x3."""
     lanes = tile.lanes
-    for phase_x3 in range(s0):
+    for phase_x3 in range(min(s0, X3)):
         first_k0, step_k0 = residue(s0, d0, a0 + phase_x3)
         taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
         by_k0 = step_k0 * d0 // s0
@@ -794,7 +815,7 @@ def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, C: i
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (K0 - 1) * d0 // s0), width) * width
-    return O * pitch + width
+    return bounded(O, pitch) + width
 
 
 @kernel
@@ -803,7 +824,7 @@ def gx_from_gy_w_slide_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int,
         task: int, tasks: int) -> None:
     """Windows of w slide, lanes over x3."""
     lanes = tile.lanes
-    for phase_x3 in range(d0):
+    for phase_x3 in range(min(d0, X3)):
         first_p0_, step_p0_ = residue(d0, s0, a0 + phase_x3)
         taps_p0 = max(0, ceil_div(P0 - first_p0_, step_p0_)) if step_p0_ > 0 else 0
         by_p0 = step_p0_ * s0 // d0
@@ -907,7 +928,7 @@ def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, C: in
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (P0 - 1) * s0 // d0), width) * width
-    return O * pitch + width
+    return bounded(O, pitch) + width
 
 
 def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
@@ -963,11 +984,12 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
         gx_from_gy_w_slide_w(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, scratch, integer_scratch,
             task, tasks)
         return
-    if not (suits(tile, N * ceil_div(X3, s0), C, O * K0)):
+    if not gx_from_gy_w_suits(tile, N, G, O, P0, C, K0, X3, a0, d0, s0):
         gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, task, tasks)
         return
     row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
-    classes = s0
+    classes_x3 = min(s0, X3)
+    classes = classes_x3
     columns = C
     row_first, row_second, groups = divide(tile, tasks, G, N, ceil_div(X3, s0), (row_first, row_second), columns)
     parts = ceil_div(N, row_first) * ceil_div(ceil_div(X3, s0), row_second)

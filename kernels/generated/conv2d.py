@@ -20,6 +20,7 @@ from kernels.runtime import (
     Scratch,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     chunk,
     contract,
@@ -78,14 +79,24 @@ def y_from_w_x_sizes(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: in
     """Rows and steps (first index, second) worked on together, and the extent of each copy."""
     row_first, row_second = chunk(tile.rows, N, P0, P1)
     step_first, step_second = chunk(tile.steps, C, K0, K1)
-    copy_x = row_first * step_first * (d0 * (step_second - 1) + s0 * (row_second - 1) + 1) * (d1 * (K1 - 1) + s1 * (P1 - 1) + 1) + tile.lanes.width
+    copy_x = bounded(bounded(bounded(row_first, step_first), d0 * (step_second - 1) + s0 * (row_second - 1) + 1), d1 * (K1 - 1) + s1 * (P1 - 1) + 1) + tile.lanes.width
     return row_first, row_second, step_first, step_second, copy_x
+
+
+@kernel
+def y_from_w_x_suits(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
+        X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> bool:
+    """Is there work enough for tiles, and are the copies of a block not too large?"""
+    if not (suits(tile, N * P0 * P1, O, C * K0 * K1)):
+        return False
+    _, _, _, _, copy_x = y_from_w_x_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
+    return copy_x <= 268435456
 
 
 def y_from_w_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
         X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars of one task: copies, a panel, the sums of a block."""
-    if not (suits(tile, N * P0 * P1, O, C * K0 * K1)):
+    if not y_from_w_x_suits(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1):
         return 0
     row_first, row_second, _, _, copy_x = y_from_w_x_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1,
         s0, s1)
@@ -95,7 +106,7 @@ def y_from_w_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: 
 def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
         X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Integers of one task: the offsets of rows, columns and steps."""
-    if not (suits(tile, N * P0 * P1, O, C * K0 * K1)):
+    if not y_from_w_x_suits(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1):
         return 0
     row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4,
         a0, a1, d0, d1, s0, s1)
@@ -326,7 +337,8 @@ def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
     pitch = ceil_div(stretch + max(0, (K1 - 1) * d1) // s1, width) * width
-    return C * s1 * ((tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1) * pitch + width
+    height = (tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1
+    return bounded(bounded(bounded(C, s1), height), pitch) + width
 
 
 def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
@@ -380,7 +392,7 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
         y_from_w_x_slide_x(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, scratch,
             integer_scratch, task, tasks)
         return
-    if not (suits(tile, N * P0 * P1, O, C * K0 * K1)):
+    if not y_from_w_x_suits(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1):
         y_from_w_x_plain(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, task, tasks)
         return
     row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4,
@@ -712,14 +724,24 @@ def gx_from_gy_w_sizes(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: 
     """Rows and steps (first index, second) worked on together, and the extent of each copy."""
     row_first, row_second = chunk(tile.rows, N, ceil_div(X3, s0), ceil_div(X4, s1))
     step_first, step_second = chunk(tile.steps, O, K0, K1)
-    copy_gy = row_first * step_first * (row_second + (K0 * d0) // s0 + 1) * (ceil_div(X4, s1) + (K1 * d1) // s1 + 1) + tile.lanes.width
+    copy_gy = bounded(bounded(bounded(row_first, step_first), row_second + (K0 * d0) // s0 + 1), ceil_div(X4, s1) + (K1 * d1) // s1 + 1) + tile.lanes.width
     return row_first, row_second, step_first, step_second, copy_gy
+
+
+@kernel
+def gx_from_gy_w_suits(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
+        X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> bool:
+    """Is there work enough for tiles, and are the copies of a block not too large?"""
+    if not (suits(tile, N * ceil_div(X3, s0) * ceil_div(X4, s1), C, O * K0 * K1)):
+        return False
+    _, _, _, _, copy_gy = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
+    return copy_gy <= 268435456
 
 
 def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
         X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars of one task: copies, a panel, the sums of a block."""
-    if not (suits(tile, N * ceil_div(X3, s0) * ceil_div(X4, s1), C, O * K0 * K1)):
+    if not gx_from_gy_w_suits(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1):
         return 0
     row_first, row_second, _, _, copy_gy = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0,
         d1, s0, s1)
@@ -729,7 +751,7 @@ def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C
 def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
         X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Integers of one task: the offsets of rows, columns and steps."""
-    if not (suits(tile, N * ceil_div(X3, s0) * ceil_div(X4, s1), C, O * K0 * K1)):
+    if not gx_from_gy_w_suits(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1):
         return 0
     row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4,
         a0, a1, d0, d1, s0, s1)
@@ -782,8 +804,8 @@ def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of gy slide, lanes over x4, rows over x3."""
     lanes = tile.lanes
-    for phase_x3 in range(s0):
-        for phase_x4 in range(s1):
+    for phase_x3 in range(min(s0, X3)):
+        for phase_x4 in range(min(s1, X4)):
             first_k0, step_k0 = residue(s0, d0, a0 + phase_x3)
             taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
             by_k0 = step_k0 * d0 // s0
@@ -925,7 +947,8 @@ def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X4, width)) * width)
     pitch = ceil_div(stretch + max(0, (K1 - 1) * d1 // s1), width) * width
-    return O * ((tile.lines - 1) + max(0, (K0 - 1) * d0 // s0) + 1) * pitch + width
+    height = (tile.lines - 1) + max(0, (K0 - 1) * d0 // s0) + 1
+    return bounded(bounded(O, height), pitch) + width
 
 
 @kernel
@@ -934,8 +957,8 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of w slide, lanes over x4, rows over x3."""
     lanes = tile.lanes
-    for phase_x3 in range(d0):
-        for phase_x4 in range(d1):
+    for phase_x3 in range(min(d0, X3)):
+        for phase_x4 in range(min(d1, X4)):
             first_p0_, step_p0_ = residue(d0, s0, a0 + phase_x3)
             taps_p0 = max(0, ceil_div(P0 - first_p0_, step_p0_)) if step_p0_ > 0 else 0
             by_p0 = step_p0_ * s0 // d0
@@ -1077,7 +1100,8 @@ def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: i
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X4, width)) * width)
     pitch = ceil_div(stretch + max(0, (P1 - 1) * s1 // d1), width) * width
-    return O * ((tile.lines - 1) + max(0, (P0 - 1) * s0 // d0) + 1) * pitch + width
+    height = (tile.lines - 1) + max(0, (P0 - 1) * s0 // d0) + 1
+    return bounded(bounded(O, height), pitch) + width
 
 
 def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
@@ -1135,12 +1159,14 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
         gx_from_gy_w_slide_w(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile,
             scratch, integer_scratch, task, tasks)
         return
-    if not (suits(tile, N * ceil_div(X3, s0) * ceil_div(X4, s1), C, O * K0 * K1)):
+    if not gx_from_gy_w_suits(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1):
         gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, task, tasks)
         return
     row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4,
         a0, a1, d0, d1, s0, s1)
-    classes = s0 * s1
+    classes_x3 = min(s0, X3)
+    classes_x4 = min(s1, X4)
+    classes = classes_x3 * classes_x4
     columns = C
     row_first, row_second, groups = divide(tile, tasks, G, N, ceil_div(X3, s0), (row_first, row_second), columns)
     parts = ceil_div(N, row_first) * ceil_div(ceil_div(X3, s0), row_second)
@@ -1158,13 +1184,13 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
         g = unit // (groups * parts * classes)
         # one class of each strided row, and the steps that meet it
         phase = unit % classes
-        class_x3 = phase // (s1)
+        class_x3 = phase // (classes_x4)
         first_k0, step_k0 = residue(s0, d0, a0 + class_x3)
         count_x3 = max(0, ceil_div(X3 - class_x3, s0))
         count_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
         turn_k0 = d0 * step_k0 // s0
         base_x3 = (a0 - d0*first_k0 + class_x3) // s0
-        class_x4 = phase % s1
+        class_x4 = phase % classes_x4
         first_k1, step_k1 = residue(s1, d1, a1 + class_x4)
         count_x4 = max(0, ceil_div(X4 - class_x4, s1))
         count_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0

@@ -160,7 +160,7 @@ def y_from_w_x_slide_w_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> i
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (X0 - 1)), width) * width
-    return 1 * pitch + width
+    return pitch + width
 
 
 @kernel
@@ -248,7 +248,7 @@ def y_from_w_x_slide_x_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> i
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (K0 - 1)), width) * width
-    return 1 * pitch + width
+    return pitch + width
 
 
 def y_from_w_x_scratch(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
@@ -421,7 +421,7 @@ def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (X0 - 1)), width) * width
-    return 1 * pitch + width
+    return pitch + width
 
 
 def gw_from_gy_x_scratch(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:

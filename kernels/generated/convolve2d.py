@@ -15,6 +15,7 @@ from kernels.runtime import (
     Scratch,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     fma,
     kernel,
@@ -200,7 +201,8 @@ def y_from_w_x_slide_w_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
     pitch = ceil_div(stretch + max(0, (X1 - 1)), width) * width
-    return ((tile.lines - 1) + max(0, (X0 - 1)) + 1) * pitch + width
+    height = (tile.lines - 1) + max(0, (X0 - 1)) + 1
+    return bounded(height, pitch) + width
 
 
 @kernel
@@ -319,7 +321,8 @@ def y_from_w_x_slide_x_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
     pitch = ceil_div(stretch + max(0, (K1 - 1)), width) * width
-    return ((tile.lines - 1) + max(0, (K0 - 1)) + 1) * pitch + width
+    height = (tile.lines - 1) + max(0, (K0 - 1)) + 1
+    return bounded(height, pitch) + width
 
 
 def y_from_w_x_scratch(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:
@@ -540,7 +543,8 @@ def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(K1, width)) * width)
     pitch = ceil_div(stretch + max(0, (X1 - 1)), width) * width
-    return ((tile.lines - 1) + max(0, (X0 - 1)) + 1) * pitch + width
+    height = (tile.lines - 1) + max(0, (X0 - 1)) + 1
+    return bounded(height, pitch) + width
 
 
 def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:

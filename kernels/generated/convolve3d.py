@@ -15,6 +15,7 @@ from kernels.runtime import (
     Scratch,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     fma,
     kernel,
@@ -219,7 +220,8 @@ def y_from_w_x_slide_w_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
     pitch = ceil_div(stretch + max(0, (X2 - 1)), width) * width
-    return X0 * ((tile.lines - 1) + max(0, (X1 - 1)) + 1) * pitch + width
+    height = (tile.lines - 1) + max(0, (X1 - 1)) + 1
+    return bounded(bounded(X0, height), pitch) + width
 
 
 @kernel
@@ -349,7 +351,8 @@ def y_from_w_x_slide_x_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
     pitch = ceil_div(stretch + max(0, (K2 - 1)), width) * width
-    return K0 * ((tile.lines - 1) + max(0, (K1 - 1)) + 1) * pitch + width
+    height = (tile.lines - 1) + max(0, (K1 - 1)) + 1
+    return bounded(bounded(K0, height), pitch) + width
 
 
 def y_from_w_x_scratch(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int, X2: int,
@@ -593,7 +596,8 @@ def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(K2, width)) * width)
     pitch = ceil_div(stretch + max(0, (X2 - 1)), width) * width
-    return X0 * ((tile.lines - 1) + max(0, (X1 - 1)) + 1) * pitch + width
+    height = (tile.lines - 1) + max(0, (X1 - 1)) + 1
+    return bounded(bounded(X0, height), pitch) + width
 
 
 def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,

@@ -66,7 +66,7 @@ def y_from_w_x_sizes(tile: Tile, N: int, O: int, I: int) -> tuple[int, int, int,
 
 def y_from_w_x_scratch(tile: Tile, N: int, O: int, I: int) -> int:
     """Scalars of one task: copies, a panel, the sums of a block."""
-    if not (suits(tile, N, O, I)):
+    if not suits(tile, N, O, I):
         return 0
     row_first, row_second, _, _ = y_from_w_x_sizes(tile, N, O, I)
     return work(tile, row_first * row_second, O)
@@ -74,7 +74,7 @@ def y_from_w_x_scratch(tile: Tile, N: int, O: int, I: int) -> int:
 
 def y_from_w_x_table(tile: Tile, N: int, O: int, I: int) -> int:
     """Integers of one task: the offsets of rows, columns and steps."""
-    if not (suits(tile, N, O, I)):
+    if not suits(tile, N, O, I):
         return 0
     row_first, row_second, step_first, step_second = y_from_w_x_sizes(tile, N, O, I)
     return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second + O + step_first * step_second)
@@ -165,7 +165,7 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, t
     if O <= 2 and tile.lanes.width <= 8 * O:
         y_from_w_x_over_o(y, w, x, N, O, I, add, tile, task, tasks)
         return
-    if not (suits(tile, N, O, I)):
+    if not suits(tile, N, O, I):
         y_from_w_x_plain(y, w, x, N, O, I, add, task, tasks)
         return
     row_first, row_second, step_first, step_second = y_from_w_x_sizes(tile, N, O, I)

@@ -20,6 +20,7 @@ from kernels.runtime import (
     Scratch,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     equal,
     kernel,
@@ -190,13 +191,13 @@ def i_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int,
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (K0 - 1) * d0) // s0, width) * width
-    return s0 * pitch + width
+    return bounded(s0, pitch) + width
 
 
 def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
     if (K0 <= P0 or tile.lanes.width <= P0) and i_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576 and a0 + d0*K0 + s0*P0 < 2**31:
+        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
         return i_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0, s0)
     return 0
 
@@ -204,7 +205,7 @@ def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: 
 def i_from_x_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
     """Integers of one task: where each tap reads."""
     if (K0 <= P0 or tile.lanes.width <= P0) and i_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576 and a0 + d0*K0 + s0*P0 < 2**31:
+        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
         return 2 * K0
     return 0
 
@@ -218,10 +219,10 @@ def i_from_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a
     or windows of x slide, lanes over p0;
     else gather, tasks share n c
     """
-    if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and a0 + d0*K0 + s0*P0 < 2**31:
+    if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
         i_from_x_over_c(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
     elif (K0 <= P0 or tile.lanes.width <= P0) and i_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576 and a0 + d0*K0 + s0*P0 < 2**31:
+        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
         i_from_x_slide_x(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
     else:
         i_from_x_plain(i, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
@@ -364,7 +365,7 @@ def y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int,
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (K0 - 1) * d0) // s0, width) * width
-    return s0 * pitch + width
+    return bounded(s0, pitch) + width
 
 
 def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
@@ -556,7 +557,7 @@ def y_at_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: i
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (K0 - 1) * d0) // s0, width) * width
-    return s0 * pitch + width
+    return bounded(s0, pitch) + width
 
 
 def y_at_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
@@ -652,7 +653,7 @@ def gx_from_gy_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: in
     scatter in lanes over p0;
     else scatter, tasks share n c; 2 guards
     """
-    if P0 >= 2 and max(a0 + d0*K0 + s0*P0, tile.vectors*abs(gx.stride(1)) + X2*abs(gx.stride(2))) < 2**31:
+    if P0 >= 2 and max(a0 + bounded(d0, K0) + bounded(s0, P0), tile.vectors*abs(gx.stride(1)) + X2*abs(gx.stride(2))) < 2**31:
         gx_from_gy_y_at_over_p0(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
     else:
         gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, task, tasks)

@@ -21,6 +21,7 @@ from kernels.runtime import (
     Scratch,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     equal,
     kernel,
@@ -220,14 +221,16 @@ def i_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int,
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
     pitch = ceil_div(stretch + max(0, (K1 - 1) * d1) // s1, width) * width
-    return s1 * ((tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1) * pitch + width
+    height = (tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1
+    return bounded(bounded(s1, height), pitch) + width
 
 
 def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
     """Scalars of one task: what its windows read."""
     if (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
-        d0, d1, s0, s1, z6, z7, z8) <= 1048576 and d1*K1 + s1*P1 + z6*K0 + z7*P0 + z8 < 2**31:
+        d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7,
+        P0) + z8 < 2**31:
         return i_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8)
     return 0
 
@@ -236,7 +239,8 @@ def i_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: in
         a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
     """Integers of one task: where each tap reads."""
     if (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
-        d0, d1, s0, s1, z6, z7, z8) <= 1048576 and d1*K1 + s1*P1 + z6*K0 + z7*P0 + z8 < 2**31:
+        d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7,
+        P0) + z8 < 2**31:
         return 2 * K0 * K1
     return 0
 
@@ -252,10 +256,11 @@ def i_from_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K
     or windows of x slide, lanes over p1, rows over p0;
     else gather, tasks share n c p0
     """
-    if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and d1*K1 + s1*P1 + z6*K0 + z7*P0 + z8 < 2**31:
+    if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**31:
         i_from_x_over_c(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, task, tasks)
     elif (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
-        d0, d1, s0, s1, z6, z7, z8) <= 1048576 and d1*K1 + s1*P1 + z6*K0 + z7*P0 + z8 < 2**31:
+        d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7,
+        P0) + z8 < 2**31:
         i_from_x_slide_x(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, scratch,
             integer_scratch, task, tasks)
     else:
@@ -435,7 +440,8 @@ def y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int,
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
     pitch = ceil_div(stretch + max(0, (K1 - 1) * d1) // s1, width) * width
-    return s1 * ((tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1) * pitch + width
+    height = (tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1
+    return bounded(bounded(s1, height), pitch) + width
 
 
 def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
@@ -658,14 +664,15 @@ def y_at_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: i
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
     pitch = ceil_div(stretch + max(0, (K1 - 1) * d1) // s1, width) * width
-    return s1 * ((tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1) * pitch + width
+    height = (tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1
+    return bounded(bounded(s1, height), pitch) + width
 
 
 def y_at_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars of one task: what its windows read."""
     if (K1 <= P1 or tile.lanes.width <= P1) and y_at_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
-        d0, d1, s0, s1) <= 1048576 and K0*K1 + K1 < 2**31:
+        d0, d1, s0, s1) <= 1048576 and bounded(K0, K1) + K1 < 2**31:
         return y_at_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1)
     return 0
 
@@ -674,7 +681,7 @@ def y_at_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1:
         a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Integers of one task: where each tap reads."""
     if (K1 <= P1 or tile.lanes.width <= P1) and y_at_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
-        d0, d1, s0, s1) <= 1048576 and K0*K1 + K1 < 2**31:
+        d0, d1, s0, s1) <= 1048576 and bounded(K0, K1) + K1 < 2**31:
         return 2 * K0 * K1
     return 0
 
@@ -690,10 +697,10 @@ def y_at_from_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: 
     or windows of x slide, lanes over p1, rows over p0;
     else gather, tasks share n c p0
     """
-    if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1 and K0*K1 + K1 < 2**31:
+    if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1 and bounded(K0, K1) + K1 < 2**31:
         y_at_from_x_over_c(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
     elif (K1 <= P1 or tile.lanes.width <= P1) and y_at_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
-        a1, d0, d1, s0, s1) <= 1048576 and K0*K1 + K1 < 2**31:
+        a1, d0, d1, s0, s1) <= 1048576 and bounded(K0, K1) + K1 < 2**31:
         y_at_from_x_slide_x(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, scratch,
             integer_scratch, task, tasks)
     else:
@@ -774,7 +781,7 @@ def gx_from_gy_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: in
     scatter in lanes over p1;
     else scatter, tasks share n c; 3 guards
     """
-    if P1 >= 2 and max(512*K0*K1, a0 + d0*K0 + s0*P0, a1 + d1*K1 + s1*P1, tile.vectors*abs(gx.stride(1)) + X2*abs(gx.stride(2)) + X3*abs(gx.stride(3))) < 2**31:
+    if P1 >= 2 and max(bounded(bounded(512, K0), K1), a0 + bounded(d0, K0) + bounded(s0, P0), a1 + bounded(d1, K1) + bounded(s1, P1), tile.vectors*abs(gx.stride(1)) + X2*abs(gx.stride(2)) + X3*abs(gx.stride(3))) < 2**31:
         gx_from_gy_y_at_over_p1(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task,
             tasks)
     else:

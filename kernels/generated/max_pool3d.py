@@ -22,6 +22,7 @@ from kernels.runtime import (
     Scratch,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     equal,
     kernel,
@@ -241,7 +242,8 @@ def i_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int,
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
     pitch = ceil_div(stretch + max(0, (K2 - 1) * d2) // s2, width) * width
-    return K0 * s2 * ((tile.lines - 1) * s1 + max(0, (K1 - 1) * d1) + 1) * pitch + width
+    height = (tile.lines - 1) * s1 + max(0, (K1 - 1) * d1) + 1
+    return bounded(bounded(bounded(K0, s2), height), pitch) + width
 
 
 def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
@@ -249,8 +251,8 @@ def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: 
         z11: int, z12: int, z13: int, z9: int) -> int:
     """Scalars of one task: what its windows read."""
     if (K2 <= P2 or tile.lanes.width <= P2) and i_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
-        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13,
-        z9) <= 1048576 and d2*K2 + s2*P2 + z10*K1 + z11*P0 + z12*P1 + z13 + z9*K0 < 2**31:
+        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2, K2) + bounded(s2,
+        P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**31:
         return i_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1,
             s2, z10, z11, z12, z13, z9)
     return 0
@@ -261,8 +263,8 @@ def i_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: in
         z11: int, z12: int, z13: int, z9: int) -> int:
     """Integers of one task: where each tap reads."""
     if (K2 <= P2 or tile.lanes.width <= P2) and i_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
-        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13,
-        z9) <= 1048576 and d2*K2 + s2*P2 + z10*K1 + z11*P0 + z12*P1 + z13 + z9*K0 < 2**31:
+        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2, K2) + bounded(s2,
+        P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**31:
         return 2 * K0 * K1 * K2
     return 0
 
@@ -279,12 +281,12 @@ def i_from_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K
     or windows of x slide, lanes over p2, rows over p1;
     else gather, tasks share n c p0 p1
     """
-    if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and d2*K2 + s2*P2 + z10*K1 + z11*P0 + z12*P1 + z13 + z9*K0 < 2**31:
+    if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**31:
         i_from_x_over_c(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
             z11, z12, z13, z9, tile, task, tasks)
     elif (K2 <= P2 or tile.lanes.width <= P2) and i_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
-        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13,
-        z9) <= 1048576 and d2*K2 + s2*P2 + z10*K1 + z11*P0 + z12*P1 + z13 + z9*K0 < 2**31:
+        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2, K2) + bounded(s2,
+        P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**31:
         i_from_x_slide_x(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
             z11, z12, z13, z9, tile, scratch, integer_scratch, task, tasks)
     else:
@@ -484,7 +486,8 @@ def y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int,
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
     pitch = ceil_div(stretch + max(0, (K2 - 1) * d2) // s2, width) * width
-    return K0 * s2 * ((tile.lines - 1) * s1 + max(0, (K1 - 1) * d1) + 1) * pitch + width
+    height = (tile.lines - 1) * s1 + max(0, (K1 - 1) * d1) + 1
+    return bounded(bounded(bounded(K0, s2), height), pitch) + width
 
 
 def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
@@ -732,14 +735,16 @@ def y_at_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: i
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
     pitch = ceil_div(stretch + max(0, (K2 - 1) * d2) // s2, width) * width
-    return K0 * s2 * ((tile.lines - 1) * s1 + max(0, (K1 - 1) * d1) + 1) * pitch + width
+    height = (tile.lines - 1) * s1 + max(0, (K1 - 1) * d1) + 1
+    return bounded(bounded(bounded(K0, s2), height), pitch) + width
 
 
 def y_at_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars of one task: what its windows read."""
     if (K2 <= P2 or tile.lanes.width <= P2) and y_at_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
-        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576 and K0*K1*K2 + K1*K2 + K2 < 2**31:
+        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576 and bounded(bounded(K0, K1), K2) + bounded(K1,
+        K2) + K2 < 2**31:
         return y_at_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
             s1, s2)
     return 0
@@ -749,7 +754,8 @@ def y_at_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0:
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> int:
     """Integers of one task: where each tap reads."""
     if (K2 <= P2 or tile.lanes.width <= P2) and y_at_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
-        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576 and K0*K1*K2 + K1*K2 + K2 < 2**31:
+        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576 and bounded(bounded(K0, K1), K2) + bounded(K1,
+        K2) + K2 < 2**31:
         return 2 * K0 * K1 * K2
     return 0
 
@@ -765,11 +771,12 @@ def y_at_from_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: 
     or windows of x slide, lanes over p2, rows over p1;
     else gather, tasks share n c p0 p1
     """
-    if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1 and K0*K1*K2 + K1*K2 + K2 < 2**31:
+    if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1 and bounded(bounded(K0, K1), K2) + bounded(K1, K2) + K2 < 2**31:
         y_at_from_x_over_c(y_at, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
             tile, task, tasks)
     elif (K2 <= P2 or tile.lanes.width <= P2) and y_at_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2,
-        X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576 and K0*K1*K2 + K1*K2 + K2 < 2**31:
+        X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576 and bounded(bounded(K0, K1), K2) + bounded(K1,
+        K2) + K2 < 2**31:
         y_at_from_x_slide_x(y_at, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
             tile, scratch, integer_scratch, task, tasks)
     else:
@@ -863,7 +870,7 @@ def gx_from_gy_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: in
     scatter in lanes over p2;
     else scatter, tasks share n c; 4 guards
     """
-    if P2 >= 2 and max(512*K0*K1*K2, a0 + d0*K0 + s0*P0, a1 + d1*K1 + s1*P1, a2 + d2*K2 + s2*P2, tile.vectors*abs(gx.stride(1)) + X2*abs(gx.stride(2)) + X3*abs(gx.stride(3)) + X4*abs(gx.stride(4))) < 2**31:
+    if P2 >= 2 and max(bounded(bounded(bounded(512, K0), K1), K2), a0 + bounded(d0, K0) + bounded(s0, P0), a1 + bounded(d1, K1) + bounded(s1, P1), a2 + bounded(d2, K2) + bounded(s2, P2), tile.vectors*abs(gx.stride(1)) + X2*abs(gx.stride(2)) + X3*abs(gx.stride(3)) + X4*abs(gx.stride(4))) < 2**31:
         gx_from_gy_y_at_over_p2(gx, gy, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
             s1, s2, tile, task, tasks)
     else:

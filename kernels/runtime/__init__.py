@@ -1,7 +1,7 @@
 """What generated modules are made of: tasks over views, scalar functions, and the data that binds them."""
 
 from kernels.runtime.abi import AbiError, missing, require_abi
-from kernels.runtime.arithmetic import ceil_div, floor_div, residue, share
+from kernels.runtime.arithmetic import bounded, ceil_div, floor_div, residue, share
 from kernels.runtime.compile import Argument, Task, TaskError, compiled_signatures, kernel, task
 from kernels.runtime.contraction import (
     chunk,
@@ -160,6 +160,7 @@ __all__ = [
     "asinh",
     "atan",
     "atanh",
+    "bounded",
     "ceil_div",
     "chunk",
     "compiled_signatures",

@@ -23,6 +23,17 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
+LARGEST_ROOM = 1 << 60  # no memory is so large, and a sum of a few still fits 64 bits
+
+
+@kernel
+def bounded(a: int, b: int) -> int:
+    """a * b for a, b >= 0, or LARGEST_ROOM where that is more: a product that is compared with a bound must not wrap."""
+    if a > 0 and b > LARGEST_ROOM // a:
+        return LARGEST_ROOM
+    return a * b
+
+
 @kernel
 def residue(s: int, d: int, m: int) -> tuple[int, int]:
     """The smallest k >= 0 with s dividing m - d*k, and the step to the next; step 0 when there is none.
@@ -36,4 +47,5 @@ def residue(s: int, d: int, m: int) -> tuple[int, int]:
         g, r, x, y = r, g % r, y, x - g // r * y
     if m % g != 0:
         return 0, 0
-    return m // g * x % (s // g), s // g
+    s //= g
+    return m // g % s * x % s, s  # of numbers below s: a product of two 32-bit parameters does not wrap

@@ -72,7 +72,7 @@ def test_environment():
 
 
 def test_sizes_beyond_64_bits():
-    with pytest.raises(ShapeError, match=r"N = .* does not fit 64 bits"):
+    with pytest.raises(ShapeError, match=r"N = .* is too large"):
         Spec(fake.ROWS).environment([Layout("x", "x", (2**63, 3)), Layout("w", "w", (3,))], s0=1)
 
 

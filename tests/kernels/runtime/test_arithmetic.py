@@ -6,10 +6,12 @@ import math
 from fractions import Fraction
 from itertools import pairwise
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels.runtime import ceil_div, floor_div, residue, share
+from kernels.runtime import bounded, ceil_div, floor_div, residue, share
+from kernels.runtime.arithmetic import LARGEST_ROOM
 
 
 @given(st.integers(0, 10**6), st.integers(1, 50))
@@ -31,6 +33,19 @@ def test_residue_is_the_first_solution_and_the_step(s: int, d: int, m: int) -> N
     else:
         assert step == s // math.gcd(s, d)
         assert solutions == list(range(first, 3 * s + 1, step))
+
+
+@given(st.integers(0, 2**62), st.integers(0, 2**62))
+def test_a_bounded_product_never_wraps(a: int, b: int) -> None:
+    assert bounded(a, b) == min(a * b, LARGEST_ROOM)
+
+
+def test_residues_of_large_parameters_are_computed_in_64_bits() -> None:
+    s, d, m = 2**31 - 1, 2**31 - 2, 2**33
+    first, step = residue(np.int64(s), np.int64(d), np.int64(m))  # NumPy's wrap, and warn
+    assert step == s
+    assert 0 <= first < s
+    assert (m - d * int(first)) % s == 0
 
 
 @given(st.integers(-(10**9), 10**9), st.integers(-1000, 1000).filter(bool))
