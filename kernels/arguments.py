@@ -31,7 +31,10 @@ REAL = (np.dtype(np.float32), np.dtype(np.float64))
 INTEGER = np.dtype(np.int64)
 LARGEST_INTEGER = 2**63 - 1
 LARGEST_ARRAY = LARGEST_INTEGER // 8
-LARGEST_OPTION = 2**31 - 1  # the product of two options still fits the kernels' int64 arithmetic
+LARGEST_OPTION = (
+    2**31 - 1
+)  # the product of two options, and of a few such a sum, fits the kernels' int64 arithmetic;
+# of more than two, one for each axis, it does not: sizes of memory are `kernels.runtime.bounded`
 
 
 # ---------------------------------------------------------------------------------------- numbers
@@ -47,9 +50,9 @@ def integer(name: str, value: object, minimum: int | None = None, maximum: int =
         kind = type(value).__name__
         raise ArgumentTypeError(f"`{name}` is {shown(value)} ({kind}) but needs an integer") from None
     if minimum is not None and number < minimum:
-        raise ArgumentError(f"`{name}` is {number} but needs to be at least {minimum}")
+        raise ArgumentError(f"`{name}` is {shown(number)} but needs to be at least {minimum}")
     if abs(number) > maximum:
-        raise ArgumentError(f"`{name}` is {number} but needs to be at most {maximum} in magnitude")
+        raise ArgumentError(f"`{name}` is {shown(number)} but needs to be at most {maximum} in magnitude")
     return number
 
 
@@ -115,7 +118,7 @@ def padding_pairs(name: str, value: object, axes: int) -> tuple[tuple[int, int],
             for i, (before, after) in enumerate(value)
         )
     if axes == 1 and isinstance(value, (tuple, list)) and len(value) == 2:
-        pair = f"(({value[0]}, {value[1]}),)"
+        pair = f"(({shown(value[0])}, {shown(value[1])}),)"
         raise ArgumentError(
             f"`{name}` is {shown(value)}, with 2 entries for 1 axis; before and after it is written {pair}"
         )
@@ -128,8 +131,26 @@ def shown(value: object) -> str:
         text = repr(value)
     except Exception:
         text = f"an {type(value).__name__}"
+    return short(text)
+
+
+def short(text: str, most: int = 60) -> str:
+    """A text of somebody else's in an error: on one line, and cut."""
     text = " ".join(text.split())
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def variable(name: str) -> str:
+    """What an argument might be called in a hint: of "cotangent of the gradient of input" the first word."""
+    return name.split()[0]
+
+
+def attribute(value: object, name: str) -> Any:
+    """An attribute, or None: what an object's own property raises is no concern of the caller's."""
+    try:
+        return getattr(value, name, None)
+    except Exception:
+        return None
 
 
 # ----------------------------------------------------------------------------------------- arrays
@@ -141,7 +162,7 @@ def as_array(name: str, value: object) -> Array:
         return value
     if isinstance(value, np.ma.MaskedArray):
         raise ArgumentTypeError(
-            f"`{name}` is a masked array, whose mask would be lost; write {name}.filled(0)"
+            f"`{name}` is a masked array, whose mask would be lost; write {variable(name)}.filled(0)"
         )
     if value is None or isinstance(value, (str, bytes, dict, set)):
         raise ArgumentTypeError(f"`{name}` is {shown(value)} but needs an array")
@@ -149,11 +170,13 @@ def as_array(name: str, value: object) -> Array:
         return np.asarray(value)
     except Exception as error:  # a ragged list, a torch tensor that wants gradients, any __array__
         kind = type(value).__name__
-        raise ArgumentTypeError(f"`{name}` ({kind}) does not become an array: {error}") from None
+        raise ArgumentTypeError(
+            f"`{name}` ({kind}) does not become an array: {short(str(error), 240)}"
+        ) from None
 
 
 def cast(name: str, dtype: np.dtype[Any]) -> str:
-    return f"{name if name.isidentifier() else ''}.astype(numpy.{dtype.newbyteorder('=').name})"
+    return f"{variable(name)}.astype(numpy.{dtype.newbyteorder('=').name})"
 
 
 def check_real(name: str, array: Array) -> None:
@@ -165,7 +188,7 @@ def check_real(name: str, array: Array) -> None:
     if array.dtype.kind in "biuf":
         to = np.dtype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
         raise DtypeError(f"`{name}` is {array.dtype} but needs float32 or float64; write {cast(name, to)}")
-    raise DtypeError(f"`{name}` is {array.dtype} but needs float32 or float64")
+    raise DtypeError(f"`{name}` is {short(str(array.dtype))} but needs float32 or float64")
 
 
 def check_same(name: str, array: Array, first: str, dtype: np.dtype[Any]) -> None:
@@ -179,7 +202,7 @@ def as_indices(name: str, array: Array) -> Array:
     if array.dtype == INTEGER:
         return array
     if array.dtype.kind not in "iu":
-        raise DtypeError(f"`{name}` is {array.dtype} but needs integers (int64)")
+        raise DtypeError(f"`{name}` is {short(str(array.dtype))} but needs integers (int64)")
     if array.dtype == np.uint64 and array.size and int(array.max()) > LARGEST_INTEGER:
         raise OutOfRangeError(f"`{name}` has {array.max()}, which int64 does not hold")
     return array.astype(INTEGER)
@@ -220,19 +243,28 @@ def check_size(name: str, shape: Shape) -> None:
 
 
 def check_out(
-    name: str, out: object, shape: Shape, dtype: np.dtype[Any], inputs: Sequence[tuple[str, Array]]
+    name: str,
+    out: object,
+    shape: Shape,
+    dtype: np.dtype[Any],
+    inputs: Sequence[tuple[str, Array]],
+    others: Sequence[tuple[str, Array]] = (),
 ) -> Array:
-    """`out` can take the result: shape, type, writeable, no memory shared with an input or within itself."""
+    """`out` can take the result: shape, type, writeable, no memory shared with an input, others or within itself.
+
+    Of a subclass (a matrix, a memory map) it is the plain array: what a subclass makes of shapes is its own.
+    """
     if not isinstance(out, np.ndarray):
         raise ArgumentTypeError(f"`{name}` is {shown(out)} but needs an ndarray {shape} of {dtype}")
     if isinstance(out, np.ma.MaskedArray):
         raise ArgumentTypeError(
             f"`{name}` is a masked array, whose mask would not be heeded; write {name}.data"
         )
+    out = np.asarray(out)
     if out.shape != shape:
         raise OutputError(f"`{name}` has shape {out.shape} but the result has {shape}")
     if out.dtype != dtype:
-        raise DtypeError(f"`{name}` is {out.dtype} but the result is {dtype}")
+        raise DtypeError(f"`{name}` is {short(str(out.dtype))} but the result is {dtype}")
     if not out.flags.writeable:
         raise OutputError(f"`{name}` is read-only")
     if overlaps_itself(out):
@@ -244,6 +276,9 @@ def check_out(
             raise OutputError(
                 f"`{name}` shares memory with `{other}`, which is read while `{name}` is written"
             )
+    for other, array in others:
+        if overlap(out, array):
+            raise OutputError(f"`{name}` shares memory with `{other}`, which is written, too")
     return out
 
 
@@ -276,7 +311,7 @@ def cotangent(name: str, value: object, shape: Shape, dtype: np.dtype[Any], of: 
     if value is None or (type(value) is np.ndarray and value.shape == shape and value.dtype == dtype):
         return value
     if shape == () and isinstance(value, (int, float, np.floating)) and not isinstance(value, bool):
-        return np.asarray(value, dtype)
+        return np.asarray(real(name, value), dtype)
     array = as_array(name, value)
     if array.shape != shape:
         raise ShapeError(f"`{name}` has shape {array.shape} but `{of}` has {shape}")

@@ -87,7 +87,8 @@ def cross_entropy(
     reduction  "mean", "sum", or "none" for one loss per target
 
     The mean over no targets is 0, where torch has NaN. Large and infinite logits are as in `log_softmax`. A target
-    that is no class is an error, also in a pullback, if the array has changed since.
+    that is no class is an error, also in a pullback, if the array has changed since; a change of one that is not
+    int64, or is not aligned, has no effect there, since the call copied it.
     Not supported, and refused: class weights, an index to ignore, label smoothing, probabilities as target.
     """
     only_default("weight", weight, None)

@@ -23,6 +23,7 @@ from kernels.arguments import (
     Shape,
     as_array,
     as_indices,
+    attribute,
     check_below,
     check_out,
     check_real,
@@ -34,8 +35,8 @@ from kernels.arguments import (
     readable,
     shown,
 )
-from kernels.errors import ArgumentError, ArgumentTypeError, KernelError
-from kernels.runtime.execute import Place, address, prepare
+from kernels.errors import AllocationError, ArgumentError, ArgumentTypeError, KernelError
+from kernels.runtime.execute import Place, RoomError, address, prepare
 from kernels.runtime.selection import Run, left, read
 from kernels.specialize import (
     SPECIALIZATIONS,
@@ -112,12 +113,12 @@ class Operator:
 
     # ------------------------------------------------------------------------------------ calls
 
-    def __call__(self, *args: Any, out: Any = None, **options: Any) -> Result:
+    def __call__(self, /, *args: Any, out: Any = None, **options: Any) -> Result:
         call = self._bind(args, options)
         return self._forward(call, out)
 
     def vjp(
-        self, *args: Any, wrt: str | Sequence[str] | None = None, out: Any = None, **options: Any
+        self, /, *args: Any, wrt: str | Sequence[str] | None = None, out: Any = None, **options: Any
     ) -> tuple[Result, Pullback]:
         """The result, and the pullback that takes its cotangent to the gradients of the array arguments.
 
@@ -129,7 +130,9 @@ class Operator:
         pullback = Pullback(self, call, self._wanted(wrt, self._real_arguments, call))
         return self._forward(call, out, pullback._keeper, pullback._later), pullback
 
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], **options: Any) -> tuple[Result, Result]:
+    def jvp(
+        self, primals: Sequence[Any], tangents: Sequence[Any], /, **options: Any
+    ) -> tuple[Result, Result]:
         """The result and its tangent. One tangent for each of the primals; None is zero."""
         with self._telling():
             for name, value in (("primals", primals), ("tangents", tangents)):
@@ -154,7 +157,7 @@ class Operator:
         found = dict(zip(outputs, self._run(call, *later, outputs, moved, keeper=keeper), strict=True))
         return y, collected([found.get(o) for o in call.plan.outputs])
 
-    def output_shape(self, *args: Any, **options: Any) -> Any:
+    def output_shape(self, /, *args: Any, **options: Any) -> Any:
         """The shape of the result from arrays or their shapes (several outputs: a tuple of shapes)."""
         with self._telling():
             arguments = self.adapter.arguments(args, options)
@@ -314,18 +317,27 @@ class Operator:
         for array, s in zip(given, seen, strict=True):
             if s.array is not array and not np.may_share_memory(s.array, array):  # a kernel cannot write it
                 array[...] = s.array.reshape(array.shape)
-        return collected(given)
+        return out if len(given) == 1 else tuple(out)
 
     def _checked_out(self, call: Call, out: Any) -> list[Array]:
         layouts = call.plan.outputs
         if len(layouts) > 1 and (not isinstance(out, (tuple, list)) or len(out) != len(layouts)):
             raise ArgumentTypeError(f"`out` is {shown(out)} but needs a tuple of {len(layouts)} arrays")
         inputs = [(i.layout.argument, array) for i, array in zip(call.known.inputs, call.arrays, strict=True)]
+        for (
+            i
+        ) in call.known.inputs:  # of one that was copied the original counts too: so it is with other strides
+            original = call.args[i.source] if isinstance(i.source, int) else call.options[i.source]
+            if not i.direct and isinstance(original, np.ndarray):
+                inputs.append((i.layout.argument, original))
+        others: list[tuple[str, Array]] = []
         given: list[Array] = []
         for n, (layout, array) in enumerate(zip(layouts, out if len(layouts) > 1 else [out], strict=True)):
             name = f"out[{n}]" if len(layouts) > 1 else "out"
-            given.append(check_out(name, array, layout.shape, self._dtype(layout.tensor, call), inputs))
-            inputs.append((name, array))
+            given.append(
+                check_out(name, array, layout.shape, self._dtype(layout.tensor, call), inputs, others)
+            )
+            others.append((name, given[n]))
         return given
 
     def _dtype(self, tensor: str, call: Call) -> np.dtype[Any]:
@@ -378,7 +390,10 @@ class Operator:
             given.append(seen.array)
         for origin in found.read:
             given.append(kept[origin])
-        found.prepared.run(given + arrays)
+        try:
+            found.prepared.run(given + arrays)
+        except RoomError as error:
+            raise self._telling(call.arguments).told(AllocationError(str(error))) from None
         if found.left:
             assert keeper is not None
             keeper.keep(found.left, arrays[len(layouts) :])
@@ -413,7 +428,9 @@ class Operator:
             absent = frozenset(inputs).difference(given)
             now = Run(program, names, absent)
             kept = read(definition, now, keeper.tensors)
-            if later is not None:
+            if later is not None and any(
+                0 not in o.shape for o in layouts
+            ):  # nothing is made for an empty result
                 leaves = left(definition, now, Run(*later, absent), keeper.fixed, keeper.tensors)
         for tensors, places in ((kept, given), (leaves, wanted)):
             for name in tensors:
@@ -452,9 +469,12 @@ class Operator:
             if not isinstance(wrt, (str, tuple, list)):
                 raise ArgumentTypeError(f"`wrt` is {shown(wrt)} but needs a name or a tuple of names")
             wanted = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+            among = ", ".join(map(repr, names))
             for n, name in enumerate(wanted):
+                if not isinstance(name, str):  # an array compares in ways of its own
+                    kind = type(name).__name__
+                    raise ArgumentTypeError(f"`wrt` has {shown(name)} ({kind}) but needs names among {among}")
                 if name not in names:
-                    among = ", ".join(map(repr, names))
                     raise ArgumentError(f"`wrt` has {shown(name)} but needs names among {among}")
                 if name in wanted[:n]:
                     raise ArgumentError(f"`wrt` names {name!r} twice")
@@ -555,13 +575,21 @@ class Pullback:
         self._later: Later = "vjp", self._targets.names
         self._keeper = Keeper(operator._inputs)
 
-    def __call__(self, *cotangents: Any) -> Gradients:
+    def __call__(self, /, *cotangents: Any, **unknown: Any) -> Gradients:
+        if unknown:
+            self._refuse(unknown, "(*cotangents)")
         return self._gradients(self._cotangents(cotangents))
 
     def vjp(
-        self, *cotangents: Any, wrt: str | Sequence[str] | None = None
+        self, /, *cotangents: Any, wrt: str | Sequence[str] | None = None, **unknown: Any
     ) -> tuple[Gradients, SecondPullback]:
-        """The gradients, and the pullback of their cotangents to gradients of `gy` and of each argument."""
+        """The gradients, and the pullback of their cotangents to gradients of `gy` and of each argument.
+
+        That pullback keeps the cotangents, as this one does the call's arrays: they must not be written to until it
+        has been called for the last time.
+        """
+        if unknown:
+            self._refuse(unknown, "(*cotangents, wrt=None)")
         operator, call = self.operator, self._call
         outputs = call.known.real
         names = ["grad_output"] if len(outputs) == 1 else [f"grad_{o.tensor}" for o in outputs]
@@ -572,8 +600,12 @@ class Pullback:
         gradients = self._gradients(given)
         return gradients, SecondPullback(self, given, dict(zip(names, outputs, strict=True)), wanted)
 
-    def jvp(self, cotangents: Sequence[Any], tangents: Sequence[Any]) -> tuple[Gradients, Gradients]:
+    def jvp(
+        self, cotangents: Sequence[Any], tangents: Sequence[Any], /, **unknown: Any
+    ) -> tuple[Gradients, Gradients]:
         """The gradients and their tangents, from those of the cotangents, then of the arguments."""
+        if unknown:
+            self._refuse(unknown, "(cotangents, tangents)")
         operator, call = self.operator, self._call
         outputs = call.known.real
         with operator._telling(call.arguments):
@@ -604,6 +636,10 @@ class Pullback:
         except KernelError as error:
             raise self.operator._telling(self._call.arguments).told(error) from None
 
+    def _refuse(self, unknown: Mapping[str, Any], arguments: str) -> None:
+        with self.operator._telling(self._call.arguments):
+            refuse(unknown, arguments)
+
     def _ordered(self, found: Sequence[Array]) -> Gradients:
         return tuple([None if n is None else found[n] for n in self._targets.order])
 
@@ -618,7 +654,7 @@ class Pullback:
 class SecondPullback:
     """Cotangents of the gradients -> gradients with respect to the cotangent `gy` and the array arguments.
 
-    What it keeps may follow from `gy`, too.
+    What it keeps may follow from `gy`, too, which must not be written to meanwhile.
     """
 
     def __init__(
@@ -634,7 +670,9 @@ class SecondPullback:
         self._outputs = outputs
         self._keeper = Keeper((*first._keeper.fixed, *cotangents), first._keeper.tensors)
 
-    def __call__(self, *cotangents: Any) -> Gradients:
+    def __call__(self, /, *cotangents: Any, **unknown: Any) -> Gradients:
+        if unknown:
+            self.first._refuse(unknown, "(*cotangents)")
         operator, call = self.first.operator, self.first._call
         with operator._telling(call.arguments):
             operator._check_indices(call)
@@ -667,14 +705,21 @@ def shape_of(name: str, value: Any, optional: bool) -> Shape | None:
     """A shape from a shape, or from anything that has one."""
     if value is None and optional:
         return None
-    shape = getattr(value, "shape", value)
+    shape = attribute(value, "shape")
+    shape = value if shape is None else shape
     if not isinstance(shape, (tuple, list)):
         raise ArgumentTypeError(f"`{name}` is {shown(value)} but needs an array or a shape")
     return tuple(integer(f"{name}.shape[{i}]", n, 0, LARGEST_INTEGER) for i, n in enumerate(shape))
 
 
 def described_array(value: Any) -> str:
-    shape = getattr(value, "shape", None)
+    shape = attribute(value, "shape")
     if isinstance(shape, tuple):
-        return str(tuple(shape))
-    return str(tuple(value)) if isinstance(value, tuple) else type(value).__name__
+        return shown(tuple(shape))
+    return shown(tuple(value)) if isinstance(value, tuple) else type(value).__name__
+
+
+def refuse(unknown: Mapping[str, Any], arguments: str) -> None:
+    """What Python would say of a keyword that is none, as an error of the package."""
+    for name in unknown:
+        raise ArgumentTypeError(f"got an unexpected keyword argument {name!r}; the arguments are {arguments}")

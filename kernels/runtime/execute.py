@@ -100,6 +100,7 @@ def _scratch_size(step: Step, kind: str, values: list[Any], tile: Tile) -> int:
 
 INTEGER = np.dtype(np.int64)
 BYTE = np.dtype(np.uint8)
+LARGEST = 2**62  # bytes
 ALIGNMENT = driver.ALIGNMENT  # bytes: scratch of different tasks shares no cache line
 ROOM, ZERO = -1, -2  # memory that is not the caller's: the room of a run, and a constant
 _ZERO = np.zeros(1, np.float64)  # also a zero of float32, and of int64
@@ -185,7 +186,7 @@ class Prepared:
         form = self.forms.get(threads)
         if form is None:
             form = self.forms[threads] = self._form(threads)
-        driver.run(form.plan, (*arrays, np.empty(form.room, BYTE)), form.tasks)
+        driver.run(form.plan, (*arrays, room(form.room)), form.tasks)
 
     def _form(self, threads: int) -> _Form:
         start = whole(8 * len(self.records))  # of the intermediate tensors
@@ -201,10 +202,27 @@ class Prepared:
                 pointers.append((at, offset))
                 offset += tasks * each
             most, size = max(most, tasks), max(size, offset)
+        if size > LARGEST:
+            raise RoomError(size)  # no word would hold its addresses
         words = Words(
             "q", driver.plan_words(self.records, self.slots, pointers, cleared, rows, self.arrays + 1)
         )
         return _Form(words, words.buffer_info()[0], size + ALIGNMENT, most)
+
+
+class RoomError(MemoryError):
+    """A run needs more memory to itself than there is."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"intermediate results and scratch need {size / 2**30:.3g} GiB, more than there is")
+
+
+def room(size: int) -> Array:
+    """Memory of a run."""
+    try:
+        return np.empty(size, BYTE)
+    except (MemoryError, ValueError):  # NumPy's name for more than an address can say
+        raise RoomError(size) from None
 
 
 class _Preparation:
@@ -282,7 +300,7 @@ class _Preparation:
             cleared=tuple(self.cleared),
             kept=self.kept,
             arrays=len(self.memories),
-            zeroed=tuple(self.zeroed[name] for name in self.wanted),
+            zeroed=tuple(self.zeroed.get(name, False) for name in self.wanted),
             tasks=tasks,
             large=tasks is None and any(row.work >= driver.SMALL for row in self.rows),
             forms={},
@@ -345,7 +363,10 @@ def prepare(
     absent = [name for name in inputs if name not in given]
     known = [name for name in given if name not in inputs]
     preparation = _Preparation(np.dtype(dtype), given, wanted, tile)
-    _walk(selection(definition, program_name, wanted, absent, known), environment, reals, preparation)
+    if any(
+        0 not in place.shape for place in wanted.values()
+    ):  # else nothing has to be made on the way, either
+        _walk(selection(definition, program_name, wanted, absent, known), environment, reals, preparation)
     return preparation.finish(tasks)
 
 

@@ -309,7 +309,9 @@ def test_cotangent():
         DtypeError, "`cotangent` is float64 but `result` is float32; write cotangent.astype(numpy.float32)"
     ):
         arguments.cotangent("cotangent", np.ones(2), (2,), dtype, "result")
-    with message(DtypeError, "`tangent of x` is float64 but `x` is float32; write .astype(numpy.float32)"):
+    with message(
+        DtypeError, "`tangent of x` is float64 but `x` is float32; write tangent.astype(numpy.float32)"
+    ):
         arguments.cotangent("tangent of x", np.ones(2), (2,), dtype, "x")
 
 

@@ -6,9 +6,19 @@ import re
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import as_strided
 
 import kernels
-from kernels.errors import ArgumentError, ArgumentTypeError, DtypeError, OutOfRangeError, ShapeError
+from kernels.errors import (
+    AllocationError,
+    ArgumentError,
+    ArgumentTypeError,
+    DtypeError,
+    KernelError,
+    OutOfRangeError,
+    OutputError,
+    ShapeError,
+)
 
 
 def zeros(*shape, dtype=np.float64):
@@ -213,3 +223,155 @@ def test_an_error_writes_nothing():
     with pytest.raises(ShapeError):
         kernels.conv2d(x, w, b[:5], groups=2, out=out)
     assert (out == 7).all()
+
+
+# ------------------------------------------------------------------------- objects with a will of their own
+
+
+class Awkward:
+    """Nothing can be asked of it."""
+
+    @property
+    def shape(self):
+        raise RuntimeError("no shape today")
+
+    def __eq__(self, other):
+        raise RuntimeError("no comparison today")
+
+    __hash__ = None
+
+
+@pytest.mark.parametrize("name", [np.array(["input"]), np.array([1, 2]), 1, Awkward()])
+def test_what_is_no_name_in_wrt(name):
+    _, pullback = kernels.relu.vjp(np.ones(3))
+    for call in (
+        lambda: kernels.relu.vjp(np.ones(3), wrt=[name]),
+        lambda: kernels.relu.vjp(np.ones(3), wrt=["input", name]),
+        lambda: pullback.vjp(np.ones(3), wrt=[name]),
+    ):
+        with pytest.raises(ArgumentTypeError, match="relu: `wrt` has .* but needs names among .*'input'"):
+            call()
+
+
+def test_an_object_whose_shape_raises():
+    with pytest.raises(DtypeError, match="relu: `input` is object"):
+        kernels.relu(Awkward())
+    with pytest.raises(ArgumentTypeError, match="relu: `input` is .* but needs an array or a shape"):
+        kernels.relu.output_shape(Awkward())
+
+
+def test_a_scalar_cotangent_that_is_no_float():
+    _, pullback = kernels.cross_entropy.vjp(np.ones((2, 3)), np.array([0, 1]))
+    for huge in (10**400, 10**5000):
+        with pytest.raises(ArgumentTypeError, match="`cotangent` is .* needs a real number") as error:
+            pullback(huge)
+        assert len(str(error.value)) < 300
+
+
+SUBCLASSES = [
+    ("relu", (np.ones((2, 3)),)),
+    ("log_softmax", (np.ones((2, 3)),)),
+    ("convolve2d", (np.ones((2, 3)), np.ones((2, 2)))),
+    ("linear", (np.ones((2, 3)), np.ones((4, 3)))),
+]
+
+
+@pytest.mark.parametrize(("name", "arrays"), SUBCLASSES)
+def test_out_may_be_a_subclass_that_is_an_array_after_all(name, arrays):
+    operator = getattr(kernels, name)
+    expected = operator(*arrays)
+    out = np.asmatrix(np.zeros(expected.shape))
+    assert operator(*arrays, out=out) is out
+    assert np.array_equal(np.asarray(out), expected)
+    with pytest.raises(ArgumentTypeError, match="`out` is a masked array"):
+        operator(*arrays, out=np.ma.zeros(expected.shape))
+
+
+def test_a_matrix_for_a_result_of_another_rank():
+    with pytest.raises(OutputError, match=r"`out` has shape \(1, 3\) but the result has \(3,\)"):
+        kernels.relu(np.ones(3), out=np.asmatrix(np.ones(3)))
+    with pytest.raises(OutputError, match=r"has shape"):
+        kernels.conv1d(np.ones((1, 1, 5)), np.ones((1, 1, 3)), out=np.asmatrix(np.ones((1, 3))))
+
+
+def test_scratch_that_no_machine_has():
+    x = as_strided(np.zeros(()), (0, 2**40), (0, 0))
+    y, pullback = kernels.log_softmax.vjp(x, 0)
+    assert y.shape == (0, 2**40)
+    assert pullback(y)[0].shape == y.shape
+    huge = as_strided(np.zeros(()), (2**30, 2**27), (0, 0))
+    with pytest.raises(
+        AllocationError, match=r"cross_entropy: .* GiB, more than there is\n    input \(1073741824"
+    ):
+        kernels.cross_entropy(huge, as_strided(np.zeros((), int), (2**30,), (0,)))
+
+
+def test_unknown_keywords_are_told_alike():
+    x = np.ones(3)
+    _, pullback = kernels.relu.vjp(x)
+    _, pullback2 = pullback.vjp(x)
+    for call in (
+        lambda: kernels.relu(x, self=1),
+        lambda: kernels.relu.vjp(x, self=1),
+        lambda: kernels.relu.output_shape(x, self=1),
+        lambda: kernels.relu.jvp((x,), (x,), primals=1),
+        lambda: pullback(x, out=x),
+        lambda: pullback.vjp(x, wrtt=1),
+        lambda: pullback.jvp((x,), (x, x), self=1),
+        lambda: pullback2(x, out=x),
+    ):
+        with pytest.raises(
+            ArgumentTypeError, match=r"^relu: got an unexpected keyword argument '\w+'; the arg"
+        ):
+            call()
+
+
+def test_values_are_not_printed_whole():
+    long = [0] * 5000
+    x, w = np.ones((1, 1, 9)), np.ones((1, 1, 3))
+    for call in (
+        lambda: kernels.relu(tuple(long)),
+        lambda: kernels.relu(long),
+        lambda: kernels.relu.output_shape(tuple(long), bad=1),
+        lambda: kernels.relu.output_shape((*long, -1)),
+        lambda: kernels.conv1d(x, w, stride=long),
+        lambda: kernels.conv1d(x, w, padding=(long, 1)),
+        lambda: kernels.conv1d(x, w, padding=[long, long]),
+        lambda: kernels.conv1d(x, w, stride=10**4000),
+        lambda: kernels.conv1d(x, w, stride=10**5000),
+        lambda: kernels.relu(np.zeros(2, [(f"field{n}", float) for n in range(500)])),
+        lambda: kernels.relu(x, out=long),
+        lambda: kernels.relu.vjp(x, wrt=long),
+    ):
+        with pytest.raises(KernelError) as error:
+            call()
+        assert len(str(error.value)) < 600, str(error.value)[:900]
+
+
+def test_hints_for_cotangents_of_gradients():
+    x = np.ones((2, 3))
+    pullback2 = kernels.relu.vjp(x)[1].vjp(x)[1]
+    with pytest.raises(DtypeError, match=r"write cotangent\.astype\(numpy\.float64\)"):
+        pullback2(x.astype("f4"))
+    with pytest.raises(ArgumentTypeError, match=r"write cotangent\.filled\(0\)"):
+        pullback2(np.ma.masked_array(x))
+
+
+def test_out_may_not_be_an_input_that_was_copied():
+    x = np.moveaxis(np.ones((29, 2, 3), "f4"), -1, 0)
+    with pytest.raises(OutputError, match="`out` shares memory with `input`, which is read while"):
+        kernels.relu(x, out=x)
+
+
+def test_outs_that_overlap():
+    x = np.ones((1, 1, 8))
+    memory = np.zeros(8)
+    y, i = memory[:4].reshape(1, 1, 4), memory.view(np.int64)[2:6].reshape(1, 1, 4)
+    with pytest.raises(OutputError, match=r"`out\[1\]` shares memory with `out\[0\]`, which is written, too"):
+        kernels.max_pool1d(x, 2, return_indices=True, out=(y, i))
+
+
+def test_a_window_of_too_many_places():
+    big = 2**31 - 1
+    with pytest.raises(ArgumentError, match="a window of .* places, but needs at most"):
+        kernels.avg_pool3d(np.ones((1, 1, 2, 2, 2)), (big, big, big), 1, (big // 2 + 1 - 1,) * 3)
