@@ -324,9 +324,7 @@ class Operator:
         if len(layouts) > 1 and (not isinstance(out, (tuple, list)) or len(out) != len(layouts)):
             raise ArgumentTypeError(f"`out` is {shown(out)} but needs a tuple of {len(layouts)} arrays")
         inputs = [(i.layout.argument, array) for i, array in zip(call.known.inputs, call.arrays, strict=True)]
-        for (
-            i
-        ) in call.known.inputs:  # of one that was copied the original counts too: so it is with other strides
+        for i in call.known.inputs:  # of one that was copied the original counts: strides make no difference
             original = call.args[i.source] if isinstance(i.source, int) else call.options[i.source]
             if not i.direct and isinstance(original, np.ndarray):
                 inputs.append((i.layout.argument, original))
@@ -428,9 +426,8 @@ class Operator:
             absent = frozenset(inputs).difference(given)
             now = Run(program, names, absent)
             kept = read(definition, now, keeper.tensors)
-            if later is not None and any(
-                0 not in o.shape for o in layouts
-            ):  # nothing is made for an empty result
+            nothing = all(0 in o.shape for o in layouts)  # an empty result is not worth an intermediate one
+            if later is not None and not nothing:
                 leaves = left(definition, now, Run(*later, absent), keeper.fixed, keeper.tensors)
         for tensors, places in ((kept, given), (leaves, wanted)):
             for name in tensors:
