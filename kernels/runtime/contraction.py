@@ -3,8 +3,9 @@
     out[out_rows[r] + out_columns[j]]  (+)=  scale * sum over t of  a[a_rows[r] + a_steps[t]] * b[b_columns[j] + b_steps[t]]
 
 The structure is BLIS's, with tables of offsets in place of strides: dilation, kernel size and the memory layout
-are data, and nothing is compiled per shape. `b` is packed in panels as wide as the register tile, a block of
-steps at a time; `a` is read in place. Both operands may play either part: call with the two exchanged.
+are data, and nothing is compiled per shape. `b` is packed in panels as wide as the register tile, several of them
+and a block of steps at a time; a tile of rows of `a` is read in place, or packed where its steps are strewn about,
+and multiplied with all these panels. Both operands may play either part: call with the two exchanged.
 Each block of steps starts from zero and is added to the sums of the rows, which bounds the length of a chain of
 roundings. Accumulation is in the dtype of the arrays.
 """
@@ -87,6 +88,57 @@ def round_up(count: int, by: int) -> int:
 
 
 @kernel
+def fills(tile: Tile, columns: int) -> bool:
+    """Do so many columns fill a panel, or more than half of it? Else they are taken a vector at a time."""
+    return 2 * columns > tile.channels
+
+
+@kernel
+def panel_width(tile: Tile, columns: int) -> int:
+    """Columns in the next panel, of so many that are left."""
+    return min(columns, tile.channels if fills(tile, columns) else tile.lanes.width)
+
+
+@kernel
+def panels_at_once(tile: Tile) -> int:
+    """The most panels that are packed together: half of the second cache holds them."""
+    return max(2, tile.depth // 64)
+
+
+@kernel
+def block_width(tile: Tile, columns: int, costly: bool, far: bool) -> int:
+    """Columns that are packed together of so many that are left.
+
+    Where a tile of rows is costly to fetch or packed too, that is done once for several panels, blocks of about
+    equally many; for fewer of them if what is packed next comes from far, since it takes as much of the cache.
+    """
+    most = 1
+    if costly:
+        most = panels_at_once(tile) // (2 if far else 1)
+    panels = ceil_div(columns, tile.channels)
+    return min(columns, ceil_div(panels, ceil_div(panels, most)) * tile.channels)
+
+
+@kernel
+def place_of_sums(tile: Tile, column: int, rows: int) -> int:
+    """Where in the sums of a block those of a column's panel are, if each holds so many rows."""
+    within = column % tile.channels
+    return (column - within) * rows + within
+
+
+@kernel
+def strewn(tile: Tile, rows: IntegerScratch, count: int, steps: IntegerScratch, depth: int) -> bool:
+    """Do the steps of a tile of rows jump about so often that the nearest cache may lose the lines of memory?"""
+    line = 2 * tile.lanes.width
+    last = min(count, tile.pixels) - 1
+    jumps = 0
+    for t in range(1, depth):
+        if abs(steps[t] - steps[t - 1]) >= line:
+            jumps += 1
+    return jumps * min(last + 1, 1 + abs(rows[last] - rows[0]) // line) > tile.depth // 4
+
+
+@kernel
 def filled(tile: Tile, columns: int) -> int:
     """Columns that are multiplied, those that fill up the last panel too."""
     left = columns % tile.channels
@@ -95,6 +147,7 @@ def filled(tile: Tile, columns: int) -> int:
 
 
 FEW = 3  # steps from which a transposition in registers beats gathers
+AHEAD = 12  # steps: memory answers while so many are packed
 FAR = 512  # elements from one step to the next from which each step is on a page of its own
 
 
@@ -113,6 +166,19 @@ def near(tile: Tile) -> int:
 
 
 @kernel
+def packing(tile: Tile, columns: IntegerScratch, count: int, steps: IntegerScratch, depth: int) -> int:
+    """How much work it is to pack so many columns, of so many steps."""
+    width = tile.lanes.width
+    side_by_side = consecutive(columns, min(count, width))
+    following = consecutive(steps, min(depth, width))
+    if transposing(side_by_side, following):
+        each = 12 * width // following
+    else:
+        each = 5 * width // side_by_side if side_by_side >= FEW else 48
+    return each * count * depth
+
+
+@kernel
 def effort(
     tile: Tile,
     a_rows: IntegerScratch,
@@ -128,23 +194,22 @@ def effort(
     """How much work `contract` has, in multiply-adds of tiles that are full. The other weights are measured."""
     width = tile.lanes.width
     multiplying = rows * filled(tile, columns) * steps
-    if abs(a_steps[min(1, steps - 1)] - a_steps[0]) >= FAR:
-        multiplying += multiplying // 3
     read = reach(a_rows, rows, a_steps, steps)
-    if read > near(tile):  # it comes from afar for each panel
-        multiplying += 12 * read * ceil_div(columns, tile.channels)
-    side_by_side = consecutive(b_columns, min(columns, width))
-    following = consecutive(b_steps, min(steps, width))
-    if transposing(side_by_side, following):
-        packing = 12 * width // following
-    else:
-        packing = 5 * width // side_by_side if side_by_side >= FEW else 48
+    far_a, far_b = read > near(tile), reach(b_columns, columns, b_steps, steps) > near(tile)
+    packed = strewn(tile, a_rows, rows, a_steps, min(steps, tile.depth))
+    times = ceil_div(columns, block_width(tile, columns, far_a or packed, far_b))
+    if packed and columns > tile.channels:
+        multiplying += times * packing(tile, a_rows, rows, a_steps, steps)
+    elif abs(a_steps[min(1, steps - 1)] - a_steps[0]) >= FAR:
+        multiplying += multiplying // 3
+    if far_a:
+        multiplying += 12 * read * times
     storing = 48
     if consecutive(out_columns, min(columns, width)) == min(columns, width):
         storing = 2
     elif 2 * consecutive(out_rows, min(rows, width)) > width:
         storing = 20
-    return multiplying + packing * columns * steps + storing * rows * columns
+    return multiplying + packing(tile, b_columns, columns, b_steps, steps) + storing * rows * columns
 
 
 @kernel
@@ -171,8 +236,8 @@ def turn(
 
 @kernel
 def spare(tile: Tile) -> int:
-    """Entries of a table beyond its last, for a partial tile; also the most rows that a tile has."""
-    return tile.narrow.pixels
+    """Entries of a table beyond its last, for a partial tile or vector; no tile has more rows."""
+    return max(tile.narrow.pixels, tile.lanes.width)
 
 
 @kernel
@@ -228,39 +293,52 @@ def pack(
     panel: Scratch,
     lines: IntegerScratch,
 ) -> None:
-    """panel[t, j] = b[columns[j] + steps[t]] for j < width, 0 for width <= j < channels."""
+    """panel[t, j] = b[columns[j] + steps[t]] for j < width; some number for width <= j < channels.
+
+    The table has `spare` entries more, and whole vectors are read and written where what is too much is written
+    again: at the next step, or behind the panel.
+    """
     if width < channels:
         for i in range(0, count * channels, lanes.width):
             lanes.store(panel + i, lanes.zero())
     j = 0
     while j < width:
-        most = min(width - j, lanes.width)
+        some = min(width - j, lanes.width)  # columns that there are, and most: that may be read
+        spacious = j + lanes.width <= channels or (j == 0 and width <= lanes.width)
+        most = lanes.width if spacious else some
         n = consecutive(columns + j, most)
         m = consecutive(steps, min(count, lanes.width))
         to = panel + j
         if n == lanes.width:
             for t in range(count):
                 lanes.store(to + t * channels, lanes.load(b + (columns[j] + steps[t])))
-        elif transposing(n, m):
+        elif transposing(min(n, some), m):
             n = most
             t = 0
             while t < count:
-                m = consecutive(steps + t, min(count - t, lanes.width))
+                m = consecutive(steps + t, min(count - t, 2 * lanes.width))
                 if m >= FEW:
                     lanes.transpose(b + steps[t], columns + j, n, m, to + t * channels, lines)
-                    t += m
+                    # of a few more than a vector some are taken again, together with those
+                    t += m if m <= lanes.width else min(m - lanes.width, lanes.width)
                 else:
-                    gather(lanes, b + steps[t], columns + j, n, to + t * channels)
+                    gather(lanes, b + steps[t], columns + j, some, to + t * channels)
                     t += 1
-        elif n >= FEW:  # a line of an image ends within the vector
-            for t in range(count):
-                lanes.store_first(to + t * channels, lanes.load_first(b + (columns[j] + steps[t]), n), n)
         else:
-            n = even(columns + j, most)
-            apart = columns[j + 1] - columns[j] if n > 1 else 1
-            for t in range(count):
-                some = lanes.load_every(b + (columns[j] + steps[t]), apart, n)
-                lanes.store_first(to + t * channels, some, n)
+            apart = 1
+            if n < FEW:  # else a line of an image ends within the vector
+                n = even(columns + j, most)
+                apart = columns[j + 1] - columns[j] if n > 1 else 1
+            if j + lanes.width <= channels or n >= width:
+                for t in range(count):
+                    if apart >= FEW and t + AHEAD < count:  # each step is in some lines of its own
+                        for i in range(0, n * apart, 2 * lanes.width):
+                            lanes.soon_read(b + (columns[j] + steps[t + AHEAD] + i))
+                    lanes.store(to + t * channels, lanes.load_every(b + (columns[j] + steps[t]), apart, n))
+            else:
+                for t in range(count):
+                    here = lanes.load_every(b + (columns[j] + steps[t]), apart, n)
+                    lanes.store_first(to + t * channels, here, n)
         j += n
 
 
@@ -356,46 +434,41 @@ def foresee(
 @kernel
 def multiply(
     tile: Tile,
-    short: Tile,
     a: Scratch,
     rows: IntegerScratch,
-    count: int,
     steps: IntegerScratch,
-    depth: int,
-    panel: Scratch,
-    to: Scratch,
-    to_rows: IntegerScratch,
+    count: int,
+    panels: Scratch,
     width: int,
-    add: bool,
-    far: bool,
     out: Scratch,
     out_rows: IntegerScratch,
     out_columns: IntegerScratch,
-    soon: int,
-    b: Scratch,
-    next_columns: IntegerScratch,
-    next_width: int,
-    next_steps: IntegerScratch,
-    next_depth: int,
+    add: bool,
+    straight: IntegerScratch,
+    sums: Scratch,
+    held: int,
+    lines: IntegerScratch,
+    more: bool,
 ) -> None:
-    """A block of rows of a panel: whole tiles, then short ones.
+    """A tile of rows times each panel of a block: to where a panel's columns lie side by side, else to its sums.
 
-    Meanwhile the memory is told what comes next: the following rows of `a` if they are far, the first `soon`
-    columns of the result, and the part of `b` that is packed next.
+    add, more: is something in the result, or in the sums?
     """
-    lanes = tile.lanes
-    tiles = max(1, count // tile.pixels)
-    whole = count // tile.pixels * tile.pixels
-    for r in range(0, whole, tile.pixels):
-        i = r // tile.pixels
-        if far:
-            after = r + tile.pixels
-            foresee(lanes, a, rows + after, min(tile.pixels, count - after), steps, depth, 0, 1, False)
-        foresee(lanes, b, next_columns, next_width, next_steps, next_depth, i, tiles, False)
-        foresee(lanes, out, out_rows, count, out_columns, soon, i, tiles, True)
-        product(tile, a, rows + r, steps, depth, panel, to, to_rows + r, width, add)
-    for r in range(whole, count, short.pixels):
-        product(short, a, rows + r, steps, depth, panel, to, to_rows + r, width, add)
+    j = 0
+    while j < width:
+        wide = fills(tile, width - j)
+        n = panel_width(tile, width - j)
+        panel = panels + j * count
+        to, to_rows, add_here = out + out_columns[j], out_rows, add
+        if straight[j // tile.lanes.width] == 0:
+            to, to_rows, add_here = sums + place_of_sums(tile, j, held), lines, more
+        if wide:
+            whole = n if straight[j // tile.lanes.width] != 0 else tile.channels
+            product(tile, a, rows, steps, count, panel, to, to_rows, whole, add_here)
+        else:
+            whole = n if straight[j // tile.lanes.width] != 0 else tile.lanes.width
+            product(tile.slim, a, rows, steps, count, panel, to, to_rows, whole, add_here)
+        j += n
 
 
 @kernel
@@ -408,12 +481,18 @@ def unpack(
     columns: IntegerScratch,
     width: int,
     out: Scratch,
+    scale: Scalar,
     add: bool,
     lines: IntegerScratch,
-    block: Scratch,
-    block_lines: IntegerScratch,
+    square: Scratch,
+    square_lines: IntegerScratch,
 ) -> None:
-    """out[rows[r] + columns[j]] (+)= sums[r, j] for r < count, j < width."""
+    """out[rows[r] + columns[j]] (+)= scale * sums[r, j] for r < count, j < width."""
+    if scale != 1:
+        for r in range(count):
+            for j in range(0, width, lanes.width):
+                at = sums + (r * channels + j)
+                lanes.store(at, lanes.load(at) * lanes.fill(scale))
     if consecutive(columns, width) == width:
         for r in range(count):
             for j in range(0, width, lanes.width):
@@ -436,10 +515,10 @@ def unpack(
             if apart == 1 and not add:
                 lanes.transpose(here, lines, n, m, out + rows[r], columns + i)
             else:
-                lanes.transpose_padded(here, lines, n, lanes.width, block, block_lines)
+                lanes.transpose_padded(here, lines, n, lanes.width, square, square_lines)
                 for j in range(m):
                     at = out + (rows[r] + columns[i + j])
-                    value = lanes.load(block + j * lanes.width)
+                    value = lanes.load(square + j * lanes.width)
                     if add:
                         value = value + lanes.load_every(at, apart, n)
                     lanes.store_every(at, apart, value, n)
@@ -447,28 +526,22 @@ def unpack(
 
 
 @kernel
-def scaled(tile: Tile, sums: Scratch, count: int, factor: Scalar) -> None:
-    """All sums of so many rows times a factor."""
-    lanes = tile.lanes
-    for i in range(0, count * tile.channels, lanes.width):
-        lanes.store(sums + i, lanes.load(sums + i) * lanes.fill(factor))
-
-
-@kernel
 def work(tile: Tile, rows: int, columns: int) -> int:
     """Scalars that `contract` needs to itself, whichever operand is packed."""
-    panel = tile.depth * tile.channels
-    return panel + tile.lanes.width * tile.lanes.width + (max(rows, columns) + spare(tile)) * tile.channels
+    panels = panels_at_once(tile) * tile.channels
+    packed = tile.depth * (panels + spare(tile)) + tile.lanes.width
+    return packed + tile.lanes.width * tile.lanes.width + (max(rows, columns) + spare(tile)) * panels
 
 
 @kernel
 def lines_for(tile: Tile) -> int:
-    """Entries of `contract`'s own table: where the rows of its buffer lie, and those of a block of vectors."""
-    return row_block(tile.narrow) + spare(tile) + tile.lanes.width
+    """Entries of `contract`'s own table: where the rows of its sums lie, those of a block of vectors, and more."""
+    rows, steps = row_block(tile.narrow) + spare(tile), tile.depth + spare(tile)
+    return rows + tile.lanes.width + steps + panels_at_once(tile) * tile.vectors
 
 
 @kernel
-def strip(
+def block(
     tile: Tile,
     short: Tile,
     a: Scratch,
@@ -480,7 +553,6 @@ def strip(
     a_steps: IntegerScratch,
     b_steps: IntegerScratch,
     steps: int,
-    blocks: int,
     more: int,
     far_a: bool,
     far_b: bool,
@@ -489,53 +561,104 @@ def strip(
     out_columns: IntegerScratch,
     scale: Scalar,
     add: bool,
-    panel: Scratch,
-    block: Scratch,
-    sums: Scratch,
+    scratch: Scratch,
     lines: IntegerScratch,
 ) -> None:
-    """As `contract`, for the columns of one panel, of which there are `more`; a, b: do they lie far from here?"""
+    """As `contract`, for the columns of a block of panels, behind which are `more`; a, b: do they lie far from here?
+
+    Meanwhile the memory is told what comes next: the following rows of `a` if they are far, the lines of the
+    result, and the part of `b` that is packed next.
+    """
+    lanes = tile.lanes
     rows_at_once = row_block(tile)
-    block_lines = lines + (rows_at_once + tile.pixels)
+    panels = scratch
+    packed_rows = panels + panels_at_once(tile) * tile.channels * tile.depth
+    square = packed_rows + (spare(tile) * tile.depth + lanes.width)
+    sums = square + lanes.width * lanes.width
+    square_lines = lines + (rows_at_once + tile.pixels)
+    own_rows = square_lines + lanes.width
+    own_steps = own_rows + tile.pixels
+    straight = own_steps + tile.depth
     for p in range(rows_at_once + tile.pixels):
         lines[p] = p * tile.channels
-    for i in range(tile.lanes.width):
-        block_lines[i] = i * tile.lanes.width
+    for i in range(lanes.width):
+        square_lines[i] = i * lanes.width
+    for p in range(tile.pixels):
+        own_rows[p] = p
+    for t in range(tile.depth):
+        own_steps[t] = t * tile.pixels
+    blocks = max(1, ceil_div(steps, tile.depth))
     depth = max(1, ceil_div(steps, blocks))
-    # what is there comes first or last in the order of adding, whether there is a buffer or not
-    direct = scale == 1 and (blocks == 1 or not add) and consecutive(out_columns, width) == width
+    held = (min(rows, rows_at_once) if blocks == 1 else rows) + tile.pixels  # a last tile may go beyond
+    # what is there comes first or last in the order of adding, whether there are sums apart or not
+    direct = scale == 1 and (blocks == 1 or not add)
+    j = 0
+    while j < width:
+        n = panel_width(tile, width - j)
+        straight[j // lanes.width] = 1 if direct and consecutive(out_columns + j, n) == n else 0
+        j += n
     for t in range(blocks):
         n = min(depth, steps - t * depth)
-        pack(tile.lanes, tile.channels, b, b_columns, width, b_steps + t * depth, n, panel, lines)
         here = a_steps + t * depth
+        j = 0
+        while j < width:
+            w = panel_width(tile, width - j)
+            channels, own = tile.channels, lines
+            if not fills(tile, width - j):
+                channels, own = lanes.width, square_lines
+            pack(lanes, channels, b, b_columns + j, w, b_steps + t * depth, n, panels + j * n, own)
+            j += w
+        packed = width > tile.channels and strewn(tile, a_rows, rows, here, n)
         # what is packed next, if it has to come from afar
-        after = b_columns + (width if t == blocks - 1 else 0)
-        wide = min(more, tile.channels) if t == blocks - 1 else width
+        last = t == blocks - 1
+        after = b_columns + (width if last else 0)
+        wide = min(more, width) if last else width
         then = (t + 1) % blocks * depth
         deep = min(depth, steps - then) if far_b else 0
-        last = t == blocks - 1
-        if direct:
-            to = out + out_columns[0]
-            multiply(
-                tile, short, a, a_rows, rows, here, n, panel, to, out_rows, width, add or t > 0, far_a,
-                out, out_rows, out_columns, width if t == 0 else 0, b, after, wide, b_steps + then, deep,
-            )  # fmt: skip
-        else:
-            for r in range(0, rows, rows_at_once):
-                count = min(rows_at_once, rows - r)
-                buffer = sums + (r if blocks > 1 else 0) * tile.channels
-                multiply(
-                    tile, short, a, a_rows + r, count, here, n, panel, buffer, lines, tile.channels, t > 0, far_a,
-                    out, out_rows + r, out_columns, width if last else 0,
-                    b, after, wide, b_steps + then, deep if r == 0 else 0,
-                )  # fmt: skip
-                if last:
-                    if scale != 1:
-                        scaled(tile, buffer, count, scale)
-                    unpack(
-                        tile.lanes, tile.channels, buffer, out_rows + r, count, out_columns, width, out, add,
-                        lines, block, block_lines,
+        soon = width if t == 0 or last else 0
+        for first in range(0, rows, rows_at_once):
+            count = min(rows_at_once, rows - first)
+            buffer = sums + (first if blocks > 1 else 0) * tile.channels
+            r = 0
+            while r < count:
+                whole = count - r >= tile.pixels
+                taken = tile.pixels if whole else short.pixels
+                at = first + r
+                left = min(count - r, taken)
+                if far_a:
+                    foresee(
+                        lanes, a, a_rows + (at + left), min(rows - at - left, taken), here, n, 0, 1, False
+                    )
+                if first == 0:
+                    i, parts = r // tile.pixels, ceil_div(count, tile.pixels)
+                    foresee(lanes, b, after, wide, b_steps + then, deep, i, parts, False)
+                foresee(lanes, out, out_rows + at, left, out_columns, soon, 0, 1, True)
+                source, its_rows, its_steps = a, a_rows + at, here
+                if packed:
+                    pack(lanes, tile.pixels, a, a_rows + at, tile.pixels, here, n, packed_rows, own_steps)
+                    source, its_rows, its_steps = packed_rows, own_rows, own_steps
+                if whole:
+                    multiply(
+                        tile, source, its_rows, its_steps, n, panels, width, out, out_rows + at, out_columns,
+                        add or t > 0, straight, buffer, held, lines + r, t > 0,
                     )  # fmt: skip
+                else:
+                    multiply(
+                        short, source, its_rows, its_steps, n, panels, width, out, out_rows + at, out_columns,
+                        add or t > 0, straight, buffer, held, lines + r, t > 0,
+                    )  # fmt: skip
+                r += taken
+            if last:
+                j = 0
+                while j < width:
+                    w = panel_width(tile, width - j)
+                    if straight[j // lanes.width] == 0:
+                        its_sums = buffer + place_of_sums(tile, j, held)
+                        unpack(
+                            lanes, tile.channels, its_sums, out_rows + first, count, out_columns + j, w, out, scale,
+                            add, lines, square, square_lines,
+                        )  # fmt: skip
+                    j += w
 
 
 @kernel
@@ -560,8 +683,7 @@ def contract(
 ) -> None:
     """The sum above over all rows, columns and steps. The tables of rows and columns have `spare` entries more.
 
-    Where the columns of a panel lie side by side in `out`, tiles are added up there; else in a buffer of the rows
-    of a panel. Columns that fill less than half a panel are taken a vector at a time.
+    Where the columns of a panel lie side by side in `out`, tiles are added up there; else in sums apart.
     """
     if turn(tile, a_rows, rows, b_columns, columns, a_steps, b_steps, steps, out_rows, out_columns):
         a, b = b, a
@@ -569,24 +691,21 @@ def contract(
         a_steps, b_steps = b_steps, a_steps
         rows, columns = columns, rows
         out_rows, out_columns = out_columns, out_rows
-    panel = scratch
-    block = panel + tile.depth * tile.channels
-    sums = block + tile.lanes.width * tile.lanes.width
-    blocks = max(1, ceil_div(steps, tile.depth))
     far_a = reach(a_rows, rows, a_steps, steps) > near(tile)
     far_b = reach(b_columns, columns, b_steps, steps) > near(tile)
+    costly = far_a or strewn(tile, a_rows, rows, a_steps, min(steps, tile.depth))
     j = 0
     while j < columns:
-        if 2 * (columns - j) > tile.channels:
-            width = min(columns - j, tile.channels)
-            strip(
-                tile, tile.short, a, a_rows, rows, b, b_columns + j, width, a_steps, b_steps, steps, blocks,
-                columns - j - width, far_a, far_b, out, out_rows, out_columns + j, scale, add, panel, block, sums, lines,
+        width = block_width(tile, columns - j, costly, far_b)
+        if fills(tile, columns - j):
+            block(
+                tile, tile.short, a, a_rows, rows, b, b_columns + j, width, a_steps, b_steps, steps,
+                columns - j - width, far_a, far_b, out, out_rows, out_columns + j, scale, add, scratch, lines,
             )  # fmt: skip
         else:
-            width = min(columns - j, tile.lanes.width)
-            strip(
-                tile.narrow, tile.narrow, a, a_rows, rows, b, b_columns + j, width, a_steps, b_steps, steps, blocks,
-                columns - j - width, far_a, far_b, out, out_rows, out_columns + j, scale, add, panel, block, sums, lines,
+            width = min(width, tile.lanes.width)
+            block(
+                tile.narrow, tile.narrow, a, a_rows, rows, b, b_columns + j, width, a_steps, b_steps, steps,
+                columns - j - width, far_a, far_b, out, out_rows, out_columns + j, scale, add, scratch, lines,
             )  # fmt: skip
         j += width

@@ -126,6 +126,10 @@ class TileType(types.Type):
         return self.shaped(max(1, self.pixels // 3), self.vectors)
 
     @property
+    def slim(self) -> TileType:
+        return self.shaped(self.pixels, 1)
+
+    @property
     def narrow(self) -> TileType:
         return self.shaped(self.pixels + 2, 1)
 
@@ -1143,6 +1147,7 @@ attributes(
         "channels": (lambda t: INT, lambda b, t: I64(t.vectors * t.lanes.width)),
         "lanes": (lambda t: t.lanes, lambda b, t: None),
         "short": (lambda t: t.short, lambda b, t: None),
+        "slim": (lambda t: t.slim, lambda b, t: None),
         "narrow": (lambda t: t.narrow, lambda b, t: None),
     },
 )

@@ -512,13 +512,16 @@ class Lanes:
         target: Pointer[Scalar],
         target_rows: Pointer[int],
     ) -> None:
-        """target[target_rows[j] + i] = source[source_rows[i] + j] for i < rows, j < columns, both clipped at the width."""
+        """target[target_rows[j] + i] = source[source_rows[i] + j] for i < rows, j < columns, both clipped at the width.
+
+        One j after the other: what a target row overwrites of the next is written again.
+        """
         block = [
             [source[source_rows[i] + j] for j in range(min(columns, self.width))]
             for i in range(min(rows, self.width))
         ]
-        for i, row in enumerate(block):
-            for j, value in enumerate(row):
+        for j, column in enumerate(zip(*block, strict=True)):
+            for i, value in enumerate(column):
                 target[target_rows[j] + i] = value
 
     def transpose_padded(
@@ -591,8 +594,13 @@ class Tile:
         return replace(self, pixels=max(1, self.pixels // 3))
 
     @property
+    def slim(self) -> Tile:
+        """For the columns that whole panels leave over: as many pixels, one vector."""
+        return replace(self, vectors=1)
+
+    @property
     def narrow(self) -> Tile:
-        """For the columns that are left over: one vector, and pixels enough that sums do not wait for each other."""
+        """For so few columns: one vector, and pixels enough that sums do not wait for each other."""
         return replace(self, pixels=self.pixels + 2, vectors=1)
 
     @property

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from kernels.runtime import Integer1, Real1, Tile, chunk, contract, copy_row, divide, task, work
-from kernels.runtime.contraction import consecutive, even, lines_for, repeat_last, spare, turn
+from kernels.runtime.contraction import (
+    block_width,
+    consecutive,
+    even,
+    lines_for,
+    repeat_last,
+    spare,
+    strewn,
+    turn,
+)
 from kernels.runtime.simd import Lanes
 from tests.kernels.runtime.primitives import run_compiled, run_meaning, tile_of
 
@@ -229,6 +238,26 @@ def test_runs_in_a_table() -> None:
     table = [4, 5, 0, 0, 0, 0, 0]
     repeat_last(Tile(Lanes(2, float), 3, 1), table, 2)  # type: ignore[arg-type]
     assert table == [4, 5, 5, 5, 5, 5, 5]
+
+
+def test_steps_are_strewn_if_they_jump_in_memory_more_often_than_a_cache_bears() -> None:
+    tile = Tile(Lanes(4, float), 3, 2, depth=64)
+    rows = lambda apart: [apart * k for k in range(3)]
+    near, jumps, runs = list(range(64)), [100 * k for k in range(64)], [100 * (k // 8) + k for k in range(64)]
+    assert not strewn(tile, rows(1000), 3, near, 64)  # type: ignore[arg-type]
+    assert strewn(tile, rows(1), 3, jumps, 64)  # type: ignore[arg-type]
+    assert not strewn(tile, rows(1), 3, runs, 64), "a jump, then a run"  # type: ignore[arg-type]
+    assert strewn(tile, rows(1000), 3, runs, 64), "each row jumps by itself"  # type: ignore[arg-type]
+
+
+def test_blocks_of_panels_are_about_equal() -> None:
+    tile = Tile(Lanes(4, float), 3, 2, depth=512)  # panels of 8 columns, at most 8 of them
+    assert block_width(tile, 100, False, False) == 8, (
+        "rows that cost nothing: one panel, in the nearest cache"
+    )
+    assert block_width(tile, 60, True, False) == 60
+    assert block_width(tile, 65, True, False) == 40, "9 panels: 5 and 4"
+    assert block_width(tile, 60, True, True) == 32, "what is packed next takes as much of the cache"
 
 
 def test_the_operand_that_is_less_work_to_pack_is_packed() -> None:
