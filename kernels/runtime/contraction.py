@@ -87,6 +87,9 @@ def round_up(count: int, by: int) -> int:
     return ceil_div(count, by) * by
 
 
+FAR = 512  # elements from one step to the next from which each step is on a page of its own
+
+
 @kernel
 def fills(tile: Tile, columns: int) -> bool:
     """Do so many columns fill a panel, or more than half of it? Else they are taken a vector at a time."""
@@ -128,12 +131,12 @@ def place_of_sums(tile: Tile, column: int, rows: int) -> int:
 
 @kernel
 def strewn(tile: Tile, rows: IntegerScratch, count: int, steps: IntegerScratch, depth: int) -> bool:
-    """Do the steps of a tile of rows jump about so often that the nearest cache may lose the lines of memory?"""
+    """Do the steps of a tile of rows jump so far, so often, that the nearest cache may lose the lines of memory?"""
     line = 2 * tile.lanes.width
     last = min(count, tile.pixels) - 1
     jumps = 0
     for t in range(1, depth):
-        if abs(steps[t] - steps[t - 1]) >= line:
+        if abs(steps[t] - steps[t - 1]) >= FAR:
             jumps += 1
     return jumps * min(last + 1, 1 + abs(rows[last] - rows[0]) // line) > tile.depth // 4
 
@@ -148,7 +151,6 @@ def filled(tile: Tile, columns: int) -> int:
 
 FEW = 3  # steps from which a transposition in registers beats gathers
 AHEAD = 12  # steps: memory answers while so many are packed
-FAR = 512  # elements from one step to the next from which each step is on a page of its own
 
 
 @kernel
