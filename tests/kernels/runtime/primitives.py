@@ -151,6 +151,11 @@ def narrow_integers(out: Real2, x: Integer2, by: int, tile: Tile, task: int, tas
     for k in range(tile.vectors):
         row[0, k] = select(fits, u, v + lanes.narrow_integers(k))
     lanes.store(out.pointer(8), lanes.real(lanes.long(row[0, tile.vectors - 1])))
+    column = tile.narrow_column()
+    for k in range(tile.lines):
+        column[0, k] = v - lanes.narrow_integers(k)
+    lanes.store(out.pointer(9), lanes.real(lanes.long(column[0, tile.lines - 1])))
+    out[10, 0] = 1.0 if lanes.some(equal(v, lanes.narrow_integers(3))) else 0.0
 
 
 @task
