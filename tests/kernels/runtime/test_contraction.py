@@ -243,11 +243,17 @@ def test_runs_in_a_table() -> None:
 def test_steps_are_strewn_if_they_jump_in_memory_more_often_than_a_cache_bears() -> None:
     tile = Tile(Lanes(4, float), 3, 2, depth=64)
     rows = lambda apart: [apart * k for k in range(3)]
-    near, jumps, runs = list(range(64)), [100 * k for k in range(64)], [100 * (k // 8) + k for k in range(64)]
+    near, jumps, runs = (
+        list(range(64)),
+        [1000 * k for k in range(64)],
+        [1000 * (k // 8) + k for k in range(64)],
+    )
     assert not strewn(tile, rows(1000), 3, near, 64)  # type: ignore[arg-type]
     assert strewn(tile, rows(1), 3, jumps, 64)  # type: ignore[arg-type]
     assert not strewn(tile, rows(1), 3, runs, 64), "a jump, then a run"  # type: ignore[arg-type]
     assert strewn(tile, rows(1000), 3, runs, 64), "each row jumps by itself"  # type: ignore[arg-type]
+    lines = [100 * k for k in range(64)]
+    assert not strewn(tile, rows(1), 3, lines, 64), "lines of an image, many to a page"  # type: ignore[arg-type]
 
 
 def test_blocks_of_panels_are_about_equal() -> None:
