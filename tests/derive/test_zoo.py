@@ -112,6 +112,7 @@ QUICK = {
     "l1_conv", "dilation", "conv_transpose2d", "reflect_conv1d", "power_pool", "cosine", "embedding", "median_pool", "split_min_pool",
     "max_unpool1d", "trace", "cumulative_sum",
 }  # fmt: skip
+LONG = {"l1_conv", "conv_transpose2d", "reflect_conv1d"}  # half a minute or more to compile
 
 
 @cache
@@ -124,8 +125,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("zoo")
 
 
-def chosen(names: Any = PLACES) -> list[Any]:
-    return [pytest.param(n, id=n, marks=() if n in QUICK else pytest.mark.slow) for n in names]
+def chosen(quick: set[str] = QUICK) -> list[Any]:
+    return [pytest.param(n, id=n, marks=() if n in quick else pytest.mark.slow) for n in PLACES]
 
 
 def trials(name: str, folder: Path) -> list[Trial]:
@@ -148,7 +149,7 @@ def test_exact(name: str, folder: Path) -> None:
             t.check(program)
 
 
-@pytest.mark.parametrize("name", chosen())
+@pytest.mark.parametrize("name", chosen(QUICK - LONG))
 def test_compiled(name: str, folder: Path) -> None:
     """The compiled path, in float64."""
     for t in trials(name, folder)[:1]:
