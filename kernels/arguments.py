@@ -31,10 +31,9 @@ REAL = (np.dtype(np.float32), np.dtype(np.float64))
 INTEGER = np.dtype(np.int64)
 LARGEST_INTEGER = 2**63 - 1
 LARGEST_ARRAY = LARGEST_INTEGER // 8
-LARGEST_OPTION = (
-    2**31 - 1
-)  # the product of two options, and of a few such a sum, fits the kernels' int64 arithmetic;
-# of more than two, one for each axis, it does not: sizes of memory are `kernels.runtime.bounded`
+# A product of two options, and a sum of a few such products, fits the kernels' int64 arithmetic. One of more, with one
+# for each axis, does not: sizes of memory are multiplied by `kernels.runtime.bounded`.
+LARGEST_OPTION = 2**31 - 1
 
 
 # ---------------------------------------------------------------------------------------- numbers

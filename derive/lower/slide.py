@@ -137,7 +137,7 @@ def _windows(eq: Equation, moving: Access) -> Slide | None:
     return Slide(eq, order[-1], row, tuple(order[:-2]), moves)
 
 
-def _plain(s: Slide) -> bool:
+def _placed(s: Slide) -> bool:
     """Is an extremum's first place the first of the table, and can its place be told from places and taps?"""
     eq = s.equation
     if eq.at is None:
@@ -163,5 +163,5 @@ def slides(eq: Equation) -> tuple[Slide, ...]:
         return ()
     found = {s.lane.follower: s for r in reversed(reads) if (s := _windows(eq, r)) is not None}
     if eq.reduce != "sum":  # a weight might turn what lies outside, below everything, into a large number
-        found = {i: s for i, s in found.items() if len(s.moving) == len(reads) and _plain(s)}
+        found = {i: s for i, s in found.items() if len(s.moving) == len(reads) and _placed(s)}
     return tuple(sorted(found.values(), key=lambda s: eq.relation.indices.index(s.lane.follower)))
