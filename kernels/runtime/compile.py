@@ -11,15 +11,13 @@ Compiled, its arguments come as a *record*, an array of int64 words: a view is i
 strides in elements, an int is itself, a float is its bits, a scratch its base address and the
 elements that each task has. So one compilation serves every shape, stride and memory layout.
 
-Numba's cache knows neither callees nor constants, and writers of one index file can overtake each
-other. Therefore each compiled form has files of its own, named by a digest of everything that it
-is compiled from: the code of the task and of all it calls, the constants these read, the sources
-of this runtime (but of those that only run tasks), the versions of Numba and llvmlite, the types and the target.
+Numba's cache does not know what a task calls, and writers of one index file can overtake each other. Therefore
+each compiled form has files of its own, named by a digest (`digest.py`) of everything that it is compiled from.
+What a task is linked with (`linked.py`) is there before it, since an address is looked up as the task is loaded.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import pickle
@@ -30,14 +28,14 @@ import textwrap
 import threading
 import time
 import types as python_types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, update_wrapper
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
-import llvmlite
+import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba import types
@@ -52,6 +50,8 @@ from numba.extending import intrinsic, register_jitable, typeof_impl
 
 from kernels.runtime import elementary as elementary  # its import registers the functions of vectors
 from kernels.runtime import lowering, machine
+from kernels.runtime.digest import source_digest, variant
+from kernels.runtime.linked import Linked, linked_by
 from kernels.runtime.simd import Tile
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -208,8 +208,7 @@ class Task(Generic[P]):
     def assembly(self, dtype: Any, tile: Tile | None = None) -> str:
         """What the machine executes, for tests and the curious; compiled anew, since no cache holds it."""
         compiled = build(entry_for(self, tile or machine.machine_tile(np.dtype(dtype)), self.name), False)
-        text: str = compiled._library.get_asm_str()
-        return text
+        return assembly_of(compiled)
 
 
 @overload
@@ -324,84 +323,6 @@ def _entry(record, task, tasks):  # type: ignore[no-untyped-def]  # a template: 
     body(*unpack(layout, record, task, tasks))  # type: ignore[name-defined]  # noqa: F821
 
 
-# ---- what a compiled form depends on
-
-
-_RUNNERS = ("abi", "definition", "driver", "execute", "selection")  # they call tasks and are no part of them
-
-
-def _runtime_sources() -> str:
-    """A digest of what tasks are compiled from in this package, as it is imported, and of the compilers' versions."""
-    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
-    for file in sorted(Path(__file__).parent.rglob("*.py")):
-        if file.stem not in _RUNNERS:
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-RUNTIME_DIGEST = _runtime_sources()
-# covered by their versions, or by RUNTIME_DIGEST
-_FOREIGN = ("numba", "numpy", "math", "builtins", "kernels.runtime")
-_OPEN = tuple(f"kernels.runtime.{name}" for name in _RUNNERS)  # where tasks did call them, they would count
-
-
-def _ours(module: str) -> bool:
-    return module in _OPEN or not any(module == m or module.startswith(m + ".") for m in _FOREIGN)
-
-
-def _code_parts(code: python_types.CodeType) -> Iterator[str]:
-    yield repr((code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_argcount))
-    for const in code.co_consts:
-        if isinstance(const, python_types.CodeType):
-            yield from _code_parts(const)
-        else:
-            yield repr(sorted(map(repr, const))) if isinstance(const, frozenset) else repr(const)
-
-
-def _names(code: python_types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for const in code.co_consts:
-        if isinstance(const, python_types.CodeType):
-            yield from _names(const)
-
-
-def code_parts(function: Any, seen: set[int]) -> Iterator[str]:
-    """Text for the code of a function, of everything it calls, and of each constant these read."""
-    if id(function) in seen or not _ours(function.__module__ or ""):
-        return
-    seen.add(id(function))
-    yield f"def {function.__module__}.{function.__qualname__}"
-    yield from _code_parts(function.__code__)
-    names = sorted(set(_names(function.__code__)))
-    values = [(n, function.__globals__[n]) for n in names if n in function.__globals__]
-    values += [
-        (n, c.cell_contents)
-        for n, c in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    ]
-    for name, value in values:
-        if isinstance(value, python_types.ModuleType) and _ours(value.__name__):
-            members = [(f"{name}.{n}", getattr(value, n)) for n in names if hasattr(value, n)]
-        else:
-            members = [(name, value)]
-        for path, member in members:
-            inner = member.function if isinstance(member, Task) else member
-            if isinstance(inner, python_types.FunctionType):
-                yield path
-                yield from code_parts(inner, seen)
-            elif isinstance(inner, (int, float, str, bytes, bool, tuple, type(None))):
-                yield f"{path} = {inner!r}"
-            elif isinstance(inner, np.ndarray):  # Numba freezes a global array
-                yield f"{path} = {inner.dtype} {inner.shape} {hashlib.sha256(inner.tobytes()).hexdigest()}"
-
-
-def source_digest(task: Task[Any]) -> str:
-    """A digest of all that a task is compiled from, less types and target."""
-    digest = hashlib.sha256(f"{RUNTIME_DIGEST} {task.arguments}".encode())
-    for part in code_parts(task.function, set()):
-        digest.update(part.encode())
-    return digest.hexdigest()[:16]
-
-
 # ---- compiling
 
 
@@ -411,16 +332,13 @@ def tile_dtype(tile: Tile) -> str:
     return str(np.dtype(scalar))
 
 
-def _variant(tile: Tile) -> str:
-    """Name of one compiled form: types, tile (all of it is compiled in) and target."""
-    shape = "x".join(
-        map(str, (tile.lanes.width, tile.pixels, tile.vectors, tile.rows, tile.steps, tile.depth))
-    )
-    return f"{tile_dtype(tile)}_{shape}_{machine.target_digest()}"
-
-
 def entry_for(task: Task[Any], tile: Tile, name: str) -> Callable[[int, int, int], None]:
-    """void(record, task, tasks) that calls the task's body, as if it stood in the task's own module."""
+    """void(record, task, tasks) that calls the task's body, as if it stood in the task's own module.
+
+    What the task is linked with is there before the entry: Numba aborts the process where a symbol is missing.
+    """
+    for function in linked_by(task.function):
+        compile_linked(function, tile)
     body = task.function
     code = _entry.__code__.replace(
         co_filename=body.__code__.co_filename, co_name=name, co_qualname=name, co_firstlineno=1
@@ -449,12 +367,15 @@ class QuickCache(FunctionCache):
             return self._load_overload(sig, target_context)
 
 
-def build(entry: Callable[[int, int, int], None], cached: bool) -> Any:
+RECORD = (types.int64,) * 3  # what a task's entry takes
+
+
+def build(entry: Callable[..., None], cached: bool, arguments: tuple[types.Type, ...] = RECORD) -> Any:
     """A C callback; without Python's exceptions, and without the GIL."""
     # never `fastmath`: where LLVM may regroup or fuse, one formula of equal numbers rounds in two ways, and then
     # x < x holds. What gains by fusing says `fma`, and vectors are written as such.
     options = {"error_model": "numpy", "nogil": True}
-    callback: Any = CFunc(entry, ((types.int64,) * 3, types.void), locals={}, options=options)
+    callback: Any = CFunc(entry, (arguments, types.void), locals={}, options=options)
     if cached:
         callback._cache = QuickCache(entry)
     callback.compile()
@@ -471,20 +392,43 @@ def build_function(function: Callable[..., None], arguments: int, cached: bool, 
     return compiled
 
 
+def assembly_of(compiled: Any) -> str:
+    """The text of what was compiled just now."""
+    text: str = compiled._library.get_asm_str()
+    return text
+
+
 @cache
 def compile_task(task: Task[Any], tile: Tile) -> Any:
     """The compiled form, from the cache on disk if it is there."""
-    start = time.perf_counter()
-    stem, digest = re.sub(r"\W+", "_", task.function.__qualname__), source_digest(task)
-    entry = entry_for(task, tile, f"{stem}__{digest}__{_variant(tile)}")
+    stem = re.sub(r"\W+", "_", task.function.__qualname__)
+    digest, form = source_digest(task.function, task.arguments), variant(lowering.tile_type(tile))
+    entry = entry_for(task, tile, f"{stem}__{digest}__{form}")
     try:
-        compiled = with_cache(lambda cached: build(entry, cached))
+        return logged(task.name, tile, entry, RECORD)
     except NumbaError as error:
         raise TaskError(f"{task!r} does not compile\n{innermost(str(error))}") from None
+
+
+@cache
+def compile_linked(function: Linked, tile: Tile) -> Any:
+    """What tasks of this tile find behind the function's symbol, from now on."""
+    for other in linked_by(function.body):
+        compile_linked(other, tile)
+    its_tile = lowering.tile_type(tile)
+    compiled = logged(function.name, tile, function.entry(tile, its_tile), function.types(its_tile))
+    llvm.add_symbol(function.symbol(its_tile), compiled.address)
+    return compiled
+
+
+def logged(name: str, tile: Tile, entry: Callable[..., None], arguments: tuple[types.Type, ...]) -> Any:
+    """Compile or load; what older sources left is deleted where it was compiled."""
+    start = time.perf_counter()
+    compiled = with_cache(lambda cached: build(entry, cached, arguments))
     hit = bool(compiled.cache_hits)
     if not hit:
-        prune(compiled, entry, stem, digest)
-    _log.append(Compilation(task.name, tile_dtype(tile), hit, time.perf_counter() - start))
+        prune(compiled, entry)
+    _log.append(Compilation(name, tile_dtype(tile), hit, time.perf_counter() - start))
     return compiled
 
 
@@ -509,12 +453,13 @@ def with_cache(build: Callable[[bool], Any]) -> Any:
         return build(False)
 
 
-def prune(compiled: Any, function: Callable[..., object], stem: str, digest: str) -> None:
+def prune(compiled: Any, entry: Callable[..., object]) -> None:
     """Delete what older sources of a function left in its cache. Who is about to read it recompiles."""
     folder = compiled._cache.cache_path
     if folder is None:
         return
-    module = Path(function.__code__.co_filename).stem
+    module = Path(entry.__code__.co_filename).stem
+    stem, digest, _ = entry.__qualname__.rsplit("__", 2)
     python = f".py{sys.version_info[0]}{sys.version_info[1]}"
     this = re.compile(re.escape(f"{module}.{stem}") + rf"__([0-9a-f]{{16}})__\w+-\d+{python}\D.*(nbi|nbc)")
     with suppress(OSError):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from kernels.runtime.arithmetic import ceil_div
 from kernels.runtime.compile import kernel
+from kernels.runtime.linked import linked
 from kernels.runtime.simd import IntegerScratch, Lanes, Scalar, Scratch, Tile, fma
 
 
@@ -663,7 +664,7 @@ def block(
                     j += w
 
 
-@kernel
+@linked
 def contract(
     tile: Tile,
     a: Scratch,

@@ -261,7 +261,8 @@ def _load_openmp() -> None:
 
 
 def _compile(parallel: bool) -> Callable[..., None]:
-    from kernels.runtime.compile import RUNTIME_DIGEST, build_function, prune, with_cache
+    from kernels.runtime.compile import build_function, prune, with_cache
+    from kernels.runtime.digest import RUNTIME_DIGEST
     from kernels.runtime.machine import target_digest
 
     check_layout()
@@ -271,13 +272,13 @@ def _compile(parallel: bool) -> Callable[..., None]:
     own = Path(__file__).read_bytes()
     digest = hashlib.sha256(own + RUNTIME_DIGEST.encode()).hexdigest()[:16]
     function = _parallel if parallel else _serial
-    stem = function.__name__
-    function.__qualname__ = f"{stem}__{digest}__{target_digest()}"  # the cache's file: one for each target
+    # the cache's file: one for each target
+    function.__qualname__ = f"{function.__name__}__{digest}__{target_digest()}"
     arguments = 3 if parallel else 2
     driver = with_cache(
         lambda cached: build_function(function, arguments, cached, parallel=parallel, nogil=True)
     )
-    prune(driver, function, stem, digest)
+    prune(driver, function)
     _was_compiled[parallel] = not driver.stats.cache_hits
     (form,) = driver.overloads.values()
     entry: Callable[..., None] = (
