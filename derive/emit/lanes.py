@@ -19,14 +19,16 @@ from itertools import pairwise
 
 import sympy as sp
 
-from derive.emit.kernel import TaskSource, _called, _formula, _polynomial, _wrapped, needed
+from derive.emit.fold import LOCALS as FOLDING
+from derive.emit.fold import FoldWriter
+from derive.emit.kernel import TaskSource, _called, _formula, _matched, _polynomial, _wrapped, needed
 from derive.emit.slide import LOCALS as SLIDING
-from derive.emit.slide import MOST, SlideWriter
+from derive.emit.slide import MOST
 from derive.emit.vectors import READ, Block, NoVector, fused, magnitude, one_call
 from derive.language import Index, Real, extent
 from derive.lower.lanes import Lanes
 from derive.lower.loops import Assign, Divides, FloorDiv, Loop, Nest, ResidueLoop, Step, Test
-from derive.lower.slide import Slide, slides
+from derive.lower.slide import Fold, Slide, folds, slides
 from derive.program import Affine, IntegerAccess, affine
 
 CHAIN = 64  # additions one after another in the dtype of the arrays, where a sum runs over the lanes
@@ -67,11 +69,12 @@ def lanes_before(other: TaskSource, nest: Nest, ways: Sequence[Lanes], few: Sequ
 Way = tuple[Lanes | Slide, str]  # with the name of what runs it
 
 
-class _LanesWriter(SlideWriter):
+class _LanesWriter(FoldWriter):
     def __init__(self, nest: Nest, ways: Sequence[Lanes]) -> None:
         super().__init__(nest, clears=True)
-        self.ways, self.slides = ways, slides(nest.equation)
-        self.taken |= LOCALS | SLIDING
+        self.ways, self.slides, self.folds = ways, slides(nest.equation), folds(nest.equation)
+        self.taken_ways: list[Lanes] = []
+        self.taken |= LOCALS | SLIDING | FOLDING
 
     def text(self, name: str) -> TaskSource | None:
         plain, parts, kept = self.made(name)
@@ -148,6 +151,8 @@ class _LanesWriter(SlideWriter):
             kept.append((way, title))
             return True
 
+        for f in self.folds:
+            keep(f, f"{name}_fold_{f.moving[0].tensor}")
         sliding = dict[Index, bool]()
         for way in self.ways:
             if not way.bound and not way.unit and way.lane not in sliding:
@@ -159,10 +164,13 @@ class _LanesWriter(SlideWriter):
                 by = f"_by_{way.follower.name}" if way.follower is not None else ""
                 keep(way, f"{name}_over_{way.lane.name}{by}")
         self.names, self.taken = start
+        self.taken_ways = [way for way, _ in kept if isinstance(way, Lanes)]
         return plain, parts, kept
 
     def windows(self, s: Slide, title: str) -> list[str]:
         """What runs windows that slide, and how much room it takes."""
+        if isinstance(s, Fold):
+            return [self.fold(s, title, self.signature(True)), self.room_of_fold(s, title, self.whole)]
         return [self.slide(s, title, self.signature(True)), self.room(s, title, self.whole)]
 
     def arguments(self, sliding: bool = False) -> str:
@@ -181,7 +189,8 @@ class _LanesWriter(SlideWriter):
             lines = [self.head_of_room(f"{name}_{kind}"), f'    """{what}"""']
             for way, title in sliding:
                 test = f"{small} and {self.suits(way, title)}" if small else self.suits(way, title)
-                size = f"{title}_room({self.room_arguments()})" if kind == "scratch" else self.taps_of(way)
+                taps = self.taps_of(way) if not isinstance(way, Fold) else self.taps_of_fold(way)
+                size = f"{title}_room({self.room_arguments()})" if kind == "scratch" else taps
                 lines += [_called(f"    if {test}:"), _called(f"        return {size}")]
             made.append("\n".join([*lines, "    return 0"]))
         return made if sliding else []
@@ -219,7 +228,8 @@ class _LanesWriter(SlideWriter):
         few = [self.names[s] for s in (*plain.integers, *plain.reals)] + ["add"] * self.adds
         word = "if"
         for way, title in kept:
-            self.put(f"{word} {self.suits(way, title)}:", True)
+            test = self.suits(way, title)
+            self.put(f"{word} {test[1:-1] if test[0] == '(' and _matched(test) else test}:", True)
             self.put(f"{title}({self.arguments(isinstance(way, Slide))})")
             self.depth -= 1
             word = "elif"
@@ -236,6 +246,8 @@ class _LanesWriter(SlideWriter):
     def suits(self, way: Lanes | Slide, title: str) -> str:
         """When this way is to be taken."""
         width = "tile.lanes.width"
+        if isinstance(way, Fold):
+            return " and ".join(self.suits_fold(way, f"{title}_room({self.room_arguments()})", MOST))
         if isinstance(way, Slide):
             places, taps = self.size(way.lane.place), self.size(way.lane.tap)
             room = f"{title}_room({self.room_arguments()})"
@@ -255,8 +267,7 @@ class _LanesWriter(SlideWriter):
             if len(partners) > 1:  # a window or an image, whichever is which
                 tests += [f"{self.size(w.lane)} <= {size}" for w in self.ways if not w.bound and not w.unit]
         else:
-            stride = self.inner(way.stride)
-            tests = [f"{width}" + (f" * {stride}" if way.stride != 1 else "") + f" <= 8 * {size}"]
+            tests = [self.wide_enough(way)]
         tests += self.narrow_enough()
         if way.compared:
             tests.append(f"{' * '.join(self.size(i) for i in way.compared)} <= {MOST_COMPARED}")
@@ -264,6 +275,16 @@ class _LanesWriter(SlideWriter):
             others = [w.follower for w in self.ways if w.follower is not None and w.follower != way.follower]
             tests += [f"{self.size(way.follower)} >= {self.size(i)}" for i in others]
         return " and ".join(tests)
+
+    def wide_enough(self, way: Lanes) -> str:
+        """Do its lanes fill a vector? A part of one is better than plain loops, but not than another way's whole."""
+        stride = f" * {self.inner(way.stride)}" if way.stride != 1 else ""
+        partly = f"tile.lanes.width{stride} <= 8 * {self.size(way.lane)}"
+        others = [w for w in self.taken_ways if w.lane != way.lane and not w.unit and len(w.moves) == 1]
+        if not others:
+            return partly
+        none_whole = " and ".join(f"tile.lanes.width > {self.size(w.lane)}" for w in others)
+        return f"(tile.lanes.width{stride} <= {self.size(way.lane)} or ({partly} and {none_whole}))"
 
     def narrow_enough(self) -> list[str]:
         """Do integers of 32 bits hold the place of an extremum?"""
@@ -283,7 +304,7 @@ class _LanesWriter(SlideWriter):
                     for x in e if isinstance(e, tuple) else (e,):
                         found |= x.free_symbols if isinstance(x, sp.Basic) else set()
             found -= {way.last}
-        for windows in self.slides:
+        for windows in (*self.slides, *self.folds):
             found |= {eq.relation.size(i) for i in eq.relation.indices}
             for a in windows.axes:
                 found |= {*a.stride.free_symbols, *a.spread.free_symbols, *a.offset.free_symbols}
@@ -407,8 +428,23 @@ class _LanesWriter(SlideWriter):
             self.put(f"{v} = phase + at * {stride}")
         whole = self.interior(way, steps)
         self.hulls(way, steps, whole)
+        if self.eq.reduce == "sum" and not steps:
+            self.pointwise()
+            return
         self.put("active = lanes.first(count)")
         self.reduction(steps, whole)
+
+    def pointwise(self) -> None:
+        """A formula at each place. Whole vectors go without a mask, which would cost more than many a formula."""
+        body, names, taken = self.eq.body, dict(self.names), set(self.taken)
+        for test, mask in (("if count == lanes.width:", ""), ("else:", "active")):
+            self.names, self.taken = dict(names), set(taken)
+            self.put(test, True)
+            if mask:
+                self.put(f"{mask} = lanes.first(count)")
+            self.put(f"total = {self.lane_body(self.reads(body, mask), body)}")
+            self.close("total", mask)
+            self.depth -= 1
 
     def along(self, way: Lanes) -> None:
         """A bound index in lanes: the innermost loop, in blocks; the lanes are combined after it.
@@ -726,11 +762,6 @@ class _LanesWriter(SlideWriter):
     def reduction(self, steps: Sequence[Step], whole: bool) -> None:
         eq, depth = self.eq, self.depth
         kind = eq.reduce
-        if kind == "sum" and not steps:
-            reads = self.reads(eq.body, "active")
-            self.put(f"total = {self.lane_body(reads, eq.body)}")
-            self.close("total")
-            return
         # what no point would add is not multiplied either: a scatter's planes keep infinity apart from 0
         split = kind == "sum" and self.nest.strategy == "gather"
         factor, body = self.split(eq.body) if split else (sp.S.One, eq.body)
@@ -856,13 +887,13 @@ class _LanesWriter(SlideWriter):
                 text = f"select(unequal({acc}, lanes.zero()), {text}, {acc})"
             self.put(f"{acc} = {text}")
 
-    def close(self, acc: str) -> None:
-        target = self.line(self.eq.target)
+    def close(self, acc: str, mask: str = "active") -> None:
         if self.adds:
             self.put("if add != 0:", True)
-            self.put(f"{acc} = {acc} + lanes.read_where({target}, active)")
+            self.put(f"{acc} = {acc} + {self.read(self.eq.target, mask)}")
             self.depth -= 1
-        self.put(f"lanes.write_where({target}, {acc}, active)")
+        everywhere = "lanes.where(True)"
+        self.put(f"lanes.write_where({self.line(self.eq.target)}, {acc}, {mask or everywhere})")
 
 
 def _described(kept: Sequence[Way]) -> str:

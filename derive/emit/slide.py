@@ -652,5 +652,5 @@ class SlideWriter(VectorWriter):
     def multiplied(self, factor: sp.Expr, acc: str) -> None:
         raise NotImplementedError
 
-    def close(self, acc: str) -> None:
+    def close(self, acc: str, mask: str = "active") -> None:
         raise NotImplementedError

@@ -15,6 +15,9 @@ It is taken in one of two forms:
 With all signs known at compile time a follower's range over a block of places and all taps is an interval: that part
 of the operand is copied once with zeros around it, and then nothing is guarded, and taps and places whose sum
 is the same read the same line. Anything else (a constraint more, a place that is read at directly) is no window.
+
+Where taps are the target and places are summed over, as in the weight gradient of a depthwise convolution, the same
+copies serve a `Fold`: there are few sums, and many products to each.
 """
 
 from __future__ import annotations
@@ -84,6 +87,41 @@ class Slide:
         rows = f", rows over {self.row.place}" if self.row is not None else ""
         names = " ".join(dict.fromkeys(r.tensor for r in self.moving))
         return f"windows of {names} slide, lanes over {self.lane.place}{rows}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fold(Slide):
+    """Windows whose taps are free and whose places are summed over, with what is read at the places.
+
+    lane     the axis whose places are lanes, which are combined at the end
+    row      the axis of which a few places are taken together, if there is another
+    others   axes whose places are looped over
+    fixed    what is read at the places
+    """
+
+    fixed: tuple[Access, ...] = ()
+
+    @property
+    def rest(self) -> tuple[Index, ...]:
+        """A block's copies are of the axes alone."""
+        return ()
+
+    @property
+    def outer(self) -> tuple[Index, ...]:
+        """Free indices on no axis."""
+        taps = {a.tap for a in self.axes}
+        return tuple(i for i in self.equation.free if i not in taps)
+
+    @property
+    def looped(self) -> tuple[Index, ...]:
+        """Bound indices with a block of copies for each: those on no axis, and the places of the others."""
+        held = {i for a in self.axes for i in (a.place, a.follower)}
+        others = {a.place for a in self.others}
+        return tuple(i for i in self.equation.bound if i not in held or i in others)
+
+    def describe(self) -> str:
+        names = " ".join(dict.fromkeys(r.tensor for r in self.moving))
+        return f"windows of {names} slide, lanes over {self.lane.place}, combined at the end"
 
 
 def _positive(e: sp.Expr) -> bool:
@@ -165,3 +203,52 @@ def slides(eq: Equation) -> tuple[Slide, ...]:
     if eq.reduce != "sum":  # a weight might turn what lies outside, below everything, into a large number
         found = {i: s for i, s in found.items() if len(s.moving) == len(reads) and _placed(s)}
     return tuple(sorted(found.values(), key=lambda s: eq.relation.indices.index(s.lane.follower)))
+
+
+def _fold(eq: Equation, moving: Access) -> Fold | None:
+    """The equation as sums of this operand's windows over their places."""
+    free, axes = set(eq.free), dict[Index, Axis]()
+    fixed = tuple(r for r in eq.reads if r != moving)
+    for form in eq.relation.zero:
+        taps = [i for i in form.atoms if i in free]
+        bound = [i for i in form.atoms if isinstance(i, Index) and i not in free]
+        followers = [i for i in bound if i in moving.indices]
+        if form.reads or len(form.atoms) != 3 or len(taps) != 1 or len(followers) != 1:
+            return None
+        (tap,), (follower,) = taps, followers
+        (place,) = (i for i in bound if i != follower)
+        axis = _axis(form, place, tap, follower)
+        if (
+            axis is None
+            or axis.classes
+            or place in axes
+            or isinstance(place, Lap)
+            or isinstance(follower, Lap)
+        ):
+            return None
+        axes[place] = axis
+    if len({i for a in axes.values() for i in (a.tap, a.follower)}) != 2 * len(axes):
+        return None
+    moved = {i for a in axes.values() for i in (a.place, a.tap)}
+    followers_held = {a.follower for a in axes.values()}
+    if moved & set(moving.indices) or any(followers_held & set(r.indices) for r in fixed):
+        return None
+    if not fixed or any(a.tap in r.indices for a in axes.values() for r in fixed):
+        return None
+    # the innermost place of what is read there lies side by side
+    order = [axes[i] for i in fixed[0].indices if i in axes]
+    if len(order) != len(axes) or any(order[-1].place not in r.indices for r in fixed):
+        return None
+    if order[-1].follower not in moving.indices:
+        return None
+    row = order[-2] if len(order) > 1 else None
+    return Fold(eq, order[-1], row, tuple(order[:-2]), (moving,), fixed)
+
+
+def folds(eq: Equation) -> tuple[Fold, ...]:
+    """The ways to see an equation as sums of windows over their places."""
+    if eq.reduce != "sum" or eq.relation.nonneg or not eq.relation.zero:
+        return ()
+    if any(isinstance(r, IntegerAccess) for r in eq.reads):
+        return ()
+    return tuple(f for r in eq.reads if (f := _fold(eq, r)) is not None)

@@ -354,12 +354,19 @@ def gx_term_from_gy_y_sum_y_sum_2_over_p0(gx_term: Real3, gy: Real3, y_sum: Real
         for start in range(0, P0, lanes.width):
             p0 = max(0, min(start, P0 - lanes.width))
             count = min(lanes.width, P0 - p0)
-            active = lanes.first(count)
-            gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 0, 1)), active)
-            y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), active)
-            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), active)
-            total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
-            lanes.write_where(gx_term.line((n, c, p0), (0, 0, 1)), total, active)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, p0), (0, 0, 1)))
+                y_sum_lanes = lanes.read(y_sum.line((p0,), (1,)))
+                y_sum_2_lanes = lanes.read(y_sum_2.line((p0,), (1,)))
+                total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+                lanes.write_where(gx_term.line((n, c, p0), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 0, 1)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), active)
+                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), active)
+                total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+                lanes.write_where(gx_term.line((n, c, p0), (0, 0, 1)), total, active)
 
 
 @kernel
@@ -374,10 +381,15 @@ def gx_term_from_gy_y_sum_y_sum_2_over_c(gx_term: Real3, gy: Real3, y_sum: Real1
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 1, 0)), active)
-            total = (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / lanes.fill(y_sum[p0]) if include > 0 else lanes.fill(one()) / maximum(lanes.fill(y_sum_2[p0]), lanes.fill(one()))) * gy_lanes
-            lanes.write_where(gx_term.line((n, c, p0), (0, 1, 0)), total, active)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, p0), (0, 1, 0)))
+                total = (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / lanes.fill(y_sum[p0]) if include > 0 else lanes.fill(one()) / maximum(lanes.fill(y_sum_2[p0]), lanes.fill(one()))) * gy_lanes
+                lanes.write_where(gx_term.line((n, c, p0), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 1, 0)), active)
+                total = (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / lanes.fill(y_sum[p0]) if include > 0 else lanes.fill(one()) / maximum(lanes.fill(y_sum_2[p0]), lanes.fill(one()))) * gy_lanes
+                lanes.write_where(gx_term.line((n, c, p0), (0, 1, 0)), total, active)
 
 
 @task
@@ -389,10 +401,10 @@ def gx_term_from_gy_y_sum_y_sum_2(gx_term: Real3, gy: Real3, y_sum: Real1, y_sum
     or lanes over c;
     else gather, tasks share n c
     """
-    if tile.lanes.width <= 8 * P0:
+    if tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > C):
         gx_term_from_gy_y_sum_y_sum_2_over_p0(gx_term, gy, y_sum, y_sum_2, N, C, P0, divisor, include, tile, task,
             tasks)
-    elif tile.lanes.width <= 8 * C:
+    elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > P0):
         gx_term_from_gy_y_sum_y_sum_2_over_c(gx_term, gy, y_sum, y_sum_2, N, C, P0, divisor, include, tile, task,
             tasks)
     else:

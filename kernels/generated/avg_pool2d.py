@@ -412,12 +412,19 @@ def gx_term_from_gy_y_sum_y_sum_2_over_p1(gx_term: Real4, gy: Real4, y_sum: Real
         for start in range(0, P1, lanes.width):
             p1 = max(0, min(start, P1 - lanes.width))
             count = min(lanes.width, P1 - p1)
-            active = lanes.first(count)
-            gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 0, 1)), active)
-            y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
-            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
-            total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
-            lanes.write_where(gx_term.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, p0, p1), (0, 0, 0, 1)))
+                y_sum_lanes = lanes.read(y_sum.line((p0, p1), (0, 1)))
+                y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1), (0, 1)))
+                total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+                lanes.write_where(gx_term.line((n, c, p0, p1), (0, 0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 0, 1)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
+                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
+                total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+                lanes.write_where(gx_term.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
 
 
 @kernel
@@ -433,12 +440,19 @@ def gx_term_from_gy_y_sum_y_sum_2_over_p0(gx_term: Real4, gy: Real4, y_sum: Real
         for start in range(0, P0, lanes.width):
             p0 = max(0, min(start, P0 - lanes.width))
             count = min(lanes.width, P0 - p0)
-            active = lanes.first(count)
-            gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 1, 0)), active)
-            y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (1, 0)), active)
-            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (1, 0)), active)
-            total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
-            lanes.write_where(gx_term.line((n, c, p0, p1), (0, 0, 1, 0)), total, active)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, p0, p1), (0, 0, 1, 0)))
+                y_sum_lanes = lanes.read(y_sum.line((p0, p1), (1, 0)))
+                y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1), (1, 0)))
+                total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+                lanes.write_where(gx_term.line((n, c, p0, p1), (0, 0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 1, 0)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (1, 0)), active)
+                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (1, 0)), active)
+                total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+                lanes.write_where(gx_term.line((n, c, p0, p1), (0, 0, 1, 0)), total, active)
 
 
 @task
@@ -450,10 +464,10 @@ def gx_term_from_gy_y_sum_y_sum_2(gx_term: Real4, gy: Real4, y_sum: Real2, y_sum
     or lanes over p0;
     else gather, tasks share n c p0
     """
-    if tile.lanes.width <= 8 * P1:
+    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P0):
         gx_term_from_gy_y_sum_y_sum_2_over_p1(gx_term, gy, y_sum, y_sum_2, N, C, P0, P1, divisor, include, tile,
             task, tasks)
-    elif tile.lanes.width <= 8 * P0:
+    elif tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > P1):
         gx_term_from_gy_y_sum_y_sum_2_over_p0(gx_term, gy, y_sum, y_sum_2, N, C, P0, P1, divisor, include, tile,
             task, tasks)
     else:

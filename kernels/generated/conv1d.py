@@ -106,6 +106,122 @@ def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: in
 
 
 @kernel
+def y_from_w_x_fold_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
+        a0: int, d0: int, s0: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over k0, combined at the end."""
+    lanes = tile.lanes
+    low_p0 = -a0
+    stretch = min(tile.lines * tile.lines * lanes.width, ceil_div(K0, (tile.lines * lanes.width)) * (tile.lines * lanes.width))
+    span = stretch + (P0 - 1) * s0 // d0
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    low_0, offset_0 = low_p0 // d0, low_p0 % d0
+    length_0, longer = X3 // d0, X3 % d0
+    apart = lanes.width
+    steps = integer_scratch
+    count = 0
+    for tap_p0 in range(P0):
+        steps[count] = (tap_p0 * s0 % d0) * pitch + tap_p0 * s0 // d0
+        count += 1
+    sums = scratch + (d0 * pitch + lanes.width)
+    first, last = share(N * G * O, task, tasks)
+    for item in range(first, last):
+        n = item // (G * O)
+        g = item // O % G
+        o = item % O
+        for tap in range(2 * count):
+            lanes.store(sums + tap * lanes.width, lanes.zero())
+        chain = 0
+        for c in range(C):
+            for start in range(0, K0, stretch):
+                end = min(K0, start + stretch)
+                to = scratch
+                for phase in range(d0):
+                    offset, low = offset_0 + phase, low_0 + start
+                    if offset >= d0:
+                        offset, low = offset - d0, low + 1
+                    length = length_0 + (1 if offset < longer else 0)
+                    there = length
+                    begin = min(max(0, -low), span)
+                    finish = max(begin, min(span, there - low))
+                    if begin > 0:
+                        lanes.store(to, lanes.zero())
+                    for column in range(lanes.width, begin, lanes.width):
+                        lanes.store(to + column, lanes.zero())
+                    for column in range(begin, finish - lanes.width, lanes.width):
+                        lanes.store(to + column, lanes.read(x.line((n, g, c, offset + (low + column) * d0), (0, 0,
+                            0, d0))))
+                    if finish - begin >= lanes.width:
+                        column = finish - lanes.width
+                        lanes.store(to + column, lanes.read(x.line((n, g, c, offset + (low + column) * d0), (0, 0,
+                            0, d0))))
+                    elif begin < finish:
+                        column = begin
+                        inside = lanes.first(finish - begin)
+                        lanes.store(to + column, lanes.read_where(x.line((n, g, c, offset + (low + column) * d0),
+                            (0, 0, 0, d0)), inside))
+                    if span > finish:
+                        lanes.store(to + finish, lanes.zero())
+                    if span > finish + lanes.width:
+                        lanes.store(to + (finish + lanes.width), lanes.zero())
+                    for column in range(finish + 2 * lanes.width, span, lanes.width):
+                        lanes.store(to + column, lanes.zero())
+                    to = to + pitch
+                for at in range(start, end, tile.lines * lanes.width):
+                    here = scratch + (at - start)
+                    if at + tile.lines * lanes.width <= end:
+                        w_lines = tile.column()
+                        for u in range(tile.lines):
+                            k0 = at + u * lanes.width
+                            w_lines[0, u] = lanes.read(w.line((g, o, c, k0), (0, 0, 0, 1)))
+                        for tap in range(count):
+                            x_lines = tile.load_column(here + steps[tap], apart)
+                            total = lanes.load(sums + tap * lanes.width)
+                            for u in range(tile.lines):
+                                total = fma(w_lines[0, u], x_lines[0, u], total)
+                            lanes.store(sums + tap * lanes.width, total)
+                    else:
+                        w_lines = tile.column()
+                        for u in range(tile.lines):
+                            k0 = at + u * lanes.width
+                            active = lanes.first(end - k0)
+                            w_lines[0, u] = lanes.read_where(w.line((g, o, c, k0), (0, 0, 0, 1)), active)
+                        for tap in range(count):
+                            x_lines = tile.load_column(here + steps[tap], apart)
+                            total = lanes.load(sums + tap * lanes.width)
+                            for u in range(tile.lines):
+                                if at + u * lanes.width < end:
+                                    active = lanes.first(end - at - u * lanes.width)
+                                    total = fma(w_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
+                            lanes.store(sums + tap * lanes.width, total)
+                chain += ceil_div(end - start, lanes.width)
+                if chain >= 64:
+                    chain = 0
+                    for tap in range(count):
+                        held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
+                        lanes.store(more, lanes.load(more) + lanes.load(held))
+                        lanes.store(held, lanes.zero())
+        at_sum = sums
+        for p0 in range(P0):
+            more = at_sum + count * lanes.width
+            result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
+            if add != 0:
+                result += y[n, g, o, p0]
+            y[n, g, o, p0] = result
+            at_sum = at_sum + lanes.width
+
+
+@kernel
+def y_from_w_x_fold_x_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
+        s0: int) -> int:
+    """Scalars that the windows of a block read, and the sums of all taps."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, ceil_div(K0, (tile.lines * width)) * (tile.lines * width))
+    pitch = ceil_div(stretch + max(0, (P0 - 1) * s0) // d0, width) * width
+    return bounded(d0, pitch) + width + bounded(bounded(2, P0), width)
+
+
+@kernel
 def y_from_w_x_over_k0(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
         a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over k0, combined at the end."""
@@ -295,6 +411,8 @@ def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int,
 def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
         d0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
+    if O <= 2 and P0 < K0 and P0 < tile.lines * tile.lanes.width and P0 <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+        return y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
     if O <= 2 and (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
         return y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
     return 0
@@ -303,6 +421,8 @@ def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: i
 def y_from_w_x_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
         d0: int, s0: int) -> int:
     """Integers of one task: where each tap reads."""
+    if O <= 2 and P0 < K0 and P0 < tile.lines * tile.lanes.width and P0 <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+        return P0
     if O <= 2 and (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
         return 2 * C * K0
     return 0
@@ -330,6 +450,10 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
 
     contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables
     """
+    if O <= 2 and P0 < K0 and P0 < tile.lines * tile.lanes.width and P0 <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+        y_from_w_x_fold_x(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, scratch, integer_scratch, task,
+            tasks)
+        return
     if O <= 2 and tile.lanes.width <= K0 and tile.lanes.width <= X3 and P0 <= K0:
         y_from_w_x_over_k0(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
         return
@@ -464,11 +588,17 @@ def y_from_b_over_p0(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: i
         for start in range(0, P0, lanes.width):
             p0 = max(0, min(start, P0 - lanes.width)) if add == 0 else start
             count = min(lanes.width, P0 - p0)
-            active = lanes.first(count)
-            total = lanes.fill(b[g, o])
-            if add != 0:
-                total = total + lanes.read_where(y.line((n, g, o, p0), (0, 0, 0, 1)), active)
-            lanes.write_where(y.line((n, g, o, p0), (0, 0, 0, 1)), total, active)
+            if count == lanes.width:
+                total = lanes.fill(b[g, o])
+                if add != 0:
+                    total = total + lanes.read(y.line((n, g, o, p0), (0, 0, 0, 1)))
+                lanes.write_where(y.line((n, g, o, p0), (0, 0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                total = lanes.fill(b[g, o])
+                if add != 0:
+                    total = total + lanes.read_where(y.line((n, g, o, p0), (0, 0, 0, 1)), active)
+                lanes.write_where(y.line((n, g, o, p0), (0, 0, 0, 1)), total, active)
 
 
 @kernel
@@ -484,12 +614,19 @@ def y_from_b_over_o(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: in
         for start in range(0, O, lanes.width):
             o = max(0, min(start, O - lanes.width)) if add == 0 else start
             count = min(lanes.width, O - o)
-            active = lanes.first(count)
-            b_lanes = lanes.read_where(b.line((g, o), (0, 1)), active)
-            total = b_lanes
-            if add != 0:
-                total = total + lanes.read_where(y.line((n, g, o, p0), (0, 0, 1, 0)), active)
-            lanes.write_where(y.line((n, g, o, p0), (0, 0, 1, 0)), total, active)
+            if count == lanes.width:
+                b_lanes = lanes.read(b.line((g, o), (0, 1)))
+                total = b_lanes
+                if add != 0:
+                    total = total + lanes.read(y.line((n, g, o, p0), (0, 0, 1, 0)))
+                lanes.write_where(y.line((n, g, o, p0), (0, 0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                b_lanes = lanes.read_where(b.line((g, o), (0, 1)), active)
+                total = b_lanes
+                if add != 0:
+                    total = total + lanes.read_where(y.line((n, g, o, p0), (0, 0, 1, 0)), active)
+                lanes.write_where(y.line((n, g, o, p0), (0, 0, 1, 0)), total, active)
 
 
 @task
@@ -501,9 +638,9 @@ def y_from_b(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: int, tile
     or lanes over o;
     else gather, tasks share n g o
     """
-    if tile.lanes.width <= 8 * P0:
+    if tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > O):
         y_from_b_over_p0(y, b, N, G, O, P0, add, tile, task, tasks)
-    elif tile.lanes.width <= 8 * O:
+    elif tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P0):
         y_from_b_over_o(y, b, N, G, O, P0, add, tile, task, tasks)
     else:
         y_from_b_plain(y, b, N, G, O, P0, add, task, tasks)
@@ -604,7 +741,7 @@ def gb_from_gy(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, tile: Tile
     """
     if tile.lanes.width <= P0:
         gb_from_gy_over_p0(gb, gy, N, G, O, P0, tile, task, tasks)
-    elif tile.lanes.width <= 8 * O:
+    elif tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P0):
         gb_from_gy_over_o(gb, gy, N, G, O, P0, tile, task, tasks)
     else:
         gb_from_gy_plain(gb, gy, N, G, O, P0, task, tasks)
@@ -1279,7 +1416,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over k0, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p0 if O <= 2; else contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables; else gather, tasks share n g o',
+        'y_from_w_x: windows of x slide, lanes over k0, combined at the end, or lanes over k0, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p0 if O <= 2; else contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables; else gather, tasks share n g o',
         'y_from_b: lanes over p0, or lanes over o; else gather, tasks share n g o',
         'gb_from_gy: lanes over p0, combined at the end, or lanes over o; else gather, tasks share g o',
         'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x3, or windows of w slide, lanes over x3 if C <= 2; else contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; else gather, tasks share n g c; 1 residue loop',

@@ -125,6 +125,146 @@ def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: i
 
 
 @kernel
+def y_from_w_x_fold_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
+        K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over k2, combined at the end."""
+    lanes = tile.lanes
+    low_p0 = -a0
+    low_p1 = -a1
+    low_p2 = -a2
+    stretch = min(tile.lines * tile.lines * lanes.width, ceil_div(K2, lanes.width) * lanes.width)
+    span = stretch + (P2 - 1) * s2 // d2
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    low_0, offset_0 = low_p2 // d2, low_p2 % d2
+    length_0, longer = X5 // d2, X5 % d2
+    deep = max(1, min(tile.lines, ceil_div(K1, tile.lines))) * tile.lines
+    height = (deep - 1) * d1 + (P1 - 1) * s1 + 1
+    apart = d1 * pitch
+    steps = integer_scratch
+    count = 0
+    plane = 0
+    for tap_p0 in range(P0):
+        for tap_p1 in range(P1):
+            for tap_p2 in range(P2):
+                steps[count] = ((plane + tap_p2 * s2 % d2) * height + tap_p1 * s1) * pitch + tap_p2 * s2 // d2
+                count += 1
+        plane += d2
+    sums = scratch + (P0 * d2 * height * pitch + lanes.width)
+    first, last = share(N * G * O, task, tasks)
+    for item in range(first, last):
+        n = item // (G * O)
+        g = item // O % G
+        o = item % O
+        for tap in range(2 * count):
+            lanes.store(sums + tap * lanes.width, lanes.zero())
+        chain = 0
+        for c in range(C):
+            for k0 in range(K0):
+                from_x3 = low_p0 + k0 * d0
+                for block in range(0, K1, deep):
+                    from_x4 = low_p1 + block * d1
+                    for start in range(0, K2, stretch):
+                        end = min(K2, start + stretch)
+                        to = scratch
+                        for tap_p0 in range(P0):
+                            x3 = from_x3 + tap_p0 * s0
+                            for phase in range(d2):
+                                offset, low = offset_0 + phase, low_0 + start
+                                if offset >= d2:
+                                    offset, low = offset - d2, low + 1
+                                length = length_0 + (1 if offset < longer else 0)
+                                for line in range(height):
+                                    x4 = from_x4 + line
+                                    there = length if 0 <= x3 < X3 and 0 <= x4 < X4 else 0
+                                    begin = min(max(0, -low), span)
+                                    finish = max(begin, min(span, there - low))
+                                    if begin > 0:
+                                        lanes.store(to, lanes.zero())
+                                    for column in range(lanes.width, begin, lanes.width):
+                                        lanes.store(to + column, lanes.zero())
+                                    for column in range(begin, finish - lanes.width, lanes.width):
+                                        lanes.store(to + column, lanes.read(x.line((n, g, c, x3, x4,
+                                            offset + (low + column) * d2), (0, 0, 0, 0, 0, d2))))
+                                    if finish - begin >= lanes.width:
+                                        column = finish - lanes.width
+                                        lanes.store(to + column, lanes.read(x.line((n, g, c, x3, x4,
+                                            offset + (low + column) * d2), (0, 0, 0, 0, 0, d2))))
+                                    elif begin < finish:
+                                        column = begin
+                                        inside = lanes.first(finish - begin)
+                                        lanes.store(to + column, lanes.read_where(x.line((n, g, c, x3, x4,
+                                            offset + (low + column) * d2), (0, 0, 0, 0, 0, d2)), inside))
+                                    if span > finish:
+                                        lanes.store(to + finish, lanes.zero())
+                                    if span > finish + lanes.width:
+                                        lanes.store(to + (finish + lanes.width), lanes.zero())
+                                    for column in range(finish + 2 * lanes.width, span, lanes.width):
+                                        lanes.store(to + column, lanes.zero())
+                                    to = to + pitch
+                        for row in range(block, min(K1, block + deep), tile.lines):
+                            rows = min(tile.lines, K1 - row)
+                            for at in range(start, end, lanes.width):
+                                here = scratch + (at - start) + (row - block) * apart
+                                if rows == tile.lines and at + lanes.width <= end:
+                                    w_lines = tile.column()
+                                    for u in range(tile.lines):
+                                        k1 = row + u
+                                        k2 = at
+                                        w_lines[0, u] = lanes.read(w.line((g, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)))
+                                    for tap in range(count):
+                                        x_lines = tile.load_column(here + steps[tap], apart)
+                                        total = lanes.load(sums + tap * lanes.width)
+                                        for u in range(tile.lines):
+                                            total = fma(w_lines[0, u], x_lines[0, u], total)
+                                        lanes.store(sums + tap * lanes.width, total)
+                                else:
+                                    active = lanes.first(end - at)
+                                    w_lines = tile.column()
+                                    for u in range(tile.lines):
+                                        k1 = min(row + u, K1 - 1)
+                                        k2 = at
+                                        w_lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)), active)
+                                    for tap in range(count):
+                                        x_lines = tile.load_column(here + steps[tap], apart)
+                                        total = lanes.load(sums + tap * lanes.width)
+                                        for u in range(tile.lines):
+                                            if u < rows:
+                                                total = fma(w_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
+                                        lanes.store(sums + tap * lanes.width, total)
+                            chain += ceil_div(end - start, lanes.width) * tile.lines
+                            if chain >= 64:
+                                chain = 0
+                                for tap in range(count):
+                                    held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
+                                    lanes.store(more, lanes.load(more) + lanes.load(held))
+                                    lanes.store(held, lanes.zero())
+        at_sum = sums
+        for p0 in range(P0):
+            for p1 in range(P1):
+                for p2 in range(P2):
+                    more = at_sum + count * lanes.width
+                    result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
+                    if add != 0:
+                        result += y[n, g, o, p0, p1, p2]
+                    y[n, g, o, p0, p1, p2] = result
+                    at_sum = at_sum + lanes.width
+
+
+@kernel
+def y_from_w_x_fold_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
+        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int) -> int:
+    """Scalars that the windows of a block read, and the sums of all taps."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, ceil_div(K2, width) * width)
+    pitch = ceil_div(stretch + max(0, (P2 - 1) * s2) // d2, width) * width
+    height = (max(1, min(tile.lines, ceil_div(K1, tile.lines))) * tile.lines - 1) * d1 + max(0, (P1 - 1) * s1) + 1
+    return bounded(bounded(bounded(P0, d2), height), pitch) + width + bounded(bounded(bounded(bounded(2, P0), P1), P2), width)
+
+
+@kernel
 def y_from_w_x_over_k2(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
         K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
         s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
@@ -377,6 +517,9 @@ def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: 
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int) -> int:
     """Scalars of one task: what its windows read."""
+    if O <= 2 and P2 < K2 and P2 < tile.lines * tile.lanes.width and bounded(bounded(P0, P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+        return y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
+            s0, s1, s2)
     if O <= 2 and (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
         return y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
             s0, s1, s2)
@@ -387,6 +530,8 @@ def y_from_w_x_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: in
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int) -> int:
     """Integers of one task: where each tap reads."""
+    if O <= 2 and P2 < K2 and P2 < tile.lines * tile.lanes.width and bounded(bounded(P0, P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+        return P0 * P1 * P2
     if O <= 2 and (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
         return 2 * C * K0 * K1 * K2
     return 0
@@ -420,6 +565,10 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
 
     contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables
     """
+    if O <= 2 and P2 < K2 and P2 < tile.lines * tile.lanes.width and bounded(bounded(P0, P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+        y_from_w_x_fold_x(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
+            s2, add, tile, scratch, integer_scratch, task, tasks)
+        return
     if O <= 2 and tile.lanes.width <= K2 and tile.lanes.width <= X5 and P2 <= K2:
         y_from_w_x_over_k2(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
             s2, add, tile, task, tasks)
@@ -588,11 +737,17 @@ def y_from_b_over_p2(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: in
         for start in range(0, P2, lanes.width):
             p2 = max(0, min(start, P2 - lanes.width)) if add == 0 else start
             count = min(lanes.width, P2 - p2)
-            active = lanes.first(count)
-            total = lanes.fill(b[g, o])
-            if add != 0:
-                total = total + lanes.read_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
-            lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), total, active)
+            if count == lanes.width:
+                total = lanes.fill(b[g, o])
+                if add != 0:
+                    total = total + lanes.read(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)))
+                lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                total = lanes.fill(b[g, o])
+                if add != 0:
+                    total = total + lanes.read_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
+                lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), total, active)
 
 
 @kernel
@@ -610,12 +765,19 @@ def y_from_b_over_o(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int
         for start in range(0, O, lanes.width):
             o = max(0, min(start, O - lanes.width)) if add == 0 else start
             count = min(lanes.width, O - o)
-            active = lanes.first(count)
-            b_lanes = lanes.read_where(b.line((g, o), (0, 1)), active)
-            total = b_lanes
-            if add != 0:
-                total = total + lanes.read_where(y.line((n, g, o, p0, p1, p2), (0, 0, 1, 0, 0, 0)), active)
-            lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 0, 1, 0, 0, 0)), total, active)
+            if count == lanes.width:
+                b_lanes = lanes.read(b.line((g, o), (0, 1)))
+                total = b_lanes
+                if add != 0:
+                    total = total + lanes.read(y.line((n, g, o, p0, p1, p2), (0, 0, 1, 0, 0, 0)))
+                lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 0, 1, 0, 0, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                b_lanes = lanes.read_where(b.line((g, o), (0, 1)), active)
+                total = b_lanes
+                if add != 0:
+                    total = total + lanes.read_where(y.line((n, g, o, p0, p1, p2), (0, 0, 1, 0, 0, 0)), active)
+                lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 0, 1, 0, 0, 0)), total, active)
 
 
 @task
@@ -627,9 +789,9 @@ def y_from_b(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int, P2: i
     or lanes over o;
     else gather, tasks share n g o p0 p1
     """
-    if tile.lanes.width <= 8 * P2:
+    if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > O):
         y_from_b_over_p2(y, b, N, G, O, P0, P1, P2, add, tile, task, tasks)
-    elif tile.lanes.width <= 8 * O:
+    elif tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P2):
         y_from_b_over_o(y, b, N, G, O, P0, P1, P2, add, tile, task, tasks)
     else:
         y_from_b_plain(y, b, N, G, O, P0, P1, P2, add, task, tasks)
@@ -738,7 +900,7 @@ def gb_from_gy(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P
     """
     if tile.lanes.width <= P2:
         gb_from_gy_over_p2(gb, gy, N, G, O, P0, P1, P2, tile, task, tasks)
-    elif tile.lanes.width <= 8 * O:
+    elif tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P2):
         gb_from_gy_over_o(gb, gy, N, G, O, P0, P1, P2, tile, task, tasks)
     else:
         gb_from_gy_plain(gb, gy, N, G, O, P0, P1, P2, task, tasks)
@@ -1664,7 +1826,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over k2, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p2, rows over p1 if O <= 2; else contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1',
+        'y_from_w_x: windows of x slide, lanes over k2, combined at the end, or lanes over k2, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p2, rows over p1 if O <= 2; else contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1',
         'y_from_b: lanes over p2, or lanes over o; else gather, tasks share n g o p0 p1',
         'gb_from_gy: lanes over p2, combined at the end, or lanes over o; else gather, tasks share g o',
         'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x5, rows over x4, or windows of w slide, lanes over x5, rows over x4 if C <= 2; else contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; else gather, tasks share n g c x3 x4; 3 residue loops',

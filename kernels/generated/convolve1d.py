@@ -15,6 +15,7 @@ from kernels.runtime import (
     Scratch,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     fma,
     kernel,
@@ -308,6 +309,208 @@ def gw_from_gy_x_plain(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int
 
 
 @kernel
+def gw_from_gy_x_fold_gy(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
+        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of gy slide, lanes over x0, combined at the end."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    stretch = min(tile.lines * tile.lines * lanes.width, ceil_div(X0, (tile.lines * lanes.width)) * (tile.lines * lanes.width))
+    span = stretch + (K0 - 1)
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    apart = lanes.width
+    steps = integer_scratch
+    count = 0
+    for tap_k0 in range(K0):
+        steps[count] = tap_k0
+        count += 1
+    sums = scratch + (pitch + lanes.width)
+    first, last = share(1, task, tasks)
+    for item in range(first, last):
+        for tap in range(2 * count):
+            lanes.store(sums + tap * lanes.width, lanes.zero())
+        chain = 0
+        for start in range(0, X0, stretch):
+            end = min(X0, start + stretch)
+            to = scratch
+            low, length = low_k0 + start, P0
+            there = length
+            begin = min(max(0, -low), span)
+            finish = max(begin, min(span, there - low))
+            if begin > 0:
+                lanes.store(to, lanes.zero())
+            for column in range(lanes.width, begin, lanes.width):
+                lanes.store(to + column, lanes.zero())
+            for column in range(begin, finish - lanes.width, lanes.width):
+                lanes.store(to + column, lanes.read(gy.line((low + column,), (1,))))
+            if finish - begin >= lanes.width:
+                column = finish - lanes.width
+                lanes.store(to + column, lanes.read(gy.line((low + column,), (1,))))
+            elif begin < finish:
+                column = begin
+                inside = lanes.first(finish - begin)
+                lanes.store(to + column, lanes.read_where(gy.line((low + column,), (1,)), inside))
+            if span > finish:
+                lanes.store(to + finish, lanes.zero())
+            if span > finish + lanes.width:
+                lanes.store(to + (finish + lanes.width), lanes.zero())
+            for column in range(finish + 2 * lanes.width, span, lanes.width):
+                lanes.store(to + column, lanes.zero())
+            to = to + pitch
+            for at in range(start, end, tile.lines * lanes.width):
+                here = scratch + (at - start)
+                if at + tile.lines * lanes.width <= end:
+                    x_lines = tile.column()
+                    for u in range(tile.lines):
+                        x0 = at + u * lanes.width
+                        x_lines[0, u] = lanes.read(x.line((x0,), (1,)))
+                    for tap in range(count):
+                        gy_lines = tile.load_column(here + steps[tap], apart)
+                        total = lanes.load(sums + tap * lanes.width)
+                        for u in range(tile.lines):
+                            total = fma(gy_lines[0, u], x_lines[0, u], total)
+                        lanes.store(sums + tap * lanes.width, total)
+                else:
+                    x_lines = tile.column()
+                    for u in range(tile.lines):
+                        x0 = at + u * lanes.width
+                        active = lanes.first(end - x0)
+                        x_lines[0, u] = lanes.read_where(x.line((x0,), (1,)), active)
+                    for tap in range(count):
+                        gy_lines = tile.load_column(here + steps[tap], apart)
+                        total = lanes.load(sums + tap * lanes.width)
+                        for u in range(tile.lines):
+                            if at + u * lanes.width < end:
+                                active = lanes.first(end - at - u * lanes.width)
+                                total = fma(select(active, gy_lines[0, u], lanes.zero()), x_lines[0, u], total)
+                        lanes.store(sums + tap * lanes.width, total)
+            chain += ceil_div(end - start, lanes.width)
+            if chain >= 64:
+                chain = 0
+                for tap in range(count):
+                    held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
+                    lanes.store(more, lanes.load(more) + lanes.load(held))
+                    lanes.store(held, lanes.zero())
+        at_sum = sums
+        for k0 in range(K0):
+            more = at_sum + count * lanes.width
+            result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
+            if add != 0:
+                result += gw[k0]
+            gw[k0] = result
+            at_sum = at_sum + lanes.width
+
+
+@kernel
+def gw_from_gy_x_fold_gy_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+    """Scalars that the windows of a block read, and the sums of all taps."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, ceil_div(X0, (tile.lines * width)) * (tile.lines * width))
+    pitch = ceil_div(stretch + max(0, (K0 - 1)), width) * width
+    return pitch + width + bounded(bounded(2, K0), width)
+
+
+@kernel
+def gw_from_gy_x_fold_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
+        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p0, combined at the end."""
+    lanes = tile.lanes
+    low_k0 = a0 - K0 + 1
+    stretch = min(tile.lines * tile.lines * lanes.width, ceil_div(P0, (tile.lines * lanes.width)) * (tile.lines * lanes.width))
+    span = stretch + (K0 - 1)
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    apart = lanes.width
+    steps = integer_scratch
+    count = 0
+    for tap_k0 in range(K0):
+        steps[count] = tap_k0
+        count += 1
+    sums = scratch + (pitch + lanes.width)
+    first, last = share(1, task, tasks)
+    for item in range(first, last):
+        for tap in range(2 * count):
+            lanes.store(sums + tap * lanes.width, lanes.zero())
+        chain = 0
+        for start in range(0, P0, stretch):
+            end = min(P0, start + stretch)
+            to = scratch
+            low, length = low_k0 + start, X0
+            there = length
+            begin = min(max(0, -low), span)
+            finish = max(begin, min(span, there - low))
+            if begin > 0:
+                lanes.store(to, lanes.zero())
+            for column in range(lanes.width, begin, lanes.width):
+                lanes.store(to + column, lanes.zero())
+            for column in range(begin, finish - lanes.width, lanes.width):
+                lanes.store(to + column, lanes.read(x.line((low + column,), (1,))))
+            if finish - begin >= lanes.width:
+                column = finish - lanes.width
+                lanes.store(to + column, lanes.read(x.line((low + column,), (1,))))
+            elif begin < finish:
+                column = begin
+                inside = lanes.first(finish - begin)
+                lanes.store(to + column, lanes.read_where(x.line((low + column,), (1,)), inside))
+            if span > finish:
+                lanes.store(to + finish, lanes.zero())
+            if span > finish + lanes.width:
+                lanes.store(to + (finish + lanes.width), lanes.zero())
+            for column in range(finish + 2 * lanes.width, span, lanes.width):
+                lanes.store(to + column, lanes.zero())
+            to = to + pitch
+            for at in range(start, end, tile.lines * lanes.width):
+                here = scratch + (at - start)
+                if at + tile.lines * lanes.width <= end:
+                    gy_lines = tile.column()
+                    for u in range(tile.lines):
+                        p0 = at + u * lanes.width
+                        gy_lines[0, u] = lanes.read(gy.line((p0,), (1,)))
+                    for tap in range(count):
+                        x_lines = tile.load_column(here + steps[tap], apart)
+                        total = lanes.load(sums + tap * lanes.width)
+                        for u in range(tile.lines):
+                            total = fma(gy_lines[0, u], x_lines[0, u], total)
+                        lanes.store(sums + tap * lanes.width, total)
+                else:
+                    gy_lines = tile.column()
+                    for u in range(tile.lines):
+                        p0 = at + u * lanes.width
+                        active = lanes.first(end - p0)
+                        gy_lines[0, u] = lanes.read_where(gy.line((p0,), (1,)), active)
+                    for tap in range(count):
+                        x_lines = tile.load_column(here + steps[tap], apart)
+                        total = lanes.load(sums + tap * lanes.width)
+                        for u in range(tile.lines):
+                            if at + u * lanes.width < end:
+                                active = lanes.first(end - at - u * lanes.width)
+                                total = fma(gy_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
+                        lanes.store(sums + tap * lanes.width, total)
+            chain += ceil_div(end - start, lanes.width)
+            if chain >= 64:
+                chain = 0
+                for tap in range(count):
+                    held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
+                    lanes.store(more, lanes.load(more) + lanes.load(held))
+                    lanes.store(held, lanes.zero())
+        at_sum = sums
+        for k0 in range(K0 - 1, -1, -1):
+            more = at_sum + count * lanes.width
+            result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
+            if add != 0:
+                result += gw[k0]
+            gw[k0] = result
+            at_sum = at_sum + lanes.width
+
+
+@kernel
+def gw_from_gy_x_fold_x_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+    """Scalars that the windows of a block read, and the sums of all taps."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, ceil_div(P0, (tile.lines * width)) * (tile.lines * width))
+    pitch = ceil_div(stretch + max(0, (K0 - 1)), width) * width
+    return pitch + width + bounded(bounded(2, K0), width)
+
+
+@kernel
 def gw_from_gy_x_over_x0(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over x0, combined at the end."""
@@ -426,6 +629,10 @@ def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -
 
 def gw_from_gy_x_scratch(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
     """Scalars of one task: what its windows read."""
+    if K0 < X0 and K0 < tile.lines * tile.lanes.width and K0 <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0) <= 1048576:
+        return gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0)
+    if K0 < P0 and K0 < tile.lines * tile.lanes.width and K0 <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0) <= 1048576:
+        return gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0)
     if (X0 <= K0 or tile.lanes.width <= K0) and gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0) <= 1048576:
         return gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0)
     return 0
@@ -433,6 +640,10 @@ def gw_from_gy_x_scratch(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
 
 def gw_from_gy_x_table(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
     """Integers of one task: where each tap reads."""
+    if K0 < X0 and K0 < tile.lines * tile.lanes.width and K0 <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0) <= 1048576:
+        return K0
+    if K0 < P0 and K0 < tile.lines * tile.lanes.width and K0 <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0) <= 1048576:
+        return K0
     if (X0 <= K0 or tile.lanes.width <= K0) and gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0) <= 1048576:
         return 2 * X0
     return 0
@@ -443,11 +654,17 @@ def gw_from_gy_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: 
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """gw[k0] += sum[p0,x0] gy[p0]*x[x0]   { p0 + a0 = k0 + x0 }
 
-    lanes over x0, combined at the end,
+    windows of gy slide, lanes over x0, combined at the end,
+    or windows of x slide, lanes over p0, combined at the end,
+    or lanes over x0, combined at the end,
     or windows of gy slide, lanes over k0;
     else gather, tasks share k0
     """
-    if tile.lanes.width <= X0 and tile.lanes.width <= P0 and K0 <= X0:
+    if K0 < X0 and K0 < tile.lines * tile.lanes.width and K0 <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0) <= 1048576:
+        gw_from_gy_x_fold_gy(gw, gy, x, P0, K0, X0, a0, add, tile, scratch, integer_scratch, task, tasks)
+    elif K0 < P0 and K0 < tile.lines * tile.lanes.width and K0 <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0) <= 1048576:
+        gw_from_gy_x_fold_x(gw, gy, x, P0, K0, X0, a0, add, tile, scratch, integer_scratch, task, tasks)
+    elif tile.lanes.width <= X0 and tile.lanes.width <= P0 and K0 <= X0:
         gw_from_gy_x_over_x0(gw, gy, x, P0, K0, X0, a0, add, tile, task, tasks)
     elif (X0 <= K0 or tile.lanes.width <= K0) and gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0) <= 1048576:
         gw_from_gy_x_slide_gy(gw, gy, x, P0, K0, X0, a0, add, tile, scratch, integer_scratch, task, tasks)
@@ -602,6 +819,6 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_w_x: lanes over k0, combined at the end, or windows of w slide, lanes over p0, or windows of x slide, lanes over p0; else gather, tasks share p0',
-        'gw_from_gy_x: lanes over x0, combined at the end, or windows of gy slide, lanes over k0; else gather, tasks share k0',
+        'gw_from_gy_x: windows of gy slide, lanes over x0, combined at the end, or windows of x slide, lanes over p0, combined at the end, or lanes over x0, combined at the end, or windows of gy slide, lanes over k0; else gather, tasks share k0',
     ),
 )

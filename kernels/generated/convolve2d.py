@@ -394,6 +394,238 @@ def gw_from_gy_x_plain(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int
 
 
 @kernel
+def gw_from_gy_x_fold_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int,
+        a0: int, a1: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Windows of gy slide, lanes over x1, combined at the end."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    low_k1 = -a1
+    stretch = min(tile.lines * tile.lines * lanes.width, ceil_div(X1, lanes.width) * lanes.width)
+    span = stretch + (K1 - 1)
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    deep = max(1, min(tile.lines, ceil_div(X0, tile.lines))) * tile.lines
+    height = (deep - 1) + (K0 - 1) + 1
+    apart = pitch
+    steps = integer_scratch
+    count = 0
+    for tap_k0 in range(K0):
+        for tap_k1 in range(K1):
+            steps[count] = tap_k0 * pitch + tap_k1
+            count += 1
+    sums = scratch + (height * pitch + lanes.width)
+    first, last = share(1, task, tasks)
+    for item in range(first, last):
+        for tap in range(2 * count):
+            lanes.store(sums + tap * lanes.width, lanes.zero())
+        chain = 0
+        for block in range(0, X0, deep):
+            from_p0 = low_k0 + block
+            for start in range(0, X1, stretch):
+                end = min(X1, start + stretch)
+                to = scratch
+                low, length = low_k1 + start, P1
+                for line in range(height):
+                    p0 = from_p0 + line
+                    there = length if 0 <= p0 < P0 else 0
+                    begin = min(max(0, -low), span)
+                    finish = max(begin, min(span, there - low))
+                    if begin > 0:
+                        lanes.store(to, lanes.zero())
+                    for column in range(lanes.width, begin, lanes.width):
+                        lanes.store(to + column, lanes.zero())
+                    for column in range(begin, finish - lanes.width, lanes.width):
+                        lanes.store(to + column, lanes.read(gy.line((p0, low + column), (0, 1))))
+                    if finish - begin >= lanes.width:
+                        column = finish - lanes.width
+                        lanes.store(to + column, lanes.read(gy.line((p0, low + column), (0, 1))))
+                    elif begin < finish:
+                        column = begin
+                        inside = lanes.first(finish - begin)
+                        lanes.store(to + column, lanes.read_where(gy.line((p0, low + column), (0, 1)), inside))
+                    if span > finish:
+                        lanes.store(to + finish, lanes.zero())
+                    if span > finish + lanes.width:
+                        lanes.store(to + (finish + lanes.width), lanes.zero())
+                    for column in range(finish + 2 * lanes.width, span, lanes.width):
+                        lanes.store(to + column, lanes.zero())
+                    to = to + pitch
+                for row in range(block, min(X0, block + deep), tile.lines):
+                    rows = min(tile.lines, X0 - row)
+                    for at in range(start, end, lanes.width):
+                        here = scratch + (at - start) + (row - block) * apart
+                        if rows == tile.lines and at + lanes.width <= end:
+                            x_lines = tile.column()
+                            for u in range(tile.lines):
+                                x0 = row + u
+                                x1 = at
+                                x_lines[0, u] = lanes.read(x.line((x0, x1), (0, 1)))
+                            for tap in range(count):
+                                gy_lines = tile.load_column(here + steps[tap], apart)
+                                total = lanes.load(sums + tap * lanes.width)
+                                for u in range(tile.lines):
+                                    total = fma(gy_lines[0, u], x_lines[0, u], total)
+                                lanes.store(sums + tap * lanes.width, total)
+                        else:
+                            active = lanes.first(end - at)
+                            x_lines = tile.column()
+                            for u in range(tile.lines):
+                                x0 = min(row + u, X0 - 1)
+                                x1 = at
+                                x_lines[0, u] = lanes.read_where(x.line((x0, x1), (0, 1)), active)
+                            for tap in range(count):
+                                gy_lines = tile.load_column(here + steps[tap], apart)
+                                total = lanes.load(sums + tap * lanes.width)
+                                for u in range(tile.lines):
+                                    if u < rows:
+                                        total = fma(select(active, gy_lines[0, u], lanes.zero()), x_lines[0, u], total)
+                                lanes.store(sums + tap * lanes.width, total)
+                    chain += ceil_div(end - start, lanes.width) * tile.lines
+                    if chain >= 64:
+                        chain = 0
+                        for tap in range(count):
+                            held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
+                            lanes.store(more, lanes.load(more) + lanes.load(held))
+                            lanes.store(held, lanes.zero())
+        at_sum = sums
+        for k0 in range(K0):
+            for k1 in range(K1):
+                more = at_sum + count * lanes.width
+                result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
+                if add != 0:
+                    result += gw[k0, k1]
+                gw[k0, k1] = result
+                at_sum = at_sum + lanes.width
+
+
+@kernel
+def gw_from_gy_x_fold_gy_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+        a1: int) -> int:
+    """Scalars that the windows of a block read, and the sums of all taps."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, ceil_div(X1, width) * width)
+    pitch = ceil_div(stretch + max(0, (K1 - 1)), width) * width
+    height = (max(1, min(tile.lines, ceil_div(X0, tile.lines))) * tile.lines - 1) + max(0, (K0 - 1)) + 1
+    return bounded(height, pitch) + width + bounded(bounded(bounded(2, K0), K1), width)
+
+
+@kernel
+def gw_from_gy_x_fold_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int,
+        a0: int, a1: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Windows of x slide, lanes over p1, combined at the end."""
+    lanes = tile.lanes
+    low_k0 = a0 - K0 + 1
+    low_k1 = a1 - K1 + 1
+    stretch = min(tile.lines * tile.lines * lanes.width, ceil_div(P1, lanes.width) * lanes.width)
+    span = stretch + (K1 - 1)
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    deep = max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines
+    height = (deep - 1) + (K0 - 1) + 1
+    apart = pitch
+    steps = integer_scratch
+    count = 0
+    for tap_k0 in range(K0):
+        for tap_k1 in range(K1):
+            steps[count] = tap_k0 * pitch + tap_k1
+            count += 1
+    sums = scratch + (height * pitch + lanes.width)
+    first, last = share(1, task, tasks)
+    for item in range(first, last):
+        for tap in range(2 * count):
+            lanes.store(sums + tap * lanes.width, lanes.zero())
+        chain = 0
+        for block in range(0, P0, deep):
+            from_x0 = low_k0 + block
+            for start in range(0, P1, stretch):
+                end = min(P1, start + stretch)
+                to = scratch
+                low, length = low_k1 + start, X1
+                for line in range(height):
+                    x0 = from_x0 + line
+                    there = length if 0 <= x0 < X0 else 0
+                    begin = min(max(0, -low), span)
+                    finish = max(begin, min(span, there - low))
+                    if begin > 0:
+                        lanes.store(to, lanes.zero())
+                    for column in range(lanes.width, begin, lanes.width):
+                        lanes.store(to + column, lanes.zero())
+                    for column in range(begin, finish - lanes.width, lanes.width):
+                        lanes.store(to + column, lanes.read(x.line((x0, low + column), (0, 1))))
+                    if finish - begin >= lanes.width:
+                        column = finish - lanes.width
+                        lanes.store(to + column, lanes.read(x.line((x0, low + column), (0, 1))))
+                    elif begin < finish:
+                        column = begin
+                        inside = lanes.first(finish - begin)
+                        lanes.store(to + column, lanes.read_where(x.line((x0, low + column), (0, 1)), inside))
+                    if span > finish:
+                        lanes.store(to + finish, lanes.zero())
+                    if span > finish + lanes.width:
+                        lanes.store(to + (finish + lanes.width), lanes.zero())
+                    for column in range(finish + 2 * lanes.width, span, lanes.width):
+                        lanes.store(to + column, lanes.zero())
+                    to = to + pitch
+                for row in range(block, min(P0, block + deep), tile.lines):
+                    rows = min(tile.lines, P0 - row)
+                    for at in range(start, end, lanes.width):
+                        here = scratch + (at - start) + (row - block) * apart
+                        if rows == tile.lines and at + lanes.width <= end:
+                            gy_lines = tile.column()
+                            for u in range(tile.lines):
+                                p0 = row + u
+                                p1 = at
+                                gy_lines[0, u] = lanes.read(gy.line((p0, p1), (0, 1)))
+                            for tap in range(count):
+                                x_lines = tile.load_column(here + steps[tap], apart)
+                                total = lanes.load(sums + tap * lanes.width)
+                                for u in range(tile.lines):
+                                    total = fma(gy_lines[0, u], x_lines[0, u], total)
+                                lanes.store(sums + tap * lanes.width, total)
+                        else:
+                            active = lanes.first(end - at)
+                            gy_lines = tile.column()
+                            for u in range(tile.lines):
+                                p0 = min(row + u, P0 - 1)
+                                p1 = at
+                                gy_lines[0, u] = lanes.read_where(gy.line((p0, p1), (0, 1)), active)
+                            for tap in range(count):
+                                x_lines = tile.load_column(here + steps[tap], apart)
+                                total = lanes.load(sums + tap * lanes.width)
+                                for u in range(tile.lines):
+                                    if u < rows:
+                                        total = fma(gy_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
+                                lanes.store(sums + tap * lanes.width, total)
+                    chain += ceil_div(end - start, lanes.width) * tile.lines
+                    if chain >= 64:
+                        chain = 0
+                        for tap in range(count):
+                            held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
+                            lanes.store(more, lanes.load(more) + lanes.load(held))
+                            lanes.store(held, lanes.zero())
+        at_sum = sums
+        for k0 in range(K0 - 1, -1, -1):
+            for k1 in range(K1 - 1, -1, -1):
+                more = at_sum + count * lanes.width
+                result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
+                if add != 0:
+                    result += gw[k0, k1]
+                gw[k0, k1] = result
+                at_sum = at_sum + lanes.width
+
+
+@kernel
+def gw_from_gy_x_fold_x_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+        a1: int) -> int:
+    """Scalars that the windows of a block read, and the sums of all taps."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, ceil_div(P1, width) * width)
+    pitch = ceil_div(stretch + max(0, (K1 - 1)), width) * width
+    height = (max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines - 1) + max(0, (K0 - 1)) + 1
+    return bounded(height, pitch) + width + bounded(bounded(bounded(2, K0), K1), width)
+
+
+@kernel
 def gw_from_gy_x_over_x1(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int,
         a0: int, a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x1, combined at the end."""
@@ -549,6 +781,12 @@ def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X
 
 def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:
     """Scalars of one task: what its windows read."""
+    if K1 < X1 and K1 < tile.lines * tile.lanes.width and bounded(K0,
+        K1) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
+        return gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1)
+    if K1 < P1 and K1 < tile.lines * tile.lanes.width and bounded(K0, K1) <= 1024 and gw_from_gy_x_fold_x_room(tile,
+        P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
+        return gw_from_gy_x_fold_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1)
     if (X1 <= K1 or tile.lanes.width <= K1) and gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0,
         a1) <= 1048576:
         return gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1)
@@ -557,6 +795,12 @@ def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int
 
 def gw_from_gy_x_table(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:
     """Integers of one task: where each tap reads."""
+    if K1 < X1 and K1 < tile.lines * tile.lanes.width and bounded(K0,
+        K1) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
+        return K0 * K1
+    if K1 < P1 and K1 < tile.lines * tile.lanes.width and bounded(K0, K1) <= 1024 and gw_from_gy_x_fold_x_room(tile,
+        P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
+        return K0 * K1
     if (X1 <= K1 or tile.lanes.width <= K1) and gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0,
         a1) <= 1048576:
         return 2 * X0 * X1
@@ -569,11 +813,21 @@ def gw_from_gy_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: 
         tasks: int) -> None:
     """gw[k0,k1] += sum[p0,p1,x0,x1] gy[p0,p1]*x[x0,x1]   { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1 }
 
-    lanes over x1, combined at the end,
+    windows of gy slide, lanes over x1, combined at the end,
+    or windows of x slide, lanes over p1, combined at the end,
+    or lanes over x1, combined at the end,
     or windows of gy slide, lanes over k1, rows over k0;
     else gather, tasks share k0 k1
     """
-    if tile.lanes.width <= X1 and tile.lanes.width <= P1 and K1 <= X1:
+    if K1 < X1 and K1 < tile.lines * tile.lanes.width and bounded(K0,
+        K1) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
+        gw_from_gy_x_fold_gy(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, scratch, integer_scratch, task,
+            tasks)
+    elif K1 < P1 and K1 < tile.lines * tile.lanes.width and bounded(K0,
+        K1) <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
+        gw_from_gy_x_fold_x(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, scratch, integer_scratch, task,
+            tasks)
+    elif tile.lanes.width <= X1 and tile.lanes.width <= P1 and K1 <= X1:
         gw_from_gy_x_over_x1(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
     elif (X1 <= K1 or tile.lanes.width <= K1) and gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0,
         a1) <= 1048576:
@@ -732,6 +986,6 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_w_x: lanes over k1, combined at the end, or windows of w slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share p0 p1',
-        'gw_from_gy_x: lanes over x1, combined at the end, or windows of gy slide, lanes over k1, rows over k0; else gather, tasks share k0 k1',
+        'gw_from_gy_x: windows of gy slide, lanes over x1, combined at the end, or windows of x slide, lanes over p1, combined at the end, or lanes over x1, combined at the end, or windows of gy slide, lanes over k1, rows over k0; else gather, tasks share k0 k1',
     ),
 )

@@ -432,6 +432,258 @@ def gw_from_gy_x_plain(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int
 
 
 @kernel
+def gw_from_gy_x_fold_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X0: int, X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of gy slide, lanes over x2, combined at the end."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    low_k1 = -a1
+    low_k2 = -a2
+    stretch = min(tile.lines * tile.lines * lanes.width, ceil_div(X2, lanes.width) * lanes.width)
+    span = stretch + (K2 - 1)
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    deep = max(1, min(tile.lines, ceil_div(X1, tile.lines))) * tile.lines
+    height = (deep - 1) + (K1 - 1) + 1
+    apart = pitch
+    steps = integer_scratch
+    count = 0
+    plane = 0
+    for tap_k0 in range(K0):
+        for tap_k1 in range(K1):
+            for tap_k2 in range(K2):
+                steps[count] = (plane * height + tap_k1) * pitch + tap_k2
+                count += 1
+        plane += 1
+    sums = scratch + (K0 * height * pitch + lanes.width)
+    first, last = share(1, task, tasks)
+    for item in range(first, last):
+        for tap in range(2 * count):
+            lanes.store(sums + tap * lanes.width, lanes.zero())
+        chain = 0
+        for x0 in range(X0):
+            from_p0 = low_k0 + x0
+            for block in range(0, X1, deep):
+                from_p1 = low_k1 + block
+                for start in range(0, X2, stretch):
+                    end = min(X2, start + stretch)
+                    to = scratch
+                    for tap_k0 in range(K0):
+                        p0 = from_p0 + tap_k0 * 1
+                        low, length = low_k2 + start, P2
+                        for line in range(height):
+                            p1 = from_p1 + line
+                            there = length if 0 <= p0 < P0 and 0 <= p1 < P1 else 0
+                            begin = min(max(0, -low), span)
+                            finish = max(begin, min(span, there - low))
+                            if begin > 0:
+                                lanes.store(to, lanes.zero())
+                            for column in range(lanes.width, begin, lanes.width):
+                                lanes.store(to + column, lanes.zero())
+                            for column in range(begin, finish - lanes.width, lanes.width):
+                                lanes.store(to + column, lanes.read(gy.line((p0, p1, low + column), (0, 0, 1))))
+                            if finish - begin >= lanes.width:
+                                column = finish - lanes.width
+                                lanes.store(to + column, lanes.read(gy.line((p0, p1, low + column), (0, 0, 1))))
+                            elif begin < finish:
+                                column = begin
+                                inside = lanes.first(finish - begin)
+                                lanes.store(to + column, lanes.read_where(gy.line((p0, p1, low + column), (0, 0,
+                                    1)), inside))
+                            if span > finish:
+                                lanes.store(to + finish, lanes.zero())
+                            if span > finish + lanes.width:
+                                lanes.store(to + (finish + lanes.width), lanes.zero())
+                            for column in range(finish + 2 * lanes.width, span, lanes.width):
+                                lanes.store(to + column, lanes.zero())
+                            to = to + pitch
+                    for row in range(block, min(X1, block + deep), tile.lines):
+                        rows = min(tile.lines, X1 - row)
+                        for at in range(start, end, lanes.width):
+                            here = scratch + (at - start) + (row - block) * apart
+                            if rows == tile.lines and at + lanes.width <= end:
+                                x_lines = tile.column()
+                                for u in range(tile.lines):
+                                    x1 = row + u
+                                    x2 = at
+                                    x_lines[0, u] = lanes.read(x.line((x0, x1, x2), (0, 0, 1)))
+                                for tap in range(count):
+                                    gy_lines = tile.load_column(here + steps[tap], apart)
+                                    total = lanes.load(sums + tap * lanes.width)
+                                    for u in range(tile.lines):
+                                        total = fma(gy_lines[0, u], x_lines[0, u], total)
+                                    lanes.store(sums + tap * lanes.width, total)
+                            else:
+                                active = lanes.first(end - at)
+                                x_lines = tile.column()
+                                for u in range(tile.lines):
+                                    x1 = min(row + u, X1 - 1)
+                                    x2 = at
+                                    x_lines[0, u] = lanes.read_where(x.line((x0, x1, x2), (0, 0, 1)), active)
+                                for tap in range(count):
+                                    gy_lines = tile.load_column(here + steps[tap], apart)
+                                    total = lanes.load(sums + tap * lanes.width)
+                                    for u in range(tile.lines):
+                                        if u < rows:
+                                            total = fma(select(active, gy_lines[0, u], lanes.zero()), x_lines[0, u], total)
+                                    lanes.store(sums + tap * lanes.width, total)
+                        chain += ceil_div(end - start, lanes.width) * tile.lines
+                        if chain >= 64:
+                            chain = 0
+                            for tap in range(count):
+                                held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
+                                lanes.store(more, lanes.load(more) + lanes.load(held))
+                                lanes.store(held, lanes.zero())
+        at_sum = sums
+        for k0 in range(K0):
+            for k1 in range(K1):
+                for k2 in range(K2):
+                    more = at_sum + count * lanes.width
+                    result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
+                    if add != 0:
+                        result += gw[k0, k1, k2]
+                    gw[k0, k1, k2] = result
+                    at_sum = at_sum + lanes.width
+
+
+@kernel
+def gw_from_gy_x_fold_gy_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
+        X2: int, a0: int, a1: int, a2: int) -> int:
+    """Scalars that the windows of a block read, and the sums of all taps."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, ceil_div(X2, width) * width)
+    pitch = ceil_div(stretch + max(0, (K2 - 1)), width) * width
+    height = (max(1, min(tile.lines, ceil_div(X1, tile.lines))) * tile.lines - 1) + max(0, (K1 - 1)) + 1
+    return bounded(bounded(K0, height), pitch) + width + bounded(bounded(bounded(bounded(2, K0), K1), K2), width)
+
+
+@kernel
+def gw_from_gy_x_fold_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X0: int, X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p2, combined at the end."""
+    lanes = tile.lanes
+    low_k0 = a0 - K0 + 1
+    low_k1 = a1 - K1 + 1
+    low_k2 = a2 - K2 + 1
+    stretch = min(tile.lines * tile.lines * lanes.width, ceil_div(P2, lanes.width) * lanes.width)
+    span = stretch + (K2 - 1)
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
+    height = (deep - 1) + (K1 - 1) + 1
+    apart = pitch
+    steps = integer_scratch
+    count = 0
+    plane = 0
+    for tap_k0 in range(K0):
+        for tap_k1 in range(K1):
+            for tap_k2 in range(K2):
+                steps[count] = (plane * height + tap_k1) * pitch + tap_k2
+                count += 1
+        plane += 1
+    sums = scratch + (K0 * height * pitch + lanes.width)
+    first, last = share(1, task, tasks)
+    for item in range(first, last):
+        for tap in range(2 * count):
+            lanes.store(sums + tap * lanes.width, lanes.zero())
+        chain = 0
+        for p0 in range(P0):
+            from_x0 = low_k0 + p0
+            for block in range(0, P1, deep):
+                from_x1 = low_k1 + block
+                for start in range(0, P2, stretch):
+                    end = min(P2, start + stretch)
+                    to = scratch
+                    for tap_k0 in range(K0):
+                        x0 = from_x0 + tap_k0 * 1
+                        low, length = low_k2 + start, X2
+                        for line in range(height):
+                            x1 = from_x1 + line
+                            there = length if 0 <= x0 < X0 and 0 <= x1 < X1 else 0
+                            begin = min(max(0, -low), span)
+                            finish = max(begin, min(span, there - low))
+                            if begin > 0:
+                                lanes.store(to, lanes.zero())
+                            for column in range(lanes.width, begin, lanes.width):
+                                lanes.store(to + column, lanes.zero())
+                            for column in range(begin, finish - lanes.width, lanes.width):
+                                lanes.store(to + column, lanes.read(x.line((x0, x1, low + column), (0, 0, 1))))
+                            if finish - begin >= lanes.width:
+                                column = finish - lanes.width
+                                lanes.store(to + column, lanes.read(x.line((x0, x1, low + column), (0, 0, 1))))
+                            elif begin < finish:
+                                column = begin
+                                inside = lanes.first(finish - begin)
+                                lanes.store(to + column, lanes.read_where(x.line((x0, x1, low + column), (0, 0, 1)),
+                                    inside))
+                            if span > finish:
+                                lanes.store(to + finish, lanes.zero())
+                            if span > finish + lanes.width:
+                                lanes.store(to + (finish + lanes.width), lanes.zero())
+                            for column in range(finish + 2 * lanes.width, span, lanes.width):
+                                lanes.store(to + column, lanes.zero())
+                            to = to + pitch
+                    for row in range(block, min(P1, block + deep), tile.lines):
+                        rows = min(tile.lines, P1 - row)
+                        for at in range(start, end, lanes.width):
+                            here = scratch + (at - start) + (row - block) * apart
+                            if rows == tile.lines and at + lanes.width <= end:
+                                gy_lines = tile.column()
+                                for u in range(tile.lines):
+                                    p1 = row + u
+                                    p2 = at
+                                    gy_lines[0, u] = lanes.read(gy.line((p0, p1, p2), (0, 0, 1)))
+                                for tap in range(count):
+                                    x_lines = tile.load_column(here + steps[tap], apart)
+                                    total = lanes.load(sums + tap * lanes.width)
+                                    for u in range(tile.lines):
+                                        total = fma(gy_lines[0, u], x_lines[0, u], total)
+                                    lanes.store(sums + tap * lanes.width, total)
+                            else:
+                                active = lanes.first(end - at)
+                                gy_lines = tile.column()
+                                for u in range(tile.lines):
+                                    p1 = min(row + u, P1 - 1)
+                                    p2 = at
+                                    gy_lines[0, u] = lanes.read_where(gy.line((p0, p1, p2), (0, 0, 1)), active)
+                                for tap in range(count):
+                                    x_lines = tile.load_column(here + steps[tap], apart)
+                                    total = lanes.load(sums + tap * lanes.width)
+                                    for u in range(tile.lines):
+                                        if u < rows:
+                                            total = fma(gy_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
+                                    lanes.store(sums + tap * lanes.width, total)
+                        chain += ceil_div(end - start, lanes.width) * tile.lines
+                        if chain >= 64:
+                            chain = 0
+                            for tap in range(count):
+                                held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
+                                lanes.store(more, lanes.load(more) + lanes.load(held))
+                                lanes.store(held, lanes.zero())
+        at_sum = sums
+        for k0 in range(K0 - 1, -1, -1):
+            for k1 in range(K1 - 1, -1, -1):
+                for k2 in range(K2 - 1, -1, -1):
+                    more = at_sum + count * lanes.width
+                    result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
+                    if add != 0:
+                        result += gw[k0, k1, k2]
+                    gw[k0, k1, k2] = result
+                    at_sum = at_sum + lanes.width
+
+
+@kernel
+def gw_from_gy_x_fold_x_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
+        X2: int, a0: int, a1: int, a2: int) -> int:
+    """Scalars that the windows of a block read, and the sums of all taps."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, ceil_div(P2, width) * width)
+    pitch = ceil_div(stretch + max(0, (K2 - 1)), width) * width
+    height = (max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines - 1) + max(0, (K1 - 1)) + 1
+    return bounded(bounded(K0, height), pitch) + width + bounded(bounded(bounded(bounded(2, K0), K1), K2), width)
+
+
+@kernel
 def gw_from_gy_x_over_x2(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X0: int, X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x2, combined at the end."""
@@ -603,6 +855,12 @@ def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K
 def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
         X2: int, a0: int, a1: int, a2: int) -> int:
     """Scalars of one task: what its windows read."""
+    if K2 < X2 and K2 < tile.lines * tile.lanes.width and bounded(bounded(K0, K1),
+        K2) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
+        return gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2)
+    if K2 < P2 and K2 < tile.lines * tile.lanes.width and bounded(bounded(K0, K1),
+        K2) <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
+        return gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2)
     if (X2 <= K2 or tile.lanes.width <= K2) and gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
         a0, a1, a2) <= 1048576:
         return gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2)
@@ -612,6 +870,12 @@ def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int
 def gw_from_gy_x_table(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int, X2: int,
         a0: int, a1: int, a2: int) -> int:
     """Integers of one task: where each tap reads."""
+    if K2 < X2 and K2 < tile.lines * tile.lanes.width and bounded(bounded(K0, K1),
+        K2) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
+        return K0 * K1 * K2
+    if K2 < P2 and K2 < tile.lines * tile.lanes.width and bounded(bounded(K0, K1),
+        K2) <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
+        return K0 * K1 * K2
     if (X2 <= K2 or tile.lanes.width <= K2) and gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
         a0, a1, a2) <= 1048576:
         return 2 * X0 * X1 * X2
@@ -625,11 +889,21 @@ def gw_from_gy_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: 
     """gw[k0,k1,k2] += sum[p0,p1,p2,x0,x1,x2] gy[p0,p1,p2]*x[x0,x1,x2]
     { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1, p2 + a2 = k2 + x2 }
 
-    lanes over x2, combined at the end,
+    windows of gy slide, lanes over x2, combined at the end,
+    or windows of x slide, lanes over p2, combined at the end,
+    or lanes over x2, combined at the end,
     or windows of gy slide, lanes over k2, rows over k1;
     else gather, tasks share k0 k1
     """
-    if tile.lanes.width <= X2 and tile.lanes.width <= P2 and K2 <= X2:
+    if K2 < X2 and K2 < tile.lines * tile.lanes.width and bounded(bounded(K0, K1),
+        K2) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
+        gw_from_gy_x_fold_gy(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, scratch,
+            integer_scratch, task, tasks)
+    elif K2 < P2 and K2 < tile.lines * tile.lanes.width and bounded(bounded(K0, K1),
+        K2) <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
+        gw_from_gy_x_fold_x(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, scratch,
+            integer_scratch, task, tasks)
+    elif tile.lanes.width <= X2 and tile.lanes.width <= P2 and K2 <= X2:
         gw_from_gy_x_over_x2(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
     elif (X2 <= K2 or tile.lanes.width <= K2) and gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1,
         X2, a0, a1, a2) <= 1048576:
@@ -803,6 +1077,6 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_w_x: lanes over k2, combined at the end, or windows of w slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share p0 p1',
-        'gw_from_gy_x: lanes over x2, combined at the end, or windows of gy slide, lanes over k2, rows over k1; else gather, tasks share k0 k1',
+        'gw_from_gy_x: windows of gy slide, lanes over x2, combined at the end, or windows of x slide, lanes over p2, combined at the end, or lanes over x2, combined at the end, or windows of gy slide, lanes over k2, rows over k1; else gather, tasks share k0 k1',
     ),
 )

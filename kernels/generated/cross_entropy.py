@@ -126,7 +126,7 @@ def l_logsumexp_max_from_x(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: 
     or lanes over c, combined at the end;
     else gather, tasks share n r
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         l_logsumexp_max_from_x_over_r(l_logsumexp_max, x, N, R, C, tile, task, tasks)
     elif tile.lanes.width <= C:
         l_logsumexp_max_from_x_over_c(l_logsumexp_max, x, N, R, C, tile, task, tasks)
@@ -227,7 +227,7 @@ def l_logsumexp_sum_from_l_logsumexp_max_x(l_logsumexp_sum: Real2, l_logsumexp_m
     or lanes over c, combined at the end;
     else gather, tasks share n r
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         l_logsumexp_sum_from_l_logsumexp_max_x_over_r(l_logsumexp_sum, l_logsumexp_max, x, N, R, C, tile, task,
             tasks)
     elif tile.lanes.width <= C:
@@ -261,11 +261,17 @@ def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_r(l_logsumexp: Real2, 
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            l_logsumexp_max_lanes = lanes.read_where(l_logsumexp_max.line((n, r), (0, 1)), active)
-            l_logsumexp_sum_lanes = lanes.read_where(l_logsumexp_sum.line((n, r), (0, 1)), active)
-            total = log(l_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < l_logsumexp_max_lanes) & (l_logsumexp_max_lanes < lanes.fill(highest())), l_logsumexp_max_lanes, lanes.zero())
-            lanes.write_where(l_logsumexp.line((n, r), (0, 1)), total, active)
+            if count == lanes.width:
+                l_logsumexp_max_lanes = lanes.read(l_logsumexp_max.line((n, r), (0, 1)))
+                l_logsumexp_sum_lanes = lanes.read(l_logsumexp_sum.line((n, r), (0, 1)))
+                total = log(l_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < l_logsumexp_max_lanes) & (l_logsumexp_max_lanes < lanes.fill(highest())), l_logsumexp_max_lanes, lanes.zero())
+                lanes.write_where(l_logsumexp.line((n, r), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                l_logsumexp_max_lanes = lanes.read_where(l_logsumexp_max.line((n, r), (0, 1)), active)
+                l_logsumexp_sum_lanes = lanes.read_where(l_logsumexp_sum.line((n, r), (0, 1)), active)
+                total = log(l_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < l_logsumexp_max_lanes) & (l_logsumexp_max_lanes < lanes.fill(highest())), l_logsumexp_max_lanes, lanes.zero())
+                lanes.write_where(l_logsumexp.line((n, r), (0, 1)), total, active)
 
 
 @kernel
@@ -278,11 +284,17 @@ def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_n(l_logsumexp: Real2, 
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
-            active = lanes.first(count)
-            l_logsumexp_max_lanes = lanes.read_where(l_logsumexp_max.line((n, r), (1, 0)), active)
-            l_logsumexp_sum_lanes = lanes.read_where(l_logsumexp_sum.line((n, r), (1, 0)), active)
-            total = log(l_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < l_logsumexp_max_lanes) & (l_logsumexp_max_lanes < lanes.fill(highest())), l_logsumexp_max_lanes, lanes.zero())
-            lanes.write_where(l_logsumexp.line((n, r), (1, 0)), total, active)
+            if count == lanes.width:
+                l_logsumexp_max_lanes = lanes.read(l_logsumexp_max.line((n, r), (1, 0)))
+                l_logsumexp_sum_lanes = lanes.read(l_logsumexp_sum.line((n, r), (1, 0)))
+                total = log(l_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < l_logsumexp_max_lanes) & (l_logsumexp_max_lanes < lanes.fill(highest())), l_logsumexp_max_lanes, lanes.zero())
+                lanes.write_where(l_logsumexp.line((n, r), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                l_logsumexp_max_lanes = lanes.read_where(l_logsumexp_max.line((n, r), (1, 0)), active)
+                l_logsumexp_sum_lanes = lanes.read_where(l_logsumexp_sum.line((n, r), (1, 0)), active)
+                total = log(l_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < l_logsumexp_max_lanes) & (l_logsumexp_max_lanes < lanes.fill(highest())), l_logsumexp_max_lanes, lanes.zero())
+                lanes.write_where(l_logsumexp.line((n, r), (1, 0)), total, active)
 
 
 @task
@@ -294,10 +306,10 @@ def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum(l_logsumexp: Real2, l_logsu
     or lanes over n;
     else gather, tasks share n
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > N):
         l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_r(l_logsumexp, l_logsumexp_max, l_logsumexp_sum, N, R,
             tile, task, tasks)
-    elif tile.lanes.width <= 8 * N:
+    elif tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > R):
         l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_n(l_logsumexp, l_logsumexp_max, l_logsumexp_sum, N, R,
             tile, task, tasks)
     else:
@@ -328,10 +340,15 @@ def l_from_l_logsumexp_over_r(l: Real2, l_logsumexp: Real2, N: int, R: int, tile
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
-            total = l_logsumexp_lanes
-            lanes.write_where(l.line((n, r), (0, 1)), total, active)
+            if count == lanes.width:
+                l_logsumexp_lanes = lanes.read(l_logsumexp.line((n, r), (0, 1)))
+                total = l_logsumexp_lanes
+                lanes.write_where(l.line((n, r), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
+                total = l_logsumexp_lanes
+                lanes.write_where(l.line((n, r), (0, 1)), total, active)
 
 
 @kernel
@@ -344,10 +361,15 @@ def l_from_l_logsumexp_over_n(l: Real2, l_logsumexp: Real2, N: int, R: int, tile
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
-            active = lanes.first(count)
-            l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (1, 0)), active)
-            total = l_logsumexp_lanes
-            lanes.write_where(l.line((n, r), (1, 0)), total, active)
+            if count == lanes.width:
+                l_logsumexp_lanes = lanes.read(l_logsumexp.line((n, r), (1, 0)))
+                total = l_logsumexp_lanes
+                lanes.write_where(l.line((n, r), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (1, 0)), active)
+                total = l_logsumexp_lanes
+                lanes.write_where(l.line((n, r), (1, 0)), total, active)
 
 
 @task
@@ -358,9 +380,9 @@ def l_from_l_logsumexp(l: Real2, l_logsumexp: Real2, N: int, R: int, tile: Tile,
     or lanes over n;
     else gather, tasks share n
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > N):
         l_from_l_logsumexp_over_r(l, l_logsumexp, N, R, tile, task, tasks)
-    elif tile.lanes.width <= 8 * N:
+    elif tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > R):
         l_from_l_logsumexp_over_n(l, l_logsumexp, N, R, tile, task, tasks)
     else:
         l_from_l_logsumexp_plain(l, l_logsumexp, N, R, task, tasks)
@@ -513,11 +535,17 @@ def gl_total_from_gy_gz_over_r(gl_total: Real2, gy: Real0, gz: Real0, N: int, R:
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            total = lanes.fill(gz[()]) + (lanes.fill(gy[()]) / lanes.fill(real(N)) / lanes.fill(real(R)))
-            if add != 0:
-                total = total + lanes.read_where(gl_total.line((n, r), (0, 1)), active)
-            lanes.write_where(gl_total.line((n, r), (0, 1)), total, active)
+            if count == lanes.width:
+                total = lanes.fill(gz[()]) + (lanes.fill(gy[()]) / lanes.fill(real(N)) / lanes.fill(real(R)))
+                if add != 0:
+                    total = total + lanes.read(gl_total.line((n, r), (0, 1)))
+                lanes.write_where(gl_total.line((n, r), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                total = lanes.fill(gz[()]) + (lanes.fill(gy[()]) / lanes.fill(real(N)) / lanes.fill(real(R)))
+                if add != 0:
+                    total = total + lanes.read_where(gl_total.line((n, r), (0, 1)), active)
+                lanes.write_where(gl_total.line((n, r), (0, 1)), total, active)
 
 
 @task
@@ -619,9 +647,9 @@ def gx_from_gl_total_t(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, 
     or lanes over n;
     else scatter, tasks share n r; 1 guard
     """
-    if tile.lanes.width <= 8 * R and X1 <= 64:
+    if (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > N)) and X1 <= 64:
         gx_from_gl_total_t_over_r(gx, gl_total, t, N, R, X1, tile, task, tasks)
-    elif tile.lanes.width <= 8 * N and X1 <= 64:
+    elif (tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > R)) and X1 <= 64:
         gx_from_gl_total_t_over_n(gx, gl_total, t, N, R, X1, tile, task, tasks)
     else:
         gx_from_gl_total_t_plain(gx, gl_total, t, N, R, X1, task, tasks)
@@ -657,14 +685,23 @@ def gx_from_gl_total_l_logsumexp_x_over_r(gx: Real3, gl_total: Real2, l_logsumex
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
-            l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
-            x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-            total = gl_total_lanes * exp(x_lanes - l_logsumexp_lanes)
-            if add != 0:
-                total = total + lanes.read_where(gx.line((n, c, r), (0, 0, 1)), active)
-            lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, active)
+            if count == lanes.width:
+                gl_total_lanes = lanes.read(gl_total.line((n, r), (0, 1)))
+                l_logsumexp_lanes = lanes.read(l_logsumexp.line((n, r), (0, 1)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                total = gl_total_lanes * exp(x_lanes - l_logsumexp_lanes)
+                if add != 0:
+                    total = total + lanes.read(gx.line((n, c, r), (0, 0, 1)))
+                lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
+                l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                total = gl_total_lanes * exp(x_lanes - l_logsumexp_lanes)
+                if add != 0:
+                    total = total + lanes.read_where(gx.line((n, c, r), (0, 0, 1)), active)
+                lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, active)
 
 
 @kernel
@@ -679,12 +716,19 @@ def gx_from_gl_total_l_logsumexp_x_over_c(gx: Real3, gl_total: Real2, l_logsumex
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-            total = lanes.fill(gl_total[n, r]) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
-            if add != 0:
-                total = total + lanes.read_where(gx.line((n, c, r), (0, 1, 0)), active)
-            lanes.write_where(gx.line((n, c, r), (0, 1, 0)), total, active)
+            if count == lanes.width:
+                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                total = lanes.fill(gl_total[n, r]) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
+                if add != 0:
+                    total = total + lanes.read(gx.line((n, c, r), (0, 1, 0)))
+                lanes.write_where(gx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                total = lanes.fill(gl_total[n, r]) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
+                if add != 0:
+                    total = total + lanes.read_where(gx.line((n, c, r), (0, 1, 0)), active)
+                lanes.write_where(gx.line((n, c, r), (0, 1, 0)), total, active)
 
 
 @task
@@ -696,9 +740,9 @@ def gx_from_gl_total_l_logsumexp_x(gx: Real3, gl_total: Real2, l_logsumexp: Real
     or lanes over c;
     else gather, tasks share n c
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         gx_from_gl_total_l_logsumexp_x_over_r(gx, gl_total, l_logsumexp, x, N, R, C, add, tile, task, tasks)
-    elif tile.lanes.width <= 8 * C:
+    elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
         gx_from_gl_total_l_logsumexp_x_over_c(gx, gl_total, l_logsumexp, x, N, R, C, add, tile, task, tasks)
     else:
         gx_from_gl_total_l_logsumexp_x_plain(gx, gl_total, l_logsumexp, x, N, R, C, add, task, tasks)
@@ -800,7 +844,7 @@ def tl_logsumexp_from_l_logsumexp_tx_x(tl_logsumexp: Real2, l_logsumexp: Real2, 
     or lanes over c, combined at the end;
     else gather, tasks share n r
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         tl_logsumexp_from_l_logsumexp_tx_x_over_r(tl_logsumexp, l_logsumexp, tx, x, N, R, C, tile, task, tasks)
     elif tile.lanes.width <= C:
         tl_logsumexp_from_l_logsumexp_tx_x_over_c(tl_logsumexp, l_logsumexp, tx, x, N, R, C, tile, task, tasks)
@@ -908,7 +952,7 @@ def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x(hl_logsumexp: Real2, gl_total: 
     or lanes over c, combined at the end;
     else gather, tasks share n r
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_r(hl_logsumexp, gl_total, hgx, l_logsumexp, x, N, R, C,
             tile, task, tasks)
     elif tile.lanes.width <= C:
@@ -948,14 +992,23 @@ def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_r(hx: Real3, gl_total: 
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
-            hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 0, 1)), active)
-            hl_logsumexp_lanes = lanes.read_where(hl_logsumexp.line((n, r), (0, 1)), active)
-            l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
-            x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-            total = ((gl_total_lanes * hgx_lanes) + hl_logsumexp_lanes) * exp(x_lanes - l_logsumexp_lanes)
-            lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, active)
+            if count == lanes.width:
+                gl_total_lanes = lanes.read(gl_total.line((n, r), (0, 1)))
+                hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 0, 1)))
+                hl_logsumexp_lanes = lanes.read(hl_logsumexp.line((n, r), (0, 1)))
+                l_logsumexp_lanes = lanes.read(l_logsumexp.line((n, r), (0, 1)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                total = ((gl_total_lanes * hgx_lanes) + hl_logsumexp_lanes) * exp(x_lanes - l_logsumexp_lanes)
+                lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 0, 1)), active)
+                hl_logsumexp_lanes = lanes.read_where(hl_logsumexp.line((n, r), (0, 1)), active)
+                l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                total = ((gl_total_lanes * hgx_lanes) + hl_logsumexp_lanes) * exp(x_lanes - l_logsumexp_lanes)
+                lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, active)
 
 
 @kernel
@@ -971,11 +1024,17 @@ def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_c(hx: Real3, gl_total: 
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
-            x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-            total = ((lanes.fill(gl_total[n, r]) * hgx_lanes) + lanes.fill(hl_logsumexp[n, r])) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
-            lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, active)
+            if count == lanes.width:
+                hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                total = ((lanes.fill(gl_total[n, r]) * hgx_lanes) + lanes.fill(hl_logsumexp[n, r])) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
+                lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                total = ((lanes.fill(gl_total[n, r]) * hgx_lanes) + lanes.fill(hl_logsumexp[n, r])) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
+                lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, active)
 
 
 @task
@@ -987,10 +1046,10 @@ def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x(hx: Real3, gl_total: Real2, 
     or lanes over c;
     else gather, tasks share n c
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_r(hx, gl_total, hgx, hl_logsumexp, l_logsumexp, x, N,
             R, C, tile, task, tasks)
-    elif tile.lanes.width <= 8 * C:
+    elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
         hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_c(hx, gl_total, hgx, hl_logsumexp, l_logsumexp, x, N,
             R, C, tile, task, tasks)
     else:
@@ -1031,17 +1090,29 @@ def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_r(tgx: Real3,
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
-            l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
-            tgl_total_lanes = lanes.read_where(tgl_total.line((n, r), (0, 1)), active)
-            tl_logsumexp_lanes = lanes.read_where(tl_logsumexp.line((n, r), (0, 1)), active)
-            tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
-            x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-            total = ((gl_total_lanes * tx_lanes) + tgl_total_lanes - (gl_total_lanes * tl_logsumexp_lanes)) * exp(x_lanes - l_logsumexp_lanes)
-            if add != 0:
-                total = total + lanes.read_where(tgx.line((n, c, r), (0, 0, 1)), active)
-            lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, active)
+            if count == lanes.width:
+                gl_total_lanes = lanes.read(gl_total.line((n, r), (0, 1)))
+                l_logsumexp_lanes = lanes.read(l_logsumexp.line((n, r), (0, 1)))
+                tgl_total_lanes = lanes.read(tgl_total.line((n, r), (0, 1)))
+                tl_logsumexp_lanes = lanes.read(tl_logsumexp.line((n, r), (0, 1)))
+                tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                total = ((gl_total_lanes * tx_lanes) + tgl_total_lanes - (gl_total_lanes * tl_logsumexp_lanes)) * exp(x_lanes - l_logsumexp_lanes)
+                if add != 0:
+                    total = total + lanes.read(tgx.line((n, c, r), (0, 0, 1)))
+                lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
+                l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
+                tgl_total_lanes = lanes.read_where(tgl_total.line((n, r), (0, 1)), active)
+                tl_logsumexp_lanes = lanes.read_where(tl_logsumexp.line((n, r), (0, 1)), active)
+                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                total = ((gl_total_lanes * tx_lanes) + tgl_total_lanes - (gl_total_lanes * tl_logsumexp_lanes)) * exp(x_lanes - l_logsumexp_lanes)
+                if add != 0:
+                    total = total + lanes.read_where(tgx.line((n, c, r), (0, 0, 1)), active)
+                lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, active)
 
 
 @kernel
@@ -1057,14 +1128,23 @@ def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_c(tgx: Real3,
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
-            x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-            v0_ = gl_total[n, r]
-            total = ((lanes.fill(v0_) * tx_lanes) + lanes.fill(tgl_total[n, r]) - lanes.fill(v0_ * tl_logsumexp[n, r])) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
-            if add != 0:
-                total = total + lanes.read_where(tgx.line((n, c, r), (0, 1, 0)), active)
-            lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, active)
+            if count == lanes.width:
+                tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                v0_ = gl_total[n, r]
+                total = ((lanes.fill(v0_) * tx_lanes) + lanes.fill(tgl_total[n, r]) - lanes.fill(v0_ * tl_logsumexp[n, r])) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
+                if add != 0:
+                    total = total + lanes.read(tgx.line((n, c, r), (0, 1, 0)))
+                lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                v0_ = gl_total[n, r]
+                total = ((lanes.fill(v0_) * tx_lanes) + lanes.fill(tgl_total[n, r]) - lanes.fill(v0_ * tl_logsumexp[n, r])) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
+                if add != 0:
+                    total = total + lanes.read_where(tgx.line((n, c, r), (0, 1, 0)), active)
+                lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, active)
 
 
 @task
@@ -1077,10 +1157,10 @@ def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x(tgx: Real3, gl_tot
     or lanes over c;
     else gather, tasks share n c
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_r(tgx, gl_total, l_logsumexp, tgl_total,
             tl_logsumexp, tx, x, N, R, C, add, tile, task, tasks)
-    elif tile.lanes.width <= 8 * C:
+    elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
         tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_c(tgx, gl_total, l_logsumexp, tgl_total,
             tl_logsumexp, tx, x, N, R, C, add, tile, task, tasks)
     else:

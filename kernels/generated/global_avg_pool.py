@@ -122,7 +122,7 @@ def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, 
     """
     if tile.lanes.width <= Q:
         y_from_x_over_q(y, x, N, C, Q, tile, task, tasks)
-    elif tile.lanes.width <= 8 * C:
+    elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         y_from_x_over_c(y, x, N, C, Q, tile, task, tasks)
     else:
         y_from_x_plain(y, x, N, C, Q, task, tasks)
@@ -154,9 +154,13 @@ def gx_from_gy_over_q(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile, 
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
             count = min(lanes.width, Q - q)
-            active = lanes.first(count)
-            total = lanes.fill(gy[n, c]) / lanes.fill(real(Q))
-            lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, active)
+            if count == lanes.width:
+                total = lanes.fill(gy[n, c]) / lanes.fill(real(Q))
+                lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                total = lanes.fill(gy[n, c]) / lanes.fill(real(Q))
+                lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, active)
 
 
 @kernel
@@ -170,10 +174,15 @@ def gx_from_gy_over_c(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile, 
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
-            total = gy_lanes / lanes.fill(real(Q))
-            lanes.write_where(gx.line((n, c, q), (0, 1, 0)), total, active)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c), (0, 1)))
+                total = gy_lanes / lanes.fill(real(Q))
+                lanes.write_where(gx.line((n, c, q), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                total = gy_lanes / lanes.fill(real(Q))
+                lanes.write_where(gx.line((n, c, q), (0, 1, 0)), total, active)
 
 
 @task
@@ -184,9 +193,9 @@ def gx_from_gy(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile, task: i
     or lanes over c;
     else gather, tasks share n c
     """
-    if tile.lanes.width <= 8 * Q:
+    if tile.lanes.width <= Q or (tile.lanes.width <= 8 * Q and tile.lanes.width > C):
         gx_from_gy_over_q(gx, gy, N, C, Q, tile, task, tasks)
-    elif tile.lanes.width <= 8 * C:
+    elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         gx_from_gy_over_c(gx, gy, N, C, Q, tile, task, tasks)
     else:
         gx_from_gy_plain(gx, gy, N, C, Q, task, tasks)

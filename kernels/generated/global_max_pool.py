@@ -114,7 +114,7 @@ def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, 
     """
     if tile.lanes.width <= Q:
         y_from_x_over_q(y, x, N, C, Q, tile, task, tasks)
-    elif tile.lanes.width <= 8 * C:
+    elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         y_from_x_over_c(y, x, N, C, Q, tile, task, tasks)
     else:
         y_from_x_plain(y, x, N, C, Q, task, tasks)
@@ -268,9 +268,9 @@ def gx_from_gy_y_at(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int
     or lanes over c;
     else scatter, tasks share n c; 1 guard
     """
-    if tile.lanes.width <= 8 * Q and Q <= 64:
+    if (tile.lanes.width <= Q or (tile.lanes.width <= 8 * Q and tile.lanes.width > C)) and Q <= 64:
         gx_from_gy_y_at_over_q(gx, gy, y_at, N, C, Q, tile, task, tasks)
-    elif tile.lanes.width <= 8 * C and Q <= 64:
+    elif (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q)) and Q <= 64:
         gx_from_gy_y_at_over_c(gx, gy, y_at, N, C, Q, tile, task, tasks)
     else:
         gx_from_gy_y_at_plain(gx, gy, y_at, N, C, Q, task, tasks)

@@ -162,7 +162,7 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, t
     if O <= 2 and tile.lanes.width <= I:
         y_from_w_x_over_i(y, w, x, N, O, I, add, tile, task, tasks)
         return
-    if O <= 2 and tile.lanes.width <= 8 * O:
+    if O <= 2 and (tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > I)):
         y_from_w_x_over_o(y, w, x, N, O, I, add, tile, task, tasks)
         return
     if not suits(tile, N, O, I):
@@ -248,12 +248,19 @@ def y_from_b_over_o(y: Real2, b: Real1, N: int, O: int, add: int, tile: Tile, ta
         for start in range(0, O, lanes.width):
             o = max(0, min(start, O - lanes.width)) if add == 0 else start
             count = min(lanes.width, O - o)
-            active = lanes.first(count)
-            b_lanes = lanes.read_where(b.line((o,), (1,)), active)
-            total = b_lanes
-            if add != 0:
-                total = total + lanes.read_where(y.line((n, o), (0, 1)), active)
-            lanes.write_where(y.line((n, o), (0, 1)), total, active)
+            if count == lanes.width:
+                b_lanes = lanes.read(b.line((o,), (1,)))
+                total = b_lanes
+                if add != 0:
+                    total = total + lanes.read(y.line((n, o), (0, 1)))
+                lanes.write_where(y.line((n, o), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                b_lanes = lanes.read_where(b.line((o,), (1,)), active)
+                total = b_lanes
+                if add != 0:
+                    total = total + lanes.read_where(y.line((n, o), (0, 1)), active)
+                lanes.write_where(y.line((n, o), (0, 1)), total, active)
 
 
 @task
@@ -342,7 +349,7 @@ def gb_from_gy(gb: Real1, gy: Real2, N: int, O: int, tile: Tile, task: int, task
     or lanes over n, combined at the end;
     else gather, tasks share o
     """
-    if tile.lanes.width <= 8 * O:
+    if tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > N):
         gb_from_gy_over_o(gb, gy, N, O, tile, task, tasks)
     elif tile.lanes.width <= N:
         gb_from_gy_over_n(gb, gy, N, O, tile, task, tasks)

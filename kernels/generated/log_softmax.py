@@ -119,7 +119,7 @@ def y_logsumexp_max_from_x(y_logsumexp_max: Real2, x: Real3, M: int, R: int, J: 
     or lanes over j, combined at the end;
     else gather, tasks share m r
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
         y_logsumexp_max_from_x_over_r(y_logsumexp_max, x, M, R, J, tile, task, tasks)
     elif tile.lanes.width <= J:
         y_logsumexp_max_from_x_over_j(y_logsumexp_max, x, M, R, J, tile, task, tasks)
@@ -220,7 +220,7 @@ def y_logsumexp_sum_from_x_y_logsumexp_max(y_logsumexp_sum: Real2, x: Real3, y_l
     or lanes over j, combined at the end;
     else gather, tasks share m r
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
         y_logsumexp_sum_from_x_y_logsumexp_max_over_r(y_logsumexp_sum, x, y_logsumexp_max, M, R, J, tile, task,
             tasks)
     elif tile.lanes.width <= J:
@@ -254,11 +254,17 @@ def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_r(y_logsumexp: Real2, 
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((m, r), (0, 1)), active)
-            y_logsumexp_sum_lanes = lanes.read_where(y_logsumexp_sum.line((m, r), (0, 1)), active)
-            total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
-            lanes.write_where(y_logsumexp.line((m, r), (0, 1)), total, active)
+            if count == lanes.width:
+                y_logsumexp_max_lanes = lanes.read(y_logsumexp_max.line((m, r), (0, 1)))
+                y_logsumexp_sum_lanes = lanes.read(y_logsumexp_sum.line((m, r), (0, 1)))
+                total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
+                lanes.write_where(y_logsumexp.line((m, r), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((m, r), (0, 1)), active)
+                y_logsumexp_sum_lanes = lanes.read_where(y_logsumexp_sum.line((m, r), (0, 1)), active)
+                total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
+                lanes.write_where(y_logsumexp.line((m, r), (0, 1)), total, active)
 
 
 @kernel
@@ -271,11 +277,17 @@ def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_m(y_logsumexp: Real2, 
         for start in range(0, M, lanes.width):
             m = max(0, min(start, M - lanes.width))
             count = min(lanes.width, M - m)
-            active = lanes.first(count)
-            y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((m, r), (1, 0)), active)
-            y_logsumexp_sum_lanes = lanes.read_where(y_logsumexp_sum.line((m, r), (1, 0)), active)
-            total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
-            lanes.write_where(y_logsumexp.line((m, r), (1, 0)), total, active)
+            if count == lanes.width:
+                y_logsumexp_max_lanes = lanes.read(y_logsumexp_max.line((m, r), (1, 0)))
+                y_logsumexp_sum_lanes = lanes.read(y_logsumexp_sum.line((m, r), (1, 0)))
+                total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
+                lanes.write_where(y_logsumexp.line((m, r), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((m, r), (1, 0)), active)
+                y_logsumexp_sum_lanes = lanes.read_where(y_logsumexp_sum.line((m, r), (1, 0)), active)
+                total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
+                lanes.write_where(y_logsumexp.line((m, r), (1, 0)), total, active)
 
 
 @task
@@ -287,10 +299,10 @@ def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum(y_logsumexp: Real2, y_logsu
     or lanes over m;
     else gather, tasks share m
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > M):
         y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_r(y_logsumexp, y_logsumexp_max, y_logsumexp_sum, M, R,
             tile, task, tasks)
-    elif tile.lanes.width <= 8 * M:
+    elif tile.lanes.width <= M or (tile.lanes.width <= 8 * M and tile.lanes.width > R):
         y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_m(y_logsumexp, y_logsumexp_max, y_logsumexp_sum, M, R,
             tile, task, tasks)
     else:
@@ -326,11 +338,17 @@ def y_from_x_y_logsumexp_over_r(y: Real3, x: Real3, y_logsumexp: Real2, M: int, 
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
-            y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((m, r), (0, 1)), active)
-            total = x_lanes - y_logsumexp_lanes
-            lanes.write_where(y.line((m, c, r), (0, 0, 1)), total, active)
+            if count == lanes.width:
+                x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
+                y_logsumexp_lanes = lanes.read(y_logsumexp.line((m, r), (0, 1)))
+                total = x_lanes - y_logsumexp_lanes
+                lanes.write_where(y.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
+                y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((m, r), (0, 1)), active)
+                total = x_lanes - y_logsumexp_lanes
+                lanes.write_where(y.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @kernel
@@ -345,10 +363,15 @@ def y_from_x_y_logsumexp_over_c(y: Real3, x: Real3, y_logsumexp: Real2, M: int, 
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-            total = x_lanes - lanes.fill(y_logsumexp[m, r])
-            lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, active)
+            if count == lanes.width:
+                x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
+                total = x_lanes - lanes.fill(y_logsumexp[m, r])
+                lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
+                total = x_lanes - lanes.fill(y_logsumexp[m, r])
+                lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, active)
 
 
 @task
@@ -360,9 +383,9 @@ def y_from_x_y_logsumexp(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int,
     or lanes over c;
     else gather, tasks share m c
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         y_from_x_y_logsumexp_over_r(y, x, y_logsumexp, M, C, R, tile, task, tasks)
-    elif tile.lanes.width <= 8 * C:
+    elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
         y_from_x_y_logsumexp_over_c(y, x, y_logsumexp, M, C, R, tile, task, tasks)
     else:
         y_from_x_y_logsumexp_plain(y, x, y_logsumexp, M, C, R, task, tasks)
@@ -394,10 +417,15 @@ def gx_from_gy_over_r(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile, 
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
-            total = gy_lanes
-            lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, active)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                total = gy_lanes
+                lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                total = gy_lanes
+                lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @kernel
@@ -411,10 +439,15 @@ def gx_from_gy_over_c(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile, 
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
-            total = gy_lanes
-            lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
+                total = gy_lanes
+                lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
+                total = gy_lanes
+                lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
 
 
 @task
@@ -425,9 +458,9 @@ def gx_from_gy(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile, task: i
     or lanes over c;
     else gather, tasks share m c
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         gx_from_gy_over_r(gx, gy, M, C, R, tile, task, tasks)
-    elif tile.lanes.width <= 8 * C:
+    elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
         gx_from_gy_over_c(gx, gy, M, C, R, tile, task, tasks)
     else:
         gx_from_gy_plain(gx, gy, M, C, R, task, tasks)
@@ -528,7 +561,7 @@ def gy_logsumexp_from_gy(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int,
     or lanes over c, combined at the end;
     else gather, tasks share m r
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         gy_logsumexp_from_gy_over_r(gy_logsumexp, gy, M, C, R, tile, task, tasks)
     elif tile.lanes.width <= C:
         gy_logsumexp_from_gy_over_c(gy_logsumexp, gy, M, C, R, tile, task, tasks)
@@ -566,14 +599,23 @@ def gx_from_gy_logsumexp_x_y_logsumexp_over_r(gx: Real3, gy_logsumexp: Real2, x:
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((m, r), (0, 1)), active)
-            x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
-            y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((m, r), (0, 1)), active)
-            total = gy_logsumexp_lanes * exp(x_lanes - y_logsumexp_lanes)
-            if add != 0:
-                total = total + lanes.read_where(gx.line((m, j, r), (0, 0, 1)), active)
-            lanes.write_where(gx.line((m, j, r), (0, 0, 1)), total, active)
+            if count == lanes.width:
+                gy_logsumexp_lanes = lanes.read(gy_logsumexp.line((m, r), (0, 1)))
+                x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
+                y_logsumexp_lanes = lanes.read(y_logsumexp.line((m, r), (0, 1)))
+                total = gy_logsumexp_lanes * exp(x_lanes - y_logsumexp_lanes)
+                if add != 0:
+                    total = total + lanes.read(gx.line((m, j, r), (0, 0, 1)))
+                lanes.write_where(gx.line((m, j, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((m, r), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+                y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((m, r), (0, 1)), active)
+                total = gy_logsumexp_lanes * exp(x_lanes - y_logsumexp_lanes)
+                if add != 0:
+                    total = total + lanes.read_where(gx.line((m, j, r), (0, 0, 1)), active)
+                lanes.write_where(gx.line((m, j, r), (0, 0, 1)), total, active)
 
 
 @kernel
@@ -588,12 +630,19 @@ def gx_from_gy_logsumexp_x_y_logsumexp_over_j(gx: Real3, gy_logsumexp: Real2, x:
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width)) if add == 0 else start
             count = min(lanes.width, J - j)
-            active = lanes.first(count)
-            x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
-            total = lanes.fill(gy_logsumexp[m, r]) * exp(x_lanes - lanes.fill(y_logsumexp[m, r]))
-            if add != 0:
-                total = total + lanes.read_where(gx.line((m, j, r), (0, 1, 0)), active)
-            lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, active)
+            if count == lanes.width:
+                x_lanes = lanes.read(x.line((m, j, r), (0, 1, 0)))
+                total = lanes.fill(gy_logsumexp[m, r]) * exp(x_lanes - lanes.fill(y_logsumexp[m, r]))
+                if add != 0:
+                    total = total + lanes.read(gx.line((m, j, r), (0, 1, 0)))
+                lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
+                total = lanes.fill(gy_logsumexp[m, r]) * exp(x_lanes - lanes.fill(y_logsumexp[m, r]))
+                if add != 0:
+                    total = total + lanes.read_where(gx.line((m, j, r), (0, 1, 0)), active)
+                lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, active)
 
 
 @task
@@ -605,9 +654,9 @@ def gx_from_gy_logsumexp_x_y_logsumexp(gx: Real3, gy_logsumexp: Real2, x: Real3,
     or lanes over j;
     else gather, tasks share m j
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
         gx_from_gy_logsumexp_x_y_logsumexp_over_r(gx, gy_logsumexp, x, y_logsumexp, M, R, J, add, tile, task, tasks)
-    elif tile.lanes.width <= 8 * J:
+    elif tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R):
         gx_from_gy_logsumexp_x_y_logsumexp_over_j(gx, gy_logsumexp, x, y_logsumexp, M, R, J, add, tile, task, tasks)
     else:
         gx_from_gy_logsumexp_x_y_logsumexp_plain(gx, gy_logsumexp, x, y_logsumexp, M, R, J, add, task, tasks)
@@ -709,7 +758,7 @@ def ty_logsumexp_from_tx_x_y_logsumexp(ty_logsumexp: Real2, tx: Real3, x: Real3,
     or lanes over j, combined at the end;
     else gather, tasks share m r
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
         ty_logsumexp_from_tx_x_y_logsumexp_over_r(ty_logsumexp, tx, x, y_logsumexp, M, R, J, tile, task, tasks)
     elif tile.lanes.width <= J:
         ty_logsumexp_from_tx_x_y_logsumexp_over_j(ty_logsumexp, tx, x, y_logsumexp, M, R, J, tile, task, tasks)
@@ -817,7 +866,7 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp(hy_logsumexp: Real2, gy_log
     or lanes over j, combined at the end;
     else gather, tasks share m r
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
         hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_r(hy_logsumexp, gy_logsumexp, hgx, x, y_logsumexp, M,
             R, J, tile, task, tasks)
     elif tile.lanes.width <= J:
@@ -857,14 +906,23 @@ def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_r(hx: Real3, gy_log
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((m, r), (0, 1)), active)
-            hgx_lanes = lanes.read_where(hgx.line((m, j, r), (0, 0, 1)), active)
-            hy_logsumexp_lanes = lanes.read_where(hy_logsumexp.line((m, r), (0, 1)), active)
-            x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
-            y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((m, r), (0, 1)), active)
-            total = ((gy_logsumexp_lanes * hgx_lanes) + hy_logsumexp_lanes) * exp(x_lanes - y_logsumexp_lanes)
-            lanes.write_where(hx.line((m, j, r), (0, 0, 1)), total, active)
+            if count == lanes.width:
+                gy_logsumexp_lanes = lanes.read(gy_logsumexp.line((m, r), (0, 1)))
+                hgx_lanes = lanes.read(hgx.line((m, j, r), (0, 0, 1)))
+                hy_logsumexp_lanes = lanes.read(hy_logsumexp.line((m, r), (0, 1)))
+                x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
+                y_logsumexp_lanes = lanes.read(y_logsumexp.line((m, r), (0, 1)))
+                total = ((gy_logsumexp_lanes * hgx_lanes) + hy_logsumexp_lanes) * exp(x_lanes - y_logsumexp_lanes)
+                lanes.write_where(hx.line((m, j, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((m, r), (0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((m, j, r), (0, 0, 1)), active)
+                hy_logsumexp_lanes = lanes.read_where(hy_logsumexp.line((m, r), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+                y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((m, r), (0, 1)), active)
+                total = ((gy_logsumexp_lanes * hgx_lanes) + hy_logsumexp_lanes) * exp(x_lanes - y_logsumexp_lanes)
+                lanes.write_where(hx.line((m, j, r), (0, 0, 1)), total, active)
 
 
 @kernel
@@ -880,11 +938,17 @@ def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_j(hx: Real3, gy_log
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width))
             count = min(lanes.width, J - j)
-            active = lanes.first(count)
-            hgx_lanes = lanes.read_where(hgx.line((m, j, r), (0, 1, 0)), active)
-            x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
-            total = ((lanes.fill(gy_logsumexp[m, r]) * hgx_lanes) + lanes.fill(hy_logsumexp[m, r])) * exp(x_lanes - lanes.fill(y_logsumexp[m, r]))
-            lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, active)
+            if count == lanes.width:
+                hgx_lanes = lanes.read(hgx.line((m, j, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((m, j, r), (0, 1, 0)))
+                total = ((lanes.fill(gy_logsumexp[m, r]) * hgx_lanes) + lanes.fill(hy_logsumexp[m, r])) * exp(x_lanes - lanes.fill(y_logsumexp[m, r]))
+                lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                hgx_lanes = lanes.read_where(hgx.line((m, j, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
+                total = ((lanes.fill(gy_logsumexp[m, r]) * hgx_lanes) + lanes.fill(hy_logsumexp[m, r])) * exp(x_lanes - lanes.fill(y_logsumexp[m, r]))
+                lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, active)
 
 
 @task
@@ -897,10 +961,10 @@ def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp(hx: Real3, gy_logsumexp:
     or lanes over j;
     else gather, tasks share m j
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
         hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_r(hx, gy_logsumexp, hgx, hy_logsumexp, x,
             y_logsumexp, M, R, J, tile, task, tasks)
-    elif tile.lanes.width <= 8 * J:
+    elif tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R):
         hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_j(hx, gy_logsumexp, hgx, hy_logsumexp, x,
             y_logsumexp, M, R, J, tile, task, tasks)
     else:
@@ -941,17 +1005,29 @@ def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_r(tgx
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((m, r), (0, 1)), active)
-            tgy_logsumexp_lanes = lanes.read_where(tgy_logsumexp.line((m, r), (0, 1)), active)
-            tx_lanes = lanes.read_where(tx.line((m, j, r), (0, 0, 1)), active)
-            ty_logsumexp_lanes = lanes.read_where(ty_logsumexp.line((m, r), (0, 1)), active)
-            x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
-            y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((m, r), (0, 1)), active)
-            total = ((gy_logsumexp_lanes * tx_lanes) + tgy_logsumexp_lanes - (gy_logsumexp_lanes * ty_logsumexp_lanes)) * exp(x_lanes - y_logsumexp_lanes)
-            if add != 0:
-                total = total + lanes.read_where(tgx.line((m, j, r), (0, 0, 1)), active)
-            lanes.write_where(tgx.line((m, j, r), (0, 0, 1)), total, active)
+            if count == lanes.width:
+                gy_logsumexp_lanes = lanes.read(gy_logsumexp.line((m, r), (0, 1)))
+                tgy_logsumexp_lanes = lanes.read(tgy_logsumexp.line((m, r), (0, 1)))
+                tx_lanes = lanes.read(tx.line((m, j, r), (0, 0, 1)))
+                ty_logsumexp_lanes = lanes.read(ty_logsumexp.line((m, r), (0, 1)))
+                x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
+                y_logsumexp_lanes = lanes.read(y_logsumexp.line((m, r), (0, 1)))
+                total = ((gy_logsumexp_lanes * tx_lanes) + tgy_logsumexp_lanes - (gy_logsumexp_lanes * ty_logsumexp_lanes)) * exp(x_lanes - y_logsumexp_lanes)
+                if add != 0:
+                    total = total + lanes.read(tgx.line((m, j, r), (0, 0, 1)))
+                lanes.write_where(tgx.line((m, j, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((m, r), (0, 1)), active)
+                tgy_logsumexp_lanes = lanes.read_where(tgy_logsumexp.line((m, r), (0, 1)), active)
+                tx_lanes = lanes.read_where(tx.line((m, j, r), (0, 0, 1)), active)
+                ty_logsumexp_lanes = lanes.read_where(ty_logsumexp.line((m, r), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+                y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((m, r), (0, 1)), active)
+                total = ((gy_logsumexp_lanes * tx_lanes) + tgy_logsumexp_lanes - (gy_logsumexp_lanes * ty_logsumexp_lanes)) * exp(x_lanes - y_logsumexp_lanes)
+                if add != 0:
+                    total = total + lanes.read_where(tgx.line((m, j, r), (0, 0, 1)), active)
+                lanes.write_where(tgx.line((m, j, r), (0, 0, 1)), total, active)
 
 
 @kernel
@@ -967,14 +1043,23 @@ def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_j(tgx
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width)) if add == 0 else start
             count = min(lanes.width, J - j)
-            active = lanes.first(count)
-            tx_lanes = lanes.read_where(tx.line((m, j, r), (0, 1, 0)), active)
-            x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
-            v0_ = gy_logsumexp[m, r]
-            total = ((lanes.fill(v0_) * tx_lanes) + lanes.fill(tgy_logsumexp[m, r]) - lanes.fill(v0_ * ty_logsumexp[m, r])) * exp(x_lanes - lanes.fill(y_logsumexp[m, r]))
-            if add != 0:
-                total = total + lanes.read_where(tgx.line((m, j, r), (0, 1, 0)), active)
-            lanes.write_where(tgx.line((m, j, r), (0, 1, 0)), total, active)
+            if count == lanes.width:
+                tx_lanes = lanes.read(tx.line((m, j, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((m, j, r), (0, 1, 0)))
+                v0_ = gy_logsumexp[m, r]
+                total = ((lanes.fill(v0_) * tx_lanes) + lanes.fill(tgy_logsumexp[m, r]) - lanes.fill(v0_ * ty_logsumexp[m, r])) * exp(x_lanes - lanes.fill(y_logsumexp[m, r]))
+                if add != 0:
+                    total = total + lanes.read(tgx.line((m, j, r), (0, 1, 0)))
+                lanes.write_where(tgx.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                tx_lanes = lanes.read_where(tx.line((m, j, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
+                v0_ = gy_logsumexp[m, r]
+                total = ((lanes.fill(v0_) * tx_lanes) + lanes.fill(tgy_logsumexp[m, r]) - lanes.fill(v0_ * ty_logsumexp[m, r])) * exp(x_lanes - lanes.fill(y_logsumexp[m, r]))
+                if add != 0:
+                    total = total + lanes.read_where(tgx.line((m, j, r), (0, 1, 0)), active)
+                lanes.write_where(tgx.line((m, j, r), (0, 1, 0)), total, active)
 
 
 @task
@@ -987,10 +1072,10 @@ def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp(tgx: Real3
     or lanes over j;
     else gather, tasks share m j
     """
-    if tile.lanes.width <= 8 * R:
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
         tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_r(tgx, gy_logsumexp, tgy_logsumexp,
             tx, ty_logsumexp, x, y_logsumexp, M, R, J, add, tile, task, tasks)
-    elif tile.lanes.width <= 8 * J:
+    elif tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R):
         tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_j(tgx, gy_logsumexp, tgy_logsumexp,
             tx, ty_logsumexp, x, y_logsumexp, M, R, J, add, tile, task, tasks)
     else:

@@ -45,10 +45,15 @@ def y_from_x_over_n(y: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: in
     first, last = share(ceil_div(N, lanes.width), task, tasks)
     for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
         count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-        total = select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)
-        lanes.write_where(y.line((n,), (1,)), total, active)
+        if count == lanes.width:
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            total = select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)
+            lanes.write_where(y.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            total = select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)
+            lanes.write_where(y.line((n,), (1,)), total, active)
 
 
 @task
@@ -83,11 +88,17 @@ def gx_from_gy_x_over_n(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile, task
     first, last = share(ceil_div(N, lanes.width), task, tasks)
     for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
         count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-        x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-        total = gy_lanes * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())
-        lanes.write_where(gx.line((n,), (1,)), total, active)
+        if count == lanes.width:
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            total = gy_lanes * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())
+            lanes.write_where(gx.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            total = gy_lanes * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())
+            lanes.write_where(gx.line((n,), (1,)), total, active)
 
 
 @task
