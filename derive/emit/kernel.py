@@ -184,7 +184,13 @@ class _Writer:
         return self.inner(a)
 
     def write(self, name: str) -> TaskSource:
-        nest, eq = self.nest, self.nest.equation
+        views, integers, reals = self.named()
+        self.body()
+        return self.closed(name, views, integers, reals)
+
+    def named(self) -> tuple[tuple[Access, ...], tuple[sp.Symbol, ...], tuple[sp.Symbol, ...]]:
+        """Views, integers and reals of the task, each with a name."""
+        eq = self.nest.equation
         views = (eq.target, *eq.reads)
         for v in views:
             if len(v.indices) > MOST_AXES:
@@ -200,15 +206,18 @@ class _Writer:
         integers, reals = self.symbols()
         for s in (*integers, *reals):
             self.name(s, s.name)
-        self.body()
-        signature = [
-            f"{self.names[v]}: {'Integer' if isinstance(v, IntegerAccess) else 'Real'}{len(v.indices)}"
-            for v in views
-        ]
-        signature += [f"{self.names[s]}: int" for s in integers] + [f"{self.names[s]}: float" for s in reals]
-        if self.adds:
-            signature.append("add: int")
-        signature += ["task: int", "tasks: int"]
+        return views, integers, reals
+
+    def closed(
+        self,
+        name: str,
+        views: tuple[Access, ...],
+        integers: tuple[sp.Symbol, ...],
+        reals: tuple[sp.Symbol, ...],
+    ) -> TaskSource:
+        """The lines as a task."""
+        nest, eq = self.nest, self.nest.equation
+        signature = self.signature_of(views, integers, reals)
         kinds = {w.split(": ")[1] for w in signature} - {"int", "float"}
         head = _wrapped(f"def {name}(", signature, ") -> None:")
         shown = _formula(eq)
@@ -217,6 +226,17 @@ class _Writer:
         return TaskSource(
             name, text, views, integers, reals, frozenset(self.used | kinds), nest, adds=self.adds
         )
+
+    def signature_of(
+        self, views: Sequence[Access], integers: Sequence[sp.Symbol], reals: Sequence[sp.Symbol], *more: str
+    ) -> list[str]:
+        """A task's parameters; `more` stand before those that say which share it does."""
+        signature = [
+            f"{self.names[v]}: {'Integer' if isinstance(v, IntegerAccess) else 'Real'}{len(v.indices)}"
+            for v in views
+        ]
+        signature += [f"{self.names[s]}: int" for s in integers] + [f"{self.names[s]}: float" for s in reals]
+        return [*signature, *["add: int"] * self.adds, *more, "task: int", "tasks: int"]
 
     def symbols(self) -> tuple[tuple[sp.Symbol, ...], tuple[sp.Symbol, ...]]:
         """Everything the text will mention, extents first in the order of the ranges."""

@@ -1,205 +1,284 @@
-"""A scatter in lanes as source: places and masks as vectors, then one addition a lane.
+"""A scatter by a table as source: a table of places first, then one look-up and one addition to memory a point.
 
-The parts of the emitted module, and when the plain loops are taken, are as in `lanes`. Integers of lanes have 32
-bits, as many to a register as there are floats: the task takes the plain loops where one might not fit.
+The emitted module gets, for one equation,
+
+    NAME_plain      the plain loops, a callee
+    NAME_by_KEY     the loops with a table of what the integer KEY decides
+    NAME_table      how many integers the table has
+    NAME            the task: with the table where it is small and there are more points than places in it
+
+Planes are cleared one at a time, so that they are still in the cache when they are added to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
-from derive.emit.kernel import TaskSource, needed
-from derive.emit.lanes import _LanesWriter
-from derive.emit.vectors import NoVector, magnitude
+from derive.emit.kernel import TaskSource, _called, _formula, _wrapped, _Writer
 from derive.language import Index
-from derive.lower.lanes import Lanes
-from derive.lower.loops import Assign, FloorDiv, Loop, Modulo, Nest, Step, Test
-from derive.lower.scatter import Scatter
-from derive.lower.slide import Slide
-from derive.program import IntegerAccess, affine
+from derive.lower.loops import Loop, Nest
+from derive.lower.scatter import Placed, Scatter
+from derive.program import Access
 
-DIVIDED = 2**9  # quotients of narrow integers are known below 2^22 only, 2^9 times less
+MOST = 1 << 16  # places in a table, so that it stays in the caches
+LOCALS = frozenset(["at", "begin", "end", "finish", "integer_scratch", "key", "places", "steps", "to"])
 
 
 def scatter_source(nest: Nest, way: Scatter | None, name: str) -> TaskSource | None:
-    """The task, or None if there is no such way or its formula has no form in lanes."""
+    """The task, or None if there is no such way."""
     return _ScatterWriter(nest, way).text(name) if way is not None else None
 
 
-class _ScatterWriter(_LanesWriter):
+@dataclass
+class _Bounds:
+    """Names of what is known of one placed index."""
+
+    placed: Placed
+    least: str  # from the table
+    most: str
+    start: str  # from the loops, at 0 of the innermost
+    moves: str  # the table of its own part
+
+    def slope(self, innermost: Index) -> sp.Expr:
+        return self.placed.rest.coefficient(innermost)
+
+
+class _ScatterWriter(_Writer):
     def __init__(self, nest: Nest, way: Scatter) -> None:
-        super().__init__(nest, [way])
-        self.plane, self.slides = way.plane, ()
-        self.taken |= {"places", "values", "end"}
-        self.loads: dict[sp.Expr, str] = {}  # reads, by the local that holds them
+        super().__init__(nest, clears=True)
+        self.way = way
+        self.taken |= LOCALS
+
+    def text(self, name: str) -> TaskSource:
+        plain = _Writer(self.nest, clears=True).write(f"{name}_plain")
+        views, integers, reals = self.named()
+        title = f"{name}_by_{self.names[self.way.key]}"
+        self.bounds = [self.bounded_index(p) for p in self.way.placed]
+        self.table()
+        self.body()
+        signature = self.signature_of(views, integers, reals, "integer_scratch: IntegerScratch")
+        described = self.way.describe()
+        doc = f'    """{described[0].upper()}{described[1:]}."""'
+        fast = "\n".join(
+            ["@kernel", _wrapped(f"def {title}(", signature, ") -> None:"), doc, *map(_called, self.lines)]
+        )
+        given = [self.names[v] for v in views] + [self.names[s] for s in (*integers, *reals)]
+        given += ["add"] * self.adds
+        self.lines, self.depth = [], 1
+        self.put(f"if {self.suits()}:", True)
+        self.put(f"{title}({', '.join([*given, 'integer_scratch', 'task', 'tasks'])})")
+        self.depth -= 1
+        self.put("else:", True)
+        self.put(f"{name}_plain({', '.join([*given, 'task', 'tasks'])})")
+        doc = f'    """{_formula(self.nest.equation)}\n\n    {described};\n    else {plain.nest.describe()}\n    """'
+        task = "\n".join(
+            [
+                f"@task(integer_scratch={name}_table)",
+                _wrapped(f"def {name}(", signature, ") -> None:"),
+                doc,
+                *map(_called, self.lines),
+            ]
+        )
+        parts = [
+            plain.text.replace("@task\n", "@kernel\n", 1).rstrip("\n"),
+            fast,
+            self.room(name, integers),
+            task,
+        ]
+        return replace(
+            plain,
+            name=name,
+            text="\n\n\n".join(parts) + "\n",
+            imports=plain.imports | self.used | {"kernel", "task", "IntegerScratch", "Tile"},
+            lowering=f"{described}; else {plain.nest.describe()}",
+        )
 
     # --- when it suits -----------------------------------------------------------------------
 
-    def suits(self, way: Lanes | Slide, title: str) -> str:
-        assert isinstance(way, Scatter)
-        target = self.eq.target
-        view, plane = self.names[target], self.plane
-        strides = [
-            f"{'tile.vectors' if i == plane else self.size(i)}*abs({view}.stride({k}))"
-            for k, i in enumerate(target.indices)
-            if i == plane or i not in way.outer
+    def suits(self) -> str:
+        """Is the table small, and are there as many points as it has places?"""
+        loops = [s for s in (*self.nest.outer, *self.way.before, self.way.loop) if isinstance(s, Loop)]
+        points = self.bounded_product([self.size(s.index) for s in loops])
+        return f"min({MOST}, {points}) >= {self.bounded_sum(self.way.bound)}"
+
+    def room(self, name: str, integers: Sequence[sp.Symbol]) -> str:
+        head = _wrapped(
+            f"def {name}_table(", ["tile: Tile", *(f"{self.names[i]}: int" for i in integers)], ") -> int:"
+        )
+        self.lines, self.depth = [], 1
+        self.put(f"if {self.suits()}:", True)
+        tables = 1 + len(self.guarded)
+        self.put(f"return {tables} * {self.inner(self.way.bound)}")
+        self.depth -= 1
+        self.put("return 0")
+        doc = f'    """Integers of one task: where each value of {self.names[self.way.key]} adds."""'
+        return "\n".join([head, doc, *map(_called, self.lines)])
+
+    def size(self, i: Index) -> str:
+        return self.inner(self.nest.equation.relation.size(i))
+
+    # --- the table ---------------------------------------------------------------------------
+
+    def bounded_index(self, p: Placed) -> _Bounds:
+        """Names for one placed index."""
+        name = self.names[p.index]
+        return _Bounds(p, *(self.name(sp.Dummy(), f"{w}_{name}") for w in ("least", "most", "from", "moves")))
+
+    @property
+    def guarded(self) -> list[_Bounds]:
+        return [b for b in self.bounds if b.placed.size is not None]
+
+    def strides(self) -> list[tuple[Index, str]]:
+        """The target's indices within a plane, and its strides there."""
+        eq, planes = self.nest.equation, {loop.index for loop in self.nest.outer}
+        view = self.names[eq.target]
+        return [(i, f"{view}.stride({k})") for k, i in enumerate(eq.target.indices) if i not in planes]
+
+    def table(self) -> None:
+        """How far each value of the key moves the place, and each index that may leave its range."""
+        way, depth, key = self.way, self.depth, sp.Dummy("key", integer=True)
+        self.names[key] = "key"
+        self.put(f"places = max(0, {self.integer(way.bound)})")
+        self.put("steps = integer_scratch")
+        before = "steps"
+        for b in self.guarded:
+            self.put(f"{b.moves}, {b.least}, {b.most} = {before} + places, 0, 0")
+            before = b.moves
+        self.put("for key in range(places):", True)
+        for s in way.own:
+            self.put(f"{self.names[s.index]} = {self.integer(s.value.xreplace({way.key: key}))}")
+        owns = {s.index: s.index for s in way.own} | {b.placed.index: b.placed.own for b in self.bounds}
+        terms = [
+            f"{self.inner(owns[i].xreplace({way.key: key}))}*{stride}"
+            for i, stride in self.strides()
+            if i in owns
         ]
-        most = [*map(self.bounded_sum, self.reach(way)), " + ".join(strides)]
-        largest = f"max({', '.join(most)})" if len(most) > 1 else most[0]
-        return f"{self.size(way.lane)} >= 2 and {largest} < 2**31"
-
-    def reach(self, way: Lanes) -> list[sp.Expr]:
-        """Bounds of the integers that lanes compute with, in absolute value."""
-        found: dict[sp.Expr, None] = {}
-        for s in self.after(way.inner):
-            if isinstance(s, Test) and s.kind == "range":
-                found[DIVIDED * s.bound] = None
-            form = affine(s.value)
-            if form is not None and not form.reads:
-                found[magnitude(form, self.eq.relation)] = None
-        return list(found)
-
-    def mentioned(self) -> list[sp.Symbol]:
-        more = {s for way in self.ways for e in self.reach(way) for s in e.free_symbols}
-        return sorted({*super().mentioned(), *more}, key=str)
-
-    @staticmethod
-    def after(steps: Sequence[Step]) -> list[Assign | Test]:
-        """What follows the loop of the lanes."""
-        place = max(k for k, s in enumerate(steps) if isinstance(s, Loop))
-        return [s for s in steps[place + 1 :] if isinstance(s, (Assign, Test))]
+        self.put(f"steps[key] = {' + '.join(terms) or '0'}")
+        for b in self.guarded:
+            self.put(f"{b.moves}[key] = {self.integer(b.placed.own.xreplace({way.key: key}))}")
+            self.put(f"{b.least}, {b.most} = min({b.least}, {b.moves}[key]), max({b.most}, {b.moves}[key])")
+        self.depth = depth
+        if self.early:
+            self.interior()
 
     # --- the loops ---------------------------------------------------------------------------
 
-    def planes(self, way: Lanes, steps: Sequence[Step]) -> Index | None:
-        """A few planes at a time: no addition waits for one to another plane."""
-        return self.plane
+    @property
+    def early(self) -> bool:
+        """Is the interior of the innermost loop the same in all of its runs?"""
+        loop = self.way.loop
+        forms = [b.placed.rest for b in self.guarded if b.slope(loop.index) != 0]
+        moving = {i for e in (*loop.low, *loop.high) for i in e.free_symbols} | {
+            i for f in forms for i in f.without(loop.index).indices
+        }
+        return not moving & set(self.nest.equation.relation.indices)
 
-    def over(self, way: Lanes) -> None:
-        """Blocks of the innermost loop, for each of a few planes."""
-        steps = needed(replace(self.nest, inner=way.inner))
-        place = max(k for k, s in enumerate(steps) if isinstance(s, Loop))
-        loop, v, view = steps[place], self.names[way.lane], self.names[self.eq.target]
-        assert isinstance(loop, Loop)
-        self.cleared()
-        self.put("places, values = tile.narrow_row(), tile.row()")
-        for s in steps[:place]:
-            self.step(s)
+    def interior(self) -> None:
+        """Where in the innermost loop each value of the key gives a place, as far as that loop decides."""
+        loop = self.way.loop
         low, high = self.most(loop.low, "max"), self.most(loop.high, "min")
-        if not high.isidentifier():
-            self.put(f"end = {high}")
-            high = "end"
-        self.put(f"for {v} in range({low}, {high}, lanes.width):", True)
-        depth, plane = self.depth, self.b.plane_name
-        self.each_plane()
-        self.put(f"inside = lanes.first({high} - {v} if {plane} + u < {self.size(self.plane)} else 0)")
-        for s in self.after(steps):
-            self.follow(s)
-        self.placed()
-        self.all_planes(depth)
-        at = ["0" if i not in way.outer else self.names[i] for i in self.eq.target.indices]
-        self.put(f"tile.add_rows({view}.pointer({', '.join(at)}), places, values)")
+        lows, highs = [low], [high]
+        for b in self.guarded:
+            slope = b.slope(loop.index)
+            if slope == 0:
+                continue
+            self.put(f"{b.start} = {self.integer(b.placed.rest.without(loop.index).expr)}")
+            size, by = self.inner(b.placed.size), self.inner(slope)
+            lows.append(f"-(({b.start} + {b.least}) // {by})")
+            highs.append(f"({size} - 1 - {b.start} - {b.most}) // {by} + 1")
+        lowest, highest = ", ".join(lows), ", ".join(highs)
+        self.put(f"begin = min({high}, max({lowest}))" if len(lows) > 1 else f"begin = {low}")
+        self.put(f"finish = max(begin, min({highest}))" if len(highs) > 1 else f"finish = {high}")
+
+    def scattered(self) -> None:
+        """Border, interior and border of each run of the innermost loop."""
+        way, eq = self.way, self.nest.equation
+        at = ["0" if i in dict(self.strides()) else self.names[i] for i in eq.target.indices]
+        self.put(f"to = {self.names[eq.target]}.pointer({', '.join(at)})")
+        self.cleared()
+        for s in way.before:
+            self.step(s)
+        depth = self.depth
+        if not self.early:
+            self.interior()
+        for b in self.bounds:
+            if b not in self.guarded or b.slope(way.loop.index) == 0:
+                self.put(f"{b.start} = {self.integer(b.placed.rest.without(way.loop.index).expr)}")
+        outside = [b for b in self.guarded if b.slope(way.loop.index) == 0]
+        high, end = self.most(way.loop.high, "min"), "end" if outside else "finish"
+        if outside:
+            self.put("end = finish")
+        for b in outside:
+            below, above = (
+                f"{b.start} + {b.least} < 0",
+                f"{b.start} + {b.most} >= {self.inner(b.placed.size)}",
+            )
+            self.put(f"if {below} or {above}:", True)
+            self.put("end = begin")
+            self.depth = depth
+        low = self.most(way.loop.low, "max")
+        self.points("begin" if low == "0" else f"{low}, begin", True)
+        self.depth = depth
+        whole = [f"{self.names[a]}.stride({len(a.indices) - 1}) == 1" for a in self.along()]
+        if whole:
+            self.put("# the same twice, for a compiler that knows the steps makes more of it")
+            self.put(f"if {' and '.join(whole)}:", True)
+            self.points(f"begin, {end}", False)
+            self.depth = depth
+            self.put("else:", True)
+        self.points(f"begin, {end}", False)
+        self.depth = depth
+        self.points(f"{end}, {high}", True)
+
+    def along(self) -> list[Access]:
+        """What the innermost loop reads along a last axis."""
+        reads = dict.fromkeys((self.way.key, *self.nest.equation.body.atoms(Access)))
+        return sorted((a for a in reads if a.indices and a.indices[-1] == self.way.loop.index), key=str)
+
+    def points(self, span: str, tested: bool) -> None:
+        """Points of the innermost loop, `tested` where some may lie outside."""
+        way, eq = self.way, self.nest.equation
+        v = self.names[way.loop.index]
+        self.put(f"for {v} in range({span}):", True)
+        self.put(f"key = {self.inner(way.key)}")
+        self.put("if 0 <= key < places:", True)
+        rests = dict[Index, str]()
+        for b in self.bounds:
+            slope = b.slope(way.loop.index)
+            along = "" if slope == 0 else f" + {v}" if slope == 1 else f" + {v}*{self.inner(slope)}"
+            rests[b.placed.index] = f"{b.start}{along}"
+        if tested:
+            for b in self.guarded:
+                self.put(f"{self.names[b.placed.index]} = {rests[b.placed.index]} + {b.moves}[key]")
+                self.put(f"if 0 <= {self.names[b.placed.index]} < {self.integer(b.placed.size)}:", True)
+        own = {s.index for s in way.own}
+        terms = []
+        for i, stride in self.strides():
+            if i in rests:
+                terms.append(f"({rests[i]})*{stride}" if " " in rests[i] else f"{rests[i]}*{stride}")
+            elif i not in own:
+                terms.append(f"{self.names[i]}*{stride}")
+        self.put(f"at = {' + '.join(['steps[key]', *terms])}")
+        self.put(f"to[at] += {self.expression(eq.body)}")
 
     def cleared(self) -> None:
-        """The planes, unless they are added to."""
-        depth, target, plane = self.depth, self.eq.target, self.plane
-        *inner, last = (i for i in target.indices if i not in self.b.way.outer)
+        """The plane, unless it is added to."""
+        depth, target = self.depth, self.nest.equation.target
+        self.used.add("zero")
         if self.adds:
             self.put("if add == 0:", True)
-        self.put(
-            f"for plane in range({self.b.plane_name}, min({self.b.plane_name} + tile.vectors, {self.size(plane)})):",
-            True,
-        )
-        for i in inner:
+        sizes, dense = [self.size(i) for i, _ in self.strides()], list[str]()
+        for k, (_, stride) in reversed([*enumerate(self.strides(), 1)]):
+            dense.append(f"{stride} == {' * '.join(sizes[k:]) or '1'}")
+        self.put(f"if {' and '.join(dense)}:", True)
+        self.put(f"for at in range({' * '.join(sizes)}):", True)
+        self.put("to[at] = zero()")
+        self.depth -= 2
+        self.put("else:", True)
+        for i, _ in self.strides():
             self.put(f"for {self.names[i]} in range({self.size(i)}):", True)
-        self.put(f"for {self.names[last]} in range(0, {self.size(last)}, lanes.width):", True)
-        at = ["plane" if i == plane else self.names[i] for i in target.indices]
-        line = (
-            f"{self.names[target]}.line({_tuple(at)}, {_tuple(str(int(i == last)) for i in target.indices)})"
-        )
-        rest = f"lanes.first({self.size(last)} - {self.names[last]})"
-        self.put(f"lanes.write_where({line}, lanes.zero(), {rest})")
+        self.put(f"{self.at(target)} = zero()")
         self.depth = depth
-
-    # --- integers, one a lane ----------------------------------------------------------------
-
-    def follow(self, s: Assign | Test) -> None:
-        """A step after the lanes' loop: an integer of each lane, or a mask."""
-        match s:
-            case Assign(index, IntegerAccess() as read, size) if size is not None:
-                self.load(read, size)
-                self.names[index] = self.loads[read]
-                self.b.vectors.add(index)
-            case Test(IntegerAccess() as read, "range", bound):
-                self.load(read, bound)
-            case Assign(index, value, size):
-                text = self.narrow(value)
-                self.put(f"{self.name(index, f'{index.name}_lanes')} = {text}")
-                self.b.vectors.add(index)
-                if size is not None:
-                    self.put(f"inside = inside & lanes.below({self.names[index]}, {self.integer(size)})")
-            case Test(value, "range", bound):
-                self.put(f"inside = inside & lanes.below({self.narrow(value)}, {self.integer(bound)})")
-            case Test(value, "nonneg"):
-                self.put(f"inside = inside & ({self.narrow(value)} >= lanes.narrow_integers(0))")
-            case Test(value):
-                self.used.add("equal")
-                self.put(f"inside = inside & equal({self.narrow(value)}, lanes.narrow_integers(0))")
-
-    def load(self, a: IntegerAccess, size: sp.Expr) -> None:
-        """Integers from memory: whether they are in range is asked before they are made narrow."""
-        if a in self.loads or any(i in self.b.vectors for i in a.indices):
-            raise NoVector  # each lane would read at a place of its own
-        long = self.name(sp.Dummy(), f"{self.names[a]}_read")
-        self.loads[a] = self.name(sp.Dummy(), f"{self.names[a]}_lanes")
-        self.put(f"{long} = {self.read(a, 'inside')}")
-        self.put(f"inside = inside & lanes.below({long}, {self.integer(size)})")
-        self.put(f"{self.loads[a]} = lanes.narrow({long})")
-
-    def narrow(self, e: sp.Expr) -> str:
-        """An integer formula lane by lane: what lanes know of their own, then a ramp."""
-        if e in self.loads:
-            return self.loads[e]
-        if isinstance(e, (FloorDiv, Modulo)):
-            value, by = e.args
-            how = "quotient" if isinstance(e, FloorDiv) else "remainder"
-            return f"lanes.{how}({self.narrow(value)}, {self.integer(by)})"
-        form = affine(e)
-        if form is None:
-            raise NoVector
-        own = [(a, c) for a, c in form.terms if a in self.b.vectors or a in self.loads]
-        rest = form.without(*(a for a, _ in own))
-        if any(self.moving(r) for r in rest.reads):
-            raise NoVector  # it may be of any size
-        parts = list[str]()
-        for a, c in own:
-            name = self.loads.get(a) or self.names[a]
-            parts.append(name if c == 1 else f"{name} * lanes.narrow_integers({self.integer(c)})")
-        return " + ".join([*parts, self.narrow_ramp(rest)] if rest.expr != 0 or not parts else parts)
-
-    # --- the sum -----------------------------------------------------------------------------
-
-    def placed(self) -> None:
-        """Where each lane adds, and what."""
-        eq, target, way = self.eq, self.eq.target, self.b.way
-        if any(isinstance(i, Index) and i in self.b.vectors for i in eq.body.free_symbols):
-            raise NoVector  # a number, or a place to read at, of each lane
-        value = self.lane_body(self.reads(eq.body, "inside"), eq.body)
-        terms = [
-            f"{self.narrow(i)} * lanes.narrow_integers({self.names[target]}.stride({k}))"
-            for k, i in enumerate(target.indices)
-            if i not in way.outer
-        ]
-        stride = f"{self.names[target]}.stride({target.indices.index(self.plane)})"
-        self.put(f"place = {' + '.join(terms)} + lanes.narrow_integers(u*{stride})")
-        self.used |= {"select", "NOWHERE"}
-        self.put("places[0, u] = select(inside, place, lanes.narrow_integers(NOWHERE))")
-        self.put(f"values[0, u] = {value}")
-
-
-def _tuple(parts: Iterable[str]) -> str:
-    parts = tuple(parts)
-    return f"({', '.join(parts)}{',' * (len(parts) == 1)})"

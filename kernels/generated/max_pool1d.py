@@ -616,45 +616,77 @@ def gx_from_gy_y_at_plain(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, 
 
 
 @kernel
-def gx_from_gy_y_at_over_p0(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int,
-        a0: int, d0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
-    """Scatter in lanes over p0."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.vectors)
-    first, last = share(N * planes, task, tasks)
+def gx_from_gy_y_at_by_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int,
+        a0: int, d0: int, s0: int, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Scatter by a table over y_at."""
+    places = max(0, K0)
+    steps = integer_scratch
+    moves_x2, least_x2, most_x2 = steps + places, 0, 0
+    for key in range(places):
+        k0 = key
+        steps[key] = k0*d0*gx.stride(2)
+        moves_x2[key] = k0*d0
+        least_x2, most_x2 = min(least_x2, moves_x2[key]), max(most_x2, moves_x2[key])
+    from_x2 = -a0
+    begin = min(P0, max(0, -((from_x2 + least_x2) // s0)))
+    finish = max(begin, min(P0, (X2 - 1 - from_x2 - most_x2) // s0 + 1))
+    first, last = share(N * C, task, tasks)
     for item in range(first, last):
-        n = item // planes
-        c = item % planes * tile.vectors
-        for plane in range(c, min(c + tile.vectors, C)):
-            for x2 in range(0, X2, lanes.width):
-                lanes.write_where(gx.line((n, plane, x2), (0, 0, 1)), lanes.zero(), lanes.first(X2 - x2))
-        places, values = tile.narrow_row(), tile.row()
-        for p0 in range(0, P0, lanes.width):
-            for u in range(tile.vectors):
-                plane = min(c + u, C - 1)
-                inside = lanes.first(P0 - p0 if c + u < C else 0)
-                y_at_read = lanes.read_where(y_at.line((n, plane, p0), (0, 0, 1)), inside)
-                inside = inside & lanes.below(y_at_read, K0)
-                y_at_lanes = lanes.narrow(y_at_read)
-                x2_lanes = y_at_lanes * lanes.narrow_integers(d0) + lanes.narrow_ramp(p0*s0 - a0, s0)
-                inside = inside & lanes.below(x2_lanes, X2)
-                gy_lanes = lanes.read_where(gy.line((n, plane, p0), (0, 0, 1)), inside)
-                place = x2_lanes * lanes.narrow_integers(gx.stride(2)) + lanes.narrow_integers(u*gx.stride(1))
-                places[0, u] = select(inside, place, lanes.narrow_integers(NOWHERE))
-                values[0, u] = gy_lanes
-            tile.add_rows(gx.pointer(n, c, 0), places, values)
+        n = item // C
+        c = item % C
+        to = gx.pointer(n, c, 0)
+        if gx.stride(2) == 1:
+            for at in range(X2):
+                to[at] = zero()
+        else:
+            for x2 in range(X2):
+                gx[n, c, x2] = zero()
+        for p0 in range(begin):
+            key = y_at[n, c, p0]
+            if 0 <= key < places:
+                x2 = from_x2 + p0*s0 + moves_x2[key]
+                if 0 <= x2 < X2:
+                    at = steps[key] + (from_x2 + p0*s0)*gx.stride(2)
+                    to[at] += gy[n, c, p0]
+        # the same twice, for a compiler that knows the steps makes more of it
+        if gy.stride(2) == 1 and y_at.stride(2) == 1:
+            for p0 in range(begin, finish):
+                key = y_at[n, c, p0]
+                if 0 <= key < places:
+                    at = steps[key] + (from_x2 + p0*s0)*gx.stride(2)
+                    to[at] += gy[n, c, p0]
+        else:
+            for p0 in range(begin, finish):
+                key = y_at[n, c, p0]
+                if 0 <= key < places:
+                    at = steps[key] + (from_x2 + p0*s0)*gx.stride(2)
+                    to[at] += gy[n, c, p0]
+        for p0 in range(finish, P0):
+            key = y_at[n, c, p0]
+            if 0 <= key < places:
+                x2 = from_x2 + p0*s0 + moves_x2[key]
+                if 0 <= x2 < X2:
+                    at = steps[key] + (from_x2 + p0*s0)*gx.stride(2)
+                    to[at] += gy[n, c, p0]
 
 
-@task
+def gx_from_gy_y_at_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
+    """Integers of one task: where each value of y_at adds."""
+    if min(65536, bounded(bounded(N, C), P0)) >= K0:
+        return 2 * K0
+    return 0
+
+
+@task(integer_scratch=gx_from_gy_y_at_table)
 def gx_from_gy_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
-        d0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
+        d0: int, s0: int, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """gx[n,c,x2] += sum[p0,k0] gy[n,c,p0]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
 
-    scatter in lanes over p0;
+    scatter by a table over y_at;
     else scatter, tasks share n c; 2 guards
     """
-    if P0 >= 2 and max(a0 + bounded(d0, K0) + bounded(s0, P0), tile.vectors*abs(gx.stride(1)) + X2*abs(gx.stride(2))) < 2**31:
-        gx_from_gy_y_at_over_p0(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
+    if min(65536, bounded(bounded(N, C), P0)) >= K0:
+        gx_from_gy_y_at_by_y_at(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, integer_scratch, task, tasks)
     else:
         gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
 
@@ -865,7 +897,7 @@ DEFINITION = Definition(
         'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
         'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
         'y_at_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
-        'gx_from_gy_y_at: scatter in lanes over p0; else scatter, tasks share n c; 2 guards',
+        'gx_from_gy_y_at: scatter by a table over y_at; else scatter, tasks share n c; 2 guards',
         'ty_from_tx_y_at: lanes over p0; else gather, tasks share n c; 2 guards',
     ),
 )

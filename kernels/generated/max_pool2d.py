@@ -735,55 +735,96 @@ def gx_from_gy_y_at_plain(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, 
 
 
 @kernel
-def gx_from_gy_y_at_over_p1(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int,
-        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Scatter in lanes over p1."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.vectors)
-    first, last = share(N * planes, task, tasks)
+def gx_from_gy_y_at_by_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int,
+        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Scatter by a table over y_at."""
+    places = max(0, K0*K1)
+    steps = integer_scratch
+    moves_x2, least_x2, most_x2 = steps + places, 0, 0
+    moves_x3, least_x3, most_x3 = moves_x2 + places, 0, 0
+    for key in range(places):
+        k0 = key // K1
+        k1 = key % K1
+        steps[key] = k0*d0*gx.stride(2) + k1*d1*gx.stride(3)
+        moves_x2[key] = k0*d0
+        least_x2, most_x2 = min(least_x2, moves_x2[key]), max(most_x2, moves_x2[key])
+        moves_x3[key] = k1*d1
+        least_x3, most_x3 = min(least_x3, moves_x3[key]), max(most_x3, moves_x3[key])
+    from_x3 = -a1
+    begin = min(P1, max(0, -((from_x3 + least_x3) // s1)))
+    finish = max(begin, min(P1, (X3 - 1 - from_x3 - most_x3) // s1 + 1))
+    first, last = share(N * C, task, tasks)
     for item in range(first, last):
-        n = item // planes
-        c = item % planes * tile.vectors
-        for plane in range(c, min(c + tile.vectors, C)):
+        n = item // C
+        c = item % C
+        to = gx.pointer(n, c, 0, 0)
+        if gx.stride(3) == 1 and gx.stride(2) == X3:
+            for at in range(X2 * X3):
+                to[at] = zero()
+        else:
             for x2 in range(X2):
-                for x3 in range(0, X3, lanes.width):
-                    lanes.write_where(gx.line((n, plane, x2, x3), (0, 0, 0, 1)), lanes.zero(), lanes.first(X3 - x3))
-        places, values = tile.narrow_row(), tile.row()
+                for x3 in range(X3):
+                    gx[n, c, x2, x3] = zero()
         for p0 in range(P0):
-            for p1 in range(0, P1, lanes.width):
-                for u in range(tile.vectors):
-                    plane = min(c + u, C - 1)
-                    inside = lanes.first(P1 - p1 if c + u < C else 0)
-                    y_at_read = lanes.read_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
-                    inside = inside & lanes.below(y_at_read, K0*K1)
-                    y_at_lanes = lanes.narrow(y_at_read)
-                    k0_lanes = lanes.quotient(y_at_lanes, K1)
-                    k1_lanes = lanes.remainder(y_at_lanes, K1)
-                    x2_lanes = k0_lanes * lanes.narrow_integers(d0) + lanes.narrow_integers(p0*s0 - a0)
-                    inside = inside & lanes.below(x2_lanes, X2)
-                    x3_lanes = k1_lanes * lanes.narrow_integers(d1) + lanes.narrow_ramp(p1*s1 - a1, s1)
-                    inside = inside & lanes.below(x3_lanes, X3)
-                    gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
-                    place = x2_lanes * lanes.narrow_integers(gx.stride(2)) + x3_lanes * lanes.narrow_integers(gx.stride(3)) + lanes.narrow_integers(u*gx.stride(1))
-                    places[0, u] = select(inside, place, lanes.narrow_integers(NOWHERE))
-                    values[0, u] = gy_lanes
-                tile.add_rows(gx.pointer(n, c, 0, 0), places, values)
+            from_x2 = p0*s0 - a0
+            end = finish
+            if from_x2 + least_x2 < 0 or from_x2 + most_x2 >= X2:
+                end = begin
+            for p1 in range(begin):
+                key = y_at[n, c, p0, p1]
+                if 0 <= key < places:
+                    x2 = from_x2 + moves_x2[key]
+                    if 0 <= x2 < X2:
+                        x3 = from_x3 + p1*s1 + moves_x3[key]
+                        if 0 <= x3 < X3:
+                            at = steps[key] + from_x2*gx.stride(2) + (from_x3 + p1*s1)*gx.stride(3)
+                            to[at] += gy[n, c, p0, p1]
+            # the same twice, for a compiler that knows the steps makes more of it
+            if gy.stride(3) == 1 and y_at.stride(3) == 1:
+                for p1 in range(begin, end):
+                    key = y_at[n, c, p0, p1]
+                    if 0 <= key < places:
+                        at = steps[key] + from_x2*gx.stride(2) + (from_x3 + p1*s1)*gx.stride(3)
+                        to[at] += gy[n, c, p0, p1]
+            else:
+                for p1 in range(begin, end):
+                    key = y_at[n, c, p0, p1]
+                    if 0 <= key < places:
+                        at = steps[key] + from_x2*gx.stride(2) + (from_x3 + p1*s1)*gx.stride(3)
+                        to[at] += gy[n, c, p0, p1]
+            for p1 in range(end, P1):
+                key = y_at[n, c, p0, p1]
+                if 0 <= key < places:
+                    x2 = from_x2 + moves_x2[key]
+                    if 0 <= x2 < X2:
+                        x3 = from_x3 + p1*s1 + moves_x3[key]
+                        if 0 <= x3 < X3:
+                            at = steps[key] + from_x2*gx.stride(2) + (from_x3 + p1*s1)*gx.stride(3)
+                            to[at] += gy[n, c, p0, p1]
 
 
-@task
+def gx_from_gy_y_at_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each value of y_at adds."""
+    if min(65536, bounded(bounded(bounded(N, C), P0), P1)) >= bounded(K0, K1):
+        return 3 * K0*K1
+    return 0
+
+
+@task(integer_scratch=gx_from_gy_y_at_table)
 def gx_from_gy_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
-        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int,
-        tasks: int) -> None:
+        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gy[n,c,p0,p1]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
 
-    scatter in lanes over p1;
+    scatter by a table over y_at;
     else scatter, tasks share n c; 3 guards
     """
-    if P1 >= 2 and max(bounded(bounded(512, K0), K1), a0 + bounded(d0, K0) + bounded(s0, P0), a1 + bounded(d1, K1) + bounded(s1, P1), tile.vectors*abs(gx.stride(1)) + X2*abs(gx.stride(2)) + X3*abs(gx.stride(3))) < 2**31:
-        gx_from_gy_y_at_over_p1(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task,
-            tasks)
+    if min(65536, bounded(bounded(bounded(N, C), P0), P1)) >= bounded(K0, K1):
+        gx_from_gy_y_at_by_y_at(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, integer_scratch,
+            task, tasks)
     else:
         gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
 
@@ -1033,7 +1074,7 @@ DEFINITION = Definition(
         'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'y_at_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
-        'gx_from_gy_y_at: scatter in lanes over p1; else scatter, tasks share n c; 3 guards',
+        'gx_from_gy_y_at: scatter by a table over y_at; else scatter, tasks share n c; 3 guards',
         'ty_from_tx_y_at: lanes over p1; else gather, tasks share n c p0; 3 guards',
     ),
 )

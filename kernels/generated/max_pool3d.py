@@ -818,61 +818,109 @@ def gx_from_gy_y_at_plain(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, 
 
 
 @kernel
-def gx_from_gy_y_at_over_p2(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
+def gx_from_gy_y_at_by_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
         K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
-        s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
-    """Scatter in lanes over p2."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.vectors)
-    first, last = share(N * planes, task, tasks)
+        s0: int, s1: int, s2: int, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Scatter by a table over y_at."""
+    places = max(0, K0*K1*K2)
+    steps = integer_scratch
+    moves_x2, least_x2, most_x2 = steps + places, 0, 0
+    moves_x3, least_x3, most_x3 = moves_x2 + places, 0, 0
+    moves_x4, least_x4, most_x4 = moves_x3 + places, 0, 0
+    for key in range(places):
+        k0 = key // (K1*K2)
+        k1 = (key // K2) % K1
+        k2 = key % K2
+        steps[key] = k0*d0*gx.stride(2) + k1*d1*gx.stride(3) + k2*d2*gx.stride(4)
+        moves_x2[key] = k0*d0
+        least_x2, most_x2 = min(least_x2, moves_x2[key]), max(most_x2, moves_x2[key])
+        moves_x3[key] = k1*d1
+        least_x3, most_x3 = min(least_x3, moves_x3[key]), max(most_x3, moves_x3[key])
+        moves_x4[key] = k2*d2
+        least_x4, most_x4 = min(least_x4, moves_x4[key]), max(most_x4, moves_x4[key])
+    from_x4 = -a2
+    begin = min(P2, max(0, -((from_x4 + least_x4) // s2)))
+    finish = max(begin, min(P2, (X4 - 1 - from_x4 - most_x4) // s2 + 1))
+    first, last = share(N * C, task, tasks)
     for item in range(first, last):
-        n = item // planes
-        c = item % planes * tile.vectors
-        for plane in range(c, min(c + tile.vectors, C)):
+        n = item // C
+        c = item % C
+        to = gx.pointer(n, c, 0, 0, 0)
+        if gx.stride(4) == 1 and gx.stride(3) == X4 and gx.stride(2) == X3 * X4:
+            for at in range(X2 * X3 * X4):
+                to[at] = zero()
+        else:
             for x2 in range(X2):
                 for x3 in range(X3):
-                    for x4 in range(0, X4, lanes.width):
-                        lanes.write_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, 1)), lanes.zero(),
-                            lanes.first(X4 - x4))
-        places, values = tile.narrow_row(), tile.row()
+                    for x4 in range(X4):
+                        gx[n, c, x2, x3, x4] = zero()
         for p0 in range(P0):
             for p1 in range(P1):
-                for p2 in range(0, P2, lanes.width):
-                    for u in range(tile.vectors):
-                        plane = min(c + u, C - 1)
-                        inside = lanes.first(P2 - p2 if c + u < C else 0)
-                        y_at_read = lanes.read_where(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
-                        inside = inside & lanes.below(y_at_read, K0*K1*K2)
-                        y_at_lanes = lanes.narrow(y_at_read)
-                        k0_lanes = lanes.quotient(y_at_lanes, K1*K2)
-                        k1_lanes = lanes.remainder(lanes.quotient(y_at_lanes, K2), K1)
-                        k2_lanes = lanes.remainder(y_at_lanes, K2)
-                        x2_lanes = k0_lanes * lanes.narrow_integers(d0) + lanes.narrow_integers(p0*s0 - a0)
-                        inside = inside & lanes.below(x2_lanes, X2)
-                        x3_lanes = k1_lanes * lanes.narrow_integers(d1) + lanes.narrow_integers(p1*s1 - a1)
-                        inside = inside & lanes.below(x3_lanes, X3)
-                        x4_lanes = k2_lanes * lanes.narrow_integers(d2) + lanes.narrow_ramp(p2*s2 - a2, s2)
-                        inside = inside & lanes.below(x4_lanes, X4)
-                        gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
-                        place = x2_lanes * lanes.narrow_integers(gx.stride(2)) + x3_lanes * lanes.narrow_integers(gx.stride(3)) + x4_lanes * lanes.narrow_integers(gx.stride(4)) + lanes.narrow_integers(u*gx.stride(1))
-                        places[0, u] = select(inside, place, lanes.narrow_integers(NOWHERE))
-                        values[0, u] = gy_lanes
-                    tile.add_rows(gx.pointer(n, c, 0, 0, 0), places, values)
+                from_x2 = p0*s0 - a0
+                from_x3 = p1*s1 - a1
+                end = finish
+                if from_x2 + least_x2 < 0 or from_x2 + most_x2 >= X2:
+                    end = begin
+                if from_x3 + least_x3 < 0 or from_x3 + most_x3 >= X3:
+                    end = begin
+                for p2 in range(begin):
+                    key = y_at[n, c, p0, p1, p2]
+                    if 0 <= key < places:
+                        x2 = from_x2 + moves_x2[key]
+                        if 0 <= x2 < X2:
+                            x3 = from_x3 + moves_x3[key]
+                            if 0 <= x3 < X3:
+                                x4 = from_x4 + p2*s2 + moves_x4[key]
+                                if 0 <= x4 < X4:
+                                    at = steps[key] + from_x2*gx.stride(2) + from_x3*gx.stride(3) + (from_x4 + p2*s2)*gx.stride(4)
+                                    to[at] += gy[n, c, p0, p1, p2]
+                # the same twice, for a compiler that knows the steps makes more of it
+                if gy.stride(4) == 1 and y_at.stride(4) == 1:
+                    for p2 in range(begin, end):
+                        key = y_at[n, c, p0, p1, p2]
+                        if 0 <= key < places:
+                            at = steps[key] + from_x2*gx.stride(2) + from_x3*gx.stride(3) + (from_x4 + p2*s2)*gx.stride(4)
+                            to[at] += gy[n, c, p0, p1, p2]
+                else:
+                    for p2 in range(begin, end):
+                        key = y_at[n, c, p0, p1, p2]
+                        if 0 <= key < places:
+                            at = steps[key] + from_x2*gx.stride(2) + from_x3*gx.stride(3) + (from_x4 + p2*s2)*gx.stride(4)
+                            to[at] += gy[n, c, p0, p1, p2]
+                for p2 in range(end, P2):
+                    key = y_at[n, c, p0, p1, p2]
+                    if 0 <= key < places:
+                        x2 = from_x2 + moves_x2[key]
+                        if 0 <= x2 < X2:
+                            x3 = from_x3 + moves_x3[key]
+                            if 0 <= x3 < X3:
+                                x4 = from_x4 + p2*s2 + moves_x4[key]
+                                if 0 <= x4 < X4:
+                                    at = steps[key] + from_x2*gx.stride(2) + from_x3*gx.stride(3) + (from_x4 + p2*s2)*gx.stride(4)
+                                    to[at] += gy[n, c, p0, p1, p2]
 
 
-@task
+def gx_from_gy_y_at_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
+        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> int:
+    """Integers of one task: where each value of y_at adds."""
+    if min(65536, bounded(bounded(bounded(bounded(N, C), P0), P1), P2)) >= bounded(bounded(K0, K1), K2):
+        return 4 * K0*K1*K2
+    return 0
+
+
+@task(integer_scratch=gx_from_gy_y_at_table)
 def gx_from_gy_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
+        s1: int, s2: int, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gy[n,c,p0,p1,p2]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, K1*K2*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
 
-    scatter in lanes over p2;
+    scatter by a table over y_at;
     else scatter, tasks share n c; 4 guards
     """
-    if P2 >= 2 and max(bounded(bounded(bounded(512, K0), K1), K2), a0 + bounded(d0, K0) + bounded(s0, P0), a1 + bounded(d1, K1) + bounded(s1, P1), a2 + bounded(d2, K2) + bounded(s2, P2), tile.vectors*abs(gx.stride(1)) + X2*abs(gx.stride(2)) + X3*abs(gx.stride(3)) + X4*abs(gx.stride(4))) < 2**31:
-        gx_from_gy_y_at_over_p2(gx, gy, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, tile, task, tasks)
+    if min(65536, bounded(bounded(bounded(bounded(N, C), P0), P1), P2)) >= bounded(bounded(K0, K1), K2):
+        gx_from_gy_y_at_by_y_at(gx, gy, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
+            s1, s2, integer_scratch, task, tasks)
     else:
         gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
             s1, s2, task, tasks)
@@ -1148,7 +1196,7 @@ DEFINITION = Definition(
         'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
         'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
         'y_at_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
-        'gx_from_gy_y_at: scatter in lanes over p2; else scatter, tasks share n c; 4 guards',
+        'gx_from_gy_y_at: scatter by a table over y_at; else scatter, tasks share n c; 4 guards',
         'ty_from_tx_y_at: lanes over p2; else gather, tasks share n c p0 p1; 4 guards',
     ),
 )

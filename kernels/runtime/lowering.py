@@ -688,28 +688,6 @@ def narrow_ramp(b: Builder, lanes: LanesType, start: Value, by: Value) -> Value:
     return b.add(splat(b, b.trunc(start, I32), lanes.width), moved)
 
 
-def quotient(b: Builder, lanes: LanesType, v: Value, by: Value) -> Value:
-    """floor((v + 1/2) / by) in float32, which is that far from an integer that rounding cannot reach one."""
-    n, real = lanes.width, ELEMENT[types.float32]
-    inverse = b.fdiv(ir.Constant(ELEMENT[types.float64], 1.0), b.sitofp(by, ELEMENT[types.float64]))
-    x = b.fadd(b.sitofp(v, ir.VectorType(real, n)), constant(real, [0.5] * n))
-    return b.fptosi(b.fmul(x, splat(b, b.fptrunc(inverse, real), n)), v.type)
-
-
-def remainder(b: Builder, lanes: LanesType, v: Value, by: Value) -> Value:
-    return b.sub(v, b.mul(quotient(b, lanes, v, by), splat(b, b.trunc(by, I32), lanes.width)))
-
-
-def below(b: Builder, lanes: LanesType, v: Value, size: Value) -> Value:
-    # one unsigned comparison; of a negative size none is below, and of narrow integers all are below a large one
-    element = v.type.element
-    most = (1 << element.width - 1) - 1
-    size = b.select(b.icmp_signed("<", size, I64(0)), I64(0), size)
-    size = b.select(b.icmp_signed(">", size, I64(most)), I64(most), size)
-    largest = splat(b, b.trunc(size, element) if element != I64 else size, lanes.width)
-    return b.icmp_unsigned("<", v, largest)
-
-
 def fill(b: Builder, lanes: LanesType, x: Value) -> Value:
     narrow = b.fptrunc(x, ELEMENT[lanes.dtype]) if lanes.dtype == types.float32 else x
     return splat(b, narrow, lanes.width)
@@ -836,11 +814,6 @@ def _narrow(lanes: LanesType) -> VectorType:
     return VectorType(types.int32, lanes.width)
 
 
-def _below_rule(lanes: LanesType, v: Type, size: Type) -> Any:
-    known = v in (_integers(lanes), _narrow(lanes))
-    return signature(_mask(lanes), v, INT) if known else None
-
-
 def _mask(lanes: LanesType) -> MaskType:
     return MaskType(lanes.width)
 
@@ -894,11 +867,7 @@ attributes(
         "real": (returns(_vector, _integers), lambda b, l, v: b.sitofp(v, llvm_vector(l.vector))),
         "narrow_integers": (returns(_narrow, INT), lambda b, l, i: splat(b, b.trunc(i, I32), l.width)),
         "narrow_ramp": (returns(_narrow, INT, INT), narrow_ramp),
-        "narrow": (returns(_narrow, _integers), lambda b, l, v: b.trunc(v, llvm_vector(_narrow(l)))),
         "long": (returns(_integers, _narrow), lambda b, l, v: b.sext(v, llvm_vector(_integers(l)))),
-        "quotient": (returns(_narrow, _narrow, INT), quotient),
-        "remainder": (returns(_narrow, _narrow, INT), remainder),
-        "below": (_below_rule, below),
         "first": (returns(_mask, INT), lambda b, l, n: first_lanes(b, n, l)),
         "within": (returns(_mask, INT, INT, INT), within),
         "some": (returns(types.boolean, _mask), some),
@@ -1083,37 +1052,6 @@ def _write_column_rule(t: TileType, lines: Type, column: Type, mask: Type) -> An
     return signature(NOTHING, lines, column, mask) if known else None
 
 
-def add_rows(b: Builder, t: TileType, p: Value, places: Value, values: Value) -> None:
-    """Row after row for each lane, so that no addition waits for the one before it, which may be to its element.
-
-    Lanes are taken out of registers: from memory they would come late.
-    """
-    n, columns = t.lanes.width, t.vectors
-    at = [b.load(b.gep(places, [I64(r)])) for r in range(columns)]
-    v = [b.load(b.gep(values, [I64(r)])) for r in range(columns)]
-    nowhere = constant(I32, [-(2**31)] * n)
-    gone = [b.icmp_unsigned("==", a, nowhere) for a in at]
-    some = gone[0]
-    for g in gone[1:]:
-        some = b.or_(some, g)
-
-    def add(row: int, lane: int) -> None:
-        q = b.gep(p, [b.extract_element(at[row], I32(lane))])
-        b.store(b.fadd(b.load(q), b.extract_element(v[row], I32(lane))), q)
-
-    bits = b.bitcast(some, ir.IntType(n))
-    with b.if_else(b.icmp_unsigned("==", bits, bits.type(0)), likely=True) as (whole, part):
-        with whole:
-            for lane in range(n):
-                for row in range(columns):
-                    add(row, lane)
-        with part:
-            for lane in range(n):
-                for row in range(columns):
-                    with b.if_then(b.not_(b.extract_element(gone[row], I32(lane)))):
-                        add(row, lane)
-
-
 _PLACE = types.UniTuple(INT, 2)
 attributes(
     TileType,
@@ -1130,10 +1068,6 @@ attributes(
         "write_where": (_write_column_rule, write_column),
         "narrow_column": (returns(_narrow_column), lambda b, t: _slots(b, _narrow_column(t))),
         "narrow_row": (returns(_narrow_row), lambda b, t: _slots(b, _narrow_row(t))),
-        "add_rows": (
-            returns(NOTHING, lambda t: t.lanes.pointer, _narrow_row, lambda t: t.registers(1)),
-            add_rows,
-        ),
         "wide_row": (returns(_wide_row), lambda b, t: _slots(b, _wide_row(t))),
     },
     {

@@ -439,28 +439,11 @@ class Lanes:
         """start, start + step, start + 2 * step ..."""
         return Narrow(()).made(start + i * step for i in range(self.width))
 
-    def narrow(self, v: Vector) -> Vector:
-        """Integers, those of them that 32 bits hold."""
-        return Narrow(()).made(v.items)
-
     def long(self, v: Vector) -> Vector:
         """Narrow integers as integers."""
         return Vector(v.items)
 
-    def quotient(self, v: Vector, by: int) -> Vector:
-        """v // by of narrow integers, for by >= 1 and 0 <= v < 2^22; what other lanes give is unknown."""
-        known = (by >= 1 and type(i) is int and 0 <= i < 2**22 for i in v.items)
-        return v.made(i // by if k else VOID for i, k in zip(v.items, known, strict=True))
-
-    def remainder(self, v: Vector, by: int) -> Vector:
-        """v % by, where the quotient is known."""
-        return v - self.quotient(v, by) * self.narrow_integers(by)
-
     # which lanes
-
-    def below(self, v: Vector, size: int) -> Mask:
-        """Lanes with 0 <= v < size, of integers or narrow ones; none for a negative size."""
-        return Mask(tuple(type(i) is int and 0 <= i < size for i in v.items))
 
     def first(self, count: int) -> Mask:
         """The first `count` lanes (none if negative)."""
@@ -657,14 +640,6 @@ class Tile:
     def integer_row(self) -> Registers:
         """As a row, of vectors of integers."""
         return Registers(1, self.vectors)
-
-    def add_rows(self, p: Pointer[Scalar], places: Registers, values: Registers) -> None:
-        """p[place] += value for the first lane of each vector of a row, then the second; none at NOWHERE."""
-        for lane in range(self.lanes.width):
-            for v in range(self.vectors):
-                place = places[0, v].items[lane]
-                if place != NOWHERE:
-                    p[place] = p[place] + values[0, v].items[lane]
 
 
 # What tasks write in their signatures. A type checker sees View and Pointer; `compile.py` reads the name.

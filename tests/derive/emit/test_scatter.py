@@ -1,4 +1,4 @@
-"""A scatter in lanes, compiled: the order of adding, planes that do not fill a row, integers that do not fit."""
+"""A scatter by a table, compiled: the order of adding, layouts, borders, and tables that are too large."""
 
 from __future__ import annotations
 
@@ -57,8 +57,15 @@ def test_bits_are_those_of_the_plain_order(
         np.testing.assert_array_equal(gradient(pool, x, gy, K, s, tasks), expected(x, gy, K, s))
 
 
-def test_windows_of_more_places_than_narrow_integers_divide(pool: Definition) -> None:
-    """2^22 of them: the plain loops take over."""
-    x = np.random.default_rng(0).normal(size=(1, 1, 2049, 2050)).astype(np.float32)
+def test_windows_of_more_places_than_a_table_has(pool: Definition) -> None:
+    """The plain loops take over."""
+    x = np.random.default_rng(0).normal(size=(1, 1, 259, 260)).astype(np.float32)
     gy = np.ones((1, 1, 2, 3), np.float32)
-    np.testing.assert_array_equal(gradient(pool, x, gy, 2048, 1, 1), expected(x, gy, 2048, 1))
+    np.testing.assert_array_equal(gradient(pool, x, gy, 258, 1, 1), expected(x, gy, 258, 1))
+
+
+def test_any_layout(pool: Definition) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 9, 10, 3)).astype(np.float32).transpose(0, 3, 1, 2)
+    gy = rng.normal(size=(2, 3, 4, 4)).astype(np.float32).transpose(0, 1, 3, 2)
+    np.testing.assert_array_equal(gradient(pool, x, gy, 3, 2, 1), expected(x, gy, 3, 2))

@@ -1,9 +1,8 @@
-"""Which scatters have lanes, and what is left to the plain loops."""
+"""Which scatters have a table, and what is left to other lowerings."""
 
 from __future__ import annotations
 
 import pytest
-import sympy as sp
 
 from derive.language import Max, Operator, Sum, Tensor, indices, parameters, tensors
 from derive.lower.plain import lower
@@ -17,8 +16,8 @@ from derive.translate import to_program
 n, c, i, k, p, q = indices("n c i k p q")
 (p0, p1), (k0, k1) = indices("p k", 2)
 x, y = tensors("x y")
-s = parameters("s")
-t = Tensor("t", integer=True)
+r, s = parameters("r s")
+t, u = Tensor("t", integer=True), Tensor("u", integer=True)
 
 
 def backward(*statements, inputs=(x,), **options) -> Equation:
@@ -27,30 +26,36 @@ def backward(*statements, inputs=(x,), **options) -> Equation:
     return abstract(next(eq for eq in made.equations if eq.target.tensor == "gx")).equation
 
 
-LANES = {
+TABLES = {
     "a maximum over windows": (
         backward(y[n, p0, p1] << Max[k0, k1](x[n, s * p0 + k0, s * p1 + k1]), given=(k0, k1)),
-        "scatter in lanes over p1",
+        "scatter by a table over y_at",
+        ["k0", "k1"],
+        ["x1", "x2"],
     ),
     "a look-up along rows": (
         backward(y[n, c, i] << x[n, t[c, i]], inputs=(x, t)),
-        "scatter in lanes over i",
+        "scatter by a table over t",
+        ["x1"],
+        [],
     ),
 }
 NONE = {
-    "nothing to share": backward(y[p] << Max[k](x[s * p + k]), given=(k,)),
+    "two reads that decide": backward(y[n, i] << x[n, t[i], u[i]], inputs=(x, t, u)),
+    "windows that fall": backward(y[n, p] << Max[k](x[n, r - s * p + k]), given=(k, p)),
     "no loop": backward(y[n] << x[n, t[n]], inputs=(x, t)),
     "a gather": backward(y[n] << Sum[k](x[n, k])),
 }
 
 
-@pytest.mark.parametrize("case", LANES)
-def test_lanes(case):
-    eq, text = LANES[case]
+@pytest.mark.parametrize("case", TABLES)
+def test_tables(case):
+    eq, text, own, placed = TABLES[case]
     way = scattered(lower(eq))
     assert way is not None
     assert way.describe() == text
-    assert way.stride == sp.S.One
+    assert [s.index.name for s in way.own] == own
+    assert [p.index.name for p in way.placed] == placed
 
 
 @pytest.mark.parametrize("case", NONE)

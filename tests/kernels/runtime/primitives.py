@@ -64,7 +64,7 @@ from kernels.runtime import (
 )
 from kernels.runtime.compile import float_word
 from kernels.runtime.execute import view_of
-from kernels.runtime.simd import NOWHERE, UNWRITTEN, Memory, Pointer
+from kernels.runtime.simd import UNWRITTEN, Memory, Pointer
 from kernels.runtime.simd import Scalar as Number
 
 
@@ -132,47 +132,24 @@ def integers(out: Real2, places: Integer2, x: Integer2, step: int, tile: Tile, t
 
 
 @task
-def narrow_integers(out: Real2, x: Integer2, by: int, tile: Tile, task: int, tasks: int) -> None:
+def narrow_integers(out: Real2, start: int, step: int, tile: Tile, task: int, tasks: int) -> None:
     """Rows of out: narrow integers as scalars, and 1 where a mask holds."""
     lanes = tile.lanes
-    a, b = lanes.read(x.line((0, 0), (0, 1))), lanes.read(x.line((1, 0), (0, 1)))
     no, yes = lanes.zero(), lanes.fill(1)
-    fits = lanes.below(a, 2**22)
-    u, v = lanes.narrow(select(fits, a, lanes.integers(0))), lanes.narrow(b)
-    lanes.store(out.pointer(0), lanes.real(lanes.long(lanes.quotient(u, by))))
-    lanes.store(out.pointer(1), lanes.real(lanes.long(lanes.remainder(u, by))))
-    lanes.store(out.pointer(2), lanes.real(lanes.long(u + v * v - lanes.narrow_ramp(by, -2))))
-    lanes.store(out.pointer(3), lanes.real(lanes.long(-v)))
-    lanes.store(out.pointer(4), select(lanes.below(v, by), yes, no))
-    lanes.store(out.pointer(5), select(lanes.below(v, -1) | lanes.below(v, 2**40), yes, no))
-    lanes.store(out.pointer(6), select(lanes.below(a, -1) | lanes.below(a, 2**40), yes, no))
-    lanes.store(out.pointer(7), select((u < v) | equal(v, lanes.narrow_integers(3)), yes, no))
+    u, v = lanes.narrow_ramp(start, step), lanes.narrow_integers(step)
+    lanes.store(out.pointer(0), lanes.real(lanes.long(u)))
+    lanes.store(out.pointer(1), lanes.real(lanes.long(u + v * v - lanes.narrow_ramp(step, -2))))
+    lanes.store(out.pointer(2), lanes.real(lanes.long(-v)))
+    lanes.store(out.pointer(3), select((u < v) | equal(u, lanes.narrow_integers(3)), yes, no))
     row = tile.narrow_row()
     for k in range(tile.vectors):
-        row[0, k] = select(fits, u, v + lanes.narrow_integers(k))
-    lanes.store(out.pointer(8), lanes.real(lanes.long(row[0, tile.vectors - 1])))
+        row[0, k] = select(u < v, u, v + lanes.narrow_integers(k))
+    lanes.store(out.pointer(4), lanes.real(lanes.long(row[0, tile.vectors - 1])))
     column = tile.narrow_column()
     for k in range(tile.lines):
         column[0, k] = v - lanes.narrow_integers(k)
-    lanes.store(out.pointer(9), lanes.real(lanes.long(column[0, tile.lines - 1])))
-    out[10, 0] = 1.0 if lanes.some(equal(v, lanes.narrow_integers(3))) else 0.0
-
-
-@task
-def added(out: Real2, x: Real1, places: Integer1, tile: Tile, task: int, tasks: int) -> None:
-    """Row k of out: the first k lanes, and those after the first k + 2, each added at its place; all once more."""
-    lanes = tile.lanes
-    at, v = lanes.narrow(lanes.read(places.line((0,), (1,)))), lanes.load(x.pointer())
-    rows, values = tile.narrow_row(), tile.row()
-    for k in range(lanes.width + 1):
-        for u in range(tile.vectors):
-            some = lanes.first(k + u) | ~lanes.first(k + 2)
-            rows[0, u] = select(some, at, lanes.narrow_integers(NOWHERE))
-            values[0, u] = v * lanes.fill(u + 1)
-        tile.add_rows(out.pointer(k), rows, values)
-        for u in range(tile.vectors):
-            rows[0, u] = at
-        tile.add_rows(out.pointer(k), rows, values)
+    lanes.store(out.pointer(5), lanes.real(lanes.long(column[0, tile.lines - 1])))
+    out[6, 0] = 1.0 if lanes.some(equal(u, lanes.narrow_integers(3))) else 0.0
 
 
 @task
