@@ -54,6 +54,12 @@ def _show(args: argparse.Namespace) -> int:
                 f"  {phase.equation.target} <- {phase.kernel}{phase.tensors}{note}\n"
                 f"      {made.kernels[phase.kernel].describe()}"
             )
+        for joint in made.joints[name]:
+            targets = ", ".join(str(made.phases[name][k].equation.target) for k in joint.of)
+            print(
+                f"  {targets} <- {joint.phase.kernel}{joint.phase.tensors}   (where both are asked for)\n"
+                f"      {made.kernels[joint.phase.kernel].describe()}"
+            )
     print("\n== source")
     for kernel in made.kernels.values():
         print("\n" + kernel.text)
@@ -163,7 +169,7 @@ def _ready(package: str | None, operator: str, task: str, dtype: str) -> bool:
 
     ((_, definition),) = _pairs(package, [operator])
     found = next(
-        p.task for program in definition.programs.values() for p in program.phases if p.task.name == task
+        p.task for program in definition.programs.values() for p in program.every if p.task.name == task
     )
     found.address(np.dtype(dtype))
     return not compiled_signatures()[-1][2]
@@ -187,7 +193,7 @@ def _warm(args: argparse.Namespace) -> int:
     for operator, definition in _pairs(args.package, args.only):
         for program in ("forward", "vjp"):
             tasks.update(
-                ((operator.name, phase.task.name), None) for phase in definition.programs[program].phases
+                ((operator.name, phase.task.name), None) for phase in definition.programs[program].every
             )
     work: list[tuple[Any, ...]] = [(_driver_ready, parallel) for parallel in (True, False)]
     work += [(_ready, args.package, *key, dtype) for key in tasks for dtype in ("float32", "float64")]

@@ -6,8 +6,9 @@ pass is caught at its own line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import permutations
 
 import sympy as sp
 
@@ -47,6 +48,14 @@ class Phase:
     recognised: str = ""  # the equation whose kernel this is, where it was made for another
 
 
+@dataclass(frozen=True)
+class Joint:
+    """A phase that does at once what several do."""
+
+    phase: Phase
+    of: tuple[int, ...]
+
+
 @dataclass
 class Derivation:
     """Every stage of one operator."""
@@ -56,6 +65,7 @@ class Derivation:
     programs: dict[str, Program] = field(default_factory=dict)  # simplified
     kernels: dict[str, TaskSource] = field(default_factory=dict)
     phases: dict[str, list[Phase]] = field(default_factory=dict)
+    joints: dict[str, list[Joint]] = field(default_factory=dict)
 
 
 def derive(operator: Operator) -> Derivation:
@@ -80,6 +90,7 @@ def derive(operator: Operator) -> Derivation:
     for name, program in prepared.items():
         try:
             made.phases[name] = [book.phase(program, eq) for eq in program.equations]
+            made.joints[name] = list(book.joints(program, made.phases[name]))
         except SpecError as error:
             raise error.within(operator=operator.name) from None
     return made
@@ -100,6 +111,12 @@ def _adding(programs: Iterable[Program]) -> set[str]:
 def _whole(program: Program, eq: Equation) -> bool:
     """Does it write every element of its target?"""
     return tuple(eq.relation.size(i) for i in eq.free) == program.tensors[eq.target.tensor].shape
+
+
+def _points(eq: Equation) -> tuple[object, ...]:
+    """What an equation reduces for each element of its target, whatever the order of axes and constraints."""
+    r = eq.relation
+    return eq.body, set(eq.free), {i: r.size(i) for i in r.indices}, set(r.zero), set(r.nonneg)
 
 
 class _Book:
@@ -153,12 +170,40 @@ class _Book:
             recognised,
         )
 
-    def title(self, eq: Equation) -> str:
+    def joints(self, program: Program, phases: Sequence[Phase]) -> Iterator[Joint]:
+        """An extremum and its place, for who asks for both: where the place is looked for, the extremum is known."""
+        for (i, place), (j, best) in permutations(enumerate(program.equations), 2):
+            if (
+                place.reduce != f"arg{best.reduce}"
+                or place.ties != "first"
+                or _points(place) != _points(best)
+            ):
+                continue
+            if not (phases[i].covers and phases[j].covers):
+                continue
+            shape, first = abstract(place), phases[i]
+            name, title = canonical(shape), self.title(place, best)
+            value = Access(best.target.tensor, *best.free)
+            nest = replace(lower(shape.equation, name.indices), adds=False, value=value)
+            source = lanes_source(nest, lanes(shape.equation, nest, name.indices), title) or task_source(
+                nest, title
+            )
+            self.made.kernels[title] = source
+            integers, tensor_of = dict(shape.integers), {**dict(shape.tensors), value: best.target.tensor}
+            phase = replace(
+                first,
+                kernel=title,
+                tensors=tuple(tensor_of[v] for v in source.views),
+                axes=tuple(tuple(range(len(v.indices))) for v in source.views),
+                integers=tuple(integers[s] for s in source.integers),
+                recognised="",
+            )
+            yield Joint(phase, (i, j))
+
+    def title(self, eq: Equation, *more: Equation) -> str:
         names = list(dict.fromkeys(a.tensor for a in eq.reads))
-        return fresh_name(
-            f"{eq.target.tensor}_from_{'_'.join(names)}" if names else f"{eq.target.tensor}_filled",
-            self.taken,
-        )
+        targets = "_".join(e.target.tensor for e in (eq, *more))
+        return fresh_name(f"{targets}_from_{'_'.join(names)}" if names else f"{targets}_filled", self.taken)
 
     @staticmethod
     def linear(program: Program, eq: Equation) -> tuple[str, ...]:

@@ -191,7 +191,7 @@ class _Writer:
     def named(self) -> tuple[tuple[Access, ...], tuple[sp.Symbol, ...], tuple[sp.Symbol, ...]]:
         """Views, integers and reals of the task, each with a name."""
         eq = self.nest.equation
-        views = (eq.target, *eq.reads)
+        views = (eq.target, *([self.nest.value] if self.nest.value is not None else []), *eq.reads)
         for v in views:
             if len(v.indices) > MOST_AXES:
                 raise SpecError(
@@ -216,16 +216,20 @@ class _Writer:
         reals: tuple[sp.Symbol, ...],
     ) -> TaskSource:
         """The lines as a task."""
-        nest, eq = self.nest, self.nest.equation
+        nest = self.nest
         signature = self.signature_of(views, integers, reals)
         kinds = {w.split(": ")[1] for w in signature} - {"int", "float"}
         head = _wrapped(f"def {name}(", signature, ") -> None:")
-        shown = _formula(eq)
-        doc = [f'    """{shown}', "", f"    {nest.describe()}", '    """']
+        doc = [f'    """{self.shown()}', "", f"    {nest.describe()}", '    """']
         text = "\n".join(["@task", head, *doc, *self.lines]) + "\n"
         return TaskSource(
             name, text, views, integers, reals, frozenset(self.used | kinds), nest, adds=self.adds
         )
+
+    def shown(self) -> str:
+        """The formula, for a docstring."""
+        value = f"\n    and {self.nest.value}, what is there" if self.nest.value is not None else ""
+        return f"{_formula(self.nest.equation)}{value}"
 
     def signature_of(
         self, views: Sequence[Access], integers: Sequence[sp.Symbol], reals: Sequence[sp.Symbol], *more: str
@@ -346,6 +350,8 @@ class _Writer:
         self.depth = depth
         if eq.at is not None:
             self.put(f"{out} = place")
+            if self.nest.value is not None:
+                self.put(f"{self.at(self.nest.value)} = best")
         elif eq.reduce == "sum":
             if factor == -1:
                 self.put("total = -total")

@@ -21,7 +21,7 @@ import sympy as sp
 
 from derive.emit.fold import LOCALS as FOLDING
 from derive.emit.fold import FoldWriter
-from derive.emit.kernel import TaskSource, _called, _formula, _matched, _polynomial, _wrapped, needed
+from derive.emit.kernel import TaskSource, _called, _matched, _polynomial, _wrapped, needed
 from derive.emit.slide import LOCALS as SLIDING
 from derive.emit.slide import MOST
 from derive.emit.vectors import READ, Block, NoVector, fused, magnitude, one_call
@@ -236,7 +236,7 @@ class _LanesWriter(FoldWriter):
         self.put("else:", True)
         self.put(f"{name}_plain({', '.join([*self.views, *few, 'task', 'tasks'])})")
         described = ",\n    or ".join(way.describe() for way, _ in kept)
-        doc = [f'    """{_formula(self.eq)}', "", f"    {described};", f"    else {plain.nest.describe()}"]
+        doc = [f'    """{self.shown()}', "", f"    {described};", f"    else {plain.nest.describe()}"]
         doc.append('    """')
         sliding = any(isinstance(way, Slide) for way, _ in kept)
         head = _wrapped(f"def {name}(", self.signature(sliding), ") -> None:")
@@ -782,6 +782,8 @@ class _LanesWriter(FoldWriter):
             self.put(f"if {self.b.plane_name} + u < {self.size(self.b.plane)}:", True)
         if kind.startswith("arg"):
             self.put(f"lanes.write_where({self.line(eq.target)}, lanes.long({self.kept('place')}), active)")
+            if self.nest.value is not None:
+                self.put(f"lanes.write_where({self.line(self.nest.value)}, {self.kept('best')}, active)")
         elif kind == "sum":
             if self.b.plane is not None:
                 self.put("result = total[0, u]")

@@ -94,7 +94,8 @@ class _Module:
         kernels = [k.text for k in made.kernels.values()]
         parameters = self.parameters()
         unused = {name for name, lines in (("Condition", conditions), ("Parameter", parameters)) if not lines}
-        needed = {*DATA, *(n for k in made.kernels.values() for n in k.imports)} - unused
+        joint = {"Joint"} if any(made.joints.values()) else set()
+        needed = {*DATA, *joint, *(n for k in made.kernels.values() for n in k.imports)} - unused
         imports = sorted(needed, key=_sorted_as_isort)
         formula = indented(str(self.forward), 4)
         report = [f"        {line!r}," for line in self.report()]
@@ -220,7 +221,17 @@ class _Module:
         ]
         for ph in self.made.phases[name]:
             lines += self.phase(ph, p)
-        return [*lines, "            ),", "        ),"]
+        joints = [
+            [
+                "                Joint(",
+                *("    " + line for line in self.phase(joint.phase, p)),
+                f"                    of={joint.of!r},",
+                "                ),",
+            ]
+            for joint in self.made.joints[name]
+        ]
+        joined = ["            joints=(", *(line for lines in joints for line in lines), "            ),"]
+        return [*lines, "            ),", *(joined if joints else []), "        ),"]
 
     def phase(self, ph: Phase, program: Program) -> list[str]:
         integers = tuple(self.name_of(e) for e in ph.integers)

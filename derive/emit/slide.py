@@ -577,6 +577,8 @@ class SlideWriter(VectorWriter):
             self.each_line(test, each)
             self.places_of()
             self.put(f"lanes.write_where({self.line(self.eq.target)}, lanes.long(result), active)")
+            if self.nest.value is not None:
+                self.put(f"lanes.write_where({self.line(self.nest.value)}, best[0, u], active)")
             self.depth = depth
             return
         self.put(f"if {complete}{' and add == 0' if self.adds else ''}:", True)

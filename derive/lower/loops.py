@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from derive.language import Index
-from derive.program import Equation
+from derive.program import Access, Equation
 
 
 class FloorDiv(sp.Function):
@@ -107,6 +107,7 @@ class Nest:
     target  the other loops over target indices (gather), after which an accumulator opens
     inner   what is left; in a scatter it also finds the target's element
     adds    whether it may be asked to add to what its target holds already
+    value   where an extremum is stored too, if the target is its place
     """
 
     equation: Equation
@@ -116,6 +117,7 @@ class Nest:
     inner: tuple[Step, ...]
     cost: float
     adds: bool = True
+    value: Access | None = None
 
     def describe(self) -> str:
         shared = " ".join(s.index.name for s in self.outer) or "nothing (one task)"

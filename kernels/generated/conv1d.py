@@ -411,7 +411,7 @@ def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int,
 def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
         d0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
-    if O <= 2 and P0 < K0 and P0 < tile.lines * tile.lanes.width and P0 <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+    if O <= 2 and P0 < K0 and tile.lines * tile.lanes.width > P0 and P0 <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
         return y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
     if O <= 2 and (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
         return y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
@@ -421,7 +421,7 @@ def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: i
 def y_from_w_x_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
         d0: int, s0: int) -> int:
     """Integers of one task: where each tap reads."""
-    if O <= 2 and P0 < K0 and P0 < tile.lines * tile.lanes.width and P0 <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+    if O <= 2 and P0 < K0 and tile.lines * tile.lanes.width > P0 and P0 <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
         return P0
     if O <= 2 and (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
         return 2 * C * K0
@@ -450,7 +450,7 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
 
     contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables
     """
-    if O <= 2 and P0 < K0 and P0 < tile.lines * tile.lanes.width and P0 <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+    if O <= 2 and P0 < K0 and tile.lines * tile.lanes.width > P0 and P0 <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
         y_from_w_x_fold_x(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, scratch, integer_scratch, task,
             tasks)
         return

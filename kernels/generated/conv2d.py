@@ -473,7 +473,7 @@ def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int
 def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars of one task: what its windows read."""
-    if O <= 2 and P1 < K1 and P1 < tile.lines * tile.lanes.width and bounded(P0, P1) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+    if O <= 2 and P1 < K1 and tile.lines * tile.lanes.width > P1 and bounded(P0, P1) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
         return y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
     if O <= 2 and (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
         return y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
@@ -483,7 +483,7 @@ def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: 
 def y_from_w_x_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Integers of one task: where each tap reads."""
-    if O <= 2 and P1 < K1 and P1 < tile.lines * tile.lanes.width and bounded(P0, P1) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+    if O <= 2 and P1 < K1 and tile.lines * tile.lanes.width > P1 and bounded(P0, P1) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
         return P0 * P1
     if O <= 2 and (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
         return 2 * C * K0 * K1
@@ -513,7 +513,7 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
 
     contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables
     """
-    if O <= 2 and P1 < K1 and P1 < tile.lines * tile.lanes.width and bounded(P0, P1) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+    if O <= 2 and P1 < K1 and tile.lines * tile.lanes.width > P1 and bounded(P0, P1) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
         y_from_w_x_fold_x(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, scratch,
             integer_scratch, task, tasks)
         return

@@ -517,7 +517,7 @@ def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: 
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int) -> int:
     """Scalars of one task: what its windows read."""
-    if O <= 2 and P2 < K2 and P2 < tile.lines * tile.lanes.width and bounded(bounded(P0, P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+    if O <= 2 and P2 < K2 and tile.lines * tile.lanes.width > P2 and bounded(bounded(P0, P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
         return y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
             s0, s1, s2)
     if O <= 2 and (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
@@ -530,7 +530,7 @@ def y_from_w_x_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: in
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int) -> int:
     """Integers of one task: where each tap reads."""
-    if O <= 2 and P2 < K2 and P2 < tile.lines * tile.lanes.width and bounded(bounded(P0, P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+    if O <= 2 and P2 < K2 and tile.lines * tile.lanes.width > P2 and bounded(bounded(P0, P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
         return P0 * P1 * P2
     if O <= 2 and (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
         return 2 * C * K0 * K1 * K2
@@ -565,7 +565,7 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
 
     contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables
     """
-    if O <= 2 and P2 < K2 and P2 < tile.lines * tile.lanes.width and bounded(bounded(P0, P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+    if O <= 2 and P2 < K2 and tile.lines * tile.lanes.width > P2 and bounded(bounded(P0, P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
         y_from_w_x_fold_x(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
             s2, add, tile, scratch, integer_scratch, task, tasks)
         return

@@ -629,9 +629,9 @@ def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -
 
 def gw_from_gy_x_scratch(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
     """Scalars of one task: what its windows read."""
-    if K0 < X0 and K0 < tile.lines * tile.lanes.width and K0 <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0) <= 1048576:
+    if K0 < X0 and tile.lines * tile.lanes.width > K0 and K0 <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0) <= 1048576:
         return gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0)
-    if K0 < P0 and K0 < tile.lines * tile.lanes.width and K0 <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0) <= 1048576:
+    if K0 < P0 and tile.lines * tile.lanes.width > K0 and K0 <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0) <= 1048576:
         return gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0)
     if (X0 <= K0 or tile.lanes.width <= K0) and gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0) <= 1048576:
         return gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0)
@@ -640,9 +640,9 @@ def gw_from_gy_x_scratch(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
 
 def gw_from_gy_x_table(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
     """Integers of one task: where each tap reads."""
-    if K0 < X0 and K0 < tile.lines * tile.lanes.width and K0 <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0) <= 1048576:
+    if K0 < X0 and tile.lines * tile.lanes.width > K0 and K0 <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0) <= 1048576:
         return K0
-    if K0 < P0 and K0 < tile.lines * tile.lanes.width and K0 <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0) <= 1048576:
+    if K0 < P0 and tile.lines * tile.lanes.width > K0 and K0 <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0) <= 1048576:
         return K0
     if (X0 <= K0 or tile.lanes.width <= K0) and gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0) <= 1048576:
         return 2 * X0
@@ -660,9 +660,9 @@ def gw_from_gy_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: 
     or windows of gy slide, lanes over k0;
     else gather, tasks share k0
     """
-    if K0 < X0 and K0 < tile.lines * tile.lanes.width and K0 <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0) <= 1048576:
+    if K0 < X0 and tile.lines * tile.lanes.width > K0 and K0 <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0) <= 1048576:
         gw_from_gy_x_fold_gy(gw, gy, x, P0, K0, X0, a0, add, tile, scratch, integer_scratch, task, tasks)
-    elif K0 < P0 and K0 < tile.lines * tile.lanes.width and K0 <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0) <= 1048576:
+    elif K0 < P0 and tile.lines * tile.lanes.width > K0 and K0 <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0) <= 1048576:
         gw_from_gy_x_fold_x(gw, gy, x, P0, K0, X0, a0, add, tile, scratch, integer_scratch, task, tasks)
     elif tile.lanes.width <= X0 and tile.lanes.width <= P0 and K0 <= X0:
         gw_from_gy_x_over_x0(gw, gy, x, P0, K0, X0, a0, add, tile, task, tasks)

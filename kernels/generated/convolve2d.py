@@ -781,10 +781,10 @@ def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X
 
 def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:
     """Scalars of one task: what its windows read."""
-    if K1 < X1 and K1 < tile.lines * tile.lanes.width and bounded(K0,
+    if K1 < X1 and tile.lines * tile.lanes.width > K1 and bounded(K0,
         K1) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
         return gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1)
-    if K1 < P1 and K1 < tile.lines * tile.lanes.width and bounded(K0, K1) <= 1024 and gw_from_gy_x_fold_x_room(tile,
+    if K1 < P1 and tile.lines * tile.lanes.width > K1 and bounded(K0, K1) <= 1024 and gw_from_gy_x_fold_x_room(tile,
         P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
         return gw_from_gy_x_fold_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1)
     if (X1 <= K1 or tile.lanes.width <= K1) and gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0,
@@ -795,10 +795,10 @@ def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int
 
 def gw_from_gy_x_table(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:
     """Integers of one task: where each tap reads."""
-    if K1 < X1 and K1 < tile.lines * tile.lanes.width and bounded(K0,
+    if K1 < X1 and tile.lines * tile.lanes.width > K1 and bounded(K0,
         K1) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
         return K0 * K1
-    if K1 < P1 and K1 < tile.lines * tile.lanes.width and bounded(K0, K1) <= 1024 and gw_from_gy_x_fold_x_room(tile,
+    if K1 < P1 and tile.lines * tile.lanes.width > K1 and bounded(K0, K1) <= 1024 and gw_from_gy_x_fold_x_room(tile,
         P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
         return K0 * K1
     if (X1 <= K1 or tile.lanes.width <= K1) and gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0,
@@ -819,11 +819,11 @@ def gw_from_gy_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: 
     or windows of gy slide, lanes over k1, rows over k0;
     else gather, tasks share k0 k1
     """
-    if K1 < X1 and K1 < tile.lines * tile.lanes.width and bounded(K0,
+    if K1 < X1 and tile.lines * tile.lanes.width > K1 and bounded(K0,
         K1) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
         gw_from_gy_x_fold_gy(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, scratch, integer_scratch, task,
             tasks)
-    elif K1 < P1 and K1 < tile.lines * tile.lanes.width and bounded(K0,
+    elif K1 < P1 and tile.lines * tile.lanes.width > K1 and bounded(K0,
         K1) <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
         gw_from_gy_x_fold_x(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, scratch, integer_scratch, task,
             tasks)

@@ -855,10 +855,10 @@ def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K
 def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
         X2: int, a0: int, a1: int, a2: int) -> int:
     """Scalars of one task: what its windows read."""
-    if K2 < X2 and K2 < tile.lines * tile.lanes.width and bounded(bounded(K0, K1),
+    if K2 < X2 and tile.lines * tile.lanes.width > K2 and bounded(bounded(K0, K1),
         K2) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
         return gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2)
-    if K2 < P2 and K2 < tile.lines * tile.lanes.width and bounded(bounded(K0, K1),
+    if K2 < P2 and tile.lines * tile.lanes.width > K2 and bounded(bounded(K0, K1),
         K2) <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
         return gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2)
     if (X2 <= K2 or tile.lanes.width <= K2) and gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
@@ -870,10 +870,10 @@ def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int
 def gw_from_gy_x_table(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int, X2: int,
         a0: int, a1: int, a2: int) -> int:
     """Integers of one task: where each tap reads."""
-    if K2 < X2 and K2 < tile.lines * tile.lanes.width and bounded(bounded(K0, K1),
+    if K2 < X2 and tile.lines * tile.lanes.width > K2 and bounded(bounded(K0, K1),
         K2) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
         return K0 * K1 * K2
-    if K2 < P2 and K2 < tile.lines * tile.lanes.width and bounded(bounded(K0, K1),
+    if K2 < P2 and tile.lines * tile.lanes.width > K2 and bounded(bounded(K0, K1),
         K2) <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
         return K0 * K1 * K2
     if (X2 <= K2 or tile.lanes.width <= K2) and gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
@@ -895,11 +895,11 @@ def gw_from_gy_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: 
     or windows of gy slide, lanes over k2, rows over k1;
     else gather, tasks share k0 k1
     """
-    if K2 < X2 and K2 < tile.lines * tile.lanes.width and bounded(bounded(K0, K1),
+    if K2 < X2 and tile.lines * tile.lanes.width > K2 and bounded(bounded(K0, K1),
         K2) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
         gw_from_gy_x_fold_gy(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, scratch,
             integer_scratch, task, tasks)
-    elif K2 < P2 and K2 < tile.lines * tile.lanes.width and bounded(bounded(K0, K1),
+    elif K2 < P2 and tile.lines * tile.lanes.width > K2 and bounded(bounded(K0, K1),
         K2) <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
         gw_from_gy_x_fold_x(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, scratch,
             integer_scratch, task, tasks)

@@ -13,6 +13,7 @@ from kernels.runtime import (
     Definition,
     Integer3,
     IntegerScratch,
+    Joint,
     Parameter,
     Phase,
     Program,
@@ -400,6 +401,203 @@ def y_from_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: 
         y_from_x_slide_x(y, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
     else:
         y_from_x_plain(y, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
+
+
+@kernel
+def i_y_from_x_plain(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int, task: int, tasks: int) -> None:
+    """i[n,c,p0] += argmax[k0,x2] x[n,c,x2] at d0*k0 + s0*p0 - a0   { d0*k0 + s0*p0 - a0 = x2 }
+    and y[n,c,p0], what is there
+
+    gather, tasks share n c
+    """
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for p0 in range(P0):
+            best = lowest()
+            place, found = -1, 0
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                value = x[n, c, x2]
+                if found == 0 or value > best or value != value:
+                    best = value
+                    place, found = k0*d0 + p0*s0 - a0, 1
+            i[n, c, p0] = place
+            y[n, c, p0] = best
+
+
+@kernel
+def i_y_from_x_over_c(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(N * P0, task, tasks)
+    for item in range(first, last):
+        n = item // P0
+        p0 = item % P0
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            known = lanes.where(False)
+            best = lanes.fill(lowest())
+            place = lanes.narrow_integers(-1)
+            for k0 in range(low_k0, high_k0):
+                x2 = k0*d0 + p0*s0 - a0
+                x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
+                better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
+                best = select(better, x_lanes, best)
+                place = select(better, lanes.narrow_integers(k0*d0 + p0*s0 - a0), place)
+                known = lanes.where(True)
+            lanes.write_where(i.line((n, c, p0), (0, 1, 0)), lanes.long(place), active)
+            lanes.write_where(y.line((n, c, p0), (0, 1, 0)), best, active)
+
+
+@kernel
+def i_y_from_x_slide_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p0."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    stretch = tile.lines * tile.lines * lanes.width
+    span = stretch + (K0 - 1) * d0 // s0
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    low_0, offset_0 = low_k0 // s0, low_k0 % s0
+    length_0, longer = X2 // s0, X2 % s0
+    apart = lanes.width
+    taps = K0
+    steps = integer_scratch
+    ats = steps + taps
+    count = 0
+    plane = 0
+    for tap_k0 in range(K0):
+        steps[count] = (plane + tap_k0 * d0 % s0) * pitch + tap_k0 * d0 // s0
+        ats[count] = tap_k0 * d0
+        count += 1
+    plane += s0
+    stretches = ceil_div(P0, stretch)
+    first, last = share(N * C * stretches, task, tasks)
+    if first < last:
+        n = first // (C * stretches)
+        c = first // stretches % C
+        part = first % stretches
+        for item in range(first, last):
+            start = part * stretch
+            end = min(P0, start + stretch)
+            to = scratch
+            for phase in range(s0):
+                offset, low = offset_0 + phase, low_0 + start
+                if offset >= s0:
+                    offset, low = offset - s0, low + 1
+                length = length_0 + (1 if offset < longer else 0)
+                there = length
+                begin = min(max(0, -low), span)
+                finish = max(begin, min(span, there - low))
+                if begin > 0:
+                    lanes.store(to, lanes.fill(lowest()))
+                for column in range(lanes.width, begin, lanes.width):
+                    lanes.store(to + column, lanes.fill(lowest()))
+                for column in range(begin, finish - lanes.width, lanes.width):
+                    x_lanes = lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)))
+                    lanes.store(to + column, x_lanes)
+                if finish - begin >= lanes.width:
+                    column = finish - lanes.width
+                    x_lanes_ = lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)))
+                    lanes.store(to + column, x_lanes_)
+                elif begin < finish:
+                    column = begin
+                    inside = lanes.first(finish - begin)
+                    x_lanes_2 = lanes.read_where(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)), inside)
+                    lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
+                if span > finish:
+                    lanes.store(to + finish, lanes.fill(lowest()))
+                if span > finish + lanes.width:
+                    lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
+                for column in range(finish + 2 * lanes.width, span, lanes.width):
+                    lanes.store(to + column, lanes.fill(lowest()))
+                to = to + pitch
+            for at in range(start, end, tile.lines * lanes.width):
+                best, place = tile.column(), tile.narrow_column()
+                for u in range(tile.lines):
+                    best[0, u] = lanes.fill(lowest())
+                    place[0, u] = lanes.narrow_integers(NOWHERE)
+                here = scratch + (at - start)
+                for tap in range(count):
+                    x_lines = tile.load_column(here + steps[tap], apart)
+                    at_tap = lanes.narrow_integers(ats[tap])
+                    for u in range(tile.lines):
+                        value = x_lines[0, u]
+                        better = (value > best[0, u]) | unequal(value, value)
+                        best[0, u] = select(better, value, best[0, u])
+                        place[0, u] = select(better, at_tap, place[0, u])
+                for u in range(tile.lines):
+                    active = lanes.first(end - at - u * lanes.width)
+                    p0 = at + u * lanes.width
+                    found = place[0, u]
+                    unset = active & equal(found, lanes.narrow_integers(NOWHERE))
+                    if lanes.some(unset):
+                        for tap_k0 in range(K0):
+                            inside = unset & lanes.within(low_k0 + p0 * s0 + tap_k0 * d0, s0, X2)
+                            found = select(inside, lanes.narrow_integers(tap_k0 * d0), found)
+                            unset = unset & ~inside
+                    result = select(unset, lanes.narrow_integers(-1), found + lanes.narrow_ramp(p0*s0 - a0, s0))
+                    lanes.write_where(i.line((n, c, p0), (0, 0, 1)), lanes.long(result), active)
+                    lanes.write_where(y.line((n, c, p0), (0, 0, 1)), best[0, u], active)
+            part += 1
+            if part == stretches:
+                part = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
+
+
+@kernel
+def i_y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = tile.lines * tile.lines * width
+    pitch = ceil_div(stretch + max(0, (K0 - 1) * d0) // s0, width) * width
+    return bounded(s0, pitch) + width
+
+
+def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if (K0 <= P0 or tile.lanes.width <= P0) and i_y_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
+        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
+        return i_y_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0, s0)
+    return 0
+
+
+def i_y_from_x_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if (K0 <= P0 or tile.lanes.width <= P0) and i_y_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
+        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
+        return 2 * K0
+    return 0
+
+
+@task(scratch=i_y_from_x_scratch, integer_scratch=i_y_from_x_table)
+def i_y_from_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """i[n,c,p0] += argmax[k0,x2] x[n,c,x2] at d0*k0 + s0*p0 - a0   { d0*k0 + s0*p0 - a0 = x2 }
+    and y[n,c,p0], what is there
+
+    lanes over c where it is contiguous,
+    or windows of x slide, lanes over p0;
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= C and i.stride(1) == 1 and y.stride(1) == 1 and x.stride(1) == 1 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
+        i_y_from_x_over_c(i, y, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
+    elif (K0 <= P0 or tile.lanes.width <= P0) and i_y_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
+        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
+        i_y_from_x_slide_x(i, y, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
+    else:
+        i_y_from_x_plain(i, y, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
 
 
 @kernel
@@ -823,6 +1021,16 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'K0', 'X2', 'a0', 'd0', 's0'),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # i[n,c,p0] += argmax[k0,x2] x[n,c,x2] at d0*k0 + s0*p0 - a0
+                        i_y_from_x,
+                        ('i', 'y', 'x'),
+                        ('N', 'C', 'P0', 'K0', 'X2', 'a0', 'd0', 's0'),
+                    ),
+                    of=(0, 1),
+                ),
+            ),
         ),
         'vjp': Program(
             inputs=('x', 'gy'),
@@ -896,6 +1104,7 @@ DEFINITION = Definition(
     report=(
         'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
         'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
+        'i_y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
         'y_at_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
         'gx_from_gy_y_at: scatter by a table over y_at; else scatter, tasks share n c; 2 guards',
         'ty_from_tx_y_at: lanes over p0; else gather, tasks share n c; 2 guards',

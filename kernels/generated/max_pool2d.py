@@ -14,6 +14,7 @@ from kernels.runtime import (
     Definition,
     Integer4,
     IntegerScratch,
+    Joint,
     Parameter,
     Phase,
     Program,
@@ -481,6 +482,241 @@ def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: 
             task, tasks)
     else:
         y_from_x_plain(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
+
+
+@kernel
+def i_y_from_x_plain(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, task: int,
+        tasks: int) -> None:
+    """i[n,c,p0,p1] += argmax[k0,k1,x2,x3] x[n,c,x2,x3] at z6*k0 + d1*k1 + z7*p0 + s1*p1 - z8
+    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
+    and y[n,c,p0,p1], what is there
+
+    gather, tasks share n c p0
+    """
+    first, last = share(N * C * P0, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0)
+        c = item // P0 % C
+        p0 = item % P0
+        for p1 in range(P1):
+            best = lowest()
+            place, found = -1, 0
+            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
+                x2 = k0*d0 + p0*s0 - a0
+                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
+                    x3 = k1*d1 + p1*s1 - a1
+                    value = x[n, c, x2, x3]
+                    if found == 0 or value > best or value != value:
+                        best = value
+                        place, found = k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8, 1
+            i[n, c, p0, p1] = place
+            y[n, c, p0, p1] = best
+
+
+@kernel
+def i_y_from_x_over_c(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over c where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(N * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (P0 * P1)
+        p0 = item // P1 % P0
+        p1 = item % P1
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            known = lanes.where(False)
+            best = lanes.fill(lowest())
+            place = lanes.narrow_integers(-1)
+            for k0 in range(low_k0, high_k0):
+                x2 = k0*d0 + p0*s0 - a0
+                for k1 in range(low_k1, high_k1):
+                    x3 = k1*d1 + p1*s1 - a1
+                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
+                    better = (x_lanes > best) | unequal(x_lanes, x_lanes) | ~known
+                    best = select(better, x_lanes, best)
+                    place = select(better, lanes.narrow_integers(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8), place)
+                    known = lanes.where(True)
+            lanes.write_where(i.line((n, c, p0, p1), (0, 1, 0, 0)), lanes.long(place), active)
+            lanes.write_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), best, active)
+
+
+@kernel
+def i_y_from_x_slide_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile,
+        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p1, rows over p0."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    low_k1 = -a1
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
+    span = stretch + (K1 - 1) * d1 // s1
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    low_0, offset_0 = low_k1 // s1, low_k1 % s1
+    length_0, longer = X3 // s1, X3 % s1
+    height = (tile.lines - 1) * s0 + (K0 - 1) * d0 + 1
+    apart = s0 * pitch
+    taps = K0 * K1
+    steps = integer_scratch
+    ats = steps + taps
+    count = 0
+    plane = 0
+    for tap_k0 in range(K0):
+        for tap_k1 in range(K1):
+            steps[count] = ((plane + tap_k1 * d1 % s1) * height + tap_k0 * d0) * pitch + tap_k1 * d1 // s1
+            ats[count] = tap_k0 * z6 + tap_k1 * d1
+            count += 1
+    plane += s1
+    blocks = ceil_div(P0, tile.lines)
+    stretches = ceil_div(P1, stretch)
+    first, last = share(N * C * blocks * stretches, task, tasks)
+    if first < last:
+        n = first // (C * blocks * stretches)
+        c = first // (blocks * stretches) % C
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            row = block * tile.lines
+            rows = min(tile.lines, P0 - row)
+            from_x2 = low_k0 + row * s0
+            start = part * stretch
+            end = min(P1, start + stretch)
+            to = scratch
+            for phase in range(s1):
+                offset, low = offset_0 + phase, low_0 + start
+                if offset >= s1:
+                    offset, low = offset - s1, low + 1
+                length = length_0 + (1 if offset < longer else 0)
+                for line in range(height):
+                    x2 = from_x2 + line
+                    there = length if 0 <= x2 < X2 else 0
+                    begin = min(max(0, -low), span)
+                    finish = max(begin, min(span, there - low))
+                    if begin > 0:
+                        lanes.store(to, lanes.fill(lowest()))
+                    for column in range(lanes.width, begin, lanes.width):
+                        lanes.store(to + column, lanes.fill(lowest()))
+                    for column in range(begin, finish - lanes.width, lanes.width):
+                        x_lanes = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
+                        lanes.store(to + column, x_lanes)
+                    if finish - begin >= lanes.width:
+                        column = finish - lanes.width
+                        x_lanes_ = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
+                        lanes.store(to + column, x_lanes_)
+                    elif begin < finish:
+                        column = begin
+                        inside = lanes.first(finish - begin)
+                        x_lanes_2 = lanes.read_where(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)), inside)
+                        lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
+                    if span > finish:
+                        lanes.store(to + finish, lanes.fill(lowest()))
+                    if span > finish + lanes.width:
+                        lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
+                    for column in range(finish + 2 * lanes.width, span, lanes.width):
+                        lanes.store(to + column, lanes.fill(lowest()))
+                    to = to + pitch
+            for at in range(start, end, lanes.width):
+                best, place = tile.column(), tile.narrow_column()
+                for u in range(tile.lines):
+                    best[0, u] = lanes.fill(lowest())
+                    place[0, u] = lanes.narrow_integers(NOWHERE)
+                here = scratch + (at - start)
+                for tap in range(count):
+                    x_lines = tile.load_column(here + steps[tap], apart)
+                    at_tap = lanes.narrow_integers(ats[tap])
+                    for u in range(tile.lines):
+                        value = x_lines[0, u]
+                        better = (value > best[0, u]) | unequal(value, value)
+                        best[0, u] = select(better, value, best[0, u])
+                        place[0, u] = select(better, at_tap, place[0, u])
+                active = lanes.first(end - at)
+                p1 = at
+                for u in range(tile.lines):
+                    if u < rows:
+                        p0 = row + u
+                        found = place[0, u]
+                        unset = active & equal(found, lanes.narrow_integers(NOWHERE))
+                        if lanes.some(unset):
+                            for tap_k0 in range(K0):
+                                x2 = from_x2 + u * s0 + tap_k0 * d0
+                                for tap_k1 in range(K1):
+                                    inside = unset & lanes.within(low_k1 + p1 * s1 + tap_k1 * d1, s1, X3 if 0 <= x2 < X2 else 0)
+                                    found = select(inside, lanes.narrow_integers(tap_k0 * z6 + tap_k1 * d1), found)
+                                    unset = unset & ~inside
+                        result = select(unset, lanes.narrow_integers(-1), found + lanes.narrow_ramp(p0*z7 + p1*s1 - z8, s1))
+                        lanes.write_where(i.line((n, c, p0, p1), (0, 0, 0, 1)), lanes.long(result), active)
+                        lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), best[0, u], active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    c += 1
+                    if c == C:
+                        c = 0
+                        n += 1
+
+
+@kernel
+def i_y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
+    pitch = ceil_div(stretch + max(0, (K1 - 1) * d1) // s1, width) * width
+    height = (tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1
+    return bounded(bounded(s1, height), pitch) + width
+
+
+def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
+    """Scalars of one task: what its windows read."""
+    if (K1 <= P1 or tile.lanes.width <= P1) and i_y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
+        d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7,
+        P0) + z8 < 2**31:
+        return i_y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8)
+    return 0
+
+
+def i_y_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
+    """Integers of one task: where each tap reads."""
+    if (K1 <= P1 or tile.lanes.width <= P1) and i_y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
+        d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7,
+        P0) + z8 < 2**31:
+        return 2 * K0 * K1
+    return 0
+
+
+@task(scratch=i_y_from_x_scratch, integer_scratch=i_y_from_x_table)
+def i_y_from_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile,
+        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """i[n,c,p0,p1] += argmax[k0,k1,x2,x3] x[n,c,x2,x3] at z6*k0 + d1*k1 + z7*p0 + s1*p1 - z8
+    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
+    and y[n,c,p0,p1], what is there
+
+    lanes over c where it is contiguous,
+    or windows of x slide, lanes over p1, rows over p0;
+    else gather, tasks share n c p0
+    """
+    if tile.lanes.width <= C and i.stride(1) == 1 and y.stride(1) == 1 and x.stride(1) == 1 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**31:
+        i_y_from_x_over_c(i, y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, task,
+            tasks)
+    elif (K1 <= P1 or tile.lanes.width <= P1) and i_y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
+        a1, d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6,
+        K0) + bounded(z7, P0) + z8 < 2**31:
+        i_y_from_x_slide_x(i, y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, scratch,
+            integer_scratch, task, tasks)
+    else:
+        i_y_from_x_plain(i, y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, task, tasks)
 
 
 @kernel
@@ -1000,6 +1236,16 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # i[n,c,p0,p1] += argmax[k0,k1,x2,x3] x[n,c,x2,x3] at d0*X3*k0 + d1*k1 + s0*X3*p0 + s1*p1...
+                        i_y_from_x,
+                        ('i', 'y', 'x'),
+                        ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1', 'z0', 'z1', 'z2'),
+                    ),
+                    of=(0, 1),
+                ),
+            ),
         ),
         'vjp': Program(
             inputs=('x', 'gy'),
@@ -1073,6 +1319,7 @@ DEFINITION = Definition(
     report=(
         'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
+        'i_y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'y_at_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'gx_from_gy_y_at: scatter by a table over y_at; else scatter, tasks share n c; 3 guards',
         'ty_from_tx_y_at: lanes over p1; else gather, tasks share n c p0; 3 guards',

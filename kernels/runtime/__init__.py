@@ -14,7 +14,7 @@ from kernels.runtime.contraction import (
     suits,
     work,
 )
-from kernels.runtime.definition import ABI, Condition, Definition, Parameter, Phase, Program, Tensor
+from kernels.runtime.definition import ABI, Condition, Definition, Joint, Parameter, Phase, Program, Tensor
 from kernels.runtime.driver import get_num_threads, set_num_threads
 from kernels.runtime.execute import execute, execute_exact
 from kernels.runtime.functions import finite, indicator, larger, relu, smaller, step
@@ -123,6 +123,7 @@ __all__ = [
     "Integer11",
     "Integer12",
     "IntegerScratch",
+    "Joint",
     "Lanes",
     "Mask",
     "Memory",

@@ -58,10 +58,24 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
+class Joint:
+    """A phase that does at once what several do, and runs in their stead where all of them would."""
+
+    phase: Phase  # its first tensors are the targets of those, in their order
+    of: tuple[int, ...]  # their numbers in the program
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     phases: tuple[Phase, ...]
+    joints: tuple[Joint, ...] = ()
+
+    @property
+    def every(self) -> tuple[Phase, ...]:
+        """All phases, with those that do what several do."""
+        return (*self.phases, *(joint.phase for joint in self.joints))
 
 
 @dataclass(frozen=True, slots=True)

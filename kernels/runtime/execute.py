@@ -73,7 +73,7 @@ def _walk(
     for tensor, zeroed in chosen.made:
         tensors[tensor.name] = executor.made(tensor, shape_of(tensor), zeroed)
     for step in chosen.steps:
-        if step.target in empty:
+        if step.targets[0] in empty:
             continue
         values: list[Any] = []
         for argument, source, axes in step.bindings:
@@ -513,24 +513,25 @@ class _Exact:
 
     def run(self, step: Step, values: list[Any]) -> None:
         views = [v for (a, _, _), v in zip(step.bindings, values, strict=True) if a.ndim is not None]
-        target = next(
-            v for (a, source, _), v in zip(step.bindings, values, strict=True) if source == step.target
-        )
+        targets = [self.views[name] for name in step.targets]
         memories = list({id(v.memory): v.memory for v in views}.values())
-        place = {at: index for index, at in self.views[step.target].places()} if self.trace else {}
         order = list(range(self.tasks))
         self.random.shuffle(order)
         touched: list[list[tuple[set[int], set[int]]]] = []
-        target.memory.writable = True
+        for target in targets:
+            target.memory.writable = True
         for number in order:
             for m in memories:
                 m.reads, m.writes = set(), set()
             step.task.function(*self.complete(step, values, number))
             touched.append([(m.reads, m.writes) for m in memories])
             if self.trace:
-                written = sorted(place[at] for at in target.memory.writes)
-                self.trace(step.number, step.task.name, number, step.target, written)
-        target.memory.writable = False
+                for name, target in zip(step.targets, targets, strict=True):
+                    place = {at: index for index, at in target.places()}
+                    written = sorted(place[at] for at in target.memory.writes)
+                    self.trace(step.number, step.task.name, number, name, written)
+        for target in targets:
+            target.memory.writable = False
         for memory, of_task in zip(memories, zip(*touched, strict=True), strict=True):
             for (i, (_, writes)), (j, (reads, others)) in permutations(enumerate(of_task), 2):
                 if clash := writes & (reads | others):

@@ -33,9 +33,9 @@ class Binding(NamedTuple):
 class Step:
     """A phase that runs."""
 
-    number: int  # of the phase in its program
+    number: int  # of the phase in its program, the first where it does what several would
     task: Task[...]
-    target: str
+    targets: tuple[str, ...]
     bindings: tuple[Binding, ...]
 
 
@@ -102,14 +102,23 @@ def _select(
 
     steps: list[Step] = []
     started: dict[str, bool] = {}
+    joints = {min(joint.of): joint for joint in program.joints if set(joint.of).issubset(live)}
+    done = {number for joint in joints.values() for number in joint.of}
     for number in reversed(live):
+        if number in joints:
+            joint = joints[number]
+            targets = joint.phase.tensors[: len(joint.of)]
+            started.update(dict.fromkeys(targets, False))
+            steps.append(Step(number, joint.phase.task, targets, _bindings(joint.phase, 0, where)))
+        if number in done:
+            continue
         phase = program.phases[number]
         target = phase.tensors[0]
         covering = phase.covers and target not in started
         takes_add = any(a.kind == "add" for a in phase.task.arguments)
         assert takes_add or covering or not phase.covers, f"{where}: phase {number} overwrites earlier ones"
         started.setdefault(target, not covering)
-        steps.append(Step(number, phase.task, target, _bindings(phase, int(not covering), where)))
+        steps.append(Step(number, phase.task, (target,), _bindings(phase, int(not covering), where)))
     for name in wanted:
         started.setdefault(name, True)
     there = [name for name in program.inputs if name not in absent] + sorted(known)

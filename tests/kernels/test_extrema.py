@@ -46,6 +46,8 @@ def test_place_among_infinities(
         found = kernels.max_pool2d(x, size, stride, padding, dilation, return_indices=True)
         np.testing.assert_array_equal(found[0], values)
         np.testing.assert_array_equal(found[1], places)
+        alone = kernels.max_pool2d(x, size, stride, padding, dilation)
+        np.testing.assert_array_equal(alone, values)
         _, pullback = kernels.max_pool2d.vjp(x, size, stride, padding, dilation)
         ones = np.ones(values.shape, dtype)
         gradient = np.zeros(x.size, dtype)

@@ -37,7 +37,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def noted(definition: Definition, name: str, given: Any, e: Any, r: Any, wanted: Any, **more: Any) -> Any:
         inputs = definition.programs[name].inputs
         absent, known = [n for n in inputs if n not in given], [n for n in given if n not in inputs]
-        targets = [s.target for s in selection(definition, name, wanted, absent, known).steps]
+        steps = selection(definition, name, wanted, absent, known).steps
+        targets = [target for s in steps for target in s.targets]
         return Noted(prepare(definition, name, given, e, r, wanted, **more), targets, found)
 
     monkeypatch.setattr("kernels.operator.prepare", noted)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from kernels.runtime import Definition, Phase, Program, Real1, Tensor, task
+from kernels.runtime import Definition, Joint, Phase, Program, Real1, Tensor, task
 from kernels.runtime.selection import Run, left, origins, read, selection
 
 
@@ -84,7 +85,24 @@ def test_what_a_tensor_follows_from() -> None:
 
 
 def targets(run: Run, *known: str) -> list[str]:
-    return [step.target for step in selection(CHAIN, *run, known).steps]
+    return [name for step in selection(CHAIN, *run, known).steps for name in step.targets]
+
+
+def test_what_does_at_once_what_several_do_runs_where_all_of_them_would() -> None:
+    both = Joint(Phase(two, ("p", "q", "x"), ("N",)), of=(0, 2))
+    program = Program(("x",), ("p", "q", "r"), (phase("p", "x"), phase("r", "p"), phase("q", "x")), (both,))
+    made = replace(CHAIN, tensors=tuple(Tensor(n, ("N",)) for n in "pqrx"), programs={"forward": program})
+
+    def steps(wanted: str, known: str = "") -> list[tuple[str, ...]]:
+        chosen = selection(made, "forward", wanted.split(), (), known.split())
+        assert not any(zeroed for _, zeroed in chosen.made)
+        return [step.targets for step in chosen.steps]
+
+    assert steps("p q") == [("p", "q")]
+    assert steps("q r") == [("p", "q"), ("r",)]
+    assert steps("q") == [("q",)]
+    assert steps("r") == [("p",), ("r",)]
+    assert steps("q r", "p") == [("r",), ("q",)]
 
 
 def test_no_phase_runs_for_what_is_known() -> None:
