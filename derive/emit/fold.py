@@ -18,13 +18,13 @@ from collections.abc import Sequence
 
 import sympy as sp
 
-from derive.emit.kernel import _called, _wrapped
+from derive.emit.kernel import _called, _polynomial, _wrapped
 from derive.emit.slide import SlideWriter
 from derive.emit.vectors import Block, NoVector, fused
 from derive.lower.slide import Axis, Fold
 from derive.program import Access
 
-CHAIN = 64  # additions one after another in the dtype of the arrays
+CHAIN = 64  # additions one after another in the dtype of the arrays, where a sum runs over the lanes
 MOST_SUMS = 1 << 10  # taps whose sums are kept
 LOCALS = frozenset(["at_sum", "chain", "deep", "held", "sums"])
 
@@ -76,8 +76,8 @@ class FoldWriter(SlideWriter):
         self.summed = summed.xreplace({s.moving[0]: self.mark, **marks})
         if self.summed.free_symbols & set(self.eq.relation.indices):
             raise NoVector
-        if self.mark not in sp.Mul.make_args(self.summed):
-            raise NoVector  # zeros around it would add something
+        if self.mark not in sp.Mul.make_args(self.summed) or not _polynomial(self.summed):
+            raise NoVector  # zeros, where a lane has no point, would add something
         self.read_lines = self.name(sp.Dummy(), f"{self.names[s.moving[0]]}_lines")
         for r, mark in marks.items():
             self.name(mark, f"{self.names[r]}_lines")
@@ -215,9 +215,8 @@ class FoldWriter(SlideWriter):
         inner = self.depth
         self.put("for u in range(tile.lines):", True)
         moved = f"{self.read_lines}[0, u]"
-        if (
-            partial
-        ):  # what lies beyond may be infinite; a masked sum would be a masked store, which some are slow at
+        if partial:
+            # what lies beyond may be infinite; masking the sum would be a masked store, which some processors are slow at
             self.used.add("select")
             moved = f"select(active, {moved}, lanes.zero())"
         value = {self.mark: moved}

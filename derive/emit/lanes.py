@@ -19,8 +19,8 @@ from itertools import pairwise
 
 import sympy as sp
 
+from derive.emit.fold import CHAIN, FoldWriter
 from derive.emit.fold import LOCALS as FOLDING
-from derive.emit.fold import FoldWriter
 from derive.emit.kernel import TaskSource, _called, _matched, _polynomial, _wrapped, needed
 from derive.emit.slide import LOCALS as SLIDING
 from derive.emit.slide import MOST
@@ -31,7 +31,6 @@ from derive.lower.loops import Assign, Divides, FloorDiv, Loop, Nest, ResidueLoo
 from derive.lower.slide import Fold, Slide, folds, slides
 from derive.program import Affine, IntegerAccess, affine
 
-CHAIN = 64  # additions one after another in the dtype of the arrays, where a sum runs over the lanes
 FEW = 2  # columns with which a contraction has little to share
 MOST_COMPARED = 64  # places tried one by one, where plain loops would take one from a read
 LOCALS = {

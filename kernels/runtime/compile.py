@@ -208,7 +208,8 @@ class Task(Generic[P]):
     def assembly(self, dtype: Any, tile: Tile | None = None) -> str:
         """What the machine executes, for tests and the curious; compiled anew, since no cache holds it."""
         compiled = build(entry_for(self, tile or machine.machine_tile(np.dtype(dtype)), self.name), False)
-        return assembly_of(compiled)
+        text: str = compiled._library.get_asm_str()
+        return text
 
 
 @overload
@@ -390,12 +391,6 @@ def build_function(function: Callable[..., None], arguments: int, cached: bool, 
     compiled.compile((types.int64,) * arguments)
     compiled.disable_compile()
     return compiled
-
-
-def assembly_of(compiled: Any) -> str:
-    """The text of what was compiled just now."""
-    text: str = compiled._library.get_asm_str()
-    return text
 
 
 @cache

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import kernels
+from derive.language import Operator, Sum, indices, tensors
+from derive.pipeline import derive
 from kernels.runtime import execute_exact
 
 
@@ -75,3 +77,13 @@ def test_what_no_window_reads_is_not_multiplied(dtype: type) -> None:
     gy = rng.integers(-4, 5, y.shape).astype(dtype)
     want = written_out(x[:, :, None, :23, :21], gy[:, :, None], [3, 3], [2, 2], [1, 1], [0, 0], [0, 0])
     np.testing.assert_array_equal(pullback(gy)[0], want[:, 0])
+
+
+@pytest.mark.parametrize("how", ["product", "quotient"])
+def test_only_what_zeros_leave_alone_is_folded(how: str) -> None:
+    """Lanes beyond the last place read zeros: 0/0 would be added to all else."""
+    p, k = indices("p k")
+    x, w, y = tensors("x w y")
+    term = x[p + k] * w[k] if how == "product" else x[p + k] / w[k]
+    made = derive(Operator("folded", y[p] << Sum[k](term), inputs=(x, w), outputs=(y,)))
+    assert any("_fold_x" in kernel.text for kernel in made.kernels.values()) == (how == "product")
