@@ -23,6 +23,8 @@ from derive.emit.fold import CHAIN, FoldWriter
 from derive.emit.fold import LOCALS as FOLDING
 from derive.emit.kernel import TaskSource, _called, _matched, _polynomial, _wrapped, needed
 from derive.emit.slide import LOCALS as SLIDING
+from derive.emit.separable import FAR, SeparableWriter
+from derive.emit.separable import LOCALS as SEPARATING
 from derive.emit.slide import MOST
 from derive.emit.vectors import READ, Block, NoVector, fused, magnitude, one_call
 from derive.language import Index, Real, extent
@@ -68,12 +70,13 @@ def lanes_before(other: TaskSource, nest: Nest, ways: Sequence[Lanes], few: Sequ
 Way = tuple[Lanes | Slide, str]  # with the name of what runs it
 
 
-class _LanesWriter(FoldWriter):
+class _LanesWriter(SeparableWriter, FoldWriter):
     def __init__(self, nest: Nest, ways: Sequence[Lanes]) -> None:
         super().__init__(nest, clears=True)
         self.ways, self.slides, self.folds = ways, slides(nest.equation), folds(nest.equation)
         self.taken_ways: list[Lanes] = []
-        self.taken |= LOCALS | SLIDING | FOLDING
+        self.separated = set[str]()  # what runs windows without weights
+        self.taken |= LOCALS | SLIDING | FOLDING | SEPARATING
 
     def text(self, name: str) -> TaskSource | None:
         plain, parts, kept = self.made(name)
@@ -170,7 +173,17 @@ class _LanesWriter(FoldWriter):
         """What runs windows that slide, and how much room it takes."""
         if isinstance(s, Fold):
             return [self.fold(s, title, self.signature(True)), self.room_of_fold(s, title, self.whole)]
+        if self.separable(s):
+            self.separated.add(title)
+            made = self.separate(s, title, self.signature(True))
+            return [made, self.room_of_separate(s, title, self.whole)]
         return [self.slide(s, title, self.signature(True)), self.room(s, title, self.whole)]
+
+    def tables_of_windows(self, s: Slide, title: str) -> str:
+        """How many integers say where they read."""
+        if isinstance(s, Fold):
+            return self.taps_of_fold(s)
+        return self.tables_of_separate(s) if title in self.separated else self.taps_of(s)
 
     def arguments(self, sliding: bool = False) -> str:
         scalars = [self.names[s] for s in (*self.integers, *self.reals)] + ["add"] * self.adds
@@ -188,8 +201,8 @@ class _LanesWriter(FoldWriter):
             lines = [self.head_of_room(f"{name}_{kind}"), f'    """{what}"""']
             for way, title in sliding:
                 test = f"{small} and {self.suits(way, title)}" if small else self.suits(way, title)
-                taps = self.taps_of(way) if not isinstance(way, Fold) else self.taps_of_fold(way)
-                size = f"{title}_room({self.room_arguments()})" if kind == "scratch" else taps
+                room = f"{title}_room({self.room_arguments()})"
+                size = room if kind == "scratch" else self.tables_of_windows(way, title)
                 lines += [_called(f"    if {test}:"), _called(f"        return {size}")]
             made.append("\n".join([*lines, "    return 0"]))
         return made if sliding else []
@@ -251,7 +264,9 @@ class _LanesWriter(FoldWriter):
             places, taps = self.size(way.lane.place), self.size(way.lane.tap)
             room = f"{title}_room({self.room_arguments()})"
             tests = [f"({taps} <= {places} or {width} <= {places})", f"{room} <= {MOST}"]
-            return " and ".join([*tests, *self.narrow_enough()])
+            if title in self.separated:
+                tests += self.narrow_enough(FAR // 2) + self.suits_separate(way)
+            return " and ".join(tests)
         size = self.size(way.lane)
         if way.unit:
             tests = [f"{width} <= {size}"]
@@ -285,11 +300,11 @@ class _LanesWriter(FoldWriter):
         none_whole = " and ".join(f"tile.lanes.width > {self.size(w.lane)}" for w in others)
         return f"(tile.lanes.width{stride} <= {self.size(way.lane)} or ({partly} and {none_whole}))"
 
-    def narrow_enough(self) -> list[str]:
-        """Do integers of 32 bits hold the place of an extremum?"""
+    def narrow_enough(self, bound: int = 2**31) -> list[str]:
+        """Do integers of 32 bits hold the place of an extremum? Or so many of them?"""
         if self.eq.at is None:
             return []
-        return [f"{self.bounded_sum(magnitude(self.eq.at, self.eq.relation))} < 2**31"]
+        return [f"{self.bounded_sum(magnitude(self.eq.at, self.eq.relation))} < 2**{bound.bit_length() - 1}"]
 
     def mentioned(self) -> list[sp.Symbol]:
         """Symbols of the ways that the plain loops may do without."""

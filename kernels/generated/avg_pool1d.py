@@ -28,7 +28,6 @@ from kernels.runtime import (
     one,
     real,
     require_abi,
-    residue,
     select,
     share,
     task,
@@ -36,7 +35,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(4, __name__)
+require_abi(5, __name__)
 
 
 @kernel
@@ -184,106 +183,92 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Rea
 def y_from_x_y_sum_y_sum_2_slide_x(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
         K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of x slide, lanes over p0."""
+    """Windows of x, line by line and then along p0."""
     lanes = tile.lanes
     low_k0 = -a0
-    stretch = tile.lines * tile.lines * lanes.width
-    span = stretch + (K0 - 1) // s0
-    pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_k0 // s0, low_k0 % s0
-    length_0, longer = X2 // s0, X2 % s0
-    apart = lanes.width
-    steps = integer_scratch
-    count = 0
-    plane = 0
-    for tap_k0 in range(K0):
-        steps[count] = (plane + tap_k0 % s0) * pitch + tap_k0 // s0
-        count += 1
-    plane += s0
-    sharing = 0
+    reach = max(0, K0 - 1)
+    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P0))
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s0 * stretch + reach))
+    all_rows = N * C
+    blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P0, stretch)
-    first, last = share(N * C * stretches, task, tasks)
-    if first < last:
-        n = first // (C * stretches)
-        c = first // stretches % C
-        part = first % stretches
-        for item in range(first, last):
-            start = part * stretch
-            end = min(P0, start + stretch)
-            to = scratch
-            for phase in range(s0):
-                offset, low = offset_0 + phase, low_0 + start
-                if offset >= s0:
-                    offset, low = offset - s0, low + 1
-                length = length_0 + (1 if offset < longer else 0)
-                there = length
-                begin = min(max(0, -low), span)
-                finish = max(begin, min(span, there - low))
-                if begin > 0:
-                    lanes.store(to, lanes.zero())
-                for column in range(lanes.width, begin, lanes.width):
+    first, last = share(blocks * stretches, task, tasks)
+    for item in range(first, last):
+        row = item // stretches * group
+        rows = min(group, all_rows - row)
+        start = item % stretches * stretch
+        places = min(stretch, P0 - start)
+        span = s0 * (places - 1) + reach + 1
+        origin = low_k0 + s0 * start
+        begin = max(0, origin)
+        end = min(X2, origin + span)
+        edge = begin - origin if begin < end else span
+        whole = begin + max(0, end - begin) // lanes.width * lanes.width
+        inside = lanes.first(end - whole)
+        pitch = span
+        n = row // C
+        c = row % C
+        for u in range(rows):
+            to = scratch + u * pitch
+            margin = edge
+            if margin > 0:
+                lanes.store(to, lanes.zero())
+            for column in range(lanes.width, margin, lanes.width):
+                lanes.store(to + column, lanes.zero())
+            if begin < end:
+                for column in range(begin, whole, lanes.width):
+                    lanes.store(to + (column - origin), lanes.read(x.line((n, c, column), (0, 0, 1))))
+                if whole < end:
+                    column = whole
+                    lanes.store(to + (column - origin), lanes.read_where(x.line((n, c, column), (0, 0, 1)), inside))
+                if span > end - origin:
+                    lanes.store(to + (end - origin), lanes.zero())
+                for column in range(end - origin + lanes.width, span, lanes.width):
                     lanes.store(to + column, lanes.zero())
-                for column in range(begin, finish - lanes.width, lanes.width):
-                    lanes.store(to + column, lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0, s0))))
-                if finish - begin >= lanes.width:
-                    column = finish - lanes.width
-                    lanes.store(to + column, lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0, s0))))
-                elif begin < finish:
-                    column = begin
-                    inside = lanes.first(finish - begin)
-                    lanes.store(to + column, lanes.read_where(x.line((n, c, offset + (low + column) * s0), (0, 0,
-                        s0)), inside))
-                if span > finish:
-                    lanes.store(to + finish, lanes.zero())
-                if span > finish + lanes.width:
-                    lanes.store(to + (finish + lanes.width), lanes.zero())
-                for column in range(finish + 2 * lanes.width, span, lanes.width):
-                    lanes.store(to + column, lanes.zero())
-                to = to + pitch
-            for at in range(start, end, tile.lines * lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                here = scratch + (at - start)
-                for tap in range(sharing, count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    for u in range(tile.lines):
-                        total[0, u] = total[0, u] + x_lines[0, u]
-                for u in range(tile.lines):
-                    active = lanes.first(end - at - u * lanes.width)
-                    p0 = at + u * lanes.width
-                    result = total[0, u]
-                    y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), active)
-                    y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), active)
-                    result = select(unequal(result, lanes.zero()), result * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
-                    total[0, u] = result
-                if at + tile.lines * lanes.width <= end:
-                    p0 = at
-                    active = lanes.first(lanes.width)
-                    tile.write_where(y.lines((n, c, p0), (0, 0, 1), (0, 0, lanes.width)), total, active)
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        beyond = rows * pitch
+        if beyond + s0 * lanes.width > beyond:
+            lanes.store(scratch + beyond, lanes.zero())
+        for column in range(beyond + lanes.width, beyond + s0 * lanes.width, lanes.width):
+            lanes.store(scratch + column, lanes.zero())
+        n = row // C
+        c = row % C
+        u = 0
+        while u < rows:
+            outputs = places
+            filled = outputs >= lanes.width
+            for at in range(0, outputs, lanes.width):
+                if filled:
+                    at = min(at, outputs - lanes.width)
+                here = scratch + (u * pitch + s0 * at)
+                total = lanes.zero()
+                for tap in range(K0):
+                    total = total + lanes.load_apart(here + tap, s0)
+                active = lanes.first(outputs - at)
+                p0 = start + at
+                y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), active)
+                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), total * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+                if filled:
+                    lanes.write_where(y.line((n, c, p0), (0, 0, 1)), total, lanes.where(True))
                 else:
-                    for u in range(tile.lines):
-                        active = lanes.first(end - at - u * lanes.width)
-                        p0 = at + u * lanes.width
-                        result = total[0, u]
-                        lanes.write_where(y.line((n, c, p0), (0, 0, 1)), result, active)
-            part += 1
-            if part == stretches:
-                part = 0
-                c += 1
-                if c == C:
-                    c = 0
-                    n += 1
+                    lanes.write_where(y.line((n, c, p0), (0, 0, 1)), total, active)
+            u += 1
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
 
 
 @kernel
 def y_from_x_y_sum_y_sum_2_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         divisor: int, include: int, s0: int) -> int:
     """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = tile.lines * tile.lines * width
-    pitch = ceil_div(stretch + max(0, (K0 - 1)) // s0, width) * width
-    return bounded(s0, pitch) + width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P0)), s0) + max(0, K0 - 1)) + (s0 + 3) * tile.lanes.width
+    return cells
 
 
 def y_from_x_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, divisor: int,
@@ -300,7 +285,7 @@ def y_from_x_y_sum_y_sum_2_table(tile: Tile, N: int, C: int, P0: int, K0: int, X
     """Integers of one task: where each tap reads."""
     if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, K0, X2, a0,
         divisor, include, s0) <= 1048576:
-        return K0
+        return 1
     return 0
 
 
@@ -453,99 +438,99 @@ def gx_from_gx_term_over_c(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K
 @kernel
 def gx_from_gx_term_slide_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of gx_term slide, lanes over x2."""
+    """Windows of gx_term, line by line and then along x2."""
     lanes = tile.lanes
-    for phase_x2 in range(min(s0, X2)):
-        first_k0, step_k0 = residue(s0, 1, a0 + phase_x2)
-        taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
-        by_k0 = step_k0 * 1 // s0
-        low_k0 = (a0 + phase_x2 - first_k0 * 1) // s0
-        members_k0 = max(0, ceil_div(X2 - phase_x2, s0))
-        low_k0 -= (taps_k0 - 1) * by_k0
-        first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
-        stretch = tile.lines * tile.lines * lanes.width
-        span = stretch + (taps_k0 - 1) * by_k0
-        pitch = ceil_div(span, lanes.width) * lanes.width
-        apart = lanes.width
-        steps = integer_scratch
-        count = 0
-        plane = 0
-        for tap_k0 in range(taps_k0):
-            steps[count] = plane * pitch + tap_k0 * by_k0
-            count += 1
-        plane += 1
-        sharing = 0
-        stretches = ceil_div(members_k0, stretch)
-        first, last = share(N * C * stretches, task, tasks)
-        if first < last:
-            n = first // (C * stretches)
-            c = first // stretches % C
-            part = first % stretches
-            for item in range(first, last):
-                start = part * stretch
-                end = min(members_k0, start + stretch)
-                to = scratch
-                low, length = low_k0 + start, P0
-                there = length
-                begin = min(max(0, -low), span)
-                finish = max(begin, min(span, there - low))
-                if begin > 0:
-                    lanes.store(to, lanes.zero())
-                for column in range(lanes.width, begin, lanes.width):
+    low_k0 = a0 - K0 + 1
+    reach = max(0, K0 - 1)
+    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, X2))
+    flows = X2 <= stretch
+    flows = flows and reach < 1
+    flows = flows and gx.stride(1) == X2 * gx.stride(2)
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (stretch + reach))
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, stretch + reach) + (s0 + 3) * tile.lanes.width
+    line_of = scratch + cells
+    all_rows = N * C
+    blocks = ceil_div(all_rows, group)
+    stretches = ceil_div(X2, stretch)
+    first, last = share(blocks * stretches, task, tasks)
+    for item in range(first, last):
+        row = item // stretches * group
+        rows = min(group, all_rows - row)
+        start = item % stretches * stretch
+        places = min(stretch, X2 - start)
+        span = (places - 1) + reach + 1
+        origin = low_k0 + start
+        begin = max(0, ceil_div(origin, s0))
+        end = min(P0, (origin + span - 1) // s0 + 1)
+        edge = begin*s0 - origin if begin < end else span
+        whole = begin + max(0, end - begin) // lanes.width * lanes.width
+        inside = lanes.first(end - whole)
+        pitch = places if flows else span
+        n = row // C
+        c = row % C
+        for u in range(rows):
+            to = scratch + u * pitch
+            margin = edge
+            if margin > 0:
+                lanes.store(to, lanes.zero())
+            for column in range(lanes.width, margin, lanes.width):
+                lanes.store(to + column, lanes.zero())
+            if begin < end:
+                for column in range(begin, whole, lanes.width):
+                    lanes.store(line_of + (column - begin), lanes.read(gx_term.line((n, c, column), (0, 0, 1))))
+                if whole < end:
+                    column = whole
+                    lanes.store(line_of + (column - begin), lanes.read_where(gx_term.line((n, c, column), (0, 0,
+                        1)), inside))
+                for column in range(begin, end, lanes.width):
+                    lanes.store_apart(to + (column*s0 - origin), s0, lanes.load(line_of + (column - begin)),
+                        lanes.zero())
+                if span > end*s0 - origin:
+                    lanes.store(to + (end*s0 - origin), lanes.zero())
+                for column in range(end*s0 - origin + lanes.width, span, lanes.width):
                     lanes.store(to + column, lanes.zero())
-                for column in range(begin, finish - lanes.width, lanes.width):
-                    lanes.store(to + column, lanes.read(gx_term.line((n, c, low + column), (0, 0, 1))))
-                if finish - begin >= lanes.width:
-                    column = finish - lanes.width
-                    lanes.store(to + column, lanes.read(gx_term.line((n, c, low + column), (0, 0, 1))))
-                elif begin < finish:
-                    column = begin
-                    inside = lanes.first(finish - begin)
-                    lanes.store(to + column, lanes.read_where(gx_term.line((n, c, low + column), (0, 0, 1)),
-                        inside))
-                if span > finish:
-                    lanes.store(to + finish, lanes.zero())
-                if span > finish + lanes.width:
-                    lanes.store(to + (finish + lanes.width), lanes.zero())
-                for column in range(finish + 2 * lanes.width, span, lanes.width):
-                    lanes.store(to + column, lanes.zero())
-                to = to + pitch
-                for at in range(start, end, tile.lines * lanes.width):
-                    total = tile.column()
-                    for u in range(tile.lines):
-                        total[0, u] = lanes.zero()
-                    here = scratch + (at - start)
-                    for tap in range(sharing, count):
-                        gx_term_lines = tile.load_column(here + steps[tap], apart)
-                        for u in range(tile.lines):
-                            total[0, u] = total[0, u] + gx_term_lines[0, u]
-                    if at + tile.lines * lanes.width <= end:
-                        x2 = phase_x2 + (at) * s0
-                        active = lanes.first(lanes.width)
-                        tile.write_where(gx.lines((n, c, x2), (0, 0, s0), (0, 0, lanes.width * s0)), total, active)
-                    else:
-                        for u in range(tile.lines):
-                            active = lanes.first(end - at - u * lanes.width)
-                            x2 = phase_x2 + (at + u * lanes.width) * s0
-                            result = total[0, u]
-                            lanes.write_where(gx.line((n, c, x2), (0, 0, s0)), result, active)
-                part += 1
-                if part == stretches:
-                    part = 0
-                    c += 1
-                    if c == C:
-                        c = 0
-                        n += 1
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        beyond = rows * pitch - (pitch - span)
+        if beyond + lanes.width > beyond:
+            lanes.store(scratch + beyond, lanes.zero())
+        for column in range(beyond + lanes.width, beyond + lanes.width, lanes.width):
+            lanes.store(scratch + column, lanes.zero())
+        n = row // C
+        c = row % C
+        u = 0
+        while u < rows:
+            flow = min(rows - u, C - c) if flows else 1
+            outputs = flow * places
+            filled = outputs >= lanes.width
+            for at in range(0, outputs, lanes.width):
+                if filled:
+                    at = min(at, outputs - lanes.width)
+                here = scratch + (u * pitch + at)
+                total = lanes.zero()
+                for tap in range(K0):
+                    total = total + lanes.load_apart(here + tap, 1)
+                active = lanes.first(outputs - at)
+                x2 = start + at
+                if filled:
+                    lanes.write_where(gx.run((n, c, x2), (0, 0, 1)), total, lanes.where(True))
+                else:
+                    lanes.write_where(gx.run((n, c, x2), (0, 0, 1)), total, active)
+            u += flow
+            c += flow
+            if c == C:
+                c = 0
+                n += 1
 
 
 @kernel
 def gx_from_gx_term_slide_gx_term_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         s0: int) -> int:
     """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = tile.lines * tile.lines * width
-    pitch = ceil_div(stretch + max(0, (K0 - 1) // s0), width) * width
-    return pitch + width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, min(tile.lines * tile.lines * tile.lanes.width, max(1, X2)) + max(0, K0 - 1)) + (s0 + 3) * tile.lanes.width
+    return 2 * cells
 
 
 def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:
@@ -560,7 +545,7 @@ def gx_from_gx_term_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int,
     """Integers of one task: where each tap reads."""
     if (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, K0, X2, a0,
         s0) <= 1048576:
-        return K0
+        return 1
     return 0
 
 

@@ -29,7 +29,6 @@ from kernels.runtime import (
     one,
     real,
     require_abi,
-    residue,
     select,
     share,
     task,
@@ -37,7 +36,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(4, __name__)
+require_abi(5, __name__)
 
 
 @kernel
@@ -209,135 +208,137 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Rea
 def y_from_x_y_sum_y_sum_2_slide_x(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
         P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of x slide, lanes over p1, rows over p0."""
+    """Windows of x, line by line and then along p1."""
     lanes = tile.lanes
     low_k0 = -a0
     low_k1 = -a1
-    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
-    span = stretch + (K1 - 1) // s1
-    pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_k1 // s1, low_k1 % s1
-    length_0, longer = X3 // s1, X3 % s1
-    height = (tile.lines - 1) * s0 + (K0 - 1) + 1
-    apart = s0 * pitch
-    steps = integer_scratch
-    count = 0
-    shared = K0 // tile.taps * tile.taps if s0 == 1 else 0
-    plane = 0
-    for tap_k1 in range(K1):
-        for tap_k0 in range(0, shared, tile.taps):
-            steps[count] = ((plane + tap_k1 % s1) * height + tap_k0) * pitch + tap_k1 // s1
-            count += 1
-    plane += s1
-    sharing = count
-    plane = 0
-    for tap_k1 in range(K1):
-        for tap_k0 in range(shared, K0):
-            steps[count] = ((plane + tap_k1 % s1) * height + tap_k0) * pitch + tap_k1 // s1
-            count += 1
-    plane += s1
-    blocks = ceil_div(P0, tile.lines)
+    reach = max(0, K1 - 1)
+    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P1))
+    flows = P1 <= stretch
+    flows = flows and reach < s1
+    flows = flows and y.stride(2) == P1 * y.stride(3)
+    flows = flows and y_sum.stride(0) == P1 * y_sum.stride(1)
+    flows = flows and y_sum_2.stride(0) == P1 * y_sum_2.stride(1)
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s1 * stretch + reach))
+    found = integer_scratch
+    all_rows = N * C * P0
+    blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P1, stretch)
-    first, last = share(N * C * blocks * stretches, task, tasks)
-    if first < last:
-        n = first // (C * blocks * stretches)
-        c = first // (blocks * stretches) % C
-        block = first // stretches % blocks
-        part = first % stretches
-        for item in range(first, last):
-            row = block * tile.lines
-            rows = min(tile.lines, P0 - row)
-            from_x2 = low_k0 + row * s0
-            start = part * stretch
-            end = min(P1, start + stretch)
-            to = scratch
-            for phase in range(s1):
-                offset, low = offset_0 + phase, low_0 + start
-                if offset >= s1:
-                    offset, low = offset - s1, low + 1
-                length = length_0 + (1 if offset < longer else 0)
-                for line in range(height):
-                    x2 = from_x2 + line
-                    there = length if 0 <= x2 < X2 else 0
-                    begin = min(max(0, -low), span)
-                    finish = max(begin, min(span, there - low))
-                    if begin > 0:
-                        lanes.store(to, lanes.zero())
-                    for column in range(lanes.width, begin, lanes.width):
-                        lanes.store(to + column, lanes.zero())
-                    for column in range(begin, finish - lanes.width, lanes.width):
-                        lanes.store(to + column, lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0,
-                            0, s1))))
-                    if finish - begin >= lanes.width:
-                        column = finish - lanes.width
-                        lanes.store(to + column, lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0,
-                            0, s1))))
-                    elif begin < finish:
-                        column = begin
-                        inside = lanes.first(finish - begin)
-                        lanes.store(to + column, lanes.read_where(x.line((n, c, x2, offset + (low + column) * s1),
-                            (0, 0, 0, s1)), inside))
-                    if span > finish:
-                        lanes.store(to + finish, lanes.zero())
-                    if span > finish + lanes.width:
-                        lanes.store(to + (finish + lanes.width), lanes.zero())
-                    for column in range(finish + 2 * lanes.width, span, lanes.width):
-                        lanes.store(to + column, lanes.zero())
-                    to = to + pitch
-            for at in range(start, end, lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                here = scratch + (at - start)
-                for tap in range(sharing):
-                    x_lines = tile.load_span(here + steps[tap], apart)
-                    for more in range(tile.taps):
-                        for u in range(tile.lines):
-                            total[0, u] = total[0, u] + x_lines[0, u + more]
-                for tap in range(sharing, count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    for u in range(tile.lines):
-                        total[0, u] = total[0, u] + x_lines[0, u]
-                active = lanes.first(end - at)
-                p1 = at
-                for u in range(tile.lines):
-                    if u < rows:
-                        p0 = row + u
-                        result = total[0, u]
-                        y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
-                        y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
-                        result = select(unequal(result, lanes.zero()), result * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
-                        total[0, u] = result
-                if rows == tile.lines:
-                    p0 = row
-                    tile.write_where(y.lines((n, c, p0, p1), (0, 0, 0, 1), (0, 0, 1, 0)), total, active)
+    first, last = share(blocks * stretches, task, tasks)
+    for item in range(first, last):
+        row = item // stretches * group
+        rows = min(group, all_rows - row)
+        start = item % stretches * stretch
+        places = min(stretch, P1 - start)
+        span = s1 * (places - 1) + reach + 1
+        origin = low_k1 + s1 * start
+        begin = max(0, origin)
+        end = min(X3, origin + span)
+        edge = begin - origin if begin < end else span
+        whole = begin + max(0, end - begin) // lanes.width * lanes.width
+        inside = lanes.first(end - whole)
+        pitch = s1 * places if flows else span
+        n = row // (C * P0)
+        c = row // P0 % C
+        p0 = row % P0
+        for u in range(rows):
+            to = scratch + u * pitch
+            count = 0
+            from_x2 = low_k0 + p0 * s0
+            for x2 in range(max(0, from_x2), min(X2, from_x2 + K0)):
+                found[count] = x2
+                count += 1
+            margin = edge if count > 0 else span
+            if margin > 0:
+                lanes.store(to, lanes.zero())
+            for column in range(lanes.width, margin, lanes.width):
+                lanes.store(to + column, lanes.zero())
+            if count > 0 and begin < end:
+                x2 = found[0]
+                if count == 1:
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(to + (column - origin), lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(to + (column - origin), lanes.read_where(x.line((n, c, x2, column), (0, 0, 0,
+                            1)), inside))
                 else:
-                    for u in range(tile.lines):
-                        if u < rows:
-                            p0 = row + u
-                            result = total[0, u]
-                            lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), result, active)
-            part += 1
-            if part == stretches:
-                part = 0
-                block += 1
-                if block == blocks:
-                    block = 0
-                    c += 1
-                    if c == C:
-                        c = 0
-                        n += 1
+                    second_x2 = found[1]
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(to + (column - origin), lanes.read(x.line((n, c, x2, column), (0, 0, 0,
+                            1))) + lanes.read(x.line((n, c, second_x2, column), (0, 0, 0, 1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(to + (column - origin), lanes.read_where(x.line((n, c, x2, column), (0, 0, 0,
+                            1)), inside) + lanes.read_where(x.line((n, c, second_x2, column), (0, 0, 0, 1)),
+                            inside))
+                for line in range(2, count):
+                    x2 = found[line]
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(to + (column - origin),
+                            lanes.load(to + (column - origin)) + lanes.read(x.line((n, c, x2, column), (0, 0, 0,
+                            1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(to + (column - origin),
+                            lanes.load(to + (column - origin)) + lanes.read_where(x.line((n, c, x2, column), (0, 0,
+                            0, 1)), inside))
+                if span > end - origin:
+                    lanes.store(to + (end - origin), lanes.zero())
+                for column in range(end - origin + lanes.width, span, lanes.width):
+                    lanes.store(to + column, lanes.zero())
+            p0 += 1
+            if p0 == P0:
+                p0 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
+        beyond = rows * pitch - (pitch - span)
+        if beyond + s1 * lanes.width > beyond:
+            lanes.store(scratch + beyond, lanes.zero())
+        for column in range(beyond + lanes.width, beyond + s1 * lanes.width, lanes.width):
+            lanes.store(scratch + column, lanes.zero())
+        n = row // (C * P0)
+        c = row // P0 % C
+        p0 = row % P0
+        u = 0
+        while u < rows:
+            flow = min(rows - u, P0 - p0) if flows else 1
+            outputs = flow * places
+            filled = outputs >= lanes.width
+            for at in range(0, outputs, lanes.width):
+                if filled:
+                    at = min(at, outputs - lanes.width)
+                here = scratch + (u * pitch + s1 * at)
+                total = lanes.zero()
+                for tap in range(K1):
+                    total = total + lanes.load_apart(here + tap, s1)
+                active = lanes.first(outputs - at)
+                p1 = start + at
+                y_sum_lanes = lanes.read_where(y_sum.run((p0, p1), (0, 1)), active)
+                y_sum_2_lanes = lanes.read_where(y_sum_2.run((p0, p1), (0, 1)), active)
+                total = select(unequal(total, lanes.zero()), total * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+                if filled:
+                    lanes.write_where(y.run((n, c, p0, p1), (0, 0, 0, 1)), total, lanes.where(True))
+                else:
+                    lanes.write_where(y.run((n, c, p0, p1), (0, 0, 0, 1)), total, active)
+            u += flow
+            p0 += flow
+            if p0 == P0:
+                p0 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
 
 
 @kernel
 def y_from_x_y_sum_y_sum_2_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
-    pitch = ceil_div(stretch + max(0, (K1 - 1)) // s1, width) * width
-    height = (tile.lines - 1) * s0 + max(0, (K0 - 1)) + 1
-    return bounded(bounded(s1, height), pitch) + width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P1)), s1) + max(0, K1 - 1)) + (s1 + 3) * tile.lanes.width
+    return cells
 
 
 def y_from_x_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
@@ -355,7 +356,7 @@ def y_from_x_y_sum_y_sum_2_table(tile: Tile, N: int, C: int, P0: int, P1: int, K
     """Integers of one task: where each tap reads."""
     if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, P1, K0, K1, X2,
         X3, a0, a1, divisor, include, s0, s1) <= 1048576:
-        return K0 * K1
+        return K0
     return 0
 
 
@@ -524,135 +525,138 @@ def gx_from_gx_term_over_c(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P
 def gx_from_gx_term_slide_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of gx_term slide, lanes over x3, rows over x2."""
+    """Windows of gx_term, line by line and then along x3."""
     lanes = tile.lanes
-    for phase_x2 in range(min(s0, X2)):
-        for phase_x3 in range(min(s1, X3)):
-            first_k0, step_k0 = residue(s0, 1, a0 + phase_x2)
-            taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
-            by_k0 = step_k0 * 1 // s0
-            low_k0 = (a0 + phase_x2 - first_k0 * 1) // s0
-            members_k0 = max(0, ceil_div(X2 - phase_x2, s0))
-            low_k0 -= (taps_k0 - 1) * by_k0
-            first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
-            first_k1, step_k1 = residue(s1, 1, a1 + phase_x3)
-            taps_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
-            by_k1 = step_k1 * 1 // s1
-            low_k1 = (a1 + phase_x3 - first_k1 * 1) // s1
-            members_k1 = max(0, ceil_div(X3 - phase_x3, s1))
-            low_k1 -= (taps_k1 - 1) * by_k1
-            first_k1, step_k1 = first_k1 + (taps_k1 - 1) * step_k1, -step_k1
-            stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(members_k1, lanes.width)) * lanes.width)
-            span = stretch + (taps_k1 - 1) * by_k1
-            pitch = ceil_div(span, lanes.width) * lanes.width
-            height = (tile.lines - 1) + (taps_k0 - 1) * by_k0 + 1
-            apart = pitch
-            steps = integer_scratch
+    low_k0 = a0 - K0 + 1
+    low_k1 = a1 - K1 + 1
+    reach = max(0, K1 - 1)
+    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, X3))
+    flows = X3 <= stretch
+    flows = flows and reach < 1
+    flows = flows and gx.stride(2) == X3 * gx.stride(3)
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (stretch + reach))
+    found = integer_scratch
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, stretch + reach) + (s1 + 3) * tile.lanes.width
+    line_of = scratch + cells
+    all_rows = N * C * X2
+    blocks = ceil_div(all_rows, group)
+    stretches = ceil_div(X3, stretch)
+    first, last = share(blocks * stretches, task, tasks)
+    for item in range(first, last):
+        row = item // stretches * group
+        rows = min(group, all_rows - row)
+        start = item % stretches * stretch
+        places = min(stretch, X3 - start)
+        span = (places - 1) + reach + 1
+        origin = low_k1 + start
+        begin = max(0, ceil_div(origin, s1))
+        end = min(P1, (origin + span - 1) // s1 + 1)
+        edge = begin*s1 - origin if begin < end else span
+        whole = begin + max(0, end - begin) // lanes.width * lanes.width
+        inside = lanes.first(end - whole)
+        pitch = places if flows else span
+        n = row // (C * X2)
+        c = row // X2 % C
+        x2 = row % X2
+        for u in range(rows):
+            to = scratch + u * pitch
             count = 0
-            shared = taps_k0 // tile.taps * tile.taps if by_k0 == 1 else 0
-            plane = 0
-            for tap_k1 in range(taps_k1):
-                for tap_k0 in range(0, shared, tile.taps):
-                    steps[count] = (plane * height + tap_k0 * by_k0) * pitch + tap_k1 * by_k1
-                    count += 1
-            plane += 1
-            sharing = count
-            plane = 0
-            for tap_k1 in range(taps_k1):
-                for tap_k0 in range(shared, taps_k0):
-                    steps[count] = (plane * height + tap_k0 * by_k0) * pitch + tap_k1 * by_k1
-                    count += 1
-            plane += 1
-            blocks = ceil_div(members_k0, tile.lines)
-            stretches = ceil_div(members_k1, stretch)
-            first, last = share(N * C * blocks * stretches, task, tasks)
-            if first < last:
-                n = first // (C * blocks * stretches)
-                c = first // (blocks * stretches) % C
-                block = first // stretches % blocks
-                part = first % stretches
-                for item in range(first, last):
-                    row = block * tile.lines
-                    rows = min(tile.lines, members_k0 - row)
-                    from_p0 = low_k0 + row
-                    start = part * stretch
-                    end = min(members_k1, start + stretch)
-                    to = scratch
-                    low, length = low_k1 + start, P1
-                    for line in range(height):
-                        p0 = from_p0 + line
-                        there = length if 0 <= p0 < P0 else 0
-                        begin = min(max(0, -low), span)
-                        finish = max(begin, min(span, there - low))
-                        if begin > 0:
-                            lanes.store(to, lanes.zero())
-                        for column in range(lanes.width, begin, lanes.width):
-                            lanes.store(to + column, lanes.zero())
-                        for column in range(begin, finish - lanes.width, lanes.width):
-                            lanes.store(to + column, lanes.read(gx_term.line((n, c, p0, low + column), (0, 0, 0,
-                                1))))
-                        if finish - begin >= lanes.width:
-                            column = finish - lanes.width
-                            lanes.store(to + column, lanes.read(gx_term.line((n, c, p0, low + column), (0, 0, 0,
-                                1))))
-                        elif begin < finish:
-                            column = begin
-                            inside = lanes.first(finish - begin)
-                            lanes.store(to + column, lanes.read_where(gx_term.line((n, c, p0, low + column), (0, 0,
-                                0, 1)), inside))
-                        if span > finish:
-                            lanes.store(to + finish, lanes.zero())
-                        if span > finish + lanes.width:
-                            lanes.store(to + (finish + lanes.width), lanes.zero())
-                        for column in range(finish + 2 * lanes.width, span, lanes.width):
-                            lanes.store(to + column, lanes.zero())
-                        to = to + pitch
-                    for at in range(start, end, lanes.width):
-                        total = tile.column()
-                        for u in range(tile.lines):
-                            total[0, u] = lanes.zero()
-                        here = scratch + (at - start)
-                        for tap in range(sharing):
-                            gx_term_lines = tile.load_span(here + steps[tap], apart)
-                            for more in range(tile.taps):
-                                for u in range(tile.lines):
-                                    total[0, u] = total[0, u] + gx_term_lines[0, u + more]
-                        for tap in range(sharing, count):
-                            gx_term_lines = tile.load_column(here + steps[tap], apart)
-                            for u in range(tile.lines):
-                                total[0, u] = total[0, u] + gx_term_lines[0, u]
-                        active = lanes.first(end - at)
-                        x3 = phase_x3 + (at) * s1
-                        if rows == tile.lines:
-                            x2 = phase_x2 + (row) * s0
-                            tile.write_where(gx.lines((n, c, x2, x3), (0, 0, 0, s1), (0, 0, s0, 0)), total, active)
-                        else:
-                            for u in range(tile.lines):
-                                if u < rows:
-                                    x2 = phase_x2 + (row + u) * s0
-                                    result = total[0, u]
-                                    lanes.write_where(gx.line((n, c, x2, x3), (0, 0, 0, s1)), result, active)
-                    part += 1
-                    if part == stretches:
-                        part = 0
-                        block += 1
-                        if block == blocks:
-                            block = 0
-                            c += 1
-                            if c == C:
-                                c = 0
-                                n += 1
+            from_p0 = low_k0 + x2
+            for p0 in range(max(0, ceil_div(from_p0, s0)), min(P0, ceil_div(from_p0 + K0, s0))):
+                found[count] = p0
+                count += 1
+            margin = edge if count > 0 else span
+            if margin > 0:
+                lanes.store(to, lanes.zero())
+            for column in range(lanes.width, margin, lanes.width):
+                lanes.store(to + column, lanes.zero())
+            if count > 0 and begin < end:
+                p0 = found[0]
+                if count == 1:
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(line_of + (column - begin), lanes.read(gx_term.line((n, c, p0, column), (0, 0,
+                            0, 1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(line_of + (column - begin), lanes.read_where(gx_term.line((n, c, p0, column),
+                            (0, 0, 0, 1)), inside))
+                else:
+                    second_p0 = found[1]
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(line_of + (column - begin), lanes.read(gx_term.line((n, c, p0, column), (0, 0,
+                            0, 1))) + lanes.read(gx_term.line((n, c, second_p0, column), (0, 0, 0, 1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(line_of + (column - begin), lanes.read_where(gx_term.line((n, c, p0, column),
+                            (0, 0, 0, 1)), inside) + lanes.read_where(gx_term.line((n, c, second_p0, column), (0, 0,
+                            0, 1)), inside))
+                for line in range(2, count):
+                    p0 = found[line]
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(line_of + (column - begin),
+                            lanes.load(line_of + (column - begin)) + lanes.read(gx_term.line((n, c, p0, column), (0,
+                            0, 0, 1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(line_of + (column - begin),
+                            lanes.load(line_of + (column - begin)) + lanes.read_where(gx_term.line((n, c, p0,
+                            column), (0, 0, 0, 1)), inside))
+                for column in range(begin, end, lanes.width):
+                    lanes.store_apart(to + (column*s1 - origin), s1, lanes.load(line_of + (column - begin)),
+                        lanes.zero())
+                if span > end*s1 - origin:
+                    lanes.store(to + (end*s1 - origin), lanes.zero())
+                for column in range(end*s1 - origin + lanes.width, span, lanes.width):
+                    lanes.store(to + column, lanes.zero())
+            x2 += 1
+            if x2 == X2:
+                x2 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
+        beyond = rows * pitch - (pitch - span)
+        if beyond + lanes.width > beyond:
+            lanes.store(scratch + beyond, lanes.zero())
+        for column in range(beyond + lanes.width, beyond + lanes.width, lanes.width):
+            lanes.store(scratch + column, lanes.zero())
+        n = row // (C * X2)
+        c = row // X2 % C
+        x2 = row % X2
+        u = 0
+        while u < rows:
+            flow = min(rows - u, X2 - x2) if flows else 1
+            outputs = flow * places
+            filled = outputs >= lanes.width
+            for at in range(0, outputs, lanes.width):
+                if filled:
+                    at = min(at, outputs - lanes.width)
+                here = scratch + (u * pitch + at)
+                total = lanes.zero()
+                for tap in range(K1):
+                    total = total + lanes.load_apart(here + tap, 1)
+                active = lanes.first(outputs - at)
+                x3 = start + at
+                if filled:
+                    lanes.write_where(gx.run((n, c, x2, x3), (0, 0, 0, 1)), total, lanes.where(True))
+                else:
+                    lanes.write_where(gx.run((n, c, x2, x3), (0, 0, 0, 1)), total, active)
+            u += flow
+            x2 += flow
+            if x2 == X2:
+                x2 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
 
 
 @kernel
 def gx_from_gx_term_slide_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X3, width)) * width)
-    pitch = ceil_div(stretch + max(0, (K1 - 1) // s1), width) * width
-    height = (tile.lines - 1) + max(0, (K0 - 1) // s0) + 1
-    return bounded(height, pitch) + width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, min(tile.lines * tile.lines * tile.lanes.width, max(1, X3)) + max(0, K1 - 1)) + (s1 + 3) * tile.lanes.width
+    return 2 * cells
 
 
 def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
@@ -669,7 +673,7 @@ def gx_from_gx_term_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int,
     """Integers of one task: where each tap reads."""
     if (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, P1, K0, K1, X2,
         X3, a0, a1, s0, s1) <= 1048576:
-        return K0 * K1
+        return K0
     return 0
 
 

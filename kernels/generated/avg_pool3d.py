@@ -30,7 +30,6 @@ from kernels.runtime import (
     one,
     real,
     require_abi,
-    residue,
     select,
     share,
     task,
@@ -38,7 +37,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(4, __name__)
+require_abi(5, __name__)
 
 
 @kernel
@@ -234,134 +233,145 @@ def y_from_x_y_sum_y_sum_2_slide_x(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Re
         P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
         divisor: int, include: int, s0: int, s1: int, s2: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of x slide, lanes over p2, rows over p1."""
+    """Windows of x, line by line and then along p2."""
     lanes = tile.lanes
     low_k0 = -a0
     low_k1 = -a1
     low_k2 = -a2
-    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P2, lanes.width)) * lanes.width)
-    span = stretch + (K2 - 1) // s2
-    pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_k2 // s2, low_k2 % s2
-    length_0, longer = X4 // s2, X4 % s2
-    height = (tile.lines - 1) * s1 + (K1 - 1) + 1
-    apart = s1 * pitch
-    steps = integer_scratch
-    count = 0
-    shared = K1 // tile.taps * tile.taps if s1 == 1 else 0
-    plane = 0
-    for tap_k0 in range(K0):
-        for tap_k2 in range(K2):
-            for tap_k1 in range(0, shared, tile.taps):
-                steps[count] = ((plane + tap_k2 % s2) * height + tap_k1) * pitch + tap_k2 // s2
-                count += 1
-        plane += s2
-    sharing = count
-    plane = 0
-    for tap_k0 in range(K0):
-        for tap_k2 in range(K2):
-            for tap_k1 in range(shared, K1):
-                steps[count] = ((plane + tap_k2 % s2) * height + tap_k1) * pitch + tap_k2 // s2
-                count += 1
-        plane += s2
-    blocks = ceil_div(P1, tile.lines)
+    reach = max(0, K2 - 1)
+    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P2))
+    flows = P2 <= stretch
+    flows = flows and reach < s2
+    flows = flows and y.stride(3) == P2 * y.stride(4)
+    flows = flows and y_sum.stride(1) == P2 * y_sum.stride(2)
+    flows = flows and y_sum_2.stride(1) == P2 * y_sum_2.stride(2)
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s2 * stretch + reach))
+    found = integer_scratch
+    all_rows = N * C * P0 * P1
+    blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P2, stretch)
-    first, last = share(N * C * P0 * blocks * stretches, task, tasks)
-    if first < last:
-        n = first // (C * P0 * blocks * stretches)
-        c = first // (P0 * blocks * stretches) % C
-        p0 = first // (blocks * stretches) % P0
-        block = first // stretches % blocks
-        part = first % stretches
-        for item in range(first, last):
-            row = block * tile.lines
-            rows = min(tile.lines, P1 - row)
-            from_x3 = low_k1 + row * s1
-            start = part * stretch
-            end = min(P2, start + stretch)
+    first, last = share(blocks * stretches, task, tasks)
+    for item in range(first, last):
+        row = item // stretches * group
+        rows = min(group, all_rows - row)
+        start = item % stretches * stretch
+        places = min(stretch, P2 - start)
+        span = s2 * (places - 1) + reach + 1
+        origin = low_k2 + s2 * start
+        begin = max(0, origin)
+        end = min(X4, origin + span)
+        edge = begin - origin if begin < end else span
+        whole = begin + max(0, end - begin) // lanes.width * lanes.width
+        inside = lanes.first(end - whole)
+        pitch = s2 * places if flows else span
+        n = row // (C * P0 * P1)
+        c = row // (P0 * P1) % C
+        p0 = row // P1 % P0
+        p1 = row % P1
+        for u in range(rows):
+            to = scratch + u * pitch
+            count = 0
             from_x2 = low_k0 + p0 * s0
-            to = scratch
-            for tap_k0 in range(K0):
-                x2 = from_x2 + tap_k0 * 1
-                for phase in range(s2):
-                    offset, low = offset_0 + phase, low_0 + start
-                    if offset >= s2:
-                        offset, low = offset - s2, low + 1
-                    length = length_0 + (1 if offset < longer else 0)
-                    for line in range(height):
-                        x3 = from_x3 + line
-                        there = length if 0 <= x2 < X2 and 0 <= x3 < X3 else 0
-                        begin = min(max(0, -low), span)
-                        finish = max(begin, min(span, there - low))
-                        if begin > 0:
-                            lanes.store(to, lanes.zero())
-                        for column in range(lanes.width, begin, lanes.width):
-                            lanes.store(to + column, lanes.zero())
-                        for column in range(begin, finish - lanes.width, lanes.width):
-                            lanes.store(to + column, lanes.read(x.line((n, c, x2, x3, offset + (low + column) * s2),
-                                (0, 0, 0, 0, s2))))
-                        if finish - begin >= lanes.width:
-                            column = finish - lanes.width
-                            lanes.store(to + column, lanes.read(x.line((n, c, x2, x3, offset + (low + column) * s2),
-                                (0, 0, 0, 0, s2))))
-                        elif begin < finish:
-                            column = begin
-                            inside = lanes.first(finish - begin)
-                            lanes.store(to + column, lanes.read_where(x.line((n, c, x2, x3,
-                                offset + (low + column) * s2), (0, 0, 0, 0, s2)), inside))
-                        if span > finish:
-                            lanes.store(to + finish, lanes.zero())
-                        if span > finish + lanes.width:
-                            lanes.store(to + (finish + lanes.width), lanes.zero())
-                        for column in range(finish + 2 * lanes.width, span, lanes.width):
-                            lanes.store(to + column, lanes.zero())
-                        to = to + pitch
-            for at in range(start, end, lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                here = scratch + (at - start)
-                for tap in range(sharing):
-                    x_lines = tile.load_span(here + steps[tap], apart)
-                    for more in range(tile.taps):
-                        for u in range(tile.lines):
-                            total[0, u] = total[0, u] + x_lines[0, u + more]
-                for tap in range(sharing, count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    for u in range(tile.lines):
-                        total[0, u] = total[0, u] + x_lines[0, u]
-                active = lanes.first(end - at)
-                p2 = at
-                for u in range(tile.lines):
-                    if u < rows:
-                        p1 = row + u
-                        result = total[0, u]
-                        y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), active)
-                        y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), active)
-                        result = select(unequal(result, lanes.zero()), result * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), result)
-                        total[0, u] = result
-                if rows == tile.lines:
-                    p1 = row
-                    tile.write_where(y.lines((n, c, p0, p1, p2), (0, 0, 0, 0, 1), (0, 0, 0, 1, 0)), total, active)
+            for x2 in range(max(0, from_x2), min(X2, from_x2 + K0)):
+                from_x3 = low_k1 + p1 * s1
+                for x3 in range(max(0, from_x3), min(X3, from_x3 + K1)):
+                    found[count] = x2
+                    found[K0 * K1 + count] = x3
+                    count += 1
+            margin = edge if count > 0 else span
+            if margin > 0:
+                lanes.store(to, lanes.zero())
+            for column in range(lanes.width, margin, lanes.width):
+                lanes.store(to + column, lanes.zero())
+            if count > 0 and begin < end:
+                x2 = found[0]
+                x3 = found[K0 * K1]
+                if count == 1:
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(to + (column - origin), lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0,
+                            1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(to + (column - origin), lanes.read_where(x.line((n, c, x2, x3, column), (0, 0,
+                            0, 0, 1)), inside))
                 else:
-                    for u in range(tile.lines):
-                        if u < rows:
-                            p1 = row + u
-                            result = total[0, u]
-                            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
-            part += 1
-            if part == stretches:
-                part = 0
-                block += 1
-                if block == blocks:
-                    block = 0
-                    p0 += 1
-                    if p0 == P0:
-                        p0 = 0
-                        c += 1
-                        if c == C:
-                            c = 0
-                            n += 1
+                    second_x2 = found[1]
+                    second_x3 = found[K0 * K1 + 1]
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(to + (column - origin), lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0,
+                            1))) + lanes.read(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(to + (column - origin), lanes.read_where(x.line((n, c, x2, x3, column), (0, 0,
+                            0, 0, 1)), inside) + lanes.read_where(x.line((n, c, second_x2, second_x3, column), (0,
+                            0, 0, 0, 1)), inside))
+                for line in range(2, count):
+                    x2 = found[line]
+                    x3 = found[K0 * K1 + line]
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(to + (column - origin),
+                            lanes.load(to + (column - origin)) + lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0,
+                            0, 1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(to + (column - origin),
+                            lanes.load(to + (column - origin)) + lanes.read_where(x.line((n, c, x2, x3, column), (0,
+                            0, 0, 0, 1)), inside))
+                if span > end - origin:
+                    lanes.store(to + (end - origin), lanes.zero())
+                for column in range(end - origin + lanes.width, span, lanes.width):
+                    lanes.store(to + column, lanes.zero())
+            p1 += 1
+            if p1 == P1:
+                p1 = 0
+                p0 += 1
+                if p0 == P0:
+                    p0 = 0
+                    c += 1
+                    if c == C:
+                        c = 0
+                        n += 1
+        beyond = rows * pitch - (pitch - span)
+        if beyond + s2 * lanes.width > beyond:
+            lanes.store(scratch + beyond, lanes.zero())
+        for column in range(beyond + lanes.width, beyond + s2 * lanes.width, lanes.width):
+            lanes.store(scratch + column, lanes.zero())
+        n = row // (C * P0 * P1)
+        c = row // (P0 * P1) % C
+        p0 = row // P1 % P0
+        p1 = row % P1
+        u = 0
+        while u < rows:
+            flow = min(rows - u, P1 - p1) if flows else 1
+            outputs = flow * places
+            filled = outputs >= lanes.width
+            for at in range(0, outputs, lanes.width):
+                if filled:
+                    at = min(at, outputs - lanes.width)
+                here = scratch + (u * pitch + s2 * at)
+                total = lanes.zero()
+                for tap in range(K2):
+                    total = total + lanes.load_apart(here + tap, s2)
+                active = lanes.first(outputs - at)
+                p2 = start + at
+                y_sum_lanes = lanes.read_where(y_sum.run((p0, p1, p2), (0, 0, 1)), active)
+                y_sum_2_lanes = lanes.read_where(y_sum_2.run((p0, p1, p2), (0, 0, 1)), active)
+                total = select(unequal(total, lanes.zero()), total * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+                if filled:
+                    lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
+                else:
+                    lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
+            u += flow
+            p1 += flow
+            if p1 == P1:
+                p1 = 0
+                p0 += 1
+                if p0 == P0:
+                    p0 = 0
+                    c += 1
+                    if c == C:
+                        c = 0
+                        n += 1
 
 
 @kernel
@@ -369,11 +379,8 @@ def y_from_x_y_sum_y_sum_2_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1:
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int, include: int, s0: int, s1: int,
         s2: int) -> int:
     """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
-    pitch = ceil_div(stretch + max(0, (K2 - 1)) // s2, width) * width
-    height = (tile.lines - 1) * s1 + max(0, (K1 - 1)) + 1
-    return bounded(bounded(bounded(K0, s2), height), pitch) + width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P2)), s2) + max(0, K2 - 1)) + (s2 + 3) * tile.lanes.width
+    return cells
 
 
 def y_from_x_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
@@ -393,7 +400,7 @@ def y_from_x_y_sum_y_sum_2_table(tile: Tile, N: int, C: int, P0: int, P1: int, P
     """Integers of one task: where each tap reads."""
     if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, P1, P2, K0, K1,
         K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 1048576:
-        return K0 * K1 * K2
+        return 2 * K0 * K1
     return 0
 
 
@@ -573,155 +580,154 @@ def gx_from_gx_term_over_c(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P
 def gx_from_gx_term_slide_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of gx_term slide, lanes over x4, rows over x3."""
+    """Windows of gx_term, line by line and then along x4."""
     lanes = tile.lanes
-    for phase_x2 in range(min(s0, X2)):
-        for phase_x3 in range(min(s1, X3)):
-            for phase_x4 in range(min(s2, X4)):
-                first_k0, step_k0 = residue(s0, 1, a0 + phase_x2)
-                taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
-                by_k0 = step_k0 * 1 // s0
-                low_k0 = (a0 + phase_x2 - first_k0 * 1) // s0
-                members_k0 = max(0, ceil_div(X2 - phase_x2, s0))
-                low_k0 -= (taps_k0 - 1) * by_k0
-                first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
-                first_k1, step_k1 = residue(s1, 1, a1 + phase_x3)
-                taps_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
-                by_k1 = step_k1 * 1 // s1
-                low_k1 = (a1 + phase_x3 - first_k1 * 1) // s1
-                members_k1 = max(0, ceil_div(X3 - phase_x3, s1))
-                low_k1 -= (taps_k1 - 1) * by_k1
-                first_k1, step_k1 = first_k1 + (taps_k1 - 1) * step_k1, -step_k1
-                first_k2, step_k2 = residue(s2, 1, a2 + phase_x4)
-                taps_k2 = max(0, ceil_div(K2 - first_k2, step_k2)) if step_k2 > 0 else 0
-                by_k2 = step_k2 * 1 // s2
-                low_k2 = (a2 + phase_x4 - first_k2 * 1) // s2
-                members_k2 = max(0, ceil_div(X4 - phase_x4, s2))
-                low_k2 -= (taps_k2 - 1) * by_k2
-                first_k2, step_k2 = first_k2 + (taps_k2 - 1) * step_k2, -step_k2
-                stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(members_k2, lanes.width)) * lanes.width)
-                span = stretch + (taps_k2 - 1) * by_k2
-                pitch = ceil_div(span, lanes.width) * lanes.width
-                height = (tile.lines - 1) + (taps_k1 - 1) * by_k1 + 1
-                apart = pitch
-                steps = integer_scratch
-                count = 0
-                shared = taps_k1 // tile.taps * tile.taps if by_k1 == 1 else 0
-                plane = 0
-                for tap_k0 in range(taps_k0):
-                    for tap_k2 in range(taps_k2):
-                        for tap_k1 in range(0, shared, tile.taps):
-                            steps[count] = (plane * height + tap_k1 * by_k1) * pitch + tap_k2 * by_k2
-                            count += 1
-                    plane += 1
-                sharing = count
-                plane = 0
-                for tap_k0 in range(taps_k0):
-                    for tap_k2 in range(taps_k2):
-                        for tap_k1 in range(shared, taps_k1):
-                            steps[count] = (plane * height + tap_k1 * by_k1) * pitch + tap_k2 * by_k2
-                            count += 1
-                    plane += 1
-                blocks = ceil_div(members_k1, tile.lines)
-                stretches = ceil_div(members_k2, stretch)
-                first, last = share(N * C * members_k0 * blocks * stretches, task, tasks)
-                if first < last:
-                    n = first // (C * members_k0 * blocks * stretches)
-                    c = first // (members_k0 * blocks * stretches) % C
-                    at_x2 = first // (blocks * stretches) % members_k0
-                    block = first // stretches % blocks
-                    part = first % stretches
-                    for item in range(first, last):
-                        x2 = phase_x2 + at_x2 * s0
-                        row = block * tile.lines
-                        rows = min(tile.lines, members_k1 - row)
-                        from_p1 = low_k1 + row
-                        start = part * stretch
-                        end = min(members_k2, start + stretch)
-                        from_p0 = low_k0 + at_x2
-                        to = scratch
-                        for tap_k0 in range(taps_k0):
-                            p0 = from_p0 + tap_k0 * by_k0
-                            low, length = low_k2 + start, P2
-                            for line in range(height):
-                                p1 = from_p1 + line
-                                there = length if 0 <= p0 < P0 and 0 <= p1 < P1 else 0
-                                begin = min(max(0, -low), span)
-                                finish = max(begin, min(span, there - low))
-                                if begin > 0:
-                                    lanes.store(to, lanes.zero())
-                                for column in range(lanes.width, begin, lanes.width):
-                                    lanes.store(to + column, lanes.zero())
-                                for column in range(begin, finish - lanes.width, lanes.width):
-                                    lanes.store(to + column, lanes.read(gx_term.line((n, c, p0, p1, low + column),
-                                        (0, 0, 0, 0, 1))))
-                                if finish - begin >= lanes.width:
-                                    column = finish - lanes.width
-                                    lanes.store(to + column, lanes.read(gx_term.line((n, c, p0, p1, low + column),
-                                        (0, 0, 0, 0, 1))))
-                                elif begin < finish:
-                                    column = begin
-                                    inside = lanes.first(finish - begin)
-                                    lanes.store(to + column, lanes.read_where(gx_term.line((n, c, p0, p1,
-                                        low + column), (0, 0, 0, 0, 1)), inside))
-                                if span > finish:
-                                    lanes.store(to + finish, lanes.zero())
-                                if span > finish + lanes.width:
-                                    lanes.store(to + (finish + lanes.width), lanes.zero())
-                                for column in range(finish + 2 * lanes.width, span, lanes.width):
-                                    lanes.store(to + column, lanes.zero())
-                                to = to + pitch
-                        for at in range(start, end, lanes.width):
-                            total = tile.column()
-                            for u in range(tile.lines):
-                                total[0, u] = lanes.zero()
-                            here = scratch + (at - start)
-                            for tap in range(sharing):
-                                gx_term_lines = tile.load_span(here + steps[tap], apart)
-                                for more in range(tile.taps):
-                                    for u in range(tile.lines):
-                                        total[0, u] = total[0, u] + gx_term_lines[0, u + more]
-                            for tap in range(sharing, count):
-                                gx_term_lines = tile.load_column(here + steps[tap], apart)
-                                for u in range(tile.lines):
-                                    total[0, u] = total[0, u] + gx_term_lines[0, u]
-                            active = lanes.first(end - at)
-                            x4 = phase_x4 + (at) * s2
-                            if rows == tile.lines:
-                                x3 = phase_x3 + (row) * s1
-                                tile.write_where(gx.lines((n, c, x2, x3, x4), (0, 0, 0, 0, s2), (0, 0, 0, s1, 0)),
-                                    total, active)
-                            else:
-                                for u in range(tile.lines):
-                                    if u < rows:
-                                        x3 = phase_x3 + (row + u) * s1
-                                        result = total[0, u]
-                                        lanes.write_where(gx.line((n, c, x2, x3, x4), (0, 0, 0, 0, s2)), result,
-                                            active)
-                        part += 1
-                        if part == stretches:
-                            part = 0
-                            block += 1
-                            if block == blocks:
-                                block = 0
-                                at_x2 += 1
-                                if at_x2 == members_k0:
-                                    at_x2 = 0
-                                    c += 1
-                                    if c == C:
-                                        c = 0
-                                        n += 1
+    low_k0 = a0 - K0 + 1
+    low_k1 = a1 - K1 + 1
+    low_k2 = a2 - K2 + 1
+    reach = max(0, K2 - 1)
+    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, X4))
+    flows = X4 <= stretch
+    flows = flows and reach < 1
+    flows = flows and gx.stride(3) == X4 * gx.stride(4)
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (stretch + reach))
+    found = integer_scratch
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, stretch + reach) + (s2 + 3) * tile.lanes.width
+    line_of = scratch + cells
+    all_rows = N * C * X2 * X3
+    blocks = ceil_div(all_rows, group)
+    stretches = ceil_div(X4, stretch)
+    first, last = share(blocks * stretches, task, tasks)
+    for item in range(first, last):
+        row = item // stretches * group
+        rows = min(group, all_rows - row)
+        start = item % stretches * stretch
+        places = min(stretch, X4 - start)
+        span = (places - 1) + reach + 1
+        origin = low_k2 + start
+        begin = max(0, ceil_div(origin, s2))
+        end = min(P2, (origin + span - 1) // s2 + 1)
+        edge = begin*s2 - origin if begin < end else span
+        whole = begin + max(0, end - begin) // lanes.width * lanes.width
+        inside = lanes.first(end - whole)
+        pitch = places if flows else span
+        n = row // (C * X2 * X3)
+        c = row // (X2 * X3) % C
+        x2 = row // X3 % X2
+        x3 = row % X3
+        for u in range(rows):
+            to = scratch + u * pitch
+            count = 0
+            from_p0 = low_k0 + x2
+            for p0 in range(max(0, ceil_div(from_p0, s0)), min(P0, ceil_div(from_p0 + K0, s0))):
+                from_p1 = low_k1 + x3
+                for p1 in range(max(0, ceil_div(from_p1, s1)), min(P1, ceil_div(from_p1 + K1, s1))):
+                    found[count] = p0
+                    found[K0 * K1 + count] = p1
+                    count += 1
+            margin = edge if count > 0 else span
+            if margin > 0:
+                lanes.store(to, lanes.zero())
+            for column in range(lanes.width, margin, lanes.width):
+                lanes.store(to + column, lanes.zero())
+            if count > 0 and begin < end:
+                p0 = found[0]
+                p1 = found[K0 * K1]
+                if count == 1:
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(line_of + (column - begin), lanes.read(gx_term.line((n, c, p0, p1, column), (0,
+                            0, 0, 0, 1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(line_of + (column - begin), lanes.read_where(gx_term.line((n, c, p0, p1,
+                            column), (0, 0, 0, 0, 1)), inside))
+                else:
+                    second_p0 = found[1]
+                    second_p1 = found[K0 * K1 + 1]
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(line_of + (column - begin), lanes.read(gx_term.line((n, c, p0, p1, column), (0,
+                            0, 0, 0, 1))) + lanes.read(gx_term.line((n, c, second_p0, second_p1, column), (0, 0, 0,
+                            0, 1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(line_of + (column - begin), lanes.read_where(gx_term.line((n, c, p0, p1,
+                            column), (0, 0, 0, 0, 1)), inside) + lanes.read_where(gx_term.line((n, c, second_p0,
+                            second_p1, column), (0, 0, 0, 0, 1)), inside))
+                for line in range(2, count):
+                    p0 = found[line]
+                    p1 = found[K0 * K1 + line]
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(line_of + (column - begin),
+                            lanes.load(line_of + (column - begin)) + lanes.read(gx_term.line((n, c, p0, p1, column),
+                            (0, 0, 0, 0, 1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(line_of + (column - begin),
+                            lanes.load(line_of + (column - begin)) + lanes.read_where(gx_term.line((n, c, p0, p1,
+                            column), (0, 0, 0, 0, 1)), inside))
+                for column in range(begin, end, lanes.width):
+                    lanes.store_apart(to + (column*s2 - origin), s2, lanes.load(line_of + (column - begin)),
+                        lanes.zero())
+                if span > end*s2 - origin:
+                    lanes.store(to + (end*s2 - origin), lanes.zero())
+                for column in range(end*s2 - origin + lanes.width, span, lanes.width):
+                    lanes.store(to + column, lanes.zero())
+            x3 += 1
+            if x3 == X3:
+                x3 = 0
+                x2 += 1
+                if x2 == X2:
+                    x2 = 0
+                    c += 1
+                    if c == C:
+                        c = 0
+                        n += 1
+        beyond = rows * pitch - (pitch - span)
+        if beyond + lanes.width > beyond:
+            lanes.store(scratch + beyond, lanes.zero())
+        for column in range(beyond + lanes.width, beyond + lanes.width, lanes.width):
+            lanes.store(scratch + column, lanes.zero())
+        n = row // (C * X2 * X3)
+        c = row // (X2 * X3) % C
+        x2 = row // X3 % X2
+        x3 = row % X3
+        u = 0
+        while u < rows:
+            flow = min(rows - u, X3 - x3) if flows else 1
+            outputs = flow * places
+            filled = outputs >= lanes.width
+            for at in range(0, outputs, lanes.width):
+                if filled:
+                    at = min(at, outputs - lanes.width)
+                here = scratch + (u * pitch + at)
+                total = lanes.zero()
+                for tap in range(K2):
+                    total = total + lanes.load_apart(here + tap, 1)
+                active = lanes.first(outputs - at)
+                x4 = start + at
+                if filled:
+                    lanes.write_where(gx.run((n, c, x2, x3, x4), (0, 0, 0, 0, 1)), total, lanes.where(True))
+                else:
+                    lanes.write_where(gx.run((n, c, x2, x3, x4), (0, 0, 0, 0, 1)), total, active)
+            u += flow
+            x3 += flow
+            if x3 == X3:
+                x3 = 0
+                x2 += 1
+                if x2 == X2:
+                    x2 = 0
+                    c += 1
+                    if c == C:
+                        c = 0
+                        n += 1
 
 
 @kernel
 def gx_from_gx_term_slide_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X4, width)) * width)
-    pitch = ceil_div(stretch + max(0, (K2 - 1) // s2), width) * width
-    height = (tile.lines - 1) + max(0, (K1 - 1) // s1) + 1
-    return bounded(bounded(K0, height), pitch) + width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, min(tile.lines * tile.lines * tile.lanes.width, max(1, X4)) + max(0, K2 - 1)) + (s2 + 3) * tile.lanes.width
+    return 2 * cells
 
 
 def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
@@ -739,7 +745,7 @@ def gx_from_gx_term_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int,
     """Integers of one task: where each tap reads."""
     if (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, P1, P2, K0, K1,
         K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
-        return K0 * K1 * K2
+        return 2 * K0 * K1
     return 0
 
 

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from kernels.runtime import (
-    NOWHERE,
     Condition,
     Definition,
     Integer3,
@@ -27,6 +26,7 @@ from kernels.runtime import (
     kernel,
     lowest,
     maximum,
+    real,
     require_abi,
     select,
     share,
@@ -35,7 +35,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(4, __name__)
+require_abi(5, __name__)
 
 
 @kernel
@@ -91,114 +91,121 @@ def i_from_x_over_c(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
 @kernel
 def i_from_x_slide_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of x slide, lanes over p0."""
+    """Windows of x, line by line and then along p0."""
     lanes = tile.lanes
     low_k0 = -a0
-    stretch = tile.lines * tile.lines * lanes.width
-    span = stretch + (K0 - 1) * d0 // s0
-    pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_k0 // s0, low_k0 % s0
-    length_0, longer = X2 // s0, X2 % s0
-    apart = lanes.width
-    taps = K0
-    steps = integer_scratch
-    ats = steps + taps
-    count = 0
-    plane = 0
-    for tap_k0 in range(K0):
-        steps[count] = (plane + tap_k0 * d0 % s0) * pitch + tap_k0 * d0 // s0
-        ats[count] = tap_k0 * d0
-        count += 1
-    plane += s0
+    reach = max(0, (K0 - 1) * d0)
+    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P0))
+    flows = P0 <= stretch
+    flows = flows and reach < s0
+    flows = flows and i.stride(1) == P0 * i.stride(2)
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s0 * stretch + reach))
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s0 * stretch + reach) + (s0 + 3) * tile.lanes.width
+    before = scratch + cells
+    all_rows = N * C
+    blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P0, stretch)
-    first, last = share(N * C * stretches, task, tasks)
-    if first < last:
-        n = first // (C * stretches)
-        c = first // stretches % C
-        part = first % stretches
-        for item in range(first, last):
-            start = part * stretch
-            end = min(P0, start + stretch)
-            to = scratch
-            for phase in range(s0):
-                offset, low = offset_0 + phase, low_0 + start
-                if offset >= s0:
-                    offset, low = offset - s0, low + 1
-                length = length_0 + (1 if offset < longer else 0)
-                there = length
-                begin = min(max(0, -low), span)
-                finish = max(begin, min(span, there - low))
-                if begin > 0:
-                    lanes.store(to, lanes.fill(lowest()))
-                for column in range(lanes.width, begin, lanes.width):
+    first, last = share(blocks * stretches, task, tasks)
+    for item in range(first, last):
+        row = item // stretches * group
+        rows = min(group, all_rows - row)
+        start = item % stretches * stretch
+        places = min(stretch, P0 - start)
+        span = s0 * (places - 1) + reach + 1
+        origin = low_k0 + s0 * start
+        begin = max(0, origin)
+        end = min(X2, origin + span)
+        edge = begin - origin if begin < end else span
+        whole = begin + max(0, end - begin) // lanes.width * lanes.width
+        inside = lanes.first(end - whole)
+        pitch = s0 * places if flows else span
+        n = row // C
+        c = row % C
+        for u in range(rows):
+            to = scratch + u * pitch
+            to_at = before + u * pitch
+            margin = edge
+            if margin > 0:
+                lanes.store(to, lanes.fill(lowest()))
+                lanes.store(to_at, lanes.fill(real(16777216)))
+            for column in range(lanes.width, margin, lanes.width):
+                lanes.store(to + column, lanes.fill(lowest()))
+                lanes.store(to_at + column, lanes.fill(real(16777216)))
+            if begin < end:
+                for column in range(begin, whole, lanes.width):
+                    x_lanes = lanes.read(x.line((n, c, column), (0, 0, 1)))
+                    lanes.store(to + (column - origin), x_lanes)
+                    lanes.store(to_at + (column - origin), lanes.real(lanes.narrow_ramp(column, 1)))
+                if whole < end:
+                    column = whole
+                    x_lanes_ = lanes.read_where(x.line((n, c, column), (0, 0, 1)), inside)
+                    lanes.store(to + (column - origin), select(inside, x_lanes_, lanes.fill(lowest())))
+                    lanes.store(to_at + (column - origin), select(inside, lanes.real(lanes.narrow_ramp(column, 1)),
+                        lanes.fill(real(16777216))))
+                if span > end - origin:
+                    lanes.store(to + (end - origin), lanes.fill(lowest()))
+                    lanes.store(to_at + (end - origin), lanes.fill(real(16777216)))
+                for column in range(end - origin + lanes.width, span, lanes.width):
                     lanes.store(to + column, lanes.fill(lowest()))
-                for column in range(begin, finish - lanes.width, lanes.width):
-                    x_lanes = lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)))
-                    lanes.store(to + column, x_lanes)
-                if finish - begin >= lanes.width:
-                    column = finish - lanes.width
-                    x_lanes_ = lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)))
-                    lanes.store(to + column, x_lanes_)
-                elif begin < finish:
-                    column = begin
-                    inside = lanes.first(finish - begin)
-                    x_lanes_2 = lanes.read_where(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)), inside)
-                    lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                if span > finish:
-                    lanes.store(to + finish, lanes.fill(lowest()))
-                if span > finish + lanes.width:
-                    lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
-                for column in range(finish + 2 * lanes.width, span, lanes.width):
-                    lanes.store(to + column, lanes.fill(lowest()))
-                to = to + pitch
-            for at in range(start, end, tile.lines * lanes.width):
-                best, place = tile.column(), tile.narrow_column()
-                for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
-                    place[0, u] = lanes.narrow_integers(NOWHERE)
-                here = scratch + (at - start)
-                for tap in range(count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    at_tap = lanes.narrow_integers(ats[tap])
-                    for u in range(tile.lines):
-                        value = x_lines[0, u]
-                        better = (value > best[0, u]) | unequal(value, value)
-                        best[0, u] = select(better, value, best[0, u])
-                        place[0, u] = select(better, at_tap, place[0, u])
-                for u in range(tile.lines):
-                    active = lanes.first(end - at - u * lanes.width)
-                    p0 = at + u * lanes.width
-                    found = place[0, u]
-                    unset = active & equal(found, lanes.narrow_integers(NOWHERE))
-                    if lanes.some(unset):
-                        for tap_k0 in range(K0):
-                            inside = unset & lanes.within(low_k0 + p0 * s0 + tap_k0 * d0, s0, X2)
-                            found = select(inside, lanes.narrow_integers(tap_k0 * d0), found)
-                            unset = unset & ~inside
-                    result = select(unset, lanes.narrow_integers(-1), found + lanes.narrow_ramp(p0*s0 - a0, s0))
-                    lanes.write_where(i.line((n, c, p0), (0, 0, 1)), lanes.long(result), active)
-            part += 1
-            if part == stretches:
-                part = 0
-                c += 1
-                if c == C:
-                    c = 0
-                    n += 1
+                    lanes.store(to_at + column, lanes.fill(real(16777216)))
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        beyond = rows * pitch - (pitch - span)
+        if beyond + s0 * lanes.width > beyond:
+            lanes.store(scratch + beyond, lanes.fill(lowest()))
+            lanes.store(before + beyond, lanes.fill(real(16777216)))
+        for column in range(beyond + lanes.width, beyond + s0 * lanes.width, lanes.width):
+            lanes.store(scratch + column, lanes.fill(lowest()))
+            lanes.store(before + column, lanes.fill(real(16777216)))
+        n = row // C
+        c = row % C
+        u = 0
+        while u < rows:
+            flow = min(rows - u, C - c) if flows else 1
+            outputs = flow * places
+            filled = outputs >= lanes.width
+            for at in range(0, outputs, lanes.width):
+                if filled:
+                    at = min(at, outputs - lanes.width)
+                here = scratch + (u * pitch + s0 * at)
+                best = lanes.fill(lowest())
+                here_at = before + (u * pitch + s0 * at)
+                best_at = lanes.fill(real(16777216))
+                for tap in range(K0):
+                    value = lanes.load_apart(here + tap * d0, s0)
+                    value_at = lanes.load_apart(here_at + tap * d0, s0)
+                    sooner = value_at < best_at
+                    better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                    best = select(better, value, best)
+                    best_at = select(better, value_at, best_at)
+                active = lanes.first(outputs - at)
+                p0 = start + at
+                nowhere = equal(best_at, lanes.fill(real(16777216)))
+                result = lanes.long(select(nowhere, lanes.narrow_integers(-1), lanes.narrow(best_at)))
+                if filled:
+                    lanes.write_where(i.run((n, c, p0), (0, 0, 1)), result, lanes.where(True))
+                else:
+                    lanes.write_where(i.run((n, c, p0), (0, 0, 1)), result, active)
+            u += flow
+            c += flow
+            if c == C:
+                c = 0
+                n += 1
 
 
 @kernel
 def i_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
     """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = tile.lines * tile.lines * width
-    pitch = ceil_div(stretch + max(0, (K0 - 1) * d0) // s0, width) * width
-    return bounded(s0, pitch) + width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P0)), s0) + bounded(max(0, K0 - 1), d0)) + (s0 + 3) * tile.lanes.width
+    return 2 * cells
 
 
 def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
     if (K0 <= P0 or tile.lanes.width <= P0) and i_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
+        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
         return i_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0, s0)
     return 0
 
@@ -206,8 +213,8 @@ def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: 
 def i_from_x_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
     """Integers of one task: where each tap reads."""
     if (K0 <= P0 or tile.lanes.width <= P0) and i_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
-        return 2 * K0
+        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
+        return 1
     return 0
 
 
@@ -223,7 +230,7 @@ def i_from_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a
     if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
         i_from_x_over_c(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
     elif (K0 <= P0 or tile.lanes.width <= P0) and i_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
+        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
         i_from_x_slide_x(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
     else:
         i_from_x_plain(i, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
@@ -275,98 +282,94 @@ def y_from_x_over_c(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: in
 @kernel
 def y_from_x_slide_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of x slide, lanes over p0."""
+    """Windows of x, line by line and then along p0."""
     lanes = tile.lanes
     low_k0 = -a0
-    stretch = tile.lines * tile.lines * lanes.width
-    span = stretch + (K0 - 1) * d0 // s0
-    pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_k0 // s0, low_k0 % s0
-    length_0, longer = X2 // s0, X2 % s0
-    apart = lanes.width
-    steps = integer_scratch
-    count = 0
-    plane = 0
-    for tap_k0 in range(K0):
-        steps[count] = (plane + tap_k0 * d0 % s0) * pitch + tap_k0 * d0 // s0
-        count += 1
-    plane += s0
-    sharing = 0
+    reach = max(0, (K0 - 1) * d0)
+    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P0))
+    flows = P0 <= stretch
+    flows = flows and reach < s0
+    flows = flows and y.stride(1) == P0 * y.stride(2)
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s0 * stretch + reach))
+    all_rows = N * C
+    blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P0, stretch)
-    first, last = share(N * C * stretches, task, tasks)
-    if first < last:
-        n = first // (C * stretches)
-        c = first // stretches % C
-        part = first % stretches
-        for item in range(first, last):
-            start = part * stretch
-            end = min(P0, start + stretch)
-            to = scratch
-            for phase in range(s0):
-                offset, low = offset_0 + phase, low_0 + start
-                if offset >= s0:
-                    offset, low = offset - s0, low + 1
-                length = length_0 + (1 if offset < longer else 0)
-                there = length
-                begin = min(max(0, -low), span)
-                finish = max(begin, min(span, there - low))
-                if begin > 0:
-                    lanes.store(to, lanes.fill(lowest()))
-                for column in range(lanes.width, begin, lanes.width):
+    first, last = share(blocks * stretches, task, tasks)
+    for item in range(first, last):
+        row = item // stretches * group
+        rows = min(group, all_rows - row)
+        start = item % stretches * stretch
+        places = min(stretch, P0 - start)
+        span = s0 * (places - 1) + reach + 1
+        origin = low_k0 + s0 * start
+        begin = max(0, origin)
+        end = min(X2, origin + span)
+        edge = begin - origin if begin < end else span
+        whole = begin + max(0, end - begin) // lanes.width * lanes.width
+        inside = lanes.first(end - whole)
+        pitch = s0 * places if flows else span
+        n = row // C
+        c = row % C
+        for u in range(rows):
+            to = scratch + u * pitch
+            margin = edge
+            if margin > 0:
+                lanes.store(to, lanes.fill(lowest()))
+            for column in range(lanes.width, margin, lanes.width):
+                lanes.store(to + column, lanes.fill(lowest()))
+            if begin < end:
+                for column in range(begin, whole, lanes.width):
+                    x_lanes = lanes.read(x.line((n, c, column), (0, 0, 1)))
+                    lanes.store(to + (column - origin), x_lanes)
+                if whole < end:
+                    column = whole
+                    x_lanes_ = lanes.read_where(x.line((n, c, column), (0, 0, 1)), inside)
+                    lanes.store(to + (column - origin), select(inside, x_lanes_, lanes.fill(lowest())))
+                if span > end - origin:
+                    lanes.store(to + (end - origin), lanes.fill(lowest()))
+                for column in range(end - origin + lanes.width, span, lanes.width):
                     lanes.store(to + column, lanes.fill(lowest()))
-                for column in range(begin, finish - lanes.width, lanes.width):
-                    x_lanes = lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)))
-                    lanes.store(to + column, x_lanes)
-                if finish - begin >= lanes.width:
-                    column = finish - lanes.width
-                    x_lanes_ = lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)))
-                    lanes.store(to + column, x_lanes_)
-                elif begin < finish:
-                    column = begin
-                    inside = lanes.first(finish - begin)
-                    x_lanes_2 = lanes.read_where(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)), inside)
-                    lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                if span > finish:
-                    lanes.store(to + finish, lanes.fill(lowest()))
-                if span > finish + lanes.width:
-                    lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
-                for column in range(finish + 2 * lanes.width, span, lanes.width):
-                    lanes.store(to + column, lanes.fill(lowest()))
-                to = to + pitch
-            for at in range(start, end, tile.lines * lanes.width):
-                best = tile.column()
-                for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
-                here = scratch + (at - start)
-                for tap in range(sharing, count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    for u in range(tile.lines):
-                        best[0, u] = maximum(best[0, u], x_lines[0, u])
-                if at + tile.lines * lanes.width <= end:
-                    p0 = at
-                    active = lanes.first(lanes.width)
-                    tile.write_where(y.lines((n, c, p0), (0, 0, 1), (0, 0, lanes.width)), best, active)
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        beyond = rows * pitch - (pitch - span)
+        if beyond + s0 * lanes.width > beyond:
+            lanes.store(scratch + beyond, lanes.fill(lowest()))
+        for column in range(beyond + lanes.width, beyond + s0 * lanes.width, lanes.width):
+            lanes.store(scratch + column, lanes.fill(lowest()))
+        n = row // C
+        c = row % C
+        u = 0
+        while u < rows:
+            flow = min(rows - u, C - c) if flows else 1
+            outputs = flow * places
+            filled = outputs >= lanes.width
+            for at in range(0, outputs, lanes.width):
+                if filled:
+                    at = min(at, outputs - lanes.width)
+                here = scratch + (u * pitch + s0 * at)
+                best = lanes.fill(lowest())
+                for tap in range(K0):
+                    best = maximum(best, lanes.load_apart(here + tap * d0, s0))
+                active = lanes.first(outputs - at)
+                p0 = start + at
+                if filled:
+                    lanes.write_where(y.run((n, c, p0), (0, 0, 1)), best, lanes.where(True))
                 else:
-                    for u in range(tile.lines):
-                        active = lanes.first(end - at - u * lanes.width)
-                        p0 = at + u * lanes.width
-                        lanes.write_where(y.line((n, c, p0), (0, 0, 1)), best[0, u], active)
-            part += 1
-            if part == stretches:
-                part = 0
-                c += 1
-                if c == C:
-                    c = 0
-                    n += 1
+                    lanes.write_where(y.run((n, c, p0), (0, 0, 1)), best, active)
+            u += flow
+            c += flow
+            if c == C:
+                c = 0
+                n += 1
 
 
 @kernel
 def y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
     """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = tile.lines * tile.lines * width
-    pitch = ceil_div(stretch + max(0, (K0 - 1) * d0) // s0, width) * width
-    return bounded(s0, pitch) + width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P0)), s0) + bounded(max(0, K0 - 1), d0)) + (s0 + 3) * tile.lanes.width
+    return cells
 
 
 def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
@@ -381,7 +384,7 @@ def y_from_x_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: in
     """Integers of one task: where each tap reads."""
     if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
         s0) <= 1048576:
-        return K0
+        return 1
     return 0
 
 
@@ -459,116 +462,125 @@ def i_y_from_x_over_c(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, 
 @kernel
 def i_y_from_x_slide_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
         s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of x slide, lanes over p0."""
+    """Windows of x, line by line and then along p0."""
     lanes = tile.lanes
     low_k0 = -a0
-    stretch = tile.lines * tile.lines * lanes.width
-    span = stretch + (K0 - 1) * d0 // s0
-    pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_k0 // s0, low_k0 % s0
-    length_0, longer = X2 // s0, X2 % s0
-    apart = lanes.width
-    taps = K0
-    steps = integer_scratch
-    ats = steps + taps
-    count = 0
-    plane = 0
-    for tap_k0 in range(K0):
-        steps[count] = (plane + tap_k0 * d0 % s0) * pitch + tap_k0 * d0 // s0
-        ats[count] = tap_k0 * d0
-        count += 1
-    plane += s0
+    reach = max(0, (K0 - 1) * d0)
+    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P0))
+    flows = P0 <= stretch
+    flows = flows and reach < s0
+    flows = flows and i.stride(1) == P0 * i.stride(2)
+    flows = flows and y.stride(1) == P0 * y.stride(2)
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s0 * stretch + reach))
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s0 * stretch + reach) + (s0 + 3) * tile.lanes.width
+    before = scratch + cells
+    all_rows = N * C
+    blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P0, stretch)
-    first, last = share(N * C * stretches, task, tasks)
-    if first < last:
-        n = first // (C * stretches)
-        c = first // stretches % C
-        part = first % stretches
-        for item in range(first, last):
-            start = part * stretch
-            end = min(P0, start + stretch)
-            to = scratch
-            for phase in range(s0):
-                offset, low = offset_0 + phase, low_0 + start
-                if offset >= s0:
-                    offset, low = offset - s0, low + 1
-                length = length_0 + (1 if offset < longer else 0)
-                there = length
-                begin = min(max(0, -low), span)
-                finish = max(begin, min(span, there - low))
-                if begin > 0:
-                    lanes.store(to, lanes.fill(lowest()))
-                for column in range(lanes.width, begin, lanes.width):
+    first, last = share(blocks * stretches, task, tasks)
+    for item in range(first, last):
+        row = item // stretches * group
+        rows = min(group, all_rows - row)
+        start = item % stretches * stretch
+        places = min(stretch, P0 - start)
+        span = s0 * (places - 1) + reach + 1
+        origin = low_k0 + s0 * start
+        begin = max(0, origin)
+        end = min(X2, origin + span)
+        edge = begin - origin if begin < end else span
+        whole = begin + max(0, end - begin) // lanes.width * lanes.width
+        inside = lanes.first(end - whole)
+        pitch = s0 * places if flows else span
+        n = row // C
+        c = row % C
+        for u in range(rows):
+            to = scratch + u * pitch
+            to_at = before + u * pitch
+            margin = edge
+            if margin > 0:
+                lanes.store(to, lanes.fill(lowest()))
+                lanes.store(to_at, lanes.fill(real(16777216)))
+            for column in range(lanes.width, margin, lanes.width):
+                lanes.store(to + column, lanes.fill(lowest()))
+                lanes.store(to_at + column, lanes.fill(real(16777216)))
+            if begin < end:
+                for column in range(begin, whole, lanes.width):
+                    x_lanes = lanes.read(x.line((n, c, column), (0, 0, 1)))
+                    lanes.store(to + (column - origin), x_lanes)
+                    lanes.store(to_at + (column - origin), lanes.real(lanes.narrow_ramp(column, 1)))
+                if whole < end:
+                    column = whole
+                    x_lanes_ = lanes.read_where(x.line((n, c, column), (0, 0, 1)), inside)
+                    lanes.store(to + (column - origin), select(inside, x_lanes_, lanes.fill(lowest())))
+                    lanes.store(to_at + (column - origin), select(inside, lanes.real(lanes.narrow_ramp(column, 1)),
+                        lanes.fill(real(16777216))))
+                if span > end - origin:
+                    lanes.store(to + (end - origin), lanes.fill(lowest()))
+                    lanes.store(to_at + (end - origin), lanes.fill(real(16777216)))
+                for column in range(end - origin + lanes.width, span, lanes.width):
                     lanes.store(to + column, lanes.fill(lowest()))
-                for column in range(begin, finish - lanes.width, lanes.width):
-                    x_lanes = lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)))
-                    lanes.store(to + column, x_lanes)
-                if finish - begin >= lanes.width:
-                    column = finish - lanes.width
-                    x_lanes_ = lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)))
-                    lanes.store(to + column, x_lanes_)
-                elif begin < finish:
-                    column = begin
-                    inside = lanes.first(finish - begin)
-                    x_lanes_2 = lanes.read_where(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)), inside)
-                    lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                if span > finish:
-                    lanes.store(to + finish, lanes.fill(lowest()))
-                if span > finish + lanes.width:
-                    lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
-                for column in range(finish + 2 * lanes.width, span, lanes.width):
-                    lanes.store(to + column, lanes.fill(lowest()))
-                to = to + pitch
-            for at in range(start, end, tile.lines * lanes.width):
-                best, place = tile.column(), tile.narrow_column()
-                for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
-                    place[0, u] = lanes.narrow_integers(NOWHERE)
-                here = scratch + (at - start)
-                for tap in range(count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    at_tap = lanes.narrow_integers(ats[tap])
-                    for u in range(tile.lines):
-                        value = x_lines[0, u]
-                        better = (value > best[0, u]) | unequal(value, value)
-                        best[0, u] = select(better, value, best[0, u])
-                        place[0, u] = select(better, at_tap, place[0, u])
-                for u in range(tile.lines):
-                    active = lanes.first(end - at - u * lanes.width)
-                    p0 = at + u * lanes.width
-                    found = place[0, u]
-                    unset = active & equal(found, lanes.narrow_integers(NOWHERE))
-                    if lanes.some(unset):
-                        for tap_k0 in range(K0):
-                            inside = unset & lanes.within(low_k0 + p0 * s0 + tap_k0 * d0, s0, X2)
-                            found = select(inside, lanes.narrow_integers(tap_k0 * d0), found)
-                            unset = unset & ~inside
-                    result = select(unset, lanes.narrow_integers(-1), found + lanes.narrow_ramp(p0*s0 - a0, s0))
-                    lanes.write_where(i.line((n, c, p0), (0, 0, 1)), lanes.long(result), active)
-                    lanes.write_where(y.line((n, c, p0), (0, 0, 1)), best[0, u], active)
-            part += 1
-            if part == stretches:
-                part = 0
-                c += 1
-                if c == C:
-                    c = 0
-                    n += 1
+                    lanes.store(to_at + column, lanes.fill(real(16777216)))
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        beyond = rows * pitch - (pitch - span)
+        if beyond + s0 * lanes.width > beyond:
+            lanes.store(scratch + beyond, lanes.fill(lowest()))
+            lanes.store(before + beyond, lanes.fill(real(16777216)))
+        for column in range(beyond + lanes.width, beyond + s0 * lanes.width, lanes.width):
+            lanes.store(scratch + column, lanes.fill(lowest()))
+            lanes.store(before + column, lanes.fill(real(16777216)))
+        n = row // C
+        c = row % C
+        u = 0
+        while u < rows:
+            flow = min(rows - u, C - c) if flows else 1
+            outputs = flow * places
+            filled = outputs >= lanes.width
+            for at in range(0, outputs, lanes.width):
+                if filled:
+                    at = min(at, outputs - lanes.width)
+                here = scratch + (u * pitch + s0 * at)
+                best = lanes.fill(lowest())
+                here_at = before + (u * pitch + s0 * at)
+                best_at = lanes.fill(real(16777216))
+                for tap in range(K0):
+                    value = lanes.load_apart(here + tap * d0, s0)
+                    value_at = lanes.load_apart(here_at + tap * d0, s0)
+                    sooner = value_at < best_at
+                    better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                    best = select(better, value, best)
+                    best_at = select(better, value_at, best_at)
+                active = lanes.first(outputs - at)
+                p0 = start + at
+                nowhere = equal(best_at, lanes.fill(real(16777216)))
+                result = lanes.long(select(nowhere, lanes.narrow_integers(-1), lanes.narrow(best_at)))
+                if filled:
+                    lanes.write_where(i.run((n, c, p0), (0, 0, 1)), result, lanes.where(True))
+                    lanes.write_where(y.run((n, c, p0), (0, 0, 1)), best, lanes.where(True))
+                else:
+                    lanes.write_where(i.run((n, c, p0), (0, 0, 1)), result, active)
+                    lanes.write_where(y.run((n, c, p0), (0, 0, 1)), best, active)
+            u += flow
+            c += flow
+            if c == C:
+                c = 0
+                n += 1
 
 
 @kernel
 def i_y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
         s0: int) -> int:
     """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = tile.lines * tile.lines * width
-    pitch = ceil_div(stretch + max(0, (K0 - 1) * d0) // s0, width) * width
-    return bounded(s0, pitch) + width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P0)), s0) + bounded(max(0, K0 - 1), d0)) + (s0 + 3) * tile.lanes.width
+    return 2 * cells
 
 
 def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
     if (K0 <= P0 or tile.lanes.width <= P0) and i_y_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
+        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
         return i_y_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0, s0)
     return 0
 
@@ -576,8 +588,8 @@ def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0
 def i_y_from_x_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
     """Integers of one task: where each tap reads."""
     if (K0 <= P0 or tile.lanes.width <= P0) and i_y_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
-        return 2 * K0
+        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
+        return 1
     return 0
 
 
@@ -594,7 +606,7 @@ def i_y_from_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int
     if tile.lanes.width <= C and i.stride(1) == 1 and y.stride(1) == 1 and x.stride(1) == 1 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
         i_y_from_x_over_c(i, y, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
     elif (K0 <= P0 or tile.lanes.width <= P0) and i_y_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
+        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
         i_y_from_x_slide_x(i, y, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
     else:
         i_y_from_x_plain(i, y, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
@@ -651,143 +663,67 @@ def y_at_from_x_over_c(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: in
 
 
 @kernel
-def y_at_from_x_slide_x(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
-        s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of x slide, lanes over p0."""
+def y_at_from_x_over_p0(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p0."""
     lanes = tile.lanes
-    low_k0 = -a0
-    stretch = tile.lines * tile.lines * lanes.width
-    span = stretch + (K0 - 1) * d0 // s0
-    pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_k0 // s0, low_k0 % s0
-    length_0, longer = X2 // s0, X2 % s0
-    apart = lanes.width
-    taps = K0
-    steps = integer_scratch
-    ats = steps + taps
-    count = 0
-    plane = 0
-    for tap_k0 in range(K0):
-        steps[count] = (plane + tap_k0 * d0 % s0) * pitch + tap_k0 * d0 // s0
-        ats[count] = tap_k0
-        count += 1
-    plane += s0
-    stretches = ceil_div(P0, stretch)
-    first, last = share(N * C * stretches, task, tasks)
-    if first < last:
-        n = first // (C * stretches)
-        c = first // stretches % C
-        part = first % stretches
-        for item in range(first, last):
-            start = part * stretch
-            end = min(P0, start + stretch)
-            to = scratch
-            for phase in range(s0):
-                offset, low = offset_0 + phase, low_0 + start
-                if offset >= s0:
-                    offset, low = offset - s0, low + 1
-                length = length_0 + (1 if offset < longer else 0)
-                there = length
-                begin = min(max(0, -low), span)
-                finish = max(begin, min(span, there - low))
-                if begin > 0:
-                    lanes.store(to, lanes.fill(lowest()))
-                for column in range(lanes.width, begin, lanes.width):
-                    lanes.store(to + column, lanes.fill(lowest()))
-                for column in range(begin, finish - lanes.width, lanes.width):
-                    x_lanes = lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)))
-                    lanes.store(to + column, x_lanes)
-                if finish - begin >= lanes.width:
-                    column = finish - lanes.width
-                    x_lanes_ = lanes.read(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)))
-                    lanes.store(to + column, x_lanes_)
-                elif begin < finish:
-                    column = begin
-                    inside = lanes.first(finish - begin)
-                    x_lanes_2 = lanes.read_where(x.line((n, c, offset + (low + column) * s0), (0, 0, s0)), inside)
-                    lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                if span > finish:
-                    lanes.store(to + finish, lanes.fill(lowest()))
-                if span > finish + lanes.width:
-                    lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
-                for column in range(finish + 2 * lanes.width, span, lanes.width):
-                    lanes.store(to + column, lanes.fill(lowest()))
-                to = to + pitch
-            for at in range(start, end, tile.lines * lanes.width):
-                best, place = tile.column(), tile.narrow_column()
-                for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
-                    place[0, u] = lanes.narrow_integers(NOWHERE)
-                here = scratch + (at - start)
-                for tap in range(count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    at_tap = lanes.narrow_integers(ats[tap])
-                    for u in range(tile.lines):
-                        value = x_lines[0, u]
-                        better = (value > best[0, u]) | unequal(value, value)
-                        best[0, u] = select(better, value, best[0, u])
-                        place[0, u] = select(better, at_tap, place[0, u])
-                for u in range(tile.lines):
-                    active = lanes.first(end - at - u * lanes.width)
-                    p0 = at + u * lanes.width
-                    found = place[0, u]
-                    unset = active & equal(found, lanes.narrow_integers(NOWHERE))
-                    if lanes.some(unset):
-                        for tap_k0 in range(K0):
-                            inside = unset & lanes.within(low_k0 + p0 * s0 + tap_k0 * d0, s0, X2)
-                            found = select(inside, lanes.narrow_integers(tap_k0), found)
-                            unset = unset & ~inside
-                    result = select(unset, lanes.narrow_integers(-1), found)
-                    lanes.write_where(y_at.line((n, c, p0), (0, 0, 1)), lanes.long(result), active)
-            part += 1
-            if part == stretches:
-                part = 0
-                c += 1
-                if c == C:
-                    c = 0
-                    n += 1
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes, task, tasks)
+    for item in range(first, last):
+        n = item // planes
+        c = item % planes * tile.vectors
+        for start in range(0, P0, lanes.width):
+            p0 = max(0, min(start, P0 - lanes.width))
+            count = min(lanes.width, P0 - p0)
+            p0_last = p0 + (count - 1)
+            whole = count == lanes.width and p0*s0 - a0 >= 0 and -a0 + d0*K0 - d0 + s0*p0_last < X2
+            low_k0, high_k0 = 0, K0
+            if not whole:
+                low_k0, high_k0 = max(0, -((-a0 + s0*p0_last) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+            active = lanes.first(count)
+            known = lanes.where(False)
+            best, place = tile.row(), tile.narrow_row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
+                place[0, u] = lanes.narrow_integers(-1)
+            for k0 in range(low_k0, high_k0):
+                x2 = k0*d0 + p0*s0 - a0
+                if whole or (count == lanes.width and 0 <= x2 < X2 - (lanes.width - 1)*s0):
+                    for u in range(tile.vectors):
+                        plane = min(c + u, C - 1)
+                        x_lanes = lanes.read(x.line((n, plane, x2), (0, 0, s0)))
+                        better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
+                        best[0, u] = select(better, x_lanes, best[0, u])
+                        place[0, u] = select(better, lanes.narrow_integers(k0), place[0, u])
+                    known = lanes.where(True)
+                else:
+                    inside = active & lanes.within(x2, s0, X2)
+                    for u in range(tile.vectors):
+                        plane = min(c + u, C - 1)
+                        x_lanes = lanes.read_where(x.line((n, plane, x2), (0, 0, s0)), inside)
+                        better = inside & ((x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known)
+                        best[0, u] = select(better, x_lanes, best[0, u])
+                        place[0, u] = select(better, lanes.narrow_integers(k0), place[0, u])
+                    known = known | inside
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    lanes.write_where(y_at.line((n, plane, p0), (0, 0, 1)), lanes.long(place[0, u]), active)
 
 
-@kernel
-def y_at_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
-        s0: int) -> int:
-    """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = tile.lines * tile.lines * width
-    pitch = ceil_div(stretch + max(0, (K0 - 1) * d0) // s0, width) * width
-    return bounded(s0, pitch) + width
-
-
-def y_at_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
-    """Scalars of one task: what its windows read."""
-    if (K0 <= P0 or tile.lanes.width <= P0) and y_at_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576 and K0 < 2**31:
-        return y_at_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0, s0)
-    return 0
-
-
-def y_at_from_x_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
-    """Integers of one task: where each tap reads."""
-    if (K0 <= P0 or tile.lanes.width <= P0) and y_at_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576 and K0 < 2**31:
-        return 2 * K0
-    return 0
-
-
-@task(scratch=y_at_from_x_scratch, integer_scratch=y_at_from_x_table)
+@task
 def y_at_from_x(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
-        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        tile: Tile, task: int, tasks: int) -> None:
     """y_at[n,c,p0] += argmax[k0,x2] x[n,c,x2] at k0   { d0*k0 + s0*p0 - a0 = x2 }
 
     lanes over c where it is contiguous,
-    or windows of x slide, lanes over p0;
+    or lanes over p0;
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1 and K0 < 2**31:
         y_at_from_x_over_c(y_at, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    elif (K0 <= P0 or tile.lanes.width <= P0) and y_at_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576 and K0 < 2**31:
-        y_at_from_x_slide_x(y_at, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
+    elif tile.lanes.width <= 8 * P0 and K0 < 2**31:
+        y_at_from_x_over_p0(y_at, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
     else:
         y_at_from_x_plain(y_at, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
 
@@ -1105,7 +1041,7 @@ DEFINITION = Definition(
         'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
         'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
         'i_y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
-        'y_at_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
+        'y_at_from_x: lanes over c where it is contiguous, or lanes over p0; else gather, tasks share n c',
         'gx_from_gy_y_at: scatter by a table over y_at; else scatter, tasks share n c; 2 guards',
         'ty_from_tx_y_at: lanes over p0; else gather, tasks share n c; 2 guards',
     ),

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from kernels.runtime import (
-    NOWHERE,
     Condition,
     Definition,
     Integer4,
@@ -28,6 +27,7 @@ from kernels.runtime import (
     kernel,
     lowest,
     maximum,
+    real,
     require_abi,
     select,
     share,
@@ -36,7 +36,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(4, __name__)
+require_abi(5, __name__)
 
 
 @kernel
@@ -103,127 +103,174 @@ def i_from_x_over_c(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
 def i_from_x_slide_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of x slide, lanes over p1, rows over p0."""
+    """Windows of x, line by line and then along p1."""
     lanes = tile.lanes
     low_k0 = -a0
     low_k1 = -a1
-    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
-    span = stretch + (K1 - 1) * d1 // s1
-    pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_k1 // s1, low_k1 % s1
-    length_0, longer = X3 // s1, X3 % s1
-    height = (tile.lines - 1) * s0 + (K0 - 1) * d0 + 1
-    apart = s0 * pitch
-    taps = K0 * K1
-    steps = integer_scratch
-    ats = steps + taps
-    count = 0
-    plane = 0
-    for tap_k0 in range(K0):
-        for tap_k1 in range(K1):
-            steps[count] = ((plane + tap_k1 * d1 % s1) * height + tap_k0 * d0) * pitch + tap_k1 * d1 // s1
-            ats[count] = tap_k0 * z6 + tap_k1 * d1
-            count += 1
-    plane += s1
-    blocks = ceil_div(P0, tile.lines)
+    reach = max(0, (K1 - 1) * d1)
+    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P1))
+    flows = P1 <= stretch
+    flows = flows and reach < s1
+    flows = flows and i.stride(2) == P1 * i.stride(3)
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s1 * stretch + reach))
+    found = integer_scratch
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s1 * stretch + reach) + (s1 + 3) * tile.lanes.width
+    before = scratch + cells
+    all_rows = N * C * P0
+    blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P1, stretch)
-    first, last = share(N * C * blocks * stretches, task, tasks)
-    if first < last:
-        n = first // (C * blocks * stretches)
-        c = first // (blocks * stretches) % C
-        block = first // stretches % blocks
-        part = first % stretches
-        for item in range(first, last):
-            row = block * tile.lines
-            rows = min(tile.lines, P0 - row)
-            from_x2 = low_k0 + row * s0
-            start = part * stretch
-            end = min(P1, start + stretch)
-            to = scratch
-            for phase in range(s1):
-                offset, low = offset_0 + phase, low_0 + start
-                if offset >= s1:
-                    offset, low = offset - s1, low + 1
-                length = length_0 + (1 if offset < longer else 0)
-                for line in range(height):
-                    x2 = from_x2 + line
-                    there = length if 0 <= x2 < X2 else 0
-                    begin = min(max(0, -low), span)
-                    finish = max(begin, min(span, there - low))
-                    if begin > 0:
-                        lanes.store(to, lanes.fill(lowest()))
-                    for column in range(lanes.width, begin, lanes.width):
-                        lanes.store(to + column, lanes.fill(lowest()))
-                    for column in range(begin, finish - lanes.width, lanes.width):
-                        x_lanes = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
-                        lanes.store(to + column, x_lanes)
-                    if finish - begin >= lanes.width:
-                        column = finish - lanes.width
-                        x_lanes_ = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
-                        lanes.store(to + column, x_lanes_)
-                    elif begin < finish:
-                        column = begin
-                        inside = lanes.first(finish - begin)
-                        x_lanes_2 = lanes.read_where(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)), inside)
-                        lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                    if span > finish:
-                        lanes.store(to + finish, lanes.fill(lowest()))
-                    if span > finish + lanes.width:
-                        lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
-                    for column in range(finish + 2 * lanes.width, span, lanes.width):
-                        lanes.store(to + column, lanes.fill(lowest()))
-                    to = to + pitch
-            for at in range(start, end, lanes.width):
-                best, place = tile.column(), tile.narrow_column()
-                for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
-                    place[0, u] = lanes.narrow_integers(NOWHERE)
-                here = scratch + (at - start)
-                for tap in range(count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    at_tap = lanes.narrow_integers(ats[tap])
-                    for u in range(tile.lines):
-                        value = x_lines[0, u]
-                        better = (value > best[0, u]) | unequal(value, value)
-                        best[0, u] = select(better, value, best[0, u])
-                        place[0, u] = select(better, at_tap, place[0, u])
-                active = lanes.first(end - at)
-                p1 = at
-                for u in range(tile.lines):
-                    if u < rows:
-                        p0 = row + u
-                        found = place[0, u]
-                        unset = active & equal(found, lanes.narrow_integers(NOWHERE))
-                        if lanes.some(unset):
-                            for tap_k0 in range(K0):
-                                x2 = from_x2 + u * s0 + tap_k0 * d0
-                                for tap_k1 in range(K1):
-                                    inside = unset & lanes.within(low_k1 + p1 * s1 + tap_k1 * d1, s1, X3 if 0 <= x2 < X2 else 0)
-                                    found = select(inside, lanes.narrow_integers(tap_k0 * z6 + tap_k1 * d1), found)
-                                    unset = unset & ~inside
-                        result = select(unset, lanes.narrow_integers(-1), found + lanes.narrow_ramp(p0*z7 + p1*s1 - z8, s1))
-                        lanes.write_where(i.line((n, c, p0, p1), (0, 0, 0, 1)), lanes.long(result), active)
-            part += 1
-            if part == stretches:
-                part = 0
-                block += 1
-                if block == blocks:
-                    block = 0
-                    c += 1
-                    if c == C:
-                        c = 0
-                        n += 1
+    first, last = share(blocks * stretches, task, tasks)
+    for item in range(first, last):
+        row = item // stretches * group
+        rows = min(group, all_rows - row)
+        start = item % stretches * stretch
+        places = min(stretch, P1 - start)
+        span = s1 * (places - 1) + reach + 1
+        origin = low_k1 + s1 * start
+        begin = max(0, origin)
+        end = min(X3, origin + span)
+        edge = begin - origin if begin < end else span
+        whole = begin + max(0, end - begin) // lanes.width * lanes.width
+        inside = lanes.first(end - whole)
+        pitch = s1 * places if flows else span
+        n = row // (C * P0)
+        c = row // P0 % C
+        p0 = row % P0
+        for u in range(rows):
+            to = scratch + u * pitch
+            to_at = before + u * pitch
+            count = 0
+            for tap_k0 in range(K0):
+                x2 = low_k0 + p0 * s0 + tap_k0 * d0
+                if 0 <= x2 < X2:
+                    found[count] = x2
+                    found[(K0) + count] = p0*z7 + a1 + z6*tap_k0 - z8
+                    count += 1
+            margin = edge if count > 0 else span
+            if margin > 0:
+                lanes.store(to, lanes.fill(lowest()))
+                lanes.store(to_at, lanes.fill(real(16777216)))
+            for column in range(lanes.width, margin, lanes.width):
+                lanes.store(to + column, lanes.fill(lowest()))
+                lanes.store(to_at + column, lanes.fill(real(16777216)))
+            if count > 0 and begin < end:
+                x2 = found[0]
+                first_at = lanes.fill(real(found[K0]))
+                if count == 1:
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
+                        lanes.store(to + (column - origin), x_lanes)
+                        lanes.store(to_at + (column - origin), first_at + lanes.real(lanes.narrow_ramp(column, 1)))
+                    if whole < end:
+                        column = whole
+                        x_lanes_ = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
+                        lanes.store(to + (column - origin), select(inside, x_lanes_, lanes.fill(lowest())))
+                        lanes.store(to_at + (column - origin), select(inside,
+                            first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216))))
+                else:
+                    second_x2 = found[1]
+                    second_at = lanes.fill(real(found[K0 + 1]))
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes_2 = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
+                        x_lanes_3 = lanes.read(x.line((n, c, second_x2, column), (0, 0, 0, 1)))
+                        best, value = x_lanes_2, x_lanes_3
+                        best_at, value_at = first_at + lanes.real(lanes.narrow_ramp(column, 1)), second_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        better = (value > best) | unequal(value, value)
+                        lanes.store(to + (column - origin), select(better, value, best))
+                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                    if whole < end:
+                        column = whole
+                        x_lanes_4 = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
+                        x_lanes_5 = lanes.read_where(x.line((n, c, second_x2, column), (0, 0, 0, 1)), inside)
+                        best, value = select(inside, x_lanes_4, lanes.fill(lowest())), select(inside, x_lanes_5, lanes.fill(lowest()))
+                        best_at, value_at = select(inside, first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216))), select(inside, second_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        better = (value > best) | unequal(value, value)
+                        lanes.store(to + (column - origin), select(better, value, best))
+                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                for line in range(2, count):
+                    x2 = found[line]
+                    first_at = lanes.fill(real(found[K0 + line]))
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes_6 = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
+                        best, value = lanes.load(to + (column - origin)), x_lanes_6
+                        best_at, value_at = lanes.load(to_at + (column - origin)), first_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        better = (value > best) | unequal(value, value)
+                        lanes.store(to + (column - origin), select(better, value, best))
+                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                    if whole < end:
+                        column = whole
+                        x_lanes_7 = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
+                        best, value = lanes.load(to + (column - origin)), select(inside, x_lanes_7, lanes.fill(lowest()))
+                        best_at, value_at = lanes.load(to_at + (column - origin)), select(inside, first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        better = (value > best) | unequal(value, value)
+                        lanes.store(to + (column - origin), select(better, value, best))
+                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                if span > end - origin:
+                    lanes.store(to + (end - origin), lanes.fill(lowest()))
+                    lanes.store(to_at + (end - origin), lanes.fill(real(16777216)))
+                for column in range(end - origin + lanes.width, span, lanes.width):
+                    lanes.store(to + column, lanes.fill(lowest()))
+                    lanes.store(to_at + column, lanes.fill(real(16777216)))
+            p0 += 1
+            if p0 == P0:
+                p0 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
+        beyond = rows * pitch - (pitch - span)
+        if beyond + s1 * lanes.width > beyond:
+            lanes.store(scratch + beyond, lanes.fill(lowest()))
+            lanes.store(before + beyond, lanes.fill(real(16777216)))
+        for column in range(beyond + lanes.width, beyond + s1 * lanes.width, lanes.width):
+            lanes.store(scratch + column, lanes.fill(lowest()))
+            lanes.store(before + column, lanes.fill(real(16777216)))
+        n = row // (C * P0)
+        c = row // P0 % C
+        p0 = row % P0
+        u = 0
+        while u < rows:
+            flow = min(rows - u, P0 - p0) if flows else 1
+            outputs = flow * places
+            filled = outputs >= lanes.width
+            for at in range(0, outputs, lanes.width):
+                if filled:
+                    at = min(at, outputs - lanes.width)
+                here = scratch + (u * pitch + s1 * at)
+                best = lanes.fill(lowest())
+                here_at = before + (u * pitch + s1 * at)
+                best_at = lanes.fill(real(16777216))
+                for tap in range(K1):
+                    value = lanes.load_apart(here + tap * d1, s1)
+                    value_at = lanes.load_apart(here_at + tap * d1, s1)
+                    sooner = value_at < best_at
+                    better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                    best = select(better, value, best)
+                    best_at = select(better, value_at, best_at)
+                active = lanes.first(outputs - at)
+                p1 = start + at
+                nowhere = equal(best_at, lanes.fill(real(16777216)))
+                result = lanes.long(select(nowhere, lanes.narrow_integers(-1), lanes.narrow(best_at)))
+                if filled:
+                    lanes.write_where(i.run((n, c, p0, p1), (0, 0, 0, 1)), result, lanes.where(True))
+                else:
+                    lanes.write_where(i.run((n, c, p0, p1), (0, 0, 0, 1)), result, active)
+            u += flow
+            p0 += flow
+            if p0 == P0:
+                p0 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
 
 
 @kernel
 def i_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
     """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
-    pitch = ceil_div(stretch + max(0, (K1 - 1) * d1) // s1, width) * width
-    height = (tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1
-    return bounded(bounded(s1, height), pitch) + width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P1)), s1) + bounded(max(0, K1 - 1), d1)) + (s1 + 3) * tile.lanes.width
+    return 2 * cells
 
 
 def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
@@ -231,7 +278,7 @@ def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: 
     """Scalars of one task: what its windows read."""
     if (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
         d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7,
-        P0) + z8 < 2**31:
+        P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
         return i_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8)
     return 0
 
@@ -241,8 +288,8 @@ def i_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: in
     """Integers of one task: where each tap reads."""
     if (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
         d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7,
-        P0) + z8 < 2**31:
-        return 2 * K0 * K1
+        P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
+        return 2 * K0
     return 0
 
 
@@ -261,7 +308,7 @@ def i_from_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K
         i_from_x_over_c(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, task, tasks)
     elif (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
         d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7,
-        P0) + z8 < 2**31:
+        P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
         i_from_x_slide_x(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, scratch,
             integer_scratch, task, tasks)
     else:
@@ -323,126 +370,135 @@ def y_from_x_over_c(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: in
 def y_from_x_slide_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of x slide, lanes over p1, rows over p0."""
+    """Windows of x, line by line and then along p1."""
     lanes = tile.lanes
     low_k0 = -a0
     low_k1 = -a1
-    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
-    span = stretch + (K1 - 1) * d1 // s1
-    pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_k1 // s1, low_k1 % s1
-    length_0, longer = X3 // s1, X3 % s1
-    height = (tile.lines - 1) * s0 + (K0 - 1) * d0 + 1
-    apart = s0 * pitch
-    steps = integer_scratch
-    count = 0
-    shared = K0 // tile.taps * tile.taps if d0 == s0 else 0
-    plane = 0
-    for tap_k1 in range(K1):
-        for tap_k0 in range(0, shared, tile.taps):
-            steps[count] = ((plane + tap_k1 * d1 % s1) * height + tap_k0 * d0) * pitch + tap_k1 * d1 // s1
-            count += 1
-    plane += s1
-    sharing = count
-    plane = 0
-    for tap_k1 in range(K1):
-        for tap_k0 in range(shared, K0):
-            steps[count] = ((plane + tap_k1 * d1 % s1) * height + tap_k0 * d0) * pitch + tap_k1 * d1 // s1
-            count += 1
-    plane += s1
-    blocks = ceil_div(P0, tile.lines)
+    reach = max(0, (K1 - 1) * d1)
+    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P1))
+    flows = P1 <= stretch
+    flows = flows and reach < s1
+    flows = flows and y.stride(2) == P1 * y.stride(3)
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s1 * stretch + reach))
+    found = integer_scratch
+    all_rows = N * C * P0
+    blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P1, stretch)
-    first, last = share(N * C * blocks * stretches, task, tasks)
-    if first < last:
-        n = first // (C * blocks * stretches)
-        c = first // (blocks * stretches) % C
-        block = first // stretches % blocks
-        part = first % stretches
-        for item in range(first, last):
-            row = block * tile.lines
-            rows = min(tile.lines, P0 - row)
-            from_x2 = low_k0 + row * s0
-            start = part * stretch
-            end = min(P1, start + stretch)
-            to = scratch
-            for phase in range(s1):
-                offset, low = offset_0 + phase, low_0 + start
-                if offset >= s1:
-                    offset, low = offset - s1, low + 1
-                length = length_0 + (1 if offset < longer else 0)
-                for line in range(height):
-                    x2 = from_x2 + line
-                    there = length if 0 <= x2 < X2 else 0
-                    begin = min(max(0, -low), span)
-                    finish = max(begin, min(span, there - low))
-                    if begin > 0:
-                        lanes.store(to, lanes.fill(lowest()))
-                    for column in range(lanes.width, begin, lanes.width):
-                        lanes.store(to + column, lanes.fill(lowest()))
-                    for column in range(begin, finish - lanes.width, lanes.width):
-                        x_lanes = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
-                        lanes.store(to + column, x_lanes)
-                    if finish - begin >= lanes.width:
-                        column = finish - lanes.width
-                        x_lanes_ = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
-                        lanes.store(to + column, x_lanes_)
-                    elif begin < finish:
-                        column = begin
-                        inside = lanes.first(finish - begin)
-                        x_lanes_2 = lanes.read_where(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)), inside)
-                        lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                    if span > finish:
-                        lanes.store(to + finish, lanes.fill(lowest()))
-                    if span > finish + lanes.width:
-                        lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
-                    for column in range(finish + 2 * lanes.width, span, lanes.width):
-                        lanes.store(to + column, lanes.fill(lowest()))
-                    to = to + pitch
-            for at in range(start, end, lanes.width):
-                best = tile.column()
-                for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
-                here = scratch + (at - start)
-                for tap in range(sharing):
-                    x_lines = tile.load_span(here + steps[tap], apart)
-                    for more in range(tile.taps):
-                        for u in range(tile.lines):
-                            best[0, u] = maximum(best[0, u], x_lines[0, u + more])
-                for tap in range(sharing, count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    for u in range(tile.lines):
-                        best[0, u] = maximum(best[0, u], x_lines[0, u])
-                active = lanes.first(end - at)
-                p1 = at
-                if rows == tile.lines:
-                    p0 = row
-                    tile.write_where(y.lines((n, c, p0, p1), (0, 0, 0, 1), (0, 0, 1, 0)), best, active)
+    first, last = share(blocks * stretches, task, tasks)
+    for item in range(first, last):
+        row = item // stretches * group
+        rows = min(group, all_rows - row)
+        start = item % stretches * stretch
+        places = min(stretch, P1 - start)
+        span = s1 * (places - 1) + reach + 1
+        origin = low_k1 + s1 * start
+        begin = max(0, origin)
+        end = min(X3, origin + span)
+        edge = begin - origin if begin < end else span
+        whole = begin + max(0, end - begin) // lanes.width * lanes.width
+        inside = lanes.first(end - whole)
+        pitch = s1 * places if flows else span
+        n = row // (C * P0)
+        c = row // P0 % C
+        p0 = row % P0
+        for u in range(rows):
+            to = scratch + u * pitch
+            count = 0
+            for tap_k0 in range(K0):
+                x2 = low_k0 + p0 * s0 + tap_k0 * d0
+                if 0 <= x2 < X2:
+                    found[count] = x2
+                    count += 1
+            margin = edge if count > 0 else span
+            if margin > 0:
+                lanes.store(to, lanes.fill(lowest()))
+            for column in range(lanes.width, margin, lanes.width):
+                lanes.store(to + column, lanes.fill(lowest()))
+            if count > 0 and begin < end:
+                x2 = found[0]
+                if count == 1:
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
+                        lanes.store(to + (column - origin), x_lanes)
+                    if whole < end:
+                        column = whole
+                        x_lanes_ = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
+                        lanes.store(to + (column - origin), select(inside, x_lanes_, lanes.fill(lowest())))
                 else:
-                    for u in range(tile.lines):
-                        if u < rows:
-                            p0 = row + u
-                            lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), best[0, u], active)
-            part += 1
-            if part == stretches:
-                part = 0
-                block += 1
-                if block == blocks:
-                    block = 0
-                    c += 1
-                    if c == C:
-                        c = 0
-                        n += 1
+                    second_x2 = found[1]
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes_2 = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
+                        x_lanes_3 = lanes.read(x.line((n, c, second_x2, column), (0, 0, 0, 1)))
+                        lanes.store(to + (column - origin), maximum(x_lanes_2, x_lanes_3))
+                    if whole < end:
+                        column = whole
+                        x_lanes_4 = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
+                        x_lanes_5 = lanes.read_where(x.line((n, c, second_x2, column), (0, 0, 0, 1)), inside)
+                        lanes.store(to + (column - origin), maximum(select(inside, x_lanes_4, lanes.fill(lowest())),
+                            select(inside, x_lanes_5, lanes.fill(lowest()))))
+                for line in range(2, count):
+                    x2 = found[line]
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes_6 = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
+                        lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)), x_lanes_6))
+                    if whole < end:
+                        column = whole
+                        x_lanes_7 = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
+                        lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)),
+                            select(inside, x_lanes_7, lanes.fill(lowest()))))
+                if span > end - origin:
+                    lanes.store(to + (end - origin), lanes.fill(lowest()))
+                for column in range(end - origin + lanes.width, span, lanes.width):
+                    lanes.store(to + column, lanes.fill(lowest()))
+            p0 += 1
+            if p0 == P0:
+                p0 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
+        beyond = rows * pitch - (pitch - span)
+        if beyond + s1 * lanes.width > beyond:
+            lanes.store(scratch + beyond, lanes.fill(lowest()))
+        for column in range(beyond + lanes.width, beyond + s1 * lanes.width, lanes.width):
+            lanes.store(scratch + column, lanes.fill(lowest()))
+        n = row // (C * P0)
+        c = row // P0 % C
+        p0 = row % P0
+        u = 0
+        while u < rows:
+            flow = min(rows - u, P0 - p0) if flows else 1
+            outputs = flow * places
+            filled = outputs >= lanes.width
+            for at in range(0, outputs, lanes.width):
+                if filled:
+                    at = min(at, outputs - lanes.width)
+                here = scratch + (u * pitch + s1 * at)
+                best = lanes.fill(lowest())
+                for tap in range(K1):
+                    best = maximum(best, lanes.load_apart(here + tap * d1, s1))
+                active = lanes.first(outputs - at)
+                p1 = start + at
+                if filled:
+                    lanes.write_where(y.run((n, c, p0, p1), (0, 0, 0, 1)), best, lanes.where(True))
+                else:
+                    lanes.write_where(y.run((n, c, p0, p1), (0, 0, 0, 1)), best, active)
+            u += flow
+            p0 += flow
+            if p0 == P0:
+                p0 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
 
 
 @kernel
 def y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
-    pitch = ceil_div(stretch + max(0, (K1 - 1) * d1) // s1, width) * width
-    height = (tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1
-    return bounded(bounded(s1, height), pitch) + width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P1)), s1) + bounded(max(0, K1 - 1), d1)) + (s1 + 3) * tile.lanes.width
+    return cells
 
 
 def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
@@ -459,7 +515,7 @@ def y_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: in
     """Integers of one task: where each tap reads."""
     if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
         d0, d1, s0, s1) <= 1048576:
-        return K0 * K1
+        return K0
     return 0
 
 
@@ -551,128 +607,177 @@ def i_y_from_x_over_c(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, 
 def i_y_from_x_slide_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of x slide, lanes over p1, rows over p0."""
+    """Windows of x, line by line and then along p1."""
     lanes = tile.lanes
     low_k0 = -a0
     low_k1 = -a1
-    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
-    span = stretch + (K1 - 1) * d1 // s1
-    pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_k1 // s1, low_k1 % s1
-    length_0, longer = X3 // s1, X3 % s1
-    height = (tile.lines - 1) * s0 + (K0 - 1) * d0 + 1
-    apart = s0 * pitch
-    taps = K0 * K1
-    steps = integer_scratch
-    ats = steps + taps
-    count = 0
-    plane = 0
-    for tap_k0 in range(K0):
-        for tap_k1 in range(K1):
-            steps[count] = ((plane + tap_k1 * d1 % s1) * height + tap_k0 * d0) * pitch + tap_k1 * d1 // s1
-            ats[count] = tap_k0 * z6 + tap_k1 * d1
-            count += 1
-    plane += s1
-    blocks = ceil_div(P0, tile.lines)
+    reach = max(0, (K1 - 1) * d1)
+    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P1))
+    flows = P1 <= stretch
+    flows = flows and reach < s1
+    flows = flows and i.stride(2) == P1 * i.stride(3)
+    flows = flows and y.stride(2) == P1 * y.stride(3)
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s1 * stretch + reach))
+    found = integer_scratch
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s1 * stretch + reach) + (s1 + 3) * tile.lanes.width
+    before = scratch + cells
+    all_rows = N * C * P0
+    blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P1, stretch)
-    first, last = share(N * C * blocks * stretches, task, tasks)
-    if first < last:
-        n = first // (C * blocks * stretches)
-        c = first // (blocks * stretches) % C
-        block = first // stretches % blocks
-        part = first % stretches
-        for item in range(first, last):
-            row = block * tile.lines
-            rows = min(tile.lines, P0 - row)
-            from_x2 = low_k0 + row * s0
-            start = part * stretch
-            end = min(P1, start + stretch)
-            to = scratch
-            for phase in range(s1):
-                offset, low = offset_0 + phase, low_0 + start
-                if offset >= s1:
-                    offset, low = offset - s1, low + 1
-                length = length_0 + (1 if offset < longer else 0)
-                for line in range(height):
-                    x2 = from_x2 + line
-                    there = length if 0 <= x2 < X2 else 0
-                    begin = min(max(0, -low), span)
-                    finish = max(begin, min(span, there - low))
-                    if begin > 0:
-                        lanes.store(to, lanes.fill(lowest()))
-                    for column in range(lanes.width, begin, lanes.width):
-                        lanes.store(to + column, lanes.fill(lowest()))
-                    for column in range(begin, finish - lanes.width, lanes.width):
-                        x_lanes = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
-                        lanes.store(to + column, x_lanes)
-                    if finish - begin >= lanes.width:
-                        column = finish - lanes.width
-                        x_lanes_ = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
-                        lanes.store(to + column, x_lanes_)
-                    elif begin < finish:
-                        column = begin
-                        inside = lanes.first(finish - begin)
-                        x_lanes_2 = lanes.read_where(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)), inside)
-                        lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                    if span > finish:
-                        lanes.store(to + finish, lanes.fill(lowest()))
-                    if span > finish + lanes.width:
-                        lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
-                    for column in range(finish + 2 * lanes.width, span, lanes.width):
-                        lanes.store(to + column, lanes.fill(lowest()))
-                    to = to + pitch
-            for at in range(start, end, lanes.width):
-                best, place = tile.column(), tile.narrow_column()
-                for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
-                    place[0, u] = lanes.narrow_integers(NOWHERE)
-                here = scratch + (at - start)
-                for tap in range(count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    at_tap = lanes.narrow_integers(ats[tap])
-                    for u in range(tile.lines):
-                        value = x_lines[0, u]
-                        better = (value > best[0, u]) | unequal(value, value)
-                        best[0, u] = select(better, value, best[0, u])
-                        place[0, u] = select(better, at_tap, place[0, u])
-                active = lanes.first(end - at)
-                p1 = at
-                for u in range(tile.lines):
-                    if u < rows:
-                        p0 = row + u
-                        found = place[0, u]
-                        unset = active & equal(found, lanes.narrow_integers(NOWHERE))
-                        if lanes.some(unset):
-                            for tap_k0 in range(K0):
-                                x2 = from_x2 + u * s0 + tap_k0 * d0
-                                for tap_k1 in range(K1):
-                                    inside = unset & lanes.within(low_k1 + p1 * s1 + tap_k1 * d1, s1, X3 if 0 <= x2 < X2 else 0)
-                                    found = select(inside, lanes.narrow_integers(tap_k0 * z6 + tap_k1 * d1), found)
-                                    unset = unset & ~inside
-                        result = select(unset, lanes.narrow_integers(-1), found + lanes.narrow_ramp(p0*z7 + p1*s1 - z8, s1))
-                        lanes.write_where(i.line((n, c, p0, p1), (0, 0, 0, 1)), lanes.long(result), active)
-                        lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), best[0, u], active)
-            part += 1
-            if part == stretches:
-                part = 0
-                block += 1
-                if block == blocks:
-                    block = 0
-                    c += 1
-                    if c == C:
-                        c = 0
-                        n += 1
+    first, last = share(blocks * stretches, task, tasks)
+    for item in range(first, last):
+        row = item // stretches * group
+        rows = min(group, all_rows - row)
+        start = item % stretches * stretch
+        places = min(stretch, P1 - start)
+        span = s1 * (places - 1) + reach + 1
+        origin = low_k1 + s1 * start
+        begin = max(0, origin)
+        end = min(X3, origin + span)
+        edge = begin - origin if begin < end else span
+        whole = begin + max(0, end - begin) // lanes.width * lanes.width
+        inside = lanes.first(end - whole)
+        pitch = s1 * places if flows else span
+        n = row // (C * P0)
+        c = row // P0 % C
+        p0 = row % P0
+        for u in range(rows):
+            to = scratch + u * pitch
+            to_at = before + u * pitch
+            count = 0
+            for tap_k0 in range(K0):
+                x2 = low_k0 + p0 * s0 + tap_k0 * d0
+                if 0 <= x2 < X2:
+                    found[count] = x2
+                    found[(K0) + count] = p0*z7 + a1 + z6*tap_k0 - z8
+                    count += 1
+            margin = edge if count > 0 else span
+            if margin > 0:
+                lanes.store(to, lanes.fill(lowest()))
+                lanes.store(to_at, lanes.fill(real(16777216)))
+            for column in range(lanes.width, margin, lanes.width):
+                lanes.store(to + column, lanes.fill(lowest()))
+                lanes.store(to_at + column, lanes.fill(real(16777216)))
+            if count > 0 and begin < end:
+                x2 = found[0]
+                first_at = lanes.fill(real(found[K0]))
+                if count == 1:
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
+                        lanes.store(to + (column - origin), x_lanes)
+                        lanes.store(to_at + (column - origin), first_at + lanes.real(lanes.narrow_ramp(column, 1)))
+                    if whole < end:
+                        column = whole
+                        x_lanes_ = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
+                        lanes.store(to + (column - origin), select(inside, x_lanes_, lanes.fill(lowest())))
+                        lanes.store(to_at + (column - origin), select(inside,
+                            first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216))))
+                else:
+                    second_x2 = found[1]
+                    second_at = lanes.fill(real(found[K0 + 1]))
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes_2 = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
+                        x_lanes_3 = lanes.read(x.line((n, c, second_x2, column), (0, 0, 0, 1)))
+                        best, value = x_lanes_2, x_lanes_3
+                        best_at, value_at = first_at + lanes.real(lanes.narrow_ramp(column, 1)), second_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        better = (value > best) | unequal(value, value)
+                        lanes.store(to + (column - origin), select(better, value, best))
+                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                    if whole < end:
+                        column = whole
+                        x_lanes_4 = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
+                        x_lanes_5 = lanes.read_where(x.line((n, c, second_x2, column), (0, 0, 0, 1)), inside)
+                        best, value = select(inside, x_lanes_4, lanes.fill(lowest())), select(inside, x_lanes_5, lanes.fill(lowest()))
+                        best_at, value_at = select(inside, first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216))), select(inside, second_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        better = (value > best) | unequal(value, value)
+                        lanes.store(to + (column - origin), select(better, value, best))
+                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                for line in range(2, count):
+                    x2 = found[line]
+                    first_at = lanes.fill(real(found[K0 + line]))
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes_6 = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
+                        best, value = lanes.load(to + (column - origin)), x_lanes_6
+                        best_at, value_at = lanes.load(to_at + (column - origin)), first_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        better = (value > best) | unequal(value, value)
+                        lanes.store(to + (column - origin), select(better, value, best))
+                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                    if whole < end:
+                        column = whole
+                        x_lanes_7 = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
+                        best, value = lanes.load(to + (column - origin)), select(inside, x_lanes_7, lanes.fill(lowest()))
+                        best_at, value_at = lanes.load(to_at + (column - origin)), select(inside, first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        better = (value > best) | unequal(value, value)
+                        lanes.store(to + (column - origin), select(better, value, best))
+                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                if span > end - origin:
+                    lanes.store(to + (end - origin), lanes.fill(lowest()))
+                    lanes.store(to_at + (end - origin), lanes.fill(real(16777216)))
+                for column in range(end - origin + lanes.width, span, lanes.width):
+                    lanes.store(to + column, lanes.fill(lowest()))
+                    lanes.store(to_at + column, lanes.fill(real(16777216)))
+            p0 += 1
+            if p0 == P0:
+                p0 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
+        beyond = rows * pitch - (pitch - span)
+        if beyond + s1 * lanes.width > beyond:
+            lanes.store(scratch + beyond, lanes.fill(lowest()))
+            lanes.store(before + beyond, lanes.fill(real(16777216)))
+        for column in range(beyond + lanes.width, beyond + s1 * lanes.width, lanes.width):
+            lanes.store(scratch + column, lanes.fill(lowest()))
+            lanes.store(before + column, lanes.fill(real(16777216)))
+        n = row // (C * P0)
+        c = row // P0 % C
+        p0 = row % P0
+        u = 0
+        while u < rows:
+            flow = min(rows - u, P0 - p0) if flows else 1
+            outputs = flow * places
+            filled = outputs >= lanes.width
+            for at in range(0, outputs, lanes.width):
+                if filled:
+                    at = min(at, outputs - lanes.width)
+                here = scratch + (u * pitch + s1 * at)
+                best = lanes.fill(lowest())
+                here_at = before + (u * pitch + s1 * at)
+                best_at = lanes.fill(real(16777216))
+                for tap in range(K1):
+                    value = lanes.load_apart(here + tap * d1, s1)
+                    value_at = lanes.load_apart(here_at + tap * d1, s1)
+                    sooner = value_at < best_at
+                    better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                    best = select(better, value, best)
+                    best_at = select(better, value_at, best_at)
+                active = lanes.first(outputs - at)
+                p1 = start + at
+                nowhere = equal(best_at, lanes.fill(real(16777216)))
+                result = lanes.long(select(nowhere, lanes.narrow_integers(-1), lanes.narrow(best_at)))
+                if filled:
+                    lanes.write_where(i.run((n, c, p0, p1), (0, 0, 0, 1)), result, lanes.where(True))
+                    lanes.write_where(y.run((n, c, p0, p1), (0, 0, 0, 1)), best, lanes.where(True))
+                else:
+                    lanes.write_where(i.run((n, c, p0, p1), (0, 0, 0, 1)), result, active)
+                    lanes.write_where(y.run((n, c, p0, p1), (0, 0, 0, 1)), best, active)
+            u += flow
+            p0 += flow
+            if p0 == P0:
+                p0 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
 
 
 @kernel
 def i_y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
     """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
-    pitch = ceil_div(stretch + max(0, (K1 - 1) * d1) // s1, width) * width
-    height = (tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1
-    return bounded(bounded(s1, height), pitch) + width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P1)), s1) + bounded(max(0, K1 - 1), d1)) + (s1 + 3) * tile.lanes.width
+    return 2 * cells
 
 
 def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
@@ -680,7 +785,7 @@ def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1
     """Scalars of one task: what its windows read."""
     if (K1 <= P1 or tile.lanes.width <= P1) and i_y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
         d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7,
-        P0) + z8 < 2**31:
+        P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
         return i_y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8)
     return 0
 
@@ -690,8 +795,8 @@ def i_y_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: 
     """Integers of one task: where each tap reads."""
     if (K1 <= P1 or tile.lanes.width <= P1) and i_y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
         d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7,
-        P0) + z8 < 2**31:
-        return 2 * K0 * K1
+        P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
+        return 2 * K0
     return 0
 
 
@@ -712,7 +817,7 @@ def i_y_from_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int
             tasks)
     elif (K1 <= P1 or tile.lanes.width <= P1) and i_y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
         a1, d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6,
-        K0) + bounded(z7, P0) + z8 < 2**31:
+        K0) + bounded(z7, P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
         i_y_from_x_slide_x(i, y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, scratch,
             integer_scratch, task, tasks)
     else:
@@ -778,167 +883,72 @@ def y_at_from_x_over_c(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: in
 
 
 @kernel
-def y_at_from_x_slide_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of x slide, lanes over p1, rows over p0."""
+def y_at_from_x_over_p1(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
     lanes = tile.lanes
-    low_k0 = -a0
-    low_k1 = -a1
-    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
-    span = stretch + (K1 - 1) * d1 // s1
-    pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_k1 // s1, low_k1 % s1
-    length_0, longer = X3 // s1, X3 % s1
-    height = (tile.lines - 1) * s0 + (K0 - 1) * d0 + 1
-    apart = s0 * pitch
-    taps = K0 * K1
-    steps = integer_scratch
-    ats = steps + taps
-    count = 0
-    plane = 0
-    for tap_k0 in range(K0):
-        for tap_k1 in range(K1):
-            steps[count] = ((plane + tap_k1 * d1 % s1) * height + tap_k0 * d0) * pitch + tap_k1 * d1 // s1
-            ats[count] = tap_k0 * K1 + tap_k1
-            count += 1
-    plane += s1
-    blocks = ceil_div(P0, tile.lines)
-    stretches = ceil_div(P1, stretch)
-    first, last = share(N * C * blocks * stretches, task, tasks)
-    if first < last:
-        n = first // (C * blocks * stretches)
-        c = first // (blocks * stretches) % C
-        block = first // stretches % blocks
-        part = first % stretches
-        for item in range(first, last):
-            row = block * tile.lines
-            rows = min(tile.lines, P0 - row)
-            from_x2 = low_k0 + row * s0
-            start = part * stretch
-            end = min(P1, start + stretch)
-            to = scratch
-            for phase in range(s1):
-                offset, low = offset_0 + phase, low_0 + start
-                if offset >= s1:
-                    offset, low = offset - s1, low + 1
-                length = length_0 + (1 if offset < longer else 0)
-                for line in range(height):
-                    x2 = from_x2 + line
-                    there = length if 0 <= x2 < X2 else 0
-                    begin = min(max(0, -low), span)
-                    finish = max(begin, min(span, there - low))
-                    if begin > 0:
-                        lanes.store(to, lanes.fill(lowest()))
-                    for column in range(lanes.width, begin, lanes.width):
-                        lanes.store(to + column, lanes.fill(lowest()))
-                    for column in range(begin, finish - lanes.width, lanes.width):
-                        x_lanes = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
-                        lanes.store(to + column, x_lanes)
-                    if finish - begin >= lanes.width:
-                        column = finish - lanes.width
-                        x_lanes_ = lanes.read(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)))
-                        lanes.store(to + column, x_lanes_)
-                    elif begin < finish:
-                        column = begin
-                        inside = lanes.first(finish - begin)
-                        x_lanes_2 = lanes.read_where(x.line((n, c, x2, offset + (low + column) * s1), (0, 0, 0, s1)), inside)
-                        lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                    if span > finish:
-                        lanes.store(to + finish, lanes.fill(lowest()))
-                    if span > finish + lanes.width:
-                        lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
-                    for column in range(finish + 2 * lanes.width, span, lanes.width):
-                        lanes.store(to + column, lanes.fill(lowest()))
-                    to = to + pitch
-            for at in range(start, end, lanes.width):
-                best, place = tile.column(), tile.narrow_column()
-                for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
-                    place[0, u] = lanes.narrow_integers(NOWHERE)
-                here = scratch + (at - start)
-                for tap in range(count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    at_tap = lanes.narrow_integers(ats[tap])
-                    for u in range(tile.lines):
-                        value = x_lines[0, u]
-                        better = (value > best[0, u]) | unequal(value, value)
-                        best[0, u] = select(better, value, best[0, u])
-                        place[0, u] = select(better, at_tap, place[0, u])
-                active = lanes.first(end - at)
-                p1 = at
-                for u in range(tile.lines):
-                    if u < rows:
-                        p0 = row + u
-                        found = place[0, u]
-                        unset = active & equal(found, lanes.narrow_integers(NOWHERE))
-                        if lanes.some(unset):
-                            for tap_k0 in range(K0):
-                                x2 = from_x2 + u * s0 + tap_k0 * d0
-                                for tap_k1 in range(K1):
-                                    inside = unset & lanes.within(low_k1 + p1 * s1 + tap_k1 * d1, s1, X3 if 0 <= x2 < X2 else 0)
-                                    found = select(inside, lanes.narrow_integers(tap_k0 * K1 + tap_k1), found)
-                                    unset = unset & ~inside
-                        result = select(unset, lanes.narrow_integers(-1), found)
-                        lanes.write_where(y_at.line((n, c, p0, p1), (0, 0, 0, 1)), lanes.long(result), active)
-            part += 1
-            if part == stretches:
-                part = 0
-                block += 1
-                if block == blocks:
-                    block = 0
-                    c += 1
-                    if c == C:
-                        c = 0
-                        n += 1
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * P0, task, tasks)
+    for item in range(first, last):
+        n = item // (planes * P0)
+        c = item // P0 % planes * tile.vectors
+        p0 = item % P0
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
+            count = min(lanes.width, P1 - p1)
+            p1_last = p1 + (count - 1)
+            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + d1*K1 - d1 + s1*p1_last < X3
+            low_k1, high_k1 = 0, K1
+            if not whole:
+                low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
+            active = lanes.first(count)
+            known = lanes.where(False)
+            best, place = tile.row(), tile.narrow_row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
+                place[0, u] = lanes.narrow_integers(-1)
+            for k0 in range(low_k0, high_k0):
+                x2 = k0*d0 + p0*s0 - a0
+                for k1 in range(low_k1, high_k1):
+                    x3 = k1*d1 + p1*s1 - a1
+                    if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
+                            better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
+                            best[0, u] = select(better, x_lanes, best[0, u])
+                            place[0, u] = select(better, lanes.narrow_integers(k0*K1 + k1), place[0, u])
+                        known = lanes.where(True)
+                    else:
+                        inside = active & lanes.within(x3, s1, X3)
+                        for u in range(tile.vectors):
+                            plane = min(c + u, C - 1)
+                            x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
+                            better = inside & ((x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known)
+                            best[0, u] = select(better, x_lanes, best[0, u])
+                            place[0, u] = select(better, lanes.narrow_integers(k0*K1 + k1), place[0, u])
+                        known = known | inside
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    lanes.write_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), lanes.long(place[0, u]), active)
 
 
-@kernel
-def y_at_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
-    pitch = ceil_div(stretch + max(0, (K1 - 1) * d1) // s1, width) * width
-    height = (tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1
-    return bounded(bounded(s1, height), pitch) + width
-
-
-def y_at_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Scalars of one task: what its windows read."""
-    if (K1 <= P1 or tile.lanes.width <= P1) and y_at_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
-        d0, d1, s0, s1) <= 1048576 and bounded(K0, K1) + K1 < 2**31:
-        return y_at_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1)
-    return 0
-
-
-def y_at_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Integers of one task: where each tap reads."""
-    if (K1 <= P1 or tile.lanes.width <= P1) and y_at_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
-        d0, d1, s0, s1) <= 1048576 and bounded(K0, K1) + K1 < 2**31:
-        return 2 * K0 * K1
-    return 0
-
-
-@task(scratch=y_at_from_x_scratch, integer_scratch=y_at_from_x_table)
+@task
 def y_at_from_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
     """y_at[n,c,p0,p1] += argmax[k0,k1,x2,x3] x[n,c,x2,x3] at K1*k0 + k1
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
 
     lanes over c where it is contiguous,
-    or windows of x slide, lanes over p1, rows over p0;
+    or lanes over p1;
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1 and bounded(K0, K1) + K1 < 2**31:
         y_at_from_x_over_c(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
-    elif (K1 <= P1 or tile.lanes.width <= P1) and y_at_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
-        a1, d0, d1, s0, s1) <= 1048576 and bounded(K0, K1) + K1 < 2**31:
-        y_at_from_x_slide_x(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, scratch,
-            integer_scratch, task, tasks)
+    elif tile.lanes.width <= 8 * P1 and bounded(K0, K1) + K1 < 2**31:
+        y_at_from_x_over_p1(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
     else:
         y_at_from_x_plain(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
 
@@ -1320,7 +1330,7 @@ DEFINITION = Definition(
         'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'i_y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
-        'y_at_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
+        'y_at_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
         'gx_from_gy_y_at: scatter by a table over y_at; else scatter, tasks share n c; 3 guards',
         'ty_from_tx_y_at: lanes over p1; else gather, tasks share n c p0; 3 guards',
     ),

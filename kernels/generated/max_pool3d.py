@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 from kernels.runtime import (
-    NOWHERE,
     Condition,
     Definition,
     Integer5,
@@ -29,6 +28,7 @@ from kernels.runtime import (
     kernel,
     lowest,
     maximum,
+    real,
     require_abi,
     select,
     share,
@@ -37,7 +37,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(4, __name__)
+require_abi(5, __name__)
 
 
 @kernel
@@ -112,127 +112,182 @@ def i_from_x_slide_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of x slide, lanes over p2, rows over p1."""
+    """Windows of x, line by line and then along p2."""
     lanes = tile.lanes
     low_k0 = -a0
     low_k1 = -a1
     low_k2 = -a2
-    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P2, lanes.width)) * lanes.width)
-    span = stretch + (K2 - 1) * d2 // s2
-    pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_k2 // s2, low_k2 % s2
-    length_0, longer = X4 // s2, X4 % s2
-    height = (tile.lines - 1) * s1 + (K1 - 1) * d1 + 1
-    apart = s1 * pitch
-    taps = K0 * K1 * K2
-    steps = integer_scratch
-    ats = steps + taps
-    count = 0
-    plane = 0
-    for tap_k0 in range(K0):
-        for tap_k1 in range(K1):
-            for tap_k2 in range(K2):
-                steps[count] = ((plane + tap_k2 * d2 % s2) * height + tap_k1 * d1) * pitch + tap_k2 * d2 // s2
-                ats[count] = tap_k0 * z9 + tap_k1 * z10 + tap_k2 * d2
-                count += 1
-        plane += s2
-    blocks = ceil_div(P1, tile.lines)
+    reach = max(0, (K2 - 1) * d2)
+    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P2))
+    flows = P2 <= stretch
+    flows = flows and reach < s2
+    flows = flows and i.stride(3) == P2 * i.stride(4)
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s2 * stretch + reach))
+    found = integer_scratch
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s2 * stretch + reach) + (s2 + 3) * tile.lanes.width
+    before = scratch + cells
+    all_rows = N * C * P0 * P1
+    blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P2, stretch)
-    first, last = share(N * C * P0 * blocks * stretches, task, tasks)
-    if first < last:
-        n = first // (C * P0 * blocks * stretches)
-        c = first // (P0 * blocks * stretches) % C
-        p0 = first // (blocks * stretches) % P0
-        block = first // stretches % blocks
-        part = first % stretches
-        for item in range(first, last):
-            row = block * tile.lines
-            rows = min(tile.lines, P1 - row)
-            from_x3 = low_k1 + row * s1
-            start = part * stretch
-            end = min(P2, start + stretch)
-            from_x2 = low_k0 + p0 * s0
-            to = scratch
+    first, last = share(blocks * stretches, task, tasks)
+    for item in range(first, last):
+        row = item // stretches * group
+        rows = min(group, all_rows - row)
+        start = item % stretches * stretch
+        places = min(stretch, P2 - start)
+        span = s2 * (places - 1) + reach + 1
+        origin = low_k2 + s2 * start
+        begin = max(0, origin)
+        end = min(X4, origin + span)
+        edge = begin - origin if begin < end else span
+        whole = begin + max(0, end - begin) // lanes.width * lanes.width
+        inside = lanes.first(end - whole)
+        pitch = s2 * places if flows else span
+        n = row // (C * P0 * P1)
+        c = row // (P0 * P1) % C
+        p0 = row // P1 % P0
+        p1 = row % P1
+        for u in range(rows):
+            to = scratch + u * pitch
+            to_at = before + u * pitch
+            count = 0
             for tap_k0 in range(K0):
-                x2 = from_x2 + tap_k0 * d0
-                for phase in range(s2):
-                    offset, low = offset_0 + phase, low_0 + start
-                    if offset >= s2:
-                        offset, low = offset - s2, low + 1
-                    length = length_0 + (1 if offset < longer else 0)
-                    for line in range(height):
-                        x3 = from_x3 + line
-                        there = length if 0 <= x2 < X2 and 0 <= x3 < X3 else 0
-                        begin = min(max(0, -low), span)
-                        finish = max(begin, min(span, there - low))
-                        if begin > 0:
-                            lanes.store(to, lanes.fill(lowest()))
-                        for column in range(lanes.width, begin, lanes.width):
-                            lanes.store(to + column, lanes.fill(lowest()))
-                        for column in range(begin, finish - lanes.width, lanes.width):
-                            x_lanes = lanes.read(x.line((n, c, x2, x3, offset + (low + column) * s2), (0, 0, 0, 0, s2)))
-                            lanes.store(to + column, x_lanes)
-                        if finish - begin >= lanes.width:
-                            column = finish - lanes.width
-                            x_lanes_ = lanes.read(x.line((n, c, x2, x3, offset + (low + column) * s2), (0, 0, 0, 0, s2)))
-                            lanes.store(to + column, x_lanes_)
-                        elif begin < finish:
-                            column = begin
-                            inside = lanes.first(finish - begin)
-                            x_lanes_2 = lanes.read_where(x.line((n, c, x2, x3, offset + (low + column) * s2), (0, 0, 0, 0, s2)), inside)
-                            lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                        if span > finish:
-                            lanes.store(to + finish, lanes.fill(lowest()))
-                        if span > finish + lanes.width:
-                            lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
-                        for column in range(finish + 2 * lanes.width, span, lanes.width):
-                            lanes.store(to + column, lanes.fill(lowest()))
-                        to = to + pitch
-            for at in range(start, end, lanes.width):
-                best, place = tile.column(), tile.narrow_column()
-                for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
-                    place[0, u] = lanes.narrow_integers(NOWHERE)
-                here = scratch + (at - start)
-                for tap in range(count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    at_tap = lanes.narrow_integers(ats[tap])
-                    for u in range(tile.lines):
-                        value = x_lines[0, u]
-                        better = (value > best[0, u]) | unequal(value, value)
-                        best[0, u] = select(better, value, best[0, u])
-                        place[0, u] = select(better, at_tap, place[0, u])
-                active = lanes.first(end - at)
-                p2 = at
-                for u in range(tile.lines):
-                    if u < rows:
-                        p1 = row + u
-                        found = place[0, u]
-                        unset = active & equal(found, lanes.narrow_integers(NOWHERE))
-                        if lanes.some(unset):
-                            for tap_k0 in range(K0):
-                                x2 = from_x2 + tap_k0 * d0
-                                for tap_k1 in range(K1):
-                                    x3 = from_x3 + u * s1 + tap_k1 * d1
-                                    for tap_k2 in range(K2):
-                                        inside = unset & lanes.within(low_k2 + p2 * s2 + tap_k2 * d2, s2, X4 if 0 <= x2 < X2 and 0 <= x3 < X3 else 0)
-                                        found = select(inside, lanes.narrow_integers(tap_k0 * z9 + tap_k1 * z10 + tap_k2 * d2), found)
-                                        unset = unset & ~inside
-                        result = select(unset, lanes.narrow_integers(-1), found + lanes.narrow_ramp(p0*z11 + p1*z12 + p2*s2 - z13, s2))
-                        lanes.write_where(i.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), lanes.long(result), active)
-            part += 1
-            if part == stretches:
-                part = 0
-                block += 1
-                if block == blocks:
-                    block = 0
-                    p0 += 1
-                    if p0 == P0:
-                        p0 = 0
-                        c += 1
-                        if c == C:
-                            c = 0
-                            n += 1
+                x2 = low_k0 + p0 * s0 + tap_k0 * d0
+                if 0 <= x2 < X2:
+                    for tap_k1 in range(K1):
+                        x3 = low_k1 + p1 * s1 + tap_k1 * d1
+                        if 0 <= x3 < X3:
+                            found[count] = x2
+                            found[K0 * K1 + count] = x3
+                            found[2 * (K0 * K1) + count] = p0*z11 + p1*z12 + a2 + z10*tap_k1 - z13 + z9*tap_k0
+                            count += 1
+            margin = edge if count > 0 else span
+            if margin > 0:
+                lanes.store(to, lanes.fill(lowest()))
+                lanes.store(to_at, lanes.fill(real(16777216)))
+            for column in range(lanes.width, margin, lanes.width):
+                lanes.store(to + column, lanes.fill(lowest()))
+                lanes.store(to_at + column, lanes.fill(real(16777216)))
+            if count > 0 and begin < end:
+                x2 = found[0]
+                x3 = found[K0 * K1]
+                first_at = lanes.fill(real(found[2 * K0 * K1]))
+                if count == 1:
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
+                        lanes.store(to + (column - origin), x_lanes)
+                        lanes.store(to_at + (column - origin), first_at + lanes.real(lanes.narrow_ramp(column, 1)))
+                    if whole < end:
+                        column = whole
+                        x_lanes_ = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
+                        lanes.store(to + (column - origin), select(inside, x_lanes_, lanes.fill(lowest())))
+                        lanes.store(to_at + (column - origin), select(inside,
+                            first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216))))
+                else:
+                    second_x2 = found[1]
+                    second_x3 = found[K0 * K1 + 1]
+                    second_at = lanes.fill(real(found[2 * K0 * K1 + 1]))
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes_2 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
+                        x_lanes_3 = lanes.read(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)))
+                        best, value = x_lanes_2, x_lanes_3
+                        best_at, value_at = first_at + lanes.real(lanes.narrow_ramp(column, 1)), second_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        better = (value > best) | unequal(value, value)
+                        lanes.store(to + (column - origin), select(better, value, best))
+                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                    if whole < end:
+                        column = whole
+                        x_lanes_4 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
+                        x_lanes_5 = lanes.read_where(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)), inside)
+                        best, value = select(inside, x_lanes_4, lanes.fill(lowest())), select(inside, x_lanes_5, lanes.fill(lowest()))
+                        best_at, value_at = select(inside, first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216))), select(inside, second_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        better = (value > best) | unequal(value, value)
+                        lanes.store(to + (column - origin), select(better, value, best))
+                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                for line in range(2, count):
+                    x2 = found[line]
+                    x3 = found[K0 * K1 + line]
+                    first_at = lanes.fill(real(found[2 * K0 * K1 + line]))
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes_6 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
+                        best, value = lanes.load(to + (column - origin)), x_lanes_6
+                        best_at, value_at = lanes.load(to_at + (column - origin)), first_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        better = (value > best) | unequal(value, value)
+                        lanes.store(to + (column - origin), select(better, value, best))
+                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                    if whole < end:
+                        column = whole
+                        x_lanes_7 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
+                        best, value = lanes.load(to + (column - origin)), select(inside, x_lanes_7, lanes.fill(lowest()))
+                        best_at, value_at = lanes.load(to_at + (column - origin)), select(inside, first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        better = (value > best) | unequal(value, value)
+                        lanes.store(to + (column - origin), select(better, value, best))
+                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                if span > end - origin:
+                    lanes.store(to + (end - origin), lanes.fill(lowest()))
+                    lanes.store(to_at + (end - origin), lanes.fill(real(16777216)))
+                for column in range(end - origin + lanes.width, span, lanes.width):
+                    lanes.store(to + column, lanes.fill(lowest()))
+                    lanes.store(to_at + column, lanes.fill(real(16777216)))
+            p1 += 1
+            if p1 == P1:
+                p1 = 0
+                p0 += 1
+                if p0 == P0:
+                    p0 = 0
+                    c += 1
+                    if c == C:
+                        c = 0
+                        n += 1
+        beyond = rows * pitch - (pitch - span)
+        if beyond + s2 * lanes.width > beyond:
+            lanes.store(scratch + beyond, lanes.fill(lowest()))
+            lanes.store(before + beyond, lanes.fill(real(16777216)))
+        for column in range(beyond + lanes.width, beyond + s2 * lanes.width, lanes.width):
+            lanes.store(scratch + column, lanes.fill(lowest()))
+            lanes.store(before + column, lanes.fill(real(16777216)))
+        n = row // (C * P0 * P1)
+        c = row // (P0 * P1) % C
+        p0 = row // P1 % P0
+        p1 = row % P1
+        u = 0
+        while u < rows:
+            flow = min(rows - u, P1 - p1) if flows else 1
+            outputs = flow * places
+            filled = outputs >= lanes.width
+            for at in range(0, outputs, lanes.width):
+                if filled:
+                    at = min(at, outputs - lanes.width)
+                here = scratch + (u * pitch + s2 * at)
+                best = lanes.fill(lowest())
+                here_at = before + (u * pitch + s2 * at)
+                best_at = lanes.fill(real(16777216))
+                for tap in range(K2):
+                    value = lanes.load_apart(here + tap * d2, s2)
+                    value_at = lanes.load_apart(here_at + tap * d2, s2)
+                    sooner = value_at < best_at
+                    better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                    best = select(better, value, best)
+                    best_at = select(better, value_at, best_at)
+                active = lanes.first(outputs - at)
+                p2 = start + at
+                nowhere = equal(best_at, lanes.fill(real(16777216)))
+                result = lanes.long(select(nowhere, lanes.narrow_integers(-1), lanes.narrow(best_at)))
+                if filled:
+                    lanes.write_where(i.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, lanes.where(True))
+                else:
+                    lanes.write_where(i.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
+            u += flow
+            p1 += flow
+            if p1 == P1:
+                p1 = 0
+                p0 += 1
+                if p0 == P0:
+                    p0 = 0
+                    c += 1
+                    if c == C:
+                        c = 0
+                        n += 1
 
 
 @kernel
@@ -240,11 +295,8 @@ def i_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
         z11: int, z12: int, z13: int, z9: int) -> int:
     """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
-    pitch = ceil_div(stretch + max(0, (K2 - 1) * d2) // s2, width) * width
-    height = (tile.lines - 1) * s1 + max(0, (K1 - 1) * d1) + 1
-    return bounded(bounded(bounded(K0, s2), height), pitch) + width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P2)), s2) + bounded(max(0, K2 - 1), d2)) + (s2 + 3) * tile.lanes.width
+    return 2 * cells
 
 
 def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
@@ -253,7 +305,9 @@ def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: 
     """Scalars of one task: what its windows read."""
     if (K2 <= P2 or tile.lanes.width <= P2) and i_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
         X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2, K2) + bounded(s2,
-        P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**31:
+        P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
+        K0) < 2**23 and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0,
+        d2)) < z9 and bounded(max(0, K2 - 1), max(0, d2)) < z10:
         return i_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1,
             s2, z10, z11, z12, z13, z9)
     return 0
@@ -265,8 +319,10 @@ def i_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: in
     """Integers of one task: where each tap reads."""
     if (K2 <= P2 or tile.lanes.width <= P2) and i_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
         X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2, K2) + bounded(s2,
-        P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**31:
-        return 2 * K0 * K1 * K2
+        P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
+        K0) < 2**23 and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0,
+        d2)) < z9 and bounded(max(0, K2 - 1), max(0, d2)) < z10:
+        return 3 * K0 * K1
     return 0
 
 
@@ -287,7 +343,9 @@ def i_from_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K
             z11, z12, z13, z9, tile, task, tasks)
     elif (K2 <= P2 or tile.lanes.width <= P2) and i_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
         X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2, K2) + bounded(s2,
-        P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**31:
+        P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
+        K0) < 2**23 and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0,
+        d2)) < z9 and bounded(max(0, K2 - 1), max(0, d2)) < z10:
         i_from_x_slide_x(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
             z11, z12, z13, z9, tile, scratch, integer_scratch, task, tasks)
     else:
@@ -359,136 +417,151 @@ def y_from_x_over_c(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: in
 def y_from_x_slide_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of x slide, lanes over p2, rows over p1."""
+    """Windows of x, line by line and then along p2."""
     lanes = tile.lanes
     low_k0 = -a0
     low_k1 = -a1
     low_k2 = -a2
-    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P2, lanes.width)) * lanes.width)
-    span = stretch + (K2 - 1) * d2 // s2
-    pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_k2 // s2, low_k2 % s2
-    length_0, longer = X4 // s2, X4 % s2
-    height = (tile.lines - 1) * s1 + (K1 - 1) * d1 + 1
-    apart = s1 * pitch
-    steps = integer_scratch
-    count = 0
-    shared = K1 // tile.taps * tile.taps if d1 == s1 else 0
-    plane = 0
-    for tap_k0 in range(K0):
-        for tap_k2 in range(K2):
-            for tap_k1 in range(0, shared, tile.taps):
-                steps[count] = ((plane + tap_k2 * d2 % s2) * height + tap_k1 * d1) * pitch + tap_k2 * d2 // s2
-                count += 1
-        plane += s2
-    sharing = count
-    plane = 0
-    for tap_k0 in range(K0):
-        for tap_k2 in range(K2):
-            for tap_k1 in range(shared, K1):
-                steps[count] = ((plane + tap_k2 * d2 % s2) * height + tap_k1 * d1) * pitch + tap_k2 * d2 // s2
-                count += 1
-        plane += s2
-    blocks = ceil_div(P1, tile.lines)
+    reach = max(0, (K2 - 1) * d2)
+    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P2))
+    flows = P2 <= stretch
+    flows = flows and reach < s2
+    flows = flows and y.stride(3) == P2 * y.stride(4)
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s2 * stretch + reach))
+    found = integer_scratch
+    all_rows = N * C * P0 * P1
+    blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P2, stretch)
-    first, last = share(N * C * P0 * blocks * stretches, task, tasks)
-    if first < last:
-        n = first // (C * P0 * blocks * stretches)
-        c = first // (P0 * blocks * stretches) % C
-        p0 = first // (blocks * stretches) % P0
-        block = first // stretches % blocks
-        part = first % stretches
-        for item in range(first, last):
-            row = block * tile.lines
-            rows = min(tile.lines, P1 - row)
-            from_x3 = low_k1 + row * s1
-            start = part * stretch
-            end = min(P2, start + stretch)
-            from_x2 = low_k0 + p0 * s0
-            to = scratch
+    first, last = share(blocks * stretches, task, tasks)
+    for item in range(first, last):
+        row = item // stretches * group
+        rows = min(group, all_rows - row)
+        start = item % stretches * stretch
+        places = min(stretch, P2 - start)
+        span = s2 * (places - 1) + reach + 1
+        origin = low_k2 + s2 * start
+        begin = max(0, origin)
+        end = min(X4, origin + span)
+        edge = begin - origin if begin < end else span
+        whole = begin + max(0, end - begin) // lanes.width * lanes.width
+        inside = lanes.first(end - whole)
+        pitch = s2 * places if flows else span
+        n = row // (C * P0 * P1)
+        c = row // (P0 * P1) % C
+        p0 = row // P1 % P0
+        p1 = row % P1
+        for u in range(rows):
+            to = scratch + u * pitch
+            count = 0
             for tap_k0 in range(K0):
-                x2 = from_x2 + tap_k0 * d0
-                for phase in range(s2):
-                    offset, low = offset_0 + phase, low_0 + start
-                    if offset >= s2:
-                        offset, low = offset - s2, low + 1
-                    length = length_0 + (1 if offset < longer else 0)
-                    for line in range(height):
-                        x3 = from_x3 + line
-                        there = length if 0 <= x2 < X2 and 0 <= x3 < X3 else 0
-                        begin = min(max(0, -low), span)
-                        finish = max(begin, min(span, there - low))
-                        if begin > 0:
-                            lanes.store(to, lanes.fill(lowest()))
-                        for column in range(lanes.width, begin, lanes.width):
-                            lanes.store(to + column, lanes.fill(lowest()))
-                        for column in range(begin, finish - lanes.width, lanes.width):
-                            x_lanes = lanes.read(x.line((n, c, x2, x3, offset + (low + column) * s2), (0, 0, 0, 0, s2)))
-                            lanes.store(to + column, x_lanes)
-                        if finish - begin >= lanes.width:
-                            column = finish - lanes.width
-                            x_lanes_ = lanes.read(x.line((n, c, x2, x3, offset + (low + column) * s2), (0, 0, 0, 0, s2)))
-                            lanes.store(to + column, x_lanes_)
-                        elif begin < finish:
-                            column = begin
-                            inside = lanes.first(finish - begin)
-                            x_lanes_2 = lanes.read_where(x.line((n, c, x2, x3, offset + (low + column) * s2), (0, 0, 0, 0, s2)), inside)
-                            lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                        if span > finish:
-                            lanes.store(to + finish, lanes.fill(lowest()))
-                        if span > finish + lanes.width:
-                            lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
-                        for column in range(finish + 2 * lanes.width, span, lanes.width):
-                            lanes.store(to + column, lanes.fill(lowest()))
-                        to = to + pitch
-            for at in range(start, end, lanes.width):
-                best = tile.column()
-                for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
-                here = scratch + (at - start)
-                for tap in range(sharing):
-                    x_lines = tile.load_span(here + steps[tap], apart)
-                    for more in range(tile.taps):
-                        for u in range(tile.lines):
-                            best[0, u] = maximum(best[0, u], x_lines[0, u + more])
-                for tap in range(sharing, count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    for u in range(tile.lines):
-                        best[0, u] = maximum(best[0, u], x_lines[0, u])
-                active = lanes.first(end - at)
-                p2 = at
-                if rows == tile.lines:
-                    p1 = row
-                    tile.write_where(y.lines((n, c, p0, p1, p2), (0, 0, 0, 0, 1), (0, 0, 0, 1, 0)), best, active)
+                x2 = low_k0 + p0 * s0 + tap_k0 * d0
+                if 0 <= x2 < X2:
+                    for tap_k1 in range(K1):
+                        x3 = low_k1 + p1 * s1 + tap_k1 * d1
+                        if 0 <= x3 < X3:
+                            found[count] = x2
+                            found[K0 * K1 + count] = x3
+                            count += 1
+            margin = edge if count > 0 else span
+            if margin > 0:
+                lanes.store(to, lanes.fill(lowest()))
+            for column in range(lanes.width, margin, lanes.width):
+                lanes.store(to + column, lanes.fill(lowest()))
+            if count > 0 and begin < end:
+                x2 = found[0]
+                x3 = found[K0 * K1]
+                if count == 1:
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
+                        lanes.store(to + (column - origin), x_lanes)
+                    if whole < end:
+                        column = whole
+                        x_lanes_ = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
+                        lanes.store(to + (column - origin), select(inside, x_lanes_, lanes.fill(lowest())))
                 else:
-                    for u in range(tile.lines):
-                        if u < rows:
-                            p1 = row + u
-                            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best[0, u], active)
-            part += 1
-            if part == stretches:
-                part = 0
-                block += 1
-                if block == blocks:
-                    block = 0
-                    p0 += 1
-                    if p0 == P0:
-                        p0 = 0
-                        c += 1
-                        if c == C:
-                            c = 0
-                            n += 1
+                    second_x2 = found[1]
+                    second_x3 = found[K0 * K1 + 1]
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes_2 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
+                        x_lanes_3 = lanes.read(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)))
+                        lanes.store(to + (column - origin), maximum(x_lanes_2, x_lanes_3))
+                    if whole < end:
+                        column = whole
+                        x_lanes_4 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
+                        x_lanes_5 = lanes.read_where(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)), inside)
+                        lanes.store(to + (column - origin), maximum(select(inside, x_lanes_4, lanes.fill(lowest())),
+                            select(inside, x_lanes_5, lanes.fill(lowest()))))
+                for line in range(2, count):
+                    x2 = found[line]
+                    x3 = found[K0 * K1 + line]
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes_6 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
+                        lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)), x_lanes_6))
+                    if whole < end:
+                        column = whole
+                        x_lanes_7 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
+                        lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)),
+                            select(inside, x_lanes_7, lanes.fill(lowest()))))
+                if span > end - origin:
+                    lanes.store(to + (end - origin), lanes.fill(lowest()))
+                for column in range(end - origin + lanes.width, span, lanes.width):
+                    lanes.store(to + column, lanes.fill(lowest()))
+            p1 += 1
+            if p1 == P1:
+                p1 = 0
+                p0 += 1
+                if p0 == P0:
+                    p0 = 0
+                    c += 1
+                    if c == C:
+                        c = 0
+                        n += 1
+        beyond = rows * pitch - (pitch - span)
+        if beyond + s2 * lanes.width > beyond:
+            lanes.store(scratch + beyond, lanes.fill(lowest()))
+        for column in range(beyond + lanes.width, beyond + s2 * lanes.width, lanes.width):
+            lanes.store(scratch + column, lanes.fill(lowest()))
+        n = row // (C * P0 * P1)
+        c = row // (P0 * P1) % C
+        p0 = row // P1 % P0
+        p1 = row % P1
+        u = 0
+        while u < rows:
+            flow = min(rows - u, P1 - p1) if flows else 1
+            outputs = flow * places
+            filled = outputs >= lanes.width
+            for at in range(0, outputs, lanes.width):
+                if filled:
+                    at = min(at, outputs - lanes.width)
+                here = scratch + (u * pitch + s2 * at)
+                best = lanes.fill(lowest())
+                for tap in range(K2):
+                    best = maximum(best, lanes.load_apart(here + tap * d2, s2))
+                active = lanes.first(outputs - at)
+                p2 = start + at
+                if filled:
+                    lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, lanes.where(True))
+                else:
+                    lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, active)
+            u += flow
+            p1 += flow
+            if p1 == P1:
+                p1 = 0
+                p0 += 1
+                if p0 == P0:
+                    p0 = 0
+                    c += 1
+                    if c == C:
+                        c = 0
+                        n += 1
 
 
 @kernel
 def y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
-    pitch = ceil_div(stretch + max(0, (K2 - 1) * d2) // s2, width) * width
-    height = (tile.lines - 1) * s1 + max(0, (K1 - 1) * d1) + 1
-    return bounded(bounded(bounded(K0, s2), height), pitch) + width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P2)), s2) + bounded(max(0, K2 - 1), d2)) + (s2 + 3) * tile.lanes.width
+    return cells
 
 
 def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
@@ -506,7 +579,7 @@ def y_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: in
     """Integers of one task: where each tap reads."""
     if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
         X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        return K0 * K1 * K2
+        return 2 * K0 * K1
     return 0
 
 
@@ -608,128 +681,185 @@ def i_y_from_x_slide_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int, z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of x slide, lanes over p2, rows over p1."""
+    """Windows of x, line by line and then along p2."""
     lanes = tile.lanes
     low_k0 = -a0
     low_k1 = -a1
     low_k2 = -a2
-    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P2, lanes.width)) * lanes.width)
-    span = stretch + (K2 - 1) * d2 // s2
-    pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_k2 // s2, low_k2 % s2
-    length_0, longer = X4 // s2, X4 % s2
-    height = (tile.lines - 1) * s1 + (K1 - 1) * d1 + 1
-    apart = s1 * pitch
-    taps = K0 * K1 * K2
-    steps = integer_scratch
-    ats = steps + taps
-    count = 0
-    plane = 0
-    for tap_k0 in range(K0):
-        for tap_k1 in range(K1):
-            for tap_k2 in range(K2):
-                steps[count] = ((plane + tap_k2 * d2 % s2) * height + tap_k1 * d1) * pitch + tap_k2 * d2 // s2
-                ats[count] = tap_k0 * z9 + tap_k1 * z10 + tap_k2 * d2
-                count += 1
-        plane += s2
-    blocks = ceil_div(P1, tile.lines)
+    reach = max(0, (K2 - 1) * d2)
+    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P2))
+    flows = P2 <= stretch
+    flows = flows and reach < s2
+    flows = flows and i.stride(3) == P2 * i.stride(4)
+    flows = flows and y.stride(3) == P2 * y.stride(4)
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s2 * stretch + reach))
+    found = integer_scratch
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s2 * stretch + reach) + (s2 + 3) * tile.lanes.width
+    before = scratch + cells
+    all_rows = N * C * P0 * P1
+    blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P2, stretch)
-    first, last = share(N * C * P0 * blocks * stretches, task, tasks)
-    if first < last:
-        n = first // (C * P0 * blocks * stretches)
-        c = first // (P0 * blocks * stretches) % C
-        p0 = first // (blocks * stretches) % P0
-        block = first // stretches % blocks
-        part = first % stretches
-        for item in range(first, last):
-            row = block * tile.lines
-            rows = min(tile.lines, P1 - row)
-            from_x3 = low_k1 + row * s1
-            start = part * stretch
-            end = min(P2, start + stretch)
-            from_x2 = low_k0 + p0 * s0
-            to = scratch
+    first, last = share(blocks * stretches, task, tasks)
+    for item in range(first, last):
+        row = item // stretches * group
+        rows = min(group, all_rows - row)
+        start = item % stretches * stretch
+        places = min(stretch, P2 - start)
+        span = s2 * (places - 1) + reach + 1
+        origin = low_k2 + s2 * start
+        begin = max(0, origin)
+        end = min(X4, origin + span)
+        edge = begin - origin if begin < end else span
+        whole = begin + max(0, end - begin) // lanes.width * lanes.width
+        inside = lanes.first(end - whole)
+        pitch = s2 * places if flows else span
+        n = row // (C * P0 * P1)
+        c = row // (P0 * P1) % C
+        p0 = row // P1 % P0
+        p1 = row % P1
+        for u in range(rows):
+            to = scratch + u * pitch
+            to_at = before + u * pitch
+            count = 0
             for tap_k0 in range(K0):
-                x2 = from_x2 + tap_k0 * d0
-                for phase in range(s2):
-                    offset, low = offset_0 + phase, low_0 + start
-                    if offset >= s2:
-                        offset, low = offset - s2, low + 1
-                    length = length_0 + (1 if offset < longer else 0)
-                    for line in range(height):
-                        x3 = from_x3 + line
-                        there = length if 0 <= x2 < X2 and 0 <= x3 < X3 else 0
-                        begin = min(max(0, -low), span)
-                        finish = max(begin, min(span, there - low))
-                        if begin > 0:
-                            lanes.store(to, lanes.fill(lowest()))
-                        for column in range(lanes.width, begin, lanes.width):
-                            lanes.store(to + column, lanes.fill(lowest()))
-                        for column in range(begin, finish - lanes.width, lanes.width):
-                            x_lanes = lanes.read(x.line((n, c, x2, x3, offset + (low + column) * s2), (0, 0, 0, 0, s2)))
-                            lanes.store(to + column, x_lanes)
-                        if finish - begin >= lanes.width:
-                            column = finish - lanes.width
-                            x_lanes_ = lanes.read(x.line((n, c, x2, x3, offset + (low + column) * s2), (0, 0, 0, 0, s2)))
-                            lanes.store(to + column, x_lanes_)
-                        elif begin < finish:
-                            column = begin
-                            inside = lanes.first(finish - begin)
-                            x_lanes_2 = lanes.read_where(x.line((n, c, x2, x3, offset + (low + column) * s2), (0, 0, 0, 0, s2)), inside)
-                            lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                        if span > finish:
-                            lanes.store(to + finish, lanes.fill(lowest()))
-                        if span > finish + lanes.width:
-                            lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
-                        for column in range(finish + 2 * lanes.width, span, lanes.width):
-                            lanes.store(to + column, lanes.fill(lowest()))
-                        to = to + pitch
-            for at in range(start, end, lanes.width):
-                best, place = tile.column(), tile.narrow_column()
-                for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
-                    place[0, u] = lanes.narrow_integers(NOWHERE)
-                here = scratch + (at - start)
-                for tap in range(count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    at_tap = lanes.narrow_integers(ats[tap])
-                    for u in range(tile.lines):
-                        value = x_lines[0, u]
-                        better = (value > best[0, u]) | unequal(value, value)
-                        best[0, u] = select(better, value, best[0, u])
-                        place[0, u] = select(better, at_tap, place[0, u])
-                active = lanes.first(end - at)
-                p2 = at
-                for u in range(tile.lines):
-                    if u < rows:
-                        p1 = row + u
-                        found = place[0, u]
-                        unset = active & equal(found, lanes.narrow_integers(NOWHERE))
-                        if lanes.some(unset):
-                            for tap_k0 in range(K0):
-                                x2 = from_x2 + tap_k0 * d0
-                                for tap_k1 in range(K1):
-                                    x3 = from_x3 + u * s1 + tap_k1 * d1
-                                    for tap_k2 in range(K2):
-                                        inside = unset & lanes.within(low_k2 + p2 * s2 + tap_k2 * d2, s2, X4 if 0 <= x2 < X2 and 0 <= x3 < X3 else 0)
-                                        found = select(inside, lanes.narrow_integers(tap_k0 * z9 + tap_k1 * z10 + tap_k2 * d2), found)
-                                        unset = unset & ~inside
-                        result = select(unset, lanes.narrow_integers(-1), found + lanes.narrow_ramp(p0*z11 + p1*z12 + p2*s2 - z13, s2))
-                        lanes.write_where(i.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), lanes.long(result), active)
-                        lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best[0, u], active)
-            part += 1
-            if part == stretches:
-                part = 0
-                block += 1
-                if block == blocks:
-                    block = 0
-                    p0 += 1
-                    if p0 == P0:
-                        p0 = 0
-                        c += 1
-                        if c == C:
-                            c = 0
-                            n += 1
+                x2 = low_k0 + p0 * s0 + tap_k0 * d0
+                if 0 <= x2 < X2:
+                    for tap_k1 in range(K1):
+                        x3 = low_k1 + p1 * s1 + tap_k1 * d1
+                        if 0 <= x3 < X3:
+                            found[count] = x2
+                            found[K0 * K1 + count] = x3
+                            found[2 * (K0 * K1) + count] = p0*z11 + p1*z12 + a2 + z10*tap_k1 - z13 + z9*tap_k0
+                            count += 1
+            margin = edge if count > 0 else span
+            if margin > 0:
+                lanes.store(to, lanes.fill(lowest()))
+                lanes.store(to_at, lanes.fill(real(16777216)))
+            for column in range(lanes.width, margin, lanes.width):
+                lanes.store(to + column, lanes.fill(lowest()))
+                lanes.store(to_at + column, lanes.fill(real(16777216)))
+            if count > 0 and begin < end:
+                x2 = found[0]
+                x3 = found[K0 * K1]
+                first_at = lanes.fill(real(found[2 * K0 * K1]))
+                if count == 1:
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
+                        lanes.store(to + (column - origin), x_lanes)
+                        lanes.store(to_at + (column - origin), first_at + lanes.real(lanes.narrow_ramp(column, 1)))
+                    if whole < end:
+                        column = whole
+                        x_lanes_ = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
+                        lanes.store(to + (column - origin), select(inside, x_lanes_, lanes.fill(lowest())))
+                        lanes.store(to_at + (column - origin), select(inside,
+                            first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216))))
+                else:
+                    second_x2 = found[1]
+                    second_x3 = found[K0 * K1 + 1]
+                    second_at = lanes.fill(real(found[2 * K0 * K1 + 1]))
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes_2 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
+                        x_lanes_3 = lanes.read(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)))
+                        best, value = x_lanes_2, x_lanes_3
+                        best_at, value_at = first_at + lanes.real(lanes.narrow_ramp(column, 1)), second_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        better = (value > best) | unequal(value, value)
+                        lanes.store(to + (column - origin), select(better, value, best))
+                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                    if whole < end:
+                        column = whole
+                        x_lanes_4 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
+                        x_lanes_5 = lanes.read_where(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)), inside)
+                        best, value = select(inside, x_lanes_4, lanes.fill(lowest())), select(inside, x_lanes_5, lanes.fill(lowest()))
+                        best_at, value_at = select(inside, first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216))), select(inside, second_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        better = (value > best) | unequal(value, value)
+                        lanes.store(to + (column - origin), select(better, value, best))
+                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                for line in range(2, count):
+                    x2 = found[line]
+                    x3 = found[K0 * K1 + line]
+                    first_at = lanes.fill(real(found[2 * K0 * K1 + line]))
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes_6 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
+                        best, value = lanes.load(to + (column - origin)), x_lanes_6
+                        best_at, value_at = lanes.load(to_at + (column - origin)), first_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        better = (value > best) | unequal(value, value)
+                        lanes.store(to + (column - origin), select(better, value, best))
+                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                    if whole < end:
+                        column = whole
+                        x_lanes_7 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
+                        best, value = lanes.load(to + (column - origin)), select(inside, x_lanes_7, lanes.fill(lowest()))
+                        best_at, value_at = lanes.load(to_at + (column - origin)), select(inside, first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        better = (value > best) | unequal(value, value)
+                        lanes.store(to + (column - origin), select(better, value, best))
+                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                if span > end - origin:
+                    lanes.store(to + (end - origin), lanes.fill(lowest()))
+                    lanes.store(to_at + (end - origin), lanes.fill(real(16777216)))
+                for column in range(end - origin + lanes.width, span, lanes.width):
+                    lanes.store(to + column, lanes.fill(lowest()))
+                    lanes.store(to_at + column, lanes.fill(real(16777216)))
+            p1 += 1
+            if p1 == P1:
+                p1 = 0
+                p0 += 1
+                if p0 == P0:
+                    p0 = 0
+                    c += 1
+                    if c == C:
+                        c = 0
+                        n += 1
+        beyond = rows * pitch - (pitch - span)
+        if beyond + s2 * lanes.width > beyond:
+            lanes.store(scratch + beyond, lanes.fill(lowest()))
+            lanes.store(before + beyond, lanes.fill(real(16777216)))
+        for column in range(beyond + lanes.width, beyond + s2 * lanes.width, lanes.width):
+            lanes.store(scratch + column, lanes.fill(lowest()))
+            lanes.store(before + column, lanes.fill(real(16777216)))
+        n = row // (C * P0 * P1)
+        c = row // (P0 * P1) % C
+        p0 = row // P1 % P0
+        p1 = row % P1
+        u = 0
+        while u < rows:
+            flow = min(rows - u, P1 - p1) if flows else 1
+            outputs = flow * places
+            filled = outputs >= lanes.width
+            for at in range(0, outputs, lanes.width):
+                if filled:
+                    at = min(at, outputs - lanes.width)
+                here = scratch + (u * pitch + s2 * at)
+                best = lanes.fill(lowest())
+                here_at = before + (u * pitch + s2 * at)
+                best_at = lanes.fill(real(16777216))
+                for tap in range(K2):
+                    value = lanes.load_apart(here + tap * d2, s2)
+                    value_at = lanes.load_apart(here_at + tap * d2, s2)
+                    sooner = value_at < best_at
+                    better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                    best = select(better, value, best)
+                    best_at = select(better, value_at, best_at)
+                active = lanes.first(outputs - at)
+                p2 = start + at
+                nowhere = equal(best_at, lanes.fill(real(16777216)))
+                result = lanes.long(select(nowhere, lanes.narrow_integers(-1), lanes.narrow(best_at)))
+                if filled:
+                    lanes.write_where(i.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, lanes.where(True))
+                    lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, lanes.where(True))
+                else:
+                    lanes.write_where(i.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
+                    lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, active)
+            u += flow
+            p1 += flow
+            if p1 == P1:
+                p1 = 0
+                p0 += 1
+                if p0 == P0:
+                    p0 = 0
+                    c += 1
+                    if c == C:
+                        c = 0
+                        n += 1
 
 
 @kernel
@@ -737,11 +867,8 @@ def i_y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: in
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         z10: int, z11: int, z12: int, z13: int, z9: int) -> int:
     """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
-    pitch = ceil_div(stretch + max(0, (K2 - 1) * d2) // s2, width) * width
-    height = (tile.lines - 1) * s1 + max(0, (K1 - 1) * d1) + 1
-    return bounded(bounded(bounded(K0, s2), height), pitch) + width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P2)), s2) + bounded(max(0, K2 - 1), d2)) + (s2 + 3) * tile.lanes.width
+    return 2 * cells
 
 
 def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
@@ -750,7 +877,9 @@ def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0
     """Scalars of one task: what its windows read."""
     if (K2 <= P2 or tile.lanes.width <= P2) and i_y_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
         X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2, K2) + bounded(s2,
-        P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**31:
+        P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
+        K0) < 2**23 and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0,
+        d2)) < z9 and bounded(max(0, K2 - 1), max(0, d2)) < z10:
         return i_y_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
             s1, s2, z10, z11, z12, z13, z9)
     return 0
@@ -762,8 +891,10 @@ def i_y_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: 
     """Integers of one task: where each tap reads."""
     if (K2 <= P2 or tile.lanes.width <= P2) and i_y_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
         X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2, K2) + bounded(s2,
-        P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**31:
-        return 2 * K0 * K1 * K2
+        P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
+        K0) < 2**23 and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0,
+        d2)) < z9 and bounded(max(0, K2 - 1), max(0, d2)) < z10:
+        return 3 * K0 * K1
     return 0
 
 
@@ -786,7 +917,8 @@ def i_y_from_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int
     elif (K2 <= P2 or tile.lanes.width <= P2) and i_y_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2,
         X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2,
         K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
-        K0) < 2**31:
+        K0) < 2**23 and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0,
+        d2)) < z9 and bounded(max(0, K2 - 1), max(0, d2)) < z10:
         i_y_from_x_slide_x(i, y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
             z10, z11, z12, z13, z9, tile, scratch, integer_scratch, task, tasks)
     else:
@@ -862,185 +994,81 @@ def y_at_from_x_over_c(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: in
 
 
 @kernel
-def y_at_from_x_slide_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of x slide, lanes over p2, rows over p1."""
+        s2: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2."""
     lanes = tile.lanes
-    low_k0 = -a0
-    low_k1 = -a1
-    low_k2 = -a2
-    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P2, lanes.width)) * lanes.width)
-    span = stretch + (K2 - 1) * d2 // s2
-    pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_k2 // s2, low_k2 % s2
-    length_0, longer = X4 // s2, X4 % s2
-    height = (tile.lines - 1) * s1 + (K1 - 1) * d1 + 1
-    apart = s1 * pitch
-    taps = K0 * K1 * K2
-    steps = integer_scratch
-    ats = steps + taps
-    count = 0
-    plane = 0
-    for tap_k0 in range(K0):
-        for tap_k1 in range(K1):
-            for tap_k2 in range(K2):
-                steps[count] = ((plane + tap_k2 * d2 % s2) * height + tap_k1 * d1) * pitch + tap_k2 * d2 // s2
-                ats[count] = tap_k0 * K1*K2 + tap_k1 * K2 + tap_k2
-                count += 1
-        plane += s2
-    blocks = ceil_div(P1, tile.lines)
-    stretches = ceil_div(P2, stretch)
-    first, last = share(N * C * P0 * blocks * stretches, task, tasks)
-    if first < last:
-        n = first // (C * P0 * blocks * stretches)
-        c = first // (P0 * blocks * stretches) % C
-        p0 = first // (blocks * stretches) % P0
-        block = first // stretches % blocks
-        part = first % stretches
-        for item in range(first, last):
-            row = block * tile.lines
-            rows = min(tile.lines, P1 - row)
-            from_x3 = low_k1 + row * s1
-            start = part * stretch
-            end = min(P2, start + stretch)
-            from_x2 = low_k0 + p0 * s0
-            to = scratch
-            for tap_k0 in range(K0):
-                x2 = from_x2 + tap_k0 * d0
-                for phase in range(s2):
-                    offset, low = offset_0 + phase, low_0 + start
-                    if offset >= s2:
-                        offset, low = offset - s2, low + 1
-                    length = length_0 + (1 if offset < longer else 0)
-                    for line in range(height):
-                        x3 = from_x3 + line
-                        there = length if 0 <= x2 < X2 and 0 <= x3 < X3 else 0
-                        begin = min(max(0, -low), span)
-                        finish = max(begin, min(span, there - low))
-                        if begin > 0:
-                            lanes.store(to, lanes.fill(lowest()))
-                        for column in range(lanes.width, begin, lanes.width):
-                            lanes.store(to + column, lanes.fill(lowest()))
-                        for column in range(begin, finish - lanes.width, lanes.width):
-                            x_lanes = lanes.read(x.line((n, c, x2, x3, offset + (low + column) * s2), (0, 0, 0, 0, s2)))
-                            lanes.store(to + column, x_lanes)
-                        if finish - begin >= lanes.width:
-                            column = finish - lanes.width
-                            x_lanes_ = lanes.read(x.line((n, c, x2, x3, offset + (low + column) * s2), (0, 0, 0, 0, s2)))
-                            lanes.store(to + column, x_lanes_)
-                        elif begin < finish:
-                            column = begin
-                            inside = lanes.first(finish - begin)
-                            x_lanes_2 = lanes.read_where(x.line((n, c, x2, x3, offset + (low + column) * s2), (0, 0, 0, 0, s2)), inside)
-                            lanes.store(to + column, select(inside, x_lanes_2, lanes.fill(lowest())))
-                        if span > finish:
-                            lanes.store(to + finish, lanes.fill(lowest()))
-                        if span > finish + lanes.width:
-                            lanes.store(to + (finish + lanes.width), lanes.fill(lowest()))
-                        for column in range(finish + 2 * lanes.width, span, lanes.width):
-                            lanes.store(to + column, lanes.fill(lowest()))
-                        to = to + pitch
-            for at in range(start, end, lanes.width):
-                best, place = tile.column(), tile.narrow_column()
-                for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
-                    place[0, u] = lanes.narrow_integers(NOWHERE)
-                here = scratch + (at - start)
-                for tap in range(count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    at_tap = lanes.narrow_integers(ats[tap])
-                    for u in range(tile.lines):
-                        value = x_lines[0, u]
-                        better = (value > best[0, u]) | unequal(value, value)
-                        best[0, u] = select(better, value, best[0, u])
-                        place[0, u] = select(better, at_tap, place[0, u])
-                active = lanes.first(end - at)
-                p2 = at
-                for u in range(tile.lines):
-                    if u < rows:
-                        p1 = row + u
-                        found = place[0, u]
-                        unset = active & equal(found, lanes.narrow_integers(NOWHERE))
-                        if lanes.some(unset):
-                            for tap_k0 in range(K0):
-                                x2 = from_x2 + tap_k0 * d0
-                                for tap_k1 in range(K1):
-                                    x3 = from_x3 + u * s1 + tap_k1 * d1
-                                    for tap_k2 in range(K2):
-                                        inside = unset & lanes.within(low_k2 + p2 * s2 + tap_k2 * d2, s2, X4 if 0 <= x2 < X2 and 0 <= x3 < X3 else 0)
-                                        found = select(inside, lanes.narrow_integers(tap_k0 * K1*K2 + tap_k1 * K2 + tap_k2), found)
-                                        unset = unset & ~inside
-                        result = select(unset, lanes.narrow_integers(-1), found)
-                        lanes.write_where(y_at.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), lanes.long(result),
-                            active)
-            part += 1
-            if part == stretches:
-                part = 0
-                block += 1
-                if block == blocks:
-                    block = 0
-                    p0 += 1
-                    if p0 == P0:
-                        p0 = 0
-                        c += 1
-                        if c == C:
-                            c = 0
-                            n += 1
+    planes = ceil_div(C, tile.vectors)
+    first, last = share(N * planes * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (planes * P0 * P1)
+        c = item // (P0 * P1) % planes * tile.vectors
+        p0 = item // P1 % P0
+        p1 = item % P1
+        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
+        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
+        for start in range(0, P2, lanes.width):
+            p2 = max(0, min(start, P2 - lanes.width))
+            count = min(lanes.width, P2 - p2)
+            p2_last = p2 + (count - 1)
+            whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + d2*K2 - d2 + s2*p2_last < X4
+            low_k2, high_k2 = 0, K2
+            if not whole:
+                low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
+            active = lanes.first(count)
+            known = lanes.where(False)
+            best, place = tile.row(), tile.narrow_row()
+            for u in range(tile.vectors):
+                best[0, u] = lanes.fill(lowest())
+                place[0, u] = lanes.narrow_integers(-1)
+            for k0 in range(low_k0, high_k0):
+                x2 = k0*d0 + p0*s0 - a0
+                for k1 in range(low_k1, high_k1):
+                    x3 = k1*d1 + p1*s1 - a1
+                    for k2 in range(low_k2, high_k2):
+                        x4 = k2*d2 + p2*s2 - a2
+                        if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
+                                better = (x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known
+                                best[0, u] = select(better, x_lanes, best[0, u])
+                                place[0, u] = select(better, lanes.narrow_integers(k0*K1*K2 + k1*K2 + k2), place[0, u])
+                            known = lanes.where(True)
+                        else:
+                            inside = active & lanes.within(x4, s2, X4)
+                            for u in range(tile.vectors):
+                                plane = min(c + u, C - 1)
+                                x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
+                                better = inside & ((x_lanes > best[0, u]) | unequal(x_lanes, x_lanes) | ~known)
+                                best[0, u] = select(better, x_lanes, best[0, u])
+                                place[0, u] = select(better, lanes.narrow_integers(k0*K1*K2 + k1*K2 + k2), place[0, u])
+                            known = known | inside
+            for u in range(tile.vectors):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    lanes.write_where(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), lanes.long(place[0, u]),
+                        active)
 
 
-@kernel
-def y_at_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> int:
-    """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
-    pitch = ceil_div(stretch + max(0, (K2 - 1) * d2) // s2, width) * width
-    height = (tile.lines - 1) * s1 + max(0, (K1 - 1) * d1) + 1
-    return bounded(bounded(bounded(K0, s2), height), pitch) + width
-
-
-def y_at_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> int:
-    """Scalars of one task: what its windows read."""
-    if (K2 <= P2 or tile.lanes.width <= P2) and y_at_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
-        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576 and bounded(bounded(K0, K1), K2) + bounded(K1,
-        K2) + K2 < 2**31:
-        return y_at_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2)
-    return 0
-
-
-def y_at_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> int:
-    """Integers of one task: where each tap reads."""
-    if (K2 <= P2 or tile.lanes.width <= P2) and y_at_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
-        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576 and bounded(bounded(K0, K1), K2) + bounded(K1,
-        K2) + K2 < 2**31:
-        return 2 * K0 * K1 * K2
-    return 0
-
-
-@task(scratch=y_at_from_x_scratch, integer_scratch=y_at_from_x_table)
+@task
 def y_at_from_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        tile: Tile, task: int, tasks: int) -> None:
     """y_at[n,c,p0,p1,p2] += argmax[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4] at K1*K2*k0 + K2*k1 + k2
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
 
     lanes over c where it is contiguous,
-    or windows of x slide, lanes over p2, rows over p1;
+    or lanes over p2;
     else gather, tasks share n c p0 p1
     """
     if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1 and bounded(bounded(K0, K1), K2) + bounded(K1, K2) + K2 < 2**31:
         y_at_from_x_over_c(y_at, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
             tile, task, tasks)
-    elif (K2 <= P2 or tile.lanes.width <= P2) and y_at_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2,
-        X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576 and bounded(bounded(K0, K1), K2) + bounded(K1,
-        K2) + K2 < 2**31:
-        y_at_from_x_slide_x(y_at, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
-            tile, scratch, integer_scratch, task, tasks)
+    elif tile.lanes.width <= 8 * P2 and bounded(bounded(K0, K1), K2) + bounded(K1, K2) + K2 < 2**31:
+        y_at_from_x_over_p2(y_at, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
+            tile, task, tasks)
     else:
         y_at_from_x_plain(y_at, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
             task, tasks)
@@ -1468,7 +1496,7 @@ DEFINITION = Definition(
         'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
         'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
         'i_y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
-        'y_at_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
+        'y_at_from_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
         'gx_from_gy_y_at: scatter by a table over y_at; else scatter, tasks share n c; 4 guards',
         'ty_from_tx_y_at: lanes over p2; else gather, tasks share n c p0 p1; 4 guards',
     ),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kernels.runtime.compile import Task
 
-ABI = 4
+ABI = 5
 
 
 @dataclass(frozen=True, slots=True)

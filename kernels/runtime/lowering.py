@@ -410,6 +410,7 @@ attributes(
         "pointer": (_pointer_rule, _element),
         "stride": (returns(INT, INT), _stride),
         "line": (_lines_rule(LineType, 1), _lines),
+        "run": (_lines_rule(LineType, 1), _lines),
         "lines": (_lines_rule(LinesType, 2), _lines),
     },
     has_value=True,
@@ -577,6 +578,30 @@ def store_every(b: Builder, lanes: LanesType, p: Value, by: Value, v: Value, cou
     write_by_step(b, p, by, v, first_lanes(b, count, lanes), lanes.vector)
 
 
+def store_apart(b: Builder, lanes: LanesType, p: Value, by: Value, v: Value, between: Value) -> None:
+    """The lanes `by` elements apart, and by - 1 of another vector's after each: two vectors where `by` is 2."""
+    n, t = lanes.width, lanes.vector
+
+    def contiguous() -> list[Value]:
+        store(b, p, v, t)
+        return []
+
+    def second() -> list[Value]:
+        mixed = [lane for i in range(n) for lane in (i, n)]
+        store(b, p, pick(b, v, between, mixed[:n]), t)
+        store(b, b.gep(p, [I64(n)]), pick(b, v, between, mixed[n:]), t)
+        return []
+
+    def other() -> list[Value]:
+        with cgutils.for_range(b, by) as loop:
+            store(b, b.gep(p, [b.mul(loop.index, I64(n))]), between, t)
+        for lane in range(n):
+            b.store(b.extract_element(v, I32(lane)), b.gep(p, [b.mul(by, I64(lane))]))
+        return []
+
+    chosen_by_step(b, by, {1: contiguous, 2: second}, other)
+
+
 def _line_dtype(lanes: LanesType, line: LineType) -> VectorType:
     return VectorType(line.dtype, lanes.width)
 
@@ -710,11 +735,30 @@ def as_scalar(b: Builder, x: Value) -> Value:
     return b.fpext(x, ELEMENT[types.float64]) if x.type == ELEMENT[types.float32] else x
 
 
+def fence(b: Builder, v: Value) -> Value:
+    """v, of which the optimiser is to know nothing.
+
+    A choice between what was just read and something else, stored where it was read, it would turn into a masked
+    store: on machines without instructions for these, one of some forty.
+    """
+    if isinstance(v, ir.Constant):
+        return v
+    kind = v.type
+    element = getattr(kind, "element", kind)
+    if isinstance(element, ir.IntType):
+        real = ir.FloatType() if element.width == 32 else ir.DoubleType()
+        return b.bitcast(fence(b, b.bitcast(v, ir.VectorType(real, kind.count))), kind)
+    bits = "f32" if isinstance(element, ir.FloatType) else "f64"
+    name = f"v{kind.count}{bits}" if element is not kind else bits
+    return intrinsic(b, f"llvm.arithmetic.fence.{name}", kind, v)
+
+
 def extreme(comparison: str) -> Callable[[Builder, Value, Value], Value]:
     """The first where they tie, NaN where either is: y if it is strictly beyond x, or NaN."""
 
     def generate(b: Builder, x: Value, y: Value) -> Value:
-        return b.select(b.fcmp_unordered("uno", y, y), y, b.select(b.fcmp_ordered(comparison, y, x), y, x))
+        beyond = fence(b, b.select(b.fcmp_ordered(comparison, y, x), y, x))  # one instruction of x86
+        return b.select(b.fcmp_unordered("uno", y, y), y, beyond)
 
     return generate
 
@@ -833,6 +877,10 @@ def _fold_rule(lanes: LanesType, v: Type) -> Any:
     return signature(types.float64, v) if known else None
 
 
+def _real_rule(lanes: LanesType, v: Type) -> Any:
+    return signature(lanes.vector, v) if v in (_integers(lanes), _narrow(lanes)) else None
+
+
 def _item_rule(lanes: LanesType, v: Type, lane: Type) -> Any:
     known = isinstance(v, VectorType) and v.width == lanes.width
     return signature(scalar_of(v.dtype), v, INT) if known else None
@@ -857,6 +905,11 @@ attributes(
         ),
         "load_every": (returns(_vector, _pointer, INT, INT), load_every),
         "store_every": (returns(NOTHING, _pointer, INT, _vector, INT), store_every),
+        "load_apart": (
+            returns(_vector, _pointer, INT),
+            lambda b, l, p, by: read_by_step(b, p, by, None, l.vector),
+        ),
+        "store_apart": (returns(NOTHING, _pointer, INT, _vector, _vector), store_apart),
         "sum": (_fold_rule, fold(lambda b, x, y: b.fadd(x, y))),
         "product": (_fold_rule, fold(lambda b, x, y: b.fmul(x, y))),
         "largest": (_fold_rule, fold(extreme(">"))),
@@ -864,9 +917,10 @@ attributes(
         "item": (_item_rule, lambda b, l, v, i: as_scalar(b, b.extract_element(v, i))),
         "integers": (returns(_integers, INT), lambda b, l, i: splat(b, i, l.width)),
         "ramp": (returns(_integers, INT, INT), ramp),
-        "real": (returns(_vector, _integers), lambda b, l, v: b.sitofp(v, llvm_vector(l.vector))),
+        "real": (_real_rule, lambda b, l, v: b.sitofp(v, llvm_vector(l.vector))),
         "narrow_integers": (returns(_narrow, INT), lambda b, l, i: splat(b, b.trunc(i, I32), l.width)),
         "narrow_ramp": (returns(_narrow, INT, INT), narrow_ramp),
+        "narrow": (returns(_narrow, _vector), lambda b, l, v: b.fptosi(v, llvm_vector(_narrow(l)))),
         "long": (returns(_integers, _narrow), lambda b, l, v: b.sext(v, llvm_vector(_integers(l)))),
         "first": (returns(_mask, INT), lambda b, l, n: first_lanes(b, n, l)),
         "within": (returns(_mask, INT, INT, INT), within),
@@ -981,7 +1035,7 @@ function(
     MaskType,
     VectorType,
     VectorType,
-)(lambda b, s, m, x, y: b.select(m, x, y))
+)(lambda b, s, m, x, y: b.select(m, x, fence(b, y)))
 
 
 # ---- the register tile: a stack slot that LLVM takes apart once the loops over it are unrolled

@@ -158,6 +158,14 @@ class View(Generic[T]):
             raise BadAccess(f"{self.memory.name}.line({index!r}, {moves!r}): it has {len(self.shape)} axes")
         return Line(self, tuple(index), tuple(moves))
 
+    def run(self, index: Sequence[int], moves: Sequence[int]) -> Line[T]:
+        """As line, over one axis; past its end it goes on at the next index of the axis before.
+
+        Only where elements follow each other across that end.
+        """
+        line = self.line(index, moves)
+        return replace(line, carries=True)
+
     def lines(self, index: Sequence[int], moves: Sequence[int], apart: Sequence[int]) -> Lines[T]:
         """Lines that start at index, index + apart, index + 2 * apart ..."""
         if not len(index) == len(moves) == len(apart) == len(self.shape):
@@ -184,9 +192,18 @@ class Line(Generic[T]):
     view: View[T]
     index: tuple[int, ...]
     moves: tuple[int, ...]
+    carries: bool = False
 
     def place(self, lane: int) -> tuple[int, ...]:
-        return tuple(i + lane * m for i, m in zip(self.index, self.moves, strict=True))
+        place = [i + lane * m for i, m in zip(self.index, self.moves, strict=True)]
+        if self.carries:
+            shape, strides = self.view.shape, self.view.strides
+            for axis in (a for a, m in enumerate(self.moves) if m and a and place[a] >= shape[a] > 0):
+                if strides[axis - 1] != shape[axis] * strides[axis]:
+                    raise BadAccess(f"{self.view.memory.name}.run: axis {axis} does not go on in axis {axis - 1}")
+                place[axis - 1] += place[axis] // shape[axis]
+                place[axis] %= shape[axis]
+        return tuple(place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,6 +391,15 @@ class Lanes:
         """As load_first, the elements lying `step` apart (any integer)."""
         return Vector(tuple(p[i * step] if i < count else self.scalar(0) for i in range(self.width)))
 
+    def load_apart(self, p: Pointer[Scalar], step: int) -> Vector:
+        """All lanes from memory, the elements lying `step` apart."""
+        return Vector(tuple(p[i * step] for i in range(self.width)))
+
+    def store_apart(self, p: Pointer[Scalar], step: int, v: Vector, between: Vector) -> None:
+        """All lanes to memory, the elements lying `step` apart (> 0), and after each step - 1 of `between`'s first."""
+        for i in range(self.width * step):
+            p[i] = between.items[0] if i % step else v.items[i // step]
+
     def store_every(self, p: Pointer[Scalar], step: int, v: Vector, count: int) -> None:
         """As store_first, the elements lying `step` apart. Step 0 is an error."""
         if step == 0:
@@ -427,7 +453,7 @@ class Lanes:
         return Vector(tuple(start + i * step for i in range(self.width)))
 
     def real(self, v: Vector) -> Vector:
-        """Integers as scalars."""
+        """Integers, or narrow ones, as scalars."""
         return Vector(tuple(self.scalar(i) for i in v.items))
 
     # integers of 32 bits
@@ -442,6 +468,13 @@ class Lanes:
     def long(self, v: Vector) -> Vector:
         """Narrow integers as integers."""
         return Vector(v.items)
+
+    def narrow(self, v: Vector) -> Vector:
+        """Scalars that are whole numbers as narrow integers."""
+        for x in v.items:
+            if x != int(x):
+                raise BadAccess(f"narrow: {x!r} is no whole number")
+        return Narrow(()).made(map(int, v.items))
 
     # which lanes
 
