@@ -23,9 +23,11 @@ from derive.emit.fold import CHAIN, FoldWriter
 from derive.emit.fold import LOCALS as FOLDING
 from derive.emit.kernel import TaskSource, _called, _matched, _polynomial, _wrapped, needed
 from derive.emit.slide import LOCALS as SLIDING
-from derive.emit.separable import FAR, SeparableWriter
+from derive.emit.separable import FAR
 from derive.emit.separable import LOCALS as SEPARATING
 from derive.emit.slide import MOST
+from derive.emit.tiled import LOCALS as TILING
+from derive.emit.tiled import TiledWriter
 from derive.emit.vectors import READ, Block, NoVector, fused, magnitude, one_call
 from derive.language import Index, Real, extent
 from derive.lower.lanes import Lanes
@@ -70,13 +72,14 @@ def lanes_before(other: TaskSource, nest: Nest, ways: Sequence[Lanes], few: Sequ
 Way = tuple[Lanes | Slide, str]  # with the name of what runs it
 
 
-class _LanesWriter(SeparableWriter, FoldWriter):
+class _LanesWriter(TiledWriter, FoldWriter):
     def __init__(self, nest: Nest, ways: Sequence[Lanes]) -> None:
         super().__init__(nest, clears=True)
         self.ways, self.slides, self.folds = ways, slides(nest.equation), folds(nest.equation)
         self.taken_ways: list[Lanes] = []
         self.separated = set[str]()  # what runs windows without weights
-        self.taken |= LOCALS | SLIDING | FOLDING | SEPARATING
+        self.tiling_ways = set[str]()  # of these, what runs those that lie side by side
+        self.taken |= LOCALS | SLIDING | FOLDING | SEPARATING | TILING
 
     def text(self, name: str) -> TaskSource | None:
         plain, parts, kept = self.made(name)
@@ -159,9 +162,15 @@ class _LanesWriter(SeparableWriter, FoldWriter):
         for way in self.ways:
             if not way.bound and not way.unit and way.lane not in sliding:
                 mine = [s for s in self.slides if s.lane.place == way.lane]
-                titles = [f"{name}_slide_{s.moving[0].tensor}" for s in mine]
-                made = [keep(s, t) for s, t in zip(mine, titles, strict=True)]
-                sliding[way.lane] = any(made)
+                found = False
+                for s in mine:
+                    kind = "windows" if self.unweighted(s) else "slide"
+                    if kind == "windows" and self.tiles(s):
+                        title = f"{name}_tiles_{s.moving[0].tensor}"
+                        self.tiling_ways.add(title)
+                        keep(s, title)
+                    found |= keep(s, f"{name}_{kind}_{s.moving[0].tensor}")
+                sliding[way.lane] = found
             if way.bound or way.unit or not sliding[way.lane]:
                 by = f"_by_{way.follower.name}" if way.follower is not None else ""
                 keep(way, f"{name}_over_{way.lane.name}{by}")
@@ -173,16 +182,29 @@ class _LanesWriter(SeparableWriter, FoldWriter):
         """What runs windows that slide, and how much room it takes."""
         if isinstance(s, Fold):
             return [self.fold(s, title, self.signature(True)), self.room_of_fold(s, title, self.whole)]
+        if title in self.tiling_ways:
+            self.operands(s)
+            if self.eq.at is not None:
+                self.place_parts()
+            return [self.tiled(s, title, self.signature(True)), self.room_of_tiled(s, title, self.whole)]
         if self.separable(s):
             self.separated.add(title)
             made = self.separate(s, title, self.signature(True))
             return [made, self.room_of_separate(s, title, self.whole)]
         return [self.slide(s, title, self.signature(True)), self.room(s, title, self.whole)]
 
+    def unweighted(self, s: Slide) -> bool:
+        try:
+            return self.separable(s)
+        except NoVector:
+            return False
+
     def tables_of_windows(self, s: Slide, title: str) -> str:
         """How many integers say where they read."""
         if isinstance(s, Fold):
             return self.taps_of_fold(s)
+        if title in self.tiling_ways:
+            return "0"
         return self.tables_of_separate(s) if title in self.separated else self.taps_of(s)
 
     def arguments(self, sliding: bool = False) -> str:
@@ -198,13 +220,15 @@ class _LanesWriter(SeparableWriter, FoldWriter):
             ("scratch", "Scalars of one task: what its windows read."),
             ("table", "Integers of one task: where each tap reads."),
         ):
-            lines = [self.head_of_room(f"{name}_{kind}"), f'    """{what}"""']
+            lines = [self.head_of_room(f"{name}_{kind}"), f'    """{what}"""', "    room = 0"]
             for way, title in sliding:
-                test = f"{small} and {self.suits(way, title)}" if small else self.suits(way, title)
+                tests = self.suits_sizes(way, title)
+                test = f"{small} and {tests}" if small else tests
                 room = f"{title}_room({self.room_arguments()})"
                 size = room if kind == "scratch" else self.tables_of_windows(way, title)
-                lines += [_called(f"    if {test}:"), _called(f"        return {size}")]
-            made.append("\n".join([*lines, "    return 0"]))
+                if size != "0":  # the strides of what is read may choose another way
+                    lines += [_called(f"    if {test}:"), _called(f"        room = max(room, {size})")]
+            made.append("\n".join([*lines, "    return room"]))
         return made if sliding else []
 
     def larger(self, name: str, kind: str) -> str:
@@ -257,12 +281,23 @@ class _LanesWriter(SeparableWriter, FoldWriter):
 
     def suits(self, way: Lanes | Slide, title: str) -> str:
         """When this way is to be taken."""
+        tests = self.suits_sizes(way, title)
+        if title not in self.tiling_ways:
+            return tests
+        assert isinstance(way, Slide)
+        more = [*(["add == 0"] if self.adds else []), *self.in_one_piece(way)]
+        return " and ".join([tests, *more])
+
+    def suits_sizes(self, way: Lanes | Slide, title: str) -> str:
+        """What sizes say of it; of lanes that are contiguous, what strides say as well."""
         width = "tile.lanes.width"
         if isinstance(way, Fold):
             return " and ".join(self.suits_fold(way, f"{title}_room({self.room_arguments()})", MOST))
         if isinstance(way, Slide):
             places, taps = self.size(way.lane.place), self.size(way.lane.tap)
             room = f"{title}_room({self.room_arguments()})"
+            if title in self.tiling_ways:
+                return " and ".join([*self.suits_tiled(way, room), *self.narrow_enough(FAR // 2)])
             tests = [f"({taps} <= {places} or {width} <= {places})", f"{room} <= {MOST}"]
             if title in self.separated:
                 tests += self.narrow_enough(FAR // 2) + self.suits_separate(way)

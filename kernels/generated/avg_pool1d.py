@@ -180,7 +180,78 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Rea
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_slide_x(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
+def y_from_x_y_sum_y_sum_2_tiles_x(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
+        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows that tile x, along p0 and then line by line."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    span = P0
+    cells = span
+    pitch = cells + lanes.width
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
+    spills = False
+    all_planes = N * C
+    first, last = share(ceil_div(all_planes, group), task, tasks)
+    for item in range(first, last):
+        row = item * group
+        planes = min(group, all_planes - row)
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            inside = lanes.first(cells)
+            for at in range(0, cells, lanes.width):
+                at = max(0, min(at, cells - lanes.width))
+                if cells >= lanes.width:
+                    total = lanes.read(x.run((n, c, low_k0 + at * s0), (0, 0, s0)))
+                    for tap in range(1, K0):
+                        total = total + lanes.read(x.run((n, c, low_k0 + at * s0 + tap), (0, 0, s0)))
+                else:
+                    total = lanes.read_where(x.run((n, c, low_k0 + at * s0), (0, 0, s0)), inside)
+                    for tap in range(1, K0):
+                        total = total + lanes.read_where(x.run((n, c, low_k0 + at * s0 + tap), (0, 0, s0)), inside)
+                lanes.store(to + at, total)
+            lanes.store(to + cells, lanes.zero())
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            left = P0
+            for column in range(0, P0, lanes.width):
+                p0 = max(0, min(column, P0 - lanes.width))
+                total = lanes.zero()
+                total = total + lanes.load(to + (0 + p0))
+                active = lanes.first(P0 - p0)
+                y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), active)
+                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), total * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+                if P0 >= lanes.width or (spills and left >= lanes.width):
+                    lanes.write_where(y.run((n, c, p0), (0, 0, 1)), total, lanes.where(True))
+                else:
+                    lanes.write_where(y.line((n, c, p0), (0, 0, 1)), total, active)
+            left -= P0
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+
+
+@kernel
+def y_from_x_y_sum_y_sum_2_tiles_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        divisor: int, include: int, s0: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = P0 + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return cells
+
+
+@kernel
+def y_from_x_y_sum_y_sum_2_windows_x(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
         K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of x, line by line and then along p0."""
@@ -264,7 +335,7 @@ def y_from_x_y_sum_y_sum_2_slide_x(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Re
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+def y_from_x_y_sum_y_sum_2_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         divisor: int, include: int, s0: int) -> int:
     """Scalars that the windows of a block read."""
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P0)), s0) + max(0, K0 - 1)) + (s0 + 3) * tile.lanes.width
@@ -274,19 +345,23 @@ def y_from_x_y_sum_y_sum_2_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0:
 def y_from_x_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, divisor: int,
         include: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
-    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, K0, X2, a0,
+    room = 0
+    if K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - K0 - 1 and y_from_x_y_sum_y_sum_2_tiles_x_room(tile, N, C, P0, K0, X2, a0, divisor, include, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+        room = max(room, y_from_x_y_sum_y_sum_2_tiles_x_room(tile, N, C, P0, K0, X2, a0, divisor, include, s0))
+    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, K0, X2, a0,
         divisor, include, s0) <= 1048576:
-        return y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, K0, X2, a0, divisor, include, s0)
-    return 0
+        room = max(room, y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, K0, X2, a0, divisor, include, s0))
+    return room
 
 
 def y_from_x_y_sum_y_sum_2_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, divisor: int,
         include: int, s0: int) -> int:
     """Integers of one task: where each tap reads."""
-    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, K0, X2, a0,
+    room = 0
+    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, K0, X2, a0,
         divisor, include, s0) <= 1048576:
-        return 1
-    return 0
+        room = max(room, 1)
+    return room
 
 
 @task(scratch=y_from_x_y_sum_y_sum_2_scratch, integer_scratch=y_from_x_y_sum_y_sum_2_table)
@@ -297,15 +372,19 @@ def y_from_x_y_sum_y_sum_2(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: 
     { k0 + s0*p0 - a0 = x2 }
 
     lanes over c where it is contiguous,
+    or windows of x slide, lanes over p0,
     or windows of x slide, lanes over p0;
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile, task,
             tasks)
-    elif (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, K0, X2, a0,
+    elif K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - K0 - 1 and y_from_x_y_sum_y_sum_2_tiles_x_room(tile, N, C, P0, K0, X2, a0, divisor, include, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+        y_from_x_y_sum_y_sum_2_tiles_x(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile,
+            scratch, integer_scratch, task, tasks)
+    elif (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, K0, X2, a0,
         divisor, include, s0) <= 1048576:
-        y_from_x_y_sum_y_sum_2_slide_x(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile,
+        y_from_x_y_sum_y_sum_2_windows_x(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile,
             scratch, integer_scratch, task, tasks)
     else:
         y_from_x_y_sum_y_sum_2_plain(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, task, tasks)
@@ -436,7 +515,76 @@ def gx_from_gx_term_over_c(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K
 
 
 @kernel
-def gx_from_gx_term_slide_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+def gx_from_gx_term_tiles_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows that tile gx_term, along x2 and then line by line."""
+    lanes = tile.lanes
+    low_k0 = a0 - K0 + 1
+    span = P0 * s0
+    cells = span
+    pitch = cells + s0 + 2 * s0 * lanes.width
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
+    spills = True
+    all_planes = N * C
+    first, last = share(ceil_div(all_planes, group), task, tasks)
+    for item in range(first, last):
+        row = item * group
+        planes = min(group, all_planes - row)
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + (u * pitch + s0)
+            for column in range(0, s0, lanes.width):
+                lanes.store(to + (column - s0), lanes.zero())
+            count = P0
+            inside = lanes.first(count)
+            for at in range(0, count, lanes.width):
+                at = max(0, min(at, count - lanes.width))
+                if count >= lanes.width:
+                    lanes.store_apart(to + at * s0, s0, lanes.read(gx_term.run((n, c, at), (0, 0, 1))),
+                        lanes.zero())
+                else:
+                    lanes.store_apart(to + at * s0, s0, lanes.read_where(gx_term.run((n, c, at), (0, 0, 1)),
+                        inside), lanes.zero())
+            lanes.store(to + cells, lanes.zero())
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + (u * pitch + s0)
+            left = X2
+            taps_here = K0
+            for column in range(0, X2, lanes.width):
+                x2 = max(0, min(column, X2 - lanes.width))
+                total = lanes.zero()
+                for tap in range(taps_here):
+                    total = total + lanes.load(to + (0 + x2 + low_k0 + tap))
+                active = lanes.first(X2 - x2)
+                if X2 >= lanes.width or (spills and left >= lanes.width):
+                    lanes.write_where(gx.run((n, c, x2), (0, 0, 1)), total, lanes.where(True))
+                else:
+                    lanes.write_where(gx.line((n, c, x2), (0, 0, 1)), total, active)
+            left -= X2
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+
+
+@kernel
+def gx_from_gx_term_tiles_gx_term_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        s0: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(P0, s0) + s0 + 2 * s0 * tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return cells
+
+
+@kernel
+def gx_from_gx_term_windows_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of gx_term, line by line and then along x2."""
     lanes = tile.lanes
@@ -526,7 +674,7 @@ def gx_from_gx_term_slide_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0:
 
 
 @kernel
-def gx_from_gx_term_slide_gx_term_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+def gx_from_gx_term_windows_gx_term_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         s0: int) -> int:
     """Scalars that the windows of a block read."""
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, min(tile.lines * tile.lines * tile.lanes.width, max(1, X2)) + max(0, K0 - 1)) + (s0 + 3) * tile.lanes.width
@@ -535,18 +683,22 @@ def gx_from_gx_term_slide_gx_term_room(tile: Tile, N: int, C: int, P0: int, K0: 
 
 def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
-    if (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, K0, X2, a0,
+    room = 0
+    if K0 >= 1 and X2 == bounded(s0, P0) and K0 - 1 < s0 and -s0 < a0 - K0 + 1 <= -(K0 - 1) and gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, K0, X2, a0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+        room = max(room, gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, K0, X2, a0, s0))
+    if (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, K0, X2, a0,
         s0) <= 1048576:
-        return gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, K0, X2, a0, s0)
-    return 0
+        room = max(room, gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, K0, X2, a0, s0))
+    return room
 
 
 def gx_from_gx_term_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:
     """Integers of one task: where each tap reads."""
-    if (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, K0, X2, a0,
+    room = 0
+    if (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, K0, X2, a0,
         s0) <= 1048576:
-        return 1
-    return 0
+        room = max(room, 1)
+    return room
 
 
 @task(scratch=gx_from_gx_term_scratch, integer_scratch=gx_from_gx_term_table)
@@ -555,14 +707,18 @@ def gx_from_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int,
     """gx[n,c,x2] += sum[p0,k0] gx_term[n,c,p0]   { k0 + s0*p0 - a0 = x2 }
 
     lanes over c where it is contiguous,
+    or windows of gx_term slide, lanes over x2,
     or windows of gx_term slide, lanes over x2;
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and gx.stride(1) == 1 and gx_term.stride(1) == 1:
         gx_from_gx_term_over_c(gx, gx_term, N, C, P0, K0, X2, a0, s0, tile, task, tasks)
-    elif (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, K0, X2, a0,
+    elif K0 >= 1 and X2 == bounded(s0, P0) and K0 - 1 < s0 and -s0 < a0 - K0 + 1 <= -(K0 - 1) and gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, K0, X2, a0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+        gx_from_gx_term_tiles_gx_term(gx, gx_term, N, C, P0, K0, X2, a0, s0, tile, scratch, integer_scratch, task,
+            tasks)
+    elif (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, K0, X2, a0,
         s0) <= 1048576:
-        gx_from_gx_term_slide_gx_term(gx, gx_term, N, C, P0, K0, X2, a0, s0, tile, scratch, integer_scratch, task,
+        gx_from_gx_term_windows_gx_term(gx, gx_term, N, C, P0, K0, X2, a0, s0, tile, scratch, integer_scratch, task,
             tasks)
     else:
         gx_from_gx_term_plain(gx, gx_term, N, C, P0, K0, X2, a0, s0, task, tasks)
@@ -747,8 +903,8 @@ DEFINITION = Definition(
     report=(
         'y_sum_filled: lanes over p0; else gather, tasks share p0',
         'y_sum_2_filled: lanes over p0; else gather, tasks share p0',
-        'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
+        'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of x slide, lanes over p0, or windows of x slide, lanes over p0; else gather, tasks share n c',
         'gx_term_from_gy_y_sum_y_sum_2: lanes over p0, or lanes over c; else gather, tasks share n c',
-        'gx_from_gx_term: lanes over c where it is contiguous, or windows of gx_term slide, lanes over x2; else gather, tasks share n c',
+        'gx_from_gx_term: lanes over c where it is contiguous, or windows of gx_term slide, lanes over x2, or windows of gx_term slide, lanes over x2; else gather, tasks share n c',
     ),
 )

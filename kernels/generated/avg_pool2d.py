@@ -205,7 +205,82 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Rea
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_slide_x(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
+def y_from_x_y_sum_y_sum_2_tiles_x(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
+        P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows that tile x, along p1 and then line by line."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    low_k1 = -a1
+    span = P1
+    cells = X2 * span
+    pitch = cells + lanes.width
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
+    spills = False
+    all_planes = N * C
+    first, last = share(ceil_div(all_planes, group), task, tasks)
+    for item in range(first, last):
+        row = item * group
+        planes = min(group, all_planes - row)
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            inside = lanes.first(cells)
+            for at in range(0, cells, lanes.width):
+                at = max(0, min(at, cells - lanes.width))
+                if cells >= lanes.width:
+                    total = lanes.read(x.run((n, c, 0, low_k1 + at * s1), (0, 0, 0, s1)))
+                    for tap in range(1, K1):
+                        total = total + lanes.read(x.run((n, c, 0, low_k1 + at * s1 + tap), (0, 0, 0, s1)))
+                else:
+                    total = lanes.read_where(x.run((n, c, 0, low_k1 + at * s1), (0, 0, 0, s1)), inside)
+                    for tap in range(1, K1):
+                        total = total + lanes.read_where(x.run((n, c, 0, low_k1 + at * s1 + tap), (0, 0, 0, s1)), inside)
+                lanes.store(to + at, total)
+            lanes.store(to + cells, lanes.zero())
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            left = P0 * P1
+            for p0 in range(P0):
+                for column in range(0, P1, lanes.width):
+                    p1 = max(0, min(column, P1 - lanes.width))
+                    total = lanes.zero()
+                    for tap_k0 in range(K0):
+                        x2 = low_k0 + p0 * s0 + tap_k0
+                        total = total + lanes.load(to + (x2 * span + p1))
+                    active = lanes.first(P1 - p1)
+                    y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
+                    y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), total * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+                    if P1 >= lanes.width or (spills and left >= lanes.width):
+                        lanes.write_where(y.run((n, c, p0, p1), (0, 0, 0, 1)), total, lanes.where(True))
+                    else:
+                        lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
+                left -= P1
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+
+
+@kernel
+def y_from_x_y_sum_y_sum_2_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(X2, P1) + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return cells
+
+
+@kernel
+def y_from_x_y_sum_y_sum_2_windows_x(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
         P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of x, line by line and then along p1."""
@@ -334,7 +409,7 @@ def y_from_x_y_sum_y_sum_2_slide_x(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Re
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+def y_from_x_y_sum_y_sum_2_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P1)), s1) + max(0, K1 - 1)) + (s1 + 3) * tile.lanes.width
@@ -344,20 +419,23 @@ def y_from_x_y_sum_y_sum_2_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1:
 def y_from_x_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, divisor: int, include: int, s0: int, s1: int) -> int:
     """Scalars of one task: what its windows read."""
-    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, P1, K0, K1, X2,
-        X3, a0, a1, divisor, include, s0, s1) <= 1048576:
-        return y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include, s0,
-            s1)
-    return 0
+    room = 0
+    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + K0 - 1 < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - K1 - 1 and y_from_x_y_sum_y_sum_2_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+        room = max(room, y_from_x_y_sum_y_sum_2_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include, s0, s1))
+    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, P1, K0, K1,
+        X2, X3, a0, a1, divisor, include, s0, s1) <= 1048576:
+        room = max(room, y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include, s0, s1))
+    return room
 
 
 def y_from_x_y_sum_y_sum_2_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, divisor: int, include: int, s0: int, s1: int) -> int:
     """Integers of one task: where each tap reads."""
-    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, P1, K0, K1, X2,
-        X3, a0, a1, divisor, include, s0, s1) <= 1048576:
-        return K0
-    return 0
+    room = 0
+    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, P1, K0, K1,
+        X2, X3, a0, a1, divisor, include, s0, s1) <= 1048576:
+        room = max(room, K0)
+    return room
 
 
 @task(scratch=y_from_x_y_sum_y_sum_2_scratch, integer_scratch=y_from_x_y_sum_y_sum_2_table)
@@ -368,16 +446,20 @@ def y_from_x_y_sum_y_sum_2(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: 
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
     lanes over c where it is contiguous,
+    or windows of x slide, lanes over p1, rows over p0,
     or windows of x slide, lanes over p1, rows over p0;
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
             s0, s1, tile, task, tasks)
-    elif (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, P1, K0, K1,
-        X2, X3, a0, a1, divisor, include, s0, s1) <= 1048576:
-        y_from_x_y_sum_y_sum_2_slide_x(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
+    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + K0 - 1 < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - K1 - 1 and y_from_x_y_sum_y_sum_2_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width and x.stride(2) == X3 * x.stride(3):
+        y_from_x_y_sum_y_sum_2_tiles_x(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
             s0, s1, tile, scratch, integer_scratch, task, tasks)
+    elif (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, P1, K0, K1,
+        X2, X3, a0, a1, divisor, include, s0, s1) <= 1048576:
+        y_from_x_y_sum_y_sum_2_windows_x(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor,
+            include, s0, s1, tile, scratch, integer_scratch, task, tasks)
     else:
         y_from_x_y_sum_y_sum_2_plain(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
             s0, s1, task, tasks)
@@ -522,7 +604,82 @@ def gx_from_gx_term_over_c(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P
 
 
 @kernel
-def gx_from_gx_term_slide_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
+def gx_from_gx_term_tiles_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
+        X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows that tile gx_term, along x3 and then line by line."""
+    lanes = tile.lanes
+    low_k0 = a0 - K0 + 1
+    low_k1 = a1 - K1 + 1
+    span = P1 * s1
+    cells = P0 * span
+    pitch = cells + s1 + 2 * s1 * lanes.width
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
+    spills = gx.stride(2) == X3 * gx.stride(3)
+    all_planes = N * C
+    first, last = share(ceil_div(all_planes, group), task, tasks)
+    for item in range(first, last):
+        row = item * group
+        planes = min(group, all_planes - row)
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + (u * pitch + s1)
+            for column in range(0, s1, lanes.width):
+                lanes.store(to + (column - s1), lanes.zero())
+            count = P0 * P1
+            inside = lanes.first(count)
+            for at in range(0, count, lanes.width):
+                at = max(0, min(at, count - lanes.width))
+                if count >= lanes.width:
+                    lanes.store_apart(to + at * s1, s1, lanes.read(gx_term.run((n, c, 0, at), (0, 0, 0, 1))),
+                        lanes.zero())
+                else:
+                    lanes.store_apart(to + at * s1, s1, lanes.read_where(gx_term.run((n, c, 0, at), (0, 0, 0, 1)),
+                        inside), lanes.zero())
+            lanes.store(to + cells, lanes.zero())
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + (u * pitch + s1)
+            left = X2 * X3
+            for x2 in range(X2):
+                taps_here = K1
+                p0 = x2 // s0
+                if not 0 <= p0 * s0 - x2 - low_k0 < K0:
+                    taps_here = 0
+                for column in range(0, X3, lanes.width):
+                    x3 = max(0, min(column, X3 - lanes.width))
+                    total = lanes.zero()
+                    for tap in range(taps_here):
+                        total = total + lanes.load(to + (p0 * span + x3 + low_k1 + tap))
+                    active = lanes.first(X3 - x3)
+                    if X3 >= lanes.width or (spills and left >= lanes.width):
+                        lanes.write_where(gx.run((n, c, x2, x3), (0, 0, 0, 1)), total, lanes.where(True))
+                    else:
+                        lanes.write_where(gx.line((n, c, x2, x3), (0, 0, 0, 1)), total, active)
+                left -= X3
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+
+
+@kernel
+def gx_from_gx_term_tiles_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, s0: int, s1: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(bounded(P0, P1), s1) + s1 + 2 * s1 * tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return cells
+
+
+@kernel
+def gx_from_gx_term_windows_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of gx_term, line by line and then along x3."""
@@ -652,7 +809,7 @@ def gx_from_gx_term_slide_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0:
 
 
 @kernel
-def gx_from_gx_term_slide_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+def gx_from_gx_term_windows_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, min(tile.lines * tile.lines * tile.lanes.width, max(1, X3)) + max(0, K1 - 1)) + (s1 + 3) * tile.lanes.width
@@ -662,19 +819,23 @@ def gx_from_gx_term_slide_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: 
 def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, s0: int, s1: int) -> int:
     """Scalars of one task: what its windows read."""
-    if (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, P1, K0, K1, X2,
+    room = 0
+    if K0 >= 1 and X2 == bounded(s0, P0) and K0 - 1 < s0 and -s0 < a0 - K0 + 1 <= -(K0 - 1) and K1 >= 1 and X3 == bounded(s1, P1) and K1 - 1 < s1 and -s1 < a1 - K1 + 1 <= -(K1 - 1) and gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+        room = max(room, gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1))
+    if (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, K0, K1, X2,
         X3, a0, a1, s0, s1) <= 1048576:
-        return gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1)
-    return 0
+        room = max(room, gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1))
+    return room
 
 
 def gx_from_gx_term_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, s0: int, s1: int) -> int:
     """Integers of one task: where each tap reads."""
-    if (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, P1, K0, K1, X2,
+    room = 0
+    if (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, K0, K1, X2,
         X3, a0, a1, s0, s1) <= 1048576:
-        return K0
-    return 0
+        room = max(room, K0)
+    return room
 
 
 @task(scratch=gx_from_gx_term_scratch, integer_scratch=gx_from_gx_term_table)
@@ -685,14 +846,18 @@ def gx_from_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1: int,
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
     lanes over c where it is contiguous,
+    or windows of gx_term slide, lanes over x3, rows over x2,
     or windows of gx_term slide, lanes over x3, rows over x2;
     else gather, tasks share n c x2
     """
     if tile.lanes.width <= C and gx.stride(1) == 1 and gx_term.stride(1) == 1:
         gx_from_gx_term_over_c(gx, gx_term, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, task, tasks)
-    elif (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, P1, K0, K1, X2,
-        X3, a0, a1, s0, s1) <= 1048576:
-        gx_from_gx_term_slide_gx_term(gx, gx_term, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, scratch,
+    elif K0 >= 1 and X2 == bounded(s0, P0) and K0 - 1 < s0 and -s0 < a0 - K0 + 1 <= -(K0 - 1) and K1 >= 1 and X3 == bounded(s1, P1) and K1 - 1 < s1 and -s1 < a1 - K1 + 1 <= -(K1 - 1) and gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width and gx_term.stride(2) == P1 * gx_term.stride(3):
+        gx_from_gx_term_tiles_gx_term(gx, gx_term, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, scratch,
+            integer_scratch, task, tasks)
+    elif (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, K0, K1,
+        X2, X3, a0, a1, s0, s1) <= 1048576:
+        gx_from_gx_term_windows_gx_term(gx, gx_term, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, scratch,
             integer_scratch, task, tasks)
     else:
         gx_from_gx_term_plain(gx, gx_term, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, task, tasks)
@@ -889,8 +1054,8 @@ DEFINITION = Definition(
     report=(
         'y_sum_filled: lanes over p1; else gather, tasks share p0 p1',
         'y_sum_2_filled: lanes over p1; else gather, tasks share p0 p1',
-        'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
+        'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'gx_term_from_gy_y_sum_y_sum_2: lanes over p1, or lanes over p0; else gather, tasks share n c p0',
-        'gx_from_gx_term: lanes over c where it is contiguous, or windows of gx_term slide, lanes over x3, rows over x2; else gather, tasks share n c x2',
+        'gx_from_gx_term: lanes over c where it is contiguous, or windows of gx_term slide, lanes over x3, rows over x2, or windows of gx_term slide, lanes over x3, rows over x2; else gather, tasks share n c x2',
     ),
 )

@@ -229,7 +229,88 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Rea
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_slide_x(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
+def y_from_x_y_sum_y_sum_2_tiles_x(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
+        P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
+        divisor: int, include: int, s0: int, s1: int, s2: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows that tile x, along p2 and then line by line."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    low_k1 = -a1
+    low_k2 = -a2
+    span = P2
+    cells = X2 * X3 * span
+    pitch = cells + lanes.width
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
+    spills = False
+    all_planes = N * C
+    first, last = share(ceil_div(all_planes, group), task, tasks)
+    for item in range(first, last):
+        row = item * group
+        planes = min(group, all_planes - row)
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            inside = lanes.first(cells)
+            for at in range(0, cells, lanes.width):
+                at = max(0, min(at, cells - lanes.width))
+                if cells >= lanes.width:
+                    total = lanes.read(x.run((n, c, 0, 0, low_k2 + at * s2), (0, 0, 0, 0, s2)))
+                    for tap in range(1, K2):
+                        total = total + lanes.read(x.run((n, c, 0, 0, low_k2 + at * s2 + tap), (0, 0, 0, 0, s2)))
+                else:
+                    total = lanes.read_where(x.run((n, c, 0, 0, low_k2 + at * s2), (0, 0, 0, 0, s2)), inside)
+                    for tap in range(1, K2):
+                        total = total + lanes.read_where(x.run((n, c, 0, 0, low_k2 + at * s2 + tap), (0, 0, 0, 0, s2)), inside)
+                lanes.store(to + at, total)
+            lanes.store(to + cells, lanes.zero())
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            left = P0 * P1 * P2
+            for p0 in range(P0):
+                for p1 in range(P1):
+                    for column in range(0, P2, lanes.width):
+                        p2 = max(0, min(column, P2 - lanes.width))
+                        total = lanes.zero()
+                        for tap_k0 in range(K0):
+                            x2 = low_k0 + p0 * s0 + tap_k0
+                            for tap_k1 in range(K1):
+                                x3 = low_k1 + p1 * s1 + tap_k1
+                                total = total + lanes.load(to + ((x2 * X3 + x3) * span + p2))
+                        active = lanes.first(P2 - p2)
+                        y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), active)
+                        y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), active)
+                        total = select(unequal(total, lanes.zero()), total * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+                        if P2 >= lanes.width or (spills and left >= lanes.width):
+                            lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
+                        else:
+                            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
+                    left -= P2
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+
+
+@kernel
+def y_from_x_y_sum_y_sum_2_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int, include: int, s0: int, s1: int,
+        s2: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(bounded(X2, X3), P2) + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return cells
+
+
+@kernel
+def y_from_x_y_sum_y_sum_2_windows_x(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
         P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
         divisor: int, include: int, s0: int, s1: int, s2: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -375,7 +456,7 @@ def y_from_x_y_sum_y_sum_2_slide_x(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Re
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+def y_from_x_y_sum_y_sum_2_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int, include: int, s0: int, s1: int,
         s2: int) -> int:
     """Scalars that the windows of a block read."""
@@ -387,21 +468,24 @@ def y_from_x_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, P1: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int, include: int, s0: int, s1: int,
         s2: int) -> int:
     """Scalars of one task: what its windows read."""
-    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, P1, P2, K0, K1,
-        K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 1048576:
-        return y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
-            divisor, include, s0, s1, s2)
-    return 0
+    room = 0
+    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + K0 - 1 < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + K1 - 1 < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - K2 - 1 and y_from_x_y_sum_y_sum_2_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+        room = max(room, y_from_x_y_sum_y_sum_2_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2))
+    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, P1, P2, K0,
+        K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 1048576:
+        room = max(room, y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2))
+    return room
 
 
 def y_from_x_y_sum_y_sum_2_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int, include: int, s0: int, s1: int,
         s2: int) -> int:
     """Integers of one task: where each tap reads."""
-    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, P1, P2, K0, K1,
-        K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 1048576:
-        return 2 * K0 * K1
-    return 0
+    room = 0
+    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, P1, P2, K0,
+        K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 1048576:
+        room = max(room, 2 * K0 * K1)
+    return room
 
 
 @task(scratch=y_from_x_y_sum_y_sum_2_scratch, integer_scratch=y_from_x_y_sum_y_sum_2_table)
@@ -413,15 +497,19 @@ def y_from_x_y_sum_y_sum_2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: 
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
     lanes over c where it is contiguous,
+    or windows of x slide, lanes over p2, rows over p1,
     or windows of x slide, lanes over p2, rows over p1;
     else gather, tasks share n c p0 p1
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
             divisor, include, s0, s1, s2, tile, task, tasks)
-    elif (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_sum_y_sum_2_slide_x_room(tile, N, C, P0, P1, P2, K0,
+    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + K0 - 1 < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + K1 - 1 < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - K2 - 1 and y_from_x_y_sum_y_sum_2_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width and x.stride(2) == X3 * x.stride(3) and x.stride(3) == X4 * x.stride(4):
+        y_from_x_y_sum_y_sum_2_tiles_x(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
+            divisor, include, s0, s1, s2, tile, scratch, integer_scratch, task, tasks)
+    elif (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, P1, P2, K0,
         K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 1048576:
-        y_from_x_y_sum_y_sum_2_slide_x(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
+        y_from_x_y_sum_y_sum_2_windows_x(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
             divisor, include, s0, s1, s2, tile, scratch, integer_scratch, task, tasks)
     else:
         y_from_x_y_sum_y_sum_2_plain(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
@@ -577,7 +665,87 @@ def gx_from_gx_term_over_c(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P
 
 
 @kernel
-def gx_from_gx_term_slide_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
+def gx_from_gx_term_tiles_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
+        K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows that tile gx_term, along x4 and then line by line."""
+    lanes = tile.lanes
+    low_k0 = a0 - K0 + 1
+    low_k1 = a1 - K1 + 1
+    low_k2 = a2 - K2 + 1
+    span = P2 * s2
+    cells = P0 * P1 * span
+    pitch = cells + s2 + 2 * s2 * lanes.width
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
+    spills = gx.stride(2) == X3 * gx.stride(3) and gx.stride(3) == X4 * gx.stride(4)
+    all_planes = N * C
+    first, last = share(ceil_div(all_planes, group), task, tasks)
+    for item in range(first, last):
+        row = item * group
+        planes = min(group, all_planes - row)
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + (u * pitch + s2)
+            for column in range(0, s2, lanes.width):
+                lanes.store(to + (column - s2), lanes.zero())
+            count = P0 * P1 * P2
+            inside = lanes.first(count)
+            for at in range(0, count, lanes.width):
+                at = max(0, min(at, count - lanes.width))
+                if count >= lanes.width:
+                    lanes.store_apart(to + at * s2, s2, lanes.read(gx_term.run((n, c, 0, 0, at), (0, 0, 0, 0, 1))),
+                        lanes.zero())
+                else:
+                    lanes.store_apart(to + at * s2, s2, lanes.read_where(gx_term.run((n, c, 0, 0, at), (0, 0, 0, 0,
+                        1)), inside), lanes.zero())
+            lanes.store(to + cells, lanes.zero())
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + (u * pitch + s2)
+            left = X2 * X3 * X4
+            for x2 in range(X2):
+                for x3 in range(X3):
+                    taps_here = K2
+                    p0 = x2 // s0
+                    if not 0 <= p0 * s0 - x2 - low_k0 < K0:
+                        taps_here = 0
+                    p1 = x3 // s1
+                    if not 0 <= p1 * s1 - x3 - low_k1 < K1:
+                        taps_here = 0
+                    for column in range(0, X4, lanes.width):
+                        x4 = max(0, min(column, X4 - lanes.width))
+                        total = lanes.zero()
+                        for tap in range(taps_here):
+                            total = total + lanes.load(to + ((p0 * P1 + p1) * span + x4 + low_k2 + tap))
+                        active = lanes.first(X4 - x4)
+                        if X4 >= lanes.width or (spills and left >= lanes.width):
+                            lanes.write_where(gx.run((n, c, x2, x3, x4), (0, 0, 0, 0, 1)), total, lanes.where(True))
+                        else:
+                            lanes.write_where(gx.line((n, c, x2, x3, x4), (0, 0, 0, 0, 1)), total, active)
+                    left -= X4
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+
+
+@kernel
+def gx_from_gx_term_tiles_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(bounded(bounded(P0, P1), P2), s2) + s2 + 2 * s2 * tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return cells
+
+
+@kernel
+def gx_from_gx_term_windows_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of gx_term, line by line and then along x4."""
@@ -723,7 +891,7 @@ def gx_from_gx_term_slide_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0:
 
 
 @kernel
-def gx_from_gx_term_slide_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+def gx_from_gx_term_windows_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars that the windows of a block read."""
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, min(tile.lines * tile.lines * tile.lanes.width, max(1, X4)) + max(0, K2 - 1)) + (s2 + 3) * tile.lanes.width
@@ -733,20 +901,23 @@ def gx_from_gx_term_slide_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: 
 def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars of one task: what its windows read."""
-    if (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, P1, P2, K0, K1,
+    room = 0
+    if K0 >= 1 and X2 == bounded(s0, P0) and K0 - 1 < s0 and -s0 < a0 - K0 + 1 <= -(K0 - 1) and K1 >= 1 and X3 == bounded(s1, P1) and K1 - 1 < s1 and -s1 < a1 - K1 + 1 <= -(K1 - 1) and K2 >= 1 and X4 == bounded(s2, P2) and K2 - 1 < s2 and -s2 < a2 - K2 + 1 <= -(K2 - 1) and gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+        room = max(room, gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2))
+    if (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, P2, K0, K1,
         K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
-        return gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0,
-            s1, s2)
-    return 0
+        room = max(room, gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2))
+    return room
 
 
 def gx_from_gx_term_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
     """Integers of one task: where each tap reads."""
-    if (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, P1, P2, K0, K1,
+    room = 0
+    if (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, P2, K0, K1,
         K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
-        return 2 * K0 * K1
-    return 0
+        room = max(room, 2 * K0 * K1)
+    return room
 
 
 @task(scratch=gx_from_gx_term_scratch, integer_scratch=gx_from_gx_term_table)
@@ -757,16 +928,20 @@ def gx_from_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int,
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
     lanes over c where it is contiguous,
+    or windows of gx_term slide, lanes over x4, rows over x3,
     or windows of gx_term slide, lanes over x4, rows over x3;
     else gather, tasks share n c x2 x3
     """
     if tile.lanes.width <= C and gx.stride(1) == 1 and gx_term.stride(1) == 1:
         gx_from_gx_term_over_c(gx, gx_term, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2, tile,
             task, tasks)
-    elif (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gx_term_slide_gx_term_room(tile, N, C, P0, P1, P2, K0, K1,
-        K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
-        gx_from_gx_term_slide_gx_term(gx, gx_term, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2,
+    elif K0 >= 1 and X2 == bounded(s0, P0) and K0 - 1 < s0 and -s0 < a0 - K0 + 1 <= -(K0 - 1) and K1 >= 1 and X3 == bounded(s1, P1) and K1 - 1 < s1 and -s1 < a1 - K1 + 1 <= -(K1 - 1) and K2 >= 1 and X4 == bounded(s2, P2) and K2 - 1 < s2 and -s2 < a2 - K2 + 1 <= -(K2 - 1) and gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width and gx_term.stride(2) == P1 * gx_term.stride(3) and gx_term.stride(3) == P2 * gx_term.stride(4):
+        gx_from_gx_term_tiles_gx_term(gx, gx_term, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2,
             tile, scratch, integer_scratch, task, tasks)
+    elif (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, P2, K0,
+        K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
+        gx_from_gx_term_windows_gx_term(gx, gx_term, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1,
+            s2, tile, scratch, integer_scratch, task, tasks)
     else:
         gx_from_gx_term_plain(gx, gx_term, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2, task,
             tasks)
@@ -975,8 +1150,8 @@ DEFINITION = Definition(
     report=(
         'y_sum_filled: lanes over p2; else gather, tasks share p0 p1',
         'y_sum_2_filled: lanes over p2; else gather, tasks share p0 p1',
-        'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
+        'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
         'gx_term_from_gy_y_sum_y_sum_2: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
-        'gx_from_gx_term: lanes over c where it is contiguous, or windows of gx_term slide, lanes over x4, rows over x3; else gather, tasks share n c x2 x3',
+        'gx_from_gx_term: lanes over c where it is contiguous, or windows of gx_term slide, lanes over x4, rows over x3, or windows of gx_term slide, lanes over x4, rows over x3; else gather, tasks share n c x2 x3',
     ),
 )

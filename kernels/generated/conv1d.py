@@ -411,21 +411,23 @@ def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int,
 def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
         d0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
+    room = 0
     if O <= 2 and P0 < K0 and tile.lines * tile.lanes.width > P0 and P0 <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        return y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
+        room = max(room, y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0))
     if O <= 2 and (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        return y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
-    return 0
+        room = max(room, y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0))
+    return room
 
 
 def y_from_w_x_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
         d0: int, s0: int) -> int:
     """Integers of one task: where each tap reads."""
+    room = 0
     if O <= 2 and P0 < K0 and tile.lines * tile.lanes.width > P0 and P0 <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        return P0
+        room = max(room, P0)
     if O <= 2 and (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        return 2 * C * K0
-    return 0
+        room = max(room, 2 * C * K0)
+    return room
 
 
 def y_from_w_x_larger_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
@@ -1071,21 +1073,23 @@ def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, C: in
 def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
         d0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
+    room = 0
     if C <= 2 and (K0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        return gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
+        room = max(room, gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0))
     if C <= 2 and (P0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        return gx_from_gy_w_slide_w_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
-    return 0
+        room = max(room, gx_from_gy_w_slide_w_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0))
+    return room
 
 
 def gx_from_gy_w_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
         d0: int, s0: int) -> int:
     """Integers of one task: where each tap reads."""
+    room = 0
     if C <= 2 and (K0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        return 2 * O * K0
+        room = max(room, 2 * O * K0)
     if C <= 2 and (P0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        return 2 * O * P0
-    return 0
+        room = max(room, 2 * O * P0)
+    return room
 
 
 def gx_from_gy_w_larger_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,

@@ -473,21 +473,23 @@ def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int
 def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars of one task: what its windows read."""
+    room = 0
     if O <= 2 and P1 < K1 and tile.lines * tile.lanes.width > P1 and bounded(P0, P1) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        return y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
+        room = max(room, y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
     if O <= 2 and (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        return y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
-    return 0
+        room = max(room, y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
+    return room
 
 
 def y_from_w_x_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Integers of one task: where each tap reads."""
+    room = 0
     if O <= 2 and P1 < K1 and tile.lines * tile.lanes.width > P1 and bounded(P0, P1) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        return P0 * P1
+        room = max(room, P0 * P1)
     if O <= 2 and (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        return 2 * C * K0 * K1
-    return 0
+        room = max(room, 2 * C * K0 * K1)
+    return room
 
 
 def y_from_w_x_larger_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
@@ -1257,21 +1259,23 @@ def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: i
 def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars of one task: what its windows read."""
+    room = 0
     if C <= 2 and (K1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        return gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
+        room = max(room, gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
     if C <= 2 and (P1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        return gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
-    return 0
+        room = max(room, gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
+    return room
 
 
 def gx_from_gy_w_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Integers of one task: where each tap reads."""
+    room = 0
     if C <= 2 and (K1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        return 2 * O * K0 * K1
+        room = max(room, 2 * O * K0 * K1)
     if C <= 2 and (P1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        return 2 * O * P0 * P1
-    return 0
+        room = max(room, 2 * O * P0 * P1)
+    return room
 
 
 def gx_from_gy_w_larger_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,

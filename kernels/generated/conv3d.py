@@ -517,24 +517,24 @@ def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: 
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int) -> int:
     """Scalars of one task: what its windows read."""
+    room = 0
     if O <= 2 and P2 < K2 and tile.lines * tile.lanes.width > P2 and bounded(bounded(P0, P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        return y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
-            s0, s1, s2)
+        room = max(room, y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2))
     if O <= 2 and (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        return y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
-            s0, s1, s2)
-    return 0
+        room = max(room, y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2))
+    return room
 
 
 def y_from_w_x_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int) -> int:
     """Integers of one task: where each tap reads."""
+    room = 0
     if O <= 2 and P2 < K2 and tile.lines * tile.lanes.width > P2 and bounded(bounded(P0, P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        return P0 * P1 * P2
+        room = max(room, P0 * P1 * P2)
     if O <= 2 and (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        return 2 * C * K0 * K1 * K2
-    return 0
+        room = max(room, 2 * C * K0 * K1 * K2)
+    return room
 
 
 def y_from_w_x_larger_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
@@ -1393,24 +1393,24 @@ def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int) -> int:
     """Scalars of one task: what its windows read."""
+    room = 0
     if C <= 2 and (K2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        return gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1,
-            d2, s0, s1, s2)
+        room = max(room, gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2))
     if C <= 2 and (P2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        return gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1,
-            d2, s0, s1, s2)
-    return 0
+        room = max(room, gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2))
+    return room
 
 
 def gx_from_gy_w_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int) -> int:
     """Integers of one task: where each tap reads."""
+    room = 0
     if C <= 2 and (K2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        return 2 * O * K0 * K1 * K2
+        room = max(room, 2 * O * K0 * K1 * K2)
     if C <= 2 and (P2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        return 2 * O * P0 * P1 * P2
-    return 0
+        room = max(room, 2 * O * P0 * P1 * P2)
+    return room
 
 
 def gx_from_gy_w_larger_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,

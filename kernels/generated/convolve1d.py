@@ -254,20 +254,22 @@ def y_from_w_x_slide_x_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> i
 
 def y_from_w_x_scratch(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
     """Scalars of one task: what its windows read."""
+    room = 0
     if (X0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_w_room(tile, P0, K0, X0, a0) <= 1048576:
-        return y_from_w_x_slide_w_room(tile, P0, K0, X0, a0)
+        room = max(room, y_from_w_x_slide_w_room(tile, P0, K0, X0, a0))
     if (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, P0, K0, X0, a0) <= 1048576:
-        return y_from_w_x_slide_x_room(tile, P0, K0, X0, a0)
-    return 0
+        room = max(room, y_from_w_x_slide_x_room(tile, P0, K0, X0, a0))
+    return room
 
 
 def y_from_w_x_table(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
     """Integers of one task: where each tap reads."""
+    room = 0
     if (X0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_w_room(tile, P0, K0, X0, a0) <= 1048576:
-        return 2 * X0
+        room = max(room, 2 * X0)
     if (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, P0, K0, X0, a0) <= 1048576:
-        return 2 * K0
-    return 0
+        room = max(room, 2 * K0)
+    return room
 
 
 @task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
@@ -629,24 +631,26 @@ def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -
 
 def gw_from_gy_x_scratch(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
     """Scalars of one task: what its windows read."""
+    room = 0
     if K0 < X0 and tile.lines * tile.lanes.width > K0 and K0 <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0) <= 1048576:
-        return gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0)
+        room = max(room, gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0))
     if K0 < P0 and tile.lines * tile.lanes.width > K0 and K0 <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0) <= 1048576:
-        return gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0)
+        room = max(room, gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0))
     if (X0 <= K0 or tile.lanes.width <= K0) and gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0) <= 1048576:
-        return gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0)
-    return 0
+        room = max(room, gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0))
+    return room
 
 
 def gw_from_gy_x_table(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
     """Integers of one task: where each tap reads."""
+    room = 0
     if K0 < X0 and tile.lines * tile.lanes.width > K0 and K0 <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0) <= 1048576:
-        return K0
+        room = max(room, K0)
     if K0 < P0 and tile.lines * tile.lanes.width > K0 and K0 <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0) <= 1048576:
-        return K0
+        room = max(room, K0)
     if (X0 <= K0 or tile.lanes.width <= K0) and gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0) <= 1048576:
-        return 2 * X0
-    return 0
+        room = max(room, 2 * X0)
+    return room
 
 
 @task(scratch=gw_from_gy_x_scratch, integer_scratch=gw_from_gy_x_table)

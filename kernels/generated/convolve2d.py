@@ -327,24 +327,26 @@ def y_from_w_x_slide_x_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: 
 
 def y_from_w_x_scratch(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:
     """Scalars of one task: what its windows read."""
+    room = 0
     if (X1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_w_room(tile, P0, P1, K0, K1, X0, X1, a0,
         a1) <= 1048576:
-        return y_from_w_x_slide_w_room(tile, P0, P1, K0, K1, X0, X1, a0, a1)
+        room = max(room, y_from_w_x_slide_w_room(tile, P0, P1, K0, K1, X0, X1, a0, a1))
     if (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, P0, P1, K0, K1, X0, X1, a0,
         a1) <= 1048576:
-        return y_from_w_x_slide_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1)
-    return 0
+        room = max(room, y_from_w_x_slide_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1))
+    return room
 
 
 def y_from_w_x_table(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:
     """Integers of one task: where each tap reads."""
+    room = 0
     if (X1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_w_room(tile, P0, P1, K0, K1, X0, X1, a0,
         a1) <= 1048576:
-        return 2 * X0 * X1
+        room = max(room, 2 * X0 * X1)
     if (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, P0, P1, K0, K1, X0, X1, a0,
         a1) <= 1048576:
-        return 2 * K0 * K1
-    return 0
+        room = max(room, 2 * K0 * K1)
+    return room
 
 
 @task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
@@ -781,30 +783,32 @@ def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X
 
 def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:
     """Scalars of one task: what its windows read."""
+    room = 0
     if K1 < X1 and tile.lines * tile.lanes.width > K1 and bounded(K0,
         K1) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
-        return gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1)
+        room = max(room, gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1))
     if K1 < P1 and tile.lines * tile.lanes.width > K1 and bounded(K0, K1) <= 1024 and gw_from_gy_x_fold_x_room(tile,
         P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
-        return gw_from_gy_x_fold_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1)
+        room = max(room, gw_from_gy_x_fold_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1))
     if (X1 <= K1 or tile.lanes.width <= K1) and gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0,
         a1) <= 1048576:
-        return gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1)
-    return 0
+        room = max(room, gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1))
+    return room
 
 
 def gw_from_gy_x_table(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:
     """Integers of one task: where each tap reads."""
+    room = 0
     if K1 < X1 and tile.lines * tile.lanes.width > K1 and bounded(K0,
         K1) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
-        return K0 * K1
+        room = max(room, K0 * K1)
     if K1 < P1 and tile.lines * tile.lanes.width > K1 and bounded(K0, K1) <= 1024 and gw_from_gy_x_fold_x_room(tile,
         P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
-        return K0 * K1
+        room = max(room, K0 * K1)
     if (X1 <= K1 or tile.lanes.width <= K1) and gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0,
         a1) <= 1048576:
-        return 2 * X0 * X1
-    return 0
+        room = max(room, 2 * X0 * X1)
+    return room
 
 
 @task(scratch=gw_from_gy_x_scratch, integer_scratch=gw_from_gy_x_table)

@@ -358,25 +358,27 @@ def y_from_w_x_slide_x_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: 
 def y_from_w_x_scratch(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int, X2: int,
         a0: int, a1: int, a2: int) -> int:
     """Scalars of one task: what its windows read."""
+    room = 0
     if (X2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_w_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
         a0, a1, a2) <= 1048576:
-        return y_from_w_x_slide_w_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2)
+        room = max(room, y_from_w_x_slide_w_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2))
     if (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
         a0, a1, a2) <= 1048576:
-        return y_from_w_x_slide_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2)
-    return 0
+        room = max(room, y_from_w_x_slide_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2))
+    return room
 
 
 def y_from_w_x_table(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int, X2: int,
         a0: int, a1: int, a2: int) -> int:
     """Integers of one task: where each tap reads."""
+    room = 0
     if (X2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_w_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
         a0, a1, a2) <= 1048576:
-        return 2 * X0 * X1 * X2
+        room = max(room, 2 * X0 * X1 * X2)
     if (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
         a0, a1, a2) <= 1048576:
-        return 2 * K0 * K1 * K2
-    return 0
+        room = max(room, 2 * K0 * K1 * K2)
+    return room
 
 
 @task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
@@ -855,31 +857,33 @@ def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K
 def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
         X2: int, a0: int, a1: int, a2: int) -> int:
     """Scalars of one task: what its windows read."""
+    room = 0
     if K2 < X2 and tile.lines * tile.lanes.width > K2 and bounded(bounded(K0, K1),
         K2) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
-        return gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2)
+        room = max(room, gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2))
     if K2 < P2 and tile.lines * tile.lanes.width > K2 and bounded(bounded(K0, K1),
         K2) <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
-        return gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2)
+        room = max(room, gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2))
     if (X2 <= K2 or tile.lanes.width <= K2) and gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
         a0, a1, a2) <= 1048576:
-        return gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2)
-    return 0
+        room = max(room, gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2))
+    return room
 
 
 def gw_from_gy_x_table(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int, X2: int,
         a0: int, a1: int, a2: int) -> int:
     """Integers of one task: where each tap reads."""
+    room = 0
     if K2 < X2 and tile.lines * tile.lanes.width > K2 and bounded(bounded(K0, K1),
         K2) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
-        return K0 * K1 * K2
+        room = max(room, K0 * K1 * K2)
     if K2 < P2 and tile.lines * tile.lanes.width > K2 and bounded(bounded(K0, K1),
         K2) <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
-        return K0 * K1 * K2
+        room = max(room, K0 * K1 * K2)
     if (X2 <= K2 or tile.lanes.width <= K2) and gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
         a0, a1, a2) <= 1048576:
-        return 2 * X0 * X1 * X2
-    return 0
+        room = max(room, 2 * X0 * X1 * X2)
+    return room
 
 
 @task(scratch=gw_from_gy_x_scratch, integer_scratch=gw_from_gy_x_table)

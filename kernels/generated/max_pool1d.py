@@ -89,7 +89,92 @@ def i_from_x_over_c(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
 
 
 @kernel
-def i_from_x_slide_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
+def i_from_x_tiles_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows that tile x, along p0 and then line by line."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    span = P0
+    cells = span
+    pitch = cells + lanes.width
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
+    before = scratch + group * pitch
+    spills = True
+    all_planes = N * C
+    first, last = share(ceil_div(all_planes, group), task, tasks)
+    for item in range(first, last):
+        row = item * group
+        planes = min(group, all_planes - row)
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            to_at = before + u * pitch
+            inside = lanes.first(cells)
+            for at in range(0, cells, lanes.width):
+                at = max(0, min(at, cells - lanes.width))
+                if cells >= lanes.width:
+                    best = lanes.read(x.run((n, c, low_k0 + at * s0), (0, 0, s0)))
+                    best_at = lanes.real(lanes.narrow_ramp(low_k0 + at * s0, s0))
+                    for tap in range(1, K0):
+                        value = lanes.read(x.run((n, c, low_k0 + at * s0 + tap * d0), (0, 0, s0)))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, lanes.real(lanes.narrow_ramp(low_k0 + at * s0 + tap * d0, s0)), best_at)
+                else:
+                    best = select(inside, lanes.read_where(x.run((n, c, low_k0 + at * s0), (0, 0, s0)), inside), lanes.fill(lowest()))
+                    best_at = lanes.real(lanes.narrow_ramp(low_k0 + at * s0, s0))
+                    for tap in range(1, K0):
+                        value = select(inside, lanes.read_where(x.run((n, c, low_k0 + at * s0 + tap * d0), (0, 0, s0)), inside), lanes.fill(lowest()))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, lanes.real(lanes.narrow_ramp(low_k0 + at * s0 + tap * d0, s0)), best_at)
+                lanes.store(to + at, best)
+                lanes.store(to_at + at, best_at)
+            lanes.store(to + cells, lanes.fill(lowest()))
+            lanes.store(to_at + cells, lanes.fill(real(16777216)))
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            to_at = before + u * pitch
+            left = P0
+            for column in range(0, P0, lanes.width):
+                p0 = max(0, min(column, P0 - lanes.width))
+                best = lanes.fill(lowest())
+                best = lanes.load(to + (0 + p0))
+                best_at = lanes.load(to_at + (0 + p0))
+                value = lanes.load(to + (0 + p0))
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.load(to_at + (0 + p0)), best_at)
+                active = lanes.first(P0 - p0)
+                result = lanes.long(lanes.narrow(best_at) + lanes.narrow_integers(0))
+                if P0 >= lanes.width or (spills and left >= lanes.width):
+                    lanes.write_where(i.run((n, c, p0), (0, 0, 1)), result, lanes.where(True))
+                else:
+                    lanes.write_where(i.line((n, c, p0), (0, 0, 1)), result, active)
+            left -= P0
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+
+
+@kernel
+def i_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = P0 + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return 2 * cells
+
+
+@kernel
+def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of x, line by line and then along p0."""
     lanes = tile.lanes
@@ -196,7 +281,8 @@ def i_from_x_slide_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2
 
 
 @kernel
-def i_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
+def i_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int) -> int:
     """Scalars that the windows of a block read."""
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P0)), s0) + bounded(max(0, K0 - 1), d0)) + (s0 + 3) * tile.lanes.width
     return 2 * cells
@@ -204,18 +290,22 @@ def i_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int,
 
 def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
-    if (K0 <= P0 or tile.lanes.width <= P0) and i_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
+    room = 0
+    if K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - bounded(K0 - 1, d0) and s0 == s0 and d0 == d0 and i_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
+        room = max(room, i_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0))
+    if (K0 <= P0 or tile.lanes.width <= P0) and i_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
         s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
-        return i_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0, s0)
-    return 0
+        room = max(room, i_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0, s0))
+    return room
 
 
 def i_from_x_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
     """Integers of one task: where each tap reads."""
-    if (K0 <= P0 or tile.lanes.width <= P0) and i_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
+    room = 0
+    if (K0 <= P0 or tile.lanes.width <= P0) and i_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
         s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
-        return 1
-    return 0
+        room = max(room, 1)
+    return room
 
 
 @task(scratch=i_from_x_scratch, integer_scratch=i_from_x_table)
@@ -224,14 +314,17 @@ def i_from_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a
     """i[n,c,p0] += argmax[k0,x2] x[n,c,x2] at d0*k0 + s0*p0 - a0   { d0*k0 + s0*p0 - a0 = x2 }
 
     lanes over c where it is contiguous,
+    or windows of x slide, lanes over p0,
     or windows of x slide, lanes over p0;
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
         i_from_x_over_c(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    elif (K0 <= P0 or tile.lanes.width <= P0) and i_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
+    elif K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - bounded(K0 - 1, d0) and s0 == s0 and d0 == d0 and i_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
+        i_from_x_tiles_x(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
+    elif (K0 <= P0 or tile.lanes.width <= P0) and i_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
         s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
-        i_from_x_slide_x(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
+        i_from_x_windows_x(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
     else:
         i_from_x_plain(i, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
 
@@ -280,7 +373,73 @@ def y_from_x_over_c(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: in
 
 
 @kernel
-def y_from_x_slide_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
+def y_from_x_tiles_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows that tile x, along p0 and then line by line."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    span = P0
+    cells = span
+    pitch = cells + lanes.width
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
+    spills = True
+    all_planes = N * C
+    first, last = share(ceil_div(all_planes, group), task, tasks)
+    for item in range(first, last):
+        row = item * group
+        planes = min(group, all_planes - row)
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            inside = lanes.first(cells)
+            for at in range(0, cells, lanes.width):
+                at = max(0, min(at, cells - lanes.width))
+                if cells >= lanes.width:
+                    best = lanes.read(x.run((n, c, low_k0 + at * s0), (0, 0, s0)))
+                    for tap in range(1, K0):
+                        best = maximum(best, lanes.read(x.run((n, c, low_k0 + at * s0 + tap * d0), (0, 0, s0))))
+                else:
+                    best = select(inside, lanes.read_where(x.run((n, c, low_k0 + at * s0), (0, 0, s0)), inside), lanes.fill(lowest()))
+                    for tap in range(1, K0):
+                        best = maximum(best, select(inside, lanes.read_where(x.run((n, c, low_k0 + at * s0 + tap * d0), (0, 0, s0)), inside), lanes.fill(lowest())))
+                lanes.store(to + at, best)
+            lanes.store(to + cells, lanes.fill(lowest()))
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            left = P0
+            for column in range(0, P0, lanes.width):
+                p0 = max(0, min(column, P0 - lanes.width))
+                best = lanes.fill(lowest())
+                best = maximum(best, lanes.load(to + (0 + p0)))
+                active = lanes.first(P0 - p0)
+                if P0 >= lanes.width or (spills and left >= lanes.width):
+                    lanes.write_where(y.run((n, c, p0), (0, 0, 1)), best, lanes.where(True))
+                else:
+                    lanes.write_where(y.line((n, c, p0), (0, 0, 1)), best, active)
+            left -= P0
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+
+
+@kernel
+def y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = P0 + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return cells
+
+
+@kernel
+def y_from_x_windows_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of x, line by line and then along p0."""
     lanes = tile.lanes
@@ -366,7 +525,8 @@ def y_from_x_slide_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: i
 
 
 @kernel
-def y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
+def y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int) -> int:
     """Scalars that the windows of a block read."""
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P0)), s0) + bounded(max(0, K0 - 1), d0)) + (s0 + 3) * tile.lanes.width
     return cells
@@ -374,18 +534,22 @@ def y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int,
 
 def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
-    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
+    room = 0
+    if K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - bounded(K0 - 1, d0) and y_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+        room = max(room, y_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0))
+    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
         s0) <= 1048576:
-        return y_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0, s0)
-    return 0
+        room = max(room, y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0, s0))
+    return room
 
 
 def y_from_x_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
     """Integers of one task: where each tap reads."""
-    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
+    room = 0
+    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
         s0) <= 1048576:
-        return 1
-    return 0
+        room = max(room, 1)
+    return room
 
 
 @task(scratch=y_from_x_scratch, integer_scratch=y_from_x_table)
@@ -394,14 +558,17 @@ def y_from_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: 
     """y[n,c,p0] += max[k0,x2] x[n,c,x2]   { d0*k0 + s0*p0 - a0 = x2 }
 
     lanes over c where it is contiguous,
+    or windows of x slide, lanes over p0,
     or windows of x slide, lanes over p0;
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_over_c(y, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    elif (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
+    elif K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - bounded(K0 - 1, d0) and y_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+        y_from_x_tiles_x(y, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
+    elif (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
         s0) <= 1048576:
-        y_from_x_slide_x(y, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
+        y_from_x_windows_x(y, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
     else:
         y_from_x_plain(y, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
 
@@ -460,8 +627,97 @@ def i_y_from_x_over_c(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, 
 
 
 @kernel
-def i_y_from_x_slide_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+def i_y_from_x_tiles_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
         s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows that tile x, along p0 and then line by line."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    span = P0
+    cells = span
+    pitch = cells + lanes.width
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
+    before = scratch + group * pitch
+    spills = True
+    all_planes = N * C
+    first, last = share(ceil_div(all_planes, group), task, tasks)
+    for item in range(first, last):
+        row = item * group
+        planes = min(group, all_planes - row)
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            to_at = before + u * pitch
+            inside = lanes.first(cells)
+            for at in range(0, cells, lanes.width):
+                at = max(0, min(at, cells - lanes.width))
+                if cells >= lanes.width:
+                    best = lanes.read(x.run((n, c, low_k0 + at * s0), (0, 0, s0)))
+                    best_at = lanes.real(lanes.narrow_ramp(low_k0 + at * s0, s0))
+                    for tap in range(1, K0):
+                        value = lanes.read(x.run((n, c, low_k0 + at * s0 + tap * d0), (0, 0, s0)))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, lanes.real(lanes.narrow_ramp(low_k0 + at * s0 + tap * d0, s0)), best_at)
+                else:
+                    best = select(inside, lanes.read_where(x.run((n, c, low_k0 + at * s0), (0, 0, s0)), inside), lanes.fill(lowest()))
+                    best_at = lanes.real(lanes.narrow_ramp(low_k0 + at * s0, s0))
+                    for tap in range(1, K0):
+                        value = select(inside, lanes.read_where(x.run((n, c, low_k0 + at * s0 + tap * d0), (0, 0, s0)), inside), lanes.fill(lowest()))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, lanes.real(lanes.narrow_ramp(low_k0 + at * s0 + tap * d0, s0)), best_at)
+                lanes.store(to + at, best)
+                lanes.store(to_at + at, best_at)
+            lanes.store(to + cells, lanes.fill(lowest()))
+            lanes.store(to_at + cells, lanes.fill(real(16777216)))
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            to_at = before + u * pitch
+            left = P0
+            for column in range(0, P0, lanes.width):
+                p0 = max(0, min(column, P0 - lanes.width))
+                best = lanes.fill(lowest())
+                best = lanes.load(to + (0 + p0))
+                best_at = lanes.load(to_at + (0 + p0))
+                value = lanes.load(to + (0 + p0))
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.load(to_at + (0 + p0)), best_at)
+                active = lanes.first(P0 - p0)
+                result = lanes.long(lanes.narrow(best_at) + lanes.narrow_integers(0))
+                if P0 >= lanes.width or (spills and left >= lanes.width):
+                    lanes.write_where(i.run((n, c, p0), (0, 0, 1)), result, lanes.where(True))
+                    lanes.write_where(y.run((n, c, p0), (0, 0, 1)), best, lanes.where(True))
+                else:
+                    lanes.write_where(i.line((n, c, p0), (0, 0, 1)), result, active)
+                    lanes.write_where(y.line((n, c, p0), (0, 0, 1)), best, active)
+            left -= P0
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+
+
+@kernel
+def i_y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = P0 + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return 2 * cells
+
+
+@kernel
+def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        d0: int, s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
     """Windows of x, line by line and then along p0."""
     lanes = tile.lanes
     low_k0 = -a0
@@ -570,7 +826,7 @@ def i_y_from_x_slide_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int,
 
 
 @kernel
-def i_y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+def i_y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
         s0: int) -> int:
     """Scalars that the windows of a block read."""
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P0)), s0) + bounded(max(0, K0 - 1), d0)) + (s0 + 3) * tile.lanes.width
@@ -579,18 +835,22 @@ def i_y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: in
 
 def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
-    if (K0 <= P0 or tile.lanes.width <= P0) and i_y_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
+    room = 0
+    if K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - bounded(K0 - 1, d0) and s0 == s0 and d0 == d0 and i_y_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
+        room = max(room, i_y_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0))
+    if (K0 <= P0 or tile.lanes.width <= P0) and i_y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
         s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
-        return i_y_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0, s0)
-    return 0
+        room = max(room, i_y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0, s0))
+    return room
 
 
 def i_y_from_x_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
     """Integers of one task: where each tap reads."""
-    if (K0 <= P0 or tile.lanes.width <= P0) and i_y_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
+    room = 0
+    if (K0 <= P0 or tile.lanes.width <= P0) and i_y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
         s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
-        return 1
-    return 0
+        room = max(room, 1)
+    return room
 
 
 @task(scratch=i_y_from_x_scratch, integer_scratch=i_y_from_x_table)
@@ -600,14 +860,17 @@ def i_y_from_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int
     and y[n,c,p0], what is there
 
     lanes over c where it is contiguous,
+    or windows of x slide, lanes over p0,
     or windows of x slide, lanes over p0;
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and i.stride(1) == 1 and y.stride(1) == 1 and x.stride(1) == 1 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
         i_y_from_x_over_c(i, y, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    elif (K0 <= P0 or tile.lanes.width <= P0) and i_y_from_x_slide_x_room(tile, N, C, P0, K0, X2, a0, d0,
+    elif K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - bounded(K0 - 1, d0) and s0 == s0 and d0 == d0 and i_y_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
+        i_y_from_x_tiles_x(i, y, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
+    elif (K0 <= P0 or tile.lanes.width <= P0) and i_y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
         s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
-        i_y_from_x_slide_x(i, y, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
+        i_y_from_x_windows_x(i, y, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
     else:
         i_y_from_x_plain(i, y, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
 
@@ -1038,9 +1301,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
-        'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
-        'i_y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
+        'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0, or windows of x slide, lanes over p0; else gather, tasks share n c',
+        'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0, or windows of x slide, lanes over p0; else gather, tasks share n c',
+        'i_y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0, or windows of x slide, lanes over p0; else gather, tasks share n c',
         'y_at_from_x: lanes over c where it is contiguous, or lanes over p0; else gather, tasks share n c',
         'gx_from_gy_y_at: scatter by a table over y_at; else scatter, tasks share n c; 2 guards',
         'ty_from_tx_y_at: lanes over p0; else gather, tasks share n c; 2 guards',

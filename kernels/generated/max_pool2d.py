@@ -100,7 +100,99 @@ def i_from_x_over_c(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
 
 
 @kernel
-def i_from_x_slide_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+def i_from_x_tiles_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile,
+        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows that tile x, along p1 and then line by line."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    low_k1 = -a1
+    span = P1
+    cells = X2 * span
+    pitch = cells + lanes.width
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
+    before = scratch + group * pitch
+    spills = i.stride(2) == P1 * i.stride(3)
+    all_planes = N * C
+    first, last = share(ceil_div(all_planes, group), task, tasks)
+    for item in range(first, last):
+        row = item * group
+        planes = min(group, all_planes - row)
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            to_at = before + u * pitch
+            inside = lanes.first(cells)
+            for at in range(0, cells, lanes.width):
+                at = max(0, min(at, cells - lanes.width))
+                if cells >= lanes.width:
+                    best = lanes.read(x.run((n, c, 0, low_k1 + at * s1), (0, 0, 0, s1)))
+                    best_at = lanes.real(lanes.narrow_ramp(low_k1 + at * s1, s1))
+                    for tap in range(1, K1):
+                        value = lanes.read(x.run((n, c, 0, low_k1 + at * s1 + tap * d1), (0, 0, 0, s1)))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, lanes.real(lanes.narrow_ramp(low_k1 + at * s1 + tap * d1, s1)), best_at)
+                else:
+                    best = select(inside, lanes.read_where(x.run((n, c, 0, low_k1 + at * s1), (0, 0, 0, s1)), inside), lanes.fill(lowest()))
+                    best_at = lanes.real(lanes.narrow_ramp(low_k1 + at * s1, s1))
+                    for tap in range(1, K1):
+                        value = select(inside, lanes.read_where(x.run((n, c, 0, low_k1 + at * s1 + tap * d1), (0, 0, 0, s1)), inside), lanes.fill(lowest()))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, lanes.real(lanes.narrow_ramp(low_k1 + at * s1 + tap * d1, s1)), best_at)
+                lanes.store(to + at, best)
+                lanes.store(to_at + at, best_at)
+            lanes.store(to + cells, lanes.fill(lowest()))
+            lanes.store(to_at + cells, lanes.fill(real(16777216)))
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            to_at = before + u * pitch
+            left = P0 * P1
+            for p0 in range(P0):
+                for column in range(0, P1, lanes.width):
+                    p1 = max(0, min(column, P1 - lanes.width))
+                    best = lanes.fill(lowest())
+                    x2 = low_k0 + p0 * s0
+                    best = lanes.load(to + (x2 * span + p1))
+                    best_at = lanes.load(to_at + (x2 * span + p1))
+                    for tap_k0 in range(K0):
+                        x2 = low_k0 + p0 * s0 + tap_k0 * d0
+                        value = lanes.load(to + (x2 * span + p1))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, lanes.load(to_at + (x2 * span + p1)), best_at)
+                    active = lanes.first(P1 - p1)
+                    result = lanes.long(lanes.narrow(best_at) + lanes.narrow_integers(a0*X3 + a1 - z8))
+                    if P1 >= lanes.width or (spills and left >= lanes.width):
+                        lanes.write_where(i.run((n, c, p0, p1), (0, 0, 0, 1)), result, lanes.where(True))
+                    else:
+                        lanes.write_where(i.line((n, c, p0, p1), (0, 0, 0, 1)), result, active)
+                left -= P1
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+
+
+@kernel
+def i_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(X2, P1) + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return 2 * cells
+
+
+@kernel
+def i_from_x_windows_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of x, line by line and then along p1."""
@@ -266,8 +358,8 @@ def i_from_x_slide_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0
 
 
 @kernel
-def i_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
+def i_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
     """Scalars that the windows of a block read."""
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P1)), s1) + bounded(max(0, K1 - 1), d1)) + (s1 + 3) * tile.lanes.width
     return 2 * cells
@@ -276,21 +368,25 @@ def i_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int,
 def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
     """Scalars of one task: what its windows read."""
-    if (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
+    room = 0
+    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - bounded(K1 - 1, d1) and s1 == s1 and d1 == d1 and z7 == bounded(s0, X3) and z6 == bounded(d0, X3) and i_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8) <= 32 * tile.lines * tile.lines * tile.lanes.width and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23:
+        room = max(room, i_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8))
+    if (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
         d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7,
         P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
-        return i_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8)
-    return 0
+        room = max(room, i_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8))
+    return room
 
 
 def i_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
     """Integers of one task: where each tap reads."""
-    if (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
+    room = 0
+    if (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
         d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7,
         P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
-        return 2 * K0
-    return 0
+        room = max(room, 2 * K0)
+    return room
 
 
 @task(scratch=i_from_x_scratch, integer_scratch=i_from_x_table)
@@ -301,15 +397,19 @@ def i_from_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
 
     lanes over c where it is contiguous,
+    or windows of x slide, lanes over p1, rows over p0,
     or windows of x slide, lanes over p1, rows over p0;
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**31:
         i_from_x_over_c(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, task, tasks)
-    elif (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
-        d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7,
-        P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
-        i_from_x_slide_x(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, scratch,
+    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - bounded(K1 - 1, d1) and s1 == s1 and d1 == d1 and z7 == bounded(s0, X3) and z6 == bounded(d0, X3) and i_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8) <= 32 * tile.lines * tile.lines * tile.lanes.width and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23 and x.stride(2) == X3 * x.stride(3):
+        i_from_x_tiles_x(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, scratch,
+            integer_scratch, task, tasks)
+    elif (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
+        a1, d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6,
+        K0) + bounded(z7, P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
+        i_from_x_windows_x(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, scratch,
             integer_scratch, task, tasks)
     else:
         i_from_x_plain(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, task, tasks)
@@ -367,7 +467,79 @@ def y_from_x_over_c(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: in
 
 
 @kernel
-def y_from_x_slide_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+def y_from_x_tiles_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows that tile x, along p1 and then line by line."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    low_k1 = -a1
+    span = P1
+    cells = X2 * span
+    pitch = cells + lanes.width
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
+    spills = y.stride(2) == P1 * y.stride(3)
+    all_planes = N * C
+    first, last = share(ceil_div(all_planes, group), task, tasks)
+    for item in range(first, last):
+        row = item * group
+        planes = min(group, all_planes - row)
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            inside = lanes.first(cells)
+            for at in range(0, cells, lanes.width):
+                at = max(0, min(at, cells - lanes.width))
+                if cells >= lanes.width:
+                    best = lanes.read(x.run((n, c, 0, low_k1 + at * s1), (0, 0, 0, s1)))
+                    for tap in range(1, K1):
+                        best = maximum(best, lanes.read(x.run((n, c, 0, low_k1 + at * s1 + tap * d1), (0, 0, 0, s1))))
+                else:
+                    best = select(inside, lanes.read_where(x.run((n, c, 0, low_k1 + at * s1), (0, 0, 0, s1)), inside), lanes.fill(lowest()))
+                    for tap in range(1, K1):
+                        best = maximum(best, select(inside, lanes.read_where(x.run((n, c, 0, low_k1 + at * s1 + tap * d1), (0, 0, 0, s1)), inside), lanes.fill(lowest())))
+                lanes.store(to + at, best)
+            lanes.store(to + cells, lanes.fill(lowest()))
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            left = P0 * P1
+            for p0 in range(P0):
+                for column in range(0, P1, lanes.width):
+                    p1 = max(0, min(column, P1 - lanes.width))
+                    best = lanes.fill(lowest())
+                    for tap_k0 in range(K0):
+                        x2 = low_k0 + p0 * s0 + tap_k0 * d0
+                        best = maximum(best, lanes.load(to + (x2 * span + p1)))
+                    active = lanes.first(P1 - p1)
+                    if P1 >= lanes.width or (spills and left >= lanes.width):
+                        lanes.write_where(y.run((n, c, p0, p1), (0, 0, 0, 1)), best, lanes.where(True))
+                    else:
+                        lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), best, active)
+                left -= P1
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+
+
+@kernel
+def y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(X2, P1) + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return cells
+
+
+@kernel
+def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of x, line by line and then along p1."""
@@ -494,8 +666,8 @@ def y_from_x_slide_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: i
 
 
 @kernel
-def y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+def y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P1)), s1) + bounded(max(0, K1 - 1), d1)) + (s1 + 3) * tile.lanes.width
     return cells
@@ -504,19 +676,23 @@ def y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int,
 def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars of one task: what its windows read."""
-    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
+    room = 0
+    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - bounded(K1 - 1, d1) and y_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+        room = max(room, y_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1))
+    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
         d0, d1, s0, s1) <= 1048576:
-        return y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1)
-    return 0
+        room = max(room, y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1))
+    return room
 
 
 def y_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Integers of one task: where each tap reads."""
-    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
+    room = 0
+    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
         d0, d1, s0, s1) <= 1048576:
-        return K0
-    return 0
+        room = max(room, K0)
+    return room
 
 
 @task(scratch=y_from_x_scratch, integer_scratch=y_from_x_table)
@@ -527,15 +703,19 @@ def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: 
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
 
     lanes over c where it is contiguous,
+    or windows of x slide, lanes over p1, rows over p0,
     or windows of x slide, lanes over p1, rows over p0;
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_over_c(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
-    elif (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
-        d0, d1, s0, s1) <= 1048576:
-        y_from_x_slide_x(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, scratch, integer_scratch,
+    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - bounded(K1 - 1, d1) and y_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width and x.stride(2) == X3 * x.stride(3):
+        y_from_x_tiles_x(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, scratch, integer_scratch,
             task, tasks)
+    elif (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
+        a1, d0, d1, s0, s1) <= 1048576:
+        y_from_x_windows_x(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, scratch,
+            integer_scratch, task, tasks)
     else:
         y_from_x_plain(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
 
@@ -604,9 +784,103 @@ def i_y_from_x_over_c(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, 
 
 
 @kernel
-def i_y_from_x_slide_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+def i_y_from_x_tiles_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows that tile x, along p1 and then line by line."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    low_k1 = -a1
+    span = P1
+    cells = X2 * span
+    pitch = cells + lanes.width
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
+    before = scratch + group * pitch
+    spills = i.stride(2) == P1 * i.stride(3) and y.stride(2) == P1 * y.stride(3)
+    all_planes = N * C
+    first, last = share(ceil_div(all_planes, group), task, tasks)
+    for item in range(first, last):
+        row = item * group
+        planes = min(group, all_planes - row)
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            to_at = before + u * pitch
+            inside = lanes.first(cells)
+            for at in range(0, cells, lanes.width):
+                at = max(0, min(at, cells - lanes.width))
+                if cells >= lanes.width:
+                    best = lanes.read(x.run((n, c, 0, low_k1 + at * s1), (0, 0, 0, s1)))
+                    best_at = lanes.real(lanes.narrow_ramp(low_k1 + at * s1, s1))
+                    for tap in range(1, K1):
+                        value = lanes.read(x.run((n, c, 0, low_k1 + at * s1 + tap * d1), (0, 0, 0, s1)))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, lanes.real(lanes.narrow_ramp(low_k1 + at * s1 + tap * d1, s1)), best_at)
+                else:
+                    best = select(inside, lanes.read_where(x.run((n, c, 0, low_k1 + at * s1), (0, 0, 0, s1)), inside), lanes.fill(lowest()))
+                    best_at = lanes.real(lanes.narrow_ramp(low_k1 + at * s1, s1))
+                    for tap in range(1, K1):
+                        value = select(inside, lanes.read_where(x.run((n, c, 0, low_k1 + at * s1 + tap * d1), (0, 0, 0, s1)), inside), lanes.fill(lowest()))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, lanes.real(lanes.narrow_ramp(low_k1 + at * s1 + tap * d1, s1)), best_at)
+                lanes.store(to + at, best)
+                lanes.store(to_at + at, best_at)
+            lanes.store(to + cells, lanes.fill(lowest()))
+            lanes.store(to_at + cells, lanes.fill(real(16777216)))
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            to_at = before + u * pitch
+            left = P0 * P1
+            for p0 in range(P0):
+                for column in range(0, P1, lanes.width):
+                    p1 = max(0, min(column, P1 - lanes.width))
+                    best = lanes.fill(lowest())
+                    x2 = low_k0 + p0 * s0
+                    best = lanes.load(to + (x2 * span + p1))
+                    best_at = lanes.load(to_at + (x2 * span + p1))
+                    for tap_k0 in range(K0):
+                        x2 = low_k0 + p0 * s0 + tap_k0 * d0
+                        value = lanes.load(to + (x2 * span + p1))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, lanes.load(to_at + (x2 * span + p1)), best_at)
+                    active = lanes.first(P1 - p1)
+                    result = lanes.long(lanes.narrow(best_at) + lanes.narrow_integers(a0*X3 + a1 - z8))
+                    if P1 >= lanes.width or (spills and left >= lanes.width):
+                        lanes.write_where(i.run((n, c, p0, p1), (0, 0, 0, 1)), result, lanes.where(True))
+                        lanes.write_where(y.run((n, c, p0, p1), (0, 0, 0, 1)), best, lanes.where(True))
+                    else:
+                        lanes.write_where(i.line((n, c, p0, p1), (0, 0, 0, 1)), result, active)
+                        lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), best, active)
+                left -= P1
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+
+
+@kernel
+def i_y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(X2, P1) + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return 2 * cells
+
+
+@kernel
+def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
+        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of x, line by line and then along p1."""
     lanes = tile.lanes
     low_k0 = -a0
@@ -773,7 +1047,7 @@ def i_y_from_x_slide_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int,
 
 
 @kernel
-def i_y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+def i_y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
     """Scalars that the windows of a block read."""
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P1)), s1) + bounded(max(0, K1 - 1), d1)) + (s1 + 3) * tile.lanes.width
@@ -783,21 +1057,25 @@ def i_y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: in
 def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
     """Scalars of one task: what its windows read."""
-    if (K1 <= P1 or tile.lanes.width <= P1) and i_y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
-        d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7,
-        P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
-        return i_y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8)
-    return 0
+    room = 0
+    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - bounded(K1 - 1, d1) and s1 == s1 and d1 == d1 and z7 == bounded(s0, X3) and z6 == bounded(d0, X3) and i_y_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8) <= 32 * tile.lines * tile.lines * tile.lanes.width and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23:
+        room = max(room, i_y_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8))
+    if (K1 <= P1 or tile.lanes.width <= P1) and i_y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
+        a1, d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6,
+        K0) + bounded(z7, P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
+        room = max(room, i_y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8))
+    return room
 
 
 def i_y_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
     """Integers of one task: where each tap reads."""
-    if (K1 <= P1 or tile.lanes.width <= P1) and i_y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
-        d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7,
-        P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
-        return 2 * K0
-    return 0
+    room = 0
+    if (K1 <= P1 or tile.lanes.width <= P1) and i_y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
+        a1, d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6,
+        K0) + bounded(z7, P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
+        room = max(room, 2 * K0)
+    return room
 
 
 @task(scratch=i_y_from_x_scratch, integer_scratch=i_y_from_x_table)
@@ -809,17 +1087,21 @@ def i_y_from_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int
     and y[n,c,p0,p1], what is there
 
     lanes over c where it is contiguous,
+    or windows of x slide, lanes over p1, rows over p0,
     or windows of x slide, lanes over p1, rows over p0;
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= C and i.stride(1) == 1 and y.stride(1) == 1 and x.stride(1) == 1 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**31:
         i_y_from_x_over_c(i, y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, task,
             tasks)
-    elif (K1 <= P1 or tile.lanes.width <= P1) and i_y_from_x_slide_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
+    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - bounded(K1 - 1, d1) and s1 == s1 and d1 == d1 and z7 == bounded(s0, X3) and z6 == bounded(d0, X3) and i_y_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8) <= 32 * tile.lines * tile.lines * tile.lanes.width and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23 and x.stride(2) == X3 * x.stride(3):
+        i_y_from_x_tiles_x(i, y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, scratch,
+            integer_scratch, task, tasks)
+    elif (K1 <= P1 or tile.lanes.width <= P1) and i_y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
         a1, d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6,
         K0) + bounded(z7, P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
-        i_y_from_x_slide_x(i, y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, scratch,
-            integer_scratch, task, tasks)
+        i_y_from_x_windows_x(i, y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile,
+            scratch, integer_scratch, task, tasks)
     else:
         i_y_from_x_plain(i, y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, task, tasks)
 
@@ -1327,9 +1609,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
-        'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
-        'i_y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
+        'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
+        'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
+        'i_y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'y_at_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
         'gx_from_gy_y_at: scatter by a table over y_at; else scatter, tasks share n c; 3 guards',
         'ty_from_tx_y_at: lanes over p1; else gather, tasks share n c p0; 3 guards',

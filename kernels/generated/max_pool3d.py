@@ -108,7 +108,106 @@ def i_from_x_over_c(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
 
 
 @kernel
-def i_from_x_slide_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+def i_from_x_tiles_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows that tile x, along p2 and then line by line."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    low_k1 = -a1
+    low_k2 = -a2
+    span = P2
+    cells = X2 * X3 * span
+    pitch = cells + lanes.width
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
+    before = scratch + group * pitch
+    spills = i.stride(2) == P1 * i.stride(3) and i.stride(3) == P2 * i.stride(4)
+    all_planes = N * C
+    first, last = share(ceil_div(all_planes, group), task, tasks)
+    for item in range(first, last):
+        row = item * group
+        planes = min(group, all_planes - row)
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            to_at = before + u * pitch
+            inside = lanes.first(cells)
+            for at in range(0, cells, lanes.width):
+                at = max(0, min(at, cells - lanes.width))
+                if cells >= lanes.width:
+                    best = lanes.read(x.run((n, c, 0, 0, low_k2 + at * s2), (0, 0, 0, 0, s2)))
+                    best_at = lanes.real(lanes.narrow_ramp(low_k2 + at * s2, s2))
+                    for tap in range(1, K2):
+                        value = lanes.read(x.run((n, c, 0, 0, low_k2 + at * s2 + tap * d2), (0, 0, 0, 0, s2)))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, lanes.real(lanes.narrow_ramp(low_k2 + at * s2 + tap * d2, s2)), best_at)
+                else:
+                    best = select(inside, lanes.read_where(x.run((n, c, 0, 0, low_k2 + at * s2), (0, 0, 0, 0, s2)), inside), lanes.fill(lowest()))
+                    best_at = lanes.real(lanes.narrow_ramp(low_k2 + at * s2, s2))
+                    for tap in range(1, K2):
+                        value = select(inside, lanes.read_where(x.run((n, c, 0, 0, low_k2 + at * s2 + tap * d2), (0, 0, 0, 0, s2)), inside), lanes.fill(lowest()))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, lanes.real(lanes.narrow_ramp(low_k2 + at * s2 + tap * d2, s2)), best_at)
+                lanes.store(to + at, best)
+                lanes.store(to_at + at, best_at)
+            lanes.store(to + cells, lanes.fill(lowest()))
+            lanes.store(to_at + cells, lanes.fill(real(16777216)))
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            to_at = before + u * pitch
+            left = P0 * P1 * P2
+            for p0 in range(P0):
+                for p1 in range(P1):
+                    for column in range(0, P2, lanes.width):
+                        p2 = max(0, min(column, P2 - lanes.width))
+                        best = lanes.fill(lowest())
+                        x2 = low_k0 + p0 * s0
+                        x3 = low_k1 + p1 * s1
+                        best = lanes.load(to + ((x2 * X3 + x3) * span + p2))
+                        best_at = lanes.load(to_at + ((x2 * X3 + x3) * span + p2))
+                        for tap_k0 in range(K0):
+                            x2 = low_k0 + p0 * s0 + tap_k0 * d0
+                            for tap_k1 in range(K1):
+                                x3 = low_k1 + p1 * s1 + tap_k1 * d1
+                                value = lanes.load(to + ((x2 * X3 + x3) * span + p2))
+                                better = (value > best) | unequal(value, value)
+                                best = select(better, value, best)
+                                best_at = select(better, lanes.load(to_at + ((x2 * X3 + x3) * span + p2)), best_at)
+                        active = lanes.first(P2 - p2)
+                        result = lanes.long(lanes.narrow(best_at) + lanes.narrow_integers(a0*X3*X4 + a1*X4 + a2 - z13))
+                        if P2 >= lanes.width or (spills and left >= lanes.width):
+                            lanes.write_where(i.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, lanes.where(True))
+                        else:
+                            lanes.write_where(i.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
+                    left -= P2
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+
+
+@kernel
+def i_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
+        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
+        z11: int, z12: int, z13: int, z9: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(bounded(X2, X3), P2) + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return 2 * cells
+
+
+@kernel
+def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -291,9 +390,9 @@ def i_from_x_slide_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2
 
 
 @kernel
-def i_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
-        z11: int, z12: int, z13: int, z9: int) -> int:
+def i_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        z10: int, z11: int, z12: int, z13: int, z9: int) -> int:
     """Scalars that the windows of a block read."""
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P2)), s2) + bounded(max(0, K2 - 1), d2)) + (s2 + 3) * tile.lanes.width
     return 2 * cells
@@ -303,27 +402,30 @@ def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: 
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
         z11: int, z12: int, z13: int, z9: int) -> int:
     """Scalars of one task: what its windows read."""
-    if (K2 <= P2 or tile.lanes.width <= P2) and i_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
+    room = 0
+    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - bounded(K2 - 1, d2) and s2 == s2 and d2 == d2 and z12 == bounded(s1, X4) and z10 == bounded(d1, X4) and z11 == bounded(bounded(s0, X3), X4) and z9 == bounded(bounded(d0, X3), X4) and i_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 32 * tile.lines * tile.lines * tile.lanes.width and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**23:
+        room = max(room, i_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9))
+    if (K2 <= P2 or tile.lanes.width <= P2) and i_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
         X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2, K2) + bounded(s2,
         P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
         K0) < 2**23 and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0,
         d2)) < z9 and bounded(max(0, K2 - 1), max(0, d2)) < z10:
-        return i_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1,
-            s2, z10, z11, z12, z13, z9)
-    return 0
+        room = max(room, i_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9))
+    return room
 
 
 def i_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
         z11: int, z12: int, z13: int, z9: int) -> int:
     """Integers of one task: where each tap reads."""
-    if (K2 <= P2 or tile.lanes.width <= P2) and i_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
+    room = 0
+    if (K2 <= P2 or tile.lanes.width <= P2) and i_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
         X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2, K2) + bounded(s2,
         P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
         K0) < 2**23 and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0,
         d2)) < z9 and bounded(max(0, K2 - 1), max(0, d2)) < z10:
-        return 3 * K0 * K1
-    return 0
+        room = max(room, 3 * K0 * K1)
+    return room
 
 
 @task(scratch=i_from_x_scratch, integer_scratch=i_from_x_table)
@@ -335,18 +437,22 @@ def i_from_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
 
     lanes over c where it is contiguous,
+    or windows of x slide, lanes over p2, rows over p1,
     or windows of x slide, lanes over p2, rows over p1;
     else gather, tasks share n c p0 p1
     """
     if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**31:
         i_from_x_over_c(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
             z11, z12, z13, z9, tile, task, tasks)
-    elif (K2 <= P2 or tile.lanes.width <= P2) and i_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
-        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2, K2) + bounded(s2,
-        P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
+    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - bounded(K2 - 1, d2) and s2 == s2 and d2 == d2 and z12 == bounded(s1, X4) and z10 == bounded(d1, X4) and z11 == bounded(bounded(s0, X3), X4) and z9 == bounded(bounded(d0, X3), X4) and i_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 32 * tile.lines * tile.lines * tile.lanes.width and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**23 and x.stride(2) == X3 * x.stride(3) and x.stride(3) == X4 * x.stride(4):
+        i_from_x_tiles_x(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
+            z11, z12, z13, z9, tile, scratch, integer_scratch, task, tasks)
+    elif (K2 <= P2 or tile.lanes.width <= P2) and i_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2,
+        X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2,
+        K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
         K0) < 2**23 and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0,
         d2)) < z9 and bounded(max(0, K2 - 1), max(0, d2)) < z10:
-        i_from_x_slide_x(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
+        i_from_x_windows_x(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
             z11, z12, z13, z9, tile, scratch, integer_scratch, task, tasks)
     else:
         i_from_x_plain(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11,
@@ -414,7 +520,83 @@ def y_from_x_over_c(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: in
 
 
 @kernel
-def y_from_x_slide_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+def y_from_x_tiles_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows that tile x, along p2 and then line by line."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    low_k1 = -a1
+    low_k2 = -a2
+    span = P2
+    cells = X2 * X3 * span
+    pitch = cells + lanes.width
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
+    spills = y.stride(2) == P1 * y.stride(3) and y.stride(3) == P2 * y.stride(4)
+    all_planes = N * C
+    first, last = share(ceil_div(all_planes, group), task, tasks)
+    for item in range(first, last):
+        row = item * group
+        planes = min(group, all_planes - row)
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            inside = lanes.first(cells)
+            for at in range(0, cells, lanes.width):
+                at = max(0, min(at, cells - lanes.width))
+                if cells >= lanes.width:
+                    best = lanes.read(x.run((n, c, 0, 0, low_k2 + at * s2), (0, 0, 0, 0, s2)))
+                    for tap in range(1, K2):
+                        best = maximum(best, lanes.read(x.run((n, c, 0, 0, low_k2 + at * s2 + tap * d2), (0, 0, 0, 0, s2))))
+                else:
+                    best = select(inside, lanes.read_where(x.run((n, c, 0, 0, low_k2 + at * s2), (0, 0, 0, 0, s2)), inside), lanes.fill(lowest()))
+                    for tap in range(1, K2):
+                        best = maximum(best, select(inside, lanes.read_where(x.run((n, c, 0, 0, low_k2 + at * s2 + tap * d2), (0, 0, 0, 0, s2)), inside), lanes.fill(lowest())))
+                lanes.store(to + at, best)
+            lanes.store(to + cells, lanes.fill(lowest()))
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            left = P0 * P1 * P2
+            for p0 in range(P0):
+                for p1 in range(P1):
+                    for column in range(0, P2, lanes.width):
+                        p2 = max(0, min(column, P2 - lanes.width))
+                        best = lanes.fill(lowest())
+                        for tap_k0 in range(K0):
+                            x2 = low_k0 + p0 * s0 + tap_k0 * d0
+                            for tap_k1 in range(K1):
+                                x3 = low_k1 + p1 * s1 + tap_k1 * d1
+                                best = maximum(best, lanes.load(to + ((x2 * X3 + x3) * span + p2)))
+                        active = lanes.first(P2 - p2)
+                        if P2 >= lanes.width or (spills and left >= lanes.width):
+                            lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, lanes.where(True))
+                        else:
+                            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, active)
+                    left -= P2
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+
+
+@kernel
+def y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
+        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(bounded(X2, X3), P2) + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return cells
+
+
+@kernel
+def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of x, line by line and then along p2."""
@@ -557,8 +739,9 @@ def y_from_x_slide_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: i
 
 
 @kernel
-def y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> int:
+def y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int) -> int:
     """Scalars that the windows of a block read."""
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P2)), s2) + bounded(max(0, K2 - 1), d2)) + (s2 + 3) * tile.lanes.width
     return cells
@@ -567,20 +750,23 @@ def y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int,
 def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars of one task: what its windows read."""
-    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
+    room = 0
+    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - bounded(K2 - 1, d2) and y_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+        room = max(room, y_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2))
+    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
         X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        return y_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1,
-            s2)
-    return 0
+        room = max(room, y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2))
+    return room
 
 
 def y_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> int:
     """Integers of one task: where each tap reads."""
-    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
+    room = 0
+    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
         X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        return 2 * K0 * K1
-    return 0
+        room = max(room, 2 * K0 * K1)
+    return room
 
 
 @task(scratch=y_from_x_scratch, integer_scratch=y_from_x_table)
@@ -591,15 +777,19 @@ def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: 
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
 
     lanes over c where it is contiguous,
+    or windows of x slide, lanes over p2, rows over p1,
     or windows of x slide, lanes over p2, rows over p1;
     else gather, tasks share n c p0 p1
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_over_c(y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, tile,
             task, tasks)
-    elif (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
-        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        y_from_x_slide_x(y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, tile,
+    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - bounded(K2 - 1, d2) and y_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width and x.stride(2) == X3 * x.stride(3) and x.stride(3) == X4 * x.stride(4):
+        y_from_x_tiles_x(y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, tile,
+            scratch, integer_scratch, task, tasks)
+    elif (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2,
+        X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+        y_from_x_windows_x(y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, tile,
             scratch, integer_scratch, task, tasks)
     else:
         y_from_x_plain(y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, task,
@@ -677,9 +867,110 @@ def i_y_from_x_over_c(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, 
 
 
 @kernel
-def i_y_from_x_slide_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+def i_y_from_x_tiles_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int, z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows that tile x, along p2 and then line by line."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    low_k1 = -a1
+    low_k2 = -a2
+    span = P2
+    cells = X2 * X3 * span
+    pitch = cells + lanes.width
+    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
+    before = scratch + group * pitch
+    spills = i.stride(2) == P1 * i.stride(3) and i.stride(3) == P2 * i.stride(4) and y.stride(2) == P1 * y.stride(3) and y.stride(3) == P2 * y.stride(4)
+    all_planes = N * C
+    first, last = share(ceil_div(all_planes, group), task, tasks)
+    for item in range(first, last):
+        row = item * group
+        planes = min(group, all_planes - row)
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            to_at = before + u * pitch
+            inside = lanes.first(cells)
+            for at in range(0, cells, lanes.width):
+                at = max(0, min(at, cells - lanes.width))
+                if cells >= lanes.width:
+                    best = lanes.read(x.run((n, c, 0, 0, low_k2 + at * s2), (0, 0, 0, 0, s2)))
+                    best_at = lanes.real(lanes.narrow_ramp(low_k2 + at * s2, s2))
+                    for tap in range(1, K2):
+                        value = lanes.read(x.run((n, c, 0, 0, low_k2 + at * s2 + tap * d2), (0, 0, 0, 0, s2)))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, lanes.real(lanes.narrow_ramp(low_k2 + at * s2 + tap * d2, s2)), best_at)
+                else:
+                    best = select(inside, lanes.read_where(x.run((n, c, 0, 0, low_k2 + at * s2), (0, 0, 0, 0, s2)), inside), lanes.fill(lowest()))
+                    best_at = lanes.real(lanes.narrow_ramp(low_k2 + at * s2, s2))
+                    for tap in range(1, K2):
+                        value = select(inside, lanes.read_where(x.run((n, c, 0, 0, low_k2 + at * s2 + tap * d2), (0, 0, 0, 0, s2)), inside), lanes.fill(lowest()))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, lanes.real(lanes.narrow_ramp(low_k2 + at * s2 + tap * d2, s2)), best_at)
+                lanes.store(to + at, best)
+                lanes.store(to_at + at, best_at)
+            lanes.store(to + cells, lanes.fill(lowest()))
+            lanes.store(to_at + cells, lanes.fill(real(16777216)))
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+        n = row // C
+        c = row % C
+        for u in range(planes):
+            to = scratch + u * pitch
+            to_at = before + u * pitch
+            left = P0 * P1 * P2
+            for p0 in range(P0):
+                for p1 in range(P1):
+                    for column in range(0, P2, lanes.width):
+                        p2 = max(0, min(column, P2 - lanes.width))
+                        best = lanes.fill(lowest())
+                        x2 = low_k0 + p0 * s0
+                        x3 = low_k1 + p1 * s1
+                        best = lanes.load(to + ((x2 * X3 + x3) * span + p2))
+                        best_at = lanes.load(to_at + ((x2 * X3 + x3) * span + p2))
+                        for tap_k0 in range(K0):
+                            x2 = low_k0 + p0 * s0 + tap_k0 * d0
+                            for tap_k1 in range(K1):
+                                x3 = low_k1 + p1 * s1 + tap_k1 * d1
+                                value = lanes.load(to + ((x2 * X3 + x3) * span + p2))
+                                better = (value > best) | unequal(value, value)
+                                best = select(better, value, best)
+                                best_at = select(better, lanes.load(to_at + ((x2 * X3 + x3) * span + p2)), best_at)
+                        active = lanes.first(P2 - p2)
+                        result = lanes.long(lanes.narrow(best_at) + lanes.narrow_integers(a0*X3*X4 + a1*X4 + a2 - z13))
+                        if P2 >= lanes.width or (spills and left >= lanes.width):
+                            lanes.write_where(i.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, lanes.where(True))
+                            lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, lanes.where(True))
+                        else:
+                            lanes.write_where(i.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
+                            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, active)
+                    left -= P2
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+
+
+@kernel
+def i_y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        z10: int, z11: int, z12: int, z13: int, z9: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(bounded(X2, X3), P2) + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return 2 * cells
+
+
+@kernel
+def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
+        K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int, z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of x, line by line and then along p2."""
     lanes = tile.lanes
@@ -863,7 +1154,7 @@ def i_y_from_x_slide_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int,
 
 
 @kernel
-def i_y_from_x_slide_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+def i_y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         z10: int, z11: int, z12: int, z13: int, z9: int) -> int:
     """Scalars that the windows of a block read."""
@@ -875,27 +1166,30 @@ def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
         z11: int, z12: int, z13: int, z9: int) -> int:
     """Scalars of one task: what its windows read."""
-    if (K2 <= P2 or tile.lanes.width <= P2) and i_y_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
-        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2, K2) + bounded(s2,
-        P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
+    room = 0
+    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - bounded(K2 - 1, d2) and s2 == s2 and d2 == d2 and z12 == bounded(s1, X4) and z10 == bounded(d1, X4) and z11 == bounded(bounded(s0, X3), X4) and z9 == bounded(bounded(d0, X3), X4) and i_y_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 32 * tile.lines * tile.lines * tile.lanes.width and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**23:
+        room = max(room, i_y_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9))
+    if (K2 <= P2 or tile.lanes.width <= P2) and i_y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2,
+        X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2,
+        K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
         K0) < 2**23 and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0,
         d2)) < z9 and bounded(max(0, K2 - 1), max(0, d2)) < z10:
-        return i_y_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, z10, z11, z12, z13, z9)
-    return 0
+        room = max(room, i_y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9))
+    return room
 
 
 def i_y_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
         z11: int, z12: int, z13: int, z9: int) -> int:
     """Integers of one task: where each tap reads."""
-    if (K2 <= P2 or tile.lanes.width <= P2) and i_y_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
-        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2, K2) + bounded(s2,
-        P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
+    room = 0
+    if (K2 <= P2 or tile.lanes.width <= P2) and i_y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2,
+        X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2,
+        K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
         K0) < 2**23 and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0,
         d2)) < z9 and bounded(max(0, K2 - 1), max(0, d2)) < z10:
-        return 3 * K0 * K1
-    return 0
+        room = max(room, 3 * K0 * K1)
+    return room
 
 
 @task(scratch=i_y_from_x_scratch, integer_scratch=i_y_from_x_table)
@@ -908,18 +1202,22 @@ def i_y_from_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int
     and y[n,c,p0,p1,p2], what is there
 
     lanes over c where it is contiguous,
+    or windows of x slide, lanes over p2, rows over p1,
     or windows of x slide, lanes over p2, rows over p1;
     else gather, tasks share n c p0 p1
     """
     if tile.lanes.width <= C and i.stride(1) == 1 and y.stride(1) == 1 and x.stride(1) == 1 and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**31:
         i_y_from_x_over_c(i, y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
             z10, z11, z12, z13, z9, tile, task, tasks)
-    elif (K2 <= P2 or tile.lanes.width <= P2) and i_y_from_x_slide_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2,
+    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - bounded(K2 - 1, d2) and s2 == s2 and d2 == d2 and z12 == bounded(s1, X4) and z10 == bounded(d1, X4) and z11 == bounded(bounded(s0, X3), X4) and z9 == bounded(bounded(d0, X3), X4) and i_y_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 32 * tile.lines * tile.lines * tile.lanes.width and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**23 and x.stride(2) == X3 * x.stride(3) and x.stride(3) == X4 * x.stride(4):
+        i_y_from_x_tiles_x(i, y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
+            z10, z11, z12, z13, z9, tile, scratch, integer_scratch, task, tasks)
+    elif (K2 <= P2 or tile.lanes.width <= P2) and i_y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2,
         X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2,
         K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
         K0) < 2**23 and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0,
         d2)) < z9 and bounded(max(0, K2 - 1), max(0, d2)) < z10:
-        i_y_from_x_slide_x(i, y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
+        i_y_from_x_windows_x(i, y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
             z10, z11, z12, z13, z9, tile, scratch, integer_scratch, task, tasks)
     else:
         i_y_from_x_plain(i, y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
@@ -1493,9 +1791,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
-        'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
-        'i_y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
+        'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
+        'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
+        'i_y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
         'y_at_from_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
         'gx_from_gy_y_at: scatter by a table over y_at; else scatter, tasks share n c; 4 guards',
         'ty_from_tx_y_at: lanes over p2; else gather, tasks share n c p0 p1; 4 guards',

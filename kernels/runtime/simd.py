@@ -159,7 +159,7 @@ class View(Generic[T]):
         return Line(self, tuple(index), tuple(moves))
 
     def run(self, index: Sequence[int], moves: Sequence[int]) -> Line[T]:
-        """As line, over one axis; past its end it goes on at the next index of the axis before.
+        """As line, over one axis; past its end it goes on at the next index of the axis before, and so on.
 
         Only where elements follow each other across that end.
         """
@@ -198,11 +198,13 @@ class Line(Generic[T]):
         place = [i + lane * m for i, m in zip(self.index, self.moves, strict=True)]
         if self.carries:
             shape, strides = self.view.shape, self.view.strides
-            for axis in (a for a, m in enumerate(self.moves) if m and a and place[a] >= shape[a] > 0):
+            axis = max((a for a, m in enumerate(self.moves) if m), default=0)
+            while axis and place[axis] >= shape[axis] > 0:
                 if strides[axis - 1] != shape[axis] * strides[axis]:
                     raise BadAccess(f"{self.view.memory.name}.run: axis {axis} does not go on in axis {axis - 1}")
                 place[axis - 1] += place[axis] // shape[axis]
                 place[axis] %= shape[axis]
+                axis -= 1
         return tuple(place)
 
 
