@@ -1,4 +1,4 @@
-"""Work out a term once, where a sum adds it at many points.
+"""Work out once what would be worked out at many points: a term that a sum adds there, a divisor of many places.
 
     gx[q] = sum[p,k] gy[p] / count[p]   { s*p + k - a = q }
           =   t[p] = gy[p] / count[p],   gx[q] = sum[p,k] t[p]   { the same relation }
@@ -6,6 +6,11 @@
 when the body's own indices leave others of the sum open (the relation has more dimensions than the body has indices),
 and the body is more than one read, up to what stands in front of the sum. A product of two reads that meet at
 every point, as in a convolution, has as many indices as the relation has dimensions, and stays.
+
+    y[n,p] = sum[k] x[n,p+k] / max(a[p], 1)   =   t[p] = max(a[p], 1),   y[n,p] = sum[k] x[n,p+k] / t[p]
+
+when the divisor has some, not all, of the target's indices. (That there was nothing to add is still seen before the
+division: a sum over nothing is 0 though its divisor be 0.)
 
 Applied after differentiation, never before: it says how to compute, and hides the body from rules that look at it.
 """
@@ -27,12 +32,12 @@ def terms(program: Program) -> Program:
     for eq in program.equations:
         own = repeated(eq)
         if own is None:
-            made.append(eq)
+            made += divided(eq, taken, local)
             continue
         term = Access(fresh_name(f"{eq.target.tensor}_term", taken), *own)
         ranges = tuple(r for r in eq.relation.ranges if r.index in own)
         local.append(Tensor(term.tensor, tuple(r.size for r in ranges)))
-        made += [Equation(term, Relation(ranges), eq.body), replace(eq, body=term)]
+        made += [*divided(Equation(term, Relation(ranges), eq.body), taken, local), replace(eq, body=term)]
     return replace(program, equations=tuple(made), locals=(*program.locals, *local))
 
 
@@ -48,3 +53,42 @@ def repeated(eq: Equation) -> tuple[Index, ...] | None:
     open_ = [i for i in eq.bound if i not in used]
     dimensions = len(eq.relation.indices) - len(eq.relation.zero)
     return own if open_ and len(own) < dimensions and not set(own) >= set(eq.free) else None
+
+
+def divided(eq: Equation, taken: set[str], local: list[Tensor]) -> list[Equation]:
+    """The equation, before it those of its divisors that are the same for many places."""
+    if eq.reduce != "sum":
+        return [eq]
+    before, factors = list[Equation](), list[sp.Expr]()
+    for f in sp.Mul.make_args(eq.body):
+        divisor = reciprocal(f)
+        used = divisor.free_symbols if divisor is not None else set()
+        own = tuple(i for i in eq.relation.indices if i in used)
+        if divisor is None or not own or not set(own) < set(eq.free):
+            factors.append(f)
+            continue
+        made = Access(fresh_name(f"{eq.target.tensor}_divisor", taken), *own)
+        ranges = tuple(r for r in eq.relation.ranges if r.index in own)
+        local.append(Tensor(made.tensor, tuple(r.size for r in ranges)))
+        before.append(Equation(made, Relation(ranges), divisor))
+        factors.append(1 / made)
+    return [*before, replace(eq, body=sp.Mul(*factors)) if before else eq]
+
+
+def reciprocal(f: sp.Expr) -> sp.Expr | None:
+    """What a factor divides by, if it only divides, by a formula that reads something."""
+    if isinstance(f, sp.Piecewise):
+        divisors = [reciprocal_of_case(value) for value, _ in f.args]
+        if any(d is None for d in divisors):
+            return None
+        divisor = sp.Piecewise(*((d, c) for d, (_, c) in zip(divisors, f.args, strict=True)))
+    else:
+        found = reciprocal_of_case(f)
+        if found is None or isinstance(found, Access):
+            return None
+        divisor = found
+    return divisor if divisor.has(Access) else None
+
+
+def reciprocal_of_case(f: sp.Expr) -> sp.Expr | None:
+    return f.base if f.is_Pow and f.exp == -1 else None

@@ -136,10 +136,57 @@ def y_sum_2_filled(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, 
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_plain(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int, K0: int,
-        X2: int, a0: int, divisor: int, include: int, s0: int, task: int, tasks: int) -> None:
-    """y[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*x[n,c,x2]
-    { k0 + s0*p0 - a0 = x2 }
+def y_divisor_from_y_sum_y_sum_2_plain(y_divisor: Real1, y_sum: Real1, y_sum_2: Real1, P0: int, divisor: int,
+        include: int, task: int, tasks: int) -> None:
+    """y_divisor[p0] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0], include > 0), (maximum(y_sum_2[p0], 1), True))
+
+    gather, tasks share p0
+    """
+    first, last = share(P0, task, tasks)
+    for p0 in range(first, last):
+        total = (real(divisor) if divisor != 0 else y_sum[p0] if include > 0 else larger(y_sum_2[p0], one()))
+        y_divisor[p0] = total
+
+
+@kernel
+def y_divisor_from_y_sum_y_sum_2_over_p0(y_divisor: Real1, y_sum: Real1, y_sum_2: Real1, P0: int, divisor: int,
+        include: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(P0, lanes.width), task, tasks)
+    for p0 in range(first * lanes.width, min(P0, last * lanes.width), lanes.width):
+        count = min(lanes.width, P0 - p0)
+        if count == lanes.width:
+            y_sum_lanes = lanes.read(y_sum.line((p0,), (1,)))
+            y_sum_2_lanes = lanes.read(y_sum_2.line((p0,), (1,)))
+            total = (lanes.fill(real(divisor)) if divisor != 0 else y_sum_lanes if include > 0 else maximum(y_sum_2_lanes, lanes.fill(one())))
+            lanes.write_where(y_divisor.line((p0,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), active)
+            y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), active)
+            total = (lanes.fill(real(divisor)) if divisor != 0 else y_sum_lanes if include > 0 else maximum(y_sum_2_lanes, lanes.fill(one())))
+            lanes.write_where(y_divisor.line((p0,), (1,)), total, active)
+
+
+@task
+def y_divisor_from_y_sum_y_sum_2(y_divisor: Real1, y_sum: Real1, y_sum_2: Real1, P0: int, divisor: int,
+        include: int, tile: Tile, task: int, tasks: int) -> None:
+    """y_divisor[p0] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0], include > 0), (maximum(y_sum_2[p0], 1), True))
+
+    lanes over p0;
+    else gather, tasks share p0
+    """
+    if tile.lanes.width <= 8 * P0:
+        y_divisor_from_y_sum_y_sum_2_over_p0(y_divisor, y_sum, y_sum_2, P0, divisor, include, tile, task, tasks)
+    else:
+        y_divisor_from_y_sum_y_sum_2_plain(y_divisor, y_sum, y_sum_2, P0, divisor, include, task, tasks)
+
+
+@kernel
+def y_from_x_y_divisor_plain(y: Real3, x: Real3, y_divisor: Real1, N: int, C: int, P0: int, K0: int, X2: int,
+        a0: int, s0: int, task: int, tasks: int) -> None:
+    """y[n,c,p0] += sum[k0,x2] x[n,c,x2]/y_divisor[p0]   { k0 + s0*p0 - a0 = x2 }
 
     gather, tasks share n c
     """
@@ -152,13 +199,13 @@ def y_from_x_y_sum_y_sum_2_plain(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real
             for x2 in range(max(0, p0*s0 - a0), min(X2, p0*s0 - a0 + K0)):
                 total += x[n, c, x2]
             if total != zero():
-                total = total * (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one()))
+                total = total / y_divisor[p0]
             y[n, c, p0] = total
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_over_c(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
-        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
+def y_from_x_y_divisor_over_c(y: Real3, x: Real3, y_divisor: Real1, N: int, C: int, P0: int, K0: int, X2: int,
+        a0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
     first, last = share(N * P0, task, tasks)
@@ -175,14 +222,14 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Rea
                 x2 = k0 + p0*s0 - a0
                 x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
                 total = total + x_lanes
-            total = select(unequal(total, lanes.zero()), (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / lanes.fill(y_sum[p0]) if include > 0 else lanes.fill(one()) / maximum(lanes.fill(y_sum_2[p0]), lanes.fill(one()))) * total, total)
+            total = select(unequal(total, lanes.zero()), total / lanes.fill(y_divisor[p0]), total)
             lanes.write_where(y.line((n, c, p0), (0, 1, 0)), total, active)
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_tiles_x(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
-        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+def y_from_x_y_divisor_tiles_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C: int, P0: int, K0: int, X2: int,
+        a0: int, s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
     """Windows that tile x, along p0 and then line by line."""
     lanes = tile.lanes
     low_k0 = -a0
@@ -227,9 +274,8 @@ def y_from_x_y_sum_y_sum_2_tiles_x(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Re
                 total = lanes.zero()
                 total = total + lanes.load(to + (0 + p0))
                 active = lanes.first(P0 - p0)
-                y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), active)
-                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), active)
-                total = select(unequal(total, lanes.zero()), total * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+                y_divisor_lanes = lanes.read_where(y_divisor.line((p0,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
                 if P0 >= lanes.width or (spills and left >= lanes.width):
                     lanes.write_where(y.run((n, c, p0), (0, 0, 1)), total, lanes.where(True))
                 else:
@@ -242,8 +288,7 @@ def y_from_x_y_sum_y_sum_2_tiles_x(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Re
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_tiles_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
-        divisor: int, include: int, s0: int) -> int:
+def y_from_x_y_divisor_tiles_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:
     """Scalars that the windows of a block read."""
     pitch = P0 + tile.lanes.width
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
@@ -251,9 +296,9 @@ def y_from_x_y_sum_y_sum_2_tiles_x_room(tile: Tile, N: int, C: int, P0: int, K0:
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_windows_x(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
-        K0: int, X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+def y_from_x_y_divisor_windows_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C: int, P0: int, K0: int, X2: int,
+        a0: int, s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
     """Windows of x, line by line and then along p0."""
     lanes = tile.lanes
     low_k0 = -a0
@@ -320,9 +365,8 @@ def y_from_x_y_sum_y_sum_2_windows_x(y: Real3, x: Real3, y_sum: Real1, y_sum_2: 
                     total = total + lanes.load_apart(here + tap, s0)
                 active = lanes.first(outputs - at)
                 p0 = start + at
-                y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), active)
-                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), active)
-                total = select(unequal(total, lanes.zero()), total * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+                y_divisor_lanes = lanes.read_where(y_divisor.line((p0,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
                 if filled:
                     lanes.write_where(y.line((n, c, p0), (0, 0, 1)), total, lanes.where(True))
                 else:
@@ -335,41 +379,37 @@ def y_from_x_y_sum_y_sum_2_windows_x(y: Real3, x: Real3, y_sum: Real1, y_sum_2: 
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
-        divisor: int, include: int, s0: int) -> int:
+def y_from_x_y_divisor_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        s0: int) -> int:
     """Scalars that the windows of a block read."""
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P0)), s0) + max(0, K0 - 1)) + (s0 + 3) * tile.lanes.width
     return cells
 
 
-def y_from_x_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, divisor: int,
-        include: int, s0: int) -> int:
+def y_from_x_y_divisor_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - K0 - 1 and y_from_x_y_sum_y_sum_2_tiles_x_room(tile, N, C, P0, K0, X2, a0, divisor, include, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width:
-        room = max(room, y_from_x_y_sum_y_sum_2_tiles_x_room(tile, N, C, P0, K0, X2, a0, divisor, include, s0))
-    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, K0, X2, a0,
-        divisor, include, s0) <= 1048576:
-        room = max(room, y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, K0, X2, a0, divisor, include, s0))
+    if K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - K0 - 1 and y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, K0, X2, a0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+        room = max(room, y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, K0, X2, a0, s0))
+    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, K0, X2, a0,
+        s0) <= 1048576:
+        room = max(room, y_from_x_y_divisor_windows_x_room(tile, N, C, P0, K0, X2, a0, s0))
     return room
 
 
-def y_from_x_y_sum_y_sum_2_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, divisor: int,
-        include: int, s0: int) -> int:
+def y_from_x_y_divisor_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:
     """Integers of one task: where each tap reads."""
     room = 0
-    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, K0, X2, a0,
-        divisor, include, s0) <= 1048576:
+    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, K0, X2, a0,
+        s0) <= 1048576:
         room = max(room, 1)
     return room
 
 
-@task(scratch=y_from_x_y_sum_y_sum_2_scratch, integer_scratch=y_from_x_y_sum_y_sum_2_table)
-def y_from_x_y_sum_y_sum_2(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int, K0: int,
-        X2: int, a0: int, divisor: int, include: int, s0: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """y[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*x[n,c,x2]
-    { k0 + s0*p0 - a0 = x2 }
+@task(scratch=y_from_x_y_divisor_scratch, integer_scratch=y_from_x_y_divisor_table)
+def y_from_x_y_divisor(y: Real3, x: Real3, y_divisor: Real1, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """y[n,c,p0] += sum[k0,x2] x[n,c,x2]/y_divisor[p0]   { k0 + s0*p0 - a0 = x2 }
 
     lanes over c where it is contiguous,
     or windows of x slide, lanes over p0,
@@ -377,23 +417,22 @@ def y_from_x_y_sum_y_sum_2(y: Real3, x: Real3, y_sum: Real1, y_sum_2: Real1, N: 
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
-        y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile, task,
+        y_from_x_y_divisor_over_c(y, x, y_divisor, N, C, P0, K0, X2, a0, s0, tile, task, tasks)
+    elif K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - K0 - 1 and y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, K0, X2, a0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+        y_from_x_y_divisor_tiles_x(y, x, y_divisor, N, C, P0, K0, X2, a0, s0, tile, scratch, integer_scratch, task,
             tasks)
-    elif K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - K0 - 1 and y_from_x_y_sum_y_sum_2_tiles_x_room(tile, N, C, P0, K0, X2, a0, divisor, include, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width:
-        y_from_x_y_sum_y_sum_2_tiles_x(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile,
-            scratch, integer_scratch, task, tasks)
-    elif (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, K0, X2, a0,
-        divisor, include, s0) <= 1048576:
-        y_from_x_y_sum_y_sum_2_windows_x(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, tile,
-            scratch, integer_scratch, task, tasks)
+    elif (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, K0, X2, a0,
+        s0) <= 1048576:
+        y_from_x_y_divisor_windows_x(y, x, y_divisor, N, C, P0, K0, X2, a0, s0, tile, scratch, integer_scratch,
+            task, tasks)
     else:
-        y_from_x_y_sum_y_sum_2_plain(y, x, y_sum, y_sum_2, N, C, P0, K0, X2, a0, divisor, include, s0, task, tasks)
+        y_from_x_y_divisor_plain(y, x, y_divisor, N, C, P0, K0, X2, a0, s0, task, tasks)
 
 
 @kernel
-def gx_term_from_gy_y_sum_y_sum_2_plain(gx_term: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int,
-        P0: int, divisor: int, include: int, task: int, tasks: int) -> None:
-    """gx_term[n,c,p0] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*gy[n,c,p0]
+def gx_term_from_gx_term_divisor_gy_plain(gx_term: Real3, gx_term_divisor: Real1, gy: Real3, N: int, C: int,
+        P0: int, task: int, tasks: int) -> None:
+    """gx_term[n,c,p0] += gy[n,c,p0]/gx_term_divisor[p0]
 
     gather, tasks share n c
     """
@@ -402,13 +441,13 @@ def gx_term_from_gy_y_sum_y_sum_2_plain(gx_term: Real3, gy: Real3, y_sum: Real1,
         n = item // C
         c = item % C
         for p0 in range(P0):
-            total = (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0] if include > 0 else 1 / larger(y_sum_2[p0], one())) * gy[n, c, p0]
+            total = gy[n, c, p0] / gx_term_divisor[p0]
             gx_term[n, c, p0] = total
 
 
 @kernel
-def gx_term_from_gy_y_sum_y_sum_2_over_p0(gx_term: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int,
-        P0: int, divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+def gx_term_from_gx_term_divisor_gy_over_p0(gx_term: Real3, gx_term_divisor: Real1, gy: Real3, N: int, C: int,
+        P0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p0."""
     lanes = tile.lanes
     first, last = share(N * C, task, tasks)
@@ -419,23 +458,21 @@ def gx_term_from_gy_y_sum_y_sum_2_over_p0(gx_term: Real3, gy: Real3, y_sum: Real
             p0 = max(0, min(start, P0 - lanes.width))
             count = min(lanes.width, P0 - p0)
             if count == lanes.width:
+                gx_term_divisor_lanes = lanes.read(gx_term_divisor.line((p0,), (1,)))
                 gy_lanes = lanes.read(gy.line((n, c, p0), (0, 0, 1)))
-                y_sum_lanes = lanes.read(y_sum.line((p0,), (1,)))
-                y_sum_2_lanes = lanes.read(y_sum_2.line((p0,), (1,)))
-                total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+                total = gy_lanes / gx_term_divisor_lanes
                 lanes.write_where(gx_term.line((n, c, p0), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
+                gx_term_divisor_lanes = lanes.read_where(gx_term_divisor.line((p0,), (1,)), active)
                 gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 0, 1)), active)
-                y_sum_lanes = lanes.read_where(y_sum.line((p0,), (1,)), active)
-                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0,), (1,)), active)
-                total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+                total = gy_lanes / gx_term_divisor_lanes
                 lanes.write_where(gx_term.line((n, c, p0), (0, 0, 1)), total, active)
 
 
 @kernel
-def gx_term_from_gy_y_sum_y_sum_2_over_c(gx_term: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int,
-        P0: int, divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+def gx_term_from_gx_term_divisor_gy_over_c(gx_term: Real3, gx_term_divisor: Real1, gy: Real3, N: int, C: int,
+        P0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     first, last = share(N * P0, task, tasks)
@@ -447,32 +484,30 @@ def gx_term_from_gy_y_sum_y_sum_2_over_c(gx_term: Real3, gy: Real3, y_sum: Real1
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((n, c, p0), (0, 1, 0)))
-                total = (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / lanes.fill(y_sum[p0]) if include > 0 else lanes.fill(one()) / maximum(lanes.fill(y_sum_2[p0]), lanes.fill(one()))) * gy_lanes
+                total = gy_lanes / lanes.fill(gx_term_divisor[p0])
                 lanes.write_where(gx_term.line((n, c, p0), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 1, 0)), active)
-                total = (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / lanes.fill(y_sum[p0]) if include > 0 else lanes.fill(one()) / maximum(lanes.fill(y_sum_2[p0]), lanes.fill(one()))) * gy_lanes
+                total = gy_lanes / lanes.fill(gx_term_divisor[p0])
                 lanes.write_where(gx_term.line((n, c, p0), (0, 1, 0)), total, active)
 
 
 @task
-def gx_term_from_gy_y_sum_y_sum_2(gx_term: Real3, gy: Real3, y_sum: Real1, y_sum_2: Real1, N: int, C: int, P0: int,
-        divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
-    """gx_term[n,c,p0] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (1/maximum(y_sum_2[p0], 1), True))*gy[n,c,p0]
+def gx_term_from_gx_term_divisor_gy(gx_term: Real3, gx_term_divisor: Real1, gy: Real3, N: int, C: int, P0: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """gx_term[n,c,p0] += gy[n,c,p0]/gx_term_divisor[p0]
 
     lanes over p0,
     or lanes over c;
     else gather, tasks share n c
     """
     if tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > C):
-        gx_term_from_gy_y_sum_y_sum_2_over_p0(gx_term, gy, y_sum, y_sum_2, N, C, P0, divisor, include, tile, task,
-            tasks)
+        gx_term_from_gx_term_divisor_gy_over_p0(gx_term, gx_term_divisor, gy, N, C, P0, tile, task, tasks)
     elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > P0):
-        gx_term_from_gy_y_sum_y_sum_2_over_c(gx_term, gy, y_sum, y_sum_2, N, C, P0, divisor, include, tile, task,
-            tasks)
+        gx_term_from_gx_term_divisor_gy_over_c(gx_term, gx_term_divisor, gy, N, C, P0, tile, task, tasks)
     else:
-        gx_term_from_gy_y_sum_y_sum_2_plain(gx_term, gy, y_sum, y_sum_2, N, C, P0, divisor, include, task, tasks)
+        gx_term_from_gx_term_divisor_gy_plain(gx_term, gx_term_divisor, gy, N, C, P0, task, tasks)
 
 
 @kernel
@@ -760,7 +795,12 @@ DEFINITION = Definition(
         Tensor('hgy', ('N', 'C', 'P0')),
         Tensor('tgy', ('N', 'C', 'P0')),
         Tensor('tgx', ('N', 'C', 'X2')),
+        Tensor('y_divisor', ('P0',)),
+        Tensor('gx_term_divisor', ('P0',)),
         Tensor('gx_term', ('N', 'C', 'P0')),
+        Tensor('ty_divisor', ('P0',)),
+        Tensor('hgy_divisor', ('P0',)),
+        Tensor('tgx_term_divisor', ('P0',)),
         Tensor('tgx_term', ('N', 'C', 'P0')),
     ),
     parameters=(
@@ -791,10 +831,15 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # y[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > ...
-                    y_from_x_y_sum_y_sum_2,
-                    ('y', 'x', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'K0', 'X2', 'a0', 'divisor', 'include', 's0'),
+                Phase(  # y_divisor[p0] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0], include > 0), (maximu...
+                    y_divisor_from_y_sum_y_sum_2,
+                    ('y_divisor', 'y_sum', 'y_sum_2'),
+                    ('P0', 'divisor', 'include'),
+                ),
+                Phase(  # y[n,c,p0] += sum[k0,x2] x[n,c,x2]/y_divisor[p0]
+                    y_from_x_y_divisor,
+                    ('y', 'x', 'y_divisor'),
+                    ('N', 'C', 'P0', 'K0', 'X2', 'a0', 's0'),
                     linear=('x',),
                 ),
             ),
@@ -813,10 +858,15 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # gx_term[n,c,p0] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), (...
-                    gx_term_from_gy_y_sum_y_sum_2,
-                    ('gx_term', 'gy', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'divisor', 'include'),
+                Phase(  # gx_term_divisor[p0] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0], include > 0), (...  # as y_divisor[p0]
+                    y_divisor_from_y_sum_y_sum_2,
+                    ('gx_term_divisor', 'y_sum', 'y_sum_2'),
+                    ('P0', 'divisor', 'include'),
+                ),
+                Phase(  # gx_term[n,c,p0] += gy[n,c,p0]/gx_term_divisor[p0]
+                    gx_term_from_gx_term_divisor_gy,
+                    ('gx_term', 'gx_term_divisor', 'gy'),
+                    ('N', 'C', 'P0'),
                     linear=('gy',),
                 ),
                 Phase(  # gx[n,c,x2] += sum[p0,k0] gx_term[n,c,p0]
@@ -841,10 +891,15 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # ty[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include >...  # as y[n,c,p0]
-                    y_from_x_y_sum_y_sum_2,
-                    ('ty', 'tx', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'K0', 'X2', 'a0', 'divisor', 'include', 's0'),
+                Phase(  # ty_divisor[p0] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0], include > 0), (maxim...  # as y_divisor[p0]
+                    y_divisor_from_y_sum_y_sum_2,
+                    ('ty_divisor', 'y_sum', 'y_sum_2'),
+                    ('P0', 'divisor', 'include'),
+                ),
+                Phase(  # ty[n,c,p0] += sum[k0,x2] tx[n,c,x2]/ty_divisor[p0]  # as y[n,c,p0]
+                    y_from_x_y_divisor,
+                    ('ty', 'tx', 'ty_divisor'),
+                    ('N', 'C', 'P0', 'K0', 'X2', 'a0', 's0'),
                     linear=('tx',),
                 ),
             ),
@@ -863,10 +918,15 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # hgy[n,c,p0] += sum[k0,x2] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include ...  # as y[n,c,p0]
-                    y_from_x_y_sum_y_sum_2,
-                    ('hgy', 'hgx', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'K0', 'X2', 'a0', 'divisor', 'include', 's0'),
+                Phase(  # hgy_divisor[p0] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0], include > 0), (maxi...  # as y_divisor[p0]
+                    y_divisor_from_y_sum_y_sum_2,
+                    ('hgy_divisor', 'y_sum', 'y_sum_2'),
+                    ('P0', 'divisor', 'include'),
+                ),
+                Phase(  # hgy[n,c,p0] += sum[k0,x2] hgx[n,c,x2]/hgy_divisor[p0]  # as y[n,c,p0]
+                    y_from_x_y_divisor,
+                    ('hgy', 'hgx', 'hgy_divisor'),
+                    ('N', 'C', 'P0', 'K0', 'X2', 'a0', 's0'),
                     linear=('hgx',),
                 ),
             ),
@@ -885,10 +945,15 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # tgx_term[n,c,p0] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0], include > 0), ...  # as gx_term[n,c,p0]
-                    gx_term_from_gy_y_sum_y_sum_2,
-                    ('tgx_term', 'tgy', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'divisor', 'include'),
+                Phase(  # tgx_term_divisor[p0] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0], include > 0), ...  # as y_divisor[p0]
+                    y_divisor_from_y_sum_y_sum_2,
+                    ('tgx_term_divisor', 'y_sum', 'y_sum_2'),
+                    ('P0', 'divisor', 'include'),
+                ),
+                Phase(  # tgx_term[n,c,p0] += tgy[n,c,p0]/tgx_term_divisor[p0]  # as gx_term[n,c,p0]
+                    gx_term_from_gx_term_divisor_gy,
+                    ('tgx_term', 'tgx_term_divisor', 'tgy'),
+                    ('N', 'C', 'P0'),
                     linear=('tgy',),
                 ),
                 Phase(  # tgx[n,c,x2] += sum[p0,k0] tgx_term[n,c,p0]  # as gx[n,c,x2]
@@ -903,8 +968,9 @@ DEFINITION = Definition(
     report=(
         'y_sum_filled: lanes over p0; else gather, tasks share p0',
         'y_sum_2_filled: lanes over p0; else gather, tasks share p0',
-        'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of x slide, lanes over p0, or windows of x slide, lanes over p0; else gather, tasks share n c',
-        'gx_term_from_gy_y_sum_y_sum_2: lanes over p0, or lanes over c; else gather, tasks share n c',
+        'y_divisor_from_y_sum_y_sum_2: lanes over p0; else gather, tasks share p0',
+        'y_from_x_y_divisor: lanes over c where it is contiguous, or windows of x slide, lanes over p0, or windows of x slide, lanes over p0; else gather, tasks share n c',
+        'gx_term_from_gx_term_divisor_gy: lanes over p0, or lanes over c; else gather, tasks share n c',
         'gx_from_gx_term: lanes over c where it is contiguous, or windows of gx_term slide, lanes over x2, or windows of gx_term slide, lanes over x2; else gather, tasks share n c',
     ),
 )

@@ -153,10 +153,86 @@ def y_sum_2_filled(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X2: int, 
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_plain(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int, P1: int,
-        K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        task: int, tasks: int) -> None:
-    """y[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*x[n,c,x2,x3]
+def y_divisor_from_y_sum_y_sum_2_plain(y_divisor: Real2, y_sum: Real2, y_sum_2: Real2, P0: int, P1: int,
+        divisor: int, include: int, task: int, tasks: int) -> None:
+    """y_divisor[p0,p1] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1], include > 0), (maximum(y_sum_2[p0,p1], 1), True))
+
+    gather, tasks share p0
+    """
+    first, last = share(P0, task, tasks)
+    for p0 in range(first, last):
+        for p1 in range(P1):
+            total = (real(divisor) if divisor != 0 else y_sum[p0, p1] if include > 0 else larger(y_sum_2[p0, p1], one()))
+            y_divisor[p0, p1] = total
+
+
+@kernel
+def y_divisor_from_y_sum_y_sum_2_over_p1(y_divisor: Real2, y_sum: Real2, y_sum_2: Real2, P0: int, P1: int,
+        divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(P0, task, tasks)
+    for p0 in range(first, last):
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
+            count = min(lanes.width, P1 - p1)
+            if count == lanes.width:
+                y_sum_lanes = lanes.read(y_sum.line((p0, p1), (0, 1)))
+                y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1), (0, 1)))
+                total = (lanes.fill(real(divisor)) if divisor != 0 else y_sum_lanes if include > 0 else maximum(y_sum_2_lanes, lanes.fill(one())))
+                lanes.write_where(y_divisor.line((p0, p1), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
+                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
+                total = (lanes.fill(real(divisor)) if divisor != 0 else y_sum_lanes if include > 0 else maximum(y_sum_2_lanes, lanes.fill(one())))
+                lanes.write_where(y_divisor.line((p0, p1), (0, 1)), total, active)
+
+
+@kernel
+def y_divisor_from_y_sum_y_sum_2_over_p0(y_divisor: Real2, y_sum: Real2, y_sum_2: Real2, P0: int, P1: int,
+        divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(P1, task, tasks)
+    for p1 in range(first, last):
+        for start in range(0, P0, lanes.width):
+            p0 = max(0, min(start, P0 - lanes.width))
+            count = min(lanes.width, P0 - p0)
+            if count == lanes.width:
+                y_sum_lanes = lanes.read(y_sum.line((p0, p1), (1, 0)))
+                y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1), (1, 0)))
+                total = (lanes.fill(real(divisor)) if divisor != 0 else y_sum_lanes if include > 0 else maximum(y_sum_2_lanes, lanes.fill(one())))
+                lanes.write_where(y_divisor.line((p0, p1), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (1, 0)), active)
+                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (1, 0)), active)
+                total = (lanes.fill(real(divisor)) if divisor != 0 else y_sum_lanes if include > 0 else maximum(y_sum_2_lanes, lanes.fill(one())))
+                lanes.write_where(y_divisor.line((p0, p1), (1, 0)), total, active)
+
+
+@task
+def y_divisor_from_y_sum_y_sum_2(y_divisor: Real2, y_sum: Real2, y_sum_2: Real2, P0: int, P1: int, divisor: int,
+        include: int, tile: Tile, task: int, tasks: int) -> None:
+    """y_divisor[p0,p1] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1], include > 0), (maximum(y_sum_2[p0,p1], 1), True))
+
+    lanes over p1,
+    or lanes over p0;
+    else gather, tasks share p0
+    """
+    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P0):
+        y_divisor_from_y_sum_y_sum_2_over_p1(y_divisor, y_sum, y_sum_2, P0, P1, divisor, include, tile, task, tasks)
+    elif tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > P1):
+        y_divisor_from_y_sum_y_sum_2_over_p0(y_divisor, y_sum, y_sum_2, P0, P1, divisor, include, tile, task, tasks)
+    else:
+        y_divisor_from_y_sum_y_sum_2_plain(y_divisor, y_sum, y_sum_2, P0, P1, divisor, include, task, tasks)
+
+
+@kernel
+def y_from_x_y_divisor_plain(y: Real4, x: Real4, y_divisor: Real2, N: int, C: int, P0: int, P1: int, K0: int,
+        K1: int, X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, task: int, tasks: int) -> None:
+    """y[n,c,p0,p1] += sum[k0,k1,x2,x3] x[n,c,x2,x3]/y_divisor[p0,p1]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
     gather, tasks share n c p0
@@ -172,14 +248,13 @@ def y_from_x_y_sum_y_sum_2_plain(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real
                 for x3 in range(max(0, p1*s1 - a1), min(X3, p1*s1 - a1 + K1)):
                     total += x[n, c, x2, x3]
             if total != zero():
-                total = total * (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one()))
+                total = total / y_divisor[p0, p1]
             y[n, c, p0, p1] = total
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_over_c(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
-        P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        tile: Tile, task: int, tasks: int) -> None:
+def y_from_x_y_divisor_over_c(y: Real4, x: Real4, y_divisor: Real2, N: int, C: int, P0: int, P1: int, K0: int,
+        K1: int, X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
     first, last = share(N * P0 * P1, task, tasks)
@@ -200,14 +275,14 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Rea
                     x3 = k1 + p1*s1 - a1
                     x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
                     total = total + x_lanes
-            total = select(unequal(total, lanes.zero()), (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / lanes.fill(y_sum[p0, p1]) if include > 0 else lanes.fill(one()) / maximum(lanes.fill(y_sum_2[p0, p1]), lanes.fill(one()))) * total, total)
+            total = select(unequal(total, lanes.zero()), total / lanes.fill(y_divisor[p0, p1]), total)
             lanes.write_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), total, active)
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_tiles_x(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
-        P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+def y_from_x_y_divisor_tiles_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C: int, P0: int, P1: int, K0: int,
+        K1: int, X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows that tile x, along p1 and then line by line."""
     lanes = tile.lanes
     low_k0 = -a0
@@ -256,9 +331,8 @@ def y_from_x_y_sum_y_sum_2_tiles_x(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Re
                         x2 = low_k0 + p0 * s0 + tap_k0
                         total = total + lanes.load(to + (x2 * span + p1))
                     active = lanes.first(P1 - p1)
-                    y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
-                    y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
-                    total = select(unequal(total, lanes.zero()), total * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+                    y_divisor_lanes = lanes.read_where(y_divisor.line((p0, p1), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
                     if P1 >= lanes.width or (spills and left >= lanes.width):
                         lanes.write_where(y.run((n, c, p0, p1), (0, 0, 0, 1)), total, lanes.where(True))
                     else:
@@ -271,8 +345,8 @@ def y_from_x_y_sum_y_sum_2_tiles_x(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Re
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int) -> int:
+def y_from_x_y_divisor_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
     pitch = bounded(X2, P1) + tile.lanes.width
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
@@ -280,9 +354,9 @@ def y_from_x_y_sum_y_sum_2_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1:
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_windows_x(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
-        P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+def y_from_x_y_divisor_windows_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C: int, P0: int, P1: int, K0: int,
+        K1: int, X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of x, line by line and then along p1."""
     lanes = tile.lanes
     low_k0 = -a0
@@ -292,8 +366,7 @@ def y_from_x_y_sum_y_sum_2_windows_x(y: Real4, x: Real4, y_sum: Real2, y_sum_2: 
     flows = P1 <= stretch
     flows = flows and reach < s1
     flows = flows and y.stride(2) == P1 * y.stride(3)
-    flows = flows and y_sum.stride(0) == P1 * y_sum.stride(1)
-    flows = flows and y_sum_2.stride(0) == P1 * y_sum_2.stride(1)
+    flows = flows and y_divisor.stride(0) == P1 * y_divisor.stride(1)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s1 * stretch + reach))
     found = integer_scratch
     all_rows = N * C * P0
@@ -391,9 +464,8 @@ def y_from_x_y_sum_y_sum_2_windows_x(y: Real4, x: Real4, y_sum: Real2, y_sum_2: 
                     total = total + lanes.load_apart(here + tap, s1)
                 active = lanes.first(outputs - at)
                 p1 = start + at
-                y_sum_lanes = lanes.read_where(y_sum.run((p0, p1), (0, 1)), active)
-                y_sum_2_lanes = lanes.read_where(y_sum_2.run((p0, p1), (0, 1)), active)
-                total = select(unequal(total, lanes.zero()), total * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+                y_divisor_lanes = lanes.read_where(y_divisor.run((p0, p1), (0, 1)), active)
+                total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
                 if filled:
                     lanes.write_where(y.run((n, c, p0, p1), (0, 0, 0, 1)), total, lanes.where(True))
                 else:
@@ -409,40 +481,40 @@ def y_from_x_y_sum_y_sum_2_windows_x(y: Real4, x: Real4, y_sum: Real2, y_sum_2: 
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int) -> int:
+def y_from_x_y_divisor_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P1)), s1) + max(0, K1 - 1)) + (s1 + 3) * tile.lanes.width
     return cells
 
 
-def y_from_x_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, divisor: int, include: int, s0: int, s1: int) -> int:
+def y_from_x_y_divisor_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, s0: int, s1: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + K0 - 1 < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - K1 - 1 and y_from_x_y_sum_y_sum_2_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width:
-        room = max(room, y_from_x_y_sum_y_sum_2_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include, s0, s1))
-    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, P1, K0, K1,
-        X2, X3, a0, a1, divisor, include, s0, s1) <= 1048576:
-        room = max(room, y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include, s0, s1))
+    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + K0 - 1 < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - K1 - 1 and y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+        room = max(room, y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1))
+    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, K0, K1, X2,
+        X3, a0, a1, s0, s1) <= 1048576:
+        room = max(room, y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1))
     return room
 
 
-def y_from_x_y_sum_y_sum_2_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, divisor: int, include: int, s0: int, s1: int) -> int:
+def y_from_x_y_divisor_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, s0: int, s1: int) -> int:
     """Integers of one task: where each tap reads."""
     room = 0
-    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, P1, K0, K1,
-        X2, X3, a0, a1, divisor, include, s0, s1) <= 1048576:
+    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, K0, K1, X2,
+        X3, a0, a1, s0, s1) <= 1048576:
         room = max(room, K0)
     return room
 
 
-@task(scratch=y_from_x_y_sum_y_sum_2_scratch, integer_scratch=y_from_x_y_sum_y_sum_2_table)
-def y_from_x_y_sum_y_sum_2(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int, P1: int,
-        K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, divisor: int, include: int, s0: int, s1: int,
-        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """y[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*x[n,c,x2,x3]
+@task(scratch=y_from_x_y_divisor_scratch, integer_scratch=y_from_x_y_divisor_table)
+def y_from_x_y_divisor(y: Real4, x: Real4, y_divisor: Real2, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
+        X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """y[n,c,p0,p1] += sum[k0,k1,x2,x3] x[n,c,x2,x3]/y_divisor[p0,p1]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
     lanes over c where it is contiguous,
@@ -451,24 +523,22 @@ def y_from_x_y_sum_y_sum_2(y: Real4, x: Real4, y_sum: Real2, y_sum_2: Real2, N: 
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
-        y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
-            s0, s1, tile, task, tasks)
-    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + K0 - 1 < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - K1 - 1 and y_from_x_y_sum_y_sum_2_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width and x.stride(2) == X3 * x.stride(3):
-        y_from_x_y_sum_y_sum_2_tiles_x(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
-            s0, s1, tile, scratch, integer_scratch, task, tasks)
-    elif (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, P1, K0, K1,
-        X2, X3, a0, a1, divisor, include, s0, s1) <= 1048576:
-        y_from_x_y_sum_y_sum_2_windows_x(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor,
-            include, s0, s1, tile, scratch, integer_scratch, task, tasks)
+        y_from_x_y_divisor_over_c(y, x, y_divisor, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, task, tasks)
+    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + K0 - 1 < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - K1 - 1 and y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width and x.stride(2) == X3 * x.stride(3):
+        y_from_x_y_divisor_tiles_x(y, x, y_divisor, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, scratch,
+            integer_scratch, task, tasks)
+    elif (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, K0, K1, X2,
+        X3, a0, a1, s0, s1) <= 1048576:
+        y_from_x_y_divisor_windows_x(y, x, y_divisor, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, scratch,
+            integer_scratch, task, tasks)
     else:
-        y_from_x_y_sum_y_sum_2_plain(y, x, y_sum, y_sum_2, N, C, P0, P1, K0, K1, X2, X3, a0, a1, divisor, include,
-            s0, s1, task, tasks)
+        y_from_x_y_divisor_plain(y, x, y_divisor, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, task, tasks)
 
 
 @kernel
-def gx_term_from_gy_y_sum_y_sum_2_plain(gx_term: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int,
-        P0: int, P1: int, divisor: int, include: int, task: int, tasks: int) -> None:
-    """gx_term[n,c,p0,p1] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*gy[n,c,p0,p1]
+def gx_term_from_gx_term_divisor_gy_plain(gx_term: Real4, gx_term_divisor: Real2, gy: Real4, N: int, C: int,
+        P0: int, P1: int, task: int, tasks: int) -> None:
+    """gx_term[n,c,p0,p1] += gy[n,c,p0,p1]/gx_term_divisor[p0,p1]
 
     gather, tasks share n c p0
     """
@@ -478,13 +548,13 @@ def gx_term_from_gy_y_sum_y_sum_2_plain(gx_term: Real4, gy: Real4, y_sum: Real2,
         c = item // P0 % C
         p0 = item % P0
         for p1 in range(P1):
-            total = (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1] if include > 0 else 1 / larger(y_sum_2[p0, p1], one())) * gy[n, c, p0, p1]
+            total = gy[n, c, p0, p1] / gx_term_divisor[p0, p1]
             gx_term[n, c, p0, p1] = total
 
 
 @kernel
-def gx_term_from_gy_y_sum_y_sum_2_over_p1(gx_term: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int,
-        P0: int, P1: int, divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+def gx_term_from_gx_term_divisor_gy_over_p1(gx_term: Real4, gx_term_divisor: Real2, gy: Real4, N: int, C: int,
+        P0: int, P1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
     first, last = share(N * C * P0, task, tasks)
@@ -496,23 +566,21 @@ def gx_term_from_gy_y_sum_y_sum_2_over_p1(gx_term: Real4, gy: Real4, y_sum: Real
             p1 = max(0, min(start, P1 - lanes.width))
             count = min(lanes.width, P1 - p1)
             if count == lanes.width:
+                gx_term_divisor_lanes = lanes.read(gx_term_divisor.line((p0, p1), (0, 1)))
                 gy_lanes = lanes.read(gy.line((n, c, p0, p1), (0, 0, 0, 1)))
-                y_sum_lanes = lanes.read(y_sum.line((p0, p1), (0, 1)))
-                y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1), (0, 1)))
-                total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+                total = gy_lanes / gx_term_divisor_lanes
                 lanes.write_where(gx_term.line((n, c, p0, p1), (0, 0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
+                gx_term_divisor_lanes = lanes.read_where(gx_term_divisor.line((p0, p1), (0, 1)), active)
                 gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 0, 1)), active)
-                y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (0, 1)), active)
-                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (0, 1)), active)
-                total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+                total = gy_lanes / gx_term_divisor_lanes
                 lanes.write_where(gx_term.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
 
 
 @kernel
-def gx_term_from_gy_y_sum_y_sum_2_over_p0(gx_term: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int,
-        P0: int, P1: int, divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+def gx_term_from_gx_term_divisor_gy_over_p0(gx_term: Real4, gx_term_divisor: Real2, gy: Real4, N: int, C: int,
+        P0: int, P1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p0."""
     lanes = tile.lanes
     first, last = share(N * C * P1, task, tasks)
@@ -524,38 +592,33 @@ def gx_term_from_gy_y_sum_y_sum_2_over_p0(gx_term: Real4, gy: Real4, y_sum: Real
             p0 = max(0, min(start, P0 - lanes.width))
             count = min(lanes.width, P0 - p0)
             if count == lanes.width:
+                gx_term_divisor_lanes = lanes.read(gx_term_divisor.line((p0, p1), (1, 0)))
                 gy_lanes = lanes.read(gy.line((n, c, p0, p1), (0, 0, 1, 0)))
-                y_sum_lanes = lanes.read(y_sum.line((p0, p1), (1, 0)))
-                y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1), (1, 0)))
-                total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+                total = gy_lanes / gx_term_divisor_lanes
                 lanes.write_where(gx_term.line((n, c, p0, p1), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
+                gx_term_divisor_lanes = lanes.read_where(gx_term_divisor.line((p0, p1), (1, 0)), active)
                 gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 1, 0)), active)
-                y_sum_lanes = lanes.read_where(y_sum.line((p0, p1), (1, 0)), active)
-                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1), (1, 0)), active)
-                total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+                total = gy_lanes / gx_term_divisor_lanes
                 lanes.write_where(gx_term.line((n, c, p0, p1), (0, 0, 1, 0)), total, active)
 
 
 @task
-def gx_term_from_gy_y_sum_y_sum_2(gx_term: Real4, gy: Real4, y_sum: Real2, y_sum_2: Real2, N: int, C: int, P0: int,
-        P1: int, divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
-    """gx_term[n,c,p0,p1] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include > 0), (1/maximum(y_sum_2[p0,p1], 1), True))*gy[n,c,p0,p1]
+def gx_term_from_gx_term_divisor_gy(gx_term: Real4, gx_term_divisor: Real2, gy: Real4, N: int, C: int, P0: int,
+        P1: int, tile: Tile, task: int, tasks: int) -> None:
+    """gx_term[n,c,p0,p1] += gy[n,c,p0,p1]/gx_term_divisor[p0,p1]
 
     lanes over p1,
     or lanes over p0;
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P0):
-        gx_term_from_gy_y_sum_y_sum_2_over_p1(gx_term, gy, y_sum, y_sum_2, N, C, P0, P1, divisor, include, tile,
-            task, tasks)
+        gx_term_from_gx_term_divisor_gy_over_p1(gx_term, gx_term_divisor, gy, N, C, P0, P1, tile, task, tasks)
     elif tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > P1):
-        gx_term_from_gy_y_sum_y_sum_2_over_p0(gx_term, gy, y_sum, y_sum_2, N, C, P0, P1, divisor, include, tile,
-            task, tasks)
+        gx_term_from_gx_term_divisor_gy_over_p0(gx_term, gx_term_divisor, gy, N, C, P0, P1, tile, task, tasks)
     else:
-        gx_term_from_gy_y_sum_y_sum_2_plain(gx_term, gy, y_sum, y_sum_2, N, C, P0, P1, divisor, include, task,
-            tasks)
+        gx_term_from_gx_term_divisor_gy_plain(gx_term, gx_term_divisor, gy, N, C, P0, P1, task, tasks)
 
 
 @kernel
@@ -906,7 +969,12 @@ DEFINITION = Definition(
         Tensor('hgy', ('N', 'C', 'P0', 'P1')),
         Tensor('tgy', ('N', 'C', 'P0', 'P1')),
         Tensor('tgx', ('N', 'C', 'X2', 'X3')),
+        Tensor('y_divisor', ('P0', 'P1')),
+        Tensor('gx_term_divisor', ('P0', 'P1')),
         Tensor('gx_term', ('N', 'C', 'P0', 'P1')),
+        Tensor('ty_divisor', ('P0', 'P1')),
+        Tensor('hgy_divisor', ('P0', 'P1')),
+        Tensor('tgx_term_divisor', ('P0', 'P1')),
         Tensor('tgx_term', ('N', 'C', 'P0', 'P1')),
     ),
     parameters=(
@@ -942,10 +1010,15 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
                 ),
-                Phase(  # y[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1]...
-                    y_from_x_y_sum_y_sum_2,
-                    ('y', 'x', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'divisor', 'include', 's0', 's1'),
+                Phase(  # y_divisor[p0,p1] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1], include > 0), (...
+                    y_divisor_from_y_sum_y_sum_2,
+                    ('y_divisor', 'y_sum', 'y_sum_2'),
+                    ('P0', 'P1', 'divisor', 'include'),
+                ),
+                Phase(  # y[n,c,p0,p1] += sum[k0,k1,x2,x3] x[n,c,x2,x3]/y_divisor[p0,p1]
+                    y_from_x_y_divisor,
+                    ('y', 'x', 'y_divisor'),
+                    ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
                     linear=('x',),
                 ),
             ),
@@ -964,10 +1037,15 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
                 ),
-                Phase(  # gx_term[n,c,p0,p1] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include >...
-                    gx_term_from_gy_y_sum_y_sum_2,
-                    ('gx_term', 'gy', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'P1', 'divisor', 'include'),
+                Phase(  # gx_term_divisor[p0,p1] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1], include >...  # as y_divisor[p0,p1]
+                    y_divisor_from_y_sum_y_sum_2,
+                    ('gx_term_divisor', 'y_sum', 'y_sum_2'),
+                    ('P0', 'P1', 'divisor', 'include'),
+                ),
+                Phase(  # gx_term[n,c,p0,p1] += gy[n,c,p0,p1]/gx_term_divisor[p0,p1]
+                    gx_term_from_gx_term_divisor_gy,
+                    ('gx_term', 'gx_term_divisor', 'gy'),
+                    ('N', 'C', 'P0', 'P1'),
                     linear=('gy',),
                 ),
                 Phase(  # gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gx_term[n,c,p0,p1]
@@ -992,10 +1070,15 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
                 ),
-                Phase(  # ty[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1...  # as y[n,c,p0,p1]
-                    y_from_x_y_sum_y_sum_2,
-                    ('ty', 'tx', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'divisor', 'include', 's0', 's1'),
+                Phase(  # ty_divisor[p0,p1] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1], include > 0), ...  # as y_divisor[p0,p1]
+                    y_divisor_from_y_sum_y_sum_2,
+                    ('ty_divisor', 'y_sum', 'y_sum_2'),
+                    ('P0', 'P1', 'divisor', 'include'),
+                ),
+                Phase(  # ty[n,c,p0,p1] += sum[k0,k1,x2,x3] tx[n,c,x2,x3]/ty_divisor[p0,p1]  # as y[n,c,p0,p1]
+                    y_from_x_y_divisor,
+                    ('ty', 'tx', 'ty_divisor'),
+                    ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
                     linear=('tx',),
                 ),
             ),
@@ -1014,10 +1097,15 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
                 ),
-                Phase(  # hgy[n,c,p0,p1] += sum[k0,k1,x2,x3] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p...  # as y[n,c,p0,p1]
-                    y_from_x_y_sum_y_sum_2,
-                    ('hgy', 'hgx', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'divisor', 'include', 's0', 's1'),
+                Phase(  # hgy_divisor[p0,p1] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1], include > 0),...  # as y_divisor[p0,p1]
+                    y_divisor_from_y_sum_y_sum_2,
+                    ('hgy_divisor', 'y_sum', 'y_sum_2'),
+                    ('P0', 'P1', 'divisor', 'include'),
+                ),
+                Phase(  # hgy[n,c,p0,p1] += sum[k0,k1,x2,x3] hgx[n,c,x2,x3]/hgy_divisor[p0,p1]  # as y[n,c,p0,p1]
+                    y_from_x_y_divisor,
+                    ('hgy', 'hgx', 'hgy_divisor'),
+                    ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
                     linear=('hgx',),
                 ),
             ),
@@ -1036,10 +1124,15 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
                 ),
-                Phase(  # tgx_term[n,c,p0,p1] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1], include ...  # as gx_term[n,c,p0,p1]
-                    gx_term_from_gy_y_sum_y_sum_2,
-                    ('tgx_term', 'tgy', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'P1', 'divisor', 'include'),
+                Phase(  # tgx_term_divisor[p0,p1] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1], include ...  # as y_divisor[p0,p1]
+                    y_divisor_from_y_sum_y_sum_2,
+                    ('tgx_term_divisor', 'y_sum', 'y_sum_2'),
+                    ('P0', 'P1', 'divisor', 'include'),
+                ),
+                Phase(  # tgx_term[n,c,p0,p1] += tgy[n,c,p0,p1]/tgx_term_divisor[p0,p1]  # as gx_term[n,c,p0,p1]
+                    gx_term_from_gx_term_divisor_gy,
+                    ('tgx_term', 'tgx_term_divisor', 'tgy'),
+                    ('N', 'C', 'P0', 'P1'),
                     linear=('tgy',),
                 ),
                 Phase(  # tgx[n,c,x2,x3] += sum[p0,p1,k0,k1] tgx_term[n,c,p0,p1]  # as gx[n,c,x2,x3]
@@ -1054,8 +1147,9 @@ DEFINITION = Definition(
     report=(
         'y_sum_filled: lanes over p1; else gather, tasks share p0 p1',
         'y_sum_2_filled: lanes over p1; else gather, tasks share p0 p1',
-        'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
-        'gx_term_from_gy_y_sum_y_sum_2: lanes over p1, or lanes over p0; else gather, tasks share n c p0',
+        'y_divisor_from_y_sum_y_sum_2: lanes over p1, or lanes over p0; else gather, tasks share p0',
+        'y_from_x_y_divisor: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
+        'gx_term_from_gx_term_divisor_gy: lanes over p1, or lanes over p0; else gather, tasks share n c p0',
         'gx_from_gx_term: lanes over c where it is contiguous, or windows of gx_term slide, lanes over x3, rows over x2, or windows of gx_term slide, lanes over x3, rows over x2; else gather, tasks share n c x2',
     ),
 )

@@ -171,10 +171,95 @@ def y_sum_2_filled(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, 
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_plain(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int, P1: int,
-        P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int,
-        include: int, s0: int, s1: int, s2: int, task: int, tasks: int) -> None:
-    """y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*x[n,c,x2,x3,x4]
+def y_divisor_from_y_sum_y_sum_2_plain(y_divisor: Real3, y_sum: Real3, y_sum_2: Real3, P0: int, P1: int, P2: int,
+        divisor: int, include: int, task: int, tasks: int) -> None:
+    """y_divisor[p0,p1,p2] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1,p2], include > 0), (maximum(y_sum_2[p0,p1,p2], 1), True))
+
+    gather, tasks share p0 p1
+    """
+    first, last = share(P0 * P1, task, tasks)
+    for item in range(first, last):
+        p0 = item // P1
+        p1 = item % P1
+        for p2 in range(P2):
+            total = (real(divisor) if divisor != 0 else y_sum[p0, p1, p2] if include > 0 else larger(y_sum_2[p0, p1, p2], one()))
+            y_divisor[p0, p1, p2] = total
+
+
+@kernel
+def y_divisor_from_y_sum_y_sum_2_over_p2(y_divisor: Real3, y_sum: Real3, y_sum_2: Real3, P0: int, P1: int, P2: int,
+        divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(P0 * P1, task, tasks)
+    for item in range(first, last):
+        p0 = item // P1
+        p1 = item % P1
+        for start in range(0, P2, lanes.width):
+            p2 = max(0, min(start, P2 - lanes.width))
+            count = min(lanes.width, P2 - p2)
+            if count == lanes.width:
+                y_sum_lanes = lanes.read(y_sum.line((p0, p1, p2), (0, 0, 1)))
+                y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1, p2), (0, 0, 1)))
+                total = (lanes.fill(real(divisor)) if divisor != 0 else y_sum_lanes if include > 0 else maximum(y_sum_2_lanes, lanes.fill(one())))
+                lanes.write_where(y_divisor.line((p0, p1, p2), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), active)
+                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), active)
+                total = (lanes.fill(real(divisor)) if divisor != 0 else y_sum_lanes if include > 0 else maximum(y_sum_2_lanes, lanes.fill(one())))
+                lanes.write_where(y_divisor.line((p0, p1, p2), (0, 0, 1)), total, active)
+
+
+@kernel
+def y_divisor_from_y_sum_y_sum_2_over_p1(y_divisor: Real3, y_sum: Real3, y_sum_2: Real3, P0: int, P1: int, P2: int,
+        divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(P0 * P2, task, tasks)
+    for item in range(first, last):
+        p0 = item // P2
+        p2 = item % P2
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
+            count = min(lanes.width, P1 - p1)
+            if count == lanes.width:
+                y_sum_lanes = lanes.read(y_sum.line((p0, p1, p2), (0, 1, 0)))
+                y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1, p2), (0, 1, 0)))
+                total = (lanes.fill(real(divisor)) if divisor != 0 else y_sum_lanes if include > 0 else maximum(y_sum_2_lanes, lanes.fill(one())))
+                lanes.write_where(y_divisor.line((p0, p1, p2), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 1, 0)), active)
+                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 1, 0)), active)
+                total = (lanes.fill(real(divisor)) if divisor != 0 else y_sum_lanes if include > 0 else maximum(y_sum_2_lanes, lanes.fill(one())))
+                lanes.write_where(y_divisor.line((p0, p1, p2), (0, 1, 0)), total, active)
+
+
+@task
+def y_divisor_from_y_sum_y_sum_2(y_divisor: Real3, y_sum: Real3, y_sum_2: Real3, P0: int, P1: int, P2: int,
+        divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+    """y_divisor[p0,p1,p2] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1,p2], include > 0), (maximum(y_sum_2[p0,p1,p2], 1), True))
+
+    lanes over p2,
+    or lanes over p1;
+    else gather, tasks share p0 p1
+    """
+    if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > P1):
+        y_divisor_from_y_sum_y_sum_2_over_p2(y_divisor, y_sum, y_sum_2, P0, P1, P2, divisor, include, tile, task,
+            tasks)
+    elif tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
+        y_divisor_from_y_sum_y_sum_2_over_p1(y_divisor, y_sum, y_sum_2, P0, P1, P2, divisor, include, tile, task,
+            tasks)
+    else:
+        y_divisor_from_y_sum_y_sum_2_plain(y_divisor, y_sum, y_sum_2, P0, P1, P2, divisor, include, task, tasks)
+
+
+@kernel
+def y_from_x_y_divisor_plain(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0: int, P1: int, P2: int,
+        K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
+        task: int, tasks: int) -> None:
+    """y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]/y_divisor[p0,p1,p2]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
     gather, tasks share n c p0 p1
@@ -192,14 +277,14 @@ def y_from_x_y_sum_y_sum_2_plain(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real
                     for x4 in range(max(0, p2*s2 - a2), min(X4, p2*s2 - a2 + K2)):
                         total += x[n, c, x2, x3, x4]
             if total != zero():
-                total = total * (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one()))
+                total = total / y_divisor[p0, p1, p2]
             y[n, c, p0, p1, p2] = total
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_over_c(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
-        P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
-        divisor: int, include: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
+def y_from_x_y_divisor_over_c(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0: int, P1: int, P2: int,
+        K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
+        tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
     lanes = tile.lanes
     first, last = share(N * P0 * P1 * P2, task, tasks)
@@ -224,15 +309,14 @@ def y_from_x_y_sum_y_sum_2_over_c(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Rea
                         x4 = k2 + p2*s2 - a2
                         x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
                         total = total + x_lanes
-            total = select(unequal(total, lanes.zero()), (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / lanes.fill(y_sum[p0, p1, p2]) if include > 0 else lanes.fill(one()) / maximum(lanes.fill(y_sum_2[p0, p1, p2]), lanes.fill(one()))) * total, total)
+            total = select(unequal(total, lanes.zero()), total / lanes.fill(y_divisor[p0, p1, p2]), total)
             lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), total, active)
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_tiles_x(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
-        P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
-        divisor: int, include: int, s0: int, s1: int, s2: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+def y_from_x_y_divisor_tiles_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0: int, P1: int, P2: int,
+        K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows that tile x, along p2 and then line by line."""
     lanes = tile.lanes
     low_k0 = -a0
@@ -285,9 +369,8 @@ def y_from_x_y_sum_y_sum_2_tiles_x(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Re
                                 x3 = low_k1 + p1 * s1 + tap_k1
                                 total = total + lanes.load(to + ((x2 * X3 + x3) * span + p2))
                         active = lanes.first(P2 - p2)
-                        y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), active)
-                        y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), active)
-                        total = select(unequal(total, lanes.zero()), total * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+                        y_divisor_lanes = lanes.read_where(y_divisor.line((p0, p1, p2), (0, 0, 1)), active)
+                        total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
                         if P2 >= lanes.width or (spills and left >= lanes.width):
                             lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
                         else:
@@ -300,9 +383,8 @@ def y_from_x_y_sum_y_sum_2_tiles_x(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Re
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int, include: int, s0: int, s1: int,
-        s2: int) -> int:
+def y_from_x_y_divisor_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars that the windows of a block read."""
     pitch = bounded(bounded(X2, X3), P2) + tile.lanes.width
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
@@ -310,10 +392,9 @@ def y_from_x_y_sum_y_sum_2_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1:
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_windows_x(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
-        P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
-        divisor: int, include: int, s0: int, s1: int, s2: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0: int, P1: int, P2: int,
+        K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of x, line by line and then along p2."""
     lanes = tile.lanes
     low_k0 = -a0
@@ -324,8 +405,7 @@ def y_from_x_y_sum_y_sum_2_windows_x(y: Real5, x: Real5, y_sum: Real3, y_sum_2: 
     flows = P2 <= stretch
     flows = flows and reach < s2
     flows = flows and y.stride(3) == P2 * y.stride(4)
-    flows = flows and y_sum.stride(1) == P2 * y_sum.stride(2)
-    flows = flows and y_sum_2.stride(1) == P2 * y_sum_2.stride(2)
+    flows = flows and y_divisor.stride(1) == P2 * y_divisor.stride(2)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s2 * stretch + reach))
     found = integer_scratch
     all_rows = N * C * P0 * P1
@@ -435,9 +515,8 @@ def y_from_x_y_sum_y_sum_2_windows_x(y: Real5, x: Real5, y_sum: Real3, y_sum_2: 
                     total = total + lanes.load_apart(here + tap, s2)
                 active = lanes.first(outputs - at)
                 p2 = start + at
-                y_sum_lanes = lanes.read_where(y_sum.run((p0, p1, p2), (0, 0, 1)), active)
-                y_sum_2_lanes = lanes.read_where(y_sum_2.run((p0, p1, p2), (0, 0, 1)), active)
-                total = select(unequal(total, lanes.zero()), total * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one()))), total)
+                y_divisor_lanes = lanes.read_where(y_divisor.run((p0, p1, p2), (0, 0, 1)), active)
+                total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
                 if filled:
                     lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
                 else:
@@ -456,44 +535,40 @@ def y_from_x_y_sum_y_sum_2_windows_x(y: Real5, x: Real5, y_sum: Real3, y_sum_2: 
 
 
 @kernel
-def y_from_x_y_sum_y_sum_2_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int, include: int, s0: int, s1: int,
-        s2: int) -> int:
+def y_from_x_y_divisor_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars that the windows of a block read."""
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P2)), s2) + max(0, K2 - 1)) + (s2 + 3) * tile.lanes.width
     return cells
 
 
-def y_from_x_y_sum_y_sum_2_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int, include: int, s0: int, s1: int,
-        s2: int) -> int:
+def y_from_x_y_divisor_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + K0 - 1 < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + K1 - 1 < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - K2 - 1 and y_from_x_y_sum_y_sum_2_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width:
-        room = max(room, y_from_x_y_sum_y_sum_2_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2))
-    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, P1, P2, K0,
-        K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 1048576:
-        room = max(room, y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2))
+    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + K0 - 1 < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + K1 - 1 < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - K2 - 1 and y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+        room = max(room, y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2))
+    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, P2, K0, K1,
+        K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
+        room = max(room, y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2))
     return room
 
 
-def y_from_x_y_sum_y_sum_2_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int, include: int, s0: int, s1: int,
-        s2: int) -> int:
+def y_from_x_y_divisor_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
     """Integers of one task: where each tap reads."""
     room = 0
-    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, P1, P2, K0,
-        K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 1048576:
+    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, P2, K0, K1,
+        K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
         room = max(room, 2 * K0 * K1)
     return room
 
 
-@task(scratch=y_from_x_y_sum_y_sum_2_scratch, integer_scratch=y_from_x_y_sum_y_sum_2_table)
-def y_from_x_y_sum_y_sum_2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int, P1: int,
-        P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, divisor: int,
-        include: int, s0: int, s1: int, s2: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
-        task: int, tasks: int) -> None:
-    """y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*x[n,c,x2,x3,x4]
+@task(scratch=y_from_x_y_divisor_scratch, integer_scratch=y_from_x_y_divisor_table)
+def y_from_x_y_divisor(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
+        K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]/y_divisor[p0,p1,p2]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
     lanes over c where it is contiguous,
@@ -502,24 +577,24 @@ def y_from_x_y_sum_y_sum_2(y: Real5, x: Real5, y_sum: Real3, y_sum_2: Real3, N: 
     else gather, tasks share n c p0 p1
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
-        y_from_x_y_sum_y_sum_2_over_c(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
-            divisor, include, s0, s1, s2, tile, task, tasks)
-    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + K0 - 1 < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + K1 - 1 < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - K2 - 1 and y_from_x_y_sum_y_sum_2_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width and x.stride(2) == X3 * x.stride(3) and x.stride(3) == X4 * x.stride(4):
-        y_from_x_y_sum_y_sum_2_tiles_x(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
-            divisor, include, s0, s1, s2, tile, scratch, integer_scratch, task, tasks)
-    elif (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_sum_y_sum_2_windows_x_room(tile, N, C, P0, P1, P2, K0,
-        K1, K2, X2, X3, X4, a0, a1, a2, divisor, include, s0, s1, s2) <= 1048576:
-        y_from_x_y_sum_y_sum_2_windows_x(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
-            divisor, include, s0, s1, s2, tile, scratch, integer_scratch, task, tasks)
+        y_from_x_y_divisor_over_c(y, x, y_divisor, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2,
+            tile, task, tasks)
+    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + K0 - 1 < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + K1 - 1 < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - K2 - 1 and y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width and x.stride(2) == X3 * x.stride(3) and x.stride(3) == X4 * x.stride(4):
+        y_from_x_y_divisor_tiles_x(y, x, y_divisor, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1,
+            s2, tile, scratch, integer_scratch, task, tasks)
+    elif (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, P2, K0, K1,
+        K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
+        y_from_x_y_divisor_windows_x(y, x, y_divisor, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1,
+            s2, tile, scratch, integer_scratch, task, tasks)
     else:
-        y_from_x_y_sum_y_sum_2_plain(y, x, y_sum, y_sum_2, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2,
-            divisor, include, s0, s1, s2, task, tasks)
+        y_from_x_y_divisor_plain(y, x, y_divisor, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2,
+            task, tasks)
 
 
 @kernel
-def gx_term_from_gy_y_sum_y_sum_2_plain(gx_term: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int,
-        P0: int, P1: int, P2: int, divisor: int, include: int, task: int, tasks: int) -> None:
-    """gx_term[n,c,p0,p1,p2] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*gy[n,c,p0,p1,p2]
+def gx_term_from_gx_term_divisor_gy_plain(gx_term: Real5, gx_term_divisor: Real3, gy: Real5, N: int, C: int,
+        P0: int, P1: int, P2: int, task: int, tasks: int) -> None:
+    """gx_term[n,c,p0,p1,p2] += gy[n,c,p0,p1,p2]/gx_term_divisor[p0,p1,p2]
 
     gather, tasks share n c p0 p1
     """
@@ -530,13 +605,13 @@ def gx_term_from_gy_y_sum_y_sum_2_plain(gx_term: Real5, gy: Real5, y_sum: Real3,
         p0 = item // P1 % P0
         p1 = item % P1
         for p2 in range(P2):
-            total = (1 / real(divisor) if divisor != 0 else 1 / y_sum[p0, p1, p2] if include > 0 else 1 / larger(y_sum_2[p0, p1, p2], one())) * gy[n, c, p0, p1, p2]
+            total = gy[n, c, p0, p1, p2] / gx_term_divisor[p0, p1, p2]
             gx_term[n, c, p0, p1, p2] = total
 
 
 @kernel
-def gx_term_from_gy_y_sum_y_sum_2_over_p2(gx_term: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int,
-        P0: int, P1: int, P2: int, divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+def gx_term_from_gx_term_divisor_gy_over_p2(gx_term: Real5, gx_term_divisor: Real3, gy: Real5, N: int, C: int,
+        P0: int, P1: int, P2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
     first, last = share(N * C * P0 * P1, task, tasks)
@@ -549,23 +624,21 @@ def gx_term_from_gy_y_sum_y_sum_2_over_p2(gx_term: Real5, gy: Real5, y_sum: Real
             p2 = max(0, min(start, P2 - lanes.width))
             count = min(lanes.width, P2 - p2)
             if count == lanes.width:
+                gx_term_divisor_lanes = lanes.read(gx_term_divisor.line((p0, p1, p2), (0, 0, 1)))
                 gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
-                y_sum_lanes = lanes.read(y_sum.line((p0, p1, p2), (0, 0, 1)))
-                y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1, p2), (0, 0, 1)))
-                total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+                total = gy_lanes / gx_term_divisor_lanes
                 lanes.write_where(gx_term.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
+                gx_term_divisor_lanes = lanes.read_where(gx_term_divisor.line((p0, p1, p2), (0, 0, 1)), active)
                 gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
-                y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 0, 1)), active)
-                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), active)
-                total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+                total = gy_lanes / gx_term_divisor_lanes
                 lanes.write_where(gx_term.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
 
 
 @kernel
-def gx_term_from_gy_y_sum_y_sum_2_over_p1(gx_term: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int,
-        P0: int, P1: int, P2: int, divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+def gx_term_from_gx_term_divisor_gy_over_p1(gx_term: Real5, gx_term_divisor: Real3, gy: Real5, N: int, C: int,
+        P0: int, P1: int, P2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
     first, last = share(N * C * P0 * P2, task, tasks)
@@ -578,38 +651,33 @@ def gx_term_from_gy_y_sum_y_sum_2_over_p1(gx_term: Real5, gy: Real5, y_sum: Real
             p1 = max(0, min(start, P1 - lanes.width))
             count = min(lanes.width, P1 - p1)
             if count == lanes.width:
+                gx_term_divisor_lanes = lanes.read(gx_term_divisor.line((p0, p1, p2), (0, 1, 0)))
                 gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
-                y_sum_lanes = lanes.read(y_sum.line((p0, p1, p2), (0, 1, 0)))
-                y_sum_2_lanes = lanes.read(y_sum_2.line((p0, p1, p2), (0, 1, 0)))
-                total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+                total = gy_lanes / gx_term_divisor_lanes
                 lanes.write_where(gx_term.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
+                gx_term_divisor_lanes = lanes.read_where(gx_term_divisor.line((p0, p1, p2), (0, 1, 0)), active)
                 gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
-                y_sum_lanes = lanes.read_where(y_sum.line((p0, p1, p2), (0, 1, 0)), active)
-                y_sum_2_lanes = lanes.read_where(y_sum_2.line((p0, p1, p2), (0, 1, 0)), active)
-                total = gy_lanes * (lanes.fill(one()) / lanes.fill(real(divisor)) if divisor != 0 else lanes.fill(one()) / y_sum_lanes if include > 0 else lanes.fill(one()) / maximum(y_sum_2_lanes, lanes.fill(one())))
+                total = gy_lanes / gx_term_divisor_lanes
                 lanes.write_where(gx_term.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
 
 
 @task
-def gx_term_from_gy_y_sum_y_sum_2(gx_term: Real5, gy: Real5, y_sum: Real3, y_sum_2: Real3, N: int, C: int, P0: int,
-        P1: int, P2: int, divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
-    """gx_term[n,c,p0,p1,p2] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], include > 0), (1/maximum(y_sum_2[p0,p1,p2], 1), True))*gy[n,c,p0,p1,p2]
+def gx_term_from_gx_term_divisor_gy(gx_term: Real5, gx_term_divisor: Real3, gy: Real5, N: int, C: int, P0: int,
+        P1: int, P2: int, tile: Tile, task: int, tasks: int) -> None:
+    """gx_term[n,c,p0,p1,p2] += gy[n,c,p0,p1,p2]/gx_term_divisor[p0,p1,p2]
 
     lanes over p2,
     or lanes over p1;
     else gather, tasks share n c p0 p1
     """
     if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > P1):
-        gx_term_from_gy_y_sum_y_sum_2_over_p2(gx_term, gy, y_sum, y_sum_2, N, C, P0, P1, P2, divisor, include, tile,
-            task, tasks)
+        gx_term_from_gx_term_divisor_gy_over_p2(gx_term, gx_term_divisor, gy, N, C, P0, P1, P2, tile, task, tasks)
     elif tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
-        gx_term_from_gy_y_sum_y_sum_2_over_p1(gx_term, gy, y_sum, y_sum_2, N, C, P0, P1, P2, divisor, include, tile,
-            task, tasks)
+        gx_term_from_gx_term_divisor_gy_over_p1(gx_term, gx_term_divisor, gy, N, C, P0, P1, P2, tile, task, tasks)
     else:
-        gx_term_from_gy_y_sum_y_sum_2_plain(gx_term, gy, y_sum, y_sum_2, N, C, P0, P1, P2, divisor, include, task,
-            tasks)
+        gx_term_from_gx_term_divisor_gy_plain(gx_term, gx_term_divisor, gy, N, C, P0, P1, P2, task, tasks)
 
 
 @kernel
@@ -997,7 +1065,12 @@ DEFINITION = Definition(
         Tensor('hgy', ('N', 'C', 'P0', 'P1', 'P2')),
         Tensor('tgy', ('N', 'C', 'P0', 'P1', 'P2')),
         Tensor('tgx', ('N', 'C', 'X2', 'X3', 'X4')),
+        Tensor('y_divisor', ('P0', 'P1', 'P2')),
+        Tensor('gx_term_divisor', ('P0', 'P1', 'P2')),
         Tensor('gx_term', ('N', 'C', 'P0', 'P1', 'P2')),
+        Tensor('ty_divisor', ('P0', 'P1', 'P2')),
+        Tensor('hgy_divisor', ('P0', 'P1', 'P2')),
+        Tensor('tgx_term_divisor', ('P0', 'P1', 'P2')),
         Tensor('tgx_term', ('N', 'C', 'P0', 'P1', 'P2')),
     ),
     parameters=(
@@ -1038,10 +1111,15 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
                 ),
-                Phase(  # y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_s...
-                    y_from_x_y_sum_y_sum_2,
-                    ('y', 'x', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'divisor', 'include', 's0', 's1', 's2'),
+                Phase(  # y_divisor[p0,p1,p2] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1,p2], include >...
+                    y_divisor_from_y_sum_y_sum_2,
+                    ('y_divisor', 'y_sum', 'y_sum_2'),
+                    ('P0', 'P1', 'P2', 'divisor', 'include'),
+                ),
+                Phase(  # y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]/y_divisor[p0,p1,p2]
+                    y_from_x_y_divisor,
+                    ('y', 'x', 'y_divisor'),
+                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
                     linear=('x',),
                 ),
             ),
@@ -1060,10 +1138,15 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
                 ),
-                Phase(  # gx_term[n,c,p0,p1,p2] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], inc...
-                    gx_term_from_gy_y_sum_y_sum_2,
-                    ('gx_term', 'gy', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'P1', 'P2', 'divisor', 'include'),
+                Phase(  # gx_term_divisor[p0,p1,p2] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1,p2], inc...  # as y_divisor[p0,p1,p2]
+                    y_divisor_from_y_sum_y_sum_2,
+                    ('gx_term_divisor', 'y_sum', 'y_sum_2'),
+                    ('P0', 'P1', 'P2', 'divisor', 'include'),
+                ),
+                Phase(  # gx_term[n,c,p0,p1,p2] += gy[n,c,p0,p1,p2]/gx_term_divisor[p0,p1,p2]
+                    gx_term_from_gx_term_divisor_gy,
+                    ('gx_term', 'gx_term_divisor', 'gy'),
+                    ('N', 'C', 'P0', 'P1', 'P2'),
                     linear=('gy',),
                 ),
                 Phase(  # gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gx_term[n,c,p0,p1,p2]
@@ -1088,10 +1171,15 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
                 ),
-                Phase(  # ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, Ne(divisor, 0)), (1/y_...  # as y[n,c,p0,p1,p2]
-                    y_from_x_y_sum_y_sum_2,
-                    ('ty', 'tx', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'divisor', 'include', 's0', 's1', 's2'),
+                Phase(  # ty_divisor[p0,p1,p2] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1,p2], include ...  # as y_divisor[p0,p1,p2]
+                    y_divisor_from_y_sum_y_sum_2,
+                    ('ty_divisor', 'y_sum', 'y_sum_2'),
+                    ('P0', 'P1', 'P2', 'divisor', 'include'),
+                ),
+                Phase(  # ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] tx[n,c,x2,x3,x4]/ty_divisor[p0,p1,p2]  # as y[n,c,p0,p1,p2]
+                    y_from_x_y_divisor,
+                    ('ty', 'tx', 'ty_divisor'),
+                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
                     linear=('tx',),
                 ),
             ),
@@ -1110,10 +1198,15 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
                 ),
-                Phase(  # hgy[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] Piecewise((1/divisor, Ne(divisor, 0)), (1/y...  # as y[n,c,p0,p1,p2]
-                    y_from_x_y_sum_y_sum_2,
-                    ('hgy', 'hgx', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'divisor', 'include', 's0', 's1', 's2'),
+                Phase(  # hgy_divisor[p0,p1,p2] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1,p2], include...  # as y_divisor[p0,p1,p2]
+                    y_divisor_from_y_sum_y_sum_2,
+                    ('hgy_divisor', 'y_sum', 'y_sum_2'),
+                    ('P0', 'P1', 'P2', 'divisor', 'include'),
+                ),
+                Phase(  # hgy[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] hgx[n,c,x2,x3,x4]/hgy_divisor[p0,p1,p2]  # as y[n,c,p0,p1,p2]
+                    y_from_x_y_divisor,
+                    ('hgy', 'hgx', 'hgy_divisor'),
+                    ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
                     linear=('hgx',),
                 ),
             ),
@@ -1132,10 +1225,15 @@ DEFINITION = Definition(
                     ('y_sum_2',),
                     ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
                 ),
-                Phase(  # tgx_term[n,c,p0,p1,p2] += Piecewise((1/divisor, Ne(divisor, 0)), (1/y_sum[p0,p1,p2], in...  # as gx_term[n,c,p0,p1,p2]
-                    gx_term_from_gy_y_sum_y_sum_2,
-                    ('tgx_term', 'tgy', 'y_sum', 'y_sum_2'),
-                    ('N', 'C', 'P0', 'P1', 'P2', 'divisor', 'include'),
+                Phase(  # tgx_term_divisor[p0,p1,p2] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1,p2], in...  # as y_divisor[p0,p1,p2]
+                    y_divisor_from_y_sum_y_sum_2,
+                    ('tgx_term_divisor', 'y_sum', 'y_sum_2'),
+                    ('P0', 'P1', 'P2', 'divisor', 'include'),
+                ),
+                Phase(  # tgx_term[n,c,p0,p1,p2] += tgy[n,c,p0,p1,p2]/tgx_term_divisor[p0,p1,p2]  # as gx_term[n,c,p0,p1,p2]
+                    gx_term_from_gx_term_divisor_gy,
+                    ('tgx_term', 'tgx_term_divisor', 'tgy'),
+                    ('N', 'C', 'P0', 'P1', 'P2'),
                     linear=('tgy',),
                 ),
                 Phase(  # tgx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] tgx_term[n,c,p0,p1,p2]  # as gx[n,c,x2,x3,x4]
@@ -1150,8 +1248,9 @@ DEFINITION = Definition(
     report=(
         'y_sum_filled: lanes over p2; else gather, tasks share p0 p1',
         'y_sum_2_filled: lanes over p2; else gather, tasks share p0 p1',
-        'y_from_x_y_sum_y_sum_2: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
-        'gx_term_from_gy_y_sum_y_sum_2: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
+        'y_divisor_from_y_sum_y_sum_2: lanes over p2, or lanes over p1; else gather, tasks share p0 p1',
+        'y_from_x_y_divisor: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
+        'gx_term_from_gx_term_divisor_gy: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
         'gx_from_gx_term: lanes over c where it is contiguous, or windows of gx_term slide, lanes over x4, rows over x3, or windows of gx_term slide, lanes over x4, rows over x3; else gather, tasks share n c x2 x3',
     ),
 )
