@@ -504,6 +504,13 @@ def full(b: Builder, mask: Value) -> Value:
     return b.icmp_unsigned("==", b.bitcast(mask, bits), bits(-1))
 
 
+def opaque(b: Builder, p: Value) -> Value:
+    """p, of which the optimiser is to know nothing: what is made from it is not carried along through loops."""
+    anything = ir.IntType(8).as_pointer()
+    q = intrinsic(b, "llvm.launder.invariant.group.p0", anything, b.bitcast(p, anything))
+    return b.bitcast(q, p.type)
+
+
 def every(b: Builder, p: Value, by: Value, width: int) -> Value:
     """The addresses of lanes that lie `by` elements apart."""
     size = b.ptrtoint(b.gep(p.type(None), [I32(1)]), I64)  # llvmlite indexes no pointer by a vector
@@ -593,10 +600,11 @@ def store_apart(b: Builder, lanes: LanesType, p: Value, by: Value, v: Value, bet
         return []
 
     def other() -> list[Value]:
+        start = opaque(b, p)
         with cgutils.for_range(b, by) as loop:
-            store(b, b.gep(p, [b.mul(loop.index, I64(n))]), between, t)
+            store(b, b.gep(start, [b.mul(loop.index, I64(n))]), between, t)
         for lane in range(n):
-            b.store(b.extract_element(v, I32(lane)), b.gep(p, [b.mul(by, I64(lane))]))
+            b.store(b.extract_element(v, I32(lane)), b.gep(start, [b.mul(by, I64(lane))]))
         return []
 
     chosen_by_step(b, by, {1: contiguous, 2: second}, other)
@@ -623,12 +631,12 @@ def read_by_step(b: Builder, p: Value, by: Value, mask: Value | None, t: VectorT
         return [pick(b, masked_load(b, p, low, t), masked_load(b, q, high, t), evens(n))]
 
     def reverse() -> list[Value]:
-        q = b.gep(p, [I64(1 - n)])
+        q = b.gep(opaque(b, p), [I64(1 - n)])
         found = load(b, q, t) if mask is None else masked_load(b, q, pick(b, mask, mask, backwards), t)
         return [pick(b, found, found, backwards)]
 
     def other() -> list[Value]:
-        return [gather(b, p, by, all_lanes if mask is None else mask, t)]
+        return [gather(b, opaque(b, p), by, all_lanes if mask is None else mask, t)]
 
     (found,) = chosen_by_step(b, by, {1: contiguous, 2: second, -1: reverse}, other)
     return found
@@ -657,15 +665,16 @@ def write_all_by_step(
         name = f"llvm.masked.scatter.{suffix(t)}.v{n}p0"
         size = I32(t.dtype.bitwidth // 8)
         for p, v in zip(starts, vectors, strict=True):
-            intrinsic(b, name, ir.VoidType(), v, every(b, p, by, n), size, mask)
+            intrinsic(b, name, ir.VoidType(), v, every(b, opaque(b, p), by, n), size, mask)
         return []
 
     def one_by_one() -> list[Value]:
         with b.if_else(full(b, mask), likely=True) as (whole, part):
             with whole:
                 for p, v in zip(starts, vectors, strict=True):
+                    start = opaque(b, p)
                     for lane in range(n):
-                        at = b.gep(p, [b.mul(by, I64(lane))])
+                        at = b.gep(start, [b.mul(by, I64(lane))])
                         b.store(b.extract_element(v, I32(lane)), at)
             with part:
                 scatter()
@@ -1080,7 +1089,7 @@ def starts_of(b: Builder, p: Value, apart: Value, count: int) -> list[Value]:
     From one register and multiples of another: what the optimiser knows of p it would take apart, and keep one
     register for each line, which there are not.
     """
-    p = intrinsic(b, "llvm.launder.invariant.group.p0", p.type, p)
+    p = opaque(b, p)
     return [b.gep(p, [b.mul(apart, I64(u))]) for u in range(count)]
 
 
