@@ -39,6 +39,12 @@ LOCALS = frozenset(
         "column",
         "edge",
         "end",
+        "step",
+        "read_at",
+        "read_from",
+        "joins",
+        "joined_at",
+        "joined",
         "pitch",
         "beyond",
         "all_rows",
@@ -166,7 +172,7 @@ class SeparableWriter(SlideWriter):
         lane = self.s.lane
         places, stride = self.size(lane.place), self.inner(lane.stride)
         self.put(f"reach = {self.reach_of(lane)}")
-        self.put(f"stretch = min({self.whole_stretch()}, max(1, {places}))")
+        self.put(f"stretch = min({self.whole_stretch()} + reach, max(1, {places}))")
         whole = f"{self.product([stride, 'stretch'])} + reach"
         if self.flows:
             tests = [f"{places} <= stretch", f"reach < {stride}"]
@@ -181,9 +187,14 @@ class SeparableWriter(SlideWriter):
         self.put(f"group = max(1, {CELLS} * {self.whole_stretch()} // ({whole}))")
         if self.tables():
             self.put("found = integer_scratch")
-        if self.argument or lane.classes:  # there are two lines
-            self.put(f"cells = max({CELLS} * {self.whole_stretch()}, {whole}) + {self.slack()}")
-            self.put(f"{'before' if self.argument else 'line_of'} = scratch + cells")
+        self.put(f"cells = max({CELLS} * {self.whole_stretch()}, {whole}) + {self.slack()}")
+        self.put("joined = scratch + cells")
+        if self.argument:
+            self.put("before, joined_at = scratch + 2 * cells, scratch + 3 * cells")
+        elif lane.classes:
+            self.put("line_of = scratch + 2 * cells")
+        many = f"2 * tile.lines * {stride}" if stride != "1" else "2 * tile.lines"
+        self.put(f"joins = {self.size(lane.tap)} > {many}")
 
     def slack(self) -> str:
         """Scalars of a block's lines beyond the last element that its windows read."""
@@ -463,6 +474,13 @@ class SeparableWriter(SlideWriter):
         s, kind, depth = self.s, self.eq.reduce, self.depth
         lane = s.lane
         stride, spread = self.inner(lane.stride), self.inner(lane.spread)
+        self.put(f"taps = {self.size(lane.tap)}")
+        self.put("read_from = scratch")
+        if self.argument:
+            self.put("read_at = before")
+        self.put("if joins:", True)
+        self.joined()
+        self.depth = depth
         self.first_row()
         self.put("u = 0")
         self.put("while u < rows:", True)
@@ -482,12 +500,12 @@ class SeparableWriter(SlideWriter):
         acc = "total" if kind == "sum" else "best"
         inner = self.depth
         here = f"u * pitch + {self.product([stride, 'at'])}"
-        self.put(f"here = scratch + ({here})")
+        self.put(f"here = read_from + ({here})")
         self.put(f"{acc} = {self.start()}")
         if self.argument:
-            self.put(f"here_at = before + ({here})")
+            self.put(f"here_at = read_at + ({here})")
             self.put(f"best_at = {self.far()}")
-        self.put(f"for tap in range({self.size(lane.tap)}):", True)
+        self.put("for tap in range(taps):", True)
         tap = self.product(["tap", spread])
         read = f"lanes.load_apart(here + {tap}, {stride})"
         if kind == "sum":
@@ -495,16 +513,7 @@ class SeparableWriter(SlideWriter):
         elif not self.argument:
             self.put(f"best = {self.call(f'{kind}imum', 'best', read)}")
         else:
-            self.used |= {"unequal", "equal", "select"}
-            self.put(f"value = {read}")
-            self.put(f"value_at = lanes.load_apart(here_at + {tap}, {stride})")
-            self.put("sooner = value_at < best_at")
-            self.put(
-                f"better = (value {self.sign()} best) | (equal(value, best) & sooner)"
-                " | (unequal(value, value) & ~(unequal(best, best) & sooner))"
-            )
-            self.put("best = select(better, value, best)")
-            self.put("best_at = select(better, value_at, best_at)")
+            self.sooner(read, f"lanes.load_apart(here_at + {tap}, {stride})")
         self.depth = inner
         self.put("active = lanes.first(outputs - at)")
         self.put(f"{self.names[lane.place]} = start + at")
@@ -537,6 +546,65 @@ class SeparableWriter(SlideWriter):
         self.next_row(flow or "1")
         self.depth = depth
 
+    def sooner(self, value: str, at: str) -> None:
+        """Combine what is known by now with a value and its place, whichever of the two comes first."""
+        self.used |= {"unequal", "equal", "select"}
+        self.put(f"value = {value}")
+        self.put(f"value_at = {at}")
+        self.put("sooner = value_at < best_at")
+        self.put(
+            f"better = (value {self.sign()} best) | (equal(value, best) & sooner)"
+            " | (unequal(value, value) & ~(unequal(best, best) & sooner))"
+        )
+        self.put("best = select(better, value, best)")
+        self.put("best_at = select(better, value_at, best_at)")
+
+    def joined(self) -> None:
+        """Windows of many taps: pairs of elements, pairs of these, and so on; each window is made of a few such.
+
+        So they take some 2 log2(taps) steps, whatever is combined, and a sum is added as in a tree.
+        """
+        lane, kind, depth = self.s.lane, self.eq.reduce, self.depth
+        stride = self.inner(lane.stride)
+        self.put(f"for column in range(0, beyond + {self.product([stride, 'lanes.width'])}, lanes.width):", True)
+        self.put(f"lanes.store(joined + column, {self.start()})")
+        if self.argument:
+            self.put(f"lanes.store(joined_at + column, {self.far()})")
+        self.depth = depth
+        self.put(f"step, offset = {self.inner(lane.spread)}, 0")
+        self.put("while taps > 0:", True)
+        inner = self.depth
+
+        def combine(into: str, at: str) -> None:
+            """into[column] and what is `at` further on in the line."""
+            self.put(f"for column in range(0, beyond - {at}, lanes.width):", True)
+            here, there = f"lanes.load({into} + column)", f"lanes.load(scratch + (column + {at}))"
+            if kind == "sum":
+                self.put(f"lanes.store({into} + column, {here} + {there})")
+            elif not self.argument:
+                self.put(f"lanes.store({into} + column, {self.call(f'{kind}imum', here, there)})")
+            else:
+                into_at = "before" if into == "scratch" else "joined_at"
+                self.put(f"best, best_at = {here}, lanes.load({into_at} + column)")
+                self.sooner(there, f"lanes.load(before + (column + {at}))")
+                self.put(f"lanes.store({into} + column, best)")
+                self.put(f"lanes.store({into_at} + column, best_at)")
+
+        self.put("if taps % 2 == 1:", True)
+        combine("joined", "offset")
+        self.depth = inner + 1
+        self.put("offset += step")
+        self.depth = inner
+        self.put("taps = taps // 2")
+        self.put("if taps > 0:", True)
+        combine("scratch", "step")
+        self.depth = inner + 1
+        self.put("step = 2 * step")
+        self.depth = depth
+        self.put("taps, read_from = 1, joined")
+        if self.argument:
+            self.put("read_at = joined_at")
+
     def line(self, a: Access) -> str:
         text = super().line(a)
         if self.running and self.s.lane.place in a.indices:
@@ -552,14 +620,16 @@ class SeparableWriter(SlideWriter):
             f"def {name}_room(", ["tile: Tile", *(f"{self.names[i]}: int" for i in integers)], ") -> int:"
         )
         far = self.bounded_product([f"max(0, {self.size(lane.tap)} - 1)", self.inner(lane.spread)])
-        stretch = f"min({self.whole_stretch()}, max(1, {self.size(lane.place)}))"
+        stretch = f"min({self.whole_stretch()} + reach, max(1, {self.size(lane.place)}))"
         cells = self.bounded_product([stretch, self.inner(lane.stride)])
+        areas = 4 if self.eq.at is not None else 3 if lane.classes else 2
         lines = [
             "@kernel",
             given,
             '    """Scalars that the windows of a block read."""',
-            f"    cells = max({CELLS} * {self.whole_stretch()}, {cells} + {far}) + {self.slack()}",
-            "    return 2 * cells" if self.eq.at is not None or lane.classes else "    return cells",
+            f"    reach = {far}",
+            f"    cells = max({CELLS} * {self.whole_stretch()}, {cells} + reach) + {self.slack()}",
+            f"    return {areas} * cells",
         ]
         return "\n".join(lines) + "\n"
 

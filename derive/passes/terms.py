@@ -7,6 +7,10 @@ when the body's own indices leave others of the sum open (the relation has more 
 and the body is more than one read, up to what stands in front of the sum. A product of two reads that meet at
 every point, as in a convolution, has as many indices as the relation has dimensions, and stays.
 
+    y[p,r] = sum[k,l] 1   { p + k < P, r + l < R }   =   t[p] = sum[k] 1,  u[r] = sum[l] 1,  y[p,r] = t[p] * u[r]
+
+for sums that have no bound index in common; and
+
     y[n,p] = sum[k] x[n,p+k] / max(a[p], 1)   =   t[p] = max(a[p], 1),   y[n,p] = sum[k] x[n,p+k] / t[p]
 
 when the divisor has some, not all, of the target's indices. (That there was nothing to add is still seen before the
@@ -30,6 +34,10 @@ def terms(program: Program) -> Program:
     taken, made, local = set(program.tensors), list[Equation](), list[Tensor]()
     taken |= {i.name for eq in program.equations for i in eq.relation.indices}
     for eq in program.equations:
+        parts = independent(eq)
+        if parts:
+            made += separated(eq, parts, taken, local)
+            continue
         own = repeated(eq)
         if own is None:
             made += divided(eq, taken, local)
@@ -92,3 +100,44 @@ def reciprocal(f: sp.Expr) -> sp.Expr | None:
 
 def reciprocal_of_case(f: sp.Expr) -> sp.Expr | None:
     return f.base if f.is_Pow and f.exp == -1 else None
+
+
+def independent(eq: Equation) -> list[tuple[set[Index], sp.Expr]]:
+    """The sum as a product of several: bound indices that no factor and no constraint ties together, with factors."""
+    if eq.reduce != "sum" or len(eq.bound) < 2:
+        return []
+    bound = set(eq.bound)
+    factors = list(sp.Mul.make_args(eq.body))
+    ties = [{*form.expr.free_symbols} & bound for form in (*eq.relation.zero, *eq.relation.nonneg)]
+    if not all(ties):
+        return []  # a condition on the target's own indices
+    groups = [{i} for i in eq.bound]
+    for tie in (*ties, *(f.free_symbols & bound for f in factors)):
+        if tie:
+            met = [g for g in groups if g & tie]
+            groups = [*(g for g in groups if not g & tie), set().union(*met)]
+    if len(groups) < 2:
+        return []
+    groups.sort(key=lambda g: min(eq.bound.index(i) for i in g))
+    return [(g, sp.Mul(*(f for f in factors if f.free_symbols & g))) for g in groups]
+
+
+def separated(
+    eq: Equation, parts: list[tuple[set[Index], sp.Expr]], taken: set[str], local: list[Tensor]
+) -> list[Equation]:
+    """Each of several independent sums by itself, and their product."""
+    made, bound = list[Equation](), set(eq.bound)
+    whole = sp.Mul(*(f for f in sp.Mul.make_args(eq.body) if not f.free_symbols & bound))
+    for group, body in parts:
+        zero = tuple(f for f in eq.relation.zero if f.expr.free_symbols & group)
+        nonneg = tuple(f for f in eq.relation.nonneg if f.expr.free_symbols & group)
+        used = body.free_symbols.union(*(f.expr.free_symbols for f in (*zero, *nonneg)))
+        own = tuple(i for i in eq.free if i in used)
+        ranges = tuple(r for r in eq.relation.ranges if r.index in group or r.index in own)
+        ranges = tuple(sorted(ranges, key=lambda r: r.index in group))  # the target's come first
+        target = Access(fresh_name(f"{eq.target.tensor}_sum", taken), *own)
+        local.append(Tensor(target.tensor, tuple(eq.relation.size(i) for i in own)))
+        made.append(Equation(target, Relation(ranges, zero, nonneg), body))
+        whole = whole * target
+    ranges = tuple(r for r in eq.relation.ranges if r.index in eq.free)
+    return [*made, replace(eq, relation=Relation(ranges), body=whole)]

@@ -303,8 +303,11 @@ def y_from_x_y_divisor_windows_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C
     lanes = tile.lanes
     low_k0 = -a0
     reach = max(0, K0 - 1)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P0))
+    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0))
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s0 * stretch + reach))
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s0 * stretch + reach) + (s0 + 3) * tile.lanes.width
+    joined = scratch + cells
+    joins = K0 > 2 * tile.lines * s0
     all_rows = N * C
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P0, stretch)
@@ -350,6 +353,25 @@ def y_from_x_y_divisor_windows_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C
             lanes.store(scratch + beyond, lanes.zero())
         for column in range(beyond + lanes.width, beyond + s0 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.zero())
+        taps = K0
+        read_from = scratch
+        if joins:
+            for column in range(0, beyond + s0 * lanes.width, lanes.width):
+                lanes.store(joined + column, lanes.zero())
+            step, offset = 1, 0
+            while taps > 0:
+                if taps % 2 == 1:
+                    for column in range(0, beyond - offset, lanes.width):
+                        lanes.store(joined + column,
+                            lanes.load(joined + column) + lanes.load(scratch + (column + offset)))
+                    offset += step
+                taps = taps // 2
+                if taps > 0:
+                    for column in range(0, beyond - step, lanes.width):
+                        lanes.store(scratch + column,
+                            lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
+                    step = 2 * step
+            taps, read_from = 1, joined
         n = row // C
         c = row % C
         u = 0
@@ -359,9 +381,9 @@ def y_from_x_y_divisor_windows_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C
             for at in range(0, outputs, lanes.width):
                 if filled:
                     at = min(at, outputs - lanes.width)
-                here = scratch + (u * pitch + s0 * at)
+                here = read_from + (u * pitch + s0 * at)
                 total = lanes.zero()
-                for tap in range(K0):
+                for tap in range(taps):
                     total = total + lanes.load_apart(here + tap, s0)
                 active = lanes.first(outputs - at)
                 p0 = start + at
@@ -382,8 +404,9 @@ def y_from_x_y_divisor_windows_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C
 def y_from_x_y_divisor_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         s0: int) -> int:
     """Scalars that the windows of a block read."""
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P0)), s0) + max(0, K0 - 1)) + (s0 + 3) * tile.lanes.width
-    return cells
+    reach = max(0, K0 - 1)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0)), s0) + reach) + (s0 + 3) * tile.lanes.width
+    return 2 * cells
 
 
 def y_from_x_y_divisor_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:
@@ -625,13 +648,15 @@ def gx_from_gx_term_windows_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P
     lanes = tile.lanes
     low_k0 = a0 - K0 + 1
     reach = max(0, K0 - 1)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, X2))
+    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, X2))
     flows = X2 <= stretch
     flows = flows and reach < 1
     flows = flows and gx.stride(1) == X2 * gx.stride(2)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (stretch + reach))
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, stretch + reach) + (s0 + 3) * tile.lanes.width
-    line_of = scratch + cells
+    joined = scratch + cells
+    line_of = scratch + 2 * cells
+    joins = K0 > 2 * tile.lines
     all_rows = N * C
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(X2, stretch)
@@ -681,6 +706,25 @@ def gx_from_gx_term_windows_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P
             lanes.store(scratch + beyond, lanes.zero())
         for column in range(beyond + lanes.width, beyond + lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.zero())
+        taps = K0
+        read_from = scratch
+        if joins:
+            for column in range(0, beyond + lanes.width, lanes.width):
+                lanes.store(joined + column, lanes.zero())
+            step, offset = 1, 0
+            while taps > 0:
+                if taps % 2 == 1:
+                    for column in range(0, beyond - offset, lanes.width):
+                        lanes.store(joined + column,
+                            lanes.load(joined + column) + lanes.load(scratch + (column + offset)))
+                    offset += step
+                taps = taps // 2
+                if taps > 0:
+                    for column in range(0, beyond - step, lanes.width):
+                        lanes.store(scratch + column,
+                            lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
+                    step = 2 * step
+            taps, read_from = 1, joined
         n = row // C
         c = row % C
         u = 0
@@ -691,9 +735,9 @@ def gx_from_gx_term_windows_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P
             for at in range(0, outputs, lanes.width):
                 if filled:
                     at = min(at, outputs - lanes.width)
-                here = scratch + (u * pitch + at)
+                here = read_from + (u * pitch + at)
                 total = lanes.zero()
-                for tap in range(K0):
+                for tap in range(taps):
                     total = total + lanes.load_apart(here + tap, 1)
                 active = lanes.first(outputs - at)
                 x2 = start + at
@@ -712,8 +756,9 @@ def gx_from_gx_term_windows_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P
 def gx_from_gx_term_windows_gx_term_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         s0: int) -> int:
     """Scalars that the windows of a block read."""
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, min(tile.lines * tile.lines * tile.lanes.width, max(1, X2)) + max(0, K0 - 1)) + (s0 + 3) * tile.lanes.width
-    return 2 * cells
+    reach = max(0, K0 - 1)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, X2)) + reach) + (s0 + 3) * tile.lanes.width
+    return 3 * cells
 
 
 def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:

@@ -16,6 +16,7 @@ from kernels.runtime import (
     Parameter,
     Phase,
     Program,
+    Real1,
     Real2,
     Real4,
     Scratch,
@@ -40,116 +41,174 @@ require_abi(5, __name__)
 
 
 @kernel
-def y_sum_filled_plain(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: int, s1: int, z1: int, z3: int,
-        task: int, tasks: int) -> None:
-    """y_sum[p0,p1] += sum[k0,k1] 1   { -k0 - s0*p0 + z1 - 1 >= 0, -k1 - s1*p1 + z3 - 1 >= 0 }
+def y_sum_sum_filled_plain(y_sum_sum: Real1, P0: int, K0: int, s0: int, z1: int, task: int, tasks: int) -> None:
+    """y_sum_sum[p0] += sum[k0] 1   { -k0 - s0*p0 + z1 - 1 >= 0 }
 
-    gather, tasks share p0 p1
+    gather, tasks share p0
     """
-    first, last = share(P0 * P1, task, tasks)
-    for item in range(first, last):
-        p0 = item // P1
-        p1 = item % P1
+    first, last = share(P0, task, tasks)
+    for p0 in range(first, last):
         total = zero()
         for k0 in range(min(K0, -p0*s0 + z1)):
-            for k1 in range(min(K1, -p1*s1 + z3)):
-                total += one()
-        y_sum[p0, p1] = total
+            total += one()
+        y_sum_sum[p0] = total
 
 
 @kernel
-def y_sum_filled_over_p1(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: int, s1: int, z1: int, z3: int,
+def y_sum_sum_filled_over_p0(y_sum_sum: Real1, P0: int, K0: int, s0: int, z1: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(P0, lanes.width), task, tasks)
+    for p0 in range(first * lanes.width, min(P0, last * lanes.width), lanes.width):
+        count = min(lanes.width, P0 - p0)
+        active = lanes.first(count)
+        total = lanes.zero()
+        for k0 in range(K0):
+            chosen = active & (lanes.ramp(-k0 - p0*s0 + z1 - 1, -s0) >= lanes.integers(0))
+            total = select(chosen, total + lanes.fill(one()), total)
+        lanes.write_where(y_sum_sum.line((p0,), (1,)), total, active)
+
+
+@task
+def y_sum_sum_filled(y_sum_sum: Real1, P0: int, K0: int, s0: int, z1: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """y_sum_sum[p0] += sum[k0] 1   { -k0 - s0*p0 + z1 - 1 >= 0 }
+
+    lanes over p0;
+    else gather, tasks share p0
+    """
+    if tile.lanes.width <= 8 * P0:
+        y_sum_sum_filled_over_p0(y_sum_sum, P0, K0, s0, z1, tile, task, tasks)
+    else:
+        y_sum_sum_filled_plain(y_sum_sum, P0, K0, s0, z1, task, tasks)
+
+
+@kernel
+def y_sum_from_y_sum_sum_y_sum_sum_2_plain(y_sum: Real2, y_sum_sum: Real1, y_sum_sum_2: Real1, P0: int, P1: int,
+        task: int, tasks: int) -> None:
+    """y_sum[p0,p1] += y_sum_sum[p0]*y_sum_sum_2[p1]
+
+    gather, tasks share p0
+    """
+    first, last = share(P0, task, tasks)
+    for p0 in range(first, last):
+        for p1 in range(P1):
+            total = y_sum_sum[p0] * y_sum_sum_2[p1]
+            y_sum[p0, p1] = total
+
+
+@kernel
+def y_sum_from_y_sum_sum_y_sum_sum_2_over_p1(y_sum: Real2, y_sum_sum: Real1, y_sum_sum_2: Real1, P0: int, P1: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
     first, last = share(P0, task, tasks)
     for p0 in range(first, last):
-        low_k0, high_k0 = 0, min(K0, -p0*s0 + z1)
         for start in range(0, P1, lanes.width):
             p1 = max(0, min(start, P1 - lanes.width))
             count = min(lanes.width, P1 - p1)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                for k1 in range(K1):
-                    chosen = active & (lanes.ramp(-k1 - p1*s1 + z3 - 1, -s1) >= lanes.integers(0))
-                    total = select(chosen, total + lanes.fill(one()), total)
-            lanes.write_where(y_sum.line((p0, p1), (0, 1)), total, active)
+            if count == lanes.width:
+                y_sum_sum_2_lanes = lanes.read(y_sum_sum_2.line((p1,), (1,)))
+                total = lanes.fill(y_sum_sum[p0]) * y_sum_sum_2_lanes
+                lanes.write_where(y_sum.line((p0, p1), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                y_sum_sum_2_lanes = lanes.read_where(y_sum_sum_2.line((p1,), (1,)), active)
+                total = lanes.fill(y_sum_sum[p0]) * y_sum_sum_2_lanes
+                lanes.write_where(y_sum.line((p0, p1), (0, 1)), total, active)
+
+
+@kernel
+def y_sum_from_y_sum_sum_y_sum_sum_2_over_p0(y_sum: Real2, y_sum_sum: Real1, y_sum_sum_2: Real1, P0: int, P1: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(P1, task, tasks)
+    for p1 in range(first, last):
+        for start in range(0, P0, lanes.width):
+            p0 = max(0, min(start, P0 - lanes.width))
+            count = min(lanes.width, P0 - p0)
+            if count == lanes.width:
+                y_sum_sum_lanes = lanes.read(y_sum_sum.line((p0,), (1,)))
+                total = lanes.fill(y_sum_sum_2[p1]) * y_sum_sum_lanes
+                lanes.write_where(y_sum.line((p0, p1), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                y_sum_sum_lanes = lanes.read_where(y_sum_sum.line((p0,), (1,)), active)
+                total = lanes.fill(y_sum_sum_2[p1]) * y_sum_sum_lanes
+                lanes.write_where(y_sum.line((p0, p1), (1, 0)), total, active)
 
 
 @task
-def y_sum_filled(y_sum: Real2, P0: int, P1: int, K0: int, K1: int, s0: int, s1: int, z1: int, z3: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """y_sum[p0,p1] += sum[k0,k1] 1   { -k0 - s0*p0 + z1 - 1 >= 0, -k1 - s1*p1 + z3 - 1 >= 0 }
+def y_sum_from_y_sum_sum_y_sum_sum_2(y_sum: Real2, y_sum_sum: Real1, y_sum_sum_2: Real1, P0: int, P1: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """y_sum[p0,p1] += y_sum_sum[p0]*y_sum_sum_2[p1]
 
-    lanes over p1;
-    else gather, tasks share p0 p1
+    lanes over p1,
+    or lanes over p0;
+    else gather, tasks share p0
     """
-    if tile.lanes.width <= 8 * P1:
-        y_sum_filled_over_p1(y_sum, P0, P1, K0, K1, s0, s1, z1, z3, tile, task, tasks)
+    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P0):
+        y_sum_from_y_sum_sum_y_sum_sum_2_over_p1(y_sum, y_sum_sum, y_sum_sum_2, P0, P1, tile, task, tasks)
+    elif tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > P1):
+        y_sum_from_y_sum_sum_y_sum_sum_2_over_p0(y_sum, y_sum_sum, y_sum_sum_2, P0, P1, tile, task, tasks)
     else:
-        y_sum_filled_plain(y_sum, P0, P1, K0, K1, s0, s1, z1, z3, task, tasks)
+        y_sum_from_y_sum_sum_y_sum_sum_2_plain(y_sum, y_sum_sum, y_sum_sum_2, P0, P1, task, tasks)
 
 
 @kernel
-def y_sum_2_filled_plain(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int,
-        s0: int, s1: int, task: int, tasks: int) -> None:
-    """y_sum_2[p0,p1] += sum[k0,k1,x2,x3] 1   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
+def y_sum_2_sum_filled_plain(y_sum_2_sum: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, task: int,
+        tasks: int) -> None:
+    """y_sum_2_sum[p0] += sum[k0,x2] 1   { k0 + s0*p0 - a0 = x2 }
 
-    gather, tasks share p0 p1
+    gather, tasks share p0
     """
-    first, last = share(P0 * P1, task, tasks)
-    for item in range(first, last):
-        p0 = item // P1
-        p1 = item % P1
-        total = zero()
-        for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
-            for k1 in range(max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)):
-                total += one()
-        y_sum_2[p0, p1] = total
-
-
-@kernel
-def y_sum_2_filled_over_p1(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int,
-        s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1."""
-    lanes = tile.lanes
     first, last = share(P0, task, tasks)
     for p0 in range(first, last):
-        low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            p1_last = p1 + (count - 1)
-            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + s1*p1_last + K1 - 1 < X3
-            low_k1, high_k1 = 0, K1
-            if not whole:
-                low_k1, high_k1 = max(0, a1 - s1*p1_last), min(K1, -p1*s1 + a1 + X3)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1 + p1*s1 - a1
-                    if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        total = total + lanes.fill(one())
-                    else:
-                        inside = active & lanes.within(x3, s1, X3)
-                        total = select(inside, total + lanes.fill(one()), total)
-            lanes.write_where(y_sum_2.line((p0, p1), (0, 1)), total, active)
+        total = zero()
+        for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
+            total += one()
+        y_sum_2_sum[p0] = total
+
+
+@kernel
+def y_sum_2_sum_filled_over_p0(y_sum_2_sum: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(P0, lanes.width), task, tasks)
+    for p0 in range(first * lanes.width, min(P0, last * lanes.width), lanes.width):
+        count = min(lanes.width, P0 - p0)
+        p0_last = p0 + (count - 1)
+        whole = count == lanes.width and p0*s0 - a0 >= 0 and -a0 + s0*p0_last + K0 - 1 < X2
+        low_k0, high_k0 = 0, K0
+        if not whole:
+            low_k0, high_k0 = max(0, a0 - s0*p0_last), min(K0, -p0*s0 + a0 + X2)
+        active = lanes.first(count)
+        total = lanes.zero()
+        for k0 in range(low_k0, high_k0):
+            x2 = k0 + p0*s0 - a0
+            if whole or (count == lanes.width and 0 <= x2 < X2 - (lanes.width - 1)*s0):
+                total = total + lanes.fill(one())
+            else:
+                inside = active & lanes.within(x2, s0, X2)
+                total = select(inside, total + lanes.fill(one()), total)
+        lanes.write_where(y_sum_2_sum.line((p0,), (1,)), total, active)
 
 
 @task
-def y_sum_2_filled(y_sum_2: Real2, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, s0: int,
-        s1: int, tile: Tile, task: int, tasks: int) -> None:
-    """y_sum_2[p0,p1] += sum[k0,k1,x2,x3] 1   { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
+def y_sum_2_sum_filled(y_sum_2_sum: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """y_sum_2_sum[p0] += sum[k0,x2] 1   { k0 + s0*p0 - a0 = x2 }
 
-    lanes over p1;
-    else gather, tasks share p0 p1
+    lanes over p0;
+    else gather, tasks share p0
     """
-    if tile.lanes.width <= 8 * P1:
-        y_sum_2_filled_over_p1(y_sum_2, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, task, tasks)
+    if tile.lanes.width <= 8 * P0:
+        y_sum_2_sum_filled_over_p0(y_sum_2_sum, P0, K0, X2, a0, s0, tile, task, tasks)
     else:
-        y_sum_2_filled_plain(y_sum_2, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, task, tasks)
+        y_sum_2_sum_filled_plain(y_sum_2_sum, P0, K0, X2, a0, s0, task, tasks)
 
 
 @kernel
@@ -362,13 +421,16 @@ def y_from_x_y_divisor_windows_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C
     low_k0 = -a0
     low_k1 = -a1
     reach = max(0, K1 - 1)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P1))
+    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1))
     flows = P1 <= stretch
     flows = flows and reach < s1
     flows = flows and y.stride(2) == P1 * y.stride(3)
     flows = flows and y_divisor.stride(0) == P1 * y_divisor.stride(1)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s1 * stretch + reach))
     found = integer_scratch
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s1 * stretch + reach) + (s1 + 3) * tile.lanes.width
+    joined = scratch + cells
+    joins = K1 > 2 * tile.lines * s1
     all_rows = N * C * P0
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P1, stretch)
@@ -447,6 +509,25 @@ def y_from_x_y_divisor_windows_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C
             lanes.store(scratch + beyond, lanes.zero())
         for column in range(beyond + lanes.width, beyond + s1 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.zero())
+        taps = K1
+        read_from = scratch
+        if joins:
+            for column in range(0, beyond + s1 * lanes.width, lanes.width):
+                lanes.store(joined + column, lanes.zero())
+            step, offset = 1, 0
+            while taps > 0:
+                if taps % 2 == 1:
+                    for column in range(0, beyond - offset, lanes.width):
+                        lanes.store(joined + column,
+                            lanes.load(joined + column) + lanes.load(scratch + (column + offset)))
+                    offset += step
+                taps = taps // 2
+                if taps > 0:
+                    for column in range(0, beyond - step, lanes.width):
+                        lanes.store(scratch + column,
+                            lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
+                    step = 2 * step
+            taps, read_from = 1, joined
         n = row // (C * P0)
         c = row // P0 % C
         p0 = row % P0
@@ -458,9 +539,9 @@ def y_from_x_y_divisor_windows_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C
             for at in range(0, outputs, lanes.width):
                 if filled:
                     at = min(at, outputs - lanes.width)
-                here = scratch + (u * pitch + s1 * at)
+                here = read_from + (u * pitch + s1 * at)
                 total = lanes.zero()
-                for tap in range(K1):
+                for tap in range(taps):
                     total = total + lanes.load_apart(here + tap, s1)
                 active = lanes.first(outputs - at)
                 p1 = start + at
@@ -484,8 +565,9 @@ def y_from_x_y_divisor_windows_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C
 def y_from_x_y_divisor_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P1)), s1) + max(0, K1 - 1)) + (s1 + 3) * tile.lanes.width
-    return cells
+    reach = max(0, K1 - 1)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1)), s1) + reach) + (s1 + 3) * tile.lanes.width
+    return 2 * cells
 
 
 def y_from_x_y_divisor_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
@@ -750,14 +832,16 @@ def gx_from_gx_term_windows_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P
     low_k0 = a0 - K0 + 1
     low_k1 = a1 - K1 + 1
     reach = max(0, K1 - 1)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, X3))
+    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, X3))
     flows = X3 <= stretch
     flows = flows and reach < 1
     flows = flows and gx.stride(2) == X3 * gx.stride(3)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (stretch + reach))
     found = integer_scratch
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, stretch + reach) + (s1 + 3) * tile.lanes.width
-    line_of = scratch + cells
+    joined = scratch + cells
+    line_of = scratch + 2 * cells
+    joins = K1 > 2 * tile.lines
     all_rows = N * C * X2
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(X3, stretch)
@@ -840,6 +924,25 @@ def gx_from_gx_term_windows_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P
             lanes.store(scratch + beyond, lanes.zero())
         for column in range(beyond + lanes.width, beyond + lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.zero())
+        taps = K1
+        read_from = scratch
+        if joins:
+            for column in range(0, beyond + lanes.width, lanes.width):
+                lanes.store(joined + column, lanes.zero())
+            step, offset = 1, 0
+            while taps > 0:
+                if taps % 2 == 1:
+                    for column in range(0, beyond - offset, lanes.width):
+                        lanes.store(joined + column,
+                            lanes.load(joined + column) + lanes.load(scratch + (column + offset)))
+                    offset += step
+                taps = taps // 2
+                if taps > 0:
+                    for column in range(0, beyond - step, lanes.width):
+                        lanes.store(scratch + column,
+                            lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
+                    step = 2 * step
+            taps, read_from = 1, joined
         n = row // (C * X2)
         c = row // X2 % C
         x2 = row % X2
@@ -851,9 +954,9 @@ def gx_from_gx_term_windows_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P
             for at in range(0, outputs, lanes.width):
                 if filled:
                     at = min(at, outputs - lanes.width)
-                here = scratch + (u * pitch + at)
+                here = read_from + (u * pitch + at)
                 total = lanes.zero()
-                for tap in range(K1):
+                for tap in range(taps):
                     total = total + lanes.load_apart(here + tap, 1)
                 active = lanes.first(outputs - at)
                 x3 = start + at
@@ -875,8 +978,9 @@ def gx_from_gx_term_windows_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P
 def gx_from_gx_term_windows_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, min(tile.lines * tile.lines * tile.lanes.width, max(1, X3)) + max(0, K1 - 1)) + (s1 + 3) * tile.lanes.width
-    return 2 * cells
+    reach = max(0, K1 - 1)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, X3)) + reach) + (s1 + 3) * tile.lanes.width
+    return 3 * cells
 
 
 def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
@@ -969,6 +1073,10 @@ DEFINITION = Definition(
         Tensor('hgy', ('N', 'C', 'P0', 'P1')),
         Tensor('tgy', ('N', 'C', 'P0', 'P1')),
         Tensor('tgx', ('N', 'C', 'X2', 'X3')),
+        Tensor('y_sum_sum', ('P0',)),
+        Tensor('y_sum_sum_2', ('P1',)),
+        Tensor('y_sum_2_sum', ('P0',)),
+        Tensor('y_sum_2_sum_2', ('P1',)),
         Tensor('y_divisor', ('P0', 'P1')),
         Tensor('gx_term_divisor', ('P0', 'P1')),
         Tensor('gx_term', ('N', 'C', 'P0', 'P1')),
@@ -1000,15 +1108,37 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # y_sum[p0,p1] += sum[k0,k1] 1
-                    y_sum_filled,
-                    ('y_sum',),
-                    ('P0', 'P1', 'K0', 'K1', 's0', 's1', 'z0', 'z1'),
+                Phase(  # y_sum_sum[p0] += sum[k0] 1
+                    y_sum_sum_filled,
+                    ('y_sum_sum',),
+                    ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_2[p0,p1] += sum[k0,k1,x2,x3] 1
-                    y_sum_2_filled,
-                    ('y_sum_2',),
-                    ('P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
+                    y_sum_sum_filled,
+                    ('y_sum_sum_2',),
+                    ('P1', 'K1', 's1', 'z1'),
+                ),
+                Phase(  # y_sum[p0,p1] += y_sum_sum[p0]*y_sum_sum_2[p1]
+                    y_sum_from_y_sum_sum_y_sum_sum_2,
+                    ('y_sum', 'y_sum_sum', 'y_sum_sum_2'),
+                    ('P0', 'P1'),
+                    linear=('y_sum_sum', 'y_sum_sum_2'),
+                ),
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum',),
+                    ('P0', 'K0', 'X2', 'a0', 's0'),
+                ),
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum_2',),
+                    ('P1', 'K1', 'X3', 'a1', 's1'),
+                ),
+                Phase(  # y_sum_2[p0,p1] += y_sum_2_sum[p0]*y_sum_2_sum_2[p1]  # as y_sum[p0,p1]
+                    y_sum_from_y_sum_sum_y_sum_sum_2,
+                    ('y_sum_2', 'y_sum_2_sum', 'y_sum_2_sum_2'),
+                    ('P0', 'P1'),
+                    linear=('y_sum_2_sum', 'y_sum_2_sum_2'),
                 ),
                 Phase(  # y_divisor[p0,p1] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1], include > 0), (...
                     y_divisor_from_y_sum_y_sum_2,
@@ -1027,15 +1157,37 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # y_sum[p0,p1] += sum[k0,k1] 1
-                    y_sum_filled,
-                    ('y_sum',),
-                    ('P0', 'P1', 'K0', 'K1', 's0', 's1', 'z0', 'z1'),
+                Phase(  # y_sum_sum[p0] += sum[k0] 1
+                    y_sum_sum_filled,
+                    ('y_sum_sum',),
+                    ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_2[p0,p1] += sum[k0,k1,x2,x3] 1
-                    y_sum_2_filled,
-                    ('y_sum_2',),
-                    ('P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
+                    y_sum_sum_filled,
+                    ('y_sum_sum_2',),
+                    ('P1', 'K1', 's1', 'z1'),
+                ),
+                Phase(  # y_sum[p0,p1] += y_sum_sum[p0]*y_sum_sum_2[p1]
+                    y_sum_from_y_sum_sum_y_sum_sum_2,
+                    ('y_sum', 'y_sum_sum', 'y_sum_sum_2'),
+                    ('P0', 'P1'),
+                    linear=('y_sum_sum', 'y_sum_sum_2'),
+                ),
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum',),
+                    ('P0', 'K0', 'X2', 'a0', 's0'),
+                ),
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum_2',),
+                    ('P1', 'K1', 'X3', 'a1', 's1'),
+                ),
+                Phase(  # y_sum_2[p0,p1] += y_sum_2_sum[p0]*y_sum_2_sum_2[p1]  # as y_sum[p0,p1]
+                    y_sum_from_y_sum_sum_y_sum_sum_2,
+                    ('y_sum_2', 'y_sum_2_sum', 'y_sum_2_sum_2'),
+                    ('P0', 'P1'),
+                    linear=('y_sum_2_sum', 'y_sum_2_sum_2'),
                 ),
                 Phase(  # gx_term_divisor[p0,p1] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1], include >...  # as y_divisor[p0,p1]
                     y_divisor_from_y_sum_y_sum_2,
@@ -1060,15 +1212,37 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # y_sum[p0,p1] += sum[k0,k1] 1
-                    y_sum_filled,
-                    ('y_sum',),
-                    ('P0', 'P1', 'K0', 'K1', 's0', 's1', 'z0', 'z1'),
+                Phase(  # y_sum_sum[p0] += sum[k0] 1
+                    y_sum_sum_filled,
+                    ('y_sum_sum',),
+                    ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_2[p0,p1] += sum[k0,k1,x2,x3] 1
-                    y_sum_2_filled,
-                    ('y_sum_2',),
-                    ('P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
+                    y_sum_sum_filled,
+                    ('y_sum_sum_2',),
+                    ('P1', 'K1', 's1', 'z1'),
+                ),
+                Phase(  # y_sum[p0,p1] += y_sum_sum[p0]*y_sum_sum_2[p1]
+                    y_sum_from_y_sum_sum_y_sum_sum_2,
+                    ('y_sum', 'y_sum_sum', 'y_sum_sum_2'),
+                    ('P0', 'P1'),
+                    linear=('y_sum_sum', 'y_sum_sum_2'),
+                ),
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum',),
+                    ('P0', 'K0', 'X2', 'a0', 's0'),
+                ),
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum_2',),
+                    ('P1', 'K1', 'X3', 'a1', 's1'),
+                ),
+                Phase(  # y_sum_2[p0,p1] += y_sum_2_sum[p0]*y_sum_2_sum_2[p1]  # as y_sum[p0,p1]
+                    y_sum_from_y_sum_sum_y_sum_sum_2,
+                    ('y_sum_2', 'y_sum_2_sum', 'y_sum_2_sum_2'),
+                    ('P0', 'P1'),
+                    linear=('y_sum_2_sum', 'y_sum_2_sum_2'),
                 ),
                 Phase(  # ty_divisor[p0,p1] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1], include > 0), ...  # as y_divisor[p0,p1]
                     y_divisor_from_y_sum_y_sum_2,
@@ -1087,15 +1261,37 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # y_sum[p0,p1] += sum[k0,k1] 1
-                    y_sum_filled,
-                    ('y_sum',),
-                    ('P0', 'P1', 'K0', 'K1', 's0', 's1', 'z0', 'z1'),
+                Phase(  # y_sum_sum[p0] += sum[k0] 1
+                    y_sum_sum_filled,
+                    ('y_sum_sum',),
+                    ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_2[p0,p1] += sum[k0,k1,x2,x3] 1
-                    y_sum_2_filled,
-                    ('y_sum_2',),
-                    ('P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
+                    y_sum_sum_filled,
+                    ('y_sum_sum_2',),
+                    ('P1', 'K1', 's1', 'z1'),
+                ),
+                Phase(  # y_sum[p0,p1] += y_sum_sum[p0]*y_sum_sum_2[p1]
+                    y_sum_from_y_sum_sum_y_sum_sum_2,
+                    ('y_sum', 'y_sum_sum', 'y_sum_sum_2'),
+                    ('P0', 'P1'),
+                    linear=('y_sum_sum', 'y_sum_sum_2'),
+                ),
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum',),
+                    ('P0', 'K0', 'X2', 'a0', 's0'),
+                ),
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum_2',),
+                    ('P1', 'K1', 'X3', 'a1', 's1'),
+                ),
+                Phase(  # y_sum_2[p0,p1] += y_sum_2_sum[p0]*y_sum_2_sum_2[p1]  # as y_sum[p0,p1]
+                    y_sum_from_y_sum_sum_y_sum_sum_2,
+                    ('y_sum_2', 'y_sum_2_sum', 'y_sum_2_sum_2'),
+                    ('P0', 'P1'),
+                    linear=('y_sum_2_sum', 'y_sum_2_sum_2'),
                 ),
                 Phase(  # hgy_divisor[p0,p1] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1], include > 0),...  # as y_divisor[p0,p1]
                     y_divisor_from_y_sum_y_sum_2,
@@ -1114,15 +1310,37 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # y_sum[p0,p1] += sum[k0,k1] 1
-                    y_sum_filled,
-                    ('y_sum',),
-                    ('P0', 'P1', 'K0', 'K1', 's0', 's1', 'z0', 'z1'),
+                Phase(  # y_sum_sum[p0] += sum[k0] 1
+                    y_sum_sum_filled,
+                    ('y_sum_sum',),
+                    ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_2[p0,p1] += sum[k0,k1,x2,x3] 1
-                    y_sum_2_filled,
-                    ('y_sum_2',),
-                    ('P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 's0', 's1'),
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
+                    y_sum_sum_filled,
+                    ('y_sum_sum_2',),
+                    ('P1', 'K1', 's1', 'z1'),
+                ),
+                Phase(  # y_sum[p0,p1] += y_sum_sum[p0]*y_sum_sum_2[p1]
+                    y_sum_from_y_sum_sum_y_sum_sum_2,
+                    ('y_sum', 'y_sum_sum', 'y_sum_sum_2'),
+                    ('P0', 'P1'),
+                    linear=('y_sum_sum', 'y_sum_sum_2'),
+                ),
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum',),
+                    ('P0', 'K0', 'X2', 'a0', 's0'),
+                ),
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum_2',),
+                    ('P1', 'K1', 'X3', 'a1', 's1'),
+                ),
+                Phase(  # y_sum_2[p0,p1] += y_sum_2_sum[p0]*y_sum_2_sum_2[p1]  # as y_sum[p0,p1]
+                    y_sum_from_y_sum_sum_y_sum_sum_2,
+                    ('y_sum_2', 'y_sum_2_sum', 'y_sum_2_sum_2'),
+                    ('P0', 'P1'),
+                    linear=('y_sum_2_sum', 'y_sum_2_sum_2'),
                 ),
                 Phase(  # tgx_term_divisor[p0,p1] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1], include ...  # as y_divisor[p0,p1]
                     y_divisor_from_y_sum_y_sum_2,
@@ -1145,8 +1363,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_sum_filled: lanes over p1; else gather, tasks share p0 p1',
-        'y_sum_2_filled: lanes over p1; else gather, tasks share p0 p1',
+        'y_sum_sum_filled: lanes over p0; else gather, tasks share p0',
+        'y_sum_from_y_sum_sum_y_sum_sum_2: lanes over p1, or lanes over p0; else gather, tasks share p0',
+        'y_sum_2_sum_filled: lanes over p0; else gather, tasks share p0',
         'y_divisor_from_y_sum_y_sum_2: lanes over p1, or lanes over p0; else gather, tasks share p0',
         'y_from_x_y_divisor: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'gx_term_from_gx_term_divisor_gy: lanes over p1, or lanes over p0; else gather, tasks share n c p0',

@@ -17,6 +17,7 @@ from kernels.runtime import (
     Parameter,
     Phase,
     Program,
+    Real1,
     Real3,
     Real5,
     Scratch,
@@ -41,10 +42,53 @@ require_abi(5, __name__)
 
 
 @kernel
-def y_sum_filled_plain(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, s0: int, s1: int,
-        s2: int, z1: int, z3: int, z5: int, task: int, tasks: int) -> None:
-    """y_sum[p0,p1,p2] += sum[k0,k1,k2] 1
-    { -k0 - s0*p0 + z1 - 1 >= 0, -k1 - s1*p1 + z3 - 1 >= 0, -k2 - s2*p2 + z5 - 1 >= 0 }
+def y_sum_sum_filled_plain(y_sum_sum: Real1, P0: int, K0: int, s0: int, z1: int, task: int, tasks: int) -> None:
+    """y_sum_sum[p0] += sum[k0] 1   { -k0 - s0*p0 + z1 - 1 >= 0 }
+
+    gather, tasks share p0
+    """
+    first, last = share(P0, task, tasks)
+    for p0 in range(first, last):
+        total = zero()
+        for k0 in range(min(K0, -p0*s0 + z1)):
+            total += one()
+        y_sum_sum[p0] = total
+
+
+@kernel
+def y_sum_sum_filled_over_p0(y_sum_sum: Real1, P0: int, K0: int, s0: int, z1: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(P0, lanes.width), task, tasks)
+    for p0 in range(first * lanes.width, min(P0, last * lanes.width), lanes.width):
+        count = min(lanes.width, P0 - p0)
+        active = lanes.first(count)
+        total = lanes.zero()
+        for k0 in range(K0):
+            chosen = active & (lanes.ramp(-k0 - p0*s0 + z1 - 1, -s0) >= lanes.integers(0))
+            total = select(chosen, total + lanes.fill(one()), total)
+        lanes.write_where(y_sum_sum.line((p0,), (1,)), total, active)
+
+
+@task
+def y_sum_sum_filled(y_sum_sum: Real1, P0: int, K0: int, s0: int, z1: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """y_sum_sum[p0] += sum[k0] 1   { -k0 - s0*p0 + z1 - 1 >= 0 }
+
+    lanes over p0;
+    else gather, tasks share p0
+    """
+    if tile.lanes.width <= 8 * P0:
+        y_sum_sum_filled_over_p0(y_sum_sum, P0, K0, s0, z1, tile, task, tasks)
+    else:
+        y_sum_sum_filled_plain(y_sum_sum, P0, K0, s0, z1, task, tasks)
+
+
+@kernel
+def y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_plain(y_sum: Real3, y_sum_sum: Real1, y_sum_sum_2: Real1,
+        y_sum_sum_3: Real1, P0: int, P1: int, P2: int, task: int, tasks: int) -> None:
+    """y_sum[p0,p1,p2] += y_sum_sum[p0]*y_sum_sum_2[p1]*y_sum_sum_3[p2]
 
     gather, tasks share p0 p1
     """
@@ -53,121 +97,128 @@ def y_sum_filled_plain(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: int
         p0 = item // P1
         p1 = item % P1
         for p2 in range(P2):
-            total = zero()
-            for k0 in range(min(K0, -p0*s0 + z1)):
-                for k1 in range(min(K1, -p1*s1 + z3)):
-                    for k2 in range(min(K2, -p2*s2 + z5)):
-                        total += one()
+            total = y_sum_sum[p0] * y_sum_sum_2[p1] * y_sum_sum_3[p2]
             y_sum[p0, p1, p2] = total
 
 
 @kernel
-def y_sum_filled_over_p2(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, s0: int, s1: int,
-        s2: int, z1: int, z3: int, z5: int, tile: Tile, task: int, tasks: int) -> None:
+def y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p2(y_sum: Real3, y_sum_sum: Real1, y_sum_sum_2: Real1,
+        y_sum_sum_3: Real1, P0: int, P1: int, P2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
     first, last = share(P0 * P1, task, tasks)
     for item in range(first, last):
         p0 = item // P1
         p1 = item % P1
-        low_k0, high_k0 = 0, min(K0, -p0*s0 + z1)
-        low_k1, high_k1 = 0, min(K1, -p1*s1 + z3)
         for start in range(0, P2, lanes.width):
             p2 = max(0, min(start, P2 - lanes.width))
             count = min(lanes.width, P2 - p2)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                for k1 in range(low_k1, high_k1):
-                    for k2 in range(K2):
-                        chosen = active & (lanes.ramp(-k2 - p2*s2 + z5 - 1, -s2) >= lanes.integers(0))
-                        total = select(chosen, total + lanes.fill(one()), total)
-            lanes.write_where(y_sum.line((p0, p1, p2), (0, 0, 1)), total, active)
-
-
-@task
-def y_sum_filled(y_sum: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, s0: int, s1: int, s2: int,
-        z1: int, z3: int, z5: int, tile: Tile, task: int, tasks: int) -> None:
-    """y_sum[p0,p1,p2] += sum[k0,k1,k2] 1
-    { -k0 - s0*p0 + z1 - 1 >= 0, -k1 - s1*p1 + z3 - 1 >= 0, -k2 - s2*p2 + z5 - 1 >= 0 }
-
-    lanes over p2;
-    else gather, tasks share p0 p1
-    """
-    if tile.lanes.width <= 8 * P2:
-        y_sum_filled_over_p2(y_sum, P0, P1, P2, K0, K1, K2, s0, s1, s2, z1, z3, z5, tile, task, tasks)
-    else:
-        y_sum_filled_plain(y_sum, P0, P1, P2, K0, K1, K2, s0, s1, s2, z1, z3, z5, task, tasks)
+            if count == lanes.width:
+                y_sum_sum_3_lanes = lanes.read(y_sum_sum_3.line((p2,), (1,)))
+                total = lanes.fill(y_sum_sum[p0] * y_sum_sum_2[p1]) * y_sum_sum_3_lanes
+                lanes.write_where(y_sum.line((p0, p1, p2), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                y_sum_sum_3_lanes = lanes.read_where(y_sum_sum_3.line((p2,), (1,)), active)
+                total = lanes.fill(y_sum_sum[p0] * y_sum_sum_2[p1]) * y_sum_sum_3_lanes
+                lanes.write_where(y_sum.line((p0, p1, p2), (0, 0, 1)), total, active)
 
 
 @kernel
-def y_sum_2_filled_plain(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int,
-        X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, task: int, tasks: int) -> None:
-    """y_sum_2[p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] 1
-    { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
-
-    gather, tasks share p0 p1
-    """
-    first, last = share(P0 * P1, task, tasks)
-    for item in range(first, last):
-        p0 = item // P1
-        p1 = item % P1
-        for p2 in range(P2):
-            total = zero()
-            for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
-                for k1 in range(max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)):
-                    for k2 in range(max(0, -p2*s2 + a2), min(K2, -p2*s2 + a2 + X4)):
-                        total += one()
-            y_sum_2[p0, p1, p2] = total
-
-
-@kernel
-def y_sum_2_filled_over_p2(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int,
-        X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p2."""
+def y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p1(y_sum: Real3, y_sum_sum: Real1, y_sum_sum_2: Real1,
+        y_sum_sum_3: Real1, P0: int, P1: int, P2: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
     lanes = tile.lanes
-    first, last = share(P0 * P1, task, tasks)
+    first, last = share(P0 * P2, task, tasks)
     for item in range(first, last):
-        p0 = item // P1
-        p1 = item % P1
-        low_k0, high_k0 = max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)
-        low_k1, high_k1 = max(0, -p1*s1 + a1), min(K1, -p1*s1 + a1 + X3)
-        for start in range(0, P2, lanes.width):
-            p2 = max(0, min(start, P2 - lanes.width))
-            count = min(lanes.width, P2 - p2)
-            p2_last = p2 + (count - 1)
-            whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + s2*p2_last + K2 - 1 < X4
-            low_k2, high_k2 = 0, K2
-            if not whole:
-                low_k2, high_k2 = max(0, a2 - s2*p2_last), min(K2, -p2*s2 + a2 + X4)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                for k1 in range(low_k1, high_k1):
-                    for k2 in range(low_k2, high_k2):
-                        x4 = k2 + p2*s2 - a2
-                        if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            total = total + lanes.fill(one())
-                        else:
-                            inside = active & lanes.within(x4, s2, X4)
-                            total = select(inside, total + lanes.fill(one()), total)
-            lanes.write_where(y_sum_2.line((p0, p1, p2), (0, 0, 1)), total, active)
+        p0 = item // P2
+        p2 = item % P2
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
+            count = min(lanes.width, P1 - p1)
+            if count == lanes.width:
+                y_sum_sum_2_lanes = lanes.read(y_sum_sum_2.line((p1,), (1,)))
+                total = lanes.fill(y_sum_sum[p0] * y_sum_sum_3[p2]) * y_sum_sum_2_lanes
+                lanes.write_where(y_sum.line((p0, p1, p2), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                y_sum_sum_2_lanes = lanes.read_where(y_sum_sum_2.line((p1,), (1,)), active)
+                total = lanes.fill(y_sum_sum[p0] * y_sum_sum_3[p2]) * y_sum_sum_2_lanes
+                lanes.write_where(y_sum.line((p0, p1, p2), (0, 1, 0)), total, active)
 
 
 @task
-def y_sum_2_filled(y_sum_2: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int,
-        a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
-    """y_sum_2[p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] 1
-    { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
+def y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3(y_sum: Real3, y_sum_sum: Real1, y_sum_sum_2: Real1,
+        y_sum_sum_3: Real1, P0: int, P1: int, P2: int, tile: Tile, task: int, tasks: int) -> None:
+    """y_sum[p0,p1,p2] += y_sum_sum[p0]*y_sum_sum_2[p1]*y_sum_sum_3[p2]
 
-    lanes over p2;
+    lanes over p2,
+    or lanes over p1;
     else gather, tasks share p0 p1
     """
-    if tile.lanes.width <= 8 * P2:
-        y_sum_2_filled_over_p2(y_sum_2, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2, tile, task,
-            tasks)
+    if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > P1):
+        y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p2(y_sum, y_sum_sum, y_sum_sum_2, y_sum_sum_3, P0, P1, P2,
+            tile, task, tasks)
+    elif tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
+        y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p1(y_sum, y_sum_sum, y_sum_sum_2, y_sum_sum_3, P0, P1, P2,
+            tile, task, tasks)
     else:
-        y_sum_2_filled_plain(y_sum_2, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2, task, tasks)
+        y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_plain(y_sum, y_sum_sum, y_sum_sum_2, y_sum_sum_3, P0, P1, P2,
+            task, tasks)
+
+
+@kernel
+def y_sum_2_sum_filled_plain(y_sum_2_sum: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, task: int,
+        tasks: int) -> None:
+    """y_sum_2_sum[p0] += sum[k0,x2] 1   { k0 + s0*p0 - a0 = x2 }
+
+    gather, tasks share p0
+    """
+    first, last = share(P0, task, tasks)
+    for p0 in range(first, last):
+        total = zero()
+        for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
+            total += one()
+        y_sum_2_sum[p0] = total
+
+
+@kernel
+def y_sum_2_sum_filled_over_p0(y_sum_2_sum: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(P0, lanes.width), task, tasks)
+    for p0 in range(first * lanes.width, min(P0, last * lanes.width), lanes.width):
+        count = min(lanes.width, P0 - p0)
+        p0_last = p0 + (count - 1)
+        whole = count == lanes.width and p0*s0 - a0 >= 0 and -a0 + s0*p0_last + K0 - 1 < X2
+        low_k0, high_k0 = 0, K0
+        if not whole:
+            low_k0, high_k0 = max(0, a0 - s0*p0_last), min(K0, -p0*s0 + a0 + X2)
+        active = lanes.first(count)
+        total = lanes.zero()
+        for k0 in range(low_k0, high_k0):
+            x2 = k0 + p0*s0 - a0
+            if whole or (count == lanes.width and 0 <= x2 < X2 - (lanes.width - 1)*s0):
+                total = total + lanes.fill(one())
+            else:
+                inside = active & lanes.within(x2, s0, X2)
+                total = select(inside, total + lanes.fill(one()), total)
+        lanes.write_where(y_sum_2_sum.line((p0,), (1,)), total, active)
+
+
+@task
+def y_sum_2_sum_filled(y_sum_2_sum: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """y_sum_2_sum[p0] += sum[k0,x2] 1   { k0 + s0*p0 - a0 = x2 }
+
+    lanes over p0;
+    else gather, tasks share p0
+    """
+    if tile.lanes.width <= 8 * P0:
+        y_sum_2_sum_filled_over_p0(y_sum_2_sum, P0, K0, X2, a0, s0, tile, task, tasks)
+    else:
+        y_sum_2_sum_filled_plain(y_sum_2_sum, P0, K0, X2, a0, s0, task, tasks)
 
 
 @kernel
@@ -401,13 +452,16 @@ def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C
     low_k1 = -a1
     low_k2 = -a2
     reach = max(0, K2 - 1)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P2))
+    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2))
     flows = P2 <= stretch
     flows = flows and reach < s2
     flows = flows and y.stride(3) == P2 * y.stride(4)
     flows = flows and y_divisor.stride(1) == P2 * y_divisor.stride(2)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s2 * stretch + reach))
     found = integer_scratch
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s2 * stretch + reach) + (s2 + 3) * tile.lanes.width
+    joined = scratch + cells
+    joins = K2 > 2 * tile.lines * s2
     all_rows = N * C * P0 * P1
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P2, stretch)
@@ -497,6 +551,25 @@ def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C
             lanes.store(scratch + beyond, lanes.zero())
         for column in range(beyond + lanes.width, beyond + s2 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.zero())
+        taps = K2
+        read_from = scratch
+        if joins:
+            for column in range(0, beyond + s2 * lanes.width, lanes.width):
+                lanes.store(joined + column, lanes.zero())
+            step, offset = 1, 0
+            while taps > 0:
+                if taps % 2 == 1:
+                    for column in range(0, beyond - offset, lanes.width):
+                        lanes.store(joined + column,
+                            lanes.load(joined + column) + lanes.load(scratch + (column + offset)))
+                    offset += step
+                taps = taps // 2
+                if taps > 0:
+                    for column in range(0, beyond - step, lanes.width):
+                        lanes.store(scratch + column,
+                            lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
+                    step = 2 * step
+            taps, read_from = 1, joined
         n = row // (C * P0 * P1)
         c = row // (P0 * P1) % C
         p0 = row // P1 % P0
@@ -509,9 +582,9 @@ def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C
             for at in range(0, outputs, lanes.width):
                 if filled:
                     at = min(at, outputs - lanes.width)
-                here = scratch + (u * pitch + s2 * at)
+                here = read_from + (u * pitch + s2 * at)
                 total = lanes.zero()
-                for tap in range(K2):
+                for tap in range(taps):
                     total = total + lanes.load_apart(here + tap, s2)
                 active = lanes.first(outputs - at)
                 p2 = start + at
@@ -538,8 +611,9 @@ def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C
 def y_from_x_y_divisor_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars that the windows of a block read."""
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P2)), s2) + max(0, K2 - 1)) + (s2 + 3) * tile.lanes.width
-    return cells
+    reach = max(0, K2 - 1)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2)), s2) + reach) + (s2 + 3) * tile.lanes.width
+    return 2 * cells
 
 
 def y_from_x_y_divisor_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
@@ -822,14 +896,16 @@ def gx_from_gx_term_windows_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P
     low_k1 = a1 - K1 + 1
     low_k2 = a2 - K2 + 1
     reach = max(0, K2 - 1)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, X4))
+    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, X4))
     flows = X4 <= stretch
     flows = flows and reach < 1
     flows = flows and gx.stride(3) == X4 * gx.stride(4)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (stretch + reach))
     found = integer_scratch
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, stretch + reach) + (s2 + 3) * tile.lanes.width
-    line_of = scratch + cells
+    joined = scratch + cells
+    line_of = scratch + 2 * cells
+    joins = K2 > 2 * tile.lines
     all_rows = N * C * X2 * X3
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(X4, stretch)
@@ -923,6 +999,25 @@ def gx_from_gx_term_windows_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P
             lanes.store(scratch + beyond, lanes.zero())
         for column in range(beyond + lanes.width, beyond + lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.zero())
+        taps = K2
+        read_from = scratch
+        if joins:
+            for column in range(0, beyond + lanes.width, lanes.width):
+                lanes.store(joined + column, lanes.zero())
+            step, offset = 1, 0
+            while taps > 0:
+                if taps % 2 == 1:
+                    for column in range(0, beyond - offset, lanes.width):
+                        lanes.store(joined + column,
+                            lanes.load(joined + column) + lanes.load(scratch + (column + offset)))
+                    offset += step
+                taps = taps // 2
+                if taps > 0:
+                    for column in range(0, beyond - step, lanes.width):
+                        lanes.store(scratch + column,
+                            lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
+                    step = 2 * step
+            taps, read_from = 1, joined
         n = row // (C * X2 * X3)
         c = row // (X2 * X3) % C
         x2 = row // X3 % X2
@@ -935,9 +1030,9 @@ def gx_from_gx_term_windows_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P
             for at in range(0, outputs, lanes.width):
                 if filled:
                     at = min(at, outputs - lanes.width)
-                here = scratch + (u * pitch + at)
+                here = read_from + (u * pitch + at)
                 total = lanes.zero()
-                for tap in range(K2):
+                for tap in range(taps):
                     total = total + lanes.load_apart(here + tap, 1)
                 active = lanes.first(outputs - at)
                 x4 = start + at
@@ -962,8 +1057,9 @@ def gx_from_gx_term_windows_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P
 def gx_from_gx_term_windows_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars that the windows of a block read."""
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, min(tile.lines * tile.lines * tile.lanes.width, max(1, X4)) + max(0, K2 - 1)) + (s2 + 3) * tile.lanes.width
-    return 2 * cells
+    reach = max(0, K2 - 1)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, X4)) + reach) + (s2 + 3) * tile.lanes.width
+    return 3 * cells
 
 
 def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
@@ -1065,6 +1161,12 @@ DEFINITION = Definition(
         Tensor('hgy', ('N', 'C', 'P0', 'P1', 'P2')),
         Tensor('tgy', ('N', 'C', 'P0', 'P1', 'P2')),
         Tensor('tgx', ('N', 'C', 'X2', 'X3', 'X4')),
+        Tensor('y_sum_sum', ('P0',)),
+        Tensor('y_sum_sum_2', ('P1',)),
+        Tensor('y_sum_sum_3', ('P2',)),
+        Tensor('y_sum_2_sum', ('P0',)),
+        Tensor('y_sum_2_sum_2', ('P1',)),
+        Tensor('y_sum_2_sum_3', ('P2',)),
         Tensor('y_divisor', ('P0', 'P1', 'P2')),
         Tensor('gx_term_divisor', ('P0', 'P1', 'P2')),
         Tensor('gx_term', ('N', 'C', 'P0', 'P1', 'P2')),
@@ -1101,15 +1203,47 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # y_sum[p0,p1,p2] += sum[k0,k1,k2] 1
-                    y_sum_filled,
-                    ('y_sum',),
-                    ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 's0', 's1', 's2', 'z0', 'z1', 'z2'),
+                Phase(  # y_sum_sum[p0] += sum[k0] 1
+                    y_sum_sum_filled,
+                    ('y_sum_sum',),
+                    ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_2[p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] 1
-                    y_sum_2_filled,
-                    ('y_sum_2',),
-                    ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
+                    y_sum_sum_filled,
+                    ('y_sum_sum_2',),
+                    ('P1', 'K1', 's1', 'z1'),
+                ),
+                Phase(  # y_sum_sum_3[p2] += sum[k2] 1  # as y_sum_sum[p0]
+                    y_sum_sum_filled,
+                    ('y_sum_sum_3',),
+                    ('P2', 'K2', 's2', 'z2'),
+                ),
+                Phase(  # y_sum[p0,p1,p2] += y_sum_sum[p0]*y_sum_sum_2[p1]*y_sum_sum_3[p2]
+                    y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3,
+                    ('y_sum', 'y_sum_sum', 'y_sum_sum_2', 'y_sum_sum_3'),
+                    ('P0', 'P1', 'P2'),
+                    linear=('y_sum_sum', 'y_sum_sum_2', 'y_sum_sum_3'),
+                ),
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum',),
+                    ('P0', 'K0', 'X2', 'a0', 's0'),
+                ),
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum_2',),
+                    ('P1', 'K1', 'X3', 'a1', 's1'),
+                ),
+                Phase(  # y_sum_2_sum_3[p2] += sum[k2,x4] 1  # as y_sum_2_sum[p0]
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum_3',),
+                    ('P2', 'K2', 'X4', 'a2', 's2'),
+                ),
+                Phase(  # y_sum_2[p0,p1,p2] += y_sum_2_sum[p0]*y_sum_2_sum_2[p1]*y_sum_2_sum_3[p2]  # as y_sum[p0,p1,p2]
+                    y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3,
+                    ('y_sum_2', 'y_sum_2_sum', 'y_sum_2_sum_2', 'y_sum_2_sum_3'),
+                    ('P0', 'P1', 'P2'),
+                    linear=('y_sum_2_sum', 'y_sum_2_sum_2', 'y_sum_2_sum_3'),
                 ),
                 Phase(  # y_divisor[p0,p1,p2] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1,p2], include >...
                     y_divisor_from_y_sum_y_sum_2,
@@ -1128,15 +1262,47 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # y_sum[p0,p1,p2] += sum[k0,k1,k2] 1
-                    y_sum_filled,
-                    ('y_sum',),
-                    ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 's0', 's1', 's2', 'z0', 'z1', 'z2'),
+                Phase(  # y_sum_sum[p0] += sum[k0] 1
+                    y_sum_sum_filled,
+                    ('y_sum_sum',),
+                    ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_2[p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] 1
-                    y_sum_2_filled,
-                    ('y_sum_2',),
-                    ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
+                    y_sum_sum_filled,
+                    ('y_sum_sum_2',),
+                    ('P1', 'K1', 's1', 'z1'),
+                ),
+                Phase(  # y_sum_sum_3[p2] += sum[k2] 1  # as y_sum_sum[p0]
+                    y_sum_sum_filled,
+                    ('y_sum_sum_3',),
+                    ('P2', 'K2', 's2', 'z2'),
+                ),
+                Phase(  # y_sum[p0,p1,p2] += y_sum_sum[p0]*y_sum_sum_2[p1]*y_sum_sum_3[p2]
+                    y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3,
+                    ('y_sum', 'y_sum_sum', 'y_sum_sum_2', 'y_sum_sum_3'),
+                    ('P0', 'P1', 'P2'),
+                    linear=('y_sum_sum', 'y_sum_sum_2', 'y_sum_sum_3'),
+                ),
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum',),
+                    ('P0', 'K0', 'X2', 'a0', 's0'),
+                ),
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum_2',),
+                    ('P1', 'K1', 'X3', 'a1', 's1'),
+                ),
+                Phase(  # y_sum_2_sum_3[p2] += sum[k2,x4] 1  # as y_sum_2_sum[p0]
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum_3',),
+                    ('P2', 'K2', 'X4', 'a2', 's2'),
+                ),
+                Phase(  # y_sum_2[p0,p1,p2] += y_sum_2_sum[p0]*y_sum_2_sum_2[p1]*y_sum_2_sum_3[p2]  # as y_sum[p0,p1,p2]
+                    y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3,
+                    ('y_sum_2', 'y_sum_2_sum', 'y_sum_2_sum_2', 'y_sum_2_sum_3'),
+                    ('P0', 'P1', 'P2'),
+                    linear=('y_sum_2_sum', 'y_sum_2_sum_2', 'y_sum_2_sum_3'),
                 ),
                 Phase(  # gx_term_divisor[p0,p1,p2] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1,p2], inc...  # as y_divisor[p0,p1,p2]
                     y_divisor_from_y_sum_y_sum_2,
@@ -1161,15 +1327,47 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # y_sum[p0,p1,p2] += sum[k0,k1,k2] 1
-                    y_sum_filled,
-                    ('y_sum',),
-                    ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 's0', 's1', 's2', 'z0', 'z1', 'z2'),
+                Phase(  # y_sum_sum[p0] += sum[k0] 1
+                    y_sum_sum_filled,
+                    ('y_sum_sum',),
+                    ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_2[p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] 1
-                    y_sum_2_filled,
-                    ('y_sum_2',),
-                    ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
+                    y_sum_sum_filled,
+                    ('y_sum_sum_2',),
+                    ('P1', 'K1', 's1', 'z1'),
+                ),
+                Phase(  # y_sum_sum_3[p2] += sum[k2] 1  # as y_sum_sum[p0]
+                    y_sum_sum_filled,
+                    ('y_sum_sum_3',),
+                    ('P2', 'K2', 's2', 'z2'),
+                ),
+                Phase(  # y_sum[p0,p1,p2] += y_sum_sum[p0]*y_sum_sum_2[p1]*y_sum_sum_3[p2]
+                    y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3,
+                    ('y_sum', 'y_sum_sum', 'y_sum_sum_2', 'y_sum_sum_3'),
+                    ('P0', 'P1', 'P2'),
+                    linear=('y_sum_sum', 'y_sum_sum_2', 'y_sum_sum_3'),
+                ),
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum',),
+                    ('P0', 'K0', 'X2', 'a0', 's0'),
+                ),
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum_2',),
+                    ('P1', 'K1', 'X3', 'a1', 's1'),
+                ),
+                Phase(  # y_sum_2_sum_3[p2] += sum[k2,x4] 1  # as y_sum_2_sum[p0]
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum_3',),
+                    ('P2', 'K2', 'X4', 'a2', 's2'),
+                ),
+                Phase(  # y_sum_2[p0,p1,p2] += y_sum_2_sum[p0]*y_sum_2_sum_2[p1]*y_sum_2_sum_3[p2]  # as y_sum[p0,p1,p2]
+                    y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3,
+                    ('y_sum_2', 'y_sum_2_sum', 'y_sum_2_sum_2', 'y_sum_2_sum_3'),
+                    ('P0', 'P1', 'P2'),
+                    linear=('y_sum_2_sum', 'y_sum_2_sum_2', 'y_sum_2_sum_3'),
                 ),
                 Phase(  # ty_divisor[p0,p1,p2] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1,p2], include ...  # as y_divisor[p0,p1,p2]
                     y_divisor_from_y_sum_y_sum_2,
@@ -1188,15 +1386,47 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # y_sum[p0,p1,p2] += sum[k0,k1,k2] 1
-                    y_sum_filled,
-                    ('y_sum',),
-                    ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 's0', 's1', 's2', 'z0', 'z1', 'z2'),
+                Phase(  # y_sum_sum[p0] += sum[k0] 1
+                    y_sum_sum_filled,
+                    ('y_sum_sum',),
+                    ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_2[p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] 1
-                    y_sum_2_filled,
-                    ('y_sum_2',),
-                    ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
+                    y_sum_sum_filled,
+                    ('y_sum_sum_2',),
+                    ('P1', 'K1', 's1', 'z1'),
+                ),
+                Phase(  # y_sum_sum_3[p2] += sum[k2] 1  # as y_sum_sum[p0]
+                    y_sum_sum_filled,
+                    ('y_sum_sum_3',),
+                    ('P2', 'K2', 's2', 'z2'),
+                ),
+                Phase(  # y_sum[p0,p1,p2] += y_sum_sum[p0]*y_sum_sum_2[p1]*y_sum_sum_3[p2]
+                    y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3,
+                    ('y_sum', 'y_sum_sum', 'y_sum_sum_2', 'y_sum_sum_3'),
+                    ('P0', 'P1', 'P2'),
+                    linear=('y_sum_sum', 'y_sum_sum_2', 'y_sum_sum_3'),
+                ),
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum',),
+                    ('P0', 'K0', 'X2', 'a0', 's0'),
+                ),
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum_2',),
+                    ('P1', 'K1', 'X3', 'a1', 's1'),
+                ),
+                Phase(  # y_sum_2_sum_3[p2] += sum[k2,x4] 1  # as y_sum_2_sum[p0]
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum_3',),
+                    ('P2', 'K2', 'X4', 'a2', 's2'),
+                ),
+                Phase(  # y_sum_2[p0,p1,p2] += y_sum_2_sum[p0]*y_sum_2_sum_2[p1]*y_sum_2_sum_3[p2]  # as y_sum[p0,p1,p2]
+                    y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3,
+                    ('y_sum_2', 'y_sum_2_sum', 'y_sum_2_sum_2', 'y_sum_2_sum_3'),
+                    ('P0', 'P1', 'P2'),
+                    linear=('y_sum_2_sum', 'y_sum_2_sum_2', 'y_sum_2_sum_3'),
                 ),
                 Phase(  # hgy_divisor[p0,p1,p2] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1,p2], include...  # as y_divisor[p0,p1,p2]
                     y_divisor_from_y_sum_y_sum_2,
@@ -1215,15 +1445,47 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # y_sum[p0,p1,p2] += sum[k0,k1,k2] 1
-                    y_sum_filled,
-                    ('y_sum',),
-                    ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 's0', 's1', 's2', 'z0', 'z1', 'z2'),
+                Phase(  # y_sum_sum[p0] += sum[k0] 1
+                    y_sum_sum_filled,
+                    ('y_sum_sum',),
+                    ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_2[p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] 1
-                    y_sum_2_filled,
-                    ('y_sum_2',),
-                    ('P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 's0', 's1', 's2'),
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
+                    y_sum_sum_filled,
+                    ('y_sum_sum_2',),
+                    ('P1', 'K1', 's1', 'z1'),
+                ),
+                Phase(  # y_sum_sum_3[p2] += sum[k2] 1  # as y_sum_sum[p0]
+                    y_sum_sum_filled,
+                    ('y_sum_sum_3',),
+                    ('P2', 'K2', 's2', 'z2'),
+                ),
+                Phase(  # y_sum[p0,p1,p2] += y_sum_sum[p0]*y_sum_sum_2[p1]*y_sum_sum_3[p2]
+                    y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3,
+                    ('y_sum', 'y_sum_sum', 'y_sum_sum_2', 'y_sum_sum_3'),
+                    ('P0', 'P1', 'P2'),
+                    linear=('y_sum_sum', 'y_sum_sum_2', 'y_sum_sum_3'),
+                ),
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum',),
+                    ('P0', 'K0', 'X2', 'a0', 's0'),
+                ),
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum_2',),
+                    ('P1', 'K1', 'X3', 'a1', 's1'),
+                ),
+                Phase(  # y_sum_2_sum_3[p2] += sum[k2,x4] 1  # as y_sum_2_sum[p0]
+                    y_sum_2_sum_filled,
+                    ('y_sum_2_sum_3',),
+                    ('P2', 'K2', 'X4', 'a2', 's2'),
+                ),
+                Phase(  # y_sum_2[p0,p1,p2] += y_sum_2_sum[p0]*y_sum_2_sum_2[p1]*y_sum_2_sum_3[p2]  # as y_sum[p0,p1,p2]
+                    y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3,
+                    ('y_sum_2', 'y_sum_2_sum', 'y_sum_2_sum_2', 'y_sum_2_sum_3'),
+                    ('P0', 'P1', 'P2'),
+                    linear=('y_sum_2_sum', 'y_sum_2_sum_2', 'y_sum_2_sum_3'),
                 ),
                 Phase(  # tgx_term_divisor[p0,p1,p2] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1,p2], in...  # as y_divisor[p0,p1,p2]
                     y_divisor_from_y_sum_y_sum_2,
@@ -1246,8 +1508,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_sum_filled: lanes over p2; else gather, tasks share p0 p1',
-        'y_sum_2_filled: lanes over p2; else gather, tasks share p0 p1',
+        'y_sum_sum_filled: lanes over p0; else gather, tasks share p0',
+        'y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3: lanes over p2, or lanes over p1; else gather, tasks share p0 p1',
+        'y_sum_2_sum_filled: lanes over p0; else gather, tasks share p0',
         'y_divisor_from_y_sum_y_sum_2: lanes over p2, or lanes over p1; else gather, tasks share p0 p1',
         'y_from_x_y_divisor: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
         'gx_term_from_gx_term_divisor_gy: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',

@@ -180,13 +180,15 @@ def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, 
     lanes = tile.lanes
     low_k0 = -a0
     reach = max(0, (K0 - 1) * d0)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P0))
+    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0))
     flows = P0 <= stretch
     flows = flows and reach < s0
     flows = flows and i.stride(1) == P0 * i.stride(2)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s0 * stretch + reach))
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s0 * stretch + reach) + (s0 + 3) * tile.lanes.width
-    before = scratch + cells
+    joined = scratch + cells
+    before, joined_at = scratch + 2 * cells, scratch + 3 * cells
+    joins = K0 > 2 * tile.lines * s0
     all_rows = N * C
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P0, stretch)
@@ -244,6 +246,42 @@ def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, 
         for column in range(beyond + lanes.width, beyond + s0 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.fill(lowest()))
             lanes.store(before + column, lanes.fill(real(16777216)))
+        taps = K0
+        read_from = scratch
+        read_at = before
+        if joins:
+            for column in range(0, beyond + s0 * lanes.width, lanes.width):
+                lanes.store(joined + column, lanes.fill(lowest()))
+                lanes.store(joined_at + column, lanes.fill(real(16777216)))
+            step, offset = d0, 0
+            while taps > 0:
+                if taps % 2 == 1:
+                    for column in range(0, beyond - offset, lanes.width):
+                        best, best_at = lanes.load(joined + column), lanes.load(joined_at + column)
+                        value = lanes.load(scratch + (column + offset))
+                        value_at = lanes.load(before + (column + offset))
+                        sooner = value_at < best_at
+                        better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(joined + column, best)
+                        lanes.store(joined_at + column, best_at)
+                    offset += step
+                taps = taps // 2
+                if taps > 0:
+                    for column in range(0, beyond - step, lanes.width):
+                        best, best_at = lanes.load(scratch + column), lanes.load(before + column)
+                        value = lanes.load(scratch + (column + step))
+                        value_at = lanes.load(before + (column + step))
+                        sooner = value_at < best_at
+                        better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(scratch + column, best)
+                        lanes.store(before + column, best_at)
+                    step = 2 * step
+            taps, read_from = 1, joined
+            read_at = joined_at
         n = row // C
         c = row % C
         u = 0
@@ -254,11 +292,11 @@ def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, 
             for at in range(0, outputs, lanes.width):
                 if filled:
                     at = min(at, outputs - lanes.width)
-                here = scratch + (u * pitch + s0 * at)
+                here = read_from + (u * pitch + s0 * at)
                 best = lanes.fill(lowest())
-                here_at = before + (u * pitch + s0 * at)
+                here_at = read_at + (u * pitch + s0 * at)
                 best_at = lanes.fill(real(16777216))
-                for tap in range(K0):
+                for tap in range(taps):
                     value = lanes.load_apart(here + tap * d0, s0)
                     value_at = lanes.load_apart(here_at + tap * d0, s0)
                     sooner = value_at < best_at
@@ -284,8 +322,9 @@ def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, 
 def i_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
         s0: int) -> int:
     """Scalars that the windows of a block read."""
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P0)), s0) + bounded(max(0, K0 - 1), d0)) + (s0 + 3) * tile.lanes.width
-    return 2 * cells
+    reach = bounded(max(0, K0 - 1), d0)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0)), s0) + reach) + (s0 + 3) * tile.lanes.width
+    return 4 * cells
 
 
 def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
@@ -445,11 +484,14 @@ def y_from_x_windows_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
     lanes = tile.lanes
     low_k0 = -a0
     reach = max(0, (K0 - 1) * d0)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P0))
+    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0))
     flows = P0 <= stretch
     flows = flows and reach < s0
     flows = flows and y.stride(1) == P0 * y.stride(2)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s0 * stretch + reach))
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s0 * stretch + reach) + (s0 + 3) * tile.lanes.width
+    joined = scratch + cells
+    joins = K0 > 2 * tile.lines * s0
     all_rows = N * C
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P0, stretch)
@@ -497,6 +539,25 @@ def y_from_x_windows_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
             lanes.store(scratch + beyond, lanes.fill(lowest()))
         for column in range(beyond + lanes.width, beyond + s0 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.fill(lowest()))
+        taps = K0
+        read_from = scratch
+        if joins:
+            for column in range(0, beyond + s0 * lanes.width, lanes.width):
+                lanes.store(joined + column, lanes.fill(lowest()))
+            step, offset = d0, 0
+            while taps > 0:
+                if taps % 2 == 1:
+                    for column in range(0, beyond - offset, lanes.width):
+                        lanes.store(joined + column, maximum(lanes.load(joined + column),
+                            lanes.load(scratch + (column + offset))))
+                    offset += step
+                taps = taps // 2
+                if taps > 0:
+                    for column in range(0, beyond - step, lanes.width):
+                        lanes.store(scratch + column, maximum(lanes.load(scratch + column),
+                            lanes.load(scratch + (column + step))))
+                    step = 2 * step
+            taps, read_from = 1, joined
         n = row // C
         c = row % C
         u = 0
@@ -507,9 +568,9 @@ def y_from_x_windows_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
             for at in range(0, outputs, lanes.width):
                 if filled:
                     at = min(at, outputs - lanes.width)
-                here = scratch + (u * pitch + s0 * at)
+                here = read_from + (u * pitch + s0 * at)
                 best = lanes.fill(lowest())
-                for tap in range(K0):
+                for tap in range(taps):
                     best = maximum(best, lanes.load_apart(here + tap * d0, s0))
                 active = lanes.first(outputs - at)
                 p0 = start + at
@@ -528,8 +589,9 @@ def y_from_x_windows_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
 def y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
         s0: int) -> int:
     """Scalars that the windows of a block read."""
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P0)), s0) + bounded(max(0, K0 - 1), d0)) + (s0 + 3) * tile.lanes.width
-    return cells
+    reach = bounded(max(0, K0 - 1), d0)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0)), s0) + reach) + (s0 + 3) * tile.lanes.width
+    return 2 * cells
 
 
 def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
@@ -722,14 +784,16 @@ def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: in
     lanes = tile.lanes
     low_k0 = -a0
     reach = max(0, (K0 - 1) * d0)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P0))
+    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0))
     flows = P0 <= stretch
     flows = flows and reach < s0
     flows = flows and i.stride(1) == P0 * i.stride(2)
     flows = flows and y.stride(1) == P0 * y.stride(2)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s0 * stretch + reach))
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s0 * stretch + reach) + (s0 + 3) * tile.lanes.width
-    before = scratch + cells
+    joined = scratch + cells
+    before, joined_at = scratch + 2 * cells, scratch + 3 * cells
+    joins = K0 > 2 * tile.lines * s0
     all_rows = N * C
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P0, stretch)
@@ -787,6 +851,42 @@ def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: in
         for column in range(beyond + lanes.width, beyond + s0 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.fill(lowest()))
             lanes.store(before + column, lanes.fill(real(16777216)))
+        taps = K0
+        read_from = scratch
+        read_at = before
+        if joins:
+            for column in range(0, beyond + s0 * lanes.width, lanes.width):
+                lanes.store(joined + column, lanes.fill(lowest()))
+                lanes.store(joined_at + column, lanes.fill(real(16777216)))
+            step, offset = d0, 0
+            while taps > 0:
+                if taps % 2 == 1:
+                    for column in range(0, beyond - offset, lanes.width):
+                        best, best_at = lanes.load(joined + column), lanes.load(joined_at + column)
+                        value = lanes.load(scratch + (column + offset))
+                        value_at = lanes.load(before + (column + offset))
+                        sooner = value_at < best_at
+                        better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(joined + column, best)
+                        lanes.store(joined_at + column, best_at)
+                    offset += step
+                taps = taps // 2
+                if taps > 0:
+                    for column in range(0, beyond - step, lanes.width):
+                        best, best_at = lanes.load(scratch + column), lanes.load(before + column)
+                        value = lanes.load(scratch + (column + step))
+                        value_at = lanes.load(before + (column + step))
+                        sooner = value_at < best_at
+                        better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(scratch + column, best)
+                        lanes.store(before + column, best_at)
+                    step = 2 * step
+            taps, read_from = 1, joined
+            read_at = joined_at
         n = row // C
         c = row % C
         u = 0
@@ -797,11 +897,11 @@ def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: in
             for at in range(0, outputs, lanes.width):
                 if filled:
                     at = min(at, outputs - lanes.width)
-                here = scratch + (u * pitch + s0 * at)
+                here = read_from + (u * pitch + s0 * at)
                 best = lanes.fill(lowest())
-                here_at = before + (u * pitch + s0 * at)
+                here_at = read_at + (u * pitch + s0 * at)
                 best_at = lanes.fill(real(16777216))
-                for tap in range(K0):
+                for tap in range(taps):
                     value = lanes.load_apart(here + tap * d0, s0)
                     value_at = lanes.load_apart(here_at + tap * d0, s0)
                     sooner = value_at < best_at
@@ -829,8 +929,9 @@ def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: in
 def i_y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
         s0: int) -> int:
     """Scalars that the windows of a block read."""
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P0)), s0) + bounded(max(0, K0 - 1), d0)) + (s0 + 3) * tile.lanes.width
-    return 2 * cells
+    reach = bounded(max(0, K0 - 1), d0)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0)), s0) + reach) + (s0 + 3) * tile.lanes.width
+    return 4 * cells
 
 
 def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:

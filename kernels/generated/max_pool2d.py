@@ -200,14 +200,16 @@ def i_from_x_windows_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, 
     low_k0 = -a0
     low_k1 = -a1
     reach = max(0, (K1 - 1) * d1)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P1))
+    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1))
     flows = P1 <= stretch
     flows = flows and reach < s1
     flows = flows and i.stride(2) == P1 * i.stride(3)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s1 * stretch + reach))
     found = integer_scratch
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s1 * stretch + reach) + (s1 + 3) * tile.lanes.width
-    before = scratch + cells
+    joined = scratch + cells
+    before, joined_at = scratch + 2 * cells, scratch + 3 * cells
+    joins = K1 > 2 * tile.lines * s1
     all_rows = N * C * P0
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P1, stretch)
@@ -317,6 +319,42 @@ def i_from_x_windows_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, 
         for column in range(beyond + lanes.width, beyond + s1 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.fill(lowest()))
             lanes.store(before + column, lanes.fill(real(16777216)))
+        taps = K1
+        read_from = scratch
+        read_at = before
+        if joins:
+            for column in range(0, beyond + s1 * lanes.width, lanes.width):
+                lanes.store(joined + column, lanes.fill(lowest()))
+                lanes.store(joined_at + column, lanes.fill(real(16777216)))
+            step, offset = d1, 0
+            while taps > 0:
+                if taps % 2 == 1:
+                    for column in range(0, beyond - offset, lanes.width):
+                        best, best_at = lanes.load(joined + column), lanes.load(joined_at + column)
+                        value = lanes.load(scratch + (column + offset))
+                        value_at = lanes.load(before + (column + offset))
+                        sooner = value_at < best_at
+                        better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(joined + column, best)
+                        lanes.store(joined_at + column, best_at)
+                    offset += step
+                taps = taps // 2
+                if taps > 0:
+                    for column in range(0, beyond - step, lanes.width):
+                        best, best_at = lanes.load(scratch + column), lanes.load(before + column)
+                        value = lanes.load(scratch + (column + step))
+                        value_at = lanes.load(before + (column + step))
+                        sooner = value_at < best_at
+                        better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(scratch + column, best)
+                        lanes.store(before + column, best_at)
+                    step = 2 * step
+            taps, read_from = 1, joined
+            read_at = joined_at
         n = row // (C * P0)
         c = row // P0 % C
         p0 = row % P0
@@ -328,11 +366,11 @@ def i_from_x_windows_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, 
             for at in range(0, outputs, lanes.width):
                 if filled:
                     at = min(at, outputs - lanes.width)
-                here = scratch + (u * pitch + s1 * at)
+                here = read_from + (u * pitch + s1 * at)
                 best = lanes.fill(lowest())
-                here_at = before + (u * pitch + s1 * at)
+                here_at = read_at + (u * pitch + s1 * at)
                 best_at = lanes.fill(real(16777216))
-                for tap in range(K1):
+                for tap in range(taps):
                     value = lanes.load_apart(here + tap * d1, s1)
                     value_at = lanes.load_apart(here_at + tap * d1, s1)
                     sooner = value_at < best_at
@@ -361,8 +399,9 @@ def i_from_x_windows_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, 
 def i_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
     """Scalars that the windows of a block read."""
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P1)), s1) + bounded(max(0, K1 - 1), d1)) + (s1 + 3) * tile.lanes.width
-    return 2 * cells
+    reach = bounded(max(0, K1 - 1), d1)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1)), s1) + reach) + (s1 + 3) * tile.lanes.width
+    return 4 * cells
 
 
 def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
@@ -547,12 +586,15 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
     low_k0 = -a0
     low_k1 = -a1
     reach = max(0, (K1 - 1) * d1)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P1))
+    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1))
     flows = P1 <= stretch
     flows = flows and reach < s1
     flows = flows and y.stride(2) == P1 * y.stride(3)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s1 * stretch + reach))
     found = integer_scratch
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s1 * stretch + reach) + (s1 + 3) * tile.lanes.width
+    joined = scratch + cells
+    joins = K1 > 2 * tile.lines * s1
     all_rows = N * C * P0
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P1, stretch)
@@ -634,6 +676,25 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
             lanes.store(scratch + beyond, lanes.fill(lowest()))
         for column in range(beyond + lanes.width, beyond + s1 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.fill(lowest()))
+        taps = K1
+        read_from = scratch
+        if joins:
+            for column in range(0, beyond + s1 * lanes.width, lanes.width):
+                lanes.store(joined + column, lanes.fill(lowest()))
+            step, offset = d1, 0
+            while taps > 0:
+                if taps % 2 == 1:
+                    for column in range(0, beyond - offset, lanes.width):
+                        lanes.store(joined + column, maximum(lanes.load(joined + column),
+                            lanes.load(scratch + (column + offset))))
+                    offset += step
+                taps = taps // 2
+                if taps > 0:
+                    for column in range(0, beyond - step, lanes.width):
+                        lanes.store(scratch + column, maximum(lanes.load(scratch + column),
+                            lanes.load(scratch + (column + step))))
+                    step = 2 * step
+            taps, read_from = 1, joined
         n = row // (C * P0)
         c = row // P0 % C
         p0 = row % P0
@@ -645,9 +706,9 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
             for at in range(0, outputs, lanes.width):
                 if filled:
                     at = min(at, outputs - lanes.width)
-                here = scratch + (u * pitch + s1 * at)
+                here = read_from + (u * pitch + s1 * at)
                 best = lanes.fill(lowest())
-                for tap in range(K1):
+                for tap in range(taps):
                     best = maximum(best, lanes.load_apart(here + tap * d1, s1))
                 active = lanes.first(outputs - at)
                 p1 = start + at
@@ -669,8 +730,9 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
 def y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P1)), s1) + bounded(max(0, K1 - 1), d1)) + (s1 + 3) * tile.lanes.width
-    return cells
+    reach = bounded(max(0, K1 - 1), d1)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1)), s1) + reach) + (s1 + 3) * tile.lanes.width
+    return 2 * cells
 
 
 def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
@@ -886,7 +948,7 @@ def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: in
     low_k0 = -a0
     low_k1 = -a1
     reach = max(0, (K1 - 1) * d1)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P1))
+    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1))
     flows = P1 <= stretch
     flows = flows and reach < s1
     flows = flows and i.stride(2) == P1 * i.stride(3)
@@ -894,7 +956,9 @@ def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: in
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s1 * stretch + reach))
     found = integer_scratch
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s1 * stretch + reach) + (s1 + 3) * tile.lanes.width
-    before = scratch + cells
+    joined = scratch + cells
+    before, joined_at = scratch + 2 * cells, scratch + 3 * cells
+    joins = K1 > 2 * tile.lines * s1
     all_rows = N * C * P0
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P1, stretch)
@@ -1004,6 +1068,42 @@ def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: in
         for column in range(beyond + lanes.width, beyond + s1 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.fill(lowest()))
             lanes.store(before + column, lanes.fill(real(16777216)))
+        taps = K1
+        read_from = scratch
+        read_at = before
+        if joins:
+            for column in range(0, beyond + s1 * lanes.width, lanes.width):
+                lanes.store(joined + column, lanes.fill(lowest()))
+                lanes.store(joined_at + column, lanes.fill(real(16777216)))
+            step, offset = d1, 0
+            while taps > 0:
+                if taps % 2 == 1:
+                    for column in range(0, beyond - offset, lanes.width):
+                        best, best_at = lanes.load(joined + column), lanes.load(joined_at + column)
+                        value = lanes.load(scratch + (column + offset))
+                        value_at = lanes.load(before + (column + offset))
+                        sooner = value_at < best_at
+                        better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(joined + column, best)
+                        lanes.store(joined_at + column, best_at)
+                    offset += step
+                taps = taps // 2
+                if taps > 0:
+                    for column in range(0, beyond - step, lanes.width):
+                        best, best_at = lanes.load(scratch + column), lanes.load(before + column)
+                        value = lanes.load(scratch + (column + step))
+                        value_at = lanes.load(before + (column + step))
+                        sooner = value_at < best_at
+                        better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(scratch + column, best)
+                        lanes.store(before + column, best_at)
+                    step = 2 * step
+            taps, read_from = 1, joined
+            read_at = joined_at
         n = row // (C * P0)
         c = row // P0 % C
         p0 = row % P0
@@ -1015,11 +1115,11 @@ def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: in
             for at in range(0, outputs, lanes.width):
                 if filled:
                     at = min(at, outputs - lanes.width)
-                here = scratch + (u * pitch + s1 * at)
+                here = read_from + (u * pitch + s1 * at)
                 best = lanes.fill(lowest())
-                here_at = before + (u * pitch + s1 * at)
+                here_at = read_at + (u * pitch + s1 * at)
                 best_at = lanes.fill(real(16777216))
-                for tap in range(K1):
+                for tap in range(taps):
                     value = lanes.load_apart(here + tap * d1, s1)
                     value_at = lanes.load_apart(here_at + tap * d1, s1)
                     sooner = value_at < best_at
@@ -1050,8 +1150,9 @@ def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: in
 def i_y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
     """Scalars that the windows of a block read."""
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P1)), s1) + bounded(max(0, K1 - 1), d1)) + (s1 + 3) * tile.lanes.width
-    return 2 * cells
+    reach = bounded(max(0, K1 - 1), d1)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1)), s1) + reach) + (s1 + 3) * tile.lanes.width
+    return 4 * cells
 
 
 def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,

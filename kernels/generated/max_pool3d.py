@@ -217,14 +217,16 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
     low_k1 = -a1
     low_k2 = -a2
     reach = max(0, (K2 - 1) * d2)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P2))
+    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2))
     flows = P2 <= stretch
     flows = flows and reach < s2
     flows = flows and i.stride(3) == P2 * i.stride(4)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s2 * stretch + reach))
     found = integer_scratch
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s2 * stretch + reach) + (s2 + 3) * tile.lanes.width
-    before = scratch + cells
+    joined = scratch + cells
+    before, joined_at = scratch + 2 * cells, scratch + 3 * cells
+    joins = K2 > 2 * tile.lines * s2
     all_rows = N * C * P0 * P1
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P2, stretch)
@@ -345,6 +347,42 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
         for column in range(beyond + lanes.width, beyond + s2 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.fill(lowest()))
             lanes.store(before + column, lanes.fill(real(16777216)))
+        taps = K2
+        read_from = scratch
+        read_at = before
+        if joins:
+            for column in range(0, beyond + s2 * lanes.width, lanes.width):
+                lanes.store(joined + column, lanes.fill(lowest()))
+                lanes.store(joined_at + column, lanes.fill(real(16777216)))
+            step, offset = d2, 0
+            while taps > 0:
+                if taps % 2 == 1:
+                    for column in range(0, beyond - offset, lanes.width):
+                        best, best_at = lanes.load(joined + column), lanes.load(joined_at + column)
+                        value = lanes.load(scratch + (column + offset))
+                        value_at = lanes.load(before + (column + offset))
+                        sooner = value_at < best_at
+                        better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(joined + column, best)
+                        lanes.store(joined_at + column, best_at)
+                    offset += step
+                taps = taps // 2
+                if taps > 0:
+                    for column in range(0, beyond - step, lanes.width):
+                        best, best_at = lanes.load(scratch + column), lanes.load(before + column)
+                        value = lanes.load(scratch + (column + step))
+                        value_at = lanes.load(before + (column + step))
+                        sooner = value_at < best_at
+                        better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(scratch + column, best)
+                        lanes.store(before + column, best_at)
+                    step = 2 * step
+            taps, read_from = 1, joined
+            read_at = joined_at
         n = row // (C * P0 * P1)
         c = row // (P0 * P1) % C
         p0 = row // P1 % P0
@@ -357,11 +395,11 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
             for at in range(0, outputs, lanes.width):
                 if filled:
                     at = min(at, outputs - lanes.width)
-                here = scratch + (u * pitch + s2 * at)
+                here = read_from + (u * pitch + s2 * at)
                 best = lanes.fill(lowest())
-                here_at = before + (u * pitch + s2 * at)
+                here_at = read_at + (u * pitch + s2 * at)
                 best_at = lanes.fill(real(16777216))
-                for tap in range(K2):
+                for tap in range(taps):
                     value = lanes.load_apart(here + tap * d2, s2)
                     value_at = lanes.load_apart(here_at + tap * d2, s2)
                     sooner = value_at < best_at
@@ -394,8 +432,9 @@ def i_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: in
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         z10: int, z11: int, z12: int, z13: int, z9: int) -> int:
     """Scalars that the windows of a block read."""
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P2)), s2) + bounded(max(0, K2 - 1), d2)) + (s2 + 3) * tile.lanes.width
-    return 2 * cells
+    reach = bounded(max(0, K2 - 1), d2)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2)), s2) + reach) + (s2 + 3) * tile.lanes.width
+    return 4 * cells
 
 
 def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
@@ -605,12 +644,15 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
     low_k1 = -a1
     low_k2 = -a2
     reach = max(0, (K2 - 1) * d2)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P2))
+    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2))
     flows = P2 <= stretch
     flows = flows and reach < s2
     flows = flows and y.stride(3) == P2 * y.stride(4)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s2 * stretch + reach))
     found = integer_scratch
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s2 * stretch + reach) + (s2 + 3) * tile.lanes.width
+    joined = scratch + cells
+    joins = K2 > 2 * tile.lines * s2
     all_rows = N * C * P0 * P1
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P2, stretch)
@@ -703,6 +745,25 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
             lanes.store(scratch + beyond, lanes.fill(lowest()))
         for column in range(beyond + lanes.width, beyond + s2 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.fill(lowest()))
+        taps = K2
+        read_from = scratch
+        if joins:
+            for column in range(0, beyond + s2 * lanes.width, lanes.width):
+                lanes.store(joined + column, lanes.fill(lowest()))
+            step, offset = d2, 0
+            while taps > 0:
+                if taps % 2 == 1:
+                    for column in range(0, beyond - offset, lanes.width):
+                        lanes.store(joined + column, maximum(lanes.load(joined + column),
+                            lanes.load(scratch + (column + offset))))
+                    offset += step
+                taps = taps // 2
+                if taps > 0:
+                    for column in range(0, beyond - step, lanes.width):
+                        lanes.store(scratch + column, maximum(lanes.load(scratch + column),
+                            lanes.load(scratch + (column + step))))
+                    step = 2 * step
+            taps, read_from = 1, joined
         n = row // (C * P0 * P1)
         c = row // (P0 * P1) % C
         p0 = row // P1 % P0
@@ -715,9 +776,9 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
             for at in range(0, outputs, lanes.width):
                 if filled:
                     at = min(at, outputs - lanes.width)
-                here = scratch + (u * pitch + s2 * at)
+                here = read_from + (u * pitch + s2 * at)
                 best = lanes.fill(lowest())
-                for tap in range(K2):
+                for tap in range(taps):
                     best = maximum(best, lanes.load_apart(here + tap * d2, s2))
                 active = lanes.first(outputs - at)
                 p2 = start + at
@@ -743,8 +804,9 @@ def y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: in
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> int:
     """Scalars that the windows of a block read."""
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P2)), s2) + bounded(max(0, K2 - 1), d2)) + (s2 + 3) * tile.lanes.width
-    return cells
+    reach = bounded(max(0, K2 - 1), d2)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2)), s2) + reach) + (s2 + 3) * tile.lanes.width
+    return 2 * cells
 
 
 def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
@@ -978,7 +1040,7 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
     low_k1 = -a1
     low_k2 = -a2
     reach = max(0, (K2 - 1) * d2)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width, max(1, P2))
+    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2))
     flows = P2 <= stretch
     flows = flows and reach < s2
     flows = flows and i.stride(3) == P2 * i.stride(4)
@@ -986,7 +1048,9 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s2 * stretch + reach))
     found = integer_scratch
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s2 * stretch + reach) + (s2 + 3) * tile.lanes.width
-    before = scratch + cells
+    joined = scratch + cells
+    before, joined_at = scratch + 2 * cells, scratch + 3 * cells
+    joins = K2 > 2 * tile.lines * s2
     all_rows = N * C * P0 * P1
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P2, stretch)
@@ -1107,6 +1171,42 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
         for column in range(beyond + lanes.width, beyond + s2 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.fill(lowest()))
             lanes.store(before + column, lanes.fill(real(16777216)))
+        taps = K2
+        read_from = scratch
+        read_at = before
+        if joins:
+            for column in range(0, beyond + s2 * lanes.width, lanes.width):
+                lanes.store(joined + column, lanes.fill(lowest()))
+                lanes.store(joined_at + column, lanes.fill(real(16777216)))
+            step, offset = d2, 0
+            while taps > 0:
+                if taps % 2 == 1:
+                    for column in range(0, beyond - offset, lanes.width):
+                        best, best_at = lanes.load(joined + column), lanes.load(joined_at + column)
+                        value = lanes.load(scratch + (column + offset))
+                        value_at = lanes.load(before + (column + offset))
+                        sooner = value_at < best_at
+                        better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(joined + column, best)
+                        lanes.store(joined_at + column, best_at)
+                    offset += step
+                taps = taps // 2
+                if taps > 0:
+                    for column in range(0, beyond - step, lanes.width):
+                        best, best_at = lanes.load(scratch + column), lanes.load(before + column)
+                        value = lanes.load(scratch + (column + step))
+                        value_at = lanes.load(before + (column + step))
+                        sooner = value_at < best_at
+                        better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(scratch + column, best)
+                        lanes.store(before + column, best_at)
+                    step = 2 * step
+            taps, read_from = 1, joined
+            read_at = joined_at
         n = row // (C * P0 * P1)
         c = row // (P0 * P1) % C
         p0 = row // P1 % P0
@@ -1119,11 +1219,11 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
             for at in range(0, outputs, lanes.width):
                 if filled:
                     at = min(at, outputs - lanes.width)
-                here = scratch + (u * pitch + s2 * at)
+                here = read_from + (u * pitch + s2 * at)
                 best = lanes.fill(lowest())
-                here_at = before + (u * pitch + s2 * at)
+                here_at = read_at + (u * pitch + s2 * at)
                 best_at = lanes.fill(real(16777216))
-                for tap in range(K2):
+                for tap in range(taps):
                     value = lanes.load_apart(here + tap * d2, s2)
                     value_at = lanes.load_apart(here_at + tap * d2, s2)
                     sooner = value_at < best_at
@@ -1158,8 +1258,9 @@ def i_y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: 
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         z10: int, z11: int, z12: int, z13: int, z9: int) -> int:
     """Scalars that the windows of a block read."""
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width, max(1, P2)), s2) + bounded(max(0, K2 - 1), d2)) + (s2 + 3) * tile.lanes.width
-    return 2 * cells
+    reach = bounded(max(0, K2 - 1), d2)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2)), s2) + reach) + (s2 + 3) * tile.lanes.width
+    return 4 * cells
 
 
 def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
