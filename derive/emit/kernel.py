@@ -328,9 +328,16 @@ class _Writer:
         self.put(f"{acc} = {start}()")
         if eq.reduce.startswith("arg"):
             self.put("place, found = -1, 0")
-        for s in inner:
+        times = counted(self.nest) if eq.reduce == "sum" else None
+        for s in inner[:-1] if times is not None else inner:
             self.step(s)
-        if eq.reduce in ("sum", "prod"):
+        if times is not None:
+            self.used.add("real")
+            low = self.bracketed(times.low)
+            how_many = self.most(times.high, "min") + (f" - {low}" if low != "0" else "")
+            how_many = f"real(max(0, {how_many}))"
+            self.put(f"total += {how_many if body == 1 else f'{how_many} * ({self.expression(body)})'}")
+        elif eq.reduce in ("sum", "prod"):
             self.put(f"total {'+' if eq.reduce == 'sum' else '*'}= {self.expression(body)}")
         else:
             better = {
@@ -368,6 +375,10 @@ class _Writer:
         else:
             self.put(f"{out} = {acc}")
 
+    def bracketed(self, bounds: Sequence[sp.Expr]) -> str:
+        text = self.most(bounds, "max")
+        return text if text.isidentifier() or text.isdigit() or text.startswith("max(") else f"({text})"
+
     def finish(self, out: str, value: str) -> None:
         if self.adds:
             self.put("if add != 0:", True)
@@ -386,6 +397,15 @@ class _Writer:
             else:
                 outside *= f
         return outside, inside
+
+
+def counted(nest: Nest) -> Loop | None:
+    """The innermost loop, if each of its turns would add the same."""
+    inner = needed(nest)
+    if not inner or not isinstance(inner[-1], Loop):
+        return None
+    last: Loop = inner[-1]
+    return None if last.index in nest.equation.body.free_symbols else last
 
 
 def _polynomial(factor: sp.Expr) -> bool:

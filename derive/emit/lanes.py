@@ -21,7 +21,7 @@ import sympy as sp
 
 from derive.emit.fold import CHAIN, FoldWriter
 from derive.emit.fold import LOCALS as FOLDING
-from derive.emit.kernel import TaskSource, _called, _matched, _polynomial, _wrapped, needed
+from derive.emit.kernel import TaskSource, _called, _matched, _polynomial, _wrapped, counted, needed
 from derive.emit.slide import LOCALS as SLIDING
 from derive.emit.separable import FAR
 from derive.emit.separable import LOCALS as SEPARATING
@@ -60,7 +60,10 @@ LOCALS = {
 
 
 def lanes_source(nest: Nest, ways: Sequence[Lanes], name: str) -> TaskSource | None:
-    """The task, or None if no way has a form in lanes."""
+    """The task, or None if no way has a form in lanes, or there is nothing to do but to count."""
+    gathers = nest.strategy == "gather" and nest.equation.reduce == "sum"
+    if gathers and len(needed(nest)) == 1 and counted(nest) is not None:
+        return None
     return _LanesWriter(nest, ways).text(name)
 
 

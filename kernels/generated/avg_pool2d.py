@@ -40,8 +40,8 @@ from kernels.runtime import (
 require_abi(5, __name__)
 
 
-@kernel
-def y_sum_sum_filled_plain(y_sum_sum: Real1, P0: int, K0: int, s0: int, z1: int, task: int, tasks: int) -> None:
+@task
+def y_sum_sum_filled(y_sum_sum: Real1, P0: int, K0: int, s0: int, z1: int, task: int, tasks: int) -> None:
     """y_sum_sum[p0] += sum[k0] 1   { -k0 - s0*p0 + z1 - 1 >= 0 }
 
     gather, tasks share p0
@@ -49,39 +49,8 @@ def y_sum_sum_filled_plain(y_sum_sum: Real1, P0: int, K0: int, s0: int, z1: int,
     first, last = share(P0, task, tasks)
     for p0 in range(first, last):
         total = zero()
-        for k0 in range(min(K0, -p0*s0 + z1)):
-            total += one()
+        total += real(max(0, min(K0, -p0*s0 + z1)))
         y_sum_sum[p0] = total
-
-
-@kernel
-def y_sum_sum_filled_over_p0(y_sum_sum: Real1, P0: int, K0: int, s0: int, z1: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over p0."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(P0, lanes.width), task, tasks)
-    for p0 in range(first * lanes.width, min(P0, last * lanes.width), lanes.width):
-        count = min(lanes.width, P0 - p0)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for k0 in range(K0):
-            chosen = active & (lanes.ramp(-k0 - p0*s0 + z1 - 1, -s0) >= lanes.integers(0))
-            total = select(chosen, total + lanes.fill(one()), total)
-        lanes.write_where(y_sum_sum.line((p0,), (1,)), total, active)
-
-
-@task
-def y_sum_sum_filled(y_sum_sum: Real1, P0: int, K0: int, s0: int, z1: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """y_sum_sum[p0] += sum[k0] 1   { -k0 - s0*p0 + z1 - 1 >= 0 }
-
-    lanes over p0;
-    else gather, tasks share p0
-    """
-    if tile.lanes.width <= 8 * P0:
-        y_sum_sum_filled_over_p0(y_sum_sum, P0, K0, s0, z1, tile, task, tasks)
-    else:
-        y_sum_sum_filled_plain(y_sum_sum, P0, K0, s0, z1, task, tasks)
 
 
 @kernel
@@ -157,8 +126,8 @@ def y_sum_from_y_sum_sum_y_sum_sum_2(y_sum: Real2, y_sum_sum: Real1, y_sum_sum_2
         y_sum_from_y_sum_sum_y_sum_sum_2_plain(y_sum, y_sum_sum, y_sum_sum_2, P0, P1, task, tasks)
 
 
-@kernel
-def y_sum_2_sum_filled_plain(y_sum_2_sum: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, task: int,
+@task
+def y_sum_2_sum_filled(y_sum_2_sum: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, task: int,
         tasks: int) -> None:
     """y_sum_2_sum[p0] += sum[k0,x2] 1   { k0 + s0*p0 - a0 = x2 }
 
@@ -167,48 +136,8 @@ def y_sum_2_sum_filled_plain(y_sum_2_sum: Real1, P0: int, K0: int, X2: int, a0: 
     first, last = share(P0, task, tasks)
     for p0 in range(first, last):
         total = zero()
-        for k0 in range(max(0, -p0*s0 + a0), min(K0, -p0*s0 + a0 + X2)):
-            total += one()
+        total += real(max(0, min(K0, -p0*s0 + a0 + X2) - max(0, -p0*s0 + a0)))
         y_sum_2_sum[p0] = total
-
-
-@kernel
-def y_sum_2_sum_filled_over_p0(y_sum_2_sum: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over p0."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(P0, lanes.width), task, tasks)
-    for p0 in range(first * lanes.width, min(P0, last * lanes.width), lanes.width):
-        count = min(lanes.width, P0 - p0)
-        p0_last = p0 + (count - 1)
-        whole = count == lanes.width and p0*s0 - a0 >= 0 and -a0 + s0*p0_last + K0 - 1 < X2
-        low_k0, high_k0 = 0, K0
-        if not whole:
-            low_k0, high_k0 = max(0, a0 - s0*p0_last), min(K0, -p0*s0 + a0 + X2)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for k0 in range(low_k0, high_k0):
-            x2 = k0 + p0*s0 - a0
-            if whole or (count == lanes.width and 0 <= x2 < X2 - (lanes.width - 1)*s0):
-                total = total + lanes.fill(one())
-            else:
-                inside = active & lanes.within(x2, s0, X2)
-                total = select(inside, total + lanes.fill(one()), total)
-        lanes.write_where(y_sum_2_sum.line((p0,), (1,)), total, active)
-
-
-@task
-def y_sum_2_sum_filled(y_sum_2_sum: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """y_sum_2_sum[p0] += sum[k0,x2] 1   { k0 + s0*p0 - a0 = x2 }
-
-    lanes over p0;
-    else gather, tasks share p0
-    """
-    if tile.lanes.width <= 8 * P0:
-        y_sum_2_sum_filled_over_p0(y_sum_2_sum, P0, K0, X2, a0, s0, tile, task, tasks)
-    else:
-        y_sum_2_sum_filled_plain(y_sum_2_sum, P0, K0, X2, a0, s0, task, tasks)
 
 
 @kernel
@@ -1363,9 +1292,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_sum_sum_filled: lanes over p0; else gather, tasks share p0',
+        'y_sum_sum_filled: gather, tasks share p0',
         'y_sum_from_y_sum_sum_y_sum_sum_2: lanes over p1, or lanes over p0; else gather, tasks share p0',
-        'y_sum_2_sum_filled: lanes over p0; else gather, tasks share p0',
+        'y_sum_2_sum_filled: gather, tasks share p0',
         'y_divisor_from_y_sum_y_sum_2: lanes over p1, or lanes over p0; else gather, tasks share p0',
         'y_from_x_y_divisor: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'gx_term_from_gx_term_divisor_gy: lanes over p1, or lanes over p0; else gather, tasks share n c p0',
