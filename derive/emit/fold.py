@@ -35,7 +35,7 @@ class FoldWriter(SlideWriter):
     def fold(self, s: Fold, title: str, signature: Sequence[str]) -> str:
         self.lines, self.depth = [], 1
         self.used |= {"share", "ceil_div", "kernel"}
-        self.s, self.argument, self.weights = s, False, []
+        self.s, self.weights = s, []
         self.b = Block(None, {s.lane.place: sp.S.One})  # type: ignore[arg-type]
         self.marks = self.operands_of_fold(s)
         self.copied = s.moving[0]

@@ -22,12 +22,12 @@ import sympy as sp
 from derive.emit.fold import CHAIN, FoldWriter
 from derive.emit.fold import LOCALS as FOLDING
 from derive.emit.kernel import TaskSource, _called, _matched, _polynomial, _wrapped, counted, needed
-from derive.emit.slide import LOCALS as SLIDING
-from derive.emit.separable import FAR
+from derive.emit.separable import CELLS, FAR
 from derive.emit.separable import LOCALS as SEPARATING
+from derive.emit.slide import LOCALS as SLIDING
 from derive.emit.slide import MOST
 from derive.emit.tiled import LOCALS as TILING
-from derive.emit.tiled import TiledWriter
+from derive.emit.tiled import PLANES, TiledWriter
 from derive.emit.vectors import READ, Block, NoVector, fused, magnitude, one_call
 from derive.language import Index, Real, extent
 from derive.lower.lanes import Lanes
@@ -189,7 +189,12 @@ class _LanesWriter(TiledWriter, FoldWriter):
             self.operands(s)
             if self.eq.at is not None:
                 self.place_parts()
-            return [self.tiled(s, title, self.signature(True)), self.room_of_tiled(s, title, self.whole)]
+            room = f"{title}_room({self.room_arguments()}) <= {PLANES * CELLS} * {self.whole_stretch()}"
+            return [
+                self.tiled(s, title, self.signature(True)),
+                self.room_of_tiled(s, title, self.whole),
+                self.fits(s, title, self.whole, [room, *self.narrow_enough(FAR // 2)]),
+            ]
         if self.separable(s):
             self.separated.add(title)
             made = self.separate(s, title, self.signature(True))
@@ -300,7 +305,7 @@ class _LanesWriter(TiledWriter, FoldWriter):
             places, taps = self.size(way.lane.place), self.size(way.lane.tap)
             room = f"{title}_room({self.room_arguments()})"
             if title in self.tiling_ways:
-                return " and ".join([*self.suits_tiled(way, room), *self.narrow_enough(FAR // 2)])
+                return f"{title}_fit({self.room_arguments()})"
             tests = [f"({taps} <= {places} or {width} <= {places})", f"{room} <= {MOST}"]
             if title in self.separated:
                 tests += self.narrow_enough(FAR // 2) + self.suits_separate(way)

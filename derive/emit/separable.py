@@ -28,7 +28,9 @@ from derive.language import Index
 from derive.lower.slide import Axis, Fold, Slide
 from derive.program import Access, Affine
 
-CELLS = 8  # stretches of a block: the last stores are done when its lines are read, at other places than written
+CELLS = (
+    8  # stretches of a block: the last stores are done when its lines are read, at other places than written
+)
 FAR = 1 << 24  # above each place that goes through a line: float32 holds all integers up to it
 LOCALS = frozenset(
     [
@@ -75,6 +77,8 @@ LOCALS = frozenset(
 
 class SeparableWriter(SlideWriter):
     """Writes windows that are combined line by line, then along the lanes."""
+
+    argument: bool  # is the place of an extremum wanted?
 
     areas = ("to", "to_at")  # where a line of elements is, and one of places
     running = False  # may a line of what is read or written at the places go on in the next row?
@@ -133,13 +137,15 @@ class SeparableWriter(SlideWriter):
             return False
         for r in self.flowing():
             mine = [k for k, i in enumerate(r.indices) if i in pair]
-            if mine and (len(mine) != 2 or tuple(r.indices[k] for k in mine) != pair or mine[1] != mine[0] + 1):
+            if mine and (
+                len(mine) != 2 or tuple(r.indices[k] for k in mine) != pair or mine[1] != mine[0] + 1
+            ):
                 return False
         return True
 
     def place_parts(self) -> None:
         """The place of an extremum as a part of its line, and a part of its column there."""
-        s, lane = self.s, self.s.lane
+        lane = self.s.lane
         assert self.eq.at is not None
         at: Affine = self.eq.at
         along = at.coefficient(lane.tap)
@@ -175,7 +181,7 @@ class SeparableWriter(SlideWriter):
         self.put(f"stretch = min({self.whole_stretch()} + reach, max(1, {places}))")
         whole = f"{self.product([stride, 'stretch'])} + reach"
         if self.flows:
-            tests = [f"{places} <= stretch", f"reach < {stride}"]
+            tests = [f"stretch >= {places}", f"reach < {stride}"]
             for r in self.flowing():
                 if lane.place in r.indices:
                     k = r.indices.index(lane.place)
@@ -194,7 +200,7 @@ class SeparableWriter(SlideWriter):
         elif lane.classes:
             self.put("line_of = scratch + 2 * cells")
         many = f"2 * tile.lines * {stride}" if stride != "1" else "2 * tile.lines"
-        self.put(f"joins = {self.size(lane.tap)} > {many}")
+        self.put(f"joins = {many} < {self.size(lane.tap)}")
 
     def slack(self) -> str:
         """Scalars of a block's lines beyond the last element that its windows read."""
@@ -241,7 +247,7 @@ class SeparableWriter(SlideWriter):
 
     def lines_of_rows(self) -> None:
         """What the windows of each row read, combined into a line."""
-        s, lane = self.s, self.s.lane
+        lane = self.s.lane
         stride, modulus = self.inner(lane.stride), self.inner(lane.modulus)
         classes, size = modulus != "1", self.size(lane.follower)
         self.put(f"places = min(stretch, {self.size(lane.place)} - start)")
@@ -308,7 +314,9 @@ class SeparableWriter(SlideWriter):
             elif spread == "1" and not self.argument:
                 self.put(f"{self.own('from', a.follower)} = {low}")
                 low = self.own("from", a.follower)
-                ends = f"max(0, ceil_div({low}, {modulus})), min({extent}, ceil_div({low} + {taps}, {modulus}))"
+                ends = (
+                    f"max(0, ceil_div({low}, {modulus})), min({extent}, ceil_div({low} + {taps}, {modulus}))"
+                )
                 self.put(f"for {f} in range({ends}):", True)
             else:
                 self.put(f"for {t} in range({taps}):", True)
@@ -340,17 +348,13 @@ class SeparableWriter(SlideWriter):
         """What changes nothing, in whole vectors; what they write beyond the end is written again or not read."""
         depth = self.depth
         base = "{0}" if start == "0" else f"{{0}} + ({start})" if " " in start else f"{{0}} + {start}"
-        for k in range(2):
-            more = "" if not k else " + lanes.width"
-            at = start if not k else (f"lanes.width" if start == "0" else f"{start} + lanes.width")
-            if k == 0:
-                self.put(f"if {end} > {at}:", True)
-                self.neutral_vector(base)
-                self.depth = depth
-            else:
-                self.put(f"for column in range({at}, {end}, lanes.width):", True)
-                self.neutral_vector("{0} + column")
-                self.depth = depth
+        self.put(f"if {end} > {start}:", True)
+        self.neutral_vector(base)
+        self.depth = depth
+        after = "lanes.width" if start == "0" else f"{start} + lanes.width"
+        self.put(f"for column in range({after}, {end}, lanes.width):", True)
+        self.neutral_vector("{0} + column")
+        self.depth = depth
 
     def neutral_vector(self, where: str) -> None:
         to, to_at = self.areas
@@ -566,7 +570,9 @@ class SeparableWriter(SlideWriter):
         """
         lane, kind, depth = self.s.lane, self.eq.reduce, self.depth
         stride = self.inner(lane.stride)
-        self.put(f"for column in range(0, beyond + {self.product([stride, 'lanes.width'])}, lanes.width):", True)
+        self.put(
+            f"for column in range(0, beyond + {self.product([stride, 'lanes.width'])}, lanes.width):", True
+        )
         self.put(f"lanes.store(joined + column, {self.start()})")
         if self.argument:
             self.put(f"lanes.store(joined_at + column, {self.far()})")
@@ -637,7 +643,9 @@ class SeparableWriter(SlideWriter):
         """Integers: for each line what it is known by, and its part of an extremum's place."""
         self.s, self.upper = s, tuple(a for a in s.axes if a != s.lane)
         kinds = len(self.tables()) + (self.eq.at is not None)
-        return self.product([str(max(1, kinds)), *map(self.size, s.rest), *(self.size(a.tap) for a in self.upper)])
+        return self.product(
+            [str(max(1, kinds)), *map(self.size, s.rest), *(self.size(a.tap) for a in self.upper)]
+        )
 
     def suits_separate(self, s: Slide) -> list[str]:
         """Do an extremum's places grow in the order of the points?"""
@@ -647,7 +655,9 @@ class SeparableWriter(SlideWriter):
         tests, at, inner = list[str](), self.eq.at, self.points()
         for k, i in enumerate(inner[:-1]):
             below = " + ".join(
-                self.bounded_product([f"max(0, {self.size(j)} - 1)", f"max(0, {self.integer(at.coefficient(j))})"])
+                self.bounded_product(
+                    [f"max(0, {self.size(j)} - 1)", f"max(0, {self.integer(at.coefficient(j))})"]
+                )
                 for j in inner[k + 1 :]
             )
             tests.append(f"{below} < {self.bounded_sum(at.coefficient(i))}")

@@ -5,9 +5,6 @@
         for each vector of lanes
             for each tap: one sum for each row gets the tap's term
 
-An extremum goes the same way, with what is below (or above) every number where the operand has no element. The
-place of one is looked for in the order of the taps; where nothing is above the least it is the first that exists.
-
 Where the copies of a tap lie a table says, which is made once: strides, dilation, flips, residue classes and any
 further axes and sums are in it. Where rows and taps are equally far apart, rows + taps - 1 lines serve all pairs
 of a few rows and a few taps. Without a second axis the rows are vectors one after another.
@@ -31,15 +28,12 @@ MOST = 1 << 20  # scalars that a block's copies may take
 LOCALS = frozenset(
     [
         "apart",
-        "at_tap",
         "begin",
         "block",
-        "ats",
         "blocks",
         "column",
         "end",
         "finish",
-        "found",
         "height",
         "here",
         "integer_scratch",
@@ -66,7 +60,6 @@ LOCALS = frozenset(
         "taps",
         "there",
         "to",
-        "unset",
     ]
 )
 
@@ -89,8 +82,9 @@ class SlideWriter(VectorWriter):
     def slide(self, s: Slide, title: str, signature: Sequence[str]) -> str:
         self.lines, self.depth = [], 1
         self.used |= {"share", "ceil_div", "kernel"}
+        if s.equation.reduce != "sum":
+            raise NoVector
         self.s = s
-        self.argument = self.eq.at is not None  # is the place of an extremum wanted?
         self.b = Block(None, {s.lane.place: s.lane.modulus})  # type: ignore[arg-type]
         self.weights = self.operands(s)
         self.name_weights()
@@ -223,7 +217,7 @@ class SlideWriter(VectorWriter):
         s, depth = self.s, self.depth
         lane, row = self.axes[s.lane], self.axes[s.row] if s.row is not None else None
         stride = self.inner(s.lane.stride)
-        if self.weights or self.argument:
+        if self.weights:
             self.put(
                 f"taps = {self.product([*map(self.size, s.rest), *(self.axes[a].taps for a in s.axes)])}"
             )
@@ -235,11 +229,9 @@ class SlideWriter(VectorWriter):
             if s.row is not None and row is not None and s.row.tap in r.indices:
                 stride_of_tap = f"{self.names[r]}.stride({r.indices.index(s.row.tap)})"
                 self.put(f"{self.of(r, 'by')} = {self.product([row.step, stride_of_tap])}")
-        if self.argument:
-            self.put("ats = steps + taps")
         self.put("count = 0")
-        sharing = row is not None and not self.argument
-        if row is not None and s.row is not None and sharing:
+        sharing = row is not None
+        if row is not None and s.row is not None:
             sides = sorted((row.by, self.inner(s.row.stride)), key=str.isdigit)
             equal = " == ".join(sides)
             self.put(f"shared = {row.taps} // tile.taps * tile.taps if {equal} else 0")
@@ -247,43 +239,26 @@ class SlideWriter(VectorWriter):
             self.put("plane = 0")
             self.bound_loops()
             by_row = f"for {self.own('tap', s.row.tap)} in range" if s.row is not None else ""
-            if self.argument and row is not None:  # in the order of the taps, which decides among equals
-                self.put(f"{by_row}({row.taps}):", True)
             self.put(f"for {self.own('tap', s.lane.tap)} in range({lane.taps}):", True)
             along = self.product([self.own("tap", s.lane.tap), lane.by])
             place = f"(plane + {along} % {stride})" if stride != "1" else "plane"
             if row is not None and s.row is not None:
                 t = f"{self.own('tap', s.row.tap)}"
-                if not self.argument:
-                    bounds = "0, shared, tile.taps" if shared else f"shared, {row.taps}"
-                    self.put(f"{by_row}({bounds}):", True)
+                bounds = "0, shared, tile.taps" if shared else f"shared, {row.taps}"
+                self.put(f"{by_row}({bounds}):", True)
                 place = f"({place} * height + {self.product([t, row.by])})"
             column = f"{along} // {stride}" if stride != "1" else along
             self.put(f"steps[count] = {place} * pitch + {column}")
             for r in self.weights:
                 self.put(f"{self.of(r, 'steps')}[count] = {self.weight(r, self.names[r])}")
-            if self.argument:
-                self.put(f"ats[count] = {self.at_taps()}")
             self.put("count += 1")
             self.depth = depth + len(s.rest) + len(s.others)
             self.put(f"plane += {stride}")
             self.depth = depth
             if shared:
                 self.put("sharing = count")
-        if row is None and not self.argument:
+        if row is None:
             self.put("sharing = 0")
-
-    def at_taps(self) -> str:
-        """What the taps of the loops add to the place of an extremum."""
-        assert self.eq.at is not None
-        taps = {a.tap: self.own("tap", a.tap) for a in self.s.axes} | {i: self.names[i] for i in self.s.rest}
-        terms = [
-            f"{taps[i]} * {self.inner(c)}" if c != 1 else taps[i] for i, c in self.at_terms() if i in taps
-        ]
-        return " + ".join(terms) or "0"
-
-    def at_terms(self) -> list[tuple[Index, sp.Expr]]:
-        return [(i, c) for i, c in self.eq.at.terms if isinstance(i, Index)] if self.eq.at is not None else []
 
     def weight(self, r: Access, w: str) -> str:
         """Where a weight lies from its first element on, at the taps of the loops."""
@@ -450,32 +425,23 @@ class SlideWriter(VectorWriter):
         step = "lanes.width" if s.row is not None else "tile.lines * lanes.width"
         self.put(f"for at in range(start, end, {step}):", True)
         depth = self.depth
-        acc = self.sums = "total" if self.eq.reduce == "sum" else "best"
-        both = self.argument
-        self.put(f"{acc}, place = tile.column(), tile.narrow_column()" if both else f"{acc} = tile.column()")
+        self.put("total = tile.column()")
         self.put("for u in range(tile.lines):", True)
-        self.put(f"{acc}[0, u] = {self.start()}")
-        if both:
-            self.used.add("NOWHERE")
-            self.put("place[0, u] = lanes.narrow_integers(NOWHERE)")
+        self.put("total[0, u] = lanes.zero()")
         self.depth = depth
         self.put("here = scratch + (at - start)")
-        for shared in (True, False) if s.row is not None and not both else (False,):
+        for shared in (True, False) if s.row is not None else (False,):
             self.terms(shared)
             self.depth = depth
         self.stored(phases)
 
     def terms(self, shared: bool) -> None:
         s = self.s
-        begin = "" if self.argument else "sharing, "
-        self.put(f"for tap in range({'sharing' if shared else begin + 'count'}):", True)
+        self.put(f"for tap in range({'sharing' if shared else 'sharing, count'}):", True)
         load = "load_span" if shared else "load_column"
         self.put(f"{self.read_lines} = tile.{load}(here + steps[tap], apart)")
         if shared:
             self.put("for more in range(tile.taps):", True)
-        if self.eq.reduce != "sum":
-            self.extremum(f"{self.read_lines}[0, u{' + more' if shared else ''}]")
-            return
         marks: dict[sp.Basic, sp.Basic] = {}
         for r in self.weights:
             mark = sp.Dummy(r.tensor, real=True)
@@ -494,57 +460,6 @@ class SlideWriter(VectorWriter):
         now = fused(value, "total[0, u]") or f"total[0, u] + {value}"
         self.used |= {"fma"} if now.startswith("fma(") else set()
         self.put(f"total[0, u] = {now}")
-
-    def extremum(self, value: str) -> None:
-        """The better of the best so far and what a tap reads; as in lanes, NaN is better than all."""
-        kind = self.eq.reduce
-        if not self.argument:
-            self.put("for u in range(tile.lines):", True)
-            self.put(f"best[0, u] = {self.call(f'{kind}imum', 'best[0, u]', value)}")
-            return
-        self.used |= {"unequal", "select"}
-        self.put("at_tap = lanes.narrow_integers(ats[tap])")
-        self.put("for u in range(tile.lines):", True)
-        self.put(f"value = {value}")
-        self.put(f"better = (value {'>' if kind == 'argmax' else '<'} best[0, u]) | unequal(value, value)")
-        self.put("best[0, u] = select(better, value, best[0, u])")
-        self.put("place[0, u] = select(better, at_tap, place[0, u])")
-
-    def places_of(self) -> None:
-        """`result`: where the extremum of a line lies; its first point where none is above the least, else -1."""
-        s, depth = self.s, self.depth
-        self.used |= {"equal", "select"}
-        lane = self.axes[s.lane]
-        self.put("found = place[0, u]")
-        self.put("unset = active & equal(found, lanes.narrow_integers(NOWHERE))")
-        self.put("if lanes.some(unset):", True)
-        self.bound_loops()
-        tests = []
-        for a in s.others:
-            f = self.names[a.follower]
-            self.put(f"{f} = {self.own('from', a.follower)} + {self.own('tap', a.tap)} * {self.axes[a].by}")
-            tests.append(f"0 <= {f} < {self.size(a.follower)}")
-        if s.row is not None:
-            t, f = self.own("tap", s.row.tap), self.names[s.row.follower]
-            moved = self.product(["u", self.inner(s.row.stride)])
-            self.put(f"for {t} in range({self.axes[s.row].taps}):", True)
-            self.put(
-                f"{f} = {self.own('from', s.row.follower)} + {moved} + {self.product([t, self.axes[s.row].by])}"
-            )
-            tests.append(f"0 <= {f} < {self.size(s.row.follower)}")
-        size = self.size(s.lane.follower) + (f" if {' and '.join(tests)} else 0" if tests else "")
-        t = self.own("tap", s.lane.tap)
-        self.put(f"for {t} in range({lane.taps}):", True)
-        read = f"{self.started(s.lane, self.names[s.lane.place])} + {self.product([t, lane.by])}"
-        self.put(f"inside = unset & lanes.within({read}, {self.inner(s.lane.stride)}, {size})")
-        self.put(f"found = select(inside, lanes.narrow_integers({self.at_taps()}), found)")
-        self.put("unset = unset & ~inside")
-        self.depth = depth
-        held = {*s.rest, *(a.tap for a in s.axes)}
-        assert self.eq.at is not None
-        rest = self.eq.at.without(*(i for i, _ in self.at_terms() if i in held))
-        place = "found" if rest.expr == 0 else f"found + {self.narrow_ramp(rest)}"
-        self.put(f"result = select(unset, lanes.narrow_integers(-1), {place})")
 
     def stored(self, phases: dict[Axis, str]) -> None:
         """Each row of the block to the target, multiplied by what multiplies its whole sum."""
@@ -573,14 +488,6 @@ class SlideWriter(VectorWriter):
             self.multiplied(self.factor, "result")
             self.put("total[0, u] = result")
             self.depth = depth
-        if self.argument:
-            self.each_line(test, each)
-            self.places_of()
-            self.put(f"lanes.write_where({self.line(self.eq.target)}, lanes.long(result), active)")
-            if self.nest.value is not None:
-                self.put(f"lanes.write_where({self.line(self.nest.value)}, best[0, u], active)")
-            self.depth = depth
-            return
         self.put(f"if {complete}{' and add == 0' if self.adds else ''}:", True)
         self.put(start)
         if s.row is None:
@@ -590,15 +497,12 @@ class SlideWriter(VectorWriter):
         by = ", ".join(apart.get(i, "0") for i in self.eq.free)
         comma = "," * (len(self.eq.free) == 1)
         target = f"{self.names[self.eq.target]}.lines(({at}{comma}), ({moves}{comma}), ({by}{comma}))"
-        self.put(f"tile.write_where({target}, {self.sums}, active)")
+        self.put(f"tile.write_where({target}, total, active)")
         self.depth -= 1
         self.put("else:", True)
         self.each_line(test, each)
-        if self.eq.reduce == "sum":
-            self.put("result = total[0, u]")
-            self.close("result")
-        else:
-            self.put(f"lanes.write_where({self.line(self.eq.target)}, best[0, u], active)")
+        self.put("result = total[0, u]")
+        self.close("result")
         self.depth = depth
 
     def each_line(self, test: str, each: Sequence[str]) -> None:
@@ -645,7 +549,7 @@ class SlideWriter(VectorWriter):
 
     def taps_of(self, s: Slide) -> str:
         """Places in the tables: one for what moves and one for each weight."""
-        tables = str(1 + len(self.operands(s)) + (self.eq.at is not None))
+        tables = str(1 + len(self.operands(s)))
         return self.product([tables, *map(self.size, s.rest), *(self.size(a.tap) for a in s.axes)])
 
     def size(self, i: Index) -> str:

@@ -24,7 +24,7 @@ from derive.lower.slide import Axis, Slide
 from derive.program import Access
 
 PLANES = 4  # times the cells of a block that a plane may take
-LOCALS = frozenset(["all_planes", "left", "plane", "planes", "spills", "taps_here"])
+LOCALS = frozenset(["all_planes", "fit", "left", "plane", "planes", "spills", "taps_here"])
 
 
 class TiledWriter(SeparableWriter):
@@ -60,7 +60,9 @@ class TiledWriter(SeparableWriter):
         self.put(f"span = {self.length_of_line()}")
         self.put(f"cells = {self.product([*self.upper_sizes(), 'span'])}")
         modulus = self.inner(lane.modulus)
-        self.put(f"pitch = cells + {'lanes.width' if modulus == '1' else f'{modulus} + 2 * {modulus} * lanes.width'}")
+        self.put(
+            f"pitch = cells + {'lanes.width' if modulus == '1' else f'{modulus} + 2 * {modulus} * lanes.width'}"
+        )
         self.put(f"group = max(1, {CELLS} * {self.whole_stretch()} // pitch)")
         if self.argument:
             self.put("before = scratch + group * pitch")
@@ -104,7 +106,11 @@ class TiledWriter(SeparableWriter):
     def length_of_line(self) -> str:
         """What is kept of a line of the operand."""
         lane = self.s.lane
-        return self.size(lane.place) if not lane.classes else self.product([self.size(lane.follower), self.inner(lane.modulus)])
+        return (
+            self.size(lane.place)
+            if not lane.classes
+            else self.product([self.size(lane.follower), self.inner(lane.modulus)])
+        )
 
     def goes_on(self) -> str:
         """Do the rows of a plane follow each other in what is written?"""
@@ -242,7 +248,9 @@ class TiledWriter(SeparableWriter):
         self.put(f"{acc} = {self.start()}")
         if self.argument:  # the first point is one, though it were below every number
             for a in self.upper:
-                low = f"{self.own('low', a.tap)} + {self.product([self.names[a.place], self.inner(a.stride)])}"
+                low = (
+                    f"{self.own('low', a.tap)} + {self.product([self.names[a.place], self.inner(a.stride)])}"
+                )
                 self.put(f"{self.names[a.follower]} = {low}")
             self.put(f"best = lanes.load(to + ({self.line_of_plane()} + {p}))")
             self.put(f"best_at = lanes.load(to_at + ({self.line_of_plane()} + {p}))")
@@ -254,7 +262,9 @@ class TiledWriter(SeparableWriter):
             for a in self.upper:
                 t, f = self.own("tap", a.tap), self.names[a.follower]
                 self.put(f"for {t} in range({self.size(a.tap)}):", True)
-                low = f"{self.own('low', a.tap)} + {self.product([self.names[a.place], self.inner(a.stride)])}"
+                low = (
+                    f"{self.own('low', a.tap)} + {self.product([self.names[a.place], self.inner(a.stride)])}"
+                )
                 self.put(f"{f} = {low} + {self.product([t, self.inner(a.spread)])}")
             at = f"{self.line_of_plane()} + {p}"
         self.better(f"lanes.load(to + ({at}))", f"lanes.load(to_at + ({at}))")
@@ -271,7 +281,7 @@ class TiledWriter(SeparableWriter):
             if self.nest.value is not None:
                 made.append((self.nest.value, "best"))
         # lanes beyond the row are written before the rows that they are of
-        self.put(f"if {places} >= lanes.width or (spills and left >= lanes.width):", True)
+        self.put(f"if lanes.width <= {places} or (spills and left >= lanes.width):", True)
         for target, value in made:
             self.put(f"lanes.write_where({self.spilled(target)}, {value}, lanes.where(True))")
         self.depth = inner
@@ -317,7 +327,11 @@ class TiledWriter(SeparableWriter):
         given = _wrapped(
             f"def {name}_room(", ["tile: Tile", *(f"{self.names[i]}: int" for i in integers)], ") -> int:"
         )
-        line = [self.size(lane.place)] if not lane.classes else [self.size(lane.follower), self.inner(lane.modulus)]
+        line = (
+            [self.size(lane.place)]
+            if not lane.classes
+            else [self.size(lane.follower), self.inner(lane.modulus)]
+        )
         cells = self.bounded_product([*self.upper_sizes(), *line])
         modulus = self.inner(lane.modulus)
         more = "tile.lanes.width" if not lane.classes else f"{modulus} + 2 * {modulus} * tile.lanes.width"
@@ -342,21 +356,34 @@ class TiledWriter(SeparableWriter):
             for k in range(rank - n + 1, rank)
         ]
 
-    def suits_tiled(self, s: Slide, room: str) -> list[str]:
-        """Do the windows tile the operand?"""
+    def fits(self, s: Slide, name: str, integers: Sequence[sp.Symbol], more: Sequence[str]) -> str:
+        """A function of the integers: do the windows tile the operand?"""
+        given = _wrapped(
+            f"def {name}_fit(", ["tile: Tile", *(f"{self.names[i]}: int" for i in integers)], ") -> bool:"
+        )
+        tests = [*self.tests_of_tiles(s), *more]
+        lines = ["@kernel", given, '    """Do windows lie side by side, and is a plane small?"""']
+        lines += [f"    fit = {tests[0]}", *(f"    fit = fit and {test}" for test in tests[1:])]
+        return "\n".join([*lines, "    return fit"]) + "\n"
+
+    def tests_of_tiles(self, s: Slide) -> list[str]:
         self.s = s
         tests = list[str]()
         for a in s.axes:
             taps, places, size = self.size(a.tap), self.size(a.place), self.size(a.follower)
             stride, modulus, spread = self.inner(a.stride), self.inner(a.modulus), self.inner(a.spread)
             reach = self.bounded_product([f"({taps} - 1)", spread])
+            reach = reach if reach.startswith("bounded") else f"({reach})"
             low = self.integer(self.low_of(a))
             tests.append(f"{taps} >= 1")
             if a.classes:
-                tests += [f"{places} == {self.bounded_product([modulus, size])}"]
-                tests += [f"{reach} < {modulus}", f"-{modulus} < {low} <= -({reach})" ]
+                tests += [f"{self.bounded_product([modulus, size])} == {places}"]
+                tests += [f"{reach} < {modulus}", f"-{modulus} < {low} <= -{reach}"]
             elif a == s.lane:
-                tests += [f"{size} == {self.bounded_product([stride, places])}", f"0 <= {low} < {stride} - {reach}"]
+                tests += [
+                    f"{self.bounded_product([stride, places])} == {size}",
+                    f"0 <= {low} < {stride} - {reach}",
+                ]
             else:
                 last = self.bounded_product([stride, f"({places} - 1)"])
                 tests += [f"0 <= {low}", f"{low} + {last} + {reach} < {size}"]
@@ -364,6 +391,7 @@ class TiledWriter(SeparableWriter):
             at = self.eq.at
             for a, weight in self.weights_of_axes():
                 for i, by in ((a.place, a.stride), (a.tap, a.spread)):
-                    tests.append(f"{self.bounded_sum(at.coefficient(i))} == {self.bounded_sum(sp.expand(weight * by))}")
-        tests.append(f"{room} <= {PLANES * CELLS} * {self.whole_stretch()}")
+                    sides = [self.bounded_sum(e) for e in (sp.expand(weight * by), at.coefficient(i))]
+                    if sides[0] != sides[1]:
+                        tests.append(" == ".join(sides))
         return tests

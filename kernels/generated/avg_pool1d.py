@@ -205,7 +205,7 @@ def y_from_x_y_divisor_tiles_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C: 
                 active = lanes.first(P0 - p0)
                 y_divisor_lanes = lanes.read_where(y_divisor.line((p0,), (1,)), active)
                 total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
-                if P0 >= lanes.width or (spills and left >= lanes.width):
+                if lanes.width <= P0 or (spills and left >= lanes.width):
                     lanes.write_where(y.run((n, c, p0), (0, 0, 1)), total, lanes.where(True))
                 else:
                     lanes.write_where(y.line((n, c, p0), (0, 0, 1)), total, active)
@@ -225,6 +225,16 @@ def y_from_x_y_divisor_tiles_x_room(tile: Tile, N: int, C: int, P0: int, K0: int
 
 
 @kernel
+def y_from_x_y_divisor_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and bounded(s0, P0) == X2
+    fit = fit and 0 <= -a0 < s0 - (K0 - 1)
+    fit = fit and y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, K0, X2, a0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    return fit
+
+
+@kernel
 def y_from_x_y_divisor_windows_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C: int, P0: int, K0: int, X2: int,
         a0: int, s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
@@ -236,7 +246,7 @@ def y_from_x_y_divisor_windows_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s0 * stretch + reach))
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s0 * stretch + reach) + (s0 + 3) * tile.lanes.width
     joined = scratch + cells
-    joins = K0 > 2 * tile.lines * s0
+    joins = 2 * tile.lines * s0 < K0
     all_rows = N * C
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P0, stretch)
@@ -341,7 +351,7 @@ def y_from_x_y_divisor_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: i
 def y_from_x_y_divisor_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - K0 - 1 and y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, K0, X2, a0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+    if y_from_x_y_divisor_tiles_x_fit(tile, N, C, P0, K0, X2, a0, s0):
         room = max(room, y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, K0, X2, a0, s0))
     if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, K0, X2, a0,
         s0) <= 1048576:
@@ -370,7 +380,7 @@ def y_from_x_y_divisor(y: Real3, x: Real3, y_divisor: Real1, N: int, C: int, P0:
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_y_divisor_over_c(y, x, y_divisor, N, C, P0, K0, X2, a0, s0, tile, task, tasks)
-    elif K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - K0 - 1 and y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, K0, X2, a0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+    elif y_from_x_y_divisor_tiles_x_fit(tile, N, C, P0, K0, X2, a0, s0):
         y_from_x_y_divisor_tiles_x(y, x, y_divisor, N, C, P0, K0, X2, a0, s0, tile, scratch, integer_scratch, task,
             tasks)
     elif (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, K0, X2, a0,
@@ -550,7 +560,7 @@ def gx_from_gx_term_tiles_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0:
                 for tap in range(taps_here):
                     total = total + lanes.load(to + (0 + x2 + low_k0 + tap))
                 active = lanes.first(X2 - x2)
-                if X2 >= lanes.width or (spills and left >= lanes.width):
+                if lanes.width <= X2 or (spills and left >= lanes.width):
                     lanes.write_where(gx.run((n, c, x2), (0, 0, 1)), total, lanes.where(True))
                 else:
                     lanes.write_where(gx.line((n, c, x2), (0, 0, 1)), total, active)
@@ -571,6 +581,18 @@ def gx_from_gx_term_tiles_gx_term_room(tile: Tile, N: int, C: int, P0: int, K0: 
 
 
 @kernel
+def gx_from_gx_term_tiles_gx_term_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        s0: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and bounded(s0, P0) == X2
+    fit = fit and (K0 - 1) < s0
+    fit = fit and -s0 < a0 - K0 + 1 <= -(K0 - 1)
+    fit = fit and gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, K0, X2, a0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    return fit
+
+
+@kernel
 def gx_from_gx_term_windows_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of gx_term, line by line and then along x2."""
@@ -578,14 +600,14 @@ def gx_from_gx_term_windows_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P
     low_k0 = a0 - K0 + 1
     reach = max(0, K0 - 1)
     stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, X2))
-    flows = X2 <= stretch
+    flows = stretch >= X2
     flows = flows and reach < 1
     flows = flows and gx.stride(1) == X2 * gx.stride(2)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (stretch + reach))
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, stretch + reach) + (s0 + 3) * tile.lanes.width
     joined = scratch + cells
     line_of = scratch + 2 * cells
-    joins = K0 > 2 * tile.lines
+    joins = 2 * tile.lines < K0
     all_rows = N * C
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(X2, stretch)
@@ -693,7 +715,7 @@ def gx_from_gx_term_windows_gx_term_room(tile: Tile, N: int, C: int, P0: int, K0
 def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if K0 >= 1 and X2 == bounded(s0, P0) and K0 - 1 < s0 and -s0 < a0 - K0 + 1 <= -(K0 - 1) and gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, K0, X2, a0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+    if gx_from_gx_term_tiles_gx_term_fit(tile, N, C, P0, K0, X2, a0, s0):
         room = max(room, gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, K0, X2, a0, s0))
     if (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, K0, X2, a0,
         s0) <= 1048576:
@@ -722,7 +744,7 @@ def gx_from_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int,
     """
     if tile.lanes.width <= C and gx.stride(1) == 1 and gx_term.stride(1) == 1:
         gx_from_gx_term_over_c(gx, gx_term, N, C, P0, K0, X2, a0, s0, tile, task, tasks)
-    elif K0 >= 1 and X2 == bounded(s0, P0) and K0 - 1 < s0 and -s0 < a0 - K0 + 1 <= -(K0 - 1) and gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, K0, X2, a0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+    elif gx_from_gx_term_tiles_gx_term_fit(tile, N, C, P0, K0, X2, a0, s0):
         gx_from_gx_term_tiles_gx_term(gx, gx_term, N, C, P0, K0, X2, a0, s0, tile, scratch, integer_scratch, task,
             tasks)
     elif (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, K0, X2, a0,

@@ -321,7 +321,7 @@ def y_from_x_y_divisor_tiles_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C: 
                     active = lanes.first(P1 - p1)
                     y_divisor_lanes = lanes.read_where(y_divisor.line((p0, p1), (0, 1)), active)
                     total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
-                    if P1 >= lanes.width or (spills and left >= lanes.width):
+                    if lanes.width <= P1 or (spills and left >= lanes.width):
                         lanes.write_where(y.run((n, c, p0, p1), (0, 0, 0, 1)), total, lanes.where(True))
                     else:
                         lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
@@ -342,6 +342,20 @@ def y_from_x_y_divisor_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int
 
 
 @kernel
+def y_from_x_y_divisor_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, s0: int, s1: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and 0 <= -a0
+    fit = fit and -a0 + bounded(s0, P0 - 1) + (K0 - 1) < X2
+    fit = fit and K1 >= 1
+    fit = fit and bounded(s1, P1) == X3
+    fit = fit and 0 <= -a1 < s1 - (K1 - 1)
+    fit = fit and y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    return fit
+
+
+@kernel
 def y_from_x_y_divisor_windows_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C: int, P0: int, P1: int, K0: int,
         K1: int, X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -351,7 +365,7 @@ def y_from_x_y_divisor_windows_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C
     low_k1 = -a1
     reach = max(0, K1 - 1)
     stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1))
-    flows = P1 <= stretch
+    flows = stretch >= P1
     flows = flows and reach < s1
     flows = flows and y.stride(2) == P1 * y.stride(3)
     flows = flows and y_divisor.stride(0) == P1 * y_divisor.stride(1)
@@ -359,7 +373,7 @@ def y_from_x_y_divisor_windows_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C
     found = integer_scratch
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s1 * stretch + reach) + (s1 + 3) * tile.lanes.width
     joined = scratch + cells
-    joins = K1 > 2 * tile.lines * s1
+    joins = 2 * tile.lines * s1 < K1
     all_rows = N * C * P0
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P1, stretch)
@@ -503,7 +517,7 @@ def y_from_x_y_divisor_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0:
         a0: int, a1: int, s0: int, s1: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + K0 - 1 < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - K1 - 1 and y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+    if y_from_x_y_divisor_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1):
         room = max(room, y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1))
     if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, K0, K1, X2,
         X3, a0, a1, s0, s1) <= 1048576:
@@ -535,7 +549,8 @@ def y_from_x_y_divisor(y: Real4, x: Real4, y_divisor: Real2, N: int, C: int, P0:
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_y_divisor_over_c(y, x, y_divisor, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, task, tasks)
-    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + K0 - 1 < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - K1 - 1 and y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width and x.stride(2) == X3 * x.stride(3):
+    elif y_from_x_y_divisor_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0,
+        s1) and x.stride(2) == X3 * x.stride(3):
         y_from_x_y_divisor_tiles_x(y, x, y_divisor, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, scratch,
             integer_scratch, task, tasks)
     elif (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, K0, K1, X2,
@@ -732,7 +747,7 @@ def gx_from_gx_term_tiles_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0:
                     for tap in range(taps_here):
                         total = total + lanes.load(to + (p0 * span + x3 + low_k1 + tap))
                     active = lanes.first(X3 - x3)
-                    if X3 >= lanes.width or (spills and left >= lanes.width):
+                    if lanes.width <= X3 or (spills and left >= lanes.width):
                         lanes.write_where(gx.run((n, c, x2, x3), (0, 0, 0, 1)), total, lanes.where(True))
                     else:
                         lanes.write_where(gx.line((n, c, x2, x3), (0, 0, 0, 1)), total, active)
@@ -753,6 +768,22 @@ def gx_from_gx_term_tiles_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: 
 
 
 @kernel
+def gx_from_gx_term_tiles_gx_term_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, s0: int, s1: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and bounded(s0, P0) == X2
+    fit = fit and (K0 - 1) < s0
+    fit = fit and -s0 < a0 - K0 + 1 <= -(K0 - 1)
+    fit = fit and K1 >= 1
+    fit = fit and bounded(s1, P1) == X3
+    fit = fit and (K1 - 1) < s1
+    fit = fit and -s1 < a1 - K1 + 1 <= -(K1 - 1)
+    fit = fit and gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    return fit
+
+
+@kernel
 def gx_from_gx_term_windows_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -762,7 +793,7 @@ def gx_from_gx_term_windows_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P
     low_k1 = a1 - K1 + 1
     reach = max(0, K1 - 1)
     stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, X3))
-    flows = X3 <= stretch
+    flows = stretch >= X3
     flows = flows and reach < 1
     flows = flows and gx.stride(2) == X3 * gx.stride(3)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (stretch + reach))
@@ -770,7 +801,7 @@ def gx_from_gx_term_windows_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, stretch + reach) + (s1 + 3) * tile.lanes.width
     joined = scratch + cells
     line_of = scratch + 2 * cells
-    joins = K1 > 2 * tile.lines
+    joins = 2 * tile.lines < K1
     all_rows = N * C * X2
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(X3, stretch)
@@ -916,7 +947,7 @@ def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: in
         a0: int, a1: int, s0: int, s1: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if K0 >= 1 and X2 == bounded(s0, P0) and K0 - 1 < s0 and -s0 < a0 - K0 + 1 <= -(K0 - 1) and K1 >= 1 and X3 == bounded(s1, P1) and K1 - 1 < s1 and -s1 < a1 - K1 + 1 <= -(K1 - 1) and gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+    if gx_from_gx_term_tiles_gx_term_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1):
         room = max(room, gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1))
     if (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, K0, K1, X2,
         X3, a0, a1, s0, s1) <= 1048576:
@@ -948,7 +979,8 @@ def gx_from_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1: int,
     """
     if tile.lanes.width <= C and gx.stride(1) == 1 and gx_term.stride(1) == 1:
         gx_from_gx_term_over_c(gx, gx_term, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, task, tasks)
-    elif K0 >= 1 and X2 == bounded(s0, P0) and K0 - 1 < s0 and -s0 < a0 - K0 + 1 <= -(K0 - 1) and K1 >= 1 and X3 == bounded(s1, P1) and K1 - 1 < s1 and -s1 < a1 - K1 + 1 <= -(K1 - 1) and gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width and gx_term.stride(2) == P1 * gx_term.stride(3):
+    elif gx_from_gx_term_tiles_gx_term_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0,
+        s1) and gx_term.stride(2) == P1 * gx_term.stride(3):
         gx_from_gx_term_tiles_gx_term(gx, gx_term, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, scratch,
             integer_scratch, task, tasks)
     elif (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, K0, K1,

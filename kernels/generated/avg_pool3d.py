@@ -351,7 +351,7 @@ def y_from_x_y_divisor_tiles_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C: 
                         active = lanes.first(P2 - p2)
                         y_divisor_lanes = lanes.read_where(y_divisor.line((p0, p1, p2), (0, 0, 1)), active)
                         total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
-                        if P2 >= lanes.width or (spills and left >= lanes.width):
+                        if lanes.width <= P2 or (spills and left >= lanes.width):
                             lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
                         else:
                             lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
@@ -372,6 +372,23 @@ def y_from_x_y_divisor_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int
 
 
 @kernel
+def y_from_x_y_divisor_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and 0 <= -a0
+    fit = fit and -a0 + bounded(s0, P0 - 1) + (K0 - 1) < X2
+    fit = fit and K1 >= 1
+    fit = fit and 0 <= -a1
+    fit = fit and -a1 + bounded(s1, P1 - 1) + (K1 - 1) < X3
+    fit = fit and K2 >= 1
+    fit = fit and bounded(s2, P2) == X4
+    fit = fit and 0 <= -a2 < s2 - (K2 - 1)
+    fit = fit and y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    return fit
+
+
+@kernel
 def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0: int, P1: int, P2: int,
         K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -382,7 +399,7 @@ def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C
     low_k2 = -a2
     reach = max(0, K2 - 1)
     stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2))
-    flows = P2 <= stretch
+    flows = stretch >= P2
     flows = flows and reach < s2
     flows = flows and y.stride(3) == P2 * y.stride(4)
     flows = flows and y_divisor.stride(1) == P2 * y_divisor.stride(2)
@@ -390,7 +407,7 @@ def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C
     found = integer_scratch
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s2 * stretch + reach) + (s2 + 3) * tile.lanes.width
     joined = scratch + cells
-    joins = K2 > 2 * tile.lines * s2
+    joins = 2 * tile.lines * s2 < K2
     all_rows = N * C * P0 * P1
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P2, stretch)
@@ -549,7 +566,7 @@ def y_from_x_y_divisor_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2:
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + K0 - 1 < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + K1 - 1 < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - K2 - 1 and y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+    if y_from_x_y_divisor_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2):
         room = max(room, y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2))
     if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, P2, K0, K1,
         K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
@@ -582,7 +599,8 @@ def y_from_x_y_divisor(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0:
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_y_divisor_over_c(y, x, y_divisor, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2,
             tile, task, tasks)
-    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + K0 - 1 < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + K1 - 1 < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - K2 - 1 and y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width and x.stride(2) == X3 * x.stride(3) and x.stride(3) == X4 * x.stride(4):
+    elif y_from_x_y_divisor_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1,
+        s2) and x.stride(2) == X3 * x.stride(3) and x.stride(3) == X4 * x.stride(4):
         y_from_x_y_divisor_tiles_x(y, x, y_divisor, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1,
             s2, tile, scratch, integer_scratch, task, tasks)
     elif (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, P2, K0, K1,
@@ -795,7 +813,7 @@ def gx_from_gx_term_tiles_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0:
                         for tap in range(taps_here):
                             total = total + lanes.load(to + ((p0 * P1 + p1) * span + x4 + low_k2 + tap))
                         active = lanes.first(X4 - x4)
-                        if X4 >= lanes.width or (spills and left >= lanes.width):
+                        if lanes.width <= X4 or (spills and left >= lanes.width):
                             lanes.write_where(gx.run((n, c, x2, x3, x4), (0, 0, 0, 0, 1)), total, lanes.where(True))
                         else:
                             lanes.write_where(gx.line((n, c, x2, x3, x4), (0, 0, 0, 0, 1)), total, active)
@@ -816,6 +834,26 @@ def gx_from_gx_term_tiles_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: 
 
 
 @kernel
+def gx_from_gx_term_tiles_gx_term_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and bounded(s0, P0) == X2
+    fit = fit and (K0 - 1) < s0
+    fit = fit and -s0 < a0 - K0 + 1 <= -(K0 - 1)
+    fit = fit and K1 >= 1
+    fit = fit and bounded(s1, P1) == X3
+    fit = fit and (K1 - 1) < s1
+    fit = fit and -s1 < a1 - K1 + 1 <= -(K1 - 1)
+    fit = fit and K2 >= 1
+    fit = fit and bounded(s2, P2) == X4
+    fit = fit and (K2 - 1) < s2
+    fit = fit and -s2 < a2 - K2 + 1 <= -(K2 - 1)
+    fit = fit and gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    return fit
+
+
+@kernel
 def gx_from_gx_term_windows_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -826,7 +864,7 @@ def gx_from_gx_term_windows_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P
     low_k2 = a2 - K2 + 1
     reach = max(0, K2 - 1)
     stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, X4))
-    flows = X4 <= stretch
+    flows = stretch >= X4
     flows = flows and reach < 1
     flows = flows and gx.stride(3) == X4 * gx.stride(4)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (stretch + reach))
@@ -834,7 +872,7 @@ def gx_from_gx_term_windows_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, stretch + reach) + (s2 + 3) * tile.lanes.width
     joined = scratch + cells
     line_of = scratch + 2 * cells
-    joins = K2 > 2 * tile.lines
+    joins = 2 * tile.lines < K2
     all_rows = N * C * X2 * X3
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(X4, stretch)
@@ -995,7 +1033,7 @@ def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: in
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if K0 >= 1 and X2 == bounded(s0, P0) and K0 - 1 < s0 and -s0 < a0 - K0 + 1 <= -(K0 - 1) and K1 >= 1 and X3 == bounded(s1, P1) and K1 - 1 < s1 and -s1 < a1 - K1 + 1 <= -(K1 - 1) and K2 >= 1 and X4 == bounded(s2, P2) and K2 - 1 < s2 and -s2 < a2 - K2 + 1 <= -(K2 - 1) and gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+    if gx_from_gx_term_tiles_gx_term_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2):
         room = max(room, gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2))
     if (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, P2, K0, K1,
         K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
@@ -1028,7 +1066,8 @@ def gx_from_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int,
     if tile.lanes.width <= C and gx.stride(1) == 1 and gx_term.stride(1) == 1:
         gx_from_gx_term_over_c(gx, gx_term, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2, tile,
             task, tasks)
-    elif K0 >= 1 and X2 == bounded(s0, P0) and K0 - 1 < s0 and -s0 < a0 - K0 + 1 <= -(K0 - 1) and K1 >= 1 and X3 == bounded(s1, P1) and K1 - 1 < s1 and -s1 < a1 - K1 + 1 <= -(K1 - 1) and K2 >= 1 and X4 == bounded(s2, P2) and K2 - 1 < s2 and -s2 < a2 - K2 + 1 <= -(K2 - 1) and gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width and gx_term.stride(2) == P1 * gx_term.stride(3) and gx_term.stride(3) == P2 * gx_term.stride(4):
+    elif gx_from_gx_term_tiles_gx_term_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1,
+        s2) and gx_term.stride(2) == P1 * gx_term.stride(3) and gx_term.stride(3) == P2 * gx_term.stride(4):
         gx_from_gx_term_tiles_gx_term(gx, gx_term, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2,
             tile, scratch, integer_scratch, task, tasks)
     elif (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, P2, K0,

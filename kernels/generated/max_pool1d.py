@@ -154,7 +154,7 @@ def i_from_x_tiles_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2
                 best_at = select(better, lanes.load(to_at + (0 + p0)), best_at)
                 active = lanes.first(P0 - p0)
                 result = lanes.long(lanes.narrow(best_at) + lanes.narrow_integers(0))
-                if P0 >= lanes.width or (spills and left >= lanes.width):
+                if lanes.width <= P0 or (spills and left >= lanes.width):
                     lanes.write_where(i.run((n, c, p0), (0, 0, 1)), result, lanes.where(True))
                 else:
                     lanes.write_where(i.line((n, c, p0), (0, 0, 1)), result, active)
@@ -174,6 +174,17 @@ def i_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int,
 
 
 @kernel
+def i_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and bounded(s0, P0) == X2
+    fit = fit and 0 <= -a0 < s0 - bounded(K0 - 1, d0)
+    fit = fit and i_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23
+    return fit
+
+
+@kernel
 def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of x, line by line and then along p0."""
@@ -181,14 +192,14 @@ def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, 
     low_k0 = -a0
     reach = max(0, (K0 - 1) * d0)
     stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0))
-    flows = P0 <= stretch
+    flows = stretch >= P0
     flows = flows and reach < s0
     flows = flows and i.stride(1) == P0 * i.stride(2)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s0 * stretch + reach))
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s0 * stretch + reach) + (s0 + 3) * tile.lanes.width
     joined = scratch + cells
     before, joined_at = scratch + 2 * cells, scratch + 3 * cells
-    joins = K0 > 2 * tile.lines * s0
+    joins = 2 * tile.lines * s0 < K0
     all_rows = N * C
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P0, stretch)
@@ -330,7 +341,7 @@ def i_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: in
 def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - bounded(K0 - 1, d0) and s0 == s0 and d0 == d0 and i_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
+    if i_from_x_tiles_x_fit(tile, N, C, P0, K0, X2, a0, d0, s0):
         room = max(room, i_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0))
     if (K0 <= P0 or tile.lanes.width <= P0) and i_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
         s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
@@ -359,7 +370,7 @@ def i_from_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a
     """
     if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
         i_from_x_over_c(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    elif K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - bounded(K0 - 1, d0) and s0 == s0 and d0 == d0 and i_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
+    elif i_from_x_tiles_x_fit(tile, N, C, P0, K0, X2, a0, d0, s0):
         i_from_x_tiles_x(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
     elif (K0 <= P0 or tile.lanes.width <= P0) and i_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
         s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
@@ -458,7 +469,7 @@ def y_from_x_tiles_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: i
                 best = lanes.fill(lowest())
                 best = maximum(best, lanes.load(to + (0 + p0)))
                 active = lanes.first(P0 - p0)
-                if P0 >= lanes.width or (spills and left >= lanes.width):
+                if lanes.width <= P0 or (spills and left >= lanes.width):
                     lanes.write_where(y.run((n, c, p0), (0, 0, 1)), best, lanes.where(True))
                 else:
                     lanes.write_where(y.line((n, c, p0), (0, 0, 1)), best, active)
@@ -478,6 +489,16 @@ def y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int,
 
 
 @kernel
+def y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and bounded(s0, P0) == X2
+    fit = fit and 0 <= -a0 < s0 - bounded(K0 - 1, d0)
+    fit = fit and y_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    return fit
+
+
+@kernel
 def y_from_x_windows_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of x, line by line and then along p0."""
@@ -485,13 +506,13 @@ def y_from_x_windows_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
     low_k0 = -a0
     reach = max(0, (K0 - 1) * d0)
     stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0))
-    flows = P0 <= stretch
+    flows = stretch >= P0
     flows = flows and reach < s0
     flows = flows and y.stride(1) == P0 * y.stride(2)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s0 * stretch + reach))
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s0 * stretch + reach) + (s0 + 3) * tile.lanes.width
     joined = scratch + cells
-    joins = K0 > 2 * tile.lines * s0
+    joins = 2 * tile.lines * s0 < K0
     all_rows = N * C
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P0, stretch)
@@ -597,7 +618,7 @@ def y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: in
 def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - bounded(K0 - 1, d0) and y_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+    if y_from_x_tiles_x_fit(tile, N, C, P0, K0, X2, a0, d0, s0):
         room = max(room, y_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0))
     if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
         s0) <= 1048576:
@@ -626,7 +647,7 @@ def y_from_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: 
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_over_c(y, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    elif K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - bounded(K0 - 1, d0) and y_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+    elif y_from_x_tiles_x_fit(tile, N, C, P0, K0, X2, a0, d0, s0):
         y_from_x_tiles_x(y, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
     elif (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
         s0) <= 1048576:
@@ -754,7 +775,7 @@ def i_y_from_x_tiles_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int,
                 best_at = select(better, lanes.load(to_at + (0 + p0)), best_at)
                 active = lanes.first(P0 - p0)
                 result = lanes.long(lanes.narrow(best_at) + lanes.narrow_integers(0))
-                if P0 >= lanes.width or (spills and left >= lanes.width):
+                if lanes.width <= P0 or (spills and left >= lanes.width):
                     lanes.write_where(i.run((n, c, p0), (0, 0, 1)), result, lanes.where(True))
                     lanes.write_where(y.run((n, c, p0), (0, 0, 1)), best, lanes.where(True))
                 else:
@@ -777,6 +798,18 @@ def i_y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: in
 
 
 @kernel
+def i_y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and bounded(s0, P0) == X2
+    fit = fit and 0 <= -a0 < s0 - bounded(K0 - 1, d0)
+    fit = fit and i_y_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23
+    return fit
+
+
+@kernel
 def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         d0: int, s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
@@ -785,7 +818,7 @@ def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: in
     low_k0 = -a0
     reach = max(0, (K0 - 1) * d0)
     stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0))
-    flows = P0 <= stretch
+    flows = stretch >= P0
     flows = flows and reach < s0
     flows = flows and i.stride(1) == P0 * i.stride(2)
     flows = flows and y.stride(1) == P0 * y.stride(2)
@@ -793,7 +826,7 @@ def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: in
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s0 * stretch + reach) + (s0 + 3) * tile.lanes.width
     joined = scratch + cells
     before, joined_at = scratch + 2 * cells, scratch + 3 * cells
-    joins = K0 > 2 * tile.lines * s0
+    joins = 2 * tile.lines * s0 < K0
     all_rows = N * C
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P0, stretch)
@@ -937,7 +970,7 @@ def i_y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: 
 def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - bounded(K0 - 1, d0) and s0 == s0 and d0 == d0 and i_y_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
+    if i_y_from_x_tiles_x_fit(tile, N, C, P0, K0, X2, a0, d0, s0):
         room = max(room, i_y_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0))
     if (K0 <= P0 or tile.lanes.width <= P0) and i_y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
         s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
@@ -967,7 +1000,7 @@ def i_y_from_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int
     """
     if tile.lanes.width <= C and i.stride(1) == 1 and y.stride(1) == 1 and x.stride(1) == 1 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
         i_y_from_x_over_c(i, y, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    elif K0 >= 1 and X2 == bounded(s0, P0) and 0 <= -a0 < s0 - bounded(K0 - 1, d0) and s0 == s0 and d0 == d0 and i_y_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
+    elif i_y_from_x_tiles_x_fit(tile, N, C, P0, K0, X2, a0, d0, s0):
         i_y_from_x_tiles_x(i, y, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
     elif (K0 <= P0 or tile.lanes.width <= P0) and i_y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
         s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:

@@ -171,7 +171,7 @@ def i_from_x_tiles_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0
                         best_at = select(better, lanes.load(to_at + (x2 * span + p1)), best_at)
                     active = lanes.first(P1 - p1)
                     result = lanes.long(lanes.narrow(best_at) + lanes.narrow_integers(a0*X3 + a1 - z8))
-                    if P1 >= lanes.width or (spills and left >= lanes.width):
+                    if lanes.width <= P1 or (spills and left >= lanes.width):
                         lanes.write_where(i.run((n, c, p0, p1), (0, 0, 0, 1)), result, lanes.where(True))
                     else:
                         lanes.write_where(i.line((n, c, p0, p1), (0, 0, 0, 1)), result, active)
@@ -192,6 +192,23 @@ def i_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int,
 
 
 @kernel
+def i_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and 0 <= -a0
+    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
+    fit = fit and K1 >= 1
+    fit = fit and bounded(s1, P1) == X3
+    fit = fit and 0 <= -a1 < s1 - bounded(K1 - 1, d1)
+    fit = fit and bounded(s0, X3) == z7
+    fit = fit and bounded(d0, X3) == z6
+    fit = fit and i_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23
+    return fit
+
+
+@kernel
 def i_from_x_windows_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -201,7 +218,7 @@ def i_from_x_windows_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, 
     low_k1 = -a1
     reach = max(0, (K1 - 1) * d1)
     stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1))
-    flows = P1 <= stretch
+    flows = stretch >= P1
     flows = flows and reach < s1
     flows = flows and i.stride(2) == P1 * i.stride(3)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s1 * stretch + reach))
@@ -209,7 +226,7 @@ def i_from_x_windows_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, 
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s1 * stretch + reach) + (s1 + 3) * tile.lanes.width
     joined = scratch + cells
     before, joined_at = scratch + 2 * cells, scratch + 3 * cells
-    joins = K1 > 2 * tile.lines * s1
+    joins = 2 * tile.lines * s1 < K1
     all_rows = N * C * P0
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P1, stretch)
@@ -408,7 +425,7 @@ def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: 
         a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - bounded(K1 - 1, d1) and s1 == s1 and d1 == d1 and z7 == bounded(s0, X3) and z6 == bounded(d0, X3) and i_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8) <= 32 * tile.lines * tile.lines * tile.lanes.width and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23:
+    if i_from_x_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8):
         room = max(room, i_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8))
     if (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
         d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7,
@@ -442,7 +459,8 @@ def i_from_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K
     """
     if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**31:
         i_from_x_over_c(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, task, tasks)
-    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - bounded(K1 - 1, d1) and s1 == s1 and d1 == d1 and z7 == bounded(s0, X3) and z6 == bounded(d0, X3) and i_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8) <= 32 * tile.lines * tile.lines * tile.lanes.width and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23 and x.stride(2) == X3 * x.stride(3):
+    elif i_from_x_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7,
+        z8) and x.stride(2) == X3 * x.stride(3):
         i_from_x_tiles_x(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, scratch,
             integer_scratch, task, tasks)
     elif (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
@@ -557,7 +575,7 @@ def y_from_x_tiles_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: i
                         x2 = low_k0 + p0 * s0 + tap_k0 * d0
                         best = maximum(best, lanes.load(to + (x2 * span + p1)))
                     active = lanes.first(P1 - p1)
-                    if P1 >= lanes.width or (spills and left >= lanes.width):
+                    if lanes.width <= P1 or (spills and left >= lanes.width):
                         lanes.write_where(y.run((n, c, p0, p1), (0, 0, 0, 1)), best, lanes.where(True))
                     else:
                         lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), best, active)
@@ -578,6 +596,20 @@ def y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int,
 
 
 @kernel
+def y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and 0 <= -a0
+    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
+    fit = fit and K1 >= 1
+    fit = fit and bounded(s1, P1) == X3
+    fit = fit and 0 <= -a1 < s1 - bounded(K1 - 1, d1)
+    fit = fit and y_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    return fit
+
+
+@kernel
 def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -587,14 +619,14 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
     low_k1 = -a1
     reach = max(0, (K1 - 1) * d1)
     stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1))
-    flows = P1 <= stretch
+    flows = stretch >= P1
     flows = flows and reach < s1
     flows = flows and y.stride(2) == P1 * y.stride(3)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s1 * stretch + reach))
     found = integer_scratch
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s1 * stretch + reach) + (s1 + 3) * tile.lanes.width
     joined = scratch + cells
-    joins = K1 > 2 * tile.lines * s1
+    joins = 2 * tile.lines * s1 < K1
     all_rows = N * C * P0
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P1, stretch)
@@ -739,7 +771,7 @@ def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: 
         a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - bounded(K1 - 1, d1) and y_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+    if y_from_x_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1):
         room = max(room, y_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1))
     if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
         d0, d1, s0, s1) <= 1048576:
@@ -771,7 +803,8 @@ def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: 
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_over_c(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
-    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - bounded(K1 - 1, d1) and y_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width and x.stride(2) == X3 * x.stride(3):
+    elif y_from_x_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0,
+        s1) and x.stride(2) == X3 * x.stride(3):
         y_from_x_tiles_x(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, scratch, integer_scratch,
             task, tasks)
     elif (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
@@ -917,7 +950,7 @@ def i_y_from_x_tiles_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int,
                         best_at = select(better, lanes.load(to_at + (x2 * span + p1)), best_at)
                     active = lanes.first(P1 - p1)
                     result = lanes.long(lanes.narrow(best_at) + lanes.narrow_integers(a0*X3 + a1 - z8))
-                    if P1 >= lanes.width or (spills and left >= lanes.width):
+                    if lanes.width <= P1 or (spills and left >= lanes.width):
                         lanes.write_where(i.run((n, c, p0, p1), (0, 0, 0, 1)), result, lanes.where(True))
                         lanes.write_where(y.run((n, c, p0, p1), (0, 0, 0, 1)), best, lanes.where(True))
                     else:
@@ -940,6 +973,23 @@ def i_y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: in
 
 
 @kernel
+def i_y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and 0 <= -a0
+    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
+    fit = fit and K1 >= 1
+    fit = fit and bounded(s1, P1) == X3
+    fit = fit and 0 <= -a1 < s1 - bounded(K1 - 1, d1)
+    fit = fit and bounded(s0, X3) == z7
+    fit = fit and bounded(d0, X3) == z6
+    fit = fit and i_y_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23
+    return fit
+
+
+@kernel
 def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -949,7 +999,7 @@ def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: in
     low_k1 = -a1
     reach = max(0, (K1 - 1) * d1)
     stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1))
-    flows = P1 <= stretch
+    flows = stretch >= P1
     flows = flows and reach < s1
     flows = flows and i.stride(2) == P1 * i.stride(3)
     flows = flows and y.stride(2) == P1 * y.stride(3)
@@ -958,7 +1008,7 @@ def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: in
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s1 * stretch + reach) + (s1 + 3) * tile.lanes.width
     joined = scratch + cells
     before, joined_at = scratch + 2 * cells, scratch + 3 * cells
-    joins = K1 > 2 * tile.lines * s1
+    joins = 2 * tile.lines * s1 < K1
     all_rows = N * C * P0
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P1, stretch)
@@ -1159,7 +1209,7 @@ def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1
         a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - bounded(K1 - 1, d1) and s1 == s1 and d1 == d1 and z7 == bounded(s0, X3) and z6 == bounded(d0, X3) and i_y_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8) <= 32 * tile.lines * tile.lines * tile.lanes.width and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23:
+    if i_y_from_x_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8):
         room = max(room, i_y_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8))
     if (K1 <= P1 or tile.lanes.width <= P1) and i_y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
         a1, d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6,
@@ -1195,7 +1245,8 @@ def i_y_from_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int
     if tile.lanes.width <= C and i.stride(1) == 1 and y.stride(1) == 1 and x.stride(1) == 1 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**31:
         i_y_from_x_over_c(i, y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, task,
             tasks)
-    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and X3 == bounded(s1, P1) and 0 <= -a1 < s1 - bounded(K1 - 1, d1) and s1 == s1 and d1 == d1 and z7 == bounded(s0, X3) and z6 == bounded(d0, X3) and i_y_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8) <= 32 * tile.lines * tile.lines * tile.lanes.width and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23 and x.stride(2) == X3 * x.stride(3):
+    elif i_y_from_x_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7,
+        z8) and x.stride(2) == X3 * x.stride(3):
         i_y_from_x_tiles_x(i, y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, scratch,
             integer_scratch, task, tasks)
     elif (K1 <= P1 or tile.lanes.width <= P1) and i_y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,

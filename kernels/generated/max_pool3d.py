@@ -185,7 +185,7 @@ def i_from_x_tiles_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2
                                 best_at = select(better, lanes.load(to_at + ((x2 * X3 + x3) * span + p2)), best_at)
                         active = lanes.first(P2 - p2)
                         result = lanes.long(lanes.narrow(best_at) + lanes.narrow_integers(a0*X3*X4 + a1*X4 + a2 - z13))
-                        if P2 >= lanes.width or (spills and left >= lanes.width):
+                        if lanes.width <= P2 or (spills and left >= lanes.width):
                             lanes.write_where(i.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, lanes.where(True))
                         else:
                             lanes.write_where(i.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
@@ -207,6 +207,29 @@ def i_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int,
 
 
 @kernel
+def i_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
+        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
+        z11: int, z12: int, z13: int, z9: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and 0 <= -a0
+    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
+    fit = fit and K1 >= 1
+    fit = fit and 0 <= -a1
+    fit = fit and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3
+    fit = fit and K2 >= 1
+    fit = fit and bounded(s2, P2) == X4
+    fit = fit and 0 <= -a2 < s2 - bounded(K2 - 1, d2)
+    fit = fit and bounded(s1, X4) == z12
+    fit = fit and bounded(d1, X4) == z10
+    fit = fit and bounded(bounded(s0, X3), X4) == z11
+    fit = fit and bounded(bounded(d0, X3), X4) == z9
+    fit = fit and i_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**23
+    return fit
+
+
+@kernel
 def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, scratch: Scratch,
@@ -218,7 +241,7 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
     low_k2 = -a2
     reach = max(0, (K2 - 1) * d2)
     stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2))
-    flows = P2 <= stretch
+    flows = stretch >= P2
     flows = flows and reach < s2
     flows = flows and i.stride(3) == P2 * i.stride(4)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s2 * stretch + reach))
@@ -226,7 +249,7 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s2 * stretch + reach) + (s2 + 3) * tile.lanes.width
     joined = scratch + cells
     before, joined_at = scratch + 2 * cells, scratch + 3 * cells
-    joins = K2 > 2 * tile.lines * s2
+    joins = 2 * tile.lines * s2 < K2
     all_rows = N * C * P0 * P1
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P2, stretch)
@@ -442,7 +465,8 @@ def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: 
         z11: int, z12: int, z13: int, z9: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - bounded(K2 - 1, d2) and s2 == s2 and d2 == d2 and z12 == bounded(s1, X4) and z10 == bounded(d1, X4) and z11 == bounded(bounded(s0, X3), X4) and z9 == bounded(bounded(d0, X3), X4) and i_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 32 * tile.lines * tile.lines * tile.lanes.width and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**23:
+    if i_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
+        z11, z12, z13, z9):
         room = max(room, i_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9))
     if (K2 <= P2 or tile.lanes.width <= P2) and i_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
         X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2, K2) + bounded(s2,
@@ -483,7 +507,8 @@ def i_from_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K
     if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**31:
         i_from_x_over_c(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
             z11, z12, z13, z9, tile, task, tasks)
-    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - bounded(K2 - 1, d2) and s2 == s2 and d2 == d2 and z12 == bounded(s1, X4) and z10 == bounded(d1, X4) and z11 == bounded(bounded(s0, X3), X4) and z9 == bounded(bounded(d0, X3), X4) and i_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 32 * tile.lines * tile.lines * tile.lanes.width and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**23 and x.stride(2) == X3 * x.stride(3) and x.stride(3) == X4 * x.stride(4):
+    elif i_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
+        z10, z11, z12, z13, z9) and x.stride(2) == X3 * x.stride(3) and x.stride(3) == X4 * x.stride(4):
         i_from_x_tiles_x(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
             z11, z12, z13, z9, tile, scratch, integer_scratch, task, tasks)
     elif (K2 <= P2 or tile.lanes.width <= P2) and i_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2,
@@ -614,7 +639,7 @@ def y_from_x_tiles_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: i
                                 x3 = low_k1 + p1 * s1 + tap_k1 * d1
                                 best = maximum(best, lanes.load(to + ((x2 * X3 + x3) * span + p2)))
                         active = lanes.first(P2 - p2)
-                        if P2 >= lanes.width or (spills and left >= lanes.width):
+                        if lanes.width <= P2 or (spills and left >= lanes.width):
                             lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, lanes.where(True))
                         else:
                             lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, active)
@@ -635,6 +660,23 @@ def y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int,
 
 
 @kernel
+def y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
+        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and 0 <= -a0
+    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
+    fit = fit and K1 >= 1
+    fit = fit and 0 <= -a1
+    fit = fit and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3
+    fit = fit and K2 >= 1
+    fit = fit and bounded(s2, P2) == X4
+    fit = fit and 0 <= -a2 < s2 - bounded(K2 - 1, d2)
+    fit = fit and y_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    return fit
+
+
+@kernel
 def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -645,14 +687,14 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
     low_k2 = -a2
     reach = max(0, (K2 - 1) * d2)
     stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2))
-    flows = P2 <= stretch
+    flows = stretch >= P2
     flows = flows and reach < s2
     flows = flows and y.stride(3) == P2 * y.stride(4)
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s2 * stretch + reach))
     found = integer_scratch
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s2 * stretch + reach) + (s2 + 3) * tile.lanes.width
     joined = scratch + cells
-    joins = K2 > 2 * tile.lines * s2
+    joins = 2 * tile.lines * s2 < K2
     all_rows = N * C * P0 * P1
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P2, stretch)
@@ -813,7 +855,7 @@ def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: 
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - bounded(K2 - 1, d2) and y_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width:
+    if y_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2):
         room = max(room, y_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2))
     if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
         X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
@@ -846,7 +888,8 @@ def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: 
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_over_c(y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, tile,
             task, tasks)
-    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - bounded(K2 - 1, d2) and y_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width and x.stride(2) == X3 * x.stride(3) and x.stride(3) == X4 * x.stride(4):
+    elif y_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1,
+        s2) and x.stride(2) == X3 * x.stride(3) and x.stride(3) == X4 * x.stride(4):
         y_from_x_tiles_x(y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, tile,
             scratch, integer_scratch, task, tasks)
     elif (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2,
@@ -1006,7 +1049,7 @@ def i_y_from_x_tiles_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int,
                                 best_at = select(better, lanes.load(to_at + ((x2 * X3 + x3) * span + p2)), best_at)
                         active = lanes.first(P2 - p2)
                         result = lanes.long(lanes.narrow(best_at) + lanes.narrow_integers(a0*X3*X4 + a1*X4 + a2 - z13))
-                        if P2 >= lanes.width or (spills and left >= lanes.width):
+                        if lanes.width <= P2 or (spills and left >= lanes.width):
                             lanes.write_where(i.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, lanes.where(True))
                             lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, lanes.where(True))
                         else:
@@ -1030,6 +1073,29 @@ def i_y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: in
 
 
 @kernel
+def i_y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        z10: int, z11: int, z12: int, z13: int, z9: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and 0 <= -a0
+    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
+    fit = fit and K1 >= 1
+    fit = fit and 0 <= -a1
+    fit = fit and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3
+    fit = fit and K2 >= 1
+    fit = fit and bounded(s2, P2) == X4
+    fit = fit and 0 <= -a2 < s2 - bounded(K2 - 1, d2)
+    fit = fit and bounded(s1, X4) == z12
+    fit = fit and bounded(d1, X4) == z10
+    fit = fit and bounded(bounded(s0, X3), X4) == z11
+    fit = fit and bounded(bounded(d0, X3), X4) == z9
+    fit = fit and i_y_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**23
+    return fit
+
+
+@kernel
 def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, scratch: Scratch,
@@ -1041,7 +1107,7 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
     low_k2 = -a2
     reach = max(0, (K2 - 1) * d2)
     stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2))
-    flows = P2 <= stretch
+    flows = stretch >= P2
     flows = flows and reach < s2
     flows = flows and i.stride(3) == P2 * i.stride(4)
     flows = flows and y.stride(3) == P2 * y.stride(4)
@@ -1050,7 +1116,7 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s2 * stretch + reach) + (s2 + 3) * tile.lanes.width
     joined = scratch + cells
     before, joined_at = scratch + 2 * cells, scratch + 3 * cells
-    joins = K2 > 2 * tile.lines * s2
+    joins = 2 * tile.lines * s2 < K2
     all_rows = N * C * P0 * P1
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P2, stretch)
@@ -1268,7 +1334,8 @@ def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0
         z11: int, z12: int, z13: int, z9: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - bounded(K2 - 1, d2) and s2 == s2 and d2 == d2 and z12 == bounded(s1, X4) and z10 == bounded(d1, X4) and z11 == bounded(bounded(s0, X3), X4) and z9 == bounded(bounded(d0, X3), X4) and i_y_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 32 * tile.lines * tile.lines * tile.lanes.width and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**23:
+    if i_y_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
+        z10, z11, z12, z13, z9):
         room = max(room, i_y_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9))
     if (K2 <= P2 or tile.lanes.width <= P2) and i_y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2,
         X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2,
@@ -1310,7 +1377,8 @@ def i_y_from_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int
     if tile.lanes.width <= C and i.stride(1) == 1 and y.stride(1) == 1 and x.stride(1) == 1 and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**31:
         i_y_from_x_over_c(i, y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
             z10, z11, z12, z13, z9, tile, task, tasks)
-    elif K0 >= 1 and 0 <= -a0 and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2 and K1 >= 1 and 0 <= -a1 and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3 and K2 >= 1 and X4 == bounded(s2, P2) and 0 <= -a2 < s2 - bounded(K2 - 1, d2) and s2 == s2 and d2 == d2 and z12 == bounded(s1, X4) and z10 == bounded(d1, X4) and z11 == bounded(bounded(s0, X3), X4) and z9 == bounded(bounded(d0, X3), X4) and i_y_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 32 * tile.lines * tile.lines * tile.lanes.width and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**23 and x.stride(2) == X3 * x.stride(3) and x.stride(3) == X4 * x.stride(4):
+    elif i_y_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
+        z10, z11, z12, z13, z9) and x.stride(2) == X3 * x.stride(3) and x.stride(3) == X4 * x.stride(4):
         i_y_from_x_tiles_x(i, y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
             z10, z11, z12, z13, z9, tile, scratch, integer_scratch, task, tasks)
     elif (K2 <= P2 or tile.lanes.width <= P2) and i_y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2,

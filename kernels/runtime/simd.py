@@ -201,7 +201,9 @@ class Line(Generic[T]):
             axis = max((a for a, m in enumerate(self.moves) if m), default=0)
             while axis and place[axis] >= shape[axis] > 0:
                 if strides[axis - 1] != shape[axis] * strides[axis]:
-                    raise BadAccess(f"{self.view.memory.name}.run: axis {axis} does not go on in axis {axis - 1}")
+                    raise BadAccess(
+                        f"{self.view.memory.name}.run: axis {axis} does not go on in axis {axis - 1}"
+                    )
                 place[axis - 1] += place[axis] // shape[axis]
                 place[axis] %= shape[axis]
                 axis -= 1
