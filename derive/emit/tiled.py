@@ -23,7 +23,7 @@ from derive.emit.vectors import Block
 from derive.lower.slide import Axis, Slide
 from derive.program import Access
 
-PLANES = 4  # times the cells of a block that a plane may take
+APART = 4  # blocks that a plane of elements laid apart may take; of combined lines, one
 LOCALS = frozenset(["all_planes", "fit", "left", "plane", "planes", "spills", "taps_here"])
 
 
@@ -35,6 +35,8 @@ class TiledWriter(SeparableWriter):
         self.s = s
         if s.rest or not isinstance(self.copied, Access):
             return False
+        if not _polynomial(self.factor):
+            return False  # short rows need masks, lest lanes beyond them divide by what is not there
         classes = {a.classes for a in s.axes}
         if len(classes) != 1 or (True in classes and any(a.spread != 1 for a in s.axes)):
             return False
@@ -66,8 +68,7 @@ class TiledWriter(SeparableWriter):
         self.put(f"group = max(1, {CELLS} * {self.whole_stretch()} // pitch)")
         if self.argument:
             self.put("before = scratch + group * pitch")
-        # what divides is not known beyond a row
-        self.put(f"spills = {self.goes_on() if _polynomial(self.factor) else False}")
+        self.put(f"spills = {self.goes_on()}")
         self.put(f"all_planes = {self.product([self.size(i) for i in self.outer])}")
         self.put("first, last = share(ceil_div(all_planes, group), task, tasks)")
         self.put("for item in range(first, last):", True)
@@ -320,19 +321,19 @@ class TiledWriter(SeparableWriter):
 
     # --- how much room it takes, and when ----------------------------------------------------
 
+    def cells_of_plane(self, s: Slide) -> str:
+        self.upper = tuple(a for a in s.axes if a != s.lane)
+        line = [s.lane.place] if not s.lane.classes else [s.lane.follower]
+        sizes = [*self.upper_sizes(), *map(self.size, line), self.inner(s.lane.modulus)]
+        return self.bounded_product(sizes)
+
     def room_of_tiled(self, s: Slide, name: str, integers: Sequence[sp.Symbol]) -> str:
         """A function of the integers: scalars of the lines of a block."""
         self.s, lane = s, s.lane
-        self.upper = tuple(a for a in s.axes if a != s.lane)
         given = _wrapped(
             f"def {name}_room(", ["tile: Tile", *(f"{self.names[i]}: int" for i in integers)], ") -> int:"
         )
-        line = (
-            [self.size(lane.place)]
-            if not lane.classes
-            else [self.size(lane.follower), self.inner(lane.modulus)]
-        )
-        cells = self.bounded_product([*self.upper_sizes(), *line])
+        cells = self.cells_of_plane(s)
         modulus = self.inner(lane.modulus)
         more = "tile.lanes.width" if not lane.classes else f"{modulus} + 2 * {modulus} * tile.lanes.width"
         lines = [
@@ -357,11 +358,16 @@ class TiledWriter(SeparableWriter):
         ]
 
     def fits(self, s: Slide, name: str, integers: Sequence[sp.Symbol], more: Sequence[str]) -> str:
-        """A function of the integers: do the windows tile the operand?"""
+        """A function of the integers: do the windows tile the operand, and is a plane of it small?"""
         given = _wrapped(
             f"def {name}_fit(", ["tile: Tile", *(f"{self.names[i]}: int" for i in integers)], ") -> bool:"
         )
-        tests = [*self.tests_of_tiles(s), *more]
+        blocks = CELLS * (APART if s.lane.classes else 1)
+        tests = [
+            *self.tests_of_tiles(s),
+            f"{self.cells_of_plane(s)} <= {blocks} * {self.whole_stretch()}",
+            *more,
+        ]
         lines = ["@kernel", given, '    """Do windows lie side by side, and is a plane small?"""']
         lines += [f"    fit = {tests[0]}", *(f"    fit = fit and {test}" for test in tests[1:])]
         return "\n".join([*lines, "    return fit"]) + "\n"

@@ -156,85 +156,6 @@ def y_from_x_y_divisor_over_c(y: Real3, x: Real3, y_divisor: Real1, N: int, C: i
 
 
 @kernel
-def y_from_x_y_divisor_tiles_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C: int, P0: int, K0: int, X2: int,
-        a0: int, s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Windows that tile x, along p0 and then line by line."""
-    lanes = tile.lanes
-    low_k0 = -a0
-    span = P0
-    cells = span
-    pitch = cells + lanes.width
-    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
-    spills = False
-    all_planes = N * C
-    first, last = share(ceil_div(all_planes, group), task, tasks)
-    for item in range(first, last):
-        row = item * group
-        planes = min(group, all_planes - row)
-        n = row // C
-        c = row % C
-        for u in range(planes):
-            to = scratch + u * pitch
-            inside = lanes.first(cells)
-            for at in range(0, cells, lanes.width):
-                at = max(0, min(at, cells - lanes.width))
-                if cells >= lanes.width:
-                    total = lanes.read(x.run((n, c, low_k0 + at * s0), (0, 0, s0)))
-                    for tap in range(1, K0):
-                        total = total + lanes.read(x.run((n, c, low_k0 + at * s0 + tap), (0, 0, s0)))
-                else:
-                    total = lanes.read_where(x.run((n, c, low_k0 + at * s0), (0, 0, s0)), inside)
-                    for tap in range(1, K0):
-                        total = total + lanes.read_where(x.run((n, c, low_k0 + at * s0 + tap), (0, 0, s0)), inside)
-                lanes.store(to + at, total)
-            lanes.store(to + cells, lanes.zero())
-            c += 1
-            if c == C:
-                c = 0
-                n += 1
-        n = row // C
-        c = row % C
-        for u in range(planes):
-            to = scratch + u * pitch
-            left = P0
-            for column in range(0, P0, lanes.width):
-                p0 = max(0, min(column, P0 - lanes.width))
-                total = lanes.zero()
-                total = total + lanes.load(to + (0 + p0))
-                active = lanes.first(P0 - p0)
-                y_divisor_lanes = lanes.read_where(y_divisor.line((p0,), (1,)), active)
-                total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
-                if lanes.width <= P0 or (spills and left >= lanes.width):
-                    lanes.write_where(y.run((n, c, p0), (0, 0, 1)), total, lanes.where(True))
-                else:
-                    lanes.write_where(y.line((n, c, p0), (0, 0, 1)), total, active)
-            left -= P0
-            c += 1
-            if c == C:
-                c = 0
-                n += 1
-
-
-@kernel
-def y_from_x_y_divisor_tiles_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:
-    """Scalars that the windows of a block read."""
-    pitch = P0 + tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return cells
-
-
-@kernel
-def y_from_x_y_divisor_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and bounded(s0, P0) == X2
-    fit = fit and 0 <= -a0 < s0 - (K0 - 1)
-    fit = fit and y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, K0, X2, a0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width
-    return fit
-
-
-@kernel
 def y_from_x_y_divisor_windows_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C: int, P0: int, K0: int, X2: int,
         a0: int, s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
@@ -351,8 +272,6 @@ def y_from_x_y_divisor_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: i
 def y_from_x_y_divisor_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if y_from_x_y_divisor_tiles_x_fit(tile, N, C, P0, K0, X2, a0, s0):
-        room = max(room, y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, K0, X2, a0, s0))
     if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, K0, X2, a0,
         s0) <= 1048576:
         room = max(room, y_from_x_y_divisor_windows_x_room(tile, N, C, P0, K0, X2, a0, s0))
@@ -374,15 +293,11 @@ def y_from_x_y_divisor(y: Real3, x: Real3, y_divisor: Real1, N: int, C: int, P0:
     """y[n,c,p0] += sum[k0,x2] x[n,c,x2]/y_divisor[p0]   { k0 + s0*p0 - a0 = x2 }
 
     lanes over c where it is contiguous,
-    or windows of x slide, lanes over p0,
     or windows of x slide, lanes over p0;
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_y_divisor_over_c(y, x, y_divisor, N, C, P0, K0, X2, a0, s0, tile, task, tasks)
-    elif y_from_x_y_divisor_tiles_x_fit(tile, N, C, P0, K0, X2, a0, s0):
-        y_from_x_y_divisor_tiles_x(y, x, y_divisor, N, C, P0, K0, X2, a0, s0, tile, scratch, integer_scratch, task,
-            tasks)
     elif (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, K0, X2, a0,
         s0) <= 1048576:
         y_from_x_y_divisor_windows_x(y, x, y_divisor, N, C, P0, K0, X2, a0, s0, tile, scratch, integer_scratch,
@@ -588,7 +503,7 @@ def gx_from_gx_term_tiles_gx_term_fit(tile: Tile, N: int, C: int, P0: int, K0: i
     fit = fit and bounded(s0, P0) == X2
     fit = fit and (K0 - 1) < s0
     fit = fit and -s0 < a0 - K0 + 1 <= -(K0 - 1)
-    fit = fit and gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, K0, X2, a0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and bounded(P0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width
     return fit
 
 
@@ -965,7 +880,7 @@ DEFINITION = Definition(
         'y_sum_filled: gather, tasks share p0',
         'y_sum_2_filled: gather, tasks share p0',
         'y_divisor_from_y_sum_y_sum_2: lanes over p0; else gather, tasks share p0',
-        'y_from_x_y_divisor: lanes over c where it is contiguous, or windows of x slide, lanes over p0, or windows of x slide, lanes over p0; else gather, tasks share n c',
+        'y_from_x_y_divisor: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
         'gx_term_from_gx_term_divisor_gy: lanes over p0, or lanes over c; else gather, tasks share n c',
         'gx_from_gx_term: lanes over c where it is contiguous, or windows of gx_term slide, lanes over x2, or windows of gx_term slide, lanes over x2; else gather, tasks share n c',
     ),

@@ -268,94 +268,6 @@ def y_from_x_y_divisor_over_c(y: Real4, x: Real4, y_divisor: Real2, N: int, C: i
 
 
 @kernel
-def y_from_x_y_divisor_tiles_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C: int, P0: int, P1: int, K0: int,
-        K1: int, X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows that tile x, along p1 and then line by line."""
-    lanes = tile.lanes
-    low_k0 = -a0
-    low_k1 = -a1
-    span = P1
-    cells = X2 * span
-    pitch = cells + lanes.width
-    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
-    spills = False
-    all_planes = N * C
-    first, last = share(ceil_div(all_planes, group), task, tasks)
-    for item in range(first, last):
-        row = item * group
-        planes = min(group, all_planes - row)
-        n = row // C
-        c = row % C
-        for u in range(planes):
-            to = scratch + u * pitch
-            inside = lanes.first(cells)
-            for at in range(0, cells, lanes.width):
-                at = max(0, min(at, cells - lanes.width))
-                if cells >= lanes.width:
-                    total = lanes.read(x.run((n, c, 0, low_k1 + at * s1), (0, 0, 0, s1)))
-                    for tap in range(1, K1):
-                        total = total + lanes.read(x.run((n, c, 0, low_k1 + at * s1 + tap), (0, 0, 0, s1)))
-                else:
-                    total = lanes.read_where(x.run((n, c, 0, low_k1 + at * s1), (0, 0, 0, s1)), inside)
-                    for tap in range(1, K1):
-                        total = total + lanes.read_where(x.run((n, c, 0, low_k1 + at * s1 + tap), (0, 0, 0, s1)), inside)
-                lanes.store(to + at, total)
-            lanes.store(to + cells, lanes.zero())
-            c += 1
-            if c == C:
-                c = 0
-                n += 1
-        n = row // C
-        c = row % C
-        for u in range(planes):
-            to = scratch + u * pitch
-            left = P0 * P1
-            for p0 in range(P0):
-                for column in range(0, P1, lanes.width):
-                    p1 = max(0, min(column, P1 - lanes.width))
-                    total = lanes.zero()
-                    for tap_k0 in range(K0):
-                        x2 = low_k0 + p0 * s0 + tap_k0
-                        total = total + lanes.load(to + (x2 * span + p1))
-                    active = lanes.first(P1 - p1)
-                    y_divisor_lanes = lanes.read_where(y_divisor.line((p0, p1), (0, 1)), active)
-                    total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
-                    if lanes.width <= P1 or (spills and left >= lanes.width):
-                        lanes.write_where(y.run((n, c, p0, p1), (0, 0, 0, 1)), total, lanes.where(True))
-                    else:
-                        lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
-                left -= P1
-            c += 1
-            if c == C:
-                c = 0
-                n += 1
-
-
-@kernel
-def y_from_x_y_divisor_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, s0: int, s1: int) -> int:
-    """Scalars that the windows of a block read."""
-    pitch = bounded(X2, P1) + tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return cells
-
-
-@kernel
-def y_from_x_y_divisor_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, s0: int, s1: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and 0 <= -a0
-    fit = fit and -a0 + bounded(s0, P0 - 1) + (K0 - 1) < X2
-    fit = fit and K1 >= 1
-    fit = fit and bounded(s1, P1) == X3
-    fit = fit and 0 <= -a1 < s1 - (K1 - 1)
-    fit = fit and y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width
-    return fit
-
-
-@kernel
 def y_from_x_y_divisor_windows_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C: int, P0: int, P1: int, K0: int,
         K1: int, X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -517,8 +429,6 @@ def y_from_x_y_divisor_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0:
         a0: int, a1: int, s0: int, s1: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if y_from_x_y_divisor_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1):
-        room = max(room, y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1))
     if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, K0, K1, X2,
         X3, a0, a1, s0, s1) <= 1048576:
         room = max(room, y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1))
@@ -543,16 +453,11 @@ def y_from_x_y_divisor(y: Real4, x: Real4, y_divisor: Real2, N: int, C: int, P0:
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
     lanes over c where it is contiguous,
-    or windows of x slide, lanes over p1, rows over p0,
     or windows of x slide, lanes over p1, rows over p0;
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_y_divisor_over_c(y, x, y_divisor, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, task, tasks)
-    elif y_from_x_y_divisor_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0,
-        s1) and x.stride(2) == X3 * x.stride(3):
-        y_from_x_y_divisor_tiles_x(y, x, y_divisor, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, scratch,
-            integer_scratch, task, tasks)
     elif (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, K0, K1, X2,
         X3, a0, a1, s0, s1) <= 1048576:
         y_from_x_y_divisor_windows_x(y, x, y_divisor, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, scratch,
@@ -779,7 +684,7 @@ def gx_from_gx_term_tiles_gx_term_fit(tile: Tile, N: int, C: int, P0: int, P1: i
     fit = fit and bounded(s1, P1) == X3
     fit = fit and (K1 - 1) < s1
     fit = fit and -s1 < a1 - K1 + 1 <= -(K1 - 1)
-    fit = fit and gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and bounded(bounded(P0, P1), s1) <= 32 * tile.lines * tile.lines * tile.lanes.width
     return fit
 
 
@@ -1328,7 +1233,7 @@ DEFINITION = Definition(
         'y_sum_from_y_sum_sum_y_sum_sum_2: lanes over p1, or lanes over p0; else gather, tasks share p0',
         'y_sum_2_sum_filled: gather, tasks share p0',
         'y_divisor_from_y_sum_y_sum_2: lanes over p1, or lanes over p0; else gather, tasks share p0',
-        'y_from_x_y_divisor: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
+        'y_from_x_y_divisor: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'gx_term_from_gx_term_divisor_gy: lanes over p1, or lanes over p0; else gather, tasks share n c p0',
         'gx_from_gx_term: lanes over c where it is contiguous, or windows of gx_term slide, lanes over x3, rows over x2, or windows of gx_term slide, lanes over x3, rows over x2; else gather, tasks share n c x2',
     ),

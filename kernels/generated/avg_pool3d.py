@@ -294,101 +294,6 @@ def y_from_x_y_divisor_over_c(y: Real5, x: Real5, y_divisor: Real3, N: int, C: i
 
 
 @kernel
-def y_from_x_y_divisor_tiles_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0: int, P1: int, P2: int,
-        K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
-        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows that tile x, along p2 and then line by line."""
-    lanes = tile.lanes
-    low_k0 = -a0
-    low_k1 = -a1
-    low_k2 = -a2
-    span = P2
-    cells = X2 * X3 * span
-    pitch = cells + lanes.width
-    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
-    spills = False
-    all_planes = N * C
-    first, last = share(ceil_div(all_planes, group), task, tasks)
-    for item in range(first, last):
-        row = item * group
-        planes = min(group, all_planes - row)
-        n = row // C
-        c = row % C
-        for u in range(planes):
-            to = scratch + u * pitch
-            inside = lanes.first(cells)
-            for at in range(0, cells, lanes.width):
-                at = max(0, min(at, cells - lanes.width))
-                if cells >= lanes.width:
-                    total = lanes.read(x.run((n, c, 0, 0, low_k2 + at * s2), (0, 0, 0, 0, s2)))
-                    for tap in range(1, K2):
-                        total = total + lanes.read(x.run((n, c, 0, 0, low_k2 + at * s2 + tap), (0, 0, 0, 0, s2)))
-                else:
-                    total = lanes.read_where(x.run((n, c, 0, 0, low_k2 + at * s2), (0, 0, 0, 0, s2)), inside)
-                    for tap in range(1, K2):
-                        total = total + lanes.read_where(x.run((n, c, 0, 0, low_k2 + at * s2 + tap), (0, 0, 0, 0, s2)), inside)
-                lanes.store(to + at, total)
-            lanes.store(to + cells, lanes.zero())
-            c += 1
-            if c == C:
-                c = 0
-                n += 1
-        n = row // C
-        c = row % C
-        for u in range(planes):
-            to = scratch + u * pitch
-            left = P0 * P1 * P2
-            for p0 in range(P0):
-                for p1 in range(P1):
-                    for column in range(0, P2, lanes.width):
-                        p2 = max(0, min(column, P2 - lanes.width))
-                        total = lanes.zero()
-                        for tap_k0 in range(K0):
-                            x2 = low_k0 + p0 * s0 + tap_k0
-                            for tap_k1 in range(K1):
-                                x3 = low_k1 + p1 * s1 + tap_k1
-                                total = total + lanes.load(to + ((x2 * X3 + x3) * span + p2))
-                        active = lanes.first(P2 - p2)
-                        y_divisor_lanes = lanes.read_where(y_divisor.line((p0, p1, p2), (0, 0, 1)), active)
-                        total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
-                        if lanes.width <= P2 or (spills and left >= lanes.width):
-                            lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
-                        else:
-                            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
-                    left -= P2
-            c += 1
-            if c == C:
-                c = 0
-                n += 1
-
-
-@kernel
-def y_from_x_y_divisor_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
-    """Scalars that the windows of a block read."""
-    pitch = bounded(bounded(X2, X3), P2) + tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return cells
-
-
-@kernel
-def y_from_x_y_divisor_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and 0 <= -a0
-    fit = fit and -a0 + bounded(s0, P0 - 1) + (K0 - 1) < X2
-    fit = fit and K1 >= 1
-    fit = fit and 0 <= -a1
-    fit = fit and -a1 + bounded(s1, P1 - 1) + (K1 - 1) < X3
-    fit = fit and K2 >= 1
-    fit = fit and bounded(s2, P2) == X4
-    fit = fit and 0 <= -a2 < s2 - (K2 - 1)
-    fit = fit and y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width
-    return fit
-
-
-@kernel
 def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0: int, P1: int, P2: int,
         K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -566,8 +471,6 @@ def y_from_x_y_divisor_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2:
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if y_from_x_y_divisor_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2):
-        room = max(room, y_from_x_y_divisor_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2))
     if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, P2, K0, K1,
         K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
         room = max(room, y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2))
@@ -592,17 +495,12 @@ def y_from_x_y_divisor(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0:
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
     lanes over c where it is contiguous,
-    or windows of x slide, lanes over p2, rows over p1,
     or windows of x slide, lanes over p2, rows over p1;
     else gather, tasks share n c p0 p1
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         y_from_x_y_divisor_over_c(y, x, y_divisor, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2,
             tile, task, tasks)
-    elif y_from_x_y_divisor_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1,
-        s2) and x.stride(2) == X3 * x.stride(3) and x.stride(3) == X4 * x.stride(4):
-        y_from_x_y_divisor_tiles_x(y, x, y_divisor, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1,
-            s2, tile, scratch, integer_scratch, task, tasks)
     elif (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, P2, K0, K1,
         K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
         y_from_x_y_divisor_windows_x(y, x, y_divisor, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1,
@@ -849,7 +747,7 @@ def gx_from_gx_term_tiles_gx_term_fit(tile: Tile, N: int, C: int, P0: int, P1: i
     fit = fit and bounded(s2, P2) == X4
     fit = fit and (K2 - 1) < s2
     fit = fit and -s2 < a2 - K2 + 1 <= -(K2 - 1)
-    fit = fit and gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and bounded(bounded(bounded(P0, P1), P2), s2) <= 32 * tile.lines * tile.lines * tile.lanes.width
     return fit
 
 
@@ -1480,7 +1378,7 @@ DEFINITION = Definition(
         'y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3: lanes over p2, or lanes over p1; else gather, tasks share p0 p1',
         'y_sum_2_sum_filled: gather, tasks share p0',
         'y_divisor_from_y_sum_y_sum_2: lanes over p2, or lanes over p1; else gather, tasks share p0 p1',
-        'y_from_x_y_divisor: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
+        'y_from_x_y_divisor: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
         'gx_term_from_gx_term_divisor_gy: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
         'gx_from_gx_term: lanes over c where it is contiguous, or windows of gx_term slide, lanes over x4, rows over x3, or windows of gx_term slide, lanes over x4, rows over x3; else gather, tasks share n c x2 x3',
     ),

@@ -179,7 +179,7 @@ def i_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, 
     fit = K0 >= 1
     fit = fit and bounded(s0, P0) == X2
     fit = fit and 0 <= -a0 < s0 - bounded(K0 - 1, d0)
-    fit = fit and i_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and P0 <= 8 * tile.lines * tile.lines * tile.lanes.width
     fit = fit and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23
     return fit
 
@@ -494,7 +494,7 @@ def y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, 
     fit = K0 >= 1
     fit = fit and bounded(s0, P0) == X2
     fit = fit and 0 <= -a0 < s0 - bounded(K0 - 1, d0)
-    fit = fit and y_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and P0 <= 8 * tile.lines * tile.lines * tile.lanes.width
     return fit
 
 
@@ -804,7 +804,7 @@ def i_y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int
     fit = K0 >= 1
     fit = fit and bounded(s0, P0) == X2
     fit = fit and 0 <= -a0 < s0 - bounded(K0 - 1, d0)
-    fit = fit and i_y_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and P0 <= 8 * tile.lines * tile.lines * tile.lanes.width
     fit = fit and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23
     return fit
 

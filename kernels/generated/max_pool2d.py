@@ -203,7 +203,7 @@ def i_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, 
     fit = fit and 0 <= -a1 < s1 - bounded(K1 - 1, d1)
     fit = fit and bounded(s0, X3) == z7
     fit = fit and bounded(d0, X3) == z6
-    fit = fit and i_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and bounded(X2, P1) <= 8 * tile.lines * tile.lines * tile.lanes.width
     fit = fit and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23
     return fit
 
@@ -605,7 +605,7 @@ def y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, 
     fit = fit and K1 >= 1
     fit = fit and bounded(s1, P1) == X3
     fit = fit and 0 <= -a1 < s1 - bounded(K1 - 1, d1)
-    fit = fit and y_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and bounded(X2, P1) <= 8 * tile.lines * tile.lines * tile.lanes.width
     return fit
 
 
@@ -984,7 +984,7 @@ def i_y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int
     fit = fit and 0 <= -a1 < s1 - bounded(K1 - 1, d1)
     fit = fit and bounded(s0, X3) == z7
     fit = fit and bounded(d0, X3) == z6
-    fit = fit and i_y_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and bounded(X2, P1) <= 8 * tile.lines * tile.lines * tile.lanes.width
     fit = fit and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23
     return fit
 

@@ -224,7 +224,7 @@ def i_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, 
     fit = fit and bounded(d1, X4) == z10
     fit = fit and bounded(bounded(s0, X3), X4) == z11
     fit = fit and bounded(bounded(d0, X3), X4) == z9
-    fit = fit and i_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and bounded(bounded(X2, X3), P2) <= 8 * tile.lines * tile.lines * tile.lanes.width
     fit = fit and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**23
     return fit
 
@@ -672,7 +672,7 @@ def y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, 
     fit = fit and K2 >= 1
     fit = fit and bounded(s2, P2) == X4
     fit = fit and 0 <= -a2 < s2 - bounded(K2 - 1, d2)
-    fit = fit and y_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and bounded(bounded(X2, X3), P2) <= 8 * tile.lines * tile.lines * tile.lanes.width
     return fit
 
 
@@ -1090,7 +1090,7 @@ def i_y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int
     fit = fit and bounded(d1, X4) == z10
     fit = fit and bounded(bounded(s0, X3), X4) == z11
     fit = fit and bounded(bounded(d0, X3), X4) == z9
-    fit = fit and i_y_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and bounded(bounded(X2, X3), P2) <= 8 * tile.lines * tile.lines * tile.lanes.width
     fit = fit and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**23
     return fit
 
