@@ -30,7 +30,8 @@ def expected(x: Any, size: int, stride: int, padding: int, dilation: int) -> tup
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
-    ("size", "stride", "padding", "dilation"), [(3, 2, 1, 1), (2, 1, 1, 1), (3, 1, 1, 2)]
+    ("size", "stride", "padding", "dilation"),
+    [(3, 2, 1, 1), (2, 1, 1, 1), (3, 1, 1, 2), (2, 2, 0, 1), (11, 1, 5, 1), (9, 1, 8, 2), (2, 5, 0, 3)],
 )
 @pytest.mark.parametrize("width", [5, 40])
 def test_place_among_infinities(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import sympy as sp
 
 from derive.language import Mean, Operator, Sum, indices, parameters, tensors
 from derive.passes.differentiate import vjp
@@ -50,3 +51,38 @@ SAME = {
 @pytest.mark.parametrize("case", SAME)
 def test_left_alone(case):
     assert terms(SAME[case]) == SAME[case]
+
+
+def test_a_divisor_of_many_places():
+    """What all batches are divided by is worked out once; that there was nothing to add is still seen before."""
+    before = forward(y[n, p] << Sum[k](x[n, s * p + k]) / (w[p] + 1), given=(k,))
+    divisor, made = check(terms(before)).equations
+    assert str(divisor) == "y_divisor[p] += w[p] + 1"
+    assert str(made.body) == "x[n,x1]/y_divisor[p]"
+    assert made.relation == before.equations[0].relation
+
+
+def test_one_divisor_in_cases():
+    of = sp.Piecewise((w[p] + 2, s > 1), (s, True))
+    divisor, made = check(terms(forward(y[n, p] << x[n, p] / of))).equations
+    assert str(divisor.body) == "Piecewise((w[p] + 2, s > 1), (s, True))"
+    assert str(made.body) == "x[n,p]/y_divisor[p]"
+
+
+def test_a_divisor_of_each_place_stays():
+    for body in (x[n, p] / w[n, p], x[n, p] / (w[n, p] + 1), x[n, p] / w[p], x[n, p] * w[p] / s):
+        before = forward(y[n, p] << body)
+        assert terms(before) == before
+
+
+def test_independent_sums_are_a_product():
+    """How many points a window has on each axis, and a sum of products of what has no index in common."""
+    counted = forward(y[p, q] << Sum[i, j](1, s * p + i < 7, q + j < 5), inputs=(), given=(i, j, p, q))
+    rows, columns, made = check(terms(counted)).equations
+    assert str(rows).startswith("y_sum[p] += sum[i] 1")
+    assert str(columns).startswith("y_sum_2[q] += sum[j] 1")
+    assert str(made) == "y[p,q] += y_sum[p]*y_sum_2[q]"
+    both = forward(y[n] << 3 * Sum[i, j](x[n, i] * w[n, j]))
+    first, second, made = check(terms(both)).equations
+    assert (str(first), str(second)) == ("y_sum[n] += sum[i] x[n,i]", "y_sum_2[n] += sum[j] w[n,j]")
+    assert str(made) == "y[n] += 3*y_sum[n]*y_sum_2[n]"

@@ -176,6 +176,19 @@ def lines(out: Real3, x: Real2, start: int, move: int, tile: Tile, task: int, ta
 
 
 @task
+def apart(out: Real2, x: Real3, step: int, tile: Tile, task: int, tasks: int) -> None:
+    """Rows of out: lanes from and to places some steps apart, whole numbers, and a run over the ends of x's rows."""
+    lanes = tile.lanes
+    v = lanes.load_apart(x.pointer(), step)
+    lanes.store(out.pointer(0), v)
+    lanes.store_apart(out.pointer(1), step, v, lanes.fill(-2))
+    u = lanes.narrow(lanes.real(lanes.narrow_ramp(step, -3)))
+    lanes.store(out.pointer(2), lanes.real(u))
+    lanes.store(out.pointer(3), lanes.read(x.run((0, 0, 1), (0, 0, step))))
+    lanes.write_where(out.run((4, 0), (0, step)), v, lanes.first(lanes.width))
+
+
+@task
 def columns(out: Real3, x: Real2, move: int, apart: int, tile: Tile, task: int, tasks: int) -> None:
     """out[k, u]: a column of x under the mask of the first k lanes; x's rows loaded and added up at the end."""
     lanes = tile.lanes

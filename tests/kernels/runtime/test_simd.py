@@ -160,3 +160,21 @@ def test_ties_and_nan_of_maximum() -> None:
 def test_a_tile_counts_its_channels() -> None:
     tile = Tile(Lanes(4, float), 6, 2)
     assert (tile.channels, tile.registers().rows, tile.row().columns) == (8, 6, 2)
+
+
+def test_a_run_goes_on_only_where_memory_does() -> None:
+    lanes = Lanes(3, Fraction)
+    x = view((2, 3))
+    assert lanes.read(x.run((0, 1), (0, 1))).items == (Fraction(1, 2), Fraction(1), Fraction(3, 2))
+    with pytest.raises(BadAccess, match="index 0 is outside"):
+        lanes.read(x.run((1, 1), (0, 1)))
+    gaps = View(Memory("x", [Fraction(i) for i in range(8)], scalar=Fraction), 0, (2, 3), (4, 1))
+    with pytest.raises(BadAccess, match="axis 1 does not go on in axis 0"):
+        lanes.read(gaps.run((0, 1), (0, 1)))
+
+
+def test_what_is_no_whole_number_is_no_narrow_integer() -> None:
+    lanes = Lanes(2, Fraction)
+    assert lanes.narrow(Vector((Fraction(3), Fraction(-4)))).items == (3, -4)
+    with pytest.raises(BadAccess, match="no whole number"):
+        lanes.narrow(Vector((Fraction(3), Fraction(1, 2))))

@@ -1,0 +1,143 @@
+"""Windows without weights as source: line by line, or where they lie side by side along the lanes first. All exact."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from fractions import Fraction
+from importlib import import_module
+from itertools import product
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernels.runtime import execute_exact
+
+Numbers = list[int]
+
+
+def fractions(rng: random.Random, *shape: int) -> Any:
+    numbers = [Fraction(rng.randint(-2, 2)) for _ in range(int(np.prod(shape)))]  # many are equal
+    return np.array(numbers, object).reshape(shape)
+
+
+class Case:
+    """A drawn pooling: extents, windows, strides, dilations, padding; and what it gives, written out."""
+
+    def __init__(self, rng: random.Random, axes: int, dilated: bool, side_by_side: bool) -> None:
+        most = (9, 6, 3)[axes - 1]
+        self.K = [rng.randint(1, most) for _ in range(axes)]
+        self.d = [rng.randint(1, 2) if dilated else 1 for _ in range(axes)]
+        reach = [d * (k - 1) + 1 for k, d in zip(self.K, self.d, strict=True)]
+        if side_by_side:
+            self.s = [r + rng.randint(0, 1) for r in reach]
+            self.a, self.e = [0] * axes, [0] * axes
+            self.X = [s * rng.randint(1, 4) for s in self.s]
+        else:
+            self.s = [rng.randint(1, 3) for _ in range(axes)]
+            self.a, self.e = ([rng.randint(0, k // 2) for k in self.K] for _ in range(2))
+            self.X = [max(1, reach[i] - self.a[i] - self.e[i]) + rng.randint(0, most) for i in range(axes)]
+        self.N, self.C = rng.randint(1, 2), rng.randint(1, 3)
+        self.P = [(self.X[i] + self.a[i] + self.e[i] - reach[i]) // self.s[i] + 1 for i in range(axes)]
+        self.x = fractions(rng, self.N, self.C, *self.X)
+        self.gy = fractions(rng, self.N, self.C, *self.P)
+
+    def sizes(self, module: ModuleType) -> dict[str, int]:
+        named = {"N": self.N, "C": self.C, "ceil": 0, "include": 0, "divisor": 0}
+        named |= zip(module.DEFINITION.tensor("x").shape[2:], self.X, strict=True)
+        for i in range(len(self.K)):
+            for letter, values in zip(
+                "KPsdae", (self.K, self.P, self.s, self.d, self.a, self.e), strict=True
+            ):
+                named[f"{letter}{i}"] = values[i]
+        given = {name: named[name] for name in inspect.signature(module.sizes).parameters}
+        return named | module.sizes(**given)
+
+    def window(self, place: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """The elements that a window reads, in the order of its taps."""
+        at = []
+        for tap in product(*map(range, self.K)):
+            q = tuple(self.s[i] * place[i] + self.d[i] * tap[i] - self.a[i] for i in range(len(tap)))
+            if all(0 <= j < n for j, n in zip(q, self.X, strict=True)):
+                at.append(q)
+        return at
+
+
+def drawn(rng: random.Random, axes: int, dilated: bool, side_by_side: bool) -> Case:
+    """A case of which each window holds something: no exact number is the maximum of nothing."""
+    while True:
+        case = Case(rng, axes, dilated, side_by_side)
+        if all(case.window(place) for place in np.ndindex(*case.P)):
+            return case
+
+
+def run(module: ModuleType, case: Case, program: str, outputs: tuple[str, ...], trial: int) -> dict[str, Any]:
+    given = {"x": case.x, "gy": case.gy} if program == "vjp" else {"x": case.x}
+    sizes = case.sizes(module)
+    return execute_exact(
+        module.DEFINITION, program, given, sizes, {}, outputs, seed=trial, gaps=trial % 2 > 0
+    )
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_extrema_and_their_places(axes: int, side_by_side: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many equal numbers: of these the first in the order of the taps. Windows of many taps are joined in pairs."""
+    module = import_module(f"kernels.generated.max_pool{axes}d")
+    ways = [name for name in vars(module) if name.endswith("tiles_x" if side_by_side else "windows_x")]
+    runs = dict.fromkeys(ways, 0)
+    for name in ways:
+        real = getattr(module, name)
+
+        def counted(*given: Any, name: str = name, real: Any = real) -> None:
+            runs[name] += 1
+            real(*given)
+
+        monkeypatch.setattr(module, name, counted)
+    rng = random.Random(axes)
+    for trial in range(30 if axes < 3 else 10):
+        case = drawn(rng, axes, True, side_by_side)
+        made = run(module, case, "forward", ("y", "i"), trial)
+        alone = {name: run(module, case, "forward", (name,), trial)[name] for name in ("y", "i")}
+        for n, c, *place in np.ndindex(case.gy.shape):
+            at = case.window(tuple(place))
+            best = max(case.x[n, c, *q] for q in at)
+            first = np.ravel_multi_index(next(q for q in at if case.x[n, c, *q] == best), case.X)
+            assert made["y"][n, c, *place] == alone["y"][n, c, *place] == best
+            assert made["i"][n, c, *place] == alone["i"][n, c, *place] == first
+    assert min(runs.values()) > 5, runs
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_averages_and_their_gradients(axes: int, side_by_side: bool) -> None:
+    module = import_module(f"kernels.generated.avg_pool{axes}d")
+    rng = random.Random(axes)
+    for trial in range(30 if axes < 3 else 10):
+        case = drawn(rng, axes, False, side_by_side)
+        y, gx = np.zeros_like(case.gy), np.zeros_like(case.x)
+        for n, c, *place in np.ndindex(y.shape):
+            at = case.window(tuple(place))
+            y[n, c, *place] = sum(case.x[n, c, *q] for q in at) / len(at)
+            for q in at:
+                gx[n, c, *q] += case.gy[n, c, *place] / len(at)
+        assert (run(module, case, "forward", ("y",), trial)["y"] == y).all()
+        assert (run(module, case, "vjp", ("gx",), trial)["gx"] == gx).all()
+
+
+def test_the_ways_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gradient of windows side by side goes along the lanes first, others line by line."""
+    module = import_module("kernels.generated.avg_pool2d")
+    taken = list[str]()
+    for name in ("gx_from_gx_term_tiles_gx_term", "gx_from_gx_term_windows_gx_term"):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *g, name=name, real=real: (taken.append(name), real(*g)))
+    rng = random.Random(0)
+    for side_by_side in (True, False):
+        for trial in range(12):
+            case = drawn(rng, 2, False, side_by_side)
+            run(module, case, "vjp", ("gx",), trial)
+        assert any(("tiles" in name) == side_by_side for name in taken)
+        taken.clear()
