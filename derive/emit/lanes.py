@@ -401,7 +401,7 @@ class _LanesWriter(TiledWriter, FoldWriter):
             sizes = [self.size(i) for i in outer]
             if self.b.plane is not None:
                 self.used.add("ceil_div")
-                self.put(f"planes = ceil_div({self.size(self.b.plane)}, tile.vectors)")
+                self.put(f"planes = ceil_div({self.size(self.b.plane)}, tile.lines)")
                 sizes[outer.index(self.b.plane)] = "planes"
             self.put(f"first, last = share({' * '.join(sizes)}, task, tasks)")
             if len(outer) == 1 and self.b.plane is None:
@@ -412,7 +412,7 @@ class _LanesWriter(TiledWriter, FoldWriter):
                 below = " * ".join(sizes[k + 1 :])
                 below = f"({below})" if len(sizes) - k > 2 else below
                 text = "item" + (f" // {below}" if below else "") + (f" % {sizes[k]}" if k else "")
-                by = " * tile.vectors" if i == self.b.plane else ""
+                by = " * tile.lines" if i == self.b.plane else ""
                 self.put(f"{self.names[i]} = {text}{by}")
 
     def planes(self, way: Lanes, steps: Sequence[Step]) -> Index | None:
@@ -442,7 +442,7 @@ class _LanesWriter(TiledWriter, FoldWriter):
     def each_plane(self, named: bool = True) -> None:
         """What follows is done for each of the planes; the last of them may stand in for some beyond it."""
         if self.b.plane is not None:
-            self.put("for u in range(tile.vectors):", True)
+            self.put("for u in range(tile.lines):", True)
         if self.b.plane is not None and named:
             self.put(f"plane = min({self.b.plane_name} + u, {self.size(self.b.plane)} - 1)")
             self.names[self.b.plane] = "plane"
@@ -563,8 +563,8 @@ class _LanesWriter(TiledWriter, FoldWriter):
         if self.b.plane is None:
             self.put(f"wide = {start}")
             return
-        self.put("wide = tile.wide_row()")
-        self.put("for u in range(tile.vectors):", True)
+        self.put("wide = tile.wide_column()")
+        self.put("for u in range(tile.lines):", True)
         self.put(f"wide[0, u] = {start}")
         self.depth -= 1
 
@@ -877,8 +877,10 @@ class _LanesWriter(TiledWriter, FoldWriter):
             if argument:
                 self.put("place = lanes.narrow_integers(-1)")
             return
-        self.put(f"{acc}, place = tile.row(), tile.narrow_row()" if argument else f"{acc} = tile.row()")
-        self.put("for u in range(tile.vectors):", True)
+        self.put(
+            f"{acc}, place = tile.column(), tile.narrow_column()" if argument else f"{acc} = tile.column()"
+        )
+        self.put("for u in range(tile.lines):", True)
         self.put(f"{acc}[0, u] = {start}")
         if argument:
             self.put("place[0, u] = lanes.narrow_integers(-1)")

@@ -226,40 +226,40 @@ def y_from_w_x_over_k0(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0:
         a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over k0, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.vectors)
+    planes = ceil_div(G, tile.lines)
     first, last = share(N * planes * O * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * O * P0)
-        g = item // (O * P0) % planes * tile.vectors
+        g = item // (O * P0) % planes * tile.lines
         o = item // P0 % O
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
-        wide = tile.wide_row()
-        for u in range(tile.vectors):
+        wide = tile.wide_column()
+        for u in range(tile.lines):
             wide[0, u] = lanes.wide_zero()
         for c in range(C):
             for start in range(low_k0, high_k0, 64 * lanes.width):
-                total = tile.row()
-                for u in range(tile.vectors):
+                total = tile.column()
+                for u in range(tile.lines):
                     total[0, u] = lanes.zero()
                 for k0 in range(start, min(high_k0, start + 64 * lanes.width), lanes.width):
                     x3 = k0*d0 + p0*s0 - a0
                     if k0 + lanes.width <= high_k0:
-                        for u in range(tile.vectors):
+                        for u in range(tile.lines):
                             plane = min(g + u, G - 1)
                             w_lanes = lanes.read(w.line((plane, o, c, k0), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, c, x3), (0, 0, 0, d0)))
                             total[0, u] = fma(w_lanes, x_lanes, total[0, u])
                     else:
                         active = lanes.first(high_k0 - k0)
-                        for u in range(tile.vectors):
+                        for u in range(tile.lines):
                             plane = min(g + u, G - 1)
                             w_lanes = lanes.read_where(w.line((plane, o, c, k0), (0, 0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, c, x3), (0, 0, 0, d0)), active)
                             total[0, u] = select(active, fma(w_lanes, x_lanes, total[0, u]), total[0, u])
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.vectors):
+        for u in range(tile.lines):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])
@@ -670,34 +670,34 @@ def gb_from_gy_over_p0(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, ti
         tasks: int) -> None:
     """Lanes over p0, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(O, tile.vectors)
+    planes = ceil_div(O, tile.lines)
     first, last = share(G * planes, task, tasks)
     for item in range(first, last):
         g = item // planes
-        o = item % planes * tile.vectors
-        wide = tile.wide_row()
-        for u in range(tile.vectors):
+        o = item % planes * tile.lines
+        wide = tile.wide_column()
+        for u in range(tile.lines):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, P0, 64 * lanes.width):
-                total = tile.row()
-                for u in range(tile.vectors):
+                total = tile.column()
+                for u in range(tile.lines):
                     total[0, u] = lanes.zero()
                 for p0 in range(start, min(P0, start + 64 * lanes.width), lanes.width):
                     if p0 + lanes.width <= P0:
-                        for u in range(tile.vectors):
+                        for u in range(tile.lines):
                             plane = min(o + u, O - 1)
                             gy_lanes = lanes.read(gy.line((n, g, plane, p0), (0, 0, 0, 1)))
                             total[0, u] = total[0, u] + gy_lanes
                     else:
                         active = lanes.first(P0 - p0)
-                        for u in range(tile.vectors):
+                        for u in range(tile.lines):
                             plane = min(o + u, O - 1)
                             gy_lanes = lanes.read_where(gy.line((n, g, plane, p0), (0, 0, 0, 1)), active)
                             total[0, u] = select(active, total[0, u] + gy_lanes, total[0, u])
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.vectors):
+        for u in range(tile.lines):
             plane = min(o + u, O - 1)
             if o + u < O:
                 result = lanes.sum(wide[0, u])
@@ -709,24 +709,24 @@ def gb_from_gy_over_o(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, til
         tasks: int) -> None:
     """Lanes over o."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.vectors)
+    planes = ceil_div(G, tile.lines)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        g = item * tile.vectors
+        g = item * tile.lines
         for start in range(0, O, lanes.width):
             o = max(0, min(start, O - lanes.width))
             count = min(lanes.width, O - o)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for n in range(N):
                 for p0 in range(P0):
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(g + u, G - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane, o, p0), (0, 0, 1, 0)), active)
                         total[0, u] = total[0, u] + gy_lanes
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(g + u, G - 1)
                 if g + u < G:
                     result = total[0, u]

@@ -270,11 +270,11 @@ def y_from_w_x_over_k2(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
         s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over k2, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.vectors)
+    planes = ceil_div(G, tile.lines)
     first, last = share(N * planes * O * P0 * P1 * P2, task, tasks)
     for item in range(first, last):
         n = item // (planes * O * P0 * P1 * P2)
-        g = item // (O * P0 * P1 * P2) % planes * tile.vectors
+        g = item // (O * P0 * P1 * P2) % planes * tile.lines
         o = item // (P0 * P1 * P2) % O
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
@@ -282,8 +282,8 @@ def y_from_w_x_over_k2(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X4 - 1) // d1) + 1)
         low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X5 - 1) // d2) + 1)
-        wide = tile.wide_row()
-        for u in range(tile.vectors):
+        wide = tile.wide_column()
+        for u in range(tile.lines):
             wide[0, u] = lanes.wide_zero()
         for c in range(C):
             for k0 in range(low_k0, high_k0):
@@ -291,27 +291,27 @@ def y_from_w_x_over_k2(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
                 for k1 in range(low_k1, high_k1):
                     x4 = k1*d1 + p1*s1 - a1
                     for start in range(low_k2, high_k2, 64 * lanes.width):
-                        total = tile.row()
-                        for u in range(tile.vectors):
+                        total = tile.column()
+                        for u in range(tile.lines):
                             total[0, u] = lanes.zero()
                         for k2 in range(start, min(high_k2, start + 64 * lanes.width), lanes.width):
                             x5 = k2*d2 + p2*s2 - a2
                             if k2 + lanes.width <= high_k2:
-                                for u in range(tile.vectors):
+                                for u in range(tile.lines):
                                     plane = min(g + u, G - 1)
                                     w_lanes = lanes.read(w.line((plane, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)))
                                     x_lanes = lanes.read(x.line((n, plane, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)))
                                     total[0, u] = fma(w_lanes, x_lanes, total[0, u])
                             else:
                                 active = lanes.first(high_k2 - k2)
-                                for u in range(tile.vectors):
+                                for u in range(tile.lines):
                                     plane = min(g + u, G - 1)
                                     w_lanes = lanes.read_where(w.line((plane, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)), active)
                                     x_lanes = lanes.read_where(x.line((n, plane, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)), active)
                                     total[0, u] = select(active, fma(w_lanes, x_lanes, total[0, u]), total[0, u])
-                        for u in range(tile.vectors):
+                        for u in range(tile.lines):
                             wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.vectors):
+        for u in range(tile.lines):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])
@@ -822,36 +822,36 @@ def gb_from_gy_over_p2(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1
         task: int, tasks: int) -> None:
     """Lanes over p2, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(O, tile.vectors)
+    planes = ceil_div(O, tile.lines)
     first, last = share(G * planes, task, tasks)
     for item in range(first, last):
         g = item // planes
-        o = item % planes * tile.vectors
-        wide = tile.wide_row()
-        for u in range(tile.vectors):
+        o = item % planes * tile.lines
+        wide = tile.wide_column()
+        for u in range(tile.lines):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for p0 in range(P0):
                 for p1 in range(P1):
                     for start in range(0, P2, 64 * lanes.width):
-                        total = tile.row()
-                        for u in range(tile.vectors):
+                        total = tile.column()
+                        for u in range(tile.lines):
                             total[0, u] = lanes.zero()
                         for p2 in range(start, min(P2, start + 64 * lanes.width), lanes.width):
                             if p2 + lanes.width <= P2:
-                                for u in range(tile.vectors):
+                                for u in range(tile.lines):
                                     plane = min(o + u, O - 1)
                                     gy_lanes = lanes.read(gy.line((n, g, plane, p0, p1, p2), (0, 0, 0, 0, 0, 1)))
                                     total[0, u] = total[0, u] + gy_lanes
                             else:
                                 active = lanes.first(P2 - p2)
-                                for u in range(tile.vectors):
+                                for u in range(tile.lines):
                                     plane = min(o + u, O - 1)
                                     gy_lanes = lanes.read_where(gy.line((n, g, plane, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
                                     total[0, u] = select(active, total[0, u] + gy_lanes, total[0, u])
-                        for u in range(tile.vectors):
+                        for u in range(tile.lines):
                             wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.vectors):
+        for u in range(tile.lines):
             plane = min(o + u, O - 1)
             if o + u < O:
                 result = lanes.sum(wide[0, u])
@@ -863,26 +863,26 @@ def gb_from_gy_over_o(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1:
         task: int, tasks: int) -> None:
     """Lanes over o."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.vectors)
+    planes = ceil_div(G, tile.lines)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        g = item * tile.vectors
+        g = item * tile.lines
         for start in range(0, O, lanes.width):
             o = max(0, min(start, O - lanes.width))
             count = min(lanes.width, O - o)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for n in range(N):
                 for p0 in range(P0):
                     for p1 in range(P1):
                         for p2 in range(P2):
-                            for u in range(tile.vectors):
+                            for u in range(tile.lines):
                                 plane = min(g + u, G - 1)
                                 gy_lanes = lanes.read_where(gy.line((n, plane, o, p0, p1, p2), (0, 0, 1, 0, 0, 0)), active)
                                 total[0, u] = total[0, u] + gy_lanes
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(g + u, G - 1)
                 if g + u < G:
                     result = total[0, u]

@@ -64,23 +64,23 @@ def l_logsumexp_max_from_x_over_r(l_logsumexp_max: Real2, x: Real3, N: int, R: i
         tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
+    planes = ceil_div(N, tile.lines)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.vectors
+        n = item * tile.lines
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
-            best = tile.row()
-            for u in range(tile.vectors):
+            best = tile.column()
+            for u in range(tile.lines):
                 best[0, u] = lanes.fill(lowest())
             for c in range(C):
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(n + u, N - 1)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
                     best[0, u] = maximum(best[0, u], x_lanes)
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     lanes.write_where(l_logsumexp_max.line((plane, r), (0, 1)), best[0, u], active)
@@ -91,27 +91,27 @@ def l_logsumexp_max_from_x_over_c(l_logsumexp_max: Real2, x: Real3, N: int, R: i
         tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
+    planes = ceil_div(N, tile.lines)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        n = item // R * tile.vectors
+        n = item // R * tile.lines
         r = item % R
-        best = tile.row()
-        for u in range(tile.vectors):
+        best = tile.column()
+        for u in range(tile.lines):
             best[0, u] = lanes.fill(lowest())
         for c in range(0, C, lanes.width):
             if c + lanes.width <= C:
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(n + u, N - 1)
                     x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
                     best[0, u] = maximum(best[0, u], x_lanes)
             else:
                 active = lanes.first(C - c)
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(n + u, N - 1)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                     best[0, u] = select(active, maximum(best[0, u], x_lanes), best[0, u])
-        for u in range(tile.vectors):
+        for u in range(tile.lines):
             plane = min(n + u, N - 1)
             if n + u < N:
                 l_logsumexp_max[plane, r] = lanes.largest(best[0, u])
@@ -156,24 +156,24 @@ def l_logsumexp_sum_from_l_logsumexp_max_x_over_r(l_logsumexp_sum: Real2, l_logs
         R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
+    planes = ceil_div(N, tile.lines)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.vectors
+        n = item * tile.lines
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(n + u, N - 1)
                     l_logsumexp_max_lanes = lanes.read_where(l_logsumexp_max.line((plane, r), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < l_logsumexp_max_lanes) & (l_logsumexp_max_lanes < lanes.fill(highest())), l_logsumexp_max_lanes, lanes.zero()))
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -185,33 +185,33 @@ def l_logsumexp_sum_from_l_logsumexp_max_x_over_c(l_logsumexp_sum: Real2, l_logs
         R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
+    planes = ceil_div(N, tile.lines)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        n = item // R * tile.vectors
+        n = item // R * tile.lines
         r = item % R
-        wide = tile.wide_row()
-        for u in range(tile.vectors):
+        wide = tile.wide_column()
+        for u in range(tile.lines):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(n + u, N - 1)
                         x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
                         total[0, u] = total[0, u] + exp(x_lanes - lanes.fill(finite(l_logsumexp_max[plane, r])))
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(n + u, N - 1)
                         x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, total[0, u] + exp(x_lanes - lanes.fill(finite(l_logsumexp_max[plane, r]))), total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.vectors):
+        for u in range(tile.lines):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -585,24 +585,24 @@ def gx_from_gl_total_t_over_r(gx: Real3, gl_total: Real2, t: Integer2, N: int, R
         task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
+    planes = ceil_div(N, tile.lines)
     first, last = share(planes * X1, task, tasks)
     for item in range(first, last):
-        n = item // X1 * tile.vectors
+        n = item // X1 * tile.lines
         x1 = item % X1
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(x1))
                 gl_total_lanes = lanes.read_where(gl_total.line((plane, r), (0, 1)), chosen)
                 total[0, u] = select(chosen, total[0, u] + -gl_total_lanes, total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -614,24 +614,24 @@ def gx_from_gl_total_t_over_n(gx: Real3, gl_total: Real2, t: Integer2, N: int, R
         task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    planes = ceil_div(R, tile.vectors)
+    planes = ceil_div(R, tile.lines)
     first, last = share(X1 * planes, task, tasks)
     for item in range(first, last):
         x1 = item // planes
-        r = item % planes * tile.vectors
+        r = item % planes * tile.lines
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(r + u, R - 1)
                 chosen = active & equal(lanes.read_where(t.line((n, plane), (1, 0)), active), lanes.integers(x1))
                 gl_total_lanes = lanes.read_where(gl_total.line((n, plane), (1, 0)), chosen)
                 total[0, u] = select(chosen, total[0, u] + -gl_total_lanes, total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(r + u, R - 1)
                 if r + u < R:
                     result = total[0, u]
@@ -770,25 +770,25 @@ def tl_logsumexp_from_l_logsumexp_tx_x_over_r(tl_logsumexp: Real2, l_logsumexp: 
         R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
+    planes = ceil_div(N, tile.lines)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.vectors
+        n = item * tile.lines
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(n + u, N - 1)
                     l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((plane, r), (0, 1)), active)
                     tx_lanes = lanes.read_where(tx.line((plane, c, r), (0, 0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(tx_lanes, exp(x_lanes - l_logsumexp_lanes), total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -800,35 +800,35 @@ def tl_logsumexp_from_l_logsumexp_tx_x_over_c(tl_logsumexp: Real2, l_logsumexp: 
         R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
+    planes = ceil_div(N, tile.lines)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        n = item // R * tile.vectors
+        n = item // R * tile.lines
         r = item % R
-        wide = tile.wide_row()
-        for u in range(tile.vectors):
+        wide = tile.wide_column()
+        for u in range(tile.lines):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(n + u, N - 1)
                         tx_lanes = lanes.read(tx.line((plane, c, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
                         total[0, u] = fma(tx_lanes, exp(x_lanes - lanes.fill(l_logsumexp[plane, r])), total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(n + u, N - 1)
                         tx_lanes = lanes.read_where(tx.line((plane, c, r), (0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(tx_lanes, exp(x_lanes - lanes.fill(l_logsumexp[plane, r])), total[0, u]), total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.vectors):
+        for u in range(tile.lines):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -875,25 +875,25 @@ def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_r(hl_logsumexp: Real2, gl_
         l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
+    planes = ceil_div(N, tile.lines)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.vectors
+        n = item * tile.lines
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(n + u, N - 1)
                     hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 0, 1)), active)
                     l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((plane, r), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(hgx_lanes, exp(x_lanes - l_logsumexp_lanes), total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -907,35 +907,35 @@ def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_c(hl_logsumexp: Real2, gl_
         l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
+    planes = ceil_div(N, tile.lines)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        n = item // R * tile.vectors
+        n = item // R * tile.lines
         r = item % R
-        wide = tile.wide_row()
-        for u in range(tile.vectors):
+        wide = tile.wide_column()
+        for u in range(tile.lines):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(n + u, N - 1)
                         hgx_lanes = lanes.read(hgx.line((plane, c, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
                         total[0, u] = fma(hgx_lanes, exp(x_lanes - lanes.fill(l_logsumexp[plane, r])), total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(n + u, N - 1)
                         hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(hgx_lanes, exp(x_lanes - lanes.fill(l_logsumexp[plane, r])), total[0, u]), total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.vectors):
+        for u in range(tile.lines):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])

@@ -49,33 +49,33 @@ def y_from_x_plain(y: Real2, x: Real3, N: int, C: int, Q: int, task: int, tasks:
 def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.vectors)
+    planes = ceil_div(C, tile.lines)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.vectors
-        wide = tile.wide_row()
-        for u in range(tile.vectors):
+        c = item % planes * tile.lines
+        wide = tile.wide_column()
+        for u in range(tile.lines):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(c + u, C - 1)
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                         total[0, u] = total[0, u] + x_lanes
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(c + u, C - 1)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         total[0, u] = select(active, total[0, u] + x_lanes, total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.vectors):
+        for u in range(tile.lines):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -88,23 +88,23 @@ def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
 def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
+    planes = ceil_div(N, tile.lines)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.vectors
+        n = item * tile.lines
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(n + u, N - 1)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = total[0, u] + x_lanes
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]

@@ -52,27 +52,27 @@ def y_from_x_plain(y: Real2, x: Real3, N: int, C: int, Q: int, task: int, tasks:
 def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.vectors)
+    planes = ceil_div(C, tile.lines)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.vectors
-        best = tile.row()
-        for u in range(tile.vectors):
+        c = item % planes * tile.lines
+        best = tile.column()
+        for u in range(tile.lines):
             best[0, u] = lanes.fill(highest())
         for q in range(0, Q, lanes.width):
             if q + lanes.width <= Q:
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(c + u, C - 1)
                     x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                     best[0, u] = minimum(best[0, u], x_lanes)
             else:
                 active = lanes.first(Q - q)
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(c + u, C - 1)
                     x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                     best[0, u] = select(active, minimum(best[0, u], x_lanes), best[0, u])
-        for u in range(tile.vectors):
+        for u in range(tile.lines):
             plane = min(c + u, C - 1)
             if c + u < C:
                 y[n, plane] = lanes.smallest(best[0, u])
@@ -82,23 +82,23 @@ def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
 def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
+    planes = ceil_div(N, tile.lines)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.vectors
+        n = item * tile.lines
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            best = tile.row()
-            for u in range(tile.vectors):
+            best = tile.column()
+            for u in range(tile.lines):
                 best[0, u] = lanes.fill(highest())
             for q in range(Q):
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(n + u, N - 1)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     best[0, u] = minimum(best[0, u], x_lanes)
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     lanes.write_where(y.line((plane, c), (0, 1)), best[0, u], active)
@@ -144,28 +144,28 @@ def y_at_from_x_plain(y_at: Integer2, x: Real3, N: int, C: int, Q: int, task: in
 def y_at_from_x_over_c(y_at: Integer2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
+    planes = ceil_div(N, tile.lines)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.vectors
+        n = item * tile.lines
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             known = lanes.where(False)
-            best, place = tile.row(), tile.narrow_row()
-            for u in range(tile.vectors):
+            best, place = tile.column(), tile.narrow_column()
+            for u in range(tile.lines):
                 best[0, u] = lanes.fill(highest())
                 place[0, u] = lanes.narrow_integers(-1)
             for q in range(Q):
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(n + u, N - 1)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     better = (x_lanes < best[0, u]) | unequal(x_lanes, x_lanes) | ~known
                     best[0, u] = select(better, x_lanes, best[0, u])
                     place[0, u] = select(better, lanes.narrow_integers(q), place[0, u])
                 known = lanes.where(True)
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     lanes.write_where(y_at.line((plane, c), (0, 1)), lanes.long(place[0, u]), active)
@@ -207,23 +207,23 @@ def gx_from_gy_y_at_over_q(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int,
         tasks: int) -> None:
     """Lanes over q."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.vectors)
+    planes = ceil_div(C, tile.lines)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.vectors
+        c = item % planes * tile.lines
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
             count = min(lanes.width, Q - q)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(c + u, C - 1)
                 chosen = active & equal(lanes.ramp(q - y_at[n, plane], 1), lanes.integers(0))
                 total[0, u] = select(chosen, total[0, u] + lanes.fill(gy[n, plane]), total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -235,24 +235,24 @@ def gx_from_gy_y_at_over_c(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int,
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
+    planes = ceil_div(N, tile.lines)
     first, last = share(planes * Q, task, tasks)
     for item in range(first, last):
-        n = item // Q * tile.vectors
+        n = item // Q * tile.lines
         q = item % Q
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(y_at.line((plane, c), (0, 1)), active), lanes.integers(q))
                 gy_lanes = lanes.read_where(gy.line((plane, c), (0, 1)), chosen)
                 total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]

@@ -85,35 +85,35 @@ def y_from_w_x_over_i(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add:
         tasks: int) -> None:
     """Lanes over i, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(O, tile.vectors)
+    planes = ceil_div(O, tile.lines)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        o = item % planes * tile.vectors
-        wide = tile.wide_row()
-        for u in range(tile.vectors):
+        o = item % planes * tile.lines
+        wide = tile.wide_column()
+        for u in range(tile.lines):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, I, 64 * lanes.width):
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for i in range(start, min(I, start + 64 * lanes.width), lanes.width):
                 if i + lanes.width <= I:
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(o + u, O - 1)
                         w_lanes = lanes.read(w.line((plane, i), (0, 1)))
                         x_lanes = lanes.read(x.line((n, i), (0, 1)))
                         total[0, u] = fma(w_lanes, x_lanes, total[0, u])
                 else:
                     active = lanes.first(I - i)
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(o + u, O - 1)
                         w_lanes = lanes.read_where(w.line((plane, i), (0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
                         total[0, u] = select(active, fma(w_lanes, x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.vectors):
+        for u in range(tile.lines):
             plane = min(o + u, O - 1)
             if o + u < O:
                 result = lanes.sum(wide[0, u])
@@ -127,23 +127,23 @@ def y_from_w_x_over_o(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add:
         tasks: int) -> None:
     """Lanes over o."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.vectors)
+    planes = ceil_div(N, tile.lines)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.vectors
+        n = item * tile.lines
         for start in range(0, O, lanes.width):
             o = max(0, min(start, O - lanes.width)) if add == 0 else start
             count = min(lanes.width, O - o)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for i in range(I):
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(n + u, N - 1)
                     w_lanes = lanes.read_where(w.line((o, i), (1, 0)), active)
                     total[0, u] = fma(lanes.fill(x[plane, i]), w_lanes, total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -309,32 +309,32 @@ def gb_from_gy_over_o(gb: Real1, gy: Real2, N: int, O: int, tile: Tile, task: in
 def gb_from_gy_over_n(gb: Real1, gy: Real2, N: int, O: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(O, tile.vectors)
+    planes = ceil_div(O, tile.lines)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        o = item * tile.vectors
-        wide = tile.wide_row()
-        for u in range(tile.vectors):
+        o = item * tile.lines
+        wide = tile.wide_column()
+        for u in range(tile.lines):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, N, 64 * lanes.width):
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
                 if n + lanes.width <= N:
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(o + u, O - 1)
                         gy_lanes = lanes.read(gy.line((n, plane), (1, 0)))
                         total[0, u] = total[0, u] + gy_lanes
                 else:
                     active = lanes.first(N - n)
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(o + u, O - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane), (1, 0)), active)
                         total[0, u] = select(active, total[0, u] + gy_lanes, total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.vectors):
+        for u in range(tile.lines):
             plane = min(o + u, O - 1)
             if o + u < O:
                 result = lanes.sum(wide[0, u])

@@ -57,23 +57,23 @@ def y_logsumexp_max_from_x_over_r(y_logsumexp_max: Real2, x: Real3, M: int, R: i
         tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.vectors)
+    planes = ceil_div(M, tile.lines)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * tile.vectors
+        m = item * tile.lines
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
-            best = tile.row()
-            for u in range(tile.vectors):
+            best = tile.column()
+            for u in range(tile.lines):
                 best[0, u] = lanes.fill(lowest())
             for j in range(J):
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(m + u, M - 1)
                     x_lanes = lanes.read_where(x.line((plane, j, r), (0, 0, 1)), active)
                     best[0, u] = maximum(best[0, u], x_lanes)
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     lanes.write_where(y_logsumexp_max.line((plane, r), (0, 1)), best[0, u], active)
@@ -84,27 +84,27 @@ def y_logsumexp_max_from_x_over_j(y_logsumexp_max: Real2, x: Real3, M: int, R: i
         tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.vectors)
+    planes = ceil_div(M, tile.lines)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * tile.vectors
+        m = item // R * tile.lines
         r = item % R
-        best = tile.row()
-        for u in range(tile.vectors):
+        best = tile.column()
+        for u in range(tile.lines):
             best[0, u] = lanes.fill(lowest())
         for j in range(0, J, lanes.width):
             if j + lanes.width <= J:
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(m + u, M - 1)
                     x_lanes = lanes.read(x.line((plane, j, r), (0, 1, 0)))
                     best[0, u] = maximum(best[0, u], x_lanes)
             else:
                 active = lanes.first(J - j)
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(m + u, M - 1)
                     x_lanes = lanes.read_where(x.line((plane, j, r), (0, 1, 0)), active)
                     best[0, u] = select(active, maximum(best[0, u], x_lanes), best[0, u])
-        for u in range(tile.vectors):
+        for u in range(tile.lines):
             plane = min(m + u, M - 1)
             if m + u < M:
                 y_logsumexp_max[plane, r] = lanes.largest(best[0, u])
@@ -149,24 +149,24 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_over_r(y_logsumexp_sum: Real2, x: Rea
         R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.vectors)
+    planes = ceil_div(M, tile.lines)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * tile.vectors
+        m = item * tile.lines
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for j in range(J):
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(m + u, M - 1)
                     x_lanes = lanes.read_where(x.line((plane, j, r), (0, 0, 1)), active)
                     y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((plane, r), (0, 1)), active)
                     total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero()))
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -178,33 +178,33 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_over_j(y_logsumexp_sum: Real2, x: Rea
         R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.vectors)
+    planes = ceil_div(M, tile.lines)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * tile.vectors
+        m = item // R * tile.lines
         r = item % R
-        wide = tile.wide_row()
-        for u in range(tile.vectors):
+        wide = tile.wide_column()
+        for u in range(tile.lines):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(m + u, M - 1)
                         x_lanes = lanes.read(x.line((plane, j, r), (0, 1, 0)))
                         total[0, u] = total[0, u] + exp(x_lanes - lanes.fill(finite(y_logsumexp_max[plane, r])))
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(m + u, M - 1)
                         x_lanes = lanes.read_where(x.line((plane, j, r), (0, 1, 0)), active)
                         total[0, u] = select(active, total[0, u] + exp(x_lanes - lanes.fill(finite(y_logsumexp_max[plane, r]))), total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.vectors):
+        for u in range(tile.lines):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])
@@ -489,23 +489,23 @@ def gy_logsumexp_from_gy_over_r(gy_logsumexp: Real2, gy: Real3, M: int, C: int, 
         tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.vectors)
+    planes = ceil_div(M, tile.lines)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * tile.vectors
+        m = item * tile.lines
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(m + u, M - 1)
                     gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = total[0, u] + gy_lanes
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -518,33 +518,33 @@ def gy_logsumexp_from_gy_over_c(gy_logsumexp: Real2, gy: Real3, M: int, C: int, 
         tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.vectors)
+    planes = ceil_div(M, tile.lines)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * tile.vectors
+        m = item // R * tile.lines
         r = item % R
-        wide = tile.wide_row()
-        for u in range(tile.vectors):
+        wide = tile.wide_column()
+        for u in range(tile.lines):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(m + u, M - 1)
                         gy_lanes = lanes.read(gy.line((plane, c, r), (0, 1, 0)))
                         total[0, u] = total[0, u] + gy_lanes
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(m + u, M - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, total[0, u] + gy_lanes, total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.vectors):
+        for u in range(tile.lines):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])
@@ -684,25 +684,25 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_r(ty_logsumexp: Real2, tx: Real3, x:
         R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.vectors)
+    planes = ceil_div(M, tile.lines)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * tile.vectors
+        m = item * tile.lines
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for j in range(J):
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(m + u, M - 1)
                     tx_lanes = lanes.read_where(tx.line((plane, j, r), (0, 0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, j, r), (0, 0, 1)), active)
                     y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((plane, r), (0, 1)), active)
                     total[0, u] = fma(tx_lanes, exp(x_lanes - y_logsumexp_lanes), total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -714,35 +714,35 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_j(ty_logsumexp: Real2, tx: Real3, x:
         R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.vectors)
+    planes = ceil_div(M, tile.lines)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * tile.vectors
+        m = item // R * tile.lines
         r = item % R
-        wide = tile.wide_row()
-        for u in range(tile.vectors):
+        wide = tile.wide_column()
+        for u in range(tile.lines):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(m + u, M - 1)
                         tx_lanes = lanes.read(tx.line((plane, j, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((plane, j, r), (0, 1, 0)))
                         total[0, u] = fma(tx_lanes, exp(x_lanes - lanes.fill(y_logsumexp[plane, r])), total[0, u])
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(m + u, M - 1)
                         tx_lanes = lanes.read_where(tx.line((plane, j, r), (0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, j, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(tx_lanes, exp(x_lanes - lanes.fill(y_logsumexp[plane, r])), total[0, u]), total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.vectors):
+        for u in range(tile.lines):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])
@@ -789,25 +789,25 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_r(hy_logsumexp: Real2,
         x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.vectors)
+    planes = ceil_div(M, tile.lines)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * tile.vectors
+        m = item * tile.lines
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for j in range(J):
-                for u in range(tile.vectors):
+                for u in range(tile.lines):
                     plane = min(m + u, M - 1)
                     hgx_lanes = lanes.read_where(hgx.line((plane, j, r), (0, 0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, j, r), (0, 0, 1)), active)
                     y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((plane, r), (0, 1)), active)
                     total[0, u] = fma(hgx_lanes, exp(x_lanes - y_logsumexp_lanes), total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -821,35 +821,35 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_j(hy_logsumexp: Real2,
         x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.vectors)
+    planes = ceil_div(M, tile.lines)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * tile.vectors
+        m = item // R * tile.lines
         r = item % R
-        wide = tile.wide_row()
-        for u in range(tile.vectors):
+        wide = tile.wide_column()
+        for u in range(tile.lines):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
-            total = tile.row()
-            for u in range(tile.vectors):
+            total = tile.column()
+            for u in range(tile.lines):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(m + u, M - 1)
                         hgx_lanes = lanes.read(hgx.line((plane, j, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((plane, j, r), (0, 1, 0)))
                         total[0, u] = fma(hgx_lanes, exp(x_lanes - lanes.fill(y_logsumexp[plane, r])), total[0, u])
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.vectors):
+                    for u in range(tile.lines):
                         plane = min(m + u, M - 1)
                         hgx_lanes = lanes.read_where(hgx.line((plane, j, r), (0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, j, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(hgx_lanes, exp(x_lanes - lanes.fill(y_logsumexp[plane, r])), total[0, u]), total[0, u])
-            for u in range(tile.vectors):
+            for u in range(tile.lines):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.vectors):
+        for u in range(tile.lines):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])

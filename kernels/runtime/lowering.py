@@ -1059,20 +1059,12 @@ def _slot(b: Builder, r: RegistersType, base: Value, at: Value) -> Value:
     return b.gep(base, [b.add(b.mul(row, I64(r.columns)), column)])
 
 
-def _integer_row(t: TileType) -> RegistersType:
-    return RegistersType(_integers(t.lanes), 1, t.vectors)
-
-
-def _narrow_row(t: TileType) -> RegistersType:
-    return RegistersType(_narrow(t.lanes), 1, t.vectors)
-
-
-def _wide_row(t: TileType) -> RegistersType:
-    return RegistersType(_wide(t.lanes), 1, t.vectors)
-
-
 def _column(t: TileType) -> RegistersType:
     return RegistersType(t.lanes.vector, 1, t.lines)
+
+
+def _wide_column(t: TileType) -> RegistersType:
+    return RegistersType(_wide(t.lanes), 1, t.lines)
 
 
 def _narrow_column(t: TileType) -> RegistersType:
@@ -1124,14 +1116,12 @@ attributes(
             lambda b, t: _slots(b, t.registers(t.pixels)),
         ),
         "row": (returns(lambda t: t.registers(1)), lambda b, t: _slots(b, t.registers(1))),
-        "integer_row": (returns(_integer_row), lambda b, t: _slots(b, _integer_row(t))),
         "column": (returns(_column), lambda b, t: _slots(b, _column(t))),
         "load_column": (returns(_column, lambda t: t.lanes.pointer, INT), load_lines(_column)),
         "load_span": (returns(_span, lambda t: t.lanes.pointer, INT), load_lines(_span)),
         "write_where": (_write_column_rule, write_column),
+        "wide_column": (returns(_wide_column), lambda b, t: _slots(b, _wide_column(t))),
         "narrow_column": (returns(_narrow_column), lambda b, t: _slots(b, _narrow_column(t))),
-        "narrow_row": (returns(_narrow_row), lambda b, t: _slots(b, _narrow_row(t))),
-        "wide_row": (returns(_wide_row), lambda b, t: _slots(b, _wide_row(t))),
     },
     {
         "pixels": (lambda t: INT, lambda b, t: I64(t.pixels)),

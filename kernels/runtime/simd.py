@@ -662,21 +662,13 @@ class Tile:
     def row(self) -> Registers:
         return Registers(1, self.vectors)
 
-    def wide_row(self) -> Registers:
-        """As a row, of vectors of float64."""
-        return Registers(1, self.vectors)
-
-    def narrow_row(self) -> Registers:
-        """As a row, of vectors of narrow integers."""
-        return Registers(1, self.vectors)
+    def wide_column(self) -> Registers:
+        """As a column, of vectors of float64."""
+        return Registers(1, self.lines)
 
     def narrow_column(self) -> Registers:
         """As a column, of vectors of narrow integers."""
         return Registers(1, self.lines)
-
-    def integer_row(self) -> Registers:
-        """As a row, of vectors of integers."""
-        return Registers(1, self.vectors)
 
 
 # What tasks write in their signatures. A type checker sees View and Pointer; `compile.py` reads the name.

@@ -124,10 +124,7 @@ def integers(out: Real2, places: Integer2, x: Integer2, step: int, tile: Tile, t
     out[10, 0] = lanes.item(a, lanes.width - 1)
     for k in range(lanes.width + 3):
         lanes.store(out.pointer(11 + k), select(lanes.within(k - 2, step, lanes.width), yes, no))
-    row = tile.integer_row()
-    for v in range(tile.vectors):
-        row[0, v] = a + lanes.integers(v)
-    lanes.store(out.pointer(14 + lanes.width), lanes.real(row[0, tile.vectors - 1]))
+    lanes.store(out.pointer(14 + lanes.width), lanes.real(a + lanes.integers(3)))
     lanes.store(out.pointer(15 + lanes.width), select(lanes.within(0, step, -1), yes, no))
 
 
@@ -141,10 +138,7 @@ def narrow_integers(out: Real2, start: int, step: int, tile: Tile, task: int, ta
     lanes.store(out.pointer(1), lanes.real(lanes.long(u + v * v - lanes.narrow_ramp(step, -2))))
     lanes.store(out.pointer(2), lanes.real(lanes.long(-v)))
     lanes.store(out.pointer(3), select((u < v) | equal(u, lanes.narrow_integers(3)), yes, no))
-    row = tile.narrow_row()
-    for k in range(tile.vectors):
-        row[0, k] = select(u < v, u, v + lanes.narrow_integers(k))
-    lanes.store(out.pointer(4), lanes.real(lanes.long(row[0, tile.vectors - 1])))
+    lanes.store(out.pointer(4), lanes.real(lanes.long(select(u < v, u, v + lanes.narrow_integers(2)))))
     column = tile.narrow_column()
     for k in range(tile.lines):
         column[0, k] = v - lanes.narrow_integers(k)
@@ -168,10 +162,10 @@ def lines(out: Real3, x: Real2, start: int, move: int, tile: Tile, task: int, ta
     out[0, 6, 0] = lanes.largest(whole)
     out[0, 6, 1] = lanes.smallest(whole)
     out[0, 6, 2] = lanes.product(whole)
-    row = tile.wide_row()
-    row[0, 0] = lanes.wide_zero()
-    row[0, tile.vectors - 1] = lanes.wide_zero() + lanes.widen(whole)
-    out[0, 6, 3] = lanes.sum(row[0, tile.vectors - 1])
+    column = tile.wide_column()
+    column[0, 0] = lanes.wide_zero()
+    column[0, tile.lines - 1] = lanes.wide_zero() + lanes.widen(whole)
+    out[0, 6, 3] = lanes.sum(column[0, tile.lines - 1])
     out[0, 6, 4] = lanes.item(whole, 0)
 
 
