@@ -199,7 +199,7 @@ class SeparableWriter(SlideWriter):
             self.put("before, joined_at = scratch + 2 * cells, scratch + 3 * cells")
         elif lane.classes:
             self.put("line_of = scratch + 2 * cells")
-        many = f"2 * tile.lines * {stride}" if stride != "1" else "2 * tile.lines"
+        many = self.product(["tile.lines", stride])
         self.put(f"joins = {many} < {self.size(lane.tap)}")
 
     def slack(self) -> str:

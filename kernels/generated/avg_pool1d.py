@@ -167,7 +167,7 @@ def y_from_x_y_divisor_windows_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s0 * stretch + reach))
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s0 * stretch + reach) + (s0 + 3) * tile.lanes.width
     joined = scratch + cells
-    joins = 2 * tile.lines * s0 < K0
+    joins = tile.lines * s0 < K0
     all_rows = N * C
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P0, stretch)
@@ -522,7 +522,7 @@ def gx_from_gx_term_windows_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, stretch + reach) + (s0 + 3) * tile.lanes.width
     joined = scratch + cells
     line_of = scratch + 2 * cells
-    joins = 2 * tile.lines < K0
+    joins = tile.lines < K0
     all_rows = N * C
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(X2, stretch)

@@ -285,7 +285,7 @@ def y_from_x_y_divisor_windows_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C
     found = integer_scratch
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s1 * stretch + reach) + (s1 + 3) * tile.lanes.width
     joined = scratch + cells
-    joins = 2 * tile.lines * s1 < K1
+    joins = tile.lines * s1 < K1
     all_rows = N * C * P0
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P1, stretch)
@@ -706,7 +706,7 @@ def gx_from_gx_term_windows_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, stretch + reach) + (s1 + 3) * tile.lanes.width
     joined = scratch + cells
     line_of = scratch + 2 * cells
-    joins = 2 * tile.lines < K1
+    joins = tile.lines < K1
     all_rows = N * C * X2
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(X3, stretch)

@@ -312,7 +312,7 @@ def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C
     found = integer_scratch
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s2 * stretch + reach) + (s2 + 3) * tile.lanes.width
     joined = scratch + cells
-    joins = 2 * tile.lines * s2 < K2
+    joins = tile.lines * s2 < K2
     all_rows = N * C * P0 * P1
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P2, stretch)
@@ -770,7 +770,7 @@ def gx_from_gx_term_windows_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, stretch + reach) + (s2 + 3) * tile.lanes.width
     joined = scratch + cells
     line_of = scratch + 2 * cells
-    joins = 2 * tile.lines < K2
+    joins = tile.lines < K2
     all_rows = N * C * X2 * X3
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(X4, stretch)

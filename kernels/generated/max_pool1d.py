@@ -199,7 +199,7 @@ def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, 
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s0 * stretch + reach) + (s0 + 3) * tile.lanes.width
     joined = scratch + cells
     before, joined_at = scratch + 2 * cells, scratch + 3 * cells
-    joins = 2 * tile.lines * s0 < K0
+    joins = tile.lines * s0 < K0
     all_rows = N * C
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P0, stretch)
@@ -512,7 +512,7 @@ def y_from_x_windows_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
     group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s0 * stretch + reach))
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s0 * stretch + reach) + (s0 + 3) * tile.lanes.width
     joined = scratch + cells
-    joins = 2 * tile.lines * s0 < K0
+    joins = tile.lines * s0 < K0
     all_rows = N * C
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P0, stretch)
@@ -826,7 +826,7 @@ def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: in
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s0 * stretch + reach) + (s0 + 3) * tile.lanes.width
     joined = scratch + cells
     before, joined_at = scratch + 2 * cells, scratch + 3 * cells
-    joins = 2 * tile.lines * s0 < K0
+    joins = tile.lines * s0 < K0
     all_rows = N * C
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P0, stretch)

@@ -226,7 +226,7 @@ def i_from_x_windows_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, 
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s1 * stretch + reach) + (s1 + 3) * tile.lanes.width
     joined = scratch + cells
     before, joined_at = scratch + 2 * cells, scratch + 3 * cells
-    joins = 2 * tile.lines * s1 < K1
+    joins = tile.lines * s1 < K1
     all_rows = N * C * P0
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P1, stretch)
@@ -626,7 +626,7 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
     found = integer_scratch
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s1 * stretch + reach) + (s1 + 3) * tile.lanes.width
     joined = scratch + cells
-    joins = 2 * tile.lines * s1 < K1
+    joins = tile.lines * s1 < K1
     all_rows = N * C * P0
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P1, stretch)
@@ -1008,7 +1008,7 @@ def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: in
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s1 * stretch + reach) + (s1 + 3) * tile.lanes.width
     joined = scratch + cells
     before, joined_at = scratch + 2 * cells, scratch + 3 * cells
-    joins = 2 * tile.lines * s1 < K1
+    joins = tile.lines * s1 < K1
     all_rows = N * C * P0
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P1, stretch)

@@ -249,7 +249,7 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s2 * stretch + reach) + (s2 + 3) * tile.lanes.width
     joined = scratch + cells
     before, joined_at = scratch + 2 * cells, scratch + 3 * cells
-    joins = 2 * tile.lines * s2 < K2
+    joins = tile.lines * s2 < K2
     all_rows = N * C * P0 * P1
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P2, stretch)
@@ -694,7 +694,7 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
     found = integer_scratch
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s2 * stretch + reach) + (s2 + 3) * tile.lanes.width
     joined = scratch + cells
-    joins = 2 * tile.lines * s2 < K2
+    joins = tile.lines * s2 < K2
     all_rows = N * C * P0 * P1
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P2, stretch)
@@ -1116,7 +1116,7 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
     cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s2 * stretch + reach) + (s2 + 3) * tile.lanes.width
     joined = scratch + cells
     before, joined_at = scratch + 2 * cells, scratch + 3 * cells
-    joins = 2 * tile.lines * s2 < K2
+    joins = tile.lines * s2 < K2
     all_rows = N * C * P0 * P1
     blocks = ceil_div(all_rows, group)
     stretches = ceil_div(P2, stretch)
