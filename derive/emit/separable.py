@@ -28,49 +28,47 @@ from derive.language import Index
 from derive.lower.slide import Axis, Fold, Slide
 from derive.program import Access, Affine
 
-CELLS = (
-    8  # stretches of a block: the last stores are done when its lines are read, at other places than written
-)
+# Stretches of a block: enough that its first stores are done when the lines are read, elsewhere than they were written;
+# a processor waits for those that are not.
+CELLS = 8
 FAR = 1 << 24  # above each place that goes through a line: float32 holds all integers up to it
 LOCALS = frozenset(
     [
+        "all_rows",
         "at_line",
         "before",
         "best_at",
+        "beyond",
         "cells",
         "column",
         "edge",
         "end",
-        "step",
-        "read_at",
-        "read_from",
-        "joins",
-        "joined_at",
-        "joined",
-        "pitch",
-        "beyond",
-        "all_rows",
-        "flows",
-        "flow",
         "filled",
         "first_at",
-        "second_at",
+        "flow",
+        "flows",
+        "group",
+        "here_at",
+        "inside",
+        "joined",
+        "joined_at",
+        "joins",
         "line_of",
         "margin",
         "nowhere",
-        "sooner",
-        "to_at",
-        "inside",
-        "here_at",
-        "found_at",
-        "lines_of",
         "origin",
         "outputs",
+        "pitch",
         "places",
         "reach",
+        "read_at",
+        "read_from",
         "rows",
+        "second_at",
+        "sooner",
+        "step",
+        "to_at",
         "value_at",
-        "wholes",
     ]
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import random
 from fractions import Fraction
@@ -13,9 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from derive.emit.module import module_source
+from derive.language import Max, Operator, Parameter, Tensor, indices, tensors
+from derive.pipeline import derive
 from kernels.runtime import execute_exact
 
-Numbers = list[int]
+n = indices("n")
 
 
 def fractions(rng: random.Random, *shape: int) -> Any:
@@ -141,3 +145,37 @@ def test_the_ways_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
             run(module, case, "vjp", ("gx",), trial)
         assert any(("tiles" in name) == side_by_side for name in taken)
         taken.clear()
+
+
+def stored(function: ast.FunctionDef) -> set[str]:
+    return {m.id for m in ast.walk(function) if isinstance(m, ast.Name) and isinstance(m.ctx, ast.Store)}
+
+
+def functions(text: str) -> list[ast.FunctionDef]:
+    return [f for f in ast.parse(text).body if isinstance(f, ast.FunctionDef)]
+
+
+def own_words() -> set[str]:
+    """What the kernels of windows call their locals."""
+    found = set[str]()
+    for name in ("max_pool2d", "avg_pool2d"):
+        module = import_module(f"kernels.generated.{name}")
+        for f in functions(inspect.getsource(module)):
+            found |= stored(f) if "_windows_" in f.name or "_tiles_" in f.name else set()
+    assert len(found) > 40
+    return found
+
+
+def test_a_users_name_is_not_taken_for_a_local() -> None:
+    """Each of these words as the stride, dilation or padding of somebody's pooling: no kernel assigns to them."""
+    q, k = indices("q k")
+    y = tensors("y")
+    words = sorted(w for w in own_words() - {"q", "k", "x", "y", "n"} if w.islower() and not w.endswith("_"))
+    for at in range(0, len(words), 3):
+        s, d, a = map(Parameter, (words * 2)[at : at + 3])
+        padded = Tensor("x", margin=[(a, a)])
+        operator = Operator(
+            "pooling", y[n, q] << Max[k](padded[n, s * q + d * k - a]), inputs=(padded,), given=(k,)
+        )
+        for f in functions(module_source(derive(operator))):
+            assert not stored(f) & {argument.arg for argument in f.args.args}, (s, d, a, f.name)
