@@ -138,7 +138,9 @@ class _Book:
             nest = replace(nest, adds=fast is not None or name.text in self.adding)
             ways = lanes(shape.equation, nest, name.indices)
             if fast is not None:
-                source = lanes_before(contraction_source(nest, fast, title), nest, ways, fast.columns)
+                source = lanes_before(
+                    contraction_source(nest, fast, title), nest, ways, fast.columns, fast.steps
+                )
             else:
                 source = (
                     scatter_source(nest, scattered(nest), title)

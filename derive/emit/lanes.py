@@ -67,9 +67,11 @@ def lanes_source(nest: Nest, ways: Sequence[Lanes], name: str) -> TaskSource | N
     return _LanesWriter(nest, ways).text(name)
 
 
-def lanes_before(other: TaskSource, nest: Nest, ways: Sequence[Lanes], few: Sequence[Index]) -> TaskSource:
-    """Another lowering's task, but in lanes where a few indices have so few values that it has little to share."""
-    return _LanesWriter(nest, ways).before(other, few)
+def lanes_before(
+    other: TaskSource, nest: Nest, ways: Sequence[Lanes], few: Sequence[Index], steps: Sequence[Index]
+) -> TaskSource:
+    """Another lowering's task, but in lanes where it has little to share: a few columns, or a single step to add."""
+    return _LanesWriter(nest, ways).before(other, few, steps)
 
 
 Way = tuple[Lanes | Slide, str]  # with the name of what runs it
@@ -101,7 +103,7 @@ class _LanesWriter(TiledWriter, FoldWriter):
             lowering=f"{_described(kept)}; else {plain.nest.describe()}",
         )
 
-    def before(self, other: TaskSource, few: Sequence[Index]) -> TaskSource:
+    def before(self, other: TaskSource, few: Sequence[Index], steps: Sequence[Index]) -> TaskSource:
         _, parts, kept = self.made(other.name, other.integers)
         start = other.text.rindex("\n\n\n@task") + 3
         head, tail = other.text[:start], other.text[start:]
@@ -112,6 +114,8 @@ class _LanesWriter(TiledWriter, FoldWriter):
             return other
         self.lines, self.depth = [], 1
         small = " * ".join(map(self.size, few)) + f" <= {FEW}"
+        if steps:
+            small = f"({small} or {' * '.join(map(self.size, steps))} <= 1)"
         for way, title in kept:
             self.put(f"if {small} and {self.suits(way, title)}:", True)
             self.put(f"{title}({self.arguments(isinstance(way, Slide))})")

@@ -412,9 +412,12 @@ def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: i
         d0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if O <= 2 and P0 < K0 and tile.lines * tile.lanes.width > P0 and P0 <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+    if (
+        O <= 2 or C * K0 <= 1) and P0 < K0 and tile.lines * tile.lanes.width > P0 and P0 <= 1024 and y_from_w_x_fold_x_room(tile,
+        N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
         room = max(room, y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0))
-    if O <= 2 and (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+    if (O <= 2 or C * K0 <= 1) and (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, N, G, O,
+        P0, C, K0, X3, a0, d0, s0) <= 1048576:
         room = max(room, y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0))
     return room
 
@@ -423,9 +426,12 @@ def y_from_w_x_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int
         d0: int, s0: int) -> int:
     """Integers of one task: where each tap reads."""
     room = 0
-    if O <= 2 and P0 < K0 and tile.lines * tile.lanes.width > P0 and P0 <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+    if (
+        O <= 2 or C * K0 <= 1) and P0 < K0 and tile.lines * tile.lanes.width > P0 and P0 <= 1024 and y_from_w_x_fold_x_room(tile,
+        N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
         room = max(room, P0)
-    if O <= 2 and (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+    if (O <= 2 or C * K0 <= 1) and (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, N, G, O,
+        P0, C, K0, X3, a0, d0, s0) <= 1048576:
         room = max(room, 2 * C * K0)
     return room
 
@@ -452,17 +458,21 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
 
     contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables
     """
-    if O <= 2 and P0 < K0 and tile.lines * tile.lanes.width > P0 and P0 <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+    if (
+        O <= 2 or C * K0 <= 1) and P0 < K0 and tile.lines * tile.lanes.width > P0 and P0 <= 1024 and y_from_w_x_fold_x_room(tile,
+        N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
         y_from_w_x_fold_x(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, scratch, integer_scratch, task,
             tasks)
         return
-    if O <= 2 and tile.lanes.width <= K0 and tile.lanes.width <= X3 and P0 <= K0:
+    if (O <= 2 or C * K0 <= 1) and tile.lanes.width <= K0 and tile.lanes.width <= X3 and P0 <= K0:
         y_from_w_x_over_k0(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
         return
-    if O <= 2 and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
+    if (
+        O <= 2 or C * K0 <= 1) and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
         y_from_w_x_over_g(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
         return
-    if O <= 2 and (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+    if (O <= 2 or C * K0 <= 1) and (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, N, G, O,
+        P0, C, K0, X3, a0, d0, s0) <= 1048576:
         y_from_w_x_slide_x(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, scratch, integer_scratch, task,
             tasks)
         return
@@ -1074,9 +1084,11 @@ def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C:
         d0: int, s0: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if C <= 2 and (K0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+    if (C <= 2 or O * K0 <= 1) and (K0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_gy_room(tile, N, G,
+        O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
         room = max(room, gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0))
-    if C <= 2 and (P0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+    if (C <= 2 or O * K0 <= 1) and (P0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_w_room(tile, N, G, O,
+        P0, C, K0, X3, a0, d0, s0) <= 1048576:
         room = max(room, gx_from_gy_w_slide_w_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0))
     return room
 
@@ -1085,9 +1097,11 @@ def gx_from_gy_w_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, C: i
         d0: int, s0: int) -> int:
     """Integers of one task: where each tap reads."""
     room = 0
-    if C <= 2 and (K0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+    if (C <= 2 or O * K0 <= 1) and (K0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_gy_room(tile, N, G,
+        O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
         room = max(room, 2 * O * K0)
-    if C <= 2 and (P0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+    if (C <= 2 or O * K0 <= 1) and (P0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_w_room(tile, N, G, O,
+        P0, C, K0, X3, a0, d0, s0) <= 1048576:
         room = max(room, 2 * O * P0)
     return room
 
@@ -1114,14 +1128,17 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
 
     contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0
     """
-    if C <= 2 and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
+    if (
+        C <= 2 or O * K0 <= 1) and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
         gx_from_gy_w_over_g(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
         return
-    if C <= 2 and (K0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+    if (C <= 2 or O * K0 <= 1) and (K0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_gy_room(tile, N, G,
+        O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
         gx_from_gy_w_slide_gy(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, scratch, integer_scratch,
             task, tasks)
         return
-    if C <= 2 and (P0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
+    if (C <= 2 or O * K0 <= 1) and (P0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_w_room(tile, N, G, O,
+        P0, C, K0, X3, a0, d0, s0) <= 1048576:
         gx_from_gy_w_slide_w(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, scratch, integer_scratch,
             task, tasks)
         return
@@ -1420,9 +1437,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: windows of x slide, lanes over k0, combined at the end, or lanes over k0, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p0 if O <= 2; else contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables; else gather, tasks share n g o',
+        'y_from_w_x: windows of x slide, lanes over k0, combined at the end, or lanes over k0, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p0 if (O <= 2 or C * K0 <= 1); else contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables; else gather, tasks share n g o',
         'y_from_b: lanes over p0, or lanes over o; else gather, tasks share n g o',
         'gb_from_gy: lanes over p0, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x3, or windows of w slide, lanes over x3 if C <= 2; else contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; else gather, tasks share n g c; 1 residue loop',
+        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x3, or windows of w slide, lanes over x3 if (C <= 2 or O * K0 <= 1); else contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; else gather, tasks share n g c; 1 residue loop',
     ),
 )

@@ -474,9 +474,12 @@ def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: 
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if O <= 2 and P1 < K1 and tile.lines * tile.lanes.width > P1 and bounded(P0, P1) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+    if (O <= 2 or C * K0 * K1 <= 1) and P1 < K1 and tile.lines * tile.lanes.width > P1 and bounded(P0,
+        P1) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+        s1) <= 1048576:
         room = max(room, y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
-    if O <= 2 and (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+    if (O <= 2 or C * K0 * K1 <= 1) and (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, N, G,
+        O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
         room = max(room, y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
     return room
 
@@ -485,9 +488,12 @@ def y_from_w_x_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: in
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Integers of one task: where each tap reads."""
     room = 0
-    if O <= 2 and P1 < K1 and tile.lines * tile.lanes.width > P1 and bounded(P0, P1) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+    if (O <= 2 or C * K0 * K1 <= 1) and P1 < K1 and tile.lines * tile.lanes.width > P1 and bounded(P0,
+        P1) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+        s1) <= 1048576:
         room = max(room, P0 * P1)
-    if O <= 2 and (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+    if (O <= 2 or C * K0 * K1 <= 1) and (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, N, G,
+        O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
         room = max(room, 2 * C * K0 * K1)
     return room
 
@@ -515,19 +521,23 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
 
     contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables
     """
-    if O <= 2 and P1 < K1 and tile.lines * tile.lanes.width > P1 and bounded(P0, P1) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+    if (O <= 2 or C * K0 * K1 <= 1) and P1 < K1 and tile.lines * tile.lanes.width > P1 and bounded(P0,
+        P1) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+        s1) <= 1048576:
         y_from_w_x_fold_x(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, scratch,
             integer_scratch, task, tasks)
         return
-    if O <= 2 and tile.lanes.width <= K1 and tile.lanes.width <= X4 and P1 <= K1:
+    if (O <= 2 or C * K0 * K1 <= 1) and tile.lanes.width <= K1 and tile.lanes.width <= X4 and P1 <= K1:
         y_from_w_x_over_k1(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, task,
             tasks)
         return
-    if O <= 2 and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
+    if (
+        O <= 2 or C * K0 * K1 <= 1) and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
         y_from_w_x_over_g(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, task,
             tasks)
         return
-    if O <= 2 and (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+    if (O <= 2 or C * K0 * K1 <= 1) and (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, N, G,
+        O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
         y_from_w_x_slide_x(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, scratch,
             integer_scratch, task, tasks)
         return
@@ -1260,9 +1270,11 @@ def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if C <= 2 and (K1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+    if (C <= 2 or O * K0 * K1 <= 1) and (K1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_gy_room(tile, N,
+        G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
         room = max(room, gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
-    if C <= 2 and (P1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+    if (C <= 2 or O * K0 * K1 <= 1) and (P1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_w_room(tile, N,
+        G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
         room = max(room, gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
     return room
 
@@ -1271,9 +1283,11 @@ def gx_from_gy_w_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: 
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Integers of one task: where each tap reads."""
     room = 0
-    if C <= 2 and (K1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+    if (C <= 2 or O * K0 * K1 <= 1) and (K1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_gy_room(tile, N,
+        G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
         room = max(room, 2 * O * K0 * K1)
-    if C <= 2 and (P1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+    if (C <= 2 or O * K0 * K1 <= 1) and (P1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_w_room(tile, N,
+        G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
         room = max(room, 2 * O * P0 * P1)
     return room
 
@@ -1301,15 +1315,18 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
 
     contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1
     """
-    if C <= 2 and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
+    if (
+        C <= 2 or O * K0 * K1 <= 1) and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
         gx_from_gy_w_over_g(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, task,
             tasks)
         return
-    if C <= 2 and (K1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+    if (C <= 2 or O * K0 * K1 <= 1) and (K1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_gy_room(tile, N,
+        G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
         gx_from_gy_w_slide_gy(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile,
             scratch, integer_scratch, task, tasks)
         return
-    if C <= 2 and (P1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
+    if (C <= 2 or O * K0 * K1 <= 1) and (P1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_w_room(tile, N,
+        G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
         gx_from_gy_w_slide_w(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile,
             scratch, integer_scratch, task, tasks)
         return
@@ -1652,9 +1669,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: windows of x slide, lanes over k1, combined at the end, or lanes over k1, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p1, rows over p0 if O <= 2; else contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
+        'y_from_w_x: windows of x slide, lanes over k1, combined at the end, or lanes over k1, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p1, rows over p0 if (O <= 2 or C * K0 * K1 <= 1); else contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
         'y_from_b: lanes over p1, or lanes over o; else gather, tasks share n g o p0',
         'gb_from_gy: lanes over p1, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x4, rows over x3, or windows of w slide, lanes over x4, rows over x3 if C <= 2; else contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
+        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x4, rows over x3, or windows of w slide, lanes over x4, rows over x3 if (C <= 2 or O * K0 * K1 <= 1); else contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
     ),
 )

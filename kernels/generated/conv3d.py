@@ -518,9 +518,12 @@ def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: 
         s1: int, s2: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if O <= 2 and P2 < K2 and tile.lines * tile.lanes.width > P2 and bounded(bounded(P0, P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+    if (O <= 2 or C * K0 * K1 * K2 <= 1) and P2 < K2 and tile.lines * tile.lanes.width > P2 and bounded(bounded(P0,
+        P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1,
+        a2, d0, d1, d2, s0, s1, s2) <= 1048576:
         room = max(room, y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2))
-    if O <= 2 and (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+    if (O <= 2 or C * K0 * K1 * K2 <= 1) and (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile,
+        N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
         room = max(room, y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2))
     return room
 
@@ -530,9 +533,12 @@ def y_from_w_x_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: in
         s1: int, s2: int) -> int:
     """Integers of one task: where each tap reads."""
     room = 0
-    if O <= 2 and P2 < K2 and tile.lines * tile.lanes.width > P2 and bounded(bounded(P0, P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+    if (O <= 2 or C * K0 * K1 * K2 <= 1) and P2 < K2 and tile.lines * tile.lanes.width > P2 and bounded(bounded(P0,
+        P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1,
+        a2, d0, d1, d2, s0, s1, s2) <= 1048576:
         room = max(room, P0 * P1 * P2)
-    if O <= 2 and (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+    if (O <= 2 or C * K0 * K1 * K2 <= 1) and (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile,
+        N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
         room = max(room, 2 * C * K0 * K1 * K2)
     return room
 
@@ -565,19 +571,23 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
 
     contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables
     """
-    if O <= 2 and P2 < K2 and tile.lines * tile.lanes.width > P2 and bounded(bounded(P0, P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+    if (O <= 2 or C * K0 * K1 * K2 <= 1) and P2 < K2 and tile.lines * tile.lanes.width > P2 and bounded(bounded(P0,
+        P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1,
+        a2, d0, d1, d2, s0, s1, s2) <= 1048576:
         y_from_w_x_fold_x(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
             s2, add, tile, scratch, integer_scratch, task, tasks)
         return
-    if O <= 2 and tile.lanes.width <= K2 and tile.lanes.width <= X5 and P2 <= K2:
+    if (O <= 2 or C * K0 * K1 * K2 <= 1) and tile.lanes.width <= K2 and tile.lanes.width <= X5 and P2 <= K2:
         y_from_w_x_over_k2(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
             s2, add, tile, task, tasks)
         return
-    if O <= 2 and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
+    if (
+        O <= 2 or C * K0 * K1 * K2 <= 1) and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
         y_from_w_x_over_g(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
             s2, add, tile, task, tasks)
         return
-    if O <= 2 and (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+    if (O <= 2 or C * K0 * K1 * K2 <= 1) and (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile,
+        N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
         y_from_w_x_slide_x(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
             s2, add, tile, scratch, integer_scratch, task, tasks)
         return
@@ -1394,9 +1404,13 @@ def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1
         s1: int, s2: int) -> int:
     """Scalars of one task: what its windows read."""
     room = 0
-    if C <= 2 and (K2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+    if (
+        C <= 2 or O * K0 * K1 * K2 <= 1) and (K2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_gy_room(tile,
+        N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
         room = max(room, gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2))
-    if C <= 2 and (P2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+    if (
+        C <= 2 or O * K0 * K1 * K2 <= 1) and (P2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_w_room(tile,
+        N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
         room = max(room, gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2))
     return room
 
@@ -1406,9 +1420,13 @@ def gx_from_gy_w_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: 
         s1: int, s2: int) -> int:
     """Integers of one task: where each tap reads."""
     room = 0
-    if C <= 2 and (K2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+    if (
+        C <= 2 or O * K0 * K1 * K2 <= 1) and (K2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_gy_room(tile,
+        N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
         room = max(room, 2 * O * K0 * K1 * K2)
-    if C <= 2 and (P2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+    if (
+        C <= 2 or O * K0 * K1 * K2 <= 1) and (P2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_w_room(tile,
+        N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
         room = max(room, 2 * O * P0 * P1 * P2)
     return room
 
@@ -1441,15 +1459,20 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
 
     contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2
     """
-    if C <= 2 and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
+    if (
+        C <= 2 or O * K0 * K1 * K2 <= 1) and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
         gx_from_gy_w_over_g(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
             s1, s2, add, tile, task, tasks)
         return
-    if C <= 2 and (K2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+    if (
+        C <= 2 or O * K0 * K1 * K2 <= 1) and (K2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_gy_room(tile,
+        N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
         gx_from_gy_w_slide_gy(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
             s1, s2, add, tile, scratch, integer_scratch, task, tasks)
         return
-    if C <= 2 and (P2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
+    if (
+        C <= 2 or O * K0 * K1 * K2 <= 1) and (P2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_w_room(tile,
+        N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
         gx_from_gy_w_slide_w(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
             s1, s2, add, tile, scratch, integer_scratch, task, tasks)
         return
@@ -1826,9 +1849,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: windows of x slide, lanes over k2, combined at the end, or lanes over k2, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p2, rows over p1 if O <= 2; else contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1',
+        'y_from_w_x: windows of x slide, lanes over k2, combined at the end, or lanes over k2, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p2, rows over p1 if (O <= 2 or C * K0 * K1 * K2 <= 1); else contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1',
         'y_from_b: lanes over p2, or lanes over o; else gather, tasks share n g o p0 p1',
         'gb_from_gy: lanes over p2, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x5, rows over x4, or windows of w slide, lanes over x5, rows over x4 if C <= 2; else contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; else gather, tasks share n g c x3 x4; 3 residue loops',
+        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x5, rows over x4, or windows of w slide, lanes over x5, rows over x4 if (C <= 2 or O * K0 * K1 * K2 <= 1); else contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; else gather, tasks share n g c x3 x4; 3 residue loops',
     ),
 )

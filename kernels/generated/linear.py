@@ -159,10 +159,10 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, t
 
     contraction: rows n, columns o, steps i, batch -; w in panels, x through offset tables
     """
-    if O <= 2 and tile.lanes.width <= I:
+    if (O <= 2 or I <= 1) and tile.lanes.width <= I:
         y_from_w_x_over_i(y, w, x, N, O, I, add, tile, task, tasks)
         return
-    if O <= 2 and (tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > I)):
+    if (O <= 2 or I <= 1) and (tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > I)):
         y_from_w_x_over_o(y, w, x, N, O, I, add, tile, task, tasks)
         return
     if not suits(tile, N, O, I):
@@ -545,7 +545,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over i, combined at the end, or lanes over o if O <= 2; else contraction: rows n, columns o, steps i, batch -; w in panels, x through offset tables; else gather, tasks share n o',
+        'y_from_w_x: lanes over i, combined at the end, or lanes over o if (O <= 2 or I <= 1); else contraction: rows n, columns o, steps i, batch -; w in panels, x through offset tables; else gather, tasks share n o',
         'y_from_b: lanes over o; else gather, tasks share n',
         'gb_from_gy: lanes over o, or lanes over n, combined at the end; else gather, tasks share o',
     ),
