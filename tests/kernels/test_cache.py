@@ -66,14 +66,14 @@ def test_no_stale_kernel_runs_after_an_edit(installation: Path) -> None:
         installation / "kernels/runtime/lowering.py",
         installation / "kernels/generated/relu.py",
     )
-    replaced(runtime, "b.select(m, x, y)", "b.select(m, y, x)")
+    replaced(runtime, "b.select(m, x, fence(b, y))", "b.select(m, y, fence(b, x))")
     assert finish(use(installation)) == "[-1.0, 0.0] [-1.0, 0.0] [False, False] False"
     replaced(module, "(y.line((n,), (1,)), total, active", "(y.line((n,), (1,)),-total, active")
     assert finish(use(installation)) == "[1.0, -0.0] [1.0, -0.0] [False, False] True"
     assert finish(use(installation)) == "[1.0, -0.0] [1.0, -0.0] [True, True] True"
     replaced(installation / "kernels/runtime/driver.py", "SMALL = 25_000", "SMALL = 26_000")
     assert finish(use(installation)) == "[1.0, -0.0] [1.0, -0.0] [True, True] False"
-    replaced(runtime, "b.select(m, y, x)", "b.select(m, x, y)")
+    replaced(runtime, "b.select(m, y, fence(b, x))", "b.select(m, x, fence(b, y))")
     replaced(module, "(y.line((n,), (1,)),-total, active", "(y.line((n,), (1,)), total, active")
     assert finish(use(installation)) == "[0.0, 3.0] [0.0, 3.0] [False, False] False"
 
