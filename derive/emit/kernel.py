@@ -400,12 +400,12 @@ class _Writer:
 
 
 def counted(nest: Nest) -> Loop | None:
-    """The innermost loop, if each of its turns would add the same."""
+    """The innermost loop of a count, each of whose turns would add the same number.
+
+    Of nothing else: no turns add 0, and 0 times what is read may be something else.
+    """
     inner = needed(nest)
-    if not inner or not isinstance(inner[-1], Loop):
-        return None
-    last: Loop = inner[-1]
-    return None if last.index in nest.equation.body.free_symbols else last
+    return inner[-1] if inner and isinstance(inner[-1], Loop) and nest.equation.body.is_number else None
 
 
 def _polynomial(factor: sp.Expr) -> bool:

@@ -9,7 +9,8 @@ every point, as in a convolution, has as many indices as the relation has dimens
 
     y[p,r] = sum[k,l] 1   { p + k < P, r + l < R }   =   t[p] = sum[k] 1,  u[r] = sum[l] 1,  y[p,r] = t[p] * u[r]
 
-for sums that have no bound index in common; and
+for counts of what has no index in common (of nothing else: a sum over nothing is 0 though what stands beside it were
+infinite, which 0 times it is not); and
 
     y[n,p] = sum[k] x[n,p+k] / max(a[p], 1)   =   t[p] = max(a[p], 1),   y[n,p] = sum[k] x[n,p+k] / t[p]
 
@@ -25,7 +26,7 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derive.language import Index
+from derive.language import Index, maximum, minimum
 from derive.program import Access, Equation, Program, Relation, Tensor, fresh_name
 
 
@@ -95,49 +96,48 @@ def reciprocal(f: sp.Expr) -> sp.Expr | None:
         if found is None or isinstance(found, Access):
             return None
         divisor = found
-    return divisor if divisor.has(Access) else None
+    return divisor if divisor.has(Access) and always_finite(divisor) else None
+
+
+def always_finite(e: sp.Expr) -> bool:
+    """Is it a number wherever what it reads is one? It is worked out even where there turns out to be nothing to divide."""
+    powers = all(p.exp.is_integer and p.exp.is_nonnegative for p in e.atoms(sp.Pow))
+    return powers and all(isinstance(f, (maximum, minimum, sp.Piecewise)) for f in e.atoms(sp.Function))
 
 
 def reciprocal_of_case(f: sp.Expr) -> sp.Expr | None:
     return f.base if f.is_Pow and f.exp == -1 else None
 
 
-def independent(eq: Equation) -> list[tuple[set[Index], sp.Expr]]:
-    """The sum as a product of several: bound indices that no factor and no constraint ties together, with factors."""
-    if eq.reduce != "sum" or len(eq.bound) < 2:
+def independent(eq: Equation) -> list[set[Index]]:
+    """The bound indices of a count in several groups that no constraint ties together; none if there is only one."""
+    if eq.reduce != "sum" or len(eq.bound) < 2 or not eq.body.is_number:
         return []
     bound = set(eq.bound)
-    factors = list(sp.Mul.make_args(eq.body))
-    ties = [{*form.expr.free_symbols} & bound for form in (*eq.relation.zero, *eq.relation.nonneg)]
+    ties = [form.expr.free_symbols & bound for form in (*eq.relation.zero, *eq.relation.nonneg)]
     if not all(ties):
         return []  # a condition on the target's own indices
     groups = [{i} for i in eq.bound]
-    for tie in (*ties, *(f.free_symbols & bound for f in factors)):
-        if tie:
-            met = [g for g in groups if g & tie]
-            groups = [*(g for g in groups if not g & tie), set().union(*met)]
-    if len(groups) < 2:
-        return []
+    for tie in ties:
+        met = [g for g in groups if g & tie]
+        groups = [*(g for g in groups if not g & tie), set().union(*met)]
     groups.sort(key=lambda g: min(eq.bound.index(i) for i in g))
-    return [(g, sp.Mul(*(f for f in factors if f.free_symbols & g))) for g in groups]
+    return groups if len(groups) > 1 else []
 
 
-def separated(
-    eq: Equation, parts: list[tuple[set[Index], sp.Expr]], taken: set[str], local: list[Tensor]
-) -> list[Equation]:
-    """Each of several independent sums by itself, and their product."""
-    made, bound = list[Equation](), set(eq.bound)
-    whole = sp.Mul(*(f for f in sp.Mul.make_args(eq.body) if not f.free_symbols & bound))
-    for group, body in parts:
+def separated(eq: Equation, groups: list[set[Index]], taken: set[str], local: list[Tensor]) -> list[Equation]:
+    """Each of several independent counts by itself, and their product."""
+    made, product = list[Equation](), eq.body
+    for group in groups:
         zero = tuple(f for f in eq.relation.zero if f.expr.free_symbols & group)
         nonneg = tuple(f for f in eq.relation.nonneg if f.expr.free_symbols & group)
-        used = body.free_symbols.union(*(f.expr.free_symbols for f in (*zero, *nonneg)))
+        used = set[sp.Basic]().union(*(f.expr.free_symbols for f in (*zero, *nonneg)))
         own = tuple(i for i in eq.free if i in used)
         ranges = tuple(r for r in eq.relation.ranges if r.index in group or r.index in own)
         ranges = tuple(sorted(ranges, key=lambda r: r.index in group))  # the target's come first
         target = Access(fresh_name(f"{eq.target.tensor}_sum", taken), *own)
         local.append(Tensor(target.tensor, tuple(eq.relation.size(i) for i in own)))
-        made.append(Equation(target, Relation(ranges, zero, nonneg), body))
-        whole = whole * target
+        made.append(Equation(target, Relation(ranges, zero, nonneg), sp.S.One))
+        product = product * target
     ranges = tuple(r for r in eq.relation.ranges if r.index in eq.free)
-    return [*made, replace(eq, relation=Relation(ranges), body=whole)]
+    return [*made, replace(eq, relation=Relation(ranges), body=product)]
