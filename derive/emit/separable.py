@@ -285,7 +285,9 @@ class SeparableWriter(SlideWriter):
         self.depth = depth
         self.areas = ("scratch", "before")  # a vector's last lanes may go beyond the last row
         self.put("beyond = rows * pitch - (pitch - span)" if self.flows else "beyond = rows * pitch")
-        self.neutral("beyond", f"beyond + {self.product([stride, 'lanes.width'])}")
+        after = f"beyond + {self.product([stride, 'lanes.width'])}"
+        self.put(f"for column in range(beyond, {after}, lanes.width):", True)
+        self.neutral_vector("{0} + column")
         self.depth = depth
 
     def has_lines(self) -> bool:

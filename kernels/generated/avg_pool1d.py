@@ -209,9 +209,7 @@ def y_from_x_y_divisor_windows_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C
                 c = 0
                 n += 1
         beyond = rows * pitch
-        if beyond + s0 * lanes.width > beyond:
-            lanes.store(scratch + beyond, lanes.zero())
-        for column in range(beyond + lanes.width, beyond + s0 * lanes.width, lanes.width):
+        for column in range(beyond, beyond + s0 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.zero())
         taps = K0
         read_from = scratch
@@ -568,9 +566,7 @@ def gx_from_gx_term_windows_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P
                 c = 0
                 n += 1
         beyond = rows * pitch - (pitch - span)
-        if beyond + lanes.width > beyond:
-            lanes.store(scratch + beyond, lanes.zero())
-        for column in range(beyond + lanes.width, beyond + lanes.width, lanes.width):
+        for column in range(beyond, beyond + lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.zero())
         taps = K0
         read_from = scratch

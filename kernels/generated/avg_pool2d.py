@@ -360,9 +360,7 @@ def y_from_x_y_divisor_windows_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C
                     c = 0
                     n += 1
         beyond = rows * pitch - (pitch - span)
-        if beyond + s1 * lanes.width > beyond:
-            lanes.store(scratch + beyond, lanes.zero())
-        for column in range(beyond + lanes.width, beyond + s1 * lanes.width, lanes.width):
+        for column in range(beyond, beyond + s1 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.zero())
         taps = K1
         read_from = scratch
@@ -785,9 +783,7 @@ def gx_from_gx_term_windows_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P
                     c = 0
                     n += 1
         beyond = rows * pitch - (pitch - span)
-        if beyond + lanes.width > beyond:
-            lanes.store(scratch + beyond, lanes.zero())
-        for column in range(beyond + lanes.width, beyond + lanes.width, lanes.width):
+        for column in range(beyond, beyond + lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.zero())
         taps = K1
         read_from = scratch

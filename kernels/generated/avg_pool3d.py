@@ -398,9 +398,7 @@ def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C
                         c = 0
                         n += 1
         beyond = rows * pitch - (pitch - span)
-        if beyond + s2 * lanes.width > beyond:
-            lanes.store(scratch + beyond, lanes.zero())
-        for column in range(beyond + lanes.width, beyond + s2 * lanes.width, lanes.width):
+        for column in range(beyond, beyond + s2 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.zero())
         taps = K2
         read_from = scratch
@@ -860,9 +858,7 @@ def gx_from_gx_term_windows_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P
                         c = 0
                         n += 1
         beyond = rows * pitch - (pitch - span)
-        if beyond + lanes.width > beyond:
-            lanes.store(scratch + beyond, lanes.zero())
-        for column in range(beyond + lanes.width, beyond + lanes.width, lanes.width):
+        for column in range(beyond, beyond + lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.zero())
         taps = K2
         read_from = scratch

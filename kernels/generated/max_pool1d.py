@@ -251,10 +251,7 @@ def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, 
                 c = 0
                 n += 1
         beyond = rows * pitch - (pitch - span)
-        if beyond + s0 * lanes.width > beyond:
-            lanes.store(scratch + beyond, lanes.fill(lowest()))
-            lanes.store(before + beyond, lanes.fill(real(16777216)))
-        for column in range(beyond + lanes.width, beyond + s0 * lanes.width, lanes.width):
+        for column in range(beyond, beyond + s0 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.fill(lowest()))
             lanes.store(before + column, lanes.fill(real(16777216)))
         taps = K0
@@ -556,9 +553,7 @@ def y_from_x_windows_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
                 c = 0
                 n += 1
         beyond = rows * pitch - (pitch - span)
-        if beyond + s0 * lanes.width > beyond:
-            lanes.store(scratch + beyond, lanes.fill(lowest()))
-        for column in range(beyond + lanes.width, beyond + s0 * lanes.width, lanes.width):
+        for column in range(beyond, beyond + s0 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.fill(lowest()))
         taps = K0
         read_from = scratch
@@ -878,10 +873,7 @@ def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: in
                 c = 0
                 n += 1
         beyond = rows * pitch - (pitch - span)
-        if beyond + s0 * lanes.width > beyond:
-            lanes.store(scratch + beyond, lanes.fill(lowest()))
-            lanes.store(before + beyond, lanes.fill(real(16777216)))
-        for column in range(beyond + lanes.width, beyond + s0 * lanes.width, lanes.width):
+        for column in range(beyond, beyond + s0 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.fill(lowest()))
             lanes.store(before + column, lanes.fill(real(16777216)))
         taps = K0

@@ -330,10 +330,7 @@ def i_from_x_windows_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, 
                     c = 0
                     n += 1
         beyond = rows * pitch - (pitch - span)
-        if beyond + s1 * lanes.width > beyond:
-            lanes.store(scratch + beyond, lanes.fill(lowest()))
-            lanes.store(before + beyond, lanes.fill(real(16777216)))
-        for column in range(beyond + lanes.width, beyond + s1 * lanes.width, lanes.width):
+        for column in range(beyond, beyond + s1 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.fill(lowest()))
             lanes.store(before + column, lanes.fill(real(16777216)))
         taps = K1
@@ -704,9 +701,7 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
                     c = 0
                     n += 1
         beyond = rows * pitch - (pitch - span)
-        if beyond + s1 * lanes.width > beyond:
-            lanes.store(scratch + beyond, lanes.fill(lowest()))
-        for column in range(beyond + lanes.width, beyond + s1 * lanes.width, lanes.width):
+        for column in range(beyond, beyond + s1 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.fill(lowest()))
         taps = K1
         read_from = scratch
@@ -1112,10 +1107,7 @@ def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: in
                     c = 0
                     n += 1
         beyond = rows * pitch - (pitch - span)
-        if beyond + s1 * lanes.width > beyond:
-            lanes.store(scratch + beyond, lanes.fill(lowest()))
-            lanes.store(before + beyond, lanes.fill(real(16777216)))
-        for column in range(beyond + lanes.width, beyond + s1 * lanes.width, lanes.width):
+        for column in range(beyond, beyond + s1 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.fill(lowest()))
             lanes.store(before + column, lanes.fill(real(16777216)))
         taps = K1

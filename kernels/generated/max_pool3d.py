@@ -364,10 +364,7 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
                         c = 0
                         n += 1
         beyond = rows * pitch - (pitch - span)
-        if beyond + s2 * lanes.width > beyond:
-            lanes.store(scratch + beyond, lanes.fill(lowest()))
-            lanes.store(before + beyond, lanes.fill(real(16777216)))
-        for column in range(beyond + lanes.width, beyond + s2 * lanes.width, lanes.width):
+        for column in range(beyond, beyond + s2 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.fill(lowest()))
             lanes.store(before + column, lanes.fill(real(16777216)))
         taps = K2
@@ -783,9 +780,7 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                         c = 0
                         n += 1
         beyond = rows * pitch - (pitch - span)
-        if beyond + s2 * lanes.width > beyond:
-            lanes.store(scratch + beyond, lanes.fill(lowest()))
-        for column in range(beyond + lanes.width, beyond + s2 * lanes.width, lanes.width):
+        for column in range(beyond, beyond + s2 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.fill(lowest()))
         taps = K2
         read_from = scratch
@@ -1231,10 +1226,7 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
                         c = 0
                         n += 1
         beyond = rows * pitch - (pitch - span)
-        if beyond + s2 * lanes.width > beyond:
-            lanes.store(scratch + beyond, lanes.fill(lowest()))
-            lanes.store(before + beyond, lanes.fill(real(16777216)))
-        for column in range(beyond + lanes.width, beyond + s2 * lanes.width, lanes.width):
+        for column in range(beyond, beyond + s2 * lanes.width, lanes.width):
             lanes.store(scratch + column, lanes.fill(lowest()))
             lanes.store(before + column, lanes.fill(real(16777216)))
         taps = K2

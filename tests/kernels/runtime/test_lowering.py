@@ -123,7 +123,7 @@ def test_lines(dtype: Any, width: int) -> None:
 def test_elements_apart(dtype: Any, width: int) -> None:
     """Lanes some steps apart in memory, and lines that go on where an axis ends, over one end and over two."""
     for step in (1, 2, 3):
-        x = np.arange(3 * width + 12).reshape(-1, 2, 3).astype(dtype)
+        x = np.arange(6 * (width + 2)).reshape(-1, 2, 3).astype(dtype)
         out = np.full((4 + 3, 3 * width), 7, dtype)
         same(*both(p.apart, dtype, width, out, x, step))
 
