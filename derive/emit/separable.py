@@ -1,9 +1,9 @@
 """Windows without weights as source: what a window holds is combined line by line first, then along the lanes.
 
-    for each block of places: a row, or several where one goes on in the next
+    for each block: some rows of places, or a stretch of each
         for each row
             combine the lines that its windows read, element by element, into one line of scratch
-        for each vector of places
+        for each row, or several at once where one goes on in the next, for each vector of places
             combine the elements of the line that each window reads
 
 A window of K x L elements takes K + L operations for a place, not K * L, and where windows do not overlap each element
@@ -103,8 +103,7 @@ class SeparableWriter(SlideWriter):
             self.place_parts()
         self.put("lanes = tile.lanes")
         for a in s.axes:
-            start = a.offset - (a.spread * (self.eq.relation.size(a.tap) - 1) if a.falls else 0)
-            self.put(f"{self.own('low', a.tap)} = {self.integer(start)}")
+            self.put(f"{self.own('low', a.tap)} = {self.integer(self.low_of(a))}")
         self.measures()
         depth = self.depth
         self.loop_of_blocks()
@@ -162,6 +161,10 @@ class SeparableWriter(SlideWriter):
         return [i for i in self.eq.bound if i in held]
 
     # --- extents -----------------------------------------------------------------------------
+
+    def low_of(self, a: Axis) -> sp.Expr:
+        """Where the tap that reads lowest reads at place 0."""
+        return a.offset - (a.spread * (self.eq.relation.size(a.tap) - 1) if a.falls else 0)
 
     def whole_stretch(self) -> str:
         return "tile.lines * tile.lines * tile.lanes.width"

@@ -97,10 +97,6 @@ class TiledWriter(SeparableWriter):
 
     # --- extents -----------------------------------------------------------------------------
 
-    def low_of(self, a: Axis) -> sp.Expr:
-        """Where the tap that reads lowest reads at place 0."""
-        return a.offset - (a.spread * (self.eq.relation.size(a.tap) - 1) if a.falls else 0)
-
     def upper_sizes(self) -> list[str]:
         return [self.size(a.follower) for a in self.upper]
 

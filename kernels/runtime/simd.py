@@ -400,7 +400,7 @@ class Lanes:
         return Vector(tuple(p[i * step] for i in range(self.width)))
 
     def store_apart(self, p: Pointer[Scalar], step: int, v: Vector, between: Vector) -> None:
-        """All lanes to memory, the elements lying `step` apart (> 0), and after each step - 1 of `between`'s first."""
+        """All lanes to memory, `step` apart (> 0), and step - 1 times `between` after each: one value in all lanes."""
         for i in range(self.width * step):
             p[i] = between.items[0] if i % step else v.items[i // step]
 
