@@ -14,7 +14,8 @@ It is taken in one of two forms:
 
 With all signs known at compile time a follower's range over a block of places and all taps is an interval: that part
 of the operand is copied once with zeros around it (or combined line by line, where no tap has a weight), and then
-nothing is guarded, and taps and places whose sum is the same read the same line. Anything else (a constraint more, a place that is read at directly) is no window.
+nothing is guarded, and taps and places whose sum is the same read the same line. Anything else (a constraint more, a
+place that is read at directly) is no window.
 
 Where taps are the target and places are summed over, as in the weight gradient of a depthwise convolution, the same
 copies serve a `Fold`: there are few sums, and many products to each.
