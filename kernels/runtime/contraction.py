@@ -104,21 +104,31 @@ def panel_width(tile: Tile, columns: int) -> int:
 
 
 @kernel
+def enough_rows(tile: Tile, short: Tile) -> int:
+    """So many rows are left over that a whole tile, some of its rows repeated, takes less time than short ones.
+
+    A multiply-add takes four cycles, and two begin in each: with fewer than eight sums they wait.
+    """
+    few = max(min(8, tile.pixels * tile.vectors), short.pixels * short.vectors)
+    return min(tile.pixels, tile.pixels * tile.vectors // few * short.pixels + 1)
+
+
+@kernel
 def panels_at_once(tile: Tile) -> int:
     """The most panels that are packed together: half of the second cache holds them."""
     return max(2, tile.depth // 64)
 
 
 @kernel
-def block_width(tile: Tile, columns: int, costly: bool, far: bool) -> int:
-    """Columns that are packed together of so many that are left.
+def block_width(tile: Tile, columns: int, steps: int, costly: bool, far: bool) -> int:
+    """Columns that are packed together of so many that are left: as many panels as the nearest cache holds.
 
-    Where a tile of rows is costly to fetch or packed too, that is done once for several panels, blocks of about
+    Where a tile of rows is costly to fetch or packed too, that is done once for more panels, blocks of about
     equally many; for fewer of them if what is packed next comes from far, since it takes as much of the cache.
     """
-    most = 1
+    most = max(1, min(panels_at_once(tile), tile.depth // 2 // max(1, steps)))
     if costly:
-        most = panels_at_once(tile) // (2 if far else 1)
+        most = max(most, panels_at_once(tile) // (2 if far else 1))
     panels = ceil_div(columns, tile.channels)
     return min(columns, ceil_div(panels, ceil_div(panels, most)) * tile.channels)
 
@@ -135,11 +145,16 @@ def strewn(tile: Tile, rows: IntegerScratch, count: int, steps: IntegerScratch, 
     """Do the steps of a tile of rows jump so far, so often, that the nearest cache may lose the lines of memory?"""
     line = 2 * tile.lanes.width
     last = min(count, tile.pixels) - 1
-    jumps = 0
+    jumps, apart = 0, 0
     for t in range(1, depth):
-        if abs(steps[t] - steps[t - 1]) >= FAR:
+        far = abs(steps[t] - steps[t - 1])
+        apart |= far
+        if far >= FAR:
             jumps += 1
-    return jumps * min(last + 1, 1 + abs(rows[last] - rows[0]) // line) > tile.depth // 4
+    lines = min(last + 1, 1 + abs(rows[last] - rows[0]) // line)
+    # of places as far apart as a power of two the cache holds a few only
+    kept = tile.depth * tile.channels // max(1, apart & -apart)
+    return jumps * lines > tile.depth // 4 or (depth - 1) * lines > max(kept, tile.depth // 64)
 
 
 @kernel
@@ -169,15 +184,23 @@ def near(tile: Tile) -> int:
 
 
 @kernel
+def moving(tile: Tile, each: int) -> int:
+    """What moving an element costs: shorter vectors multiply less in the time that was measured with 16 lanes."""
+    return each * 16 // tile.lanes.width
+
+
+@kernel
 def packing(tile: Tile, columns: IntegerScratch, count: int, steps: IntegerScratch, depth: int) -> int:
     """How much work it is to pack so many columns, of so many steps."""
     width = tile.lanes.width
     side_by_side = consecutive(columns, min(count, width))
     following = consecutive(steps, min(depth, width))
     if transposing(side_by_side, following):
-        each = 12 * width // following
-    else:
-        each = 5 * width // side_by_side if side_by_side >= FEW else 48
+        each = moving(tile, 12) * width // following
+    elif side_by_side >= FEW:
+        each = 5 if side_by_side == min(count, width) else 100  # parts of vectors are stored with masks
+    else:  # is each element in a line of memory of its own?
+        each = 400 if abs(columns[min(1, count - 1)] - columns[0]) >= FAR else moving(tile, 48)
     return each * count * depth
 
 
@@ -200,18 +223,18 @@ def effort(
     read = reach(a_rows, rows, a_steps, steps)
     far_a, far_b = read > near(tile), reach(b_columns, columns, b_steps, steps) > near(tile)
     packed = strewn(tile, a_rows, rows, a_steps, min(steps, tile.depth))
-    times = ceil_div(columns, block_width(tile, columns, far_a or packed, far_b))
+    times = ceil_div(columns, block_width(tile, columns, steps, far_a or packed, far_b))
     if packed and columns > tile.channels:
         multiplying += times * packing(tile, a_rows, rows, a_steps, steps)
     elif abs(a_steps[min(1, steps - 1)] - a_steps[0]) >= FAR:
-        multiplying += multiplying // 3
+        multiplying += multiplying // 10
     if far_a:
-        multiplying += 12 * read * times
-    storing = 48
+        multiplying += 6 * read * times
+    storing = moving(tile, 48)
     if consecutive(out_columns, min(columns, width)) == min(columns, width):
         storing = 2
     elif 2 * consecutive(out_rows, min(rows, width)) > width:
-        storing = 20
+        storing = moving(tile, 20)
     return multiplying + packing(tile, b_columns, columns, b_steps, steps) + storing * rows * columns
 
 
@@ -420,11 +443,12 @@ def foresee(
     write: bool,
 ) -> None:
     """One of so many parts of p[rows[r] + columns[j]], r < count and j < width, will soon be read, or written."""
-    along_rows = consecutive(rows, min(count, lanes.width)) >= FEW  # a line of memory holds some of a column
-    first, last = (
-        (width if along_rows else count) * part // parts,
-        (width if along_rows else count) * (part + 1) // parts,
-    )
+    if min(count, width) < 1:
+        return
+    along_rows = consecutive(rows, min(count, FEW)) == FEW  # a line of memory holds some of a column
+    each = ceil_div(width if along_rows else count, parts)
+    first = part * each
+    last = min(width if along_rows else count, first + each)
     for far in range(first, last):
         for k in range(0, count if along_rows else width, lanes.width):
             at = p + (rows[k] + columns[far] if along_rows else rows[far] + columns[k])
@@ -624,7 +648,7 @@ def block(
             buffer = sums + (first if blocks > 1 else 0) * tile.channels
             r = 0
             while r < count:
-                whole = count - r >= tile.pixels
+                whole = count - r >= enough_rows(tile, short)
                 taken = tile.pixels if whole else short.pixels
                 at = first + r
                 left = min(count - r, taken)
@@ -699,7 +723,7 @@ def contract(
     costly = far_a or strewn(tile, a_rows, rows, a_steps, min(steps, tile.depth))
     j = 0
     while j < columns:
-        width = block_width(tile, columns - j, costly, far_b)
+        width = block_width(tile, columns - j, steps, costly, far_b)
         if fills(tile, columns - j):
             block(
                 tile, tile.short, a, a_rows, rows, b, b_columns + j, width, a_steps, b_steps, steps,

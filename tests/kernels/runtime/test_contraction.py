@@ -12,6 +12,7 @@ import pytest
 from kernels.runtime import Integer1, Real1, Tile, chunk, contract, copy_row, divide, task, work
 from kernels.runtime.contraction import (
     block_width,
+    enough_rows,
     consecutive,
     even,
     lines_for,
@@ -252,18 +253,29 @@ def test_steps_are_strewn_if_they_jump_in_memory_more_often_than_a_cache_bears()
     assert strewn(tile, rows(1), 3, jumps, 64)  # type: ignore[arg-type]
     assert not strewn(tile, rows(1), 3, runs, 64), "a jump, then a run"  # type: ignore[arg-type]
     assert strewn(tile, rows(1000), 3, runs, 64), "each row jumps by itself"  # type: ignore[arg-type]
+    twos = [256 * k for k in range(64)]
+    assert strewn(tile, rows(1), 3, twos, 64), (
+        "a power of two apart: all compete for a few lines of the cache"
+    )  # type: ignore[arg-type]
     lines = [100 * k for k in range(64)]
     assert not strewn(tile, rows(1), 3, lines, 64), "lines of an image, many to a page"  # type: ignore[arg-type]
 
 
 def test_blocks_of_panels_are_about_equal() -> None:
     tile = Tile(Lanes(4, float), 3, 2, depth=512)  # panels of 8 columns, at most 8 of them
-    assert block_width(tile, 100, False, False) == 8, (
-        "rows that cost nothing: one panel, in the nearest cache"
-    )
-    assert block_width(tile, 60, True, False) == 60
-    assert block_width(tile, 65, True, False) == 40, "9 panels: 5 and 4"
-    assert block_width(tile, 60, True, True) == 32, "what is packed next takes as much of the cache"
+    assert block_width(tile, 100, 512, False, False) == 8, "one panel fills the nearest cache"
+    assert block_width(tile, 100, 64, False, False) == 32, "of few steps several do: 13 panels in four blocks"
+    assert block_width(tile, 60, 512, True, False) == 60
+    assert block_width(tile, 65, 512, True, False) == 40, "9 panels: 5 and 4"
+    assert block_width(tile, 60, 512, True, True) == 32, "what is packed next takes as much of the cache"
+
+
+def test_a_tile_of_repeated_rows_takes_less_time_than_several_short_ones() -> None:
+    avx2, avx512 = Tile(Lanes(8, float), 6, 2), Tile(Lanes(16, float), 6, 4)
+    assert enough_rows(avx2, avx2.short) == 3, "two rows: four sums that wait for each other, 4 cycles of 6"
+    assert enough_rows(avx512, avx512.short) == 6, "two rows: eight sums, 4 cycles of 12"
+    tiny = Tile(Lanes(2, float), 2, 2)
+    assert enough_rows(tiny, tiny.short) == 2, "in an exact run short tiles occur too"
 
 
 def test_the_operand_that_is_less_work_to_pack_is_packed() -> None:
