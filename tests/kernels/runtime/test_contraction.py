@@ -12,8 +12,8 @@ import pytest
 from kernels.runtime import Integer1, Real1, Tile, chunk, contract, copy_row, divide, task, work
 from kernels.runtime.contraction import (
     block_width,
-    enough_rows,
     consecutive,
+    enough_rows,
     even,
     lines_for,
     repeat_last,
