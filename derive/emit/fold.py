@@ -104,16 +104,10 @@ class FoldWriter(SlideWriter):
             self.put("apart = lanes.width")
             return
         row, by = self.axes[s.row], self.inner(s.row.stride)
-        self.put(f"deep = {self.deep('tile')}")
-        rows, taps = self.product(["(deep - 1)", by]), self.product([f"({row.taps} - 1)", row.by])
-        self.put(f"height = {rows} + {taps} + 1")
+        self.put(f"deep = {self.deep('tile', self.size(s.row.place))}")
+        self.put(f"more_lines = {self.product([f'({row.taps} - 1)', row.by])} + 1")
+        self.put(f"height = {self.product(['(deep - 1)', by])} + more_lines")
         self.put(f"apart = {self.product([by, 'pitch'])}")
-
-    def deep(self, tile: str) -> str:
-        """Rows whose copies are made together: a few times as many as are multiplied together."""
-        assert self.s.row is not None
-        rows = self.size(self.s.row.place)
-        return f"max(1, min({tile}.lines, ceil_div({rows}, {tile}.lines))) * {tile}.lines"
 
     def taps(self) -> None:
         """Where the copies of each tap lie, and where the sums are."""
@@ -158,18 +152,18 @@ class FoldWriter(SlideWriter):
         for a in s.others:
             self.put(f"{self.own('from', a.follower)} = {self.started(a, self.names[a.place])}")
         if s.row is not None:
-            self.put(f"for block in range(0, {self.size(s.row.place)}, deep):", True)
-            self.put(f"{self.own('from', s.row.follower)} = {self.started(s.row, 'block')}")
+            self.put(f"for top in range(0, {self.size(s.row.place)}, deep):", True)
+            self.put(f"bottom = min({self.size(s.row.place)}, top + deep)")
+            self.put(f"{self.own('from', s.row.follower)} = {self.started(s.row, 'top')}")
         self.put(f"for start in range(0, {self.size(s.lane.place)}, stretch):", True)
         self.put(f"end = min({self.size(s.lane.place)}, start + stretch)")
         self.copies()
         step = "lanes.width"
         here = "here = scratch + (at - start)"
         if s.row is not None:
-            size = self.size(s.row.place)
-            self.put(f"for row in range(block, min({size}, block + deep), tile.lines):", True)
-            self.put(f"rows = min(tile.lines, {size} - row)")
-            here += " + (row - block) * apart"
+            self.put("for row in range(top, bottom, tile.lines):", True)
+            self.put("rows = min(tile.lines, bottom - row)")
+            here += " + (row - top) * apart"
         else:
             step = "tile.lines * lanes.width"
         depth = self.depth
@@ -277,7 +271,9 @@ class FoldWriter(SlideWriter):
         ]
         factors = [*(size(a.tap) for a in s.others), stride]
         if s.row is not None:
-            rows = self.product([f"({self.deep('tile')} - 1)", self.inner(s.row.stride)])
+            rows = self.product(
+                [f"({self.deep('tile', self.size(s.row.place))} - 1)", self.inner(s.row.stride)]
+            )
             lines.append(f"    height = {rows} + max(0, {reach(s.row)}) + 1")
             factors.append("height")
         sums = self.bounded_product(["2", *(size(a.tap) for a in s.axes), "width"])

@@ -1,8 +1,8 @@
 """Windows that slide as source: the part of an operand that a block of places reads is copied, then nothing is guarded.
 
-    for each block of places: a few rows, a stretch of lanes
+    for each block of places: some rows, a stretch of lanes
         copy what its windows read, with zeros where the operand has no element, one line after another
-        for each vector of lanes
+        for each group of a few rows, for each vector of lanes
             for each tap: one sum for each row gets the tap's term
 
 Where the copies of a tap lie a table says, which is made once: strides, dilation, flips, residue classes and any
@@ -31,19 +31,28 @@ LOCALS = frozenset(
         "begin",
         "block",
         "blocks",
+        "bottom",
         "column",
+        "deep",
         "end",
         "finish",
         "height",
         "here",
         "integer_scratch",
         "length",
+        "last_at",
+        "last_row",
         "length_0",
         "line",
+        "line_at",
         "longer",
         "low",
         "low_0",
         "more",
+        "more_lines",
+        "needed",
+        "next_at",
+        "next_row",
         "offset",
         "offset_0",
         "part",
@@ -60,6 +69,7 @@ LOCALS = frozenset(
         "taps",
         "there",
         "to",
+        "top",
     ]
 )
 
@@ -199,11 +209,17 @@ class SlideWriter(VectorWriter):
             self.put(f"length_0, longer = {size} // {stride}, {size} % {stride}")
         if s.row is not None:
             row, by = self.axes[s.row], self.inner(s.row.stride)
-            rows, taps = self.product(["(tile.lines - 1)", by]), self.product([f"({row.taps} - 1)", row.by])
-            self.put(f"height = {rows} + {taps} + 1")
+            self.put(f"deep = {self.deep('tile', row.members)}")
+            self.put(f"more_lines = {self.product([f'({row.taps} - 1)', row.by])} + 1")
+            self.put(f"height = {self.product(['(deep - 1)', by])} + more_lines")
             self.put(f"apart = {self.product([by, 'pitch'])}")
         else:
             self.put("apart = lanes.width")
+
+    @staticmethod
+    def deep(tile: str, rows: str) -> str:
+        """Rows whose copies are made together: a few times as many as slide together."""
+        return f"max(1, min({tile}.lines, ceil_div({rows}, {tile}.lines))) * {tile}.lines"
 
     def bound_loops(self) -> None:
         """Loops over the bound indices that have copies of their own."""
@@ -288,7 +304,7 @@ class SlideWriter(VectorWriter):
                 self.put(f"stretches = ceil_div({self.axes[s.lane].members}, stretch)")
                 digits.append(("part", "stretches"))
             elif s.row is not None and i == s.row.place:
-                self.put(f"blocks = ceil_div({self.axes[s.row].members}, tile.lines)")
+                self.put(f"blocks = ceil_div({self.axes[s.row].members}, deep)")
                 digits.append(("block", "blocks"))
             else:
                 other = next((a for a in s.others if a.place == i), None)
@@ -322,9 +338,9 @@ class SlideWriter(VectorWriter):
                 self.put(f"{name} = {phases[a]} + {self.own('at', a.place)} * {self.inner(a.modulus)}")
         if s.row is not None:
             row = self.axes[s.row]
-            self.put("row = block * tile.lines")
-            self.put(f"rows = min(tile.lines, {row.members} - row)")
-            self.put(f"{self.own('from', s.row.follower)} = {self.started(s.row, 'row')}")
+            self.put("top = block * deep")
+            self.put(f"bottom = min({row.members}, top + deep)")
+            self.put(f"{self.own('from', s.row.follower)} = {self.started(s.row, 'top')}")
         self.put("start = part * stretch")
         self.put(f"end = min({self.axes[s.lane].members}, start + stretch)")
         for a in s.others:
@@ -336,10 +352,13 @@ class SlideWriter(VectorWriter):
         return f"{self.axes[a].low} + {self.product([at, stride])}"
 
     def copies(self) -> None:
-        """Line after line: those of one phase of the stride together."""
+        """The lines that a block reads, those of one phase of the stride together."""
         s, depth = self.s, self.depth
-        stride, lane = self.inner(s.lane.stride), self.names[s.lane.follower]
+        stride = self.inner(s.lane.stride)
+        plain = isinstance(self.copied, Access) and self.start() == "lanes.zero()"
         self.put("to = scratch")
+        if s.row is not None:
+            self.put(f"needed = {self.needed()}")
         self.bound_loops()
         tests = []
         for a in s.others:
@@ -353,52 +372,85 @@ class SlideWriter(VectorWriter):
             self.put(f"offset, low = offset - {stride}, low + 1")
             self.depth -= 1
             self.put("length = length_0 + (1 if offset < longer else 0)")
-            at = f"offset + (low + column) * {stride}"
         else:
             self.put(f"low, length = {self.own('low', s.lane.tap)} + start, {self.size(s.lane.follower)}")
-            at = "low + column"
+        if plain:
+            self.lines_in_place(tests)
+        else:
+            self.lines_of_formula(tests)
+        self.put(f"to = to + {'height * pitch' if s.row is not None else 'pitch'}")
+        self.depth = depth
+
+    def needed(self) -> str:
+        """Lines that the block at hand reads: of whole groups of rows."""
+        assert self.s.row is not None
+        rows = "(ceil_div(bottom - top, tile.lines) * tile.lines - 1)"
+        return f"{self.product([rows, self.inner(self.s.row.stride)])} + more_lines"
+
+    def lines_in_place(self, tests: Sequence[str]) -> None:
+        """The lines of an operand as it is."""
+        s, x = self.s, self.copied
+        assert isinstance(x, Access)
+        self.used.add("copy_lines")
+        stride, name = self.inner(s.lane.stride), self.names[x]
+        held = {s.lane.follower, *([s.row.follower] if s.row is not None else [])}
+        at = ", ".join("0" if i in held else self.names[i] for i in x.indices)
+        axis = x.indices.index
+        step = f"{name}.stride({axis(s.lane.follower)})"
+        source = f"{name}.pointer({at})" + (f" + offset * {step}" if stride != "1" else "")
+        step = step if stride == "1" else f"{stride} * {step}"
+        if s.row is not None and s.row.follower in x.indices:
+            lines = f"{name}.stride({axis(s.row.follower)}), {self.own('from', s.row.follower)}, needed, "
+            size = self.size(s.row.follower)
+        elif s.row is not None:
+            lines, size = f"0, {self.own('from', s.row.follower)}, needed, ", self.size(s.row.follower)
+        else:
+            lines, size = "0, 0, 1, ", "1"
+        if tests:
+            self.put(f"there = {size} if {' and '.join(tests)} else 0")
+            size = "there"
+        self.put(f"copy_lines(tile, to, pitch, {source}, {lines}{size}, {step}, low, span, length)")
+
+    def lines_of_formula(self, tests: list[str]) -> None:
+        """The lines of a formula of what is read at the same places."""
+        s, depth, lane = self.s, self.depth, self.names[self.s.lane.follower]
+        stride = self.inner(s.lane.stride)
+        at = f"offset + (low + column) * {stride}" if stride != "1" else "low + column"
+        place = "to + column"
         if s.row is not None:
             f = self.names[s.row.follower]
-            self.put("for line in range(height):", True)
+            self.put("for line in range(needed):", True)
             self.put(f"{f} = {self.own('from', s.row.follower)} + line")
             tests.append(f"0 <= {f} < {self.size(s.row.follower)}")
+            self.put("line_at = to + line * pitch")
+            place = "line_at + column"
         self.put(f"there = length if {' and '.join(tests)} else 0" if tests else "there = length")
         self.put("begin = min(max(0, -low), span)")
         self.put("finish = max(begin, min(span, there - low))")
-        self.margin("0", "begin", 1)
+        self.margin("0", "begin", place)
         self.names[s.lane.follower] = at
         moved, self.b.moves = self.b.moves, {s.lane.follower: s.lane.stride}
         self.put("for column in range(begin, finish - lanes.width, lanes.width):", True)
-        self.put(f"lanes.store(to + column, {self.copy('')})")
+        self.put(f"lanes.store({place}, {self.copy('')})")
         self.depth -= 1
         self.put("if finish - begin >= lanes.width:", True)  # the last may overlap the one before
         self.put("column = finish - lanes.width")
-        self.put(f"lanes.store(to + column, {self.copy('')})")
+        self.put(f"lanes.store({place}, {self.copy('')})")
         self.depth -= 1
         self.put("elif begin < finish:", True)
         self.put("column = begin")
         self.put("inside = lanes.first(finish - begin)")
-        self.put(f"lanes.store(to + column, {self.copy('inside')})")
+        self.put(f"lanes.store({place}, {self.copy('inside')})")
         self.depth -= 1
-        self.margin("finish", "span", 2)  # perhaps into the next line
+        self.margin("finish", "span", place)  # perhaps into the next line
         self.b.moves, self.names[s.lane.follower] = moved, lane
-        self.put("to = to + pitch")
         self.depth = depth
 
-    def margin(self, start: str, end: str, few: int) -> None:
-        """Vectors of what stands outside; a few one by one, for LLVM would call `memset` for them."""
-        for k in range(few + 1):
-            at = start if not k else f"{start} + {k} * lanes.width" if k > 1 else f"{start} + lanes.width"
-            at = at.removeprefix("0 + ")
-            if k == few:
-                self.put(f"for column in range({at}, {end}, lanes.width):", True)
-                at = "column"
-            else:
-                self.put(f"if {end} > {at}:", True)
-            self.put(
-                f"lanes.store({'to' if at == '0' else f'to + ({at})' if ' ' in at else f'to + {at}'}, {self.start()})"
-            )
-            self.depth -= 1
+    def margin(self, start: str, end: str, place: str) -> None:
+        """Vectors of what stands outside."""
+        self.put(f"for column in range({start}, {end}, lanes.width):", True)
+        self.put(f"lanes.store({place}, {self.start()})")
+        self.depth -= 1
 
     def copy(self, mask: str) -> str:
         """A vector of what moves: a read, or a formula of several at the same places."""
@@ -422,14 +474,24 @@ class SlideWriter(VectorWriter):
         for r in self.weights:
             at = ", ".join("0" if i in held else self.names[i] for i in r.indices)
             self.put(f"{self.of(r, 'at')} = {self.names[r]}.pointer({at})")
-        step = "lanes.width" if s.row is not None else "tile.lines * lanes.width"
-        self.put(f"for at in range(start, end, {step}):", True)
+        if s.row is not None:
+            once = " and add == 0" if self.adds else ""
+            self.put(
+                "# a last vector of a line takes lanes of the one before again, rather than a part of its own"
+            )
+            self.put(f"last_at = end - lanes.width if end - start >= lanes.width{once} else end")
+            self.put("for row in range(top, bottom, tile.lines):", True)
+            self.put("rows = min(tile.lines, bottom - row)")
+            self.put("for next_at in range(start, end, lanes.width):", True)
+            self.put("at = min(next_at, last_at)")
+        else:
+            self.put("for at in range(start, end, tile.lines * lanes.width):", True)
         depth = self.depth
         self.put("total = tile.column()")
         self.put("for u in range(tile.lines):", True)
         self.put("total[0, u] = lanes.zero()")
         self.depth = depth
-        self.put("here = scratch + (at - start)")
+        self.put("here = scratch + (at - start)" + (" + (row - top) * apart" if s.row is not None else ""))
         for shared in (True, False) if s.row is not None else (False,):
             self.terms(shared)
             self.depth = depth
@@ -541,7 +603,8 @@ class SlideWriter(VectorWriter):
         ]
         factors = [*map(size, s.rest), *(size(a.tap) for a in s.others), stride]
         if s.row is not None:
-            rows = self.product(["(tile.lines - 1)", self.inner(s.row.stride)])
+            lines.append(f"    deep = {self.deep('tile', size(s.row.place))}")
+            rows = self.product(["(deep - 1)", self.inner(s.row.stride)])
             lines.append(f"    height = {rows} + max(0, {reach(s.row)}) + 1")
             factors.append("height")
         lines.append(f"    return {self.bounded_product([*factors, 'pitch'])} + width")

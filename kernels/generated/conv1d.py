@@ -23,6 +23,7 @@ from kernels.runtime import (
     ceil_div,
     chunk,
     contract,
+    copy_lines,
     copy_row,
     divide,
     fma,
@@ -41,7 +42,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(5, __name__)
+require_abi(6, __name__)
 
 
 @kernel
@@ -141,31 +142,8 @@ def y_from_w_x_fold_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: 
                     if offset >= d0:
                         offset, low = offset - d0, low + 1
                     length = length_0 + (1 if offset < longer else 0)
-                    there = length
-                    begin = min(max(0, -low), span)
-                    finish = max(begin, min(span, there - low))
-                    if begin > 0:
-                        lanes.store(to, lanes.zero())
-                    for column in range(lanes.width, begin, lanes.width):
-                        lanes.store(to + column, lanes.zero())
-                    for column in range(begin, finish - lanes.width, lanes.width):
-                        lanes.store(to + column, lanes.read(x.line((n, g, c, offset + (low + column) * d0), (0, 0,
-                            0, d0))))
-                    if finish - begin >= lanes.width:
-                        column = finish - lanes.width
-                        lanes.store(to + column, lanes.read(x.line((n, g, c, offset + (low + column) * d0), (0, 0,
-                            0, d0))))
-                    elif begin < finish:
-                        column = begin
-                        inside = lanes.first(finish - begin)
-                        lanes.store(to + column, lanes.read_where(x.line((n, g, c, offset + (low + column) * d0),
-                            (0, 0, 0, d0)), inside))
-                    if span > finish:
-                        lanes.store(to + finish, lanes.zero())
-                    if span > finish + lanes.width:
-                        lanes.store(to + (finish + lanes.width), lanes.zero())
-                    for column in range(finish + 2 * lanes.width, span, lanes.width):
-                        lanes.store(to + column, lanes.zero())
+                    copy_lines(tile, to, pitch, x.pointer(n, g, c, 0) + offset * x.stride(3), 0, 0, 1, 1,
+                        d0 * x.stride(3), low, span, length)
                     to = to + pitch
                 for at in range(start, end, tile.lines * lanes.width):
                     here = scratch + (at - start)
@@ -337,31 +315,8 @@ def y_from_w_x_slide_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0:
                     if offset >= s0:
                         offset, low = offset - s0, low + 1
                     length = length_0 + (1 if offset < longer else 0)
-                    there = length
-                    begin = min(max(0, -low), span)
-                    finish = max(begin, min(span, there - low))
-                    if begin > 0:
-                        lanes.store(to, lanes.zero())
-                    for column in range(lanes.width, begin, lanes.width):
-                        lanes.store(to + column, lanes.zero())
-                    for column in range(begin, finish - lanes.width, lanes.width):
-                        lanes.store(to + column, lanes.read(x.line((n, g, c, offset + (low + column) * s0), (0, 0,
-                            0, s0))))
-                    if finish - begin >= lanes.width:
-                        column = finish - lanes.width
-                        lanes.store(to + column, lanes.read(x.line((n, g, c, offset + (low + column) * s0), (0, 0,
-                            0, s0))))
-                    elif begin < finish:
-                        column = begin
-                        inside = lanes.first(finish - begin)
-                        lanes.store(to + column, lanes.read_where(x.line((n, g, c, offset + (low + column) * s0),
-                            (0, 0, 0, s0)), inside))
-                    if span > finish:
-                        lanes.store(to + finish, lanes.zero())
-                    if span > finish + lanes.width:
-                        lanes.store(to + (finish + lanes.width), lanes.zero())
-                    for column in range(finish + 2 * lanes.width, span, lanes.width):
-                        lanes.store(to + column, lanes.zero())
+                    copy_lines(tile, to, pitch, x.pointer(n, g, c, 0) + offset * x.stride(3), 0, 0, 1, 1,
+                        s0 * x.stride(3), low, span, length)
                     to = to + pitch
             w_at = w.pointer(g, o, 0, 0)
             for at in range(start, end, tile.lines * lanes.width):
@@ -897,29 +852,7 @@ def gx_from_gy_w_slide_gy(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int
                 to = scratch
                 for o in range(O):
                     low, length = low_k0 + start, P0
-                    there = length
-                    begin = min(max(0, -low), span)
-                    finish = max(begin, min(span, there - low))
-                    if begin > 0:
-                        lanes.store(to, lanes.zero())
-                    for column in range(lanes.width, begin, lanes.width):
-                        lanes.store(to + column, lanes.zero())
-                    for column in range(begin, finish - lanes.width, lanes.width):
-                        lanes.store(to + column, lanes.read(gy.line((n, g, o, low + column), (0, 0, 0, 1))))
-                    if finish - begin >= lanes.width:
-                        column = finish - lanes.width
-                        lanes.store(to + column, lanes.read(gy.line((n, g, o, low + column), (0, 0, 0, 1))))
-                    elif begin < finish:
-                        column = begin
-                        inside = lanes.first(finish - begin)
-                        lanes.store(to + column, lanes.read_where(gy.line((n, g, o, low + column), (0, 0, 0, 1)),
-                            inside))
-                    if span > finish:
-                        lanes.store(to + finish, lanes.zero())
-                    if span > finish + lanes.width:
-                        lanes.store(to + (finish + lanes.width), lanes.zero())
-                    for column in range(finish + 2 * lanes.width, span, lanes.width):
-                        lanes.store(to + column, lanes.zero())
+                    copy_lines(tile, to, pitch, gy.pointer(n, g, o, 0), 0, 0, 1, 1, gy.stride(3), low, span, length)
                     to = to + pitch
                 w_at = w.pointer(g, 0, c, 0)
                 for at in range(start, end, tile.lines * lanes.width):
@@ -1010,29 +943,7 @@ def gx_from_gy_w_slide_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int,
                 to = scratch
                 for o in range(O):
                     low, length = low_p0_ + start, K0
-                    there = length
-                    begin = min(max(0, -low), span)
-                    finish = max(begin, min(span, there - low))
-                    if begin > 0:
-                        lanes.store(to, lanes.zero())
-                    for column in range(lanes.width, begin, lanes.width):
-                        lanes.store(to + column, lanes.zero())
-                    for column in range(begin, finish - lanes.width, lanes.width):
-                        lanes.store(to + column, lanes.read(w.line((g, o, c, low + column), (0, 0, 0, 1))))
-                    if finish - begin >= lanes.width:
-                        column = finish - lanes.width
-                        lanes.store(to + column, lanes.read(w.line((g, o, c, low + column), (0, 0, 0, 1))))
-                    elif begin < finish:
-                        column = begin
-                        inside = lanes.first(finish - begin)
-                        lanes.store(to + column, lanes.read_where(w.line((g, o, c, low + column), (0, 0, 0, 1)),
-                            inside))
-                    if span > finish:
-                        lanes.store(to + finish, lanes.zero())
-                    if span > finish + lanes.width:
-                        lanes.store(to + (finish + lanes.width), lanes.zero())
-                    for column in range(finish + 2 * lanes.width, span, lanes.width):
-                        lanes.store(to + column, lanes.zero())
+                    copy_lines(tile, to, pitch, w.pointer(g, o, c, 0), 0, 0, 1, 1, w.stride(3), low, span, length)
                     to = to + pitch
                 gy_at = gy.pointer(n, g, 0, 0)
                 for at in range(start, end, tile.lines * lanes.width):

@@ -24,6 +24,7 @@ from kernels.runtime import (
     ceil_div,
     chunk,
     contract,
+    copy_lines,
     copy_row,
     divide,
     fma,
@@ -42,7 +43,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(5, __name__)
+require_abi(6, __name__)
 
 
 @kernel
@@ -127,7 +128,8 @@ def y_from_w_x_fold_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: 
     low_0, offset_0 = low_p1 // d1, low_p1 % d1
     length_0, longer = X4 // d1, X4 % d1
     deep = max(1, min(tile.lines, ceil_div(K0, tile.lines))) * tile.lines
-    height = (deep - 1) * d0 + (P0 - 1) * s0 + 1
+    more_lines = (P0 - 1) * s0 + 1
+    height = (deep - 1) * d0 + more_lines
     apart = d0 * pitch
     steps = integer_scratch
     count = 0
@@ -145,48 +147,25 @@ def y_from_w_x_fold_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: 
             lanes.store(sums + tap * lanes.width, lanes.zero())
         chain = 0
         for c in range(C):
-            for block in range(0, K0, deep):
-                from_x3 = low_p0 + block * d0
+            for top in range(0, K0, deep):
+                bottom = min(K0, top + deep)
+                from_x3 = low_p0 + top * d0
                 for start in range(0, K1, stretch):
                     end = min(K1, start + stretch)
                     to = scratch
+                    needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) * d0 + more_lines
                     for phase in range(d1):
                         offset, low = offset_0 + phase, low_0 + start
                         if offset >= d1:
                             offset, low = offset - d1, low + 1
                         length = length_0 + (1 if offset < longer else 0)
-                        for line in range(height):
-                            x3 = from_x3 + line
-                            there = length if 0 <= x3 < X3 else 0
-                            begin = min(max(0, -low), span)
-                            finish = max(begin, min(span, there - low))
-                            if begin > 0:
-                                lanes.store(to, lanes.zero())
-                            for column in range(lanes.width, begin, lanes.width):
-                                lanes.store(to + column, lanes.zero())
-                            for column in range(begin, finish - lanes.width, lanes.width):
-                                lanes.store(to + column, lanes.read(x.line((n, g, c, x3,
-                                    offset + (low + column) * d1), (0, 0, 0, 0, d1))))
-                            if finish - begin >= lanes.width:
-                                column = finish - lanes.width
-                                lanes.store(to + column, lanes.read(x.line((n, g, c, x3,
-                                    offset + (low + column) * d1), (0, 0, 0, 0, d1))))
-                            elif begin < finish:
-                                column = begin
-                                inside = lanes.first(finish - begin)
-                                lanes.store(to + column, lanes.read_where(x.line((n, g, c, x3,
-                                    offset + (low + column) * d1), (0, 0, 0, 0, d1)), inside))
-                            if span > finish:
-                                lanes.store(to + finish, lanes.zero())
-                            if span > finish + lanes.width:
-                                lanes.store(to + (finish + lanes.width), lanes.zero())
-                            for column in range(finish + 2 * lanes.width, span, lanes.width):
-                                lanes.store(to + column, lanes.zero())
-                            to = to + pitch
-                    for row in range(block, min(K0, block + deep), tile.lines):
-                        rows = min(tile.lines, K0 - row)
+                        copy_lines(tile, to, pitch, x.pointer(n, g, c, 0, 0) + offset * x.stride(4), x.stride(3),
+                            from_x3, needed, X3, d1 * x.stride(4), low, span, length)
+                        to = to + height * pitch
+                    for row in range(top, bottom, tile.lines):
+                        rows = min(tile.lines, bottom - row)
                         for at in range(start, end, lanes.width):
-                            here = scratch + (at - start) + (row - block) * apart
+                            here = scratch + (at - start) + (row - top) * apart
                             if rows == tile.lines and at + lanes.width <= end:
                                 w_lines = tile.column()
                                 for u in range(tile.lines):
@@ -339,7 +318,9 @@ def y_from_w_x_slide_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0:
     pitch = ceil_div(span, lanes.width) * lanes.width
     low_0, offset_0 = low_k1 // s1, low_k1 % s1
     length_0, longer = X4 // s1, X4 % s1
-    height = (tile.lines - 1) * s0 + (K0 - 1) * d0 + 1
+    deep = max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines
+    more_lines = (K0 - 1) * d0 + 1
+    height = (deep - 1) * s0 + more_lines
     apart = s0 * pitch
     taps = C * K0 * K1
     steps = integer_scratch
@@ -364,7 +345,7 @@ def y_from_w_x_slide_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0:
                 w_steps[count] = c * w.stride(2) + tap_k0 * w.stride(3) + tap_k1 * w.stride(4)
                 count += 1
         plane += s1
-    blocks = ceil_div(P0, tile.lines)
+    blocks = ceil_div(P0, deep)
     stretches = ceil_div(P1, stretch)
     first, last = share(N * G * O * blocks * stretches, task, tasks)
     if first < last:
@@ -374,76 +355,58 @@ def y_from_w_x_slide_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0:
         block = first // stretches % blocks
         part = first % stretches
         for item in range(first, last):
-            row = block * tile.lines
-            rows = min(tile.lines, P0 - row)
-            from_x3 = low_k0 + row * s0
+            top = block * deep
+            bottom = min(P0, top + deep)
+            from_x3 = low_k0 + top * s0
             start = part * stretch
             end = min(P1, start + stretch)
             to = scratch
+            needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) * s0 + more_lines
             for c in range(C):
                 for phase in range(s1):
                     offset, low = offset_0 + phase, low_0 + start
                     if offset >= s1:
                         offset, low = offset - s1, low + 1
                     length = length_0 + (1 if offset < longer else 0)
-                    for line in range(height):
-                        x3 = from_x3 + line
-                        there = length if 0 <= x3 < X3 else 0
-                        begin = min(max(0, -low), span)
-                        finish = max(begin, min(span, there - low))
-                        if begin > 0:
-                            lanes.store(to, lanes.zero())
-                        for column in range(lanes.width, begin, lanes.width):
-                            lanes.store(to + column, lanes.zero())
-                        for column in range(begin, finish - lanes.width, lanes.width):
-                            lanes.store(to + column, lanes.read(x.line((n, g, c, x3, offset + (low + column) * s1),
-                                (0, 0, 0, 0, s1))))
-                        if finish - begin >= lanes.width:
-                            column = finish - lanes.width
-                            lanes.store(to + column, lanes.read(x.line((n, g, c, x3, offset + (low + column) * s1),
-                                (0, 0, 0, 0, s1))))
-                        elif begin < finish:
-                            column = begin
-                            inside = lanes.first(finish - begin)
-                            lanes.store(to + column, lanes.read_where(x.line((n, g, c, x3,
-                                offset + (low + column) * s1), (0, 0, 0, 0, s1)), inside))
-                        if span > finish:
-                            lanes.store(to + finish, lanes.zero())
-                        if span > finish + lanes.width:
-                            lanes.store(to + (finish + lanes.width), lanes.zero())
-                        for column in range(finish + 2 * lanes.width, span, lanes.width):
-                            lanes.store(to + column, lanes.zero())
-                        to = to + pitch
+                    copy_lines(tile, to, pitch, x.pointer(n, g, c, 0, 0) + offset * x.stride(4), x.stride(3),
+                        from_x3, needed, X3, s1 * x.stride(4), low, span, length)
+                    to = to + height * pitch
             w_at = w.pointer(g, o, 0, 0, 0)
-            for at in range(start, end, lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                here = scratch + (at - start)
-                for tap in range(sharing):
-                    x_lines = tile.load_span(here + steps[tap], apart)
-                    for more in range(tile.taps):
-                        w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tile.lines):
+                rows = min(tile.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tile.column()
+                    for u in range(tile.lines):
+                        total[0, u] = lanes.zero()
+                    here = scratch + (at - start) + (row - top) * apart
+                    for tap in range(sharing):
+                        x_lines = tile.load_span(here + steps[tap], apart)
+                        for more in range(tile.taps):
+                            w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
+                            for u in range(tile.lines):
+                                total[0, u] = fma(w_lanes, x_lines[0, u + more], total[0, u])
+                    for tap in range(sharing, count):
+                        x_lines = tile.load_column(here + steps[tap], apart)
+                        w_lanes = lanes.fill(w_at[w_steps[tap]])
                         for u in range(tile.lines):
-                            total[0, u] = fma(w_lanes, x_lines[0, u + more], total[0, u])
-                for tap in range(sharing, count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    w_lanes = lanes.fill(w_at[w_steps[tap]])
-                    for u in range(tile.lines):
-                        total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
-                active = lanes.first(end - at)
-                p1 = at
-                if rows == tile.lines and add == 0:
-                    p0 = row
-                    tile.write_where(y.lines((n, g, o, p0, p1), (0, 0, 0, 0, 1), (0, 0, 0, 1, 0)), total, active)
-                else:
-                    for u in range(tile.lines):
-                        if u < rows:
-                            p0 = row + u
-                            result = total[0, u]
-                            if add != 0:
-                                result = result + lanes.read_where(y.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)), active)
-                            lanes.write_where(y.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)), result, active)
+                            total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
+                    active = lanes.first(end - at)
+                    p1 = at
+                    if rows == tile.lines and add == 0:
+                        p0 = row
+                        tile.write_where(y.lines((n, g, o, p0, p1), (0, 0, 0, 0, 1), (0, 0, 0, 1, 0)), total,
+                            active)
+                    else:
+                        for u in range(tile.lines):
+                            if u < rows:
+                                p0 = row + u
+                                result = total[0, u]
+                                if add != 0:
+                                    result = result + lanes.read_where(y.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)), active)
+                                lanes.write_where(y.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)), result, active)
             part += 1
             if part == stretches:
                 part = 0
@@ -466,7 +429,8 @@ def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
     pitch = ceil_div(stretch + max(0, (K1 - 1) * d1) // s1, width) * width
-    height = (tile.lines - 1) * s0 + max(0, (K0 - 1) * d0) + 1
+    deep = max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines
+    height = (deep - 1) * s0 + max(0, (K0 - 1) * d0) + 1
     return bounded(bounded(bounded(C, s1), height), pitch) + width
 
 
@@ -985,7 +949,9 @@ def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int
             stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(members_k1, lanes.width)) * lanes.width)
             span = stretch + (taps_k1 - 1) * by_k1
             pitch = ceil_div(span, lanes.width) * lanes.width
-            height = (tile.lines - 1) + (taps_k0 - 1) * by_k0 + 1
+            deep = max(1, min(tile.lines, ceil_div(members_k0, tile.lines))) * tile.lines
+            more_lines = (taps_k0 - 1) * by_k0 + 1
+            height = (deep - 1) + more_lines
             apart = pitch
             taps = O * taps_k0 * taps_k1
             steps = integer_scratch
@@ -1010,7 +976,7 @@ def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int
                         w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3) + (first_k1 + tap_k1 * step_k1) * w.stride(4)
                         count += 1
                 plane += 1
-            blocks = ceil_div(members_k0, tile.lines)
+            blocks = ceil_div(members_k0, deep)
             stretches = ceil_div(members_k1, stretch)
             first, last = share(N * G * C * blocks * stretches, task, tasks)
             if first < last:
@@ -1020,73 +986,55 @@ def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int
                 block = first // stretches % blocks
                 part = first % stretches
                 for item in range(first, last):
-                    row = block * tile.lines
-                    rows = min(tile.lines, members_k0 - row)
-                    from_p0 = low_k0 + row
+                    top = block * deep
+                    bottom = min(members_k0, top + deep)
+                    from_p0 = low_k0 + top
                     start = part * stretch
                     end = min(members_k1, start + stretch)
                     to = scratch
+                    needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
                     for o in range(O):
                         low, length = low_k1 + start, P1
-                        for line in range(height):
-                            p0 = from_p0 + line
-                            there = length if 0 <= p0 < P0 else 0
-                            begin = min(max(0, -low), span)
-                            finish = max(begin, min(span, there - low))
-                            if begin > 0:
-                                lanes.store(to, lanes.zero())
-                            for column in range(lanes.width, begin, lanes.width):
-                                lanes.store(to + column, lanes.zero())
-                            for column in range(begin, finish - lanes.width, lanes.width):
-                                lanes.store(to + column, lanes.read(gy.line((n, g, o, p0, low + column), (0, 0, 0,
-                                    0, 1))))
-                            if finish - begin >= lanes.width:
-                                column = finish - lanes.width
-                                lanes.store(to + column, lanes.read(gy.line((n, g, o, p0, low + column), (0, 0, 0,
-                                    0, 1))))
-                            elif begin < finish:
-                                column = begin
-                                inside = lanes.first(finish - begin)
-                                lanes.store(to + column, lanes.read_where(gy.line((n, g, o, p0, low + column), (0,
-                                    0, 0, 0, 1)), inside))
-                            if span > finish:
-                                lanes.store(to + finish, lanes.zero())
-                            if span > finish + lanes.width:
-                                lanes.store(to + (finish + lanes.width), lanes.zero())
-                            for column in range(finish + 2 * lanes.width, span, lanes.width):
-                                lanes.store(to + column, lanes.zero())
-                            to = to + pitch
+                        copy_lines(tile, to, pitch, gy.pointer(n, g, o, 0, 0), gy.stride(3), from_p0, needed, P0,
+                            gy.stride(4), low, span, length)
+                        to = to + height * pitch
                     w_at = w.pointer(g, 0, c, 0, 0)
-                    for at in range(start, end, lanes.width):
-                        total = tile.column()
-                        for u in range(tile.lines):
-                            total[0, u] = lanes.zero()
-                        here = scratch + (at - start)
-                        for tap in range(sharing):
-                            gy_lines = tile.load_span(here + steps[tap], apart)
-                            for more in range(tile.taps):
-                                w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
+                    # a last vector of a line takes lanes of the one before again, rather than a part of its own
+                    last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+                    for row in range(top, bottom, tile.lines):
+                        rows = min(tile.lines, bottom - row)
+                        for next_at in range(start, end, lanes.width):
+                            at = min(next_at, last_at)
+                            total = tile.column()
+                            for u in range(tile.lines):
+                                total[0, u] = lanes.zero()
+                            here = scratch + (at - start) + (row - top) * apart
+                            for tap in range(sharing):
+                                gy_lines = tile.load_span(here + steps[tap], apart)
+                                for more in range(tile.taps):
+                                    w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
+                                    for u in range(tile.lines):
+                                        total[0, u] = fma(gy_lines[0, u + more], w_lanes, total[0, u])
+                            for tap in range(sharing, count):
+                                gy_lines = tile.load_column(here + steps[tap], apart)
+                                w_lanes = lanes.fill(w_at[w_steps[tap]])
                                 for u in range(tile.lines):
-                                    total[0, u] = fma(gy_lines[0, u + more], w_lanes, total[0, u])
-                        for tap in range(sharing, count):
-                            gy_lines = tile.load_column(here + steps[tap], apart)
-                            w_lanes = lanes.fill(w_at[w_steps[tap]])
-                            for u in range(tile.lines):
-                                total[0, u] = fma(gy_lines[0, u], w_lanes, total[0, u])
-                        active = lanes.first(end - at)
-                        x4 = phase_x4 + (at) * s1
-                        if rows == tile.lines and add == 0:
-                            x3 = phase_x3 + (row) * s0
-                            tile.write_where(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, s1), (0, 0, 0, s0, 0)), total,
-                                active)
-                        else:
-                            for u in range(tile.lines):
-                                if u < rows:
-                                    x3 = phase_x3 + (row + u) * s0
-                                    result = total[0, u]
-                                    if add != 0:
-                                        result = result + lanes.read_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, s1)), active)
-                                    lanes.write_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, s1)), result, active)
+                                    total[0, u] = fma(gy_lines[0, u], w_lanes, total[0, u])
+                            active = lanes.first(end - at)
+                            x4 = phase_x4 + (at) * s1
+                            if rows == tile.lines and add == 0:
+                                x3 = phase_x3 + (row) * s0
+                                tile.write_where(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, s1), (0, 0, 0, s0, 0)),
+                                    total, active)
+                            else:
+                                for u in range(tile.lines):
+                                    if u < rows:
+                                        x3 = phase_x3 + (row + u) * s0
+                                        result = total[0, u]
+                                        if add != 0:
+                                            result = result + lanes.read_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, s1)), active)
+                                        lanes.write_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, s1)), result,
+                                            active)
                     part += 1
                     if part == stretches:
                         part = 0
@@ -1109,7 +1057,8 @@ def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X4, width)) * width)
     pitch = ceil_div(stretch + max(0, (K1 - 1) * d1 // s1), width) * width
-    height = (tile.lines - 1) + max(0, (K0 - 1) * d0 // s0) + 1
+    deep = max(1, min(tile.lines, ceil_div(X3, tile.lines))) * tile.lines
+    height = (deep - 1) + max(0, (K0 - 1) * d0 // s0) + 1
     return bounded(bounded(O, height), pitch) + width
 
 
@@ -1138,7 +1087,9 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
             stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(members_p1, lanes.width)) * lanes.width)
             span = stretch + (taps_p1 - 1) * by_p1
             pitch = ceil_div(span, lanes.width) * lanes.width
-            height = (tile.lines - 1) + (taps_p0 - 1) * by_p0 + 1
+            deep = max(1, min(tile.lines, ceil_div(members_p0, tile.lines))) * tile.lines
+            more_lines = (taps_p0 - 1) * by_p0 + 1
+            height = (deep - 1) + more_lines
             apart = pitch
             taps = O * taps_p0 * taps_p1
             steps = integer_scratch
@@ -1163,7 +1114,7 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
                         gy_steps[count] = o * gy.stride(2) + (first_p0_ + tap_p0 * step_p0_) * gy.stride(3) + (first_p1_ + tap_p1 * step_p1_) * gy.stride(4)
                         count += 1
                 plane += 1
-            blocks = ceil_div(members_p0, tile.lines)
+            blocks = ceil_div(members_p0, deep)
             stretches = ceil_div(members_p1, stretch)
             first, last = share(N * G * C * blocks * stretches, task, tasks)
             if first < last:
@@ -1173,73 +1124,55 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
                 block = first // stretches % blocks
                 part = first % stretches
                 for item in range(first, last):
-                    row = block * tile.lines
-                    rows = min(tile.lines, members_p0 - row)
-                    from_k0 = low_p0_ + row
+                    top = block * deep
+                    bottom = min(members_p0, top + deep)
+                    from_k0 = low_p0_ + top
                     start = part * stretch
                     end = min(members_p1, start + stretch)
                     to = scratch
+                    needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
                     for o in range(O):
                         low, length = low_p1_ + start, K1
-                        for line in range(height):
-                            k0 = from_k0 + line
-                            there = length if 0 <= k0 < K0 else 0
-                            begin = min(max(0, -low), span)
-                            finish = max(begin, min(span, there - low))
-                            if begin > 0:
-                                lanes.store(to, lanes.zero())
-                            for column in range(lanes.width, begin, lanes.width):
-                                lanes.store(to + column, lanes.zero())
-                            for column in range(begin, finish - lanes.width, lanes.width):
-                                lanes.store(to + column, lanes.read(w.line((g, o, c, k0, low + column), (0, 0, 0, 0,
-                                    1))))
-                            if finish - begin >= lanes.width:
-                                column = finish - lanes.width
-                                lanes.store(to + column, lanes.read(w.line((g, o, c, k0, low + column), (0, 0, 0, 0,
-                                    1))))
-                            elif begin < finish:
-                                column = begin
-                                inside = lanes.first(finish - begin)
-                                lanes.store(to + column, lanes.read_where(w.line((g, o, c, k0, low + column), (0, 0,
-                                    0, 0, 1)), inside))
-                            if span > finish:
-                                lanes.store(to + finish, lanes.zero())
-                            if span > finish + lanes.width:
-                                lanes.store(to + (finish + lanes.width), lanes.zero())
-                            for column in range(finish + 2 * lanes.width, span, lanes.width):
-                                lanes.store(to + column, lanes.zero())
-                            to = to + pitch
+                        copy_lines(tile, to, pitch, w.pointer(g, o, c, 0, 0), w.stride(3), from_k0, needed, K0,
+                            w.stride(4), low, span, length)
+                        to = to + height * pitch
                     gy_at = gy.pointer(n, g, 0, 0, 0)
-                    for at in range(start, end, lanes.width):
-                        total = tile.column()
-                        for u in range(tile.lines):
-                            total[0, u] = lanes.zero()
-                        here = scratch + (at - start)
-                        for tap in range(sharing):
-                            w_lines = tile.load_span(here + steps[tap], apart)
-                            for more in range(tile.taps):
-                                gy_lanes = lanes.fill(gy_at[gy_steps[tap] + more * gy_by])
+                    # a last vector of a line takes lanes of the one before again, rather than a part of its own
+                    last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+                    for row in range(top, bottom, tile.lines):
+                        rows = min(tile.lines, bottom - row)
+                        for next_at in range(start, end, lanes.width):
+                            at = min(next_at, last_at)
+                            total = tile.column()
+                            for u in range(tile.lines):
+                                total[0, u] = lanes.zero()
+                            here = scratch + (at - start) + (row - top) * apart
+                            for tap in range(sharing):
+                                w_lines = tile.load_span(here + steps[tap], apart)
+                                for more in range(tile.taps):
+                                    gy_lanes = lanes.fill(gy_at[gy_steps[tap] + more * gy_by])
+                                    for u in range(tile.lines):
+                                        total[0, u] = fma(gy_lanes, w_lines[0, u + more], total[0, u])
+                            for tap in range(sharing, count):
+                                w_lines = tile.load_column(here + steps[tap], apart)
+                                gy_lanes = lanes.fill(gy_at[gy_steps[tap]])
                                 for u in range(tile.lines):
-                                    total[0, u] = fma(gy_lanes, w_lines[0, u + more], total[0, u])
-                        for tap in range(sharing, count):
-                            w_lines = tile.load_column(here + steps[tap], apart)
-                            gy_lanes = lanes.fill(gy_at[gy_steps[tap]])
-                            for u in range(tile.lines):
-                                total[0, u] = fma(gy_lanes, w_lines[0, u], total[0, u])
-                        active = lanes.first(end - at)
-                        x4 = phase_x4 + (at) * d1
-                        if rows == tile.lines and add == 0:
-                            x3 = phase_x3 + (row) * d0
-                            tile.write_where(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, d1), (0, 0, 0, d0, 0)), total,
-                                active)
-                        else:
-                            for u in range(tile.lines):
-                                if u < rows:
-                                    x3 = phase_x3 + (row + u) * d0
-                                    result = total[0, u]
-                                    if add != 0:
-                                        result = result + lanes.read_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, d1)), active)
-                                    lanes.write_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, d1)), result, active)
+                                    total[0, u] = fma(gy_lanes, w_lines[0, u], total[0, u])
+                            active = lanes.first(end - at)
+                            x4 = phase_x4 + (at) * d1
+                            if rows == tile.lines and add == 0:
+                                x3 = phase_x3 + (row) * d0
+                                tile.write_where(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, d1), (0, 0, 0, d0, 0)),
+                                    total, active)
+                            else:
+                                for u in range(tile.lines):
+                                    if u < rows:
+                                        x3 = phase_x3 + (row + u) * d0
+                                        result = total[0, u]
+                                        if add != 0:
+                                            result = result + lanes.read_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, d1)), active)
+                                        lanes.write_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, d1)), result,
+                                            active)
                     part += 1
                     if part == stretches:
                         part = 0
@@ -1262,7 +1195,8 @@ def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: i
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X4, width)) * width)
     pitch = ceil_div(stretch + max(0, (P1 - 1) * s1 // d1), width) * width
-    height = (tile.lines - 1) + max(0, (P0 - 1) * s0 // d0) + 1
+    deep = max(1, min(tile.lines, ceil_div(X3, tile.lines))) * tile.lines
+    height = (deep - 1) + max(0, (P0 - 1) * s0 // d0) + 1
     return bounded(bounded(O, height), pitch) + width
 
 

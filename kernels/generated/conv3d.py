@@ -25,6 +25,7 @@ from kernels.runtime import (
     ceil_div,
     chunk,
     contract,
+    copy_lines,
     copy_row,
     divide,
     fma,
@@ -43,7 +44,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(5, __name__)
+require_abi(6, __name__)
 
 
 @kernel
@@ -140,7 +141,8 @@ def y_from_w_x_fold_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: 
     low_0, offset_0 = low_p2 // d2, low_p2 % d2
     length_0, longer = X5 // d2, X5 % d2
     deep = max(1, min(tile.lines, ceil_div(K1, tile.lines))) * tile.lines
-    height = (deep - 1) * d1 + (P1 - 1) * s1 + 1
+    more_lines = (P1 - 1) * s1 + 1
+    height = (deep - 1) * d1 + more_lines
     apart = d1 * pitch
     steps = integer_scratch
     count = 0
@@ -163,11 +165,13 @@ def y_from_w_x_fold_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: 
         for c in range(C):
             for k0 in range(K0):
                 from_x3 = low_p0 + k0 * d0
-                for block in range(0, K1, deep):
-                    from_x4 = low_p1 + block * d1
+                for top in range(0, K1, deep):
+                    bottom = min(K1, top + deep)
+                    from_x4 = low_p1 + top * d1
                     for start in range(0, K2, stretch):
                         end = min(K2, start + stretch)
                         to = scratch
+                        needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) * d1 + more_lines
                         for tap_p0 in range(P0):
                             x3 = from_x3 + tap_p0 * s0
                             for phase in range(d2):
@@ -175,38 +179,14 @@ def y_from_w_x_fold_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: 
                                 if offset >= d2:
                                     offset, low = offset - d2, low + 1
                                 length = length_0 + (1 if offset < longer else 0)
-                                for line in range(height):
-                                    x4 = from_x4 + line
-                                    there = length if 0 <= x3 < X3 and 0 <= x4 < X4 else 0
-                                    begin = min(max(0, -low), span)
-                                    finish = max(begin, min(span, there - low))
-                                    if begin > 0:
-                                        lanes.store(to, lanes.zero())
-                                    for column in range(lanes.width, begin, lanes.width):
-                                        lanes.store(to + column, lanes.zero())
-                                    for column in range(begin, finish - lanes.width, lanes.width):
-                                        lanes.store(to + column, lanes.read(x.line((n, g, c, x3, x4,
-                                            offset + (low + column) * d2), (0, 0, 0, 0, 0, d2))))
-                                    if finish - begin >= lanes.width:
-                                        column = finish - lanes.width
-                                        lanes.store(to + column, lanes.read(x.line((n, g, c, x3, x4,
-                                            offset + (low + column) * d2), (0, 0, 0, 0, 0, d2))))
-                                    elif begin < finish:
-                                        column = begin
-                                        inside = lanes.first(finish - begin)
-                                        lanes.store(to + column, lanes.read_where(x.line((n, g, c, x3, x4,
-                                            offset + (low + column) * d2), (0, 0, 0, 0, 0, d2)), inside))
-                                    if span > finish:
-                                        lanes.store(to + finish, lanes.zero())
-                                    if span > finish + lanes.width:
-                                        lanes.store(to + (finish + lanes.width), lanes.zero())
-                                    for column in range(finish + 2 * lanes.width, span, lanes.width):
-                                        lanes.store(to + column, lanes.zero())
-                                    to = to + pitch
-                        for row in range(block, min(K1, block + deep), tile.lines):
-                            rows = min(tile.lines, K1 - row)
+                                there = X4 if 0 <= x3 < X3 else 0
+                                copy_lines(tile, to, pitch, x.pointer(n, g, c, x3, 0, 0) + offset * x.stride(5),
+                                    x.stride(4), from_x4, needed, there, d2 * x.stride(5), low, span, length)
+                                to = to + height * pitch
+                        for row in range(top, bottom, tile.lines):
+                            rows = min(tile.lines, bottom - row)
                             for at in range(start, end, lanes.width):
-                                here = scratch + (at - start) + (row - block) * apart
+                                here = scratch + (at - start) + (row - top) * apart
                                 if rows == tile.lines and at + lanes.width <= end:
                                     w_lines = tile.column()
                                     for u in range(tile.lines):
@@ -371,7 +351,9 @@ def y_from_w_x_slide_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
     pitch = ceil_div(span, lanes.width) * lanes.width
     low_0, offset_0 = low_k2 // s2, low_k2 % s2
     length_0, longer = X5 // s2, X5 % s2
-    height = (tile.lines - 1) * s1 + (K1 - 1) * d1 + 1
+    deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
+    more_lines = (K1 - 1) * d1 + 1
+    height = (deep - 1) * s1 + more_lines
     apart = s1 * pitch
     taps = C * K0 * K1 * K2
     steps = integer_scratch
@@ -398,7 +380,7 @@ def y_from_w_x_slide_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
                     w_steps[count] = c * w.stride(2) + tap_k0 * w.stride(3) + tap_k1 * w.stride(4) + tap_k2 * w.stride(5)
                     count += 1
             plane += s2
-    blocks = ceil_div(P1, tile.lines)
+    blocks = ceil_div(P1, deep)
     stretches = ceil_div(P2, stretch)
     first, last = share(N * G * O * P0 * blocks * stretches, task, tasks)
     if first < last:
@@ -409,13 +391,14 @@ def y_from_w_x_slide_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
         block = first // stretches % blocks
         part = first % stretches
         for item in range(first, last):
-            row = block * tile.lines
-            rows = min(tile.lines, P1 - row)
-            from_x4 = low_k1 + row * s1
+            top = block * deep
+            bottom = min(P1, top + deep)
+            from_x4 = low_k1 + top * s1
             start = part * stretch
             end = min(P2, start + stretch)
             from_x3 = low_k0 + p0 * s0
             to = scratch
+            needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) * s1 + more_lines
             for c in range(C):
                 for tap_k0 in range(K0):
                     x3 = from_x3 + tap_k0 * d0
@@ -424,65 +407,46 @@ def y_from_w_x_slide_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
                         if offset >= s2:
                             offset, low = offset - s2, low + 1
                         length = length_0 + (1 if offset < longer else 0)
-                        for line in range(height):
-                            x4 = from_x4 + line
-                            there = length if 0 <= x3 < X3 and 0 <= x4 < X4 else 0
-                            begin = min(max(0, -low), span)
-                            finish = max(begin, min(span, there - low))
-                            if begin > 0:
-                                lanes.store(to, lanes.zero())
-                            for column in range(lanes.width, begin, lanes.width):
-                                lanes.store(to + column, lanes.zero())
-                            for column in range(begin, finish - lanes.width, lanes.width):
-                                lanes.store(to + column, lanes.read(x.line((n, g, c, x3, x4,
-                                    offset + (low + column) * s2), (0, 0, 0, 0, 0, s2))))
-                            if finish - begin >= lanes.width:
-                                column = finish - lanes.width
-                                lanes.store(to + column, lanes.read(x.line((n, g, c, x3, x4,
-                                    offset + (low + column) * s2), (0, 0, 0, 0, 0, s2))))
-                            elif begin < finish:
-                                column = begin
-                                inside = lanes.first(finish - begin)
-                                lanes.store(to + column, lanes.read_where(x.line((n, g, c, x3, x4,
-                                    offset + (low + column) * s2), (0, 0, 0, 0, 0, s2)), inside))
-                            if span > finish:
-                                lanes.store(to + finish, lanes.zero())
-                            if span > finish + lanes.width:
-                                lanes.store(to + (finish + lanes.width), lanes.zero())
-                            for column in range(finish + 2 * lanes.width, span, lanes.width):
-                                lanes.store(to + column, lanes.zero())
-                            to = to + pitch
+                        there = X4 if 0 <= x3 < X3 else 0
+                        copy_lines(tile, to, pitch, x.pointer(n, g, c, x3, 0, 0) + offset * x.stride(5),
+                            x.stride(4), from_x4, needed, there, s2 * x.stride(5), low, span, length)
+                        to = to + height * pitch
             w_at = w.pointer(g, o, 0, 0, 0, 0)
-            for at in range(start, end, lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                here = scratch + (at - start)
-                for tap in range(sharing):
-                    x_lines = tile.load_span(here + steps[tap], apart)
-                    for more in range(tile.taps):
-                        w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tile.lines):
+                rows = min(tile.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tile.column()
+                    for u in range(tile.lines):
+                        total[0, u] = lanes.zero()
+                    here = scratch + (at - start) + (row - top) * apart
+                    for tap in range(sharing):
+                        x_lines = tile.load_span(here + steps[tap], apart)
+                        for more in range(tile.taps):
+                            w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
+                            for u in range(tile.lines):
+                                total[0, u] = fma(w_lanes, x_lines[0, u + more], total[0, u])
+                    for tap in range(sharing, count):
+                        x_lines = tile.load_column(here + steps[tap], apart)
+                        w_lanes = lanes.fill(w_at[w_steps[tap]])
                         for u in range(tile.lines):
-                            total[0, u] = fma(w_lanes, x_lines[0, u + more], total[0, u])
-                for tap in range(sharing, count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    w_lanes = lanes.fill(w_at[w_steps[tap]])
-                    for u in range(tile.lines):
-                        total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
-                active = lanes.first(end - at)
-                p2 = at
-                if rows == tile.lines and add == 0:
-                    p1 = row
-                    tile.write_where(y.lines((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 1, 0)), total,
-                        active)
-                else:
-                    for u in range(tile.lines):
-                        if u < rows:
-                            p1 = row + u
-                            result = total[0, u]
-                            if add != 0:
-                                result = result + lanes.read_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
-                            lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), result, active)
+                            total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
+                    active = lanes.first(end - at)
+                    p2 = at
+                    if rows == tile.lines and add == 0:
+                        p1 = row
+                        tile.write_where(y.lines((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 1, 0)),
+                            total, active)
+                    else:
+                        for u in range(tile.lines):
+                            if u < rows:
+                                p1 = row + u
+                                result = total[0, u]
+                                if add != 0:
+                                    result = result + lanes.read_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
+                                lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), result, active)
             part += 1
             if part == stretches:
                 part = 0
@@ -509,7 +473,8 @@ def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
     pitch = ceil_div(stretch + max(0, (K2 - 1) * d2) // s2, width) * width
-    height = (tile.lines - 1) * s1 + max(0, (K1 - 1) * d1) + 1
+    deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
+    height = (deep - 1) * s1 + max(0, (K1 - 1) * d1) + 1
     return bounded(bounded(bounded(bounded(C, K0), s2), height), pitch) + width
 
 
@@ -1085,7 +1050,9 @@ def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int
                 stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(members_k2, lanes.width)) * lanes.width)
                 span = stretch + (taps_k2 - 1) * by_k2
                 pitch = ceil_div(span, lanes.width) * lanes.width
-                height = (tile.lines - 1) + (taps_k1 - 1) * by_k1 + 1
+                deep = max(1, min(tile.lines, ceil_div(members_k1, tile.lines))) * tile.lines
+                more_lines = (taps_k1 - 1) * by_k1 + 1
+                height = (deep - 1) + more_lines
                 apart = pitch
                 taps = O * taps_k0 * taps_k1 * taps_k2
                 steps = integer_scratch
@@ -1112,7 +1079,7 @@ def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int
                                 w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3) + (first_k1 + tap_k1 * step_k1) * w.stride(4) + (first_k2 + tap_k2 * step_k2) * w.stride(5)
                                 count += 1
                         plane += 1
-                blocks = ceil_div(members_k1, tile.lines)
+                blocks = ceil_div(members_k1, deep)
                 stretches = ceil_div(members_k2, stretch)
                 first, last = share(N * G * C * members_k0 * blocks * stretches, task, tasks)
                 if first < last:
@@ -1124,77 +1091,59 @@ def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int
                     part = first % stretches
                     for item in range(first, last):
                         x3 = phase_x3 + at_x3 * s0
-                        row = block * tile.lines
-                        rows = min(tile.lines, members_k1 - row)
-                        from_p1 = low_k1 + row
+                        top = block * deep
+                        bottom = min(members_k1, top + deep)
+                        from_p1 = low_k1 + top
                         start = part * stretch
                         end = min(members_k2, start + stretch)
                         from_p0 = low_k0 + at_x3
                         to = scratch
+                        needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
                         for o in range(O):
                             for tap_k0 in range(taps_k0):
                                 p0 = from_p0 + tap_k0 * by_k0
                                 low, length = low_k2 + start, P2
-                                for line in range(height):
-                                    p1 = from_p1 + line
-                                    there = length if 0 <= p0 < P0 and 0 <= p1 < P1 else 0
-                                    begin = min(max(0, -low), span)
-                                    finish = max(begin, min(span, there - low))
-                                    if begin > 0:
-                                        lanes.store(to, lanes.zero())
-                                    for column in range(lanes.width, begin, lanes.width):
-                                        lanes.store(to + column, lanes.zero())
-                                    for column in range(begin, finish - lanes.width, lanes.width):
-                                        lanes.store(to + column, lanes.read(gy.line((n, g, o, p0, p1, low + column),
-                                            (0, 0, 0, 0, 0, 1))))
-                                    if finish - begin >= lanes.width:
-                                        column = finish - lanes.width
-                                        lanes.store(to + column, lanes.read(gy.line((n, g, o, p0, p1, low + column),
-                                            (0, 0, 0, 0, 0, 1))))
-                                    elif begin < finish:
-                                        column = begin
-                                        inside = lanes.first(finish - begin)
-                                        lanes.store(to + column, lanes.read_where(gy.line((n, g, o, p0, p1,
-                                            low + column), (0, 0, 0, 0, 0, 1)), inside))
-                                    if span > finish:
-                                        lanes.store(to + finish, lanes.zero())
-                                    if span > finish + lanes.width:
-                                        lanes.store(to + (finish + lanes.width), lanes.zero())
-                                    for column in range(finish + 2 * lanes.width, span, lanes.width):
-                                        lanes.store(to + column, lanes.zero())
-                                    to = to + pitch
+                                there = P1 if 0 <= p0 < P0 else 0
+                                copy_lines(tile, to, pitch, gy.pointer(n, g, o, p0, 0, 0), gy.stride(4), from_p1,
+                                    needed, there, gy.stride(5), low, span, length)
+                                to = to + height * pitch
                         w_at = w.pointer(g, 0, c, 0, 0, 0)
-                        for at in range(start, end, lanes.width):
-                            total = tile.column()
-                            for u in range(tile.lines):
-                                total[0, u] = lanes.zero()
-                            here = scratch + (at - start)
-                            for tap in range(sharing):
-                                gy_lines = tile.load_span(here + steps[tap], apart)
-                                for more in range(tile.taps):
-                                    w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
+                        # a last vector of a line takes lanes of the one before again, rather than a part of its own
+                        last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+                        for row in range(top, bottom, tile.lines):
+                            rows = min(tile.lines, bottom - row)
+                            for next_at in range(start, end, lanes.width):
+                                at = min(next_at, last_at)
+                                total = tile.column()
+                                for u in range(tile.lines):
+                                    total[0, u] = lanes.zero()
+                                here = scratch + (at - start) + (row - top) * apart
+                                for tap in range(sharing):
+                                    gy_lines = tile.load_span(here + steps[tap], apart)
+                                    for more in range(tile.taps):
+                                        w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
+                                        for u in range(tile.lines):
+                                            total[0, u] = fma(gy_lines[0, u + more], w_lanes, total[0, u])
+                                for tap in range(sharing, count):
+                                    gy_lines = tile.load_column(here + steps[tap], apart)
+                                    w_lanes = lanes.fill(w_at[w_steps[tap]])
                                     for u in range(tile.lines):
-                                        total[0, u] = fma(gy_lines[0, u + more], w_lanes, total[0, u])
-                            for tap in range(sharing, count):
-                                gy_lines = tile.load_column(here + steps[tap], apart)
-                                w_lanes = lanes.fill(w_at[w_steps[tap]])
-                                for u in range(tile.lines):
-                                    total[0, u] = fma(gy_lines[0, u], w_lanes, total[0, u])
-                            active = lanes.first(end - at)
-                            x5 = phase_x5 + (at) * s2
-                            if rows == tile.lines and add == 0:
-                                x4 = phase_x4 + (row) * s1
-                                tile.write_where(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2), (0, 0, 0, 0,
-                                    s1, 0)), total, active)
-                            else:
-                                for u in range(tile.lines):
-                                    if u < rows:
-                                        x4 = phase_x4 + (row + u) * s1
-                                        result = total[0, u]
-                                        if add != 0:
-                                            result = result + lanes.read_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2)), active)
-                                        lanes.write_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2)),
-                                            result, active)
+                                        total[0, u] = fma(gy_lines[0, u], w_lanes, total[0, u])
+                                active = lanes.first(end - at)
+                                x5 = phase_x5 + (at) * s2
+                                if rows == tile.lines and add == 0:
+                                    x4 = phase_x4 + (row) * s1
+                                    tile.write_where(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2), (0, 0, 0,
+                                        0, s1, 0)), total, active)
+                                else:
+                                    for u in range(tile.lines):
+                                        if u < rows:
+                                            x4 = phase_x4 + (row + u) * s1
+                                            result = total[0, u]
+                                            if add != 0:
+                                                result = result + lanes.read_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2)), active)
+                                            lanes.write_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2)),
+                                                result, active)
                         part += 1
                         if part == stretches:
                             part = 0
@@ -1221,7 +1170,8 @@ def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X5, width)) * width)
     pitch = ceil_div(stretch + max(0, (K2 - 1) * d2 // s2), width) * width
-    height = (tile.lines - 1) + max(0, (K1 - 1) * d1 // s1) + 1
+    deep = max(1, min(tile.lines, ceil_div(X4, tile.lines))) * tile.lines
+    height = (deep - 1) + max(0, (K1 - 1) * d1 // s1) + 1
     return bounded(bounded(bounded(O, K0), height), pitch) + width
 
 
@@ -1259,7 +1209,9 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
                 stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(members_p2, lanes.width)) * lanes.width)
                 span = stretch + (taps_p2 - 1) * by_p2
                 pitch = ceil_div(span, lanes.width) * lanes.width
-                height = (tile.lines - 1) + (taps_p1 - 1) * by_p1 + 1
+                deep = max(1, min(tile.lines, ceil_div(members_p1, tile.lines))) * tile.lines
+                more_lines = (taps_p1 - 1) * by_p1 + 1
+                height = (deep - 1) + more_lines
                 apart = pitch
                 taps = O * taps_p0 * taps_p1 * taps_p2
                 steps = integer_scratch
@@ -1286,7 +1238,7 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
                                 gy_steps[count] = o * gy.stride(2) + (first_p0_ + tap_p0 * step_p0_) * gy.stride(3) + (first_p1_ + tap_p1 * step_p1_) * gy.stride(4) + (first_p2_ + tap_p2 * step_p2_) * gy.stride(5)
                                 count += 1
                         plane += 1
-                blocks = ceil_div(members_p1, tile.lines)
+                blocks = ceil_div(members_p1, deep)
                 stretches = ceil_div(members_p2, stretch)
                 first, last = share(N * G * C * members_p0 * blocks * stretches, task, tasks)
                 if first < last:
@@ -1298,77 +1250,59 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
                     part = first % stretches
                     for item in range(first, last):
                         x3 = phase_x3 + at_x3 * d0
-                        row = block * tile.lines
-                        rows = min(tile.lines, members_p1 - row)
-                        from_k1 = low_p1_ + row
+                        top = block * deep
+                        bottom = min(members_p1, top + deep)
+                        from_k1 = low_p1_ + top
                         start = part * stretch
                         end = min(members_p2, start + stretch)
                         from_k0 = low_p0_ + at_x3
                         to = scratch
+                        needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
                         for o in range(O):
                             for tap_p0 in range(taps_p0):
                                 k0 = from_k0 + tap_p0 * by_p0
                                 low, length = low_p2_ + start, K2
-                                for line in range(height):
-                                    k1 = from_k1 + line
-                                    there = length if 0 <= k0 < K0 and 0 <= k1 < K1 else 0
-                                    begin = min(max(0, -low), span)
-                                    finish = max(begin, min(span, there - low))
-                                    if begin > 0:
-                                        lanes.store(to, lanes.zero())
-                                    for column in range(lanes.width, begin, lanes.width):
-                                        lanes.store(to + column, lanes.zero())
-                                    for column in range(begin, finish - lanes.width, lanes.width):
-                                        lanes.store(to + column, lanes.read(w.line((g, o, c, k0, k1, low + column),
-                                            (0, 0, 0, 0, 0, 1))))
-                                    if finish - begin >= lanes.width:
-                                        column = finish - lanes.width
-                                        lanes.store(to + column, lanes.read(w.line((g, o, c, k0, k1, low + column),
-                                            (0, 0, 0, 0, 0, 1))))
-                                    elif begin < finish:
-                                        column = begin
-                                        inside = lanes.first(finish - begin)
-                                        lanes.store(to + column, lanes.read_where(w.line((g, o, c, k0, k1,
-                                            low + column), (0, 0, 0, 0, 0, 1)), inside))
-                                    if span > finish:
-                                        lanes.store(to + finish, lanes.zero())
-                                    if span > finish + lanes.width:
-                                        lanes.store(to + (finish + lanes.width), lanes.zero())
-                                    for column in range(finish + 2 * lanes.width, span, lanes.width):
-                                        lanes.store(to + column, lanes.zero())
-                                    to = to + pitch
+                                there = K1 if 0 <= k0 < K0 else 0
+                                copy_lines(tile, to, pitch, w.pointer(g, o, c, k0, 0, 0), w.stride(4), from_k1,
+                                    needed, there, w.stride(5), low, span, length)
+                                to = to + height * pitch
                         gy_at = gy.pointer(n, g, 0, 0, 0, 0)
-                        for at in range(start, end, lanes.width):
-                            total = tile.column()
-                            for u in range(tile.lines):
-                                total[0, u] = lanes.zero()
-                            here = scratch + (at - start)
-                            for tap in range(sharing):
-                                w_lines = tile.load_span(here + steps[tap], apart)
-                                for more in range(tile.taps):
-                                    gy_lanes = lanes.fill(gy_at[gy_steps[tap] + more * gy_by])
+                        # a last vector of a line takes lanes of the one before again, rather than a part of its own
+                        last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+                        for row in range(top, bottom, tile.lines):
+                            rows = min(tile.lines, bottom - row)
+                            for next_at in range(start, end, lanes.width):
+                                at = min(next_at, last_at)
+                                total = tile.column()
+                                for u in range(tile.lines):
+                                    total[0, u] = lanes.zero()
+                                here = scratch + (at - start) + (row - top) * apart
+                                for tap in range(sharing):
+                                    w_lines = tile.load_span(here + steps[tap], apart)
+                                    for more in range(tile.taps):
+                                        gy_lanes = lanes.fill(gy_at[gy_steps[tap] + more * gy_by])
+                                        for u in range(tile.lines):
+                                            total[0, u] = fma(gy_lanes, w_lines[0, u + more], total[0, u])
+                                for tap in range(sharing, count):
+                                    w_lines = tile.load_column(here + steps[tap], apart)
+                                    gy_lanes = lanes.fill(gy_at[gy_steps[tap]])
                                     for u in range(tile.lines):
-                                        total[0, u] = fma(gy_lanes, w_lines[0, u + more], total[0, u])
-                            for tap in range(sharing, count):
-                                w_lines = tile.load_column(here + steps[tap], apart)
-                                gy_lanes = lanes.fill(gy_at[gy_steps[tap]])
-                                for u in range(tile.lines):
-                                    total[0, u] = fma(gy_lanes, w_lines[0, u], total[0, u])
-                            active = lanes.first(end - at)
-                            x5 = phase_x5 + (at) * d2
-                            if rows == tile.lines and add == 0:
-                                x4 = phase_x4 + (row) * d1
-                                tile.write_where(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2), (0, 0, 0, 0,
-                                    d1, 0)), total, active)
-                            else:
-                                for u in range(tile.lines):
-                                    if u < rows:
-                                        x4 = phase_x4 + (row + u) * d1
-                                        result = total[0, u]
-                                        if add != 0:
-                                            result = result + lanes.read_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)), active)
-                                        lanes.write_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)),
-                                            result, active)
+                                        total[0, u] = fma(gy_lanes, w_lines[0, u], total[0, u])
+                                active = lanes.first(end - at)
+                                x5 = phase_x5 + (at) * d2
+                                if rows == tile.lines and add == 0:
+                                    x4 = phase_x4 + (row) * d1
+                                    tile.write_where(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2), (0, 0, 0,
+                                        0, d1, 0)), total, active)
+                                else:
+                                    for u in range(tile.lines):
+                                        if u < rows:
+                                            x4 = phase_x4 + (row + u) * d1
+                                            result = total[0, u]
+                                            if add != 0:
+                                                result = result + lanes.read_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)), active)
+                                            lanes.write_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)),
+                                                result, active)
                         part += 1
                         if part == stretches:
                             part = 0
@@ -1395,7 +1329,8 @@ def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: i
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X5, width)) * width)
     pitch = ceil_div(stretch + max(0, (P2 - 1) * s2 // d2), width) * width
-    height = (tile.lines - 1) + max(0, (P1 - 1) * s1 // d1) + 1
+    deep = max(1, min(tile.lines, ceil_div(X4, tile.lines))) * tile.lines
+    height = (deep - 1) + max(0, (P1 - 1) * s1 // d1) + 1
     return bounded(bounded(bounded(O, P0), height), pitch) + width
 
 

@@ -17,6 +17,7 @@ from kernels.runtime import (
     Tile,
     bounded,
     ceil_div,
+    copy_lines,
     fma,
     kernel,
     require_abi,
@@ -26,7 +27,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(5, __name__)
+require_abi(6, __name__)
 
 
 @kernel
@@ -106,28 +107,7 @@ def y_from_w_x_slide_w(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
             end = min(P0, start + stretch)
             to = scratch
             low, length = low_x0 + start, K0
-            there = length
-            begin = min(max(0, -low), span)
-            finish = max(begin, min(span, there - low))
-            if begin > 0:
-                lanes.store(to, lanes.zero())
-            for column in range(lanes.width, begin, lanes.width):
-                lanes.store(to + column, lanes.zero())
-            for column in range(begin, finish - lanes.width, lanes.width):
-                lanes.store(to + column, lanes.read(w.line((low + column,), (1,))))
-            if finish - begin >= lanes.width:
-                column = finish - lanes.width
-                lanes.store(to + column, lanes.read(w.line((low + column,), (1,))))
-            elif begin < finish:
-                column = begin
-                inside = lanes.first(finish - begin)
-                lanes.store(to + column, lanes.read_where(w.line((low + column,), (1,)), inside))
-            if span > finish:
-                lanes.store(to + finish, lanes.zero())
-            if span > finish + lanes.width:
-                lanes.store(to + (finish + lanes.width), lanes.zero())
-            for column in range(finish + 2 * lanes.width, span, lanes.width):
-                lanes.store(to + column, lanes.zero())
+            copy_lines(tile, to, pitch, w.pointer(0), 0, 0, 1, 1, w.stride(0), low, span, length)
             to = to + pitch
             x_at = x.pointer(0)
             for at in range(start, end, tile.lines * lanes.width):
@@ -194,28 +174,7 @@ def y_from_w_x_slide_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
             end = min(P0, start + stretch)
             to = scratch
             low, length = low_k0 + start, X0
-            there = length
-            begin = min(max(0, -low), span)
-            finish = max(begin, min(span, there - low))
-            if begin > 0:
-                lanes.store(to, lanes.zero())
-            for column in range(lanes.width, begin, lanes.width):
-                lanes.store(to + column, lanes.zero())
-            for column in range(begin, finish - lanes.width, lanes.width):
-                lanes.store(to + column, lanes.read(x.line((low + column,), (1,))))
-            if finish - begin >= lanes.width:
-                column = finish - lanes.width
-                lanes.store(to + column, lanes.read(x.line((low + column,), (1,))))
-            elif begin < finish:
-                column = begin
-                inside = lanes.first(finish - begin)
-                lanes.store(to + column, lanes.read_where(x.line((low + column,), (1,)), inside))
-            if span > finish:
-                lanes.store(to + finish, lanes.zero())
-            if span > finish + lanes.width:
-                lanes.store(to + (finish + lanes.width), lanes.zero())
-            for column in range(finish + 2 * lanes.width, span, lanes.width):
-                lanes.store(to + column, lanes.zero())
+            copy_lines(tile, to, pitch, x.pointer(0), 0, 0, 1, 1, x.stride(0), low, span, length)
             to = to + pitch
             w_at = w.pointer(0)
             for at in range(start, end, tile.lines * lanes.width):
@@ -335,28 +294,7 @@ def gw_from_gy_x_fold_gy(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: i
             end = min(X0, start + stretch)
             to = scratch
             low, length = low_k0 + start, P0
-            there = length
-            begin = min(max(0, -low), span)
-            finish = max(begin, min(span, there - low))
-            if begin > 0:
-                lanes.store(to, lanes.zero())
-            for column in range(lanes.width, begin, lanes.width):
-                lanes.store(to + column, lanes.zero())
-            for column in range(begin, finish - lanes.width, lanes.width):
-                lanes.store(to + column, lanes.read(gy.line((low + column,), (1,))))
-            if finish - begin >= lanes.width:
-                column = finish - lanes.width
-                lanes.store(to + column, lanes.read(gy.line((low + column,), (1,))))
-            elif begin < finish:
-                column = begin
-                inside = lanes.first(finish - begin)
-                lanes.store(to + column, lanes.read_where(gy.line((low + column,), (1,)), inside))
-            if span > finish:
-                lanes.store(to + finish, lanes.zero())
-            if span > finish + lanes.width:
-                lanes.store(to + (finish + lanes.width), lanes.zero())
-            for column in range(finish + 2 * lanes.width, span, lanes.width):
-                lanes.store(to + column, lanes.zero())
+            copy_lines(tile, to, pitch, gy.pointer(0), 0, 0, 1, 1, gy.stride(0), low, span, length)
             to = to + pitch
             for at in range(start, end, tile.lines * lanes.width):
                 here = scratch + (at - start)
@@ -436,28 +374,7 @@ def gw_from_gy_x_fold_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: in
             end = min(P0, start + stretch)
             to = scratch
             low, length = low_k0 + start, X0
-            there = length
-            begin = min(max(0, -low), span)
-            finish = max(begin, min(span, there - low))
-            if begin > 0:
-                lanes.store(to, lanes.zero())
-            for column in range(lanes.width, begin, lanes.width):
-                lanes.store(to + column, lanes.zero())
-            for column in range(begin, finish - lanes.width, lanes.width):
-                lanes.store(to + column, lanes.read(x.line((low + column,), (1,))))
-            if finish - begin >= lanes.width:
-                column = finish - lanes.width
-                lanes.store(to + column, lanes.read(x.line((low + column,), (1,))))
-            elif begin < finish:
-                column = begin
-                inside = lanes.first(finish - begin)
-                lanes.store(to + column, lanes.read_where(x.line((low + column,), (1,)), inside))
-            if span > finish:
-                lanes.store(to + finish, lanes.zero())
-            if span > finish + lanes.width:
-                lanes.store(to + (finish + lanes.width), lanes.zero())
-            for column in range(finish + 2 * lanes.width, span, lanes.width):
-                lanes.store(to + column, lanes.zero())
+            copy_lines(tile, to, pitch, x.pointer(0), 0, 0, 1, 1, x.stride(0), low, span, length)
             to = to + pitch
             for at in range(start, end, tile.lines * lanes.width):
                 here = scratch + (at - start)
@@ -571,28 +488,7 @@ def gw_from_gy_x_slide_gy(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: 
             end = min(K0, start + stretch)
             to = scratch
             low, length = low_x0 + start, P0
-            there = length
-            begin = min(max(0, -low), span)
-            finish = max(begin, min(span, there - low))
-            if begin > 0:
-                lanes.store(to, lanes.zero())
-            for column in range(lanes.width, begin, lanes.width):
-                lanes.store(to + column, lanes.zero())
-            for column in range(begin, finish - lanes.width, lanes.width):
-                lanes.store(to + column, lanes.read(gy.line((low + column,), (1,))))
-            if finish - begin >= lanes.width:
-                column = finish - lanes.width
-                lanes.store(to + column, lanes.read(gy.line((low + column,), (1,))))
-            elif begin < finish:
-                column = begin
-                inside = lanes.first(finish - begin)
-                lanes.store(to + column, lanes.read_where(gy.line((low + column,), (1,)), inside))
-            if span > finish:
-                lanes.store(to + finish, lanes.zero())
-            if span > finish + lanes.width:
-                lanes.store(to + (finish + lanes.width), lanes.zero())
-            for column in range(finish + 2 * lanes.width, span, lanes.width):
-                lanes.store(to + column, lanes.zero())
+            copy_lines(tile, to, pitch, gy.pointer(0), 0, 0, 1, 1, gy.stride(0), low, span, length)
             to = to + pitch
             x_at = x.pointer(0)
             for at in range(start, end, tile.lines * lanes.width):

@@ -17,6 +17,7 @@ from kernels.runtime import (
     Tile,
     bounded,
     ceil_div,
+    copy_lines,
     fma,
     kernel,
     require_abi,
@@ -26,7 +27,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(5, __name__)
+require_abi(6, __name__)
 
 
 @kernel
@@ -96,7 +97,9 @@ def y_from_w_x_slide_w(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
     stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
     span = stretch + (X1 - 1)
     pitch = ceil_div(span, lanes.width) * lanes.width
-    height = (tile.lines - 1) + (X0 - 1) + 1
+    deep = max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines
+    more_lines = (X0 - 1) + 1
+    height = (deep - 1) + more_lines
     apart = pitch
     taps = X0 * X1
     steps = integer_scratch
@@ -119,75 +122,59 @@ def y_from_w_x_slide_w(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
             x_steps[count] = ((X0 - 1) + tap_x0 * -1) * x.stride(0) + ((X1 - 1) + tap_x1 * -1) * x.stride(1)
             count += 1
     plane += 1
-    blocks = ceil_div(P0, tile.lines)
+    blocks = ceil_div(P0, deep)
     stretches = ceil_div(P1, stretch)
     first, last = share(blocks * stretches, task, tasks)
     if first < last:
         block = first // stretches
         part = first % stretches
         for item in range(first, last):
-            row = block * tile.lines
-            rows = min(tile.lines, P0 - row)
-            from_k0 = low_x0 + row
+            top = block * deep
+            bottom = min(P0, top + deep)
+            from_k0 = low_x0 + top
             start = part * stretch
             end = min(P1, start + stretch)
             to = scratch
+            needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
             low, length = low_x1 + start, K1
-            for line in range(height):
-                k0 = from_k0 + line
-                there = length if 0 <= k0 < K0 else 0
-                begin = min(max(0, -low), span)
-                finish = max(begin, min(span, there - low))
-                if begin > 0:
-                    lanes.store(to, lanes.zero())
-                for column in range(lanes.width, begin, lanes.width):
-                    lanes.store(to + column, lanes.zero())
-                for column in range(begin, finish - lanes.width, lanes.width):
-                    lanes.store(to + column, lanes.read(w.line((k0, low + column), (0, 1))))
-                if finish - begin >= lanes.width:
-                    column = finish - lanes.width
-                    lanes.store(to + column, lanes.read(w.line((k0, low + column), (0, 1))))
-                elif begin < finish:
-                    column = begin
-                    inside = lanes.first(finish - begin)
-                    lanes.store(to + column, lanes.read_where(w.line((k0, low + column), (0, 1)), inside))
-                if span > finish:
-                    lanes.store(to + finish, lanes.zero())
-                if span > finish + lanes.width:
-                    lanes.store(to + (finish + lanes.width), lanes.zero())
-                for column in range(finish + 2 * lanes.width, span, lanes.width):
-                    lanes.store(to + column, lanes.zero())
-                to = to + pitch
+            copy_lines(tile, to, pitch, w.pointer(0, 0), w.stride(0), from_k0, needed, K0, w.stride(1), low, span,
+                length)
+            to = to + height * pitch
             x_at = x.pointer(0, 0)
-            for at in range(start, end, lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                here = scratch + (at - start)
-                for tap in range(sharing):
-                    w_lines = tile.load_span(here + steps[tap], apart)
-                    for more in range(tile.taps):
-                        x_lanes = lanes.fill(x_at[x_steps[tap] + more * x_by])
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tile.lines):
+                rows = min(tile.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tile.column()
+                    for u in range(tile.lines):
+                        total[0, u] = lanes.zero()
+                    here = scratch + (at - start) + (row - top) * apart
+                    for tap in range(sharing):
+                        w_lines = tile.load_span(here + steps[tap], apart)
+                        for more in range(tile.taps):
+                            x_lanes = lanes.fill(x_at[x_steps[tap] + more * x_by])
+                            for u in range(tile.lines):
+                                total[0, u] = fma(w_lines[0, u + more], x_lanes, total[0, u])
+                    for tap in range(sharing, count):
+                        w_lines = tile.load_column(here + steps[tap], apart)
+                        x_lanes = lanes.fill(x_at[x_steps[tap]])
                         for u in range(tile.lines):
-                            total[0, u] = fma(w_lines[0, u + more], x_lanes, total[0, u])
-                for tap in range(sharing, count):
-                    w_lines = tile.load_column(here + steps[tap], apart)
-                    x_lanes = lanes.fill(x_at[x_steps[tap]])
-                    for u in range(tile.lines):
-                        total[0, u] = fma(w_lines[0, u], x_lanes, total[0, u])
-                active = lanes.first(end - at)
-                p1 = at
-                if rows == tile.lines and add == 0:
-                    p0 = row
-                    tile.write_where(y.lines((p0, p1), (0, 1), (1, 0)), total, active)
-                else:
-                    for u in range(tile.lines):
-                        if u < rows:
-                            p0 = row + u
-                            result = total[0, u]
-                            if add != 0:
-                                result = result + lanes.read_where(y.line((p0, p1), (0, 1)), active)
-                            lanes.write_where(y.line((p0, p1), (0, 1)), result, active)
+                            total[0, u] = fma(w_lines[0, u], x_lanes, total[0, u])
+                    active = lanes.first(end - at)
+                    p1 = at
+                    if rows == tile.lines and add == 0:
+                        p0 = row
+                        tile.write_where(y.lines((p0, p1), (0, 1), (1, 0)), total, active)
+                    else:
+                        for u in range(tile.lines):
+                            if u < rows:
+                                p0 = row + u
+                                result = total[0, u]
+                                if add != 0:
+                                    result = result + lanes.read_where(y.line((p0, p1), (0, 1)), active)
+                                lanes.write_where(y.line((p0, p1), (0, 1)), result, active)
             part += 1
             if part == stretches:
                 part = 0
@@ -201,7 +188,8 @@ def y_from_w_x_slide_w_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
     pitch = ceil_div(stretch + max(0, (X1 - 1)), width) * width
-    height = (tile.lines - 1) + max(0, (X0 - 1)) + 1
+    deep = max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines
+    height = (deep - 1) + max(0, (X0 - 1)) + 1
     return bounded(height, pitch) + width
 
 
@@ -216,7 +204,9 @@ def y_from_w_x_slide_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
     stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
     span = stretch + (K1 - 1)
     pitch = ceil_div(span, lanes.width) * lanes.width
-    height = (tile.lines - 1) + (K0 - 1) + 1
+    deep = max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines
+    more_lines = (K0 - 1) + 1
+    height = (deep - 1) + more_lines
     apart = pitch
     taps = K0 * K1
     steps = integer_scratch
@@ -239,75 +229,59 @@ def y_from_w_x_slide_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
             w_steps[count] = ((K0 - 1) + tap_k0 * -1) * w.stride(0) + ((K1 - 1) + tap_k1 * -1) * w.stride(1)
             count += 1
     plane += 1
-    blocks = ceil_div(P0, tile.lines)
+    blocks = ceil_div(P0, deep)
     stretches = ceil_div(P1, stretch)
     first, last = share(blocks * stretches, task, tasks)
     if first < last:
         block = first // stretches
         part = first % stretches
         for item in range(first, last):
-            row = block * tile.lines
-            rows = min(tile.lines, P0 - row)
-            from_x0 = low_k0 + row
+            top = block * deep
+            bottom = min(P0, top + deep)
+            from_x0 = low_k0 + top
             start = part * stretch
             end = min(P1, start + stretch)
             to = scratch
+            needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
             low, length = low_k1 + start, X1
-            for line in range(height):
-                x0 = from_x0 + line
-                there = length if 0 <= x0 < X0 else 0
-                begin = min(max(0, -low), span)
-                finish = max(begin, min(span, there - low))
-                if begin > 0:
-                    lanes.store(to, lanes.zero())
-                for column in range(lanes.width, begin, lanes.width):
-                    lanes.store(to + column, lanes.zero())
-                for column in range(begin, finish - lanes.width, lanes.width):
-                    lanes.store(to + column, lanes.read(x.line((x0, low + column), (0, 1))))
-                if finish - begin >= lanes.width:
-                    column = finish - lanes.width
-                    lanes.store(to + column, lanes.read(x.line((x0, low + column), (0, 1))))
-                elif begin < finish:
-                    column = begin
-                    inside = lanes.first(finish - begin)
-                    lanes.store(to + column, lanes.read_where(x.line((x0, low + column), (0, 1)), inside))
-                if span > finish:
-                    lanes.store(to + finish, lanes.zero())
-                if span > finish + lanes.width:
-                    lanes.store(to + (finish + lanes.width), lanes.zero())
-                for column in range(finish + 2 * lanes.width, span, lanes.width):
-                    lanes.store(to + column, lanes.zero())
-                to = to + pitch
+            copy_lines(tile, to, pitch, x.pointer(0, 0), x.stride(0), from_x0, needed, X0, x.stride(1), low, span,
+                length)
+            to = to + height * pitch
             w_at = w.pointer(0, 0)
-            for at in range(start, end, lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                here = scratch + (at - start)
-                for tap in range(sharing):
-                    x_lines = tile.load_span(here + steps[tap], apart)
-                    for more in range(tile.taps):
-                        w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tile.lines):
+                rows = min(tile.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tile.column()
+                    for u in range(tile.lines):
+                        total[0, u] = lanes.zero()
+                    here = scratch + (at - start) + (row - top) * apart
+                    for tap in range(sharing):
+                        x_lines = tile.load_span(here + steps[tap], apart)
+                        for more in range(tile.taps):
+                            w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
+                            for u in range(tile.lines):
+                                total[0, u] = fma(w_lanes, x_lines[0, u + more], total[0, u])
+                    for tap in range(sharing, count):
+                        x_lines = tile.load_column(here + steps[tap], apart)
+                        w_lanes = lanes.fill(w_at[w_steps[tap]])
                         for u in range(tile.lines):
-                            total[0, u] = fma(w_lanes, x_lines[0, u + more], total[0, u])
-                for tap in range(sharing, count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    w_lanes = lanes.fill(w_at[w_steps[tap]])
-                    for u in range(tile.lines):
-                        total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
-                active = lanes.first(end - at)
-                p1 = at
-                if rows == tile.lines and add == 0:
-                    p0 = row
-                    tile.write_where(y.lines((p0, p1), (0, 1), (1, 0)), total, active)
-                else:
-                    for u in range(tile.lines):
-                        if u < rows:
-                            p0 = row + u
-                            result = total[0, u]
-                            if add != 0:
-                                result = result + lanes.read_where(y.line((p0, p1), (0, 1)), active)
-                            lanes.write_where(y.line((p0, p1), (0, 1)), result, active)
+                            total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
+                    active = lanes.first(end - at)
+                    p1 = at
+                    if rows == tile.lines and add == 0:
+                        p0 = row
+                        tile.write_where(y.lines((p0, p1), (0, 1), (1, 0)), total, active)
+                    else:
+                        for u in range(tile.lines):
+                            if u < rows:
+                                p0 = row + u
+                                result = total[0, u]
+                                if add != 0:
+                                    result = result + lanes.read_where(y.line((p0, p1), (0, 1)), active)
+                                lanes.write_where(y.line((p0, p1), (0, 1)), result, active)
             part += 1
             if part == stretches:
                 part = 0
@@ -321,7 +295,8 @@ def y_from_w_x_slide_x_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
     pitch = ceil_div(stretch + max(0, (K1 - 1)), width) * width
-    height = (tile.lines - 1) + max(0, (K0 - 1)) + 1
+    deep = max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines
+    height = (deep - 1) + max(0, (K0 - 1)) + 1
     return bounded(height, pitch) + width
 
 
@@ -407,7 +382,8 @@ def gw_from_gy_x_fold_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: i
     span = stretch + (K1 - 1)
     pitch = ceil_div(span, lanes.width) * lanes.width
     deep = max(1, min(tile.lines, ceil_div(X0, tile.lines))) * tile.lines
-    height = (deep - 1) + (K0 - 1) + 1
+    more_lines = (K0 - 1) + 1
+    height = (deep - 1) + more_lines
     apart = pitch
     steps = integer_scratch
     count = 0
@@ -421,41 +397,21 @@ def gw_from_gy_x_fold_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: i
         for tap in range(2 * count):
             lanes.store(sums + tap * lanes.width, lanes.zero())
         chain = 0
-        for block in range(0, X0, deep):
-            from_p0 = low_k0 + block
+        for top in range(0, X0, deep):
+            bottom = min(X0, top + deep)
+            from_p0 = low_k0 + top
             for start in range(0, X1, stretch):
                 end = min(X1, start + stretch)
                 to = scratch
+                needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
                 low, length = low_k1 + start, P1
-                for line in range(height):
-                    p0 = from_p0 + line
-                    there = length if 0 <= p0 < P0 else 0
-                    begin = min(max(0, -low), span)
-                    finish = max(begin, min(span, there - low))
-                    if begin > 0:
-                        lanes.store(to, lanes.zero())
-                    for column in range(lanes.width, begin, lanes.width):
-                        lanes.store(to + column, lanes.zero())
-                    for column in range(begin, finish - lanes.width, lanes.width):
-                        lanes.store(to + column, lanes.read(gy.line((p0, low + column), (0, 1))))
-                    if finish - begin >= lanes.width:
-                        column = finish - lanes.width
-                        lanes.store(to + column, lanes.read(gy.line((p0, low + column), (0, 1))))
-                    elif begin < finish:
-                        column = begin
-                        inside = lanes.first(finish - begin)
-                        lanes.store(to + column, lanes.read_where(gy.line((p0, low + column), (0, 1)), inside))
-                    if span > finish:
-                        lanes.store(to + finish, lanes.zero())
-                    if span > finish + lanes.width:
-                        lanes.store(to + (finish + lanes.width), lanes.zero())
-                    for column in range(finish + 2 * lanes.width, span, lanes.width):
-                        lanes.store(to + column, lanes.zero())
-                    to = to + pitch
-                for row in range(block, min(X0, block + deep), tile.lines):
-                    rows = min(tile.lines, X0 - row)
+                copy_lines(tile, to, pitch, gy.pointer(0, 0), gy.stride(0), from_p0, needed, P0, gy.stride(1), low,
+                    span, length)
+                to = to + height * pitch
+                for row in range(top, bottom, tile.lines):
+                    rows = min(tile.lines, bottom - row)
                     for at in range(start, end, lanes.width):
-                        here = scratch + (at - start) + (row - block) * apart
+                        here = scratch + (at - start) + (row - top) * apart
                         if rows == tile.lines and at + lanes.width <= end:
                             x_lines = tile.column()
                             for u in range(tile.lines):
@@ -523,7 +479,8 @@ def gw_from_gy_x_fold_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: in
     span = stretch + (K1 - 1)
     pitch = ceil_div(span, lanes.width) * lanes.width
     deep = max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines
-    height = (deep - 1) + (K0 - 1) + 1
+    more_lines = (K0 - 1) + 1
+    height = (deep - 1) + more_lines
     apart = pitch
     steps = integer_scratch
     count = 0
@@ -537,41 +494,21 @@ def gw_from_gy_x_fold_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: in
         for tap in range(2 * count):
             lanes.store(sums + tap * lanes.width, lanes.zero())
         chain = 0
-        for block in range(0, P0, deep):
-            from_x0 = low_k0 + block
+        for top in range(0, P0, deep):
+            bottom = min(P0, top + deep)
+            from_x0 = low_k0 + top
             for start in range(0, P1, stretch):
                 end = min(P1, start + stretch)
                 to = scratch
+                needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
                 low, length = low_k1 + start, X1
-                for line in range(height):
-                    x0 = from_x0 + line
-                    there = length if 0 <= x0 < X0 else 0
-                    begin = min(max(0, -low), span)
-                    finish = max(begin, min(span, there - low))
-                    if begin > 0:
-                        lanes.store(to, lanes.zero())
-                    for column in range(lanes.width, begin, lanes.width):
-                        lanes.store(to + column, lanes.zero())
-                    for column in range(begin, finish - lanes.width, lanes.width):
-                        lanes.store(to + column, lanes.read(x.line((x0, low + column), (0, 1))))
-                    if finish - begin >= lanes.width:
-                        column = finish - lanes.width
-                        lanes.store(to + column, lanes.read(x.line((x0, low + column), (0, 1))))
-                    elif begin < finish:
-                        column = begin
-                        inside = lanes.first(finish - begin)
-                        lanes.store(to + column, lanes.read_where(x.line((x0, low + column), (0, 1)), inside))
-                    if span > finish:
-                        lanes.store(to + finish, lanes.zero())
-                    if span > finish + lanes.width:
-                        lanes.store(to + (finish + lanes.width), lanes.zero())
-                    for column in range(finish + 2 * lanes.width, span, lanes.width):
-                        lanes.store(to + column, lanes.zero())
-                    to = to + pitch
-                for row in range(block, min(P0, block + deep), tile.lines):
-                    rows = min(tile.lines, P0 - row)
+                copy_lines(tile, to, pitch, x.pointer(0, 0), x.stride(0), from_x0, needed, X0, x.stride(1), low,
+                    span, length)
+                to = to + height * pitch
+                for row in range(top, bottom, tile.lines):
+                    rows = min(tile.lines, bottom - row)
                     for at in range(start, end, lanes.width):
-                        here = scratch + (at - start) + (row - block) * apart
+                        here = scratch + (at - start) + (row - top) * apart
                         if rows == tile.lines and at + lanes.width <= end:
                             gy_lines = tile.column()
                             for u in range(tile.lines):
@@ -672,7 +609,9 @@ def gw_from_gy_x_slide_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: 
     stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(K1, lanes.width)) * lanes.width)
     span = stretch + (X1 - 1)
     pitch = ceil_div(span, lanes.width) * lanes.width
-    height = (tile.lines - 1) + (X0 - 1) + 1
+    deep = max(1, min(tile.lines, ceil_div(K0, tile.lines))) * tile.lines
+    more_lines = (X0 - 1) + 1
+    height = (deep - 1) + more_lines
     apart = pitch
     taps = X0 * X1
     steps = integer_scratch
@@ -695,75 +634,59 @@ def gw_from_gy_x_slide_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: 
             x_steps[count] = tap_x0 * x.stride(0) + tap_x1 * x.stride(1)
             count += 1
     plane += 1
-    blocks = ceil_div(K0, tile.lines)
+    blocks = ceil_div(K0, deep)
     stretches = ceil_div(K1, stretch)
     first, last = share(blocks * stretches, task, tasks)
     if first < last:
         block = first // stretches
         part = first % stretches
         for item in range(first, last):
-            row = block * tile.lines
-            rows = min(tile.lines, K0 - row)
-            from_p0 = low_x0 + row
+            top = block * deep
+            bottom = min(K0, top + deep)
+            from_p0 = low_x0 + top
             start = part * stretch
             end = min(K1, start + stretch)
             to = scratch
+            needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
             low, length = low_x1 + start, P1
-            for line in range(height):
-                p0 = from_p0 + line
-                there = length if 0 <= p0 < P0 else 0
-                begin = min(max(0, -low), span)
-                finish = max(begin, min(span, there - low))
-                if begin > 0:
-                    lanes.store(to, lanes.zero())
-                for column in range(lanes.width, begin, lanes.width):
-                    lanes.store(to + column, lanes.zero())
-                for column in range(begin, finish - lanes.width, lanes.width):
-                    lanes.store(to + column, lanes.read(gy.line((p0, low + column), (0, 1))))
-                if finish - begin >= lanes.width:
-                    column = finish - lanes.width
-                    lanes.store(to + column, lanes.read(gy.line((p0, low + column), (0, 1))))
-                elif begin < finish:
-                    column = begin
-                    inside = lanes.first(finish - begin)
-                    lanes.store(to + column, lanes.read_where(gy.line((p0, low + column), (0, 1)), inside))
-                if span > finish:
-                    lanes.store(to + finish, lanes.zero())
-                if span > finish + lanes.width:
-                    lanes.store(to + (finish + lanes.width), lanes.zero())
-                for column in range(finish + 2 * lanes.width, span, lanes.width):
-                    lanes.store(to + column, lanes.zero())
-                to = to + pitch
+            copy_lines(tile, to, pitch, gy.pointer(0, 0), gy.stride(0), from_p0, needed, P0, gy.stride(1), low,
+                span, length)
+            to = to + height * pitch
             x_at = x.pointer(0, 0)
-            for at in range(start, end, lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                here = scratch + (at - start)
-                for tap in range(sharing):
-                    gy_lines = tile.load_span(here + steps[tap], apart)
-                    for more in range(tile.taps):
-                        x_lanes = lanes.fill(x_at[x_steps[tap] + more * x_by])
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tile.lines):
+                rows = min(tile.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tile.column()
+                    for u in range(tile.lines):
+                        total[0, u] = lanes.zero()
+                    here = scratch + (at - start) + (row - top) * apart
+                    for tap in range(sharing):
+                        gy_lines = tile.load_span(here + steps[tap], apart)
+                        for more in range(tile.taps):
+                            x_lanes = lanes.fill(x_at[x_steps[tap] + more * x_by])
+                            for u in range(tile.lines):
+                                total[0, u] = fma(gy_lines[0, u + more], x_lanes, total[0, u])
+                    for tap in range(sharing, count):
+                        gy_lines = tile.load_column(here + steps[tap], apart)
+                        x_lanes = lanes.fill(x_at[x_steps[tap]])
                         for u in range(tile.lines):
-                            total[0, u] = fma(gy_lines[0, u + more], x_lanes, total[0, u])
-                for tap in range(sharing, count):
-                    gy_lines = tile.load_column(here + steps[tap], apart)
-                    x_lanes = lanes.fill(x_at[x_steps[tap]])
-                    for u in range(tile.lines):
-                        total[0, u] = fma(gy_lines[0, u], x_lanes, total[0, u])
-                active = lanes.first(end - at)
-                k1 = at
-                if rows == tile.lines and add == 0:
-                    k0 = row
-                    tile.write_where(gw.lines((k0, k1), (0, 1), (1, 0)), total, active)
-                else:
-                    for u in range(tile.lines):
-                        if u < rows:
-                            k0 = row + u
-                            result = total[0, u]
-                            if add != 0:
-                                result = result + lanes.read_where(gw.line((k0, k1), (0, 1)), active)
-                            lanes.write_where(gw.line((k0, k1), (0, 1)), result, active)
+                            total[0, u] = fma(gy_lines[0, u], x_lanes, total[0, u])
+                    active = lanes.first(end - at)
+                    k1 = at
+                    if rows == tile.lines and add == 0:
+                        k0 = row
+                        tile.write_where(gw.lines((k0, k1), (0, 1), (1, 0)), total, active)
+                    else:
+                        for u in range(tile.lines):
+                            if u < rows:
+                                k0 = row + u
+                                result = total[0, u]
+                                if add != 0:
+                                    result = result + lanes.read_where(gw.line((k0, k1), (0, 1)), active)
+                                lanes.write_where(gw.line((k0, k1), (0, 1)), result, active)
             part += 1
             if part == stretches:
                 part = 0
@@ -777,7 +700,8 @@ def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(K1, width)) * width)
     pitch = ceil_div(stretch + max(0, (X1 - 1)), width) * width
-    height = (tile.lines - 1) + max(0, (X0 - 1)) + 1
+    deep = max(1, min(tile.lines, ceil_div(K0, tile.lines))) * tile.lines
+    height = (deep - 1) + max(0, (X0 - 1)) + 1
     return bounded(height, pitch) + width
 
 

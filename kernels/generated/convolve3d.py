@@ -17,6 +17,7 @@ from kernels.runtime import (
     Tile,
     bounded,
     ceil_div,
+    copy_lines,
     fma,
     kernel,
     require_abi,
@@ -26,7 +27,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(5, __name__)
+require_abi(6, __name__)
 
 
 @kernel
@@ -105,7 +106,9 @@ def y_from_w_x_slide_w(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
     stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P2, lanes.width)) * lanes.width)
     span = stretch + (X2 - 1)
     pitch = ceil_div(span, lanes.width) * lanes.width
-    height = (tile.lines - 1) + (X1 - 1) + 1
+    deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
+    more_lines = (X1 - 1) + 1
+    height = (deep - 1) + more_lines
     apart = pitch
     taps = X0 * X1 * X2
     steps = integer_scratch
@@ -130,7 +133,7 @@ def y_from_w_x_slide_w(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
                 x_steps[count] = ((X0 - 1) + tap_x0 * -1) * x.stride(0) + ((X1 - 1) + tap_x1 * -1) * x.stride(1) + ((X2 - 1) + tap_x2 * -1) * x.stride(2)
                 count += 1
         plane += 1
-    blocks = ceil_div(P1, tile.lines)
+    blocks = ceil_div(P1, deep)
     stretches = ceil_div(P2, stretch)
     first, last = share(P0 * blocks * stretches, task, tasks)
     if first < last:
@@ -138,72 +141,56 @@ def y_from_w_x_slide_w(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
         block = first // stretches % blocks
         part = first % stretches
         for item in range(first, last):
-            row = block * tile.lines
-            rows = min(tile.lines, P1 - row)
-            from_k1 = low_x1 + row
+            top = block * deep
+            bottom = min(P1, top + deep)
+            from_k1 = low_x1 + top
             start = part * stretch
             end = min(P2, start + stretch)
             from_k0 = low_x0 + p0
             to = scratch
+            needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
             for tap_x0 in range(X0):
                 k0 = from_k0 + tap_x0 * 1
                 low, length = low_x2 + start, K2
-                for line in range(height):
-                    k1 = from_k1 + line
-                    there = length if 0 <= k0 < K0 and 0 <= k1 < K1 else 0
-                    begin = min(max(0, -low), span)
-                    finish = max(begin, min(span, there - low))
-                    if begin > 0:
-                        lanes.store(to, lanes.zero())
-                    for column in range(lanes.width, begin, lanes.width):
-                        lanes.store(to + column, lanes.zero())
-                    for column in range(begin, finish - lanes.width, lanes.width):
-                        lanes.store(to + column, lanes.read(w.line((k0, k1, low + column), (0, 0, 1))))
-                    if finish - begin >= lanes.width:
-                        column = finish - lanes.width
-                        lanes.store(to + column, lanes.read(w.line((k0, k1, low + column), (0, 0, 1))))
-                    elif begin < finish:
-                        column = begin
-                        inside = lanes.first(finish - begin)
-                        lanes.store(to + column, lanes.read_where(w.line((k0, k1, low + column), (0, 0, 1)),
-                            inside))
-                    if span > finish:
-                        lanes.store(to + finish, lanes.zero())
-                    if span > finish + lanes.width:
-                        lanes.store(to + (finish + lanes.width), lanes.zero())
-                    for column in range(finish + 2 * lanes.width, span, lanes.width):
-                        lanes.store(to + column, lanes.zero())
-                    to = to + pitch
+                there = K1 if 0 <= k0 < K0 else 0
+                copy_lines(tile, to, pitch, w.pointer(k0, 0, 0), w.stride(1), from_k1, needed, there, w.stride(2),
+                    low, span, length)
+                to = to + height * pitch
             x_at = x.pointer(0, 0, 0)
-            for at in range(start, end, lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                here = scratch + (at - start)
-                for tap in range(sharing):
-                    w_lines = tile.load_span(here + steps[tap], apart)
-                    for more in range(tile.taps):
-                        x_lanes = lanes.fill(x_at[x_steps[tap] + more * x_by])
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tile.lines):
+                rows = min(tile.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tile.column()
+                    for u in range(tile.lines):
+                        total[0, u] = lanes.zero()
+                    here = scratch + (at - start) + (row - top) * apart
+                    for tap in range(sharing):
+                        w_lines = tile.load_span(here + steps[tap], apart)
+                        for more in range(tile.taps):
+                            x_lanes = lanes.fill(x_at[x_steps[tap] + more * x_by])
+                            for u in range(tile.lines):
+                                total[0, u] = fma(w_lines[0, u + more], x_lanes, total[0, u])
+                    for tap in range(sharing, count):
+                        w_lines = tile.load_column(here + steps[tap], apart)
+                        x_lanes = lanes.fill(x_at[x_steps[tap]])
                         for u in range(tile.lines):
-                            total[0, u] = fma(w_lines[0, u + more], x_lanes, total[0, u])
-                for tap in range(sharing, count):
-                    w_lines = tile.load_column(here + steps[tap], apart)
-                    x_lanes = lanes.fill(x_at[x_steps[tap]])
-                    for u in range(tile.lines):
-                        total[0, u] = fma(w_lines[0, u], x_lanes, total[0, u])
-                active = lanes.first(end - at)
-                p2 = at
-                if rows == tile.lines and add == 0:
-                    p1 = row
-                    tile.write_where(y.lines((p0, p1, p2), (0, 0, 1), (0, 1, 0)), total, active)
-                else:
-                    for u in range(tile.lines):
-                        if u < rows:
-                            p1 = row + u
-                            result = total[0, u]
-                            if add != 0:
-                                result = result + lanes.read_where(y.line((p0, p1, p2), (0, 0, 1)), active)
-                            lanes.write_where(y.line((p0, p1, p2), (0, 0, 1)), result, active)
+                            total[0, u] = fma(w_lines[0, u], x_lanes, total[0, u])
+                    active = lanes.first(end - at)
+                    p2 = at
+                    if rows == tile.lines and add == 0:
+                        p1 = row
+                        tile.write_where(y.lines((p0, p1, p2), (0, 0, 1), (0, 1, 0)), total, active)
+                    else:
+                        for u in range(tile.lines):
+                            if u < rows:
+                                p1 = row + u
+                                result = total[0, u]
+                                if add != 0:
+                                    result = result + lanes.read_where(y.line((p0, p1, p2), (0, 0, 1)), active)
+                                lanes.write_where(y.line((p0, p1, p2), (0, 0, 1)), result, active)
             part += 1
             if part == stretches:
                 part = 0
@@ -220,7 +207,8 @@ def y_from_w_x_slide_w_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
     pitch = ceil_div(stretch + max(0, (X2 - 1)), width) * width
-    height = (tile.lines - 1) + max(0, (X1 - 1)) + 1
+    deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
+    height = (deep - 1) + max(0, (X1 - 1)) + 1
     return bounded(bounded(X0, height), pitch) + width
 
 
@@ -236,7 +224,9 @@ def y_from_w_x_slide_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
     stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P2, lanes.width)) * lanes.width)
     span = stretch + (K2 - 1)
     pitch = ceil_div(span, lanes.width) * lanes.width
-    height = (tile.lines - 1) + (K1 - 1) + 1
+    deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
+    more_lines = (K1 - 1) + 1
+    height = (deep - 1) + more_lines
     apart = pitch
     taps = K0 * K1 * K2
     steps = integer_scratch
@@ -261,7 +251,7 @@ def y_from_w_x_slide_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
                 w_steps[count] = ((K0 - 1) + tap_k0 * -1) * w.stride(0) + ((K1 - 1) + tap_k1 * -1) * w.stride(1) + ((K2 - 1) + tap_k2 * -1) * w.stride(2)
                 count += 1
         plane += 1
-    blocks = ceil_div(P1, tile.lines)
+    blocks = ceil_div(P1, deep)
     stretches = ceil_div(P2, stretch)
     first, last = share(P0 * blocks * stretches, task, tasks)
     if first < last:
@@ -269,72 +259,56 @@ def y_from_w_x_slide_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
         block = first // stretches % blocks
         part = first % stretches
         for item in range(first, last):
-            row = block * tile.lines
-            rows = min(tile.lines, P1 - row)
-            from_x1 = low_k1 + row
+            top = block * deep
+            bottom = min(P1, top + deep)
+            from_x1 = low_k1 + top
             start = part * stretch
             end = min(P2, start + stretch)
             from_x0 = low_k0 + p0
             to = scratch
+            needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
             for tap_k0 in range(K0):
                 x0 = from_x0 + tap_k0 * 1
                 low, length = low_k2 + start, X2
-                for line in range(height):
-                    x1 = from_x1 + line
-                    there = length if 0 <= x0 < X0 and 0 <= x1 < X1 else 0
-                    begin = min(max(0, -low), span)
-                    finish = max(begin, min(span, there - low))
-                    if begin > 0:
-                        lanes.store(to, lanes.zero())
-                    for column in range(lanes.width, begin, lanes.width):
-                        lanes.store(to + column, lanes.zero())
-                    for column in range(begin, finish - lanes.width, lanes.width):
-                        lanes.store(to + column, lanes.read(x.line((x0, x1, low + column), (0, 0, 1))))
-                    if finish - begin >= lanes.width:
-                        column = finish - lanes.width
-                        lanes.store(to + column, lanes.read(x.line((x0, x1, low + column), (0, 0, 1))))
-                    elif begin < finish:
-                        column = begin
-                        inside = lanes.first(finish - begin)
-                        lanes.store(to + column, lanes.read_where(x.line((x0, x1, low + column), (0, 0, 1)),
-                            inside))
-                    if span > finish:
-                        lanes.store(to + finish, lanes.zero())
-                    if span > finish + lanes.width:
-                        lanes.store(to + (finish + lanes.width), lanes.zero())
-                    for column in range(finish + 2 * lanes.width, span, lanes.width):
-                        lanes.store(to + column, lanes.zero())
-                    to = to + pitch
+                there = X1 if 0 <= x0 < X0 else 0
+                copy_lines(tile, to, pitch, x.pointer(x0, 0, 0), x.stride(1), from_x1, needed, there, x.stride(2),
+                    low, span, length)
+                to = to + height * pitch
             w_at = w.pointer(0, 0, 0)
-            for at in range(start, end, lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                here = scratch + (at - start)
-                for tap in range(sharing):
-                    x_lines = tile.load_span(here + steps[tap], apart)
-                    for more in range(tile.taps):
-                        w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tile.lines):
+                rows = min(tile.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tile.column()
+                    for u in range(tile.lines):
+                        total[0, u] = lanes.zero()
+                    here = scratch + (at - start) + (row - top) * apart
+                    for tap in range(sharing):
+                        x_lines = tile.load_span(here + steps[tap], apart)
+                        for more in range(tile.taps):
+                            w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
+                            for u in range(tile.lines):
+                                total[0, u] = fma(w_lanes, x_lines[0, u + more], total[0, u])
+                    for tap in range(sharing, count):
+                        x_lines = tile.load_column(here + steps[tap], apart)
+                        w_lanes = lanes.fill(w_at[w_steps[tap]])
                         for u in range(tile.lines):
-                            total[0, u] = fma(w_lanes, x_lines[0, u + more], total[0, u])
-                for tap in range(sharing, count):
-                    x_lines = tile.load_column(here + steps[tap], apart)
-                    w_lanes = lanes.fill(w_at[w_steps[tap]])
-                    for u in range(tile.lines):
-                        total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
-                active = lanes.first(end - at)
-                p2 = at
-                if rows == tile.lines and add == 0:
-                    p1 = row
-                    tile.write_where(y.lines((p0, p1, p2), (0, 0, 1), (0, 1, 0)), total, active)
-                else:
-                    for u in range(tile.lines):
-                        if u < rows:
-                            p1 = row + u
-                            result = total[0, u]
-                            if add != 0:
-                                result = result + lanes.read_where(y.line((p0, p1, p2), (0, 0, 1)), active)
-                            lanes.write_where(y.line((p0, p1, p2), (0, 0, 1)), result, active)
+                            total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
+                    active = lanes.first(end - at)
+                    p2 = at
+                    if rows == tile.lines and add == 0:
+                        p1 = row
+                        tile.write_where(y.lines((p0, p1, p2), (0, 0, 1), (0, 1, 0)), total, active)
+                    else:
+                        for u in range(tile.lines):
+                            if u < rows:
+                                p1 = row + u
+                                result = total[0, u]
+                                if add != 0:
+                                    result = result + lanes.read_where(y.line((p0, p1, p2), (0, 0, 1)), active)
+                                lanes.write_where(y.line((p0, p1, p2), (0, 0, 1)), result, active)
             part += 1
             if part == stretches:
                 part = 0
@@ -351,7 +325,8 @@ def y_from_w_x_slide_x_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
     pitch = ceil_div(stretch + max(0, (K2 - 1)), width) * width
-    height = (tile.lines - 1) + max(0, (K1 - 1)) + 1
+    deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
+    height = (deep - 1) + max(0, (K1 - 1)) + 1
     return bounded(bounded(K0, height), pitch) + width
 
 
@@ -446,7 +421,8 @@ def gw_from_gy_x_fold_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: i
     span = stretch + (K2 - 1)
     pitch = ceil_div(span, lanes.width) * lanes.width
     deep = max(1, min(tile.lines, ceil_div(X1, tile.lines))) * tile.lines
-    height = (deep - 1) + (K1 - 1) + 1
+    more_lines = (K1 - 1) + 1
+    height = (deep - 1) + more_lines
     apart = pitch
     steps = integer_scratch
     count = 0
@@ -465,44 +441,24 @@ def gw_from_gy_x_fold_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: i
         chain = 0
         for x0 in range(X0):
             from_p0 = low_k0 + x0
-            for block in range(0, X1, deep):
-                from_p1 = low_k1 + block
+            for top in range(0, X1, deep):
+                bottom = min(X1, top + deep)
+                from_p1 = low_k1 + top
                 for start in range(0, X2, stretch):
                     end = min(X2, start + stretch)
                     to = scratch
+                    needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
                     for tap_k0 in range(K0):
                         p0 = from_p0 + tap_k0 * 1
                         low, length = low_k2 + start, P2
-                        for line in range(height):
-                            p1 = from_p1 + line
-                            there = length if 0 <= p0 < P0 and 0 <= p1 < P1 else 0
-                            begin = min(max(0, -low), span)
-                            finish = max(begin, min(span, there - low))
-                            if begin > 0:
-                                lanes.store(to, lanes.zero())
-                            for column in range(lanes.width, begin, lanes.width):
-                                lanes.store(to + column, lanes.zero())
-                            for column in range(begin, finish - lanes.width, lanes.width):
-                                lanes.store(to + column, lanes.read(gy.line((p0, p1, low + column), (0, 0, 1))))
-                            if finish - begin >= lanes.width:
-                                column = finish - lanes.width
-                                lanes.store(to + column, lanes.read(gy.line((p0, p1, low + column), (0, 0, 1))))
-                            elif begin < finish:
-                                column = begin
-                                inside = lanes.first(finish - begin)
-                                lanes.store(to + column, lanes.read_where(gy.line((p0, p1, low + column), (0, 0,
-                                    1)), inside))
-                            if span > finish:
-                                lanes.store(to + finish, lanes.zero())
-                            if span > finish + lanes.width:
-                                lanes.store(to + (finish + lanes.width), lanes.zero())
-                            for column in range(finish + 2 * lanes.width, span, lanes.width):
-                                lanes.store(to + column, lanes.zero())
-                            to = to + pitch
-                    for row in range(block, min(X1, block + deep), tile.lines):
-                        rows = min(tile.lines, X1 - row)
+                        there = P1 if 0 <= p0 < P0 else 0
+                        copy_lines(tile, to, pitch, gy.pointer(p0, 0, 0), gy.stride(1), from_p1, needed, there,
+                            gy.stride(2), low, span, length)
+                        to = to + height * pitch
+                    for row in range(top, bottom, tile.lines):
+                        rows = min(tile.lines, bottom - row)
                         for at in range(start, end, lanes.width):
-                            here = scratch + (at - start) + (row - block) * apart
+                            here = scratch + (at - start) + (row - top) * apart
                             if rows == tile.lines and at + lanes.width <= end:
                                 x_lines = tile.column()
                                 for u in range(tile.lines):
@@ -572,7 +528,8 @@ def gw_from_gy_x_fold_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: in
     span = stretch + (K2 - 1)
     pitch = ceil_div(span, lanes.width) * lanes.width
     deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
-    height = (deep - 1) + (K1 - 1) + 1
+    more_lines = (K1 - 1) + 1
+    height = (deep - 1) + more_lines
     apart = pitch
     steps = integer_scratch
     count = 0
@@ -591,44 +548,24 @@ def gw_from_gy_x_fold_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: in
         chain = 0
         for p0 in range(P0):
             from_x0 = low_k0 + p0
-            for block in range(0, P1, deep):
-                from_x1 = low_k1 + block
+            for top in range(0, P1, deep):
+                bottom = min(P1, top + deep)
+                from_x1 = low_k1 + top
                 for start in range(0, P2, stretch):
                     end = min(P2, start + stretch)
                     to = scratch
+                    needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
                     for tap_k0 in range(K0):
                         x0 = from_x0 + tap_k0 * 1
                         low, length = low_k2 + start, X2
-                        for line in range(height):
-                            x1 = from_x1 + line
-                            there = length if 0 <= x0 < X0 and 0 <= x1 < X1 else 0
-                            begin = min(max(0, -low), span)
-                            finish = max(begin, min(span, there - low))
-                            if begin > 0:
-                                lanes.store(to, lanes.zero())
-                            for column in range(lanes.width, begin, lanes.width):
-                                lanes.store(to + column, lanes.zero())
-                            for column in range(begin, finish - lanes.width, lanes.width):
-                                lanes.store(to + column, lanes.read(x.line((x0, x1, low + column), (0, 0, 1))))
-                            if finish - begin >= lanes.width:
-                                column = finish - lanes.width
-                                lanes.store(to + column, lanes.read(x.line((x0, x1, low + column), (0, 0, 1))))
-                            elif begin < finish:
-                                column = begin
-                                inside = lanes.first(finish - begin)
-                                lanes.store(to + column, lanes.read_where(x.line((x0, x1, low + column), (0, 0, 1)),
-                                    inside))
-                            if span > finish:
-                                lanes.store(to + finish, lanes.zero())
-                            if span > finish + lanes.width:
-                                lanes.store(to + (finish + lanes.width), lanes.zero())
-                            for column in range(finish + 2 * lanes.width, span, lanes.width):
-                                lanes.store(to + column, lanes.zero())
-                            to = to + pitch
-                    for row in range(block, min(P1, block + deep), tile.lines):
-                        rows = min(tile.lines, P1 - row)
+                        there = X1 if 0 <= x0 < X0 else 0
+                        copy_lines(tile, to, pitch, x.pointer(x0, 0, 0), x.stride(1), from_x1, needed, there,
+                            x.stride(2), low, span, length)
+                        to = to + height * pitch
+                    for row in range(top, bottom, tile.lines):
+                        rows = min(tile.lines, bottom - row)
                         for at in range(start, end, lanes.width):
-                            here = scratch + (at - start) + (row - block) * apart
+                            here = scratch + (at - start) + (row - top) * apart
                             if rows == tile.lines and at + lanes.width <= end:
                                 gy_lines = tile.column()
                                 for u in range(tile.lines):
@@ -735,7 +672,9 @@ def gw_from_gy_x_slide_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: 
     stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(K2, lanes.width)) * lanes.width)
     span = stretch + (X2 - 1)
     pitch = ceil_div(span, lanes.width) * lanes.width
-    height = (tile.lines - 1) + (X1 - 1) + 1
+    deep = max(1, min(tile.lines, ceil_div(K1, tile.lines))) * tile.lines
+    more_lines = (X1 - 1) + 1
+    height = (deep - 1) + more_lines
     apart = pitch
     taps = X0 * X1 * X2
     steps = integer_scratch
@@ -760,7 +699,7 @@ def gw_from_gy_x_slide_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: 
                 x_steps[count] = tap_x0 * x.stride(0) + tap_x1 * x.stride(1) + tap_x2 * x.stride(2)
                 count += 1
         plane += 1
-    blocks = ceil_div(K1, tile.lines)
+    blocks = ceil_div(K1, deep)
     stretches = ceil_div(K2, stretch)
     first, last = share(K0 * blocks * stretches, task, tasks)
     if first < last:
@@ -768,72 +707,56 @@ def gw_from_gy_x_slide_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: 
         block = first // stretches % blocks
         part = first % stretches
         for item in range(first, last):
-            row = block * tile.lines
-            rows = min(tile.lines, K1 - row)
-            from_p1 = low_x1 + row
+            top = block * deep
+            bottom = min(K1, top + deep)
+            from_p1 = low_x1 + top
             start = part * stretch
             end = min(K2, start + stretch)
             from_p0 = low_x0 + k0
             to = scratch
+            needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
             for tap_x0 in range(X0):
                 p0 = from_p0 + tap_x0 * 1
                 low, length = low_x2 + start, P2
-                for line in range(height):
-                    p1 = from_p1 + line
-                    there = length if 0 <= p0 < P0 and 0 <= p1 < P1 else 0
-                    begin = min(max(0, -low), span)
-                    finish = max(begin, min(span, there - low))
-                    if begin > 0:
-                        lanes.store(to, lanes.zero())
-                    for column in range(lanes.width, begin, lanes.width):
-                        lanes.store(to + column, lanes.zero())
-                    for column in range(begin, finish - lanes.width, lanes.width):
-                        lanes.store(to + column, lanes.read(gy.line((p0, p1, low + column), (0, 0, 1))))
-                    if finish - begin >= lanes.width:
-                        column = finish - lanes.width
-                        lanes.store(to + column, lanes.read(gy.line((p0, p1, low + column), (0, 0, 1))))
-                    elif begin < finish:
-                        column = begin
-                        inside = lanes.first(finish - begin)
-                        lanes.store(to + column, lanes.read_where(gy.line((p0, p1, low + column), (0, 0, 1)),
-                            inside))
-                    if span > finish:
-                        lanes.store(to + finish, lanes.zero())
-                    if span > finish + lanes.width:
-                        lanes.store(to + (finish + lanes.width), lanes.zero())
-                    for column in range(finish + 2 * lanes.width, span, lanes.width):
-                        lanes.store(to + column, lanes.zero())
-                    to = to + pitch
+                there = P1 if 0 <= p0 < P0 else 0
+                copy_lines(tile, to, pitch, gy.pointer(p0, 0, 0), gy.stride(1), from_p1, needed, there,
+                    gy.stride(2), low, span, length)
+                to = to + height * pitch
             x_at = x.pointer(0, 0, 0)
-            for at in range(start, end, lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                here = scratch + (at - start)
-                for tap in range(sharing):
-                    gy_lines = tile.load_span(here + steps[tap], apart)
-                    for more in range(tile.taps):
-                        x_lanes = lanes.fill(x_at[x_steps[tap] + more * x_by])
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tile.lines):
+                rows = min(tile.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tile.column()
+                    for u in range(tile.lines):
+                        total[0, u] = lanes.zero()
+                    here = scratch + (at - start) + (row - top) * apart
+                    for tap in range(sharing):
+                        gy_lines = tile.load_span(here + steps[tap], apart)
+                        for more in range(tile.taps):
+                            x_lanes = lanes.fill(x_at[x_steps[tap] + more * x_by])
+                            for u in range(tile.lines):
+                                total[0, u] = fma(gy_lines[0, u + more], x_lanes, total[0, u])
+                    for tap in range(sharing, count):
+                        gy_lines = tile.load_column(here + steps[tap], apart)
+                        x_lanes = lanes.fill(x_at[x_steps[tap]])
                         for u in range(tile.lines):
-                            total[0, u] = fma(gy_lines[0, u + more], x_lanes, total[0, u])
-                for tap in range(sharing, count):
-                    gy_lines = tile.load_column(here + steps[tap], apart)
-                    x_lanes = lanes.fill(x_at[x_steps[tap]])
-                    for u in range(tile.lines):
-                        total[0, u] = fma(gy_lines[0, u], x_lanes, total[0, u])
-                active = lanes.first(end - at)
-                k2 = at
-                if rows == tile.lines and add == 0:
-                    k1 = row
-                    tile.write_where(gw.lines((k0, k1, k2), (0, 0, 1), (0, 1, 0)), total, active)
-                else:
-                    for u in range(tile.lines):
-                        if u < rows:
-                            k1 = row + u
-                            result = total[0, u]
-                            if add != 0:
-                                result = result + lanes.read_where(gw.line((k0, k1, k2), (0, 0, 1)), active)
-                            lanes.write_where(gw.line((k0, k1, k2), (0, 0, 1)), result, active)
+                            total[0, u] = fma(gy_lines[0, u], x_lanes, total[0, u])
+                    active = lanes.first(end - at)
+                    k2 = at
+                    if rows == tile.lines and add == 0:
+                        k1 = row
+                        tile.write_where(gw.lines((k0, k1, k2), (0, 0, 1), (0, 1, 0)), total, active)
+                    else:
+                        for u in range(tile.lines):
+                            if u < rows:
+                                k1 = row + u
+                                result = total[0, u]
+                                if add != 0:
+                                    result = result + lanes.read_where(gw.line((k0, k1, k2), (0, 0, 1)), active)
+                                lanes.write_where(gw.line((k0, k1, k2), (0, 0, 1)), result, active)
             part += 1
             if part == stretches:
                 part = 0
@@ -850,7 +773,8 @@ def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(K2, width)) * width)
     pitch = ceil_div(stretch + max(0, (X2 - 1)), width) * width
-    height = (tile.lines - 1) + max(0, (X1 - 1)) + 1
+    deep = max(1, min(tile.lines, ceil_div(K1, tile.lines))) * tile.lines
+    height = (deep - 1) + max(0, (X1 - 1)) + 1
     return bounded(bounded(X0, height), pitch) + width
 
 

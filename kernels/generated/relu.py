@@ -23,7 +23,7 @@ from kernels.runtime import (
     task,
 )
 
-require_abi(5, __name__)
+require_abi(6, __name__)
 
 
 @kernel

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kernels.runtime.compile import Task
 
-ABI = 5
+ABI = 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ SOURCE = {
     "taps reversed": ("conv1d", "c * x_stride_c + k0 * x_by_k0", "c * x_stride_c + (K0 - 1 - k0) * x_by_k0"),
     "plain gather one tap short": ("max_pool1d", "min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)", "min(K0, ((-p0*s0 + a0 + X2 - 1) // d0))"),
     "last of ties instead of first": ("max_pool1d", "(value > best)", "(value >= best)"),
-    "a line's last vector one off": ("conv1d", "column = finish - lanes.width", "column = finish - lanes.width - 1"),
+    "a line's last vector one early": ("conv2d", "last_at = end - lanes.width if", "last_at = end - lanes.width - 1 if"),
     "a term not added": ("linear", "if add != 0:", "if add == 7:"),
     "not initialised": ("avg_pool1d", "total = zero()", "total = one()"),
     "wrong stride": ("avg_pool1d", "p0*s0 - a0", "p0 - a0"),
