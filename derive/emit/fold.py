@@ -21,7 +21,7 @@ import sympy as sp
 from derive.emit.kernel import _called, _polynomial, _wrapped
 from derive.emit.slide import SlideWriter
 from derive.emit.vectors import Block, NoVector, fused
-from derive.lower.slide import Axis, Fold
+from derive.lower.slide import Fold
 from derive.program import Access
 
 CHAIN = 64  # additions one after another in the dtype of the arrays, where a sum runs over the lanes
@@ -93,20 +93,18 @@ class FoldWriter(SlideWriter):
         else:
             each = "(tile.lines * lanes.width)"
             self.put(f"stretch = min({most}, ceil_div({lane.members}, {each}) * {each})")
-        reach = self.product([f"({lane.taps} - 1)", lane.by])
+        reach = self.reach(s.lane)
         self.put(f"span = stretch + {reach}" + (f" // {stride}" if stride != "1" else ""))
         self.put("pitch = ceil_div(span, lanes.width) * lanes.width")
-        if stride != "1":
-            low, size = self.own("low", s.lane.tap), self.size(s.lane.follower)
-            self.put(f"low_0, offset_0 = {low} // {stride}, {low} % {stride}")
-            self.put(f"length_0, longer = {size} // {stride}, {size} % {stride}")
         if s.row is None:
+            self.put("area = pitch + lanes.width")
             self.put("apart = lanes.width")
             return
         row, by = self.axes[s.row], self.inner(s.row.stride)
         self.put(f"deep = {self.deep('tile', self.size(s.row.place))}")
         self.put(f"more_lines = {self.product([f'({row.taps} - 1)', row.by])} + 1")
         self.put(f"height = {self.product(['(deep - 1)', by])} + more_lines")
+        self.put("area = height * pitch + lanes.width")
         self.put(f"apart = {self.product([by, 'pitch'])}")
 
     def taps(self) -> None:
@@ -115,33 +113,27 @@ class FoldWriter(SlideWriter):
         stride = self.inner(s.lane.stride)
         self.put("steps = integer_scratch")
         self.put("count = 0")
-        plane = "0"
         if s.others:
             self.put("plane = 0")
-            plane = "plane"
             self.bound_loops()
-        place = plane
         if s.row is not None:
             self.put(f"for {self.own('tap', s.row.tap)} in range({self.axes[s.row].taps}):", True)
         self.put(f"for {self.own('tap', s.lane.tap)} in range({self.axes[s.lane].taps}):", True)
         along = self.product([self.own("tap", s.lane.tap), self.axes[s.lane].by])
-        column = along
+        parts = ["plane * area"] if s.others else []
         if stride != "1":
-            column = f"{along} // {stride}"
-            place = f"({plane} + {along} % {stride})" if s.others else f"({along} % {stride})"
+            parts = [f"({'plane + ' if s.others else ''}{along} % {stride}) * area"]
         if s.row is not None:
-            line = self.product([self.own("tap", s.row.tap), self.axes[s.row].by])
-            place = line if place == "0" else f"({place} * height + {line})"
-        at = f"{place} * pitch + {column}" if place != "0" else column
-        self.put(f"steps[count] = {at}")
+            parts.append(f"{self.product([self.own('tap', s.row.tap), self.axes[s.row].by])} * pitch")
+        parts.append(f"{along} // {stride}" if stride != "1" else along)
+        self.put(f"steps[count] = {' + '.join(parts)}")
         self.put("count += 1")
         if s.others:
             self.depth = depth + len(s.others)
             self.put(f"plane += {stride}")
         self.depth = depth
-        planes = [*(self.axes[a].taps for a in s.others), stride]
-        room = self.product([*planes, "height" if s.row is not None else "1", "pitch"])
-        self.put(f"sums = scratch + ({room} + lanes.width)")
+        planes = [*(self.axes[a].taps for a in s.others), stride, "area"]
+        self.put(f"sums = scratch + {self.product(planes)}")
 
     def blocks_of_places(self) -> None:
         """Copies, and products into the sums of all taps."""
@@ -252,9 +244,6 @@ class FoldWriter(SlideWriter):
         self.s = s
         size = self.size
 
-        def reach(a: Axis) -> str:
-            return self.product([f"({size(a.tap)} - 1)", self.inner(a.spread)])
-
         head = _wrapped(
             f"def {name}_room(", ["tile: Tile", *(f"{self.names[i]}: int" for i in integers)], ") -> int:"
         )
@@ -265,7 +254,7 @@ class FoldWriter(SlideWriter):
             '    """Scalars that the windows of a block read, and the sums of all taps."""',
             "    width = tile.lanes.width",
             f"    stretch = min(tile.lines * tile.lines * width, ceil_div({size(s.lane.place)}, {each}) * {each})",
-            f"    pitch = ceil_div(stretch + max(0, {reach(s.lane)})"
+            f"    pitch = ceil_div(stretch + max(0, {self.reach(s.lane)})"
             + (f" // {stride}" if stride != "1" else "")
             + ", width) * width",
         ]
@@ -274,10 +263,12 @@ class FoldWriter(SlideWriter):
             rows = self.product(
                 [f"({self.deep('tile', self.size(s.row.place))} - 1)", self.inner(s.row.stride)]
             )
-            lines.append(f"    height = {rows} + max(0, {reach(s.row)}) + 1")
-            factors.append("height")
+            lines.append(f"    height = {rows} + max(0, {self.reach(s.row)}) + 1")
+            area = f"({self.bounded_product(['height', 'pitch'])} + width)"
+        else:
+            area = "(pitch + width)"
         sums = self.bounded_product(["2", *(size(a.tap) for a in s.axes), "width"])
-        lines.append(f"    return {self.bounded_product([*factors, 'pitch'])} + width + {sums}")
+        lines.append(f"    return {self.bounded_product([*factors, area])} + {sums}")
         return "\n".join(lines) + "\n"
 
     def taps_of_fold(self, s: Fold) -> str:

@@ -56,6 +56,7 @@ LOCALS = frozenset(
         "line_of",
         "margin",
         "nowhere",
+        "offset",
         "origin",
         "outputs",
         "pitch",

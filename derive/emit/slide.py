@@ -28,6 +28,7 @@ MOST = 1 << 20  # scalars that a block's copies may take
 LOCALS = frozenset(
     [
         "apart",
+        "area",
         "begin",
         "block",
         "blocks",
@@ -35,6 +36,7 @@ LOCALS = frozenset(
         "column",
         "deep",
         "end",
+        "ends",
         "finish",
         "height",
         "here",
@@ -45,16 +47,13 @@ LOCALS = frozenset(
         "length_0",
         "line",
         "line_at",
-        "longer",
         "low",
-        "low_0",
+        "lowest",
         "more",
         "more_lines",
         "needed",
         "next_at",
         "next_row",
-        "offset",
-        "offset_0",
         "part",
         "pitch",
         "row",
@@ -66,10 +65,13 @@ LOCALS = frozenset(
         "steps",
         "stretch",
         "stretches",
+        "tapped",
         "taps",
         "there",
         "to",
         "top",
+        "whole",
+        "woven",
     ]
 )
 
@@ -100,18 +102,40 @@ class SlideWriter(VectorWriter):
         self.name_weights()
         self.put("lanes = tile.lanes")
         phases = {a: self.name(sp.Dummy(), f"phase_{self.names[a.place]}") for a in s.axes if a.classes}
+        lane_phase = phases.get(s.lane)
         for a, phase in phases.items():
-            self.put(f"for {phase} in range(min({self.inner(a.modulus)}, {self.size(a.place)})):", True)
-        self.axes = {a: self.axis(a, phases.get(a, "")) for a in s.axes}
+            if a is not s.lane:
+                self.put(f"for {phase} in range({self.classes(a)}):", True)
+        self.axes = {a: self.axis(a, phases.get(a, "")) for a in s.axes if a is not s.lane or not a.classes}
         self.extents()
-        self.table()
+        if lane_phase is None:
+            self.table()
+        else:
+            self.tables_of_classes(lane_phase)
         with self.items():
             self.places(phases)
             self.copies()
-            self.blocks(phases)
+            if lane_phase is None:
+                self.blocks(phases)
+            else:
+                self.blocks_of_classes(phases, lane_phase)
         doc = [f'    """{s.describe()[0].upper()}{s.describe()[1:]}."""']
         head = _wrapped(f"def {title}(", signature, ") -> None:")
         return "\n".join(["@kernel", head, *doc, *map(_called, self.lines)]) + "\n"
+
+    def classes(self, a: Axis) -> str:
+        """How many classes of places have a member."""
+        return f"min({self.inner(a.modulus)}, {self.size(a.place)})"
+
+    def most_members(self, a: Axis) -> str:
+        """Places of an axis, of its largest class."""
+        return f"ceil_div({self.size(a.place)}, {self.inner(a.modulus)})" if a.classes else self.size(a.place)
+
+    def reach(self, a: Axis) -> str:
+        """How far the taps of a window reach, at most, and of all classes of places together."""
+        far = self.product([f"({self.size(a.tap)} - 1)", self.inner(a.spread)])
+        m = self.inner(a.modulus)
+        return f"({far} + {m} - 1) // {m} + 1" if a.classes else far
 
     def own(self, word: str, i: Index) -> str:
         """The one local of this name that belongs to an index."""
@@ -175,9 +199,7 @@ class SlideWriter(VectorWriter):
             first, step = (f"({size} - 1)", "-1") if a.falls else ("0", "1")
             return _Names(size, low, spread, first, step, self.size(a.place))
         self.used.add("residue")
-        first, step, taps, by, members = (
-            self.name(sp.Dummy(), f"{w}_{k}") for w in ("first", "step", "taps", "by", "members")
-        )
+        first, step, taps, by = (self.name(sp.Dummy(), f"{w}_{k}") for w in ("first", "step", "taps", "by"))
         modulus = self.inner(a.modulus)
         total = sp.Symbol(phase, integer=True) + a.offset
         self.names[sp.Symbol(phase, integer=True)] = phase
@@ -187,7 +209,10 @@ class SlideWriter(VectorWriter):
         self.put(f"{by} = {step} * {spread} // {modulus}")
         sign = "-" if a.falls else "+"
         self.put(f"{low} = ({self.integer(total)} {sign} {first} * {spread}) // {modulus}")
-        self.put(f"{members} = max(0, ceil_div({self.size(a.place)} - {phase}, {modulus}))")
+        members = f"ceil_div({self.size(a.place)} - {phase}, {modulus})"
+        if a is not self.s.lane:
+            members, text = self.name(sp.Dummy(), f"members_{k}"), members
+            self.put(f"{members} = {text}")
         if a.falls:
             self.put(f"{low} -= ({taps} - 1) * {by}")
             self.put(f"{first}, {step} = {first} + ({taps} - 1) * {step}, -{step}")
@@ -195,26 +220,31 @@ class SlideWriter(VectorWriter):
 
     def extents(self) -> None:
         """Of the copies of one block."""
-        s, lane = self.s, self.axes[self.s.lane]
-        stride = self.inner(s.lane.stride)
+        s = self.s
+        stride, members = self.inner(s.lane.stride), self.most_members(s.lane)
         most = "tile.lines * tile.lines * lanes.width"
-        padded = f"max(1, ceil_div({lane.members}, lanes.width)) * lanes.width"
+        padded = f"max(1, ceil_div({members}, lanes.width)) * lanes.width"
         self.put(f"stretch = min({most}, {padded})" if s.row is not None else f"stretch = {most}")
-        reach = self.product([f"({lane.taps} - 1)", lane.by])
+        reach = f"max(0, {self.reach(s.lane)})" if s.lane.classes else self.reach(s.lane)
         self.put(f"span = stretch + {reach}" + (f" // {stride}" if stride != "1" else ""))
         self.put("pitch = ceil_div(span, lanes.width) * lanes.width")
-        if stride != "1":
-            low, size = self.own("low", s.lane.tap), self.size(s.lane.follower)
-            self.put(f"low_0, offset_0 = {low} // {stride}, {low} % {stride}")
-            self.put(f"length_0, longer = {size} // {stride}, {size} % {stride}")
         if s.row is not None:
             row, by = self.axes[s.row], self.inner(s.row.stride)
             self.put(f"deep = {self.deep('tile', row.members)}")
-            self.put(f"more_lines = {self.product([f'({row.taps} - 1)', row.by])} + 1")
+            taps = (
+                f"max(0, {row.taps} - 1)" if s.row.classes else f"({row.taps} - 1)"
+            )  # a class may have no tap
+            self.put(f"more_lines = {self.product([taps, row.by])} + 1")
             self.put(f"height = {self.product(['(deep - 1)', by])} + more_lines")
+            self.put("area = height * pitch + lanes.width")
             self.put(f"apart = {self.product([by, 'pitch'])}")
         else:
+            self.put("area = pitch + lanes.width")
             self.put("apart = lanes.width")
+        if s.lane.classes:
+            planes = [*map(self.size, s.rest), *(self.size(o.tap) for o in s.others), "area"]
+            self.put(f"woven = scratch + {self.product(planes)}")
+            self.put("whole = " + ("deep * stretch" if s.row is not None else "stretch"))
 
     @staticmethod
     def deep(tile: str, rows: str) -> str:
@@ -228,15 +258,12 @@ class SlideWriter(VectorWriter):
         for a in self.s.others:
             self.put(f"for {self.own('tap', a.tap)} in range({self.axes[a].taps}):", True)
 
-    def table(self) -> None:
-        """Where the copies of each tap lie, and where its weights: first those that share lines, then the others."""
-        s, depth = self.s, self.depth
-        lane, row = self.axes[s.lane], self.axes[s.row] if s.row is not None else None
-        stride = self.inner(s.lane.stride)
+    def start_of_table(self) -> None:
+        """Where the tables are, and what holds for all taps."""
+        s, row = self.s, self.axes[self.s.row] if self.s.row is not None else None
         if self.weights:
-            self.put(
-                f"taps = {self.product([*map(self.size, s.rest), *(self.axes[a].taps for a in s.axes)])}"
-            )
+            taps = [self.size(a.tap) if a is s.lane else self.axes[a].taps for a in s.axes]
+            self.put(f"taps = {self.product([*map(self.size, s.rest), *taps])}")
         self.put("steps = integer_scratch")
         before = "steps"
         for r in self.weights:
@@ -246,25 +273,54 @@ class SlideWriter(VectorWriter):
                 stride_of_tap = f"{self.names[r]}.stride({r.indices.index(s.row.tap)})"
                 self.put(f"{self.of(r, 'by')} = {self.product([row.step, stride_of_tap])}")
         self.put("count = 0")
-        sharing = row is not None
         if row is not None and s.row is not None:
             sides = sorted((row.by, self.inner(s.row.stride)), key=str.isdigit)
             equal = " == ".join(sides)
             self.put(f"shared = {row.taps} // tile.taps * tile.taps if {equal} else 0")
-        for shared in (True, False) if sharing else (False,):
+
+    def table(self) -> None:
+        """Where the copies of each tap lie, and where its weights: first those that share lines, then the others."""
+        self.start_of_table()
+        if self.s.row is None:
+            self.put("sharing = 0")
+        self.taps_of_table("sharing", "")
+
+    def tables_of_classes(self, phase: str) -> None:
+        """A table for each class of lanes, one behind the other, and where the parts of each end."""
+        s = self.s
+        self.start_of_table()
+        tables = self.product([str(1 + len(self.weights)), "taps"]) if self.weights else self.taps_at_most(s)
+        self.put(f"ends = integer_scratch + {tables}")
+        falling = s.lane.spread * (self.eq.relation.size(s.lane.tap) - 1) if s.lane.falls else 0
+        self.put(f"lowest = ({self.integer(s.lane.offset - falling)}) // {self.inner(s.lane.modulus)}")
+        depth = self.depth
+        self.put(f"for {phase} in range({self.classes(s.lane)}):", True)
+        self.axes[s.lane] = self.axis(s.lane, phase)
+        if s.row is None:
+            self.put(f"ends[2 * {phase}] = count")
+        self.taps_of_table(f"ends[2 * {phase}]", f" + ({self.axes[s.lane].low} - lowest)")
+        self.put(f"ends[2 * {phase} + 1] = count")
+        self.depth = depth
+
+    def taps_of_table(self, sharing: str, further: str) -> None:
+        """The entries, behind those that there are; where those that share lines end, and how much further all lie."""
+        s, depth = self.s, self.depth
+        lane, row = self.axes[s.lane], self.axes[s.row] if s.row is not None else None
+        stride = self.inner(s.lane.stride)
+        for shared in (True, False) if row is not None else (False,):
             self.put("plane = 0")
             self.bound_loops()
             by_row = f"for {self.own('tap', s.row.tap)} in range" if s.row is not None else ""
             self.put(f"for {self.own('tap', s.lane.tap)} in range({lane.taps}):", True)
             along = self.product([self.own("tap", s.lane.tap), lane.by])
-            place = f"(plane + {along} % {stride})" if stride != "1" else "plane"
+            place = f"(plane + {along} % {stride}) * area" if stride != "1" else "plane * area"
             if row is not None and s.row is not None:
                 t = f"{self.own('tap', s.row.tap)}"
                 bounds = "0, shared, tile.taps" if shared else f"shared, {row.taps}"
                 self.put(f"{by_row}({bounds}):", True)
-                place = f"({place} * height + {self.product([t, row.by])})"
+                place += f" + {self.product([t, row.by])} * pitch"
             column = f"{along} // {stride}" if stride != "1" else along
-            self.put(f"steps[count] = {place} * pitch + {column}")
+            self.put(f"steps[count] = {place} + {column}{further}")
             for r in self.weights:
                 self.put(f"{self.of(r, 'steps')}[count] = {self.weight(r, self.names[r])}")
             self.put("count += 1")
@@ -272,9 +328,7 @@ class SlideWriter(VectorWriter):
             self.put(f"plane += {stride}")
             self.depth = depth
             if shared:
-                self.put("sharing = count")
-        if row is None:
-            self.put("sharing = 0")
+                self.put(f"{sharing} = count")
 
     def weight(self, r: Access, w: str) -> str:
         """Where a weight lies from its first element on, at the taps of the loops."""
@@ -301,7 +355,7 @@ class SlideWriter(VectorWriter):
         digits: list[tuple[str, str]] = []
         for i in self.eq.free:
             if i == s.lane.place:
-                self.put(f"stretches = ceil_div({self.axes[s.lane].members}, stretch)")
+                self.put(f"stretches = ceil_div({self.most_members(s.lane)}, stretch)")
                 digits.append(("part", "stretches"))
             elif s.row is not None and i == s.row.place:
                 self.put(f"blocks = ceil_div({self.axes[s.row].members}, deep)")
@@ -342,7 +396,8 @@ class SlideWriter(VectorWriter):
             self.put(f"bottom = min({row.members}, top + deep)")
             self.put(f"{self.own('from', s.row.follower)} = {self.started(s.row, 'top')}")
         self.put("start = part * stretch")
-        self.put(f"end = min({self.axes[s.lane].members}, start + stretch)")
+        if not s.lane.classes:
+            self.put(f"end = min({self.size(s.lane.place)}, start + stretch)")
         for a in s.others:
             at = f"{self.own('at', a.place)}" if a.classes else self.names[a.place]
             self.put(f"{self.own('from', a.follower)} = {self.started(a, at)}")
@@ -365,20 +420,12 @@ class SlideWriter(VectorWriter):
             f = self.names[a.follower]
             self.put(f"{f} = {self.own('from', a.follower)} + {self.own('tap', a.tap)} * {self.axes[a].by}")
             tests.append(f"0 <= {f} < {self.size(a.follower)}")
-        if stride != "1":
-            self.put(f"for phase in range({stride}):", True)
-            self.put("offset, low = offset_0 + phase, low_0 + start")
-            self.put(f"if offset >= {stride}:", True)
-            self.put(f"offset, low = offset - {stride}, low + 1")
-            self.depth -= 1
-            self.put("length = length_0 + (1 if offset < longer else 0)")
-        else:
-            self.put(f"low, length = {self.own('low', s.lane.tap)} + start, {self.size(s.lane.follower)}")
+        lowest = "lowest" if s.lane.classes else self.own("low", s.lane.tap)
+        self.put(f"low = {lowest} + {self.product(['start', stride])}")
         if plain:
             self.lines_in_place(tests)
         else:
             self.lines_of_formula(tests)
-        self.put(f"to = to + {'height * pitch' if s.row is not None else 'pitch'}")
         self.depth = depth
 
     def needed(self) -> str:
@@ -392,42 +439,49 @@ class SlideWriter(VectorWriter):
         s, x = self.s, self.copied
         assert isinstance(x, Access)
         self.used.add("copy_lines")
-        stride, name = self.inner(s.lane.stride), self.names[x]
+        stride, name, size = self.inner(s.lane.stride), self.names[x], self.size(s.lane.follower)
         held = {s.lane.follower, *([s.row.follower] if s.row is not None else [])}
         at = ", ".join("0" if i in held else self.names[i] for i in x.indices)
-        axis = x.indices.index
-        step = f"{name}.stride({axis(s.lane.follower)})"
-        source = f"{name}.pointer({at})" + (f" + offset * {step}" if stride != "1" else "")
-        step = step if stride == "1" else f"{stride} * {step}"
-        if s.row is not None and s.row.follower in x.indices:
-            lines = f"{name}.stride({axis(s.row.follower)}), {self.own('from', s.row.follower)}, needed, "
-            size = self.size(s.row.follower)
-        elif s.row is not None:
-            lines, size = f"0, {self.own('from', s.row.follower)}, needed, ", self.size(s.row.follower)
-        else:
-            lines, size = "0, 0, 1, ", "1"
+        apart, first, lines, height = "0", "0", "1", "1"
+        if s.row is not None:
+            first, lines = self.own("from", s.row.follower), "needed"
+            height = self.size(s.row.follower)
+            if s.row.follower in x.indices:
+                apart = f"{name}.stride({x.indices.index(s.row.follower)})"
         if tests:
-            self.put(f"there = {size} if {' and '.join(tests)} else 0")
-            size = "there"
-        self.put(f"copy_lines(tile, to, pitch, {source}, {lines}{size}, {step}, low, span, length)")
+            self.put(f"there = {height} if {' and '.join(tests)} else 0")
+            height = "there"
+        step = f"{name}.stride({x.indices.index(s.lane.follower)})"
+        self.put(
+            f"copy_lines(tile, to, pitch, area, {name}.pointer({at}), {apart}, {first}, {lines}, {height}, "
+            f"{step}, {stride}, low, span, {size})"
+        )
+        self.put(f"to = to + {self.product([stride, 'area'])}")
 
     def lines_of_formula(self, tests: list[str]) -> None:
         """The lines of a formula of what is read at the same places."""
-        s, depth, lane = self.s, self.depth, self.names[self.s.lane.follower]
-        stride = self.inner(s.lane.stride)
-        at = f"offset + (low + column) * {stride}" if stride != "1" else "low + column"
+        s, lane = self.s, self.names[self.s.lane.follower]
+        stride, length = self.inner(s.lane.stride), self.size(s.lane.follower)
         place = "to + column"
+        if stride != "1":
+            self.put(f"for phase in range({stride}):", True)
+        depth = self.depth
         if s.row is not None:
             f = self.names[s.row.follower]
             self.put("for line in range(needed):", True)
             self.put(f"{f} = {self.own('from', s.row.follower)} + line")
-            tests.append(f"0 <= {f} < {self.size(s.row.follower)}")
+            tests = [*tests, f"0 <= {f} < {self.size(s.row.follower)}"]
             self.put("line_at = to + line * pitch")
             place = "line_at + column"
-        self.put(f"there = length if {' and '.join(tests)} else 0" if tests else "there = length")
-        self.put("begin = min(max(0, -low), span)")
-        self.put("finish = max(begin, min(span, there - low))")
+        self.put(f"there = {length} if {' and '.join(tests)} else 0" if tests else f"there = {length}")
+        if stride == "1":
+            self.put("begin = min(max(0, -low), span)")
+            self.put("finish = max(begin, min(span, there - low))")
+        else:
+            self.put(f"begin = min(max(0, ceil_div(-low - phase, {stride})), span)")
+            self.put(f"finish = max(begin, min(span, ceil_div(there - low - phase, {stride})))")
         self.margin("0", "begin", place)
+        at = f"low + phase + column * {stride}" if stride != "1" else "low + column"
         self.names[s.lane.follower] = at
         moved, self.b.moves = self.b.moves, {s.lane.follower: s.lane.stride}
         self.put("for column in range(begin, finish - lanes.width, lanes.width):", True)
@@ -445,6 +499,7 @@ class SlideWriter(VectorWriter):
         self.margin("finish", "span", place)  # perhaps into the next line
         self.b.moves, self.names[s.lane.follower] = moved, lane
         self.depth = depth
+        self.put("to = to + area")
 
     def margin(self, start: str, end: str, place: str) -> None:
         """Vectors of what stands outside."""
@@ -467,6 +522,24 @@ class SlideWriter(VectorWriter):
             return "lanes.zero()"
         return f"lanes.fill({self.call('lowest' if kind.endswith('max') else 'highest')})"
 
+    def blocks_of_classes(self, phases: dict[Axis, str], phase: str) -> None:
+        """The classes of lanes one after another, into lines that are woven; straight to the target if there is one."""
+        s, depth = self.s, self.depth
+        if s.row is not None:
+            self.put("tapped = 0")
+        self.put(f"for {phase} in range({self.classes(s.lane)}):", True)
+        self.put(f"sharing, count = ends[2 * {phase}], ends[2 * {phase} + 1]")
+        self.put(f"end = min({self.axes[s.lane].members}, start + stretch)")
+        inner = self.depth
+        self.blocks(phases)
+        self.depth = inner
+        if s.row is not None:
+            self.put("tapped = count")
+        self.depth = depth
+        self.put(f"if {self.classes(s.lane)} > 1:", True)
+        self.weave(phases)
+        self.depth = depth
+
     def blocks(self, phases: dict[Axis, str]) -> None:
         """The sums of a block, vector by vector of lanes."""
         s = self.s
@@ -476,6 +549,8 @@ class SlideWriter(VectorWriter):
             self.put(f"{self.of(r, 'at')} = {self.names[r]}.pointer({at})")
         if s.row is not None:
             once = " and add == 0" if self.adds else ""
+            if s.lane.classes:  # lines that are woven have whole vectors
+                once += f" and {self.classes(s.lane)} == 1"
             self.put(
                 "# a last vector of a line takes lanes of the one before again, rather than a part of its own"
             )
@@ -499,7 +574,8 @@ class SlideWriter(VectorWriter):
 
     def terms(self, shared: bool) -> None:
         s = self.s
-        self.put(f"for tap in range({'sharing' if shared else 'sharing, count'}):", True)
+        first = "tapped, sharing" if self.s.lane.classes else "sharing"
+        self.put(f"for tap in range({first if shared else 'sharing, count'}):", True)
         load = "load_span" if shared else "load_column"
         self.put(f"{self.read_lines} = tile.{load}(here + steps[tap], apart)")
         if shared:
@@ -550,7 +626,15 @@ class SlideWriter(VectorWriter):
             self.multiplied(self.factor, "result")
             self.put("total[0, u] = result")
             self.depth = depth
-        self.put(f"if {complete}{' and add == 0' if self.adds else ''}:", True)
+        if s.lane.classes:
+            line = " + (row - top + u) * stretch" if s.row is not None else " + u * lanes.width"
+            self.put(f"if {self.classes(s.lane)} > 1:", True)
+            self.put("for u in range(tile.lines):", True)
+            self.put(f"lanes.store(woven + ({phases[s.lane]} * whole + at - start{line}), total[0, u])")
+            self.depth = depth
+        self.put(
+            f"{'elif' if s.lane.classes else 'if'} {complete}{' and add == 0' if self.adds else ''}:", True
+        )
         self.put(start)
         if s.row is None:
             self.put("active = lanes.first(lanes.width)")
@@ -567,6 +651,24 @@ class SlideWriter(VectorWriter):
         self.close("result")
         self.depth = depth
 
+    def weave(self, phases: dict[Axis, str]) -> None:
+        """The lines of all classes of lanes, in turn, to the target."""
+        s = self.s
+        self.used.add("weave")
+        m, free, target = self.inner(s.lane.modulus), self.eq.free, self.names[self.eq.target]
+        at, apart, lines = [self.names[i] for i in free], "0", "1"
+        at[free.index(s.lane.place)] = f"start * {m}"
+        if s.row is not None:
+            k, by = free.index(s.row.place), self.inner(s.row.modulus)
+            at[k] = f"{phases[s.row]} + top * {by}" if s.row.classes else "top"
+            apart, lines = self.product([by, f"{target}.stride({k})"]), "bottom - top"
+        step = f"{target}.stride({free.index(s.lane.place)})"
+        count = f"min({self.size(s.lane.place)} - start * {m}, stretch * {m})"
+        self.put(
+            f"weave(tile, {target}.pointer({', '.join(at)}), {apart}, {step}, woven, stretch, whole, {lines}, "
+            f"{self.classes(s.lane)}, {count}, {'add != 0' if self.adds else 'False'})"
+        )
+
     def each_line(self, test: str, each: Sequence[str]) -> None:
         self.put("for u in range(tile.lines):", True)
         if test:
@@ -579,12 +681,6 @@ class SlideWriter(VectorWriter):
     def room(self, s: Slide, name: str, integers: Sequence[sp.Symbol]) -> str:
         """Functions of the integers: scalars of the copies of a block, and places of taps."""
         size = self.size
-
-        def reach(a: Axis) -> str:
-            """How far the taps of a window reach, at most."""
-            far = self.product([f"({size(a.tap)} - 1)", self.inner(a.spread)])
-            return f"{far} // {self.inner(a.modulus)}" if a.classes else far
-
         given = _wrapped(
             f"def {name}_room(", ["tile: Tile", *(f"{self.names[i]}: int" for i in integers)], ") -> int:"
         )
@@ -594,10 +690,10 @@ class SlideWriter(VectorWriter):
             given,
             '    """Scalars that the windows of a block read."""',
             "    width = tile.lanes.width",
-            f"    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div({size(s.lane.place)}, width)) * width)"
+            f"    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div({self.most_members(s.lane)}, width)) * width)"
             if s.row is not None
             else "    stretch = tile.lines * tile.lines * width",
-            f"    pitch = ceil_div(stretch + max(0, {reach(s.lane)})"
+            f"    pitch = ceil_div(stretch + max(0, {self.reach(s.lane)})"
             + (f" // {stride}" if stride != "1" else "")
             + ", width) * width",
         ]
@@ -605,15 +701,26 @@ class SlideWriter(VectorWriter):
         if s.row is not None:
             lines.append(f"    deep = {self.deep('tile', size(s.row.place))}")
             rows = self.product(["(deep - 1)", self.inner(s.row.stride)])
-            lines.append(f"    height = {rows} + max(0, {reach(s.row)}) + 1")
-            factors.append("height")
-        lines.append(f"    return {self.bounded_product([*factors, 'pitch'])} + width")
+            lines.append(f"    height = {rows} + max(0, {self.reach(s.row)}) + 1")
+        area = (
+            f"({self.bounded_product(['height', 'pitch'])} + width)"
+            if s.row is not None
+            else "(pitch + width)"
+        )
+        room = self.bounded_product([*factors, area])
+        if s.lane.classes:
+            deep = ["deep"] if s.row is not None else []
+            room += f" + {self.bounded_product([self.classes(s.lane), *deep, 'stretch'])}"
+        lines.append(f"    return {room}")
         return "\n".join(lines) + "\n"
 
+    def taps_at_most(self, s: Slide) -> str:
+        return self.product([*map(self.size, s.rest), *(self.size(a.tap) for a in s.axes)])
+
     def taps_of(self, s: Slide) -> str:
-        """Places in the tables: one for what moves and one for each weight."""
-        tables = str(1 + len(self.operands(s)))
-        return self.product([tables, *map(self.size, s.rest), *(self.size(a.tap) for a in s.axes)])
+        """Places in the tables: one for what moves and one for each weight, and the ends of each class's."""
+        tables = self.product([str(1 + len(self.operands(s))), self.taps_at_most(s)])
+        return f"{tables} + 2 * {self.classes(s.lane)}" if s.lane.classes else tables
 
     def size(self, i: Index) -> str:
         return self.inner(self.eq.relation.size(i))

@@ -38,6 +38,7 @@ from kernels.runtime import (
     spare,
     suits,
     task,
+    weave,
     work,
     zero,
 )
@@ -116,15 +117,14 @@ def y_from_w_x_fold_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: 
     stretch = min(tile.lines * tile.lines * lanes.width, ceil_div(K0, (tile.lines * lanes.width)) * (tile.lines * lanes.width))
     span = stretch + (P0 - 1) * s0 // d0
     pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_p0 // d0, low_p0 % d0
-    length_0, longer = X3 // d0, X3 % d0
+    area = pitch + lanes.width
     apart = lanes.width
     steps = integer_scratch
     count = 0
     for tap_p0 in range(P0):
-        steps[count] = (tap_p0 * s0 % d0) * pitch + tap_p0 * s0 // d0
+        steps[count] = (tap_p0 * s0 % d0) * area + tap_p0 * s0 // d0
         count += 1
-    sums = scratch + (d0 * pitch + lanes.width)
+    sums = scratch + d0 * area
     first, last = share(N * G * O, task, tasks)
     for item in range(first, last):
         n = item // (G * O)
@@ -137,14 +137,9 @@ def y_from_w_x_fold_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: 
             for start in range(0, K0, stretch):
                 end = min(K0, start + stretch)
                 to = scratch
-                for phase in range(d0):
-                    offset, low = offset_0 + phase, low_0 + start
-                    if offset >= d0:
-                        offset, low = offset - d0, low + 1
-                    length = length_0 + (1 if offset < longer else 0)
-                    copy_lines(tile, to, pitch, x.pointer(n, g, c, 0) + offset * x.stride(3), 0, 0, 1, 1,
-                        d0 * x.stride(3), low, span, length)
-                    to = to + pitch
+                low = low_p0 + start * d0
+                copy_lines(tile, to, pitch, area, x.pointer(n, g, c, 0), 0, 0, 1, 1, x.stride(3), d0, low, span, X3)
+                to = to + d0 * area
                 for at in range(start, end, tile.lines * lanes.width):
                     here = scratch + (at - start)
                     if at + tile.lines * lanes.width <= end:
@@ -196,7 +191,7 @@ def y_from_w_x_fold_x_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int, 
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, ceil_div(K0, (tile.lines * width)) * (tile.lines * width))
     pitch = ceil_div(stretch + max(0, (P0 - 1) * s0) // d0, width) * width
-    return bounded(d0, pitch) + width + bounded(bounded(2, P0), width)
+    return bounded(d0, pitch + width) + bounded(bounded(2, P0), width)
 
 
 @kernel
@@ -283,21 +278,20 @@ def y_from_w_x_slide_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0:
     stretch = tile.lines * tile.lines * lanes.width
     span = stretch + (K0 - 1) * d0 // s0
     pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_k0 // s0, low_k0 % s0
-    length_0, longer = X3 // s0, X3 % s0
+    area = pitch + lanes.width
     apart = lanes.width
     taps = C * K0
     steps = integer_scratch
     w_steps = steps + taps
     count = 0
+    sharing = 0
     plane = 0
     for c in range(C):
         for tap_k0 in range(K0):
-            steps[count] = (plane + tap_k0 * d0 % s0) * pitch + tap_k0 * d0 // s0
+            steps[count] = (plane + tap_k0 * d0 % s0) * area + tap_k0 * d0 // s0
             w_steps[count] = c * w.stride(2) + tap_k0 * w.stride(3)
             count += 1
         plane += s0
-    sharing = 0
     stretches = ceil_div(P0, stretch)
     first, last = share(N * G * O * stretches, task, tasks)
     if first < last:
@@ -310,14 +304,9 @@ def y_from_w_x_slide_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0:
             end = min(P0, start + stretch)
             to = scratch
             for c in range(C):
-                for phase in range(s0):
-                    offset, low = offset_0 + phase, low_0 + start
-                    if offset >= s0:
-                        offset, low = offset - s0, low + 1
-                    length = length_0 + (1 if offset < longer else 0)
-                    copy_lines(tile, to, pitch, x.pointer(n, g, c, 0) + offset * x.stride(3), 0, 0, 1, 1,
-                        s0 * x.stride(3), low, span, length)
-                    to = to + pitch
+                low = low_k0 + start * s0
+                copy_lines(tile, to, pitch, area, x.pointer(n, g, c, 0), 0, 0, 1, 1, x.stride(3), s0, low, span, X3)
+                to = to + s0 * area
             w_at = w.pointer(g, o, 0, 0)
             for at in range(start, end, tile.lines * lanes.width):
                 total = tile.column()
@@ -360,7 +349,7 @@ def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int,
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
     pitch = ceil_div(stretch + max(0, (K0 - 1) * d0) // s0, width) * width
-    return bounded(bounded(C, s0), pitch) + width
+    return bounded(bounded(C, s0), pitch + width)
 
 
 def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
@@ -815,45 +804,53 @@ def gx_from_gy_w_slide_gy(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int
         task: int, tasks: int) -> None:
     """Windows of gy slide, lanes over x3."""
     lanes = tile.lanes
+    stretch = tile.lines * tile.lines * lanes.width
+    span = stretch + max(0, ((K0 - 1) * d0 + s0 - 1) // s0 + 1)
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    area = pitch + lanes.width
+    apart = lanes.width
+    woven = scratch + O * area
+    whole = stretch
+    taps = O * K0
+    steps = integer_scratch
+    w_steps = steps + taps
+    count = 0
+    ends = integer_scratch + 2 * taps
+    lowest = (a0 - d0*(K0 - 1)) // s0
     for phase_x3 in range(min(s0, X3)):
         first_k0, step_k0 = residue(s0, d0, a0 + phase_x3)
         taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
         by_k0 = step_k0 * d0 // s0
         low_k0 = (a0 + phase_x3 - first_k0 * d0) // s0
-        members_k0 = max(0, ceil_div(X3 - phase_x3, s0))
         low_k0 -= (taps_k0 - 1) * by_k0
         first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
-        stretch = tile.lines * tile.lines * lanes.width
-        span = stretch + (taps_k0 - 1) * by_k0
-        pitch = ceil_div(span, lanes.width) * lanes.width
-        apart = lanes.width
-        taps = O * taps_k0
-        steps = integer_scratch
-        w_steps = steps + taps
-        count = 0
+        ends[2 * phase_x3] = count
         plane = 0
         for o in range(O):
             for tap_k0 in range(taps_k0):
-                steps[count] = plane * pitch + tap_k0 * by_k0
+                steps[count] = plane * area + tap_k0 * by_k0 + (low_k0 - lowest)
                 w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3)
                 count += 1
             plane += 1
-        sharing = 0
-        stretches = ceil_div(members_k0, stretch)
-        first, last = share(N * G * C * stretches, task, tasks)
-        if first < last:
-            n = first // (G * C * stretches)
-            g = first // (C * stretches) % G
-            c = first // stretches % C
-            part = first % stretches
-            for item in range(first, last):
-                start = part * stretch
-                end = min(members_k0, start + stretch)
-                to = scratch
-                for o in range(O):
-                    low, length = low_k0 + start, P0
-                    copy_lines(tile, to, pitch, gy.pointer(n, g, o, 0), 0, 0, 1, 1, gy.stride(3), low, span, length)
-                    to = to + pitch
+        ends[2 * phase_x3 + 1] = count
+    stretches = ceil_div(ceil_div(X3, s0), stretch)
+    first, last = share(N * G * C * stretches, task, tasks)
+    if first < last:
+        n = first // (G * C * stretches)
+        g = first // (C * stretches) % G
+        c = first // stretches % C
+        part = first % stretches
+        for item in range(first, last):
+            start = part * stretch
+            to = scratch
+            for o in range(O):
+                low = lowest + start
+                copy_lines(tile, to, pitch, area, gy.pointer(n, g, o, 0), 0, 0, 1, 1, gy.stride(3), 1, low, span,
+                    P0)
+                to = to + area
+            for phase_x3 in range(min(s0, X3)):
+                sharing, count = ends[2 * phase_x3], ends[2 * phase_x3 + 1]
+                end = min(ceil_div(X3 - phase_x3, s0), start + stretch)
                 w_at = w.pointer(g, 0, c, 0)
                 for at in range(start, end, tile.lines * lanes.width):
                     total = tile.column()
@@ -865,7 +862,10 @@ def gx_from_gy_w_slide_gy(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int
                         w_lanes = lanes.fill(w_at[w_steps[tap]])
                         for u in range(tile.lines):
                             total[0, u] = fma(gy_lines[0, u], w_lanes, total[0, u])
-                    if at + tile.lines * lanes.width <= end and add == 0:
+                    if min(s0, X3) > 1:
+                        for u in range(tile.lines):
+                            lanes.store(woven + (phase_x3 * whole + at - start + u * lanes.width), total[0, u])
+                    elif at + tile.lines * lanes.width <= end and add == 0:
                         x3 = phase_x3 + (at) * s0
                         active = lanes.first(lanes.width)
                         tile.write_where(gx.lines((n, g, c, x3), (0, 0, 0, s0), (0, 0, 0, lanes.width * s0)), total,
@@ -878,16 +878,19 @@ def gx_from_gy_w_slide_gy(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int
                             if add != 0:
                                 result = result + lanes.read_where(gx.line((n, g, c, x3), (0, 0, 0, s0)), active)
                             lanes.write_where(gx.line((n, g, c, x3), (0, 0, 0, s0)), result, active)
-                part += 1
-                if part == stretches:
-                    part = 0
-                    c += 1
-                    if c == C:
-                        c = 0
-                        g += 1
-                        if g == G:
-                            g = 0
-                            n += 1
+            if min(s0, X3) > 1:
+                weave(tile, gx.pointer(n, g, c, start * s0), 0, gx.stride(3), woven, stretch, whole, 1, min(s0, X3),
+                    min(X3 - start * s0, stretch * s0), add != 0)
+            part += 1
+            if part == stretches:
+                part = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    g += 1
+                    if g == G:
+                        g = 0
+                        n += 1
 
 
 @kernel
@@ -896,8 +899,8 @@ def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, C: i
     """Scalars that the windows of a block read."""
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
-    pitch = ceil_div(stretch + max(0, (K0 - 1) * d0 // s0), width) * width
-    return bounded(O, pitch) + width
+    pitch = ceil_div(stretch + max(0, ((K0 - 1) * d0 + s0 - 1) // s0 + 1), width) * width
+    return bounded(O, pitch + width) + bounded(min(s0, X3), stretch)
 
 
 @kernel
@@ -906,45 +909,52 @@ def gx_from_gy_w_slide_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int,
         task: int, tasks: int) -> None:
     """Windows of w slide, lanes over x3."""
     lanes = tile.lanes
+    stretch = tile.lines * tile.lines * lanes.width
+    span = stretch + max(0, ((P0 - 1) * s0 + d0 - 1) // d0 + 1)
+    pitch = ceil_div(span, lanes.width) * lanes.width
+    area = pitch + lanes.width
+    apart = lanes.width
+    woven = scratch + O * area
+    whole = stretch
+    taps = O * P0
+    steps = integer_scratch
+    gy_steps = steps + taps
+    count = 0
+    ends = integer_scratch + 2 * taps
+    lowest = (a0 - s0*(P0 - 1)) // d0
     for phase_x3 in range(min(d0, X3)):
         first_p0_, step_p0_ = residue(d0, s0, a0 + phase_x3)
         taps_p0 = max(0, ceil_div(P0 - first_p0_, step_p0_)) if step_p0_ > 0 else 0
         by_p0 = step_p0_ * s0 // d0
         low_p0_ = (a0 + phase_x3 - first_p0_ * s0) // d0
-        members_p0 = max(0, ceil_div(X3 - phase_x3, d0))
         low_p0_ -= (taps_p0 - 1) * by_p0
         first_p0_, step_p0_ = first_p0_ + (taps_p0 - 1) * step_p0_, -step_p0_
-        stretch = tile.lines * tile.lines * lanes.width
-        span = stretch + (taps_p0 - 1) * by_p0
-        pitch = ceil_div(span, lanes.width) * lanes.width
-        apart = lanes.width
-        taps = O * taps_p0
-        steps = integer_scratch
-        gy_steps = steps + taps
-        count = 0
+        ends[2 * phase_x3] = count
         plane = 0
         for o in range(O):
             for tap_p0 in range(taps_p0):
-                steps[count] = plane * pitch + tap_p0 * by_p0
+                steps[count] = plane * area + tap_p0 * by_p0 + (low_p0_ - lowest)
                 gy_steps[count] = o * gy.stride(2) + (first_p0_ + tap_p0 * step_p0_) * gy.stride(3)
                 count += 1
             plane += 1
-        sharing = 0
-        stretches = ceil_div(members_p0, stretch)
-        first, last = share(N * G * C * stretches, task, tasks)
-        if first < last:
-            n = first // (G * C * stretches)
-            g = first // (C * stretches) % G
-            c = first // stretches % C
-            part = first % stretches
-            for item in range(first, last):
-                start = part * stretch
-                end = min(members_p0, start + stretch)
-                to = scratch
-                for o in range(O):
-                    low, length = low_p0_ + start, K0
-                    copy_lines(tile, to, pitch, w.pointer(g, o, c, 0), 0, 0, 1, 1, w.stride(3), low, span, length)
-                    to = to + pitch
+        ends[2 * phase_x3 + 1] = count
+    stretches = ceil_div(ceil_div(X3, d0), stretch)
+    first, last = share(N * G * C * stretches, task, tasks)
+    if first < last:
+        n = first // (G * C * stretches)
+        g = first // (C * stretches) % G
+        c = first // stretches % C
+        part = first % stretches
+        for item in range(first, last):
+            start = part * stretch
+            to = scratch
+            for o in range(O):
+                low = lowest + start
+                copy_lines(tile, to, pitch, area, w.pointer(g, o, c, 0), 0, 0, 1, 1, w.stride(3), 1, low, span, K0)
+                to = to + area
+            for phase_x3 in range(min(d0, X3)):
+                sharing, count = ends[2 * phase_x3], ends[2 * phase_x3 + 1]
+                end = min(ceil_div(X3 - phase_x3, d0), start + stretch)
                 gy_at = gy.pointer(n, g, 0, 0)
                 for at in range(start, end, tile.lines * lanes.width):
                     total = tile.column()
@@ -956,7 +966,10 @@ def gx_from_gy_w_slide_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int,
                         gy_lanes = lanes.fill(gy_at[gy_steps[tap]])
                         for u in range(tile.lines):
                             total[0, u] = fma(gy_lanes, w_lines[0, u], total[0, u])
-                    if at + tile.lines * lanes.width <= end and add == 0:
+                    if min(d0, X3) > 1:
+                        for u in range(tile.lines):
+                            lanes.store(woven + (phase_x3 * whole + at - start + u * lanes.width), total[0, u])
+                    elif at + tile.lines * lanes.width <= end and add == 0:
                         x3 = phase_x3 + (at) * d0
                         active = lanes.first(lanes.width)
                         tile.write_where(gx.lines((n, g, c, x3), (0, 0, 0, d0), (0, 0, 0, lanes.width * d0)), total,
@@ -969,16 +982,19 @@ def gx_from_gy_w_slide_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int,
                             if add != 0:
                                 result = result + lanes.read_where(gx.line((n, g, c, x3), (0, 0, 0, d0)), active)
                             lanes.write_where(gx.line((n, g, c, x3), (0, 0, 0, d0)), result, active)
-                part += 1
-                if part == stretches:
-                    part = 0
-                    c += 1
-                    if c == C:
-                        c = 0
-                        g += 1
-                        if g == G:
-                            g = 0
-                            n += 1
+            if min(d0, X3) > 1:
+                weave(tile, gx.pointer(n, g, c, start * d0), 0, gx.stride(3), woven, stretch, whole, 1, min(d0, X3),
+                    min(X3 - start * d0, stretch * d0), add != 0)
+            part += 1
+            if part == stretches:
+                part = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    g += 1
+                    if g == G:
+                        g = 0
+                        n += 1
 
 
 @kernel
@@ -987,8 +1003,8 @@ def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, C: in
     """Scalars that the windows of a block read."""
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
-    pitch = ceil_div(stretch + max(0, (P0 - 1) * s0 // d0), width) * width
-    return bounded(O, pitch) + width
+    pitch = ceil_div(stretch + max(0, ((P0 - 1) * s0 + d0 - 1) // d0 + 1), width) * width
+    return bounded(O, pitch + width) + bounded(min(d0, X3), stretch)
 
 
 def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
@@ -1010,10 +1026,10 @@ def gx_from_gy_w_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, C: i
     room = 0
     if (C <= 2 or O * K0 <= 1) and (K0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_gy_room(tile, N, G,
         O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        room = max(room, 2 * O * K0)
+        room = max(room, 2 * O * K0 + 2 * min(s0, X3))
     if (C <= 2 or O * K0 <= 1) and (P0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_w_room(tile, N, G, O,
         P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        room = max(room, 2 * O * P0)
+        room = max(room, 2 * O * P0 + 2 * min(d0, X3))
     return room
 
 

@@ -39,6 +39,7 @@ from kernels.runtime import (
     spare,
     suits,
     task,
+    weave,
     work,
     zero,
 )
@@ -125,19 +126,18 @@ def y_from_w_x_fold_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: 
     stretch = min(tile.lines * tile.lines * lanes.width, ceil_div(K1, lanes.width) * lanes.width)
     span = stretch + (P1 - 1) * s1 // d1
     pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_p1 // d1, low_p1 % d1
-    length_0, longer = X4 // d1, X4 % d1
     deep = max(1, min(tile.lines, ceil_div(K0, tile.lines))) * tile.lines
     more_lines = (P0 - 1) * s0 + 1
     height = (deep - 1) * d0 + more_lines
+    area = height * pitch + lanes.width
     apart = d0 * pitch
     steps = integer_scratch
     count = 0
     for tap_p0 in range(P0):
         for tap_p1 in range(P1):
-            steps[count] = ((tap_p1 * s1 % d1) * height + tap_p0 * s0) * pitch + tap_p1 * s1 // d1
+            steps[count] = (tap_p1 * s1 % d1) * area + tap_p0 * s0 * pitch + tap_p1 * s1 // d1
             count += 1
-    sums = scratch + (d1 * height * pitch + lanes.width)
+    sums = scratch + d1 * area
     first, last = share(N * G * O, task, tasks)
     for item in range(first, last):
         n = item // (G * O)
@@ -154,14 +154,10 @@ def y_from_w_x_fold_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: 
                     end = min(K1, start + stretch)
                     to = scratch
                     needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) * d0 + more_lines
-                    for phase in range(d1):
-                        offset, low = offset_0 + phase, low_0 + start
-                        if offset >= d1:
-                            offset, low = offset - d1, low + 1
-                        length = length_0 + (1 if offset < longer else 0)
-                        copy_lines(tile, to, pitch, x.pointer(n, g, c, 0, 0) + offset * x.stride(4), x.stride(3),
-                            from_x3, needed, X3, d1 * x.stride(4), low, span, length)
-                        to = to + height * pitch
+                    low = low_p1 + start * d1
+                    copy_lines(tile, to, pitch, area, x.pointer(n, g, c, 0, 0), x.stride(3), from_x3, needed, X3,
+                        x.stride(4), d1, low, span, X4)
+                    to = to + d1 * area
                     for row in range(top, bottom, tile.lines):
                         rows = min(tile.lines, bottom - row)
                         for at in range(start, end, lanes.width):
@@ -218,7 +214,7 @@ def y_from_w_x_fold_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int,
     stretch = min(tile.lines * tile.lines * width, ceil_div(K1, width) * width)
     pitch = ceil_div(stretch + max(0, (P1 - 1) * s1) // d1, width) * width
     height = (max(1, min(tile.lines, ceil_div(K0, tile.lines))) * tile.lines - 1) * d0 + max(0, (P0 - 1) * s0) + 1
-    return bounded(bounded(d1, height), pitch) + width + bounded(bounded(bounded(2, P0), P1), width)
+    return bounded(d1, bounded(height, pitch) + width) + bounded(bounded(bounded(2, P0), P1), width)
 
 
 @kernel
@@ -316,11 +312,10 @@ def y_from_w_x_slide_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0:
     stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
     span = stretch + (K1 - 1) * d1 // s1
     pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_k1 // s1, low_k1 % s1
-    length_0, longer = X4 // s1, X4 % s1
     deep = max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines
     more_lines = (K0 - 1) * d0 + 1
     height = (deep - 1) * s0 + more_lines
+    area = height * pitch + lanes.width
     apart = s0 * pitch
     taps = C * K0 * K1
     steps = integer_scratch
@@ -332,7 +327,7 @@ def y_from_w_x_slide_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0:
     for c in range(C):
         for tap_k1 in range(K1):
             for tap_k0 in range(0, shared, tile.taps):
-                steps[count] = ((plane + tap_k1 * d1 % s1) * height + tap_k0 * d0) * pitch + tap_k1 * d1 // s1
+                steps[count] = (plane + tap_k1 * d1 % s1) * area + tap_k0 * d0 * pitch + tap_k1 * d1 // s1
                 w_steps[count] = c * w.stride(2) + tap_k0 * w.stride(3) + tap_k1 * w.stride(4)
                 count += 1
         plane += s1
@@ -341,7 +336,7 @@ def y_from_w_x_slide_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0:
     for c in range(C):
         for tap_k1 in range(K1):
             for tap_k0 in range(shared, K0):
-                steps[count] = ((plane + tap_k1 * d1 % s1) * height + tap_k0 * d0) * pitch + tap_k1 * d1 // s1
+                steps[count] = (plane + tap_k1 * d1 % s1) * area + tap_k0 * d0 * pitch + tap_k1 * d1 // s1
                 w_steps[count] = c * w.stride(2) + tap_k0 * w.stride(3) + tap_k1 * w.stride(4)
                 count += 1
         plane += s1
@@ -363,14 +358,10 @@ def y_from_w_x_slide_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0:
             to = scratch
             needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) * s0 + more_lines
             for c in range(C):
-                for phase in range(s1):
-                    offset, low = offset_0 + phase, low_0 + start
-                    if offset >= s1:
-                        offset, low = offset - s1, low + 1
-                    length = length_0 + (1 if offset < longer else 0)
-                    copy_lines(tile, to, pitch, x.pointer(n, g, c, 0, 0) + offset * x.stride(4), x.stride(3),
-                        from_x3, needed, X3, s1 * x.stride(4), low, span, length)
-                    to = to + height * pitch
+                low = low_k1 + start * s1
+                copy_lines(tile, to, pitch, area, x.pointer(n, g, c, 0, 0), x.stride(3), from_x3, needed, X3,
+                    x.stride(4), s1, low, span, X4)
+                to = to + s1 * area
             w_at = w.pointer(g, o, 0, 0, 0)
             # a last vector of a line takes lanes of the one before again, rather than a part of its own
             last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
@@ -431,7 +422,7 @@ def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int
     pitch = ceil_div(stretch + max(0, (K1 - 1) * d1) // s1, width) * width
     deep = max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines
     height = (deep - 1) * s0 + max(0, (K0 - 1) * d0) + 1
-    return bounded(bounded(bounded(C, s1), height), pitch) + width
+    return bounded(bounded(C, s1), bounded(height, pitch) + width)
 
 
 def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
@@ -931,76 +922,84 @@ def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int
     """Windows of gy slide, lanes over x4, rows over x3."""
     lanes = tile.lanes
     for phase_x3 in range(min(s0, X3)):
+        first_k0, step_k0 = residue(s0, d0, a0 + phase_x3)
+        taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
+        by_k0 = step_k0 * d0 // s0
+        low_k0 = (a0 + phase_x3 - first_k0 * d0) // s0
+        members_k0 = ceil_div(X3 - phase_x3, s0)
+        low_k0 -= (taps_k0 - 1) * by_k0
+        first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
+        stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(ceil_div(X4, s1), lanes.width)) * lanes.width)
+        span = stretch + max(0, ((K1 - 1) * d1 + s1 - 1) // s1 + 1)
+        pitch = ceil_div(span, lanes.width) * lanes.width
+        deep = max(1, min(tile.lines, ceil_div(members_k0, tile.lines))) * tile.lines
+        more_lines = max(0, taps_k0 - 1) * by_k0 + 1
+        height = (deep - 1) + more_lines
+        area = height * pitch + lanes.width
+        apart = pitch
+        woven = scratch + O * area
+        whole = deep * stretch
+        taps = O * taps_k0 * K1
+        steps = integer_scratch
+        w_steps = steps + taps
+        w_by = step_k0 * w.stride(3)
+        count = 0
+        shared = taps_k0 // tile.taps * tile.taps if by_k0 == 1 else 0
+        ends = integer_scratch + 2 * taps
+        lowest = (a1 - d1*(K1 - 1)) // s1
         for phase_x4 in range(min(s1, X4)):
-            first_k0, step_k0 = residue(s0, d0, a0 + phase_x3)
-            taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
-            by_k0 = step_k0 * d0 // s0
-            low_k0 = (a0 + phase_x3 - first_k0 * d0) // s0
-            members_k0 = max(0, ceil_div(X3 - phase_x3, s0))
-            low_k0 -= (taps_k0 - 1) * by_k0
-            first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
             first_k1, step_k1 = residue(s1, d1, a1 + phase_x4)
             taps_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
             by_k1 = step_k1 * d1 // s1
             low_k1 = (a1 + phase_x4 - first_k1 * d1) // s1
-            members_k1 = max(0, ceil_div(X4 - phase_x4, s1))
             low_k1 -= (taps_k1 - 1) * by_k1
             first_k1, step_k1 = first_k1 + (taps_k1 - 1) * step_k1, -step_k1
-            stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(members_k1, lanes.width)) * lanes.width)
-            span = stretch + (taps_k1 - 1) * by_k1
-            pitch = ceil_div(span, lanes.width) * lanes.width
-            deep = max(1, min(tile.lines, ceil_div(members_k0, tile.lines))) * tile.lines
-            more_lines = (taps_k0 - 1) * by_k0 + 1
-            height = (deep - 1) + more_lines
-            apart = pitch
-            taps = O * taps_k0 * taps_k1
-            steps = integer_scratch
-            w_steps = steps + taps
-            w_by = step_k0 * w.stride(3)
-            count = 0
-            shared = taps_k0 // tile.taps * tile.taps if by_k0 == 1 else 0
             plane = 0
             for o in range(O):
                 for tap_k1 in range(taps_k1):
                     for tap_k0 in range(0, shared, tile.taps):
-                        steps[count] = (plane * height + tap_k0 * by_k0) * pitch + tap_k1 * by_k1
+                        steps[count] = plane * area + tap_k0 * by_k0 * pitch + tap_k1 * by_k1 + (low_k1 - lowest)
                         w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3) + (first_k1 + tap_k1 * step_k1) * w.stride(4)
                         count += 1
                 plane += 1
-            sharing = count
+            ends[2 * phase_x4] = count
             plane = 0
             for o in range(O):
                 for tap_k1 in range(taps_k1):
                     for tap_k0 in range(shared, taps_k0):
-                        steps[count] = (plane * height + tap_k0 * by_k0) * pitch + tap_k1 * by_k1
+                        steps[count] = plane * area + tap_k0 * by_k0 * pitch + tap_k1 * by_k1 + (low_k1 - lowest)
                         w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3) + (first_k1 + tap_k1 * step_k1) * w.stride(4)
                         count += 1
                 plane += 1
-            blocks = ceil_div(members_k0, deep)
-            stretches = ceil_div(members_k1, stretch)
-            first, last = share(N * G * C * blocks * stretches, task, tasks)
-            if first < last:
-                n = first // (G * C * blocks * stretches)
-                g = first // (C * blocks * stretches) % G
-                c = first // (blocks * stretches) % C
-                block = first // stretches % blocks
-                part = first % stretches
-                for item in range(first, last):
-                    top = block * deep
-                    bottom = min(members_k0, top + deep)
-                    from_p0 = low_k0 + top
-                    start = part * stretch
-                    end = min(members_k1, start + stretch)
-                    to = scratch
-                    needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
-                    for o in range(O):
-                        low, length = low_k1 + start, P1
-                        copy_lines(tile, to, pitch, gy.pointer(n, g, o, 0, 0), gy.stride(3), from_p0, needed, P0,
-                            gy.stride(4), low, span, length)
-                        to = to + height * pitch
+            ends[2 * phase_x4 + 1] = count
+        blocks = ceil_div(members_k0, deep)
+        stretches = ceil_div(ceil_div(X4, s1), stretch)
+        first, last = share(N * G * C * blocks * stretches, task, tasks)
+        if first < last:
+            n = first // (G * C * blocks * stretches)
+            g = first // (C * blocks * stretches) % G
+            c = first // (blocks * stretches) % C
+            block = first // stretches % blocks
+            part = first % stretches
+            for item in range(first, last):
+                top = block * deep
+                bottom = min(members_k0, top + deep)
+                from_p0 = low_k0 + top
+                start = part * stretch
+                to = scratch
+                needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
+                for o in range(O):
+                    low = lowest + start
+                    copy_lines(tile, to, pitch, area, gy.pointer(n, g, o, 0, 0), gy.stride(3), from_p0, needed, P0,
+                        gy.stride(4), 1, low, span, P1)
+                    to = to + area
+                tapped = 0
+                for phase_x4 in range(min(s1, X4)):
+                    sharing, count = ends[2 * phase_x4], ends[2 * phase_x4 + 1]
+                    end = min(ceil_div(X4 - phase_x4, s1), start + stretch)
                     w_at = w.pointer(g, 0, c, 0, 0)
                     # a last vector of a line takes lanes of the one before again, rather than a part of its own
-                    last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+                    last_at = end - lanes.width if end - start >= lanes.width and add == 0 and min(s1, X4) == 1 else end
                     for row in range(top, bottom, tile.lines):
                         rows = min(tile.lines, bottom - row)
                         for next_at in range(start, end, lanes.width):
@@ -1009,7 +1008,7 @@ def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int
                             for u in range(tile.lines):
                                 total[0, u] = lanes.zero()
                             here = scratch + (at - start) + (row - top) * apart
-                            for tap in range(sharing):
+                            for tap in range(tapped, sharing):
                                 gy_lines = tile.load_span(here + steps[tap], apart)
                                 for more in range(tile.taps):
                                     w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
@@ -1022,7 +1021,11 @@ def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int
                                     total[0, u] = fma(gy_lines[0, u], w_lanes, total[0, u])
                             active = lanes.first(end - at)
                             x4 = phase_x4 + (at) * s1
-                            if rows == tile.lines and add == 0:
+                            if min(s1, X4) > 1:
+                                for u in range(tile.lines):
+                                    lanes.store(woven + (phase_x4 * whole + at - start + (row - top + u) * stretch),
+                                        total[0, u])
+                            elif rows == tile.lines and add == 0:
                                 x3 = phase_x3 + (row) * s0
                                 tile.write_where(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, s1), (0, 0, 0, s0, 0)),
                                     total, active)
@@ -1035,19 +1038,24 @@ def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int
                                             result = result + lanes.read_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, s1)), active)
                                         lanes.write_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, s1)), result,
                                             active)
-                    part += 1
-                    if part == stretches:
-                        part = 0
-                        block += 1
-                        if block == blocks:
-                            block = 0
-                            c += 1
-                            if c == C:
-                                c = 0
-                                g += 1
-                                if g == G:
-                                    g = 0
-                                    n += 1
+                    tapped = count
+                if min(s1, X4) > 1:
+                    weave(tile, gx.pointer(n, g, c, phase_x3 + top * s0, start * s1), s0 * gx.stride(3),
+                        gx.stride(4), woven, stretch, whole, bottom - top, min(s1, X4), min(X4 - start * s1,
+                        stretch * s1), add != 0)
+                part += 1
+                if part == stretches:
+                    part = 0
+                    block += 1
+                    if block == blocks:
+                        block = 0
+                        c += 1
+                        if c == C:
+                            c = 0
+                            g += 1
+                            if g == G:
+                                g = 0
+                                n += 1
 
 
 @kernel
@@ -1055,11 +1063,11 @@ def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: 
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
     width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X4, width)) * width)
-    pitch = ceil_div(stretch + max(0, (K1 - 1) * d1 // s1), width) * width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(ceil_div(X4, s1), width)) * width)
+    pitch = ceil_div(stretch + max(0, ((K1 - 1) * d1 + s1 - 1) // s1 + 1), width) * width
     deep = max(1, min(tile.lines, ceil_div(X3, tile.lines))) * tile.lines
-    height = (deep - 1) + max(0, (K0 - 1) * d0 // s0) + 1
-    return bounded(bounded(O, height), pitch) + width
+    height = (deep - 1) + max(0, ((K0 - 1) * d0 + s0 - 1) // s0 + 1) + 1
+    return bounded(O, bounded(height, pitch) + width) + bounded(bounded(min(s1, X4), deep), stretch)
 
 
 @kernel
@@ -1069,76 +1077,84 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
     """Windows of w slide, lanes over x4, rows over x3."""
     lanes = tile.lanes
     for phase_x3 in range(min(d0, X3)):
+        first_p0_, step_p0_ = residue(d0, s0, a0 + phase_x3)
+        taps_p0 = max(0, ceil_div(P0 - first_p0_, step_p0_)) if step_p0_ > 0 else 0
+        by_p0 = step_p0_ * s0 // d0
+        low_p0_ = (a0 + phase_x3 - first_p0_ * s0) // d0
+        members_p0 = ceil_div(X3 - phase_x3, d0)
+        low_p0_ -= (taps_p0 - 1) * by_p0
+        first_p0_, step_p0_ = first_p0_ + (taps_p0 - 1) * step_p0_, -step_p0_
+        stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(ceil_div(X4, d1), lanes.width)) * lanes.width)
+        span = stretch + max(0, ((P1 - 1) * s1 + d1 - 1) // d1 + 1)
+        pitch = ceil_div(span, lanes.width) * lanes.width
+        deep = max(1, min(tile.lines, ceil_div(members_p0, tile.lines))) * tile.lines
+        more_lines = max(0, taps_p0 - 1) * by_p0 + 1
+        height = (deep - 1) + more_lines
+        area = height * pitch + lanes.width
+        apart = pitch
+        woven = scratch + O * area
+        whole = deep * stretch
+        taps = O * taps_p0 * P1
+        steps = integer_scratch
+        gy_steps = steps + taps
+        gy_by = step_p0_ * gy.stride(3)
+        count = 0
+        shared = taps_p0 // tile.taps * tile.taps if by_p0 == 1 else 0
+        ends = integer_scratch + 2 * taps
+        lowest = (a1 - s1*(P1 - 1)) // d1
         for phase_x4 in range(min(d1, X4)):
-            first_p0_, step_p0_ = residue(d0, s0, a0 + phase_x3)
-            taps_p0 = max(0, ceil_div(P0 - first_p0_, step_p0_)) if step_p0_ > 0 else 0
-            by_p0 = step_p0_ * s0 // d0
-            low_p0_ = (a0 + phase_x3 - first_p0_ * s0) // d0
-            members_p0 = max(0, ceil_div(X3 - phase_x3, d0))
-            low_p0_ -= (taps_p0 - 1) * by_p0
-            first_p0_, step_p0_ = first_p0_ + (taps_p0 - 1) * step_p0_, -step_p0_
             first_p1_, step_p1_ = residue(d1, s1, a1 + phase_x4)
             taps_p1 = max(0, ceil_div(P1 - first_p1_, step_p1_)) if step_p1_ > 0 else 0
             by_p1 = step_p1_ * s1 // d1
             low_p1_ = (a1 + phase_x4 - first_p1_ * s1) // d1
-            members_p1 = max(0, ceil_div(X4 - phase_x4, d1))
             low_p1_ -= (taps_p1 - 1) * by_p1
             first_p1_, step_p1_ = first_p1_ + (taps_p1 - 1) * step_p1_, -step_p1_
-            stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(members_p1, lanes.width)) * lanes.width)
-            span = stretch + (taps_p1 - 1) * by_p1
-            pitch = ceil_div(span, lanes.width) * lanes.width
-            deep = max(1, min(tile.lines, ceil_div(members_p0, tile.lines))) * tile.lines
-            more_lines = (taps_p0 - 1) * by_p0 + 1
-            height = (deep - 1) + more_lines
-            apart = pitch
-            taps = O * taps_p0 * taps_p1
-            steps = integer_scratch
-            gy_steps = steps + taps
-            gy_by = step_p0_ * gy.stride(3)
-            count = 0
-            shared = taps_p0 // tile.taps * tile.taps if by_p0 == 1 else 0
             plane = 0
             for o in range(O):
                 for tap_p1 in range(taps_p1):
                     for tap_p0 in range(0, shared, tile.taps):
-                        steps[count] = (plane * height + tap_p0 * by_p0) * pitch + tap_p1 * by_p1
+                        steps[count] = plane * area + tap_p0 * by_p0 * pitch + tap_p1 * by_p1 + (low_p1_ - lowest)
                         gy_steps[count] = o * gy.stride(2) + (first_p0_ + tap_p0 * step_p0_) * gy.stride(3) + (first_p1_ + tap_p1 * step_p1_) * gy.stride(4)
                         count += 1
                 plane += 1
-            sharing = count
+            ends[2 * phase_x4] = count
             plane = 0
             for o in range(O):
                 for tap_p1 in range(taps_p1):
                     for tap_p0 in range(shared, taps_p0):
-                        steps[count] = (plane * height + tap_p0 * by_p0) * pitch + tap_p1 * by_p1
+                        steps[count] = plane * area + tap_p0 * by_p0 * pitch + tap_p1 * by_p1 + (low_p1_ - lowest)
                         gy_steps[count] = o * gy.stride(2) + (first_p0_ + tap_p0 * step_p0_) * gy.stride(3) + (first_p1_ + tap_p1 * step_p1_) * gy.stride(4)
                         count += 1
                 plane += 1
-            blocks = ceil_div(members_p0, deep)
-            stretches = ceil_div(members_p1, stretch)
-            first, last = share(N * G * C * blocks * stretches, task, tasks)
-            if first < last:
-                n = first // (G * C * blocks * stretches)
-                g = first // (C * blocks * stretches) % G
-                c = first // (blocks * stretches) % C
-                block = first // stretches % blocks
-                part = first % stretches
-                for item in range(first, last):
-                    top = block * deep
-                    bottom = min(members_p0, top + deep)
-                    from_k0 = low_p0_ + top
-                    start = part * stretch
-                    end = min(members_p1, start + stretch)
-                    to = scratch
-                    needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
-                    for o in range(O):
-                        low, length = low_p1_ + start, K1
-                        copy_lines(tile, to, pitch, w.pointer(g, o, c, 0, 0), w.stride(3), from_k0, needed, K0,
-                            w.stride(4), low, span, length)
-                        to = to + height * pitch
+            ends[2 * phase_x4 + 1] = count
+        blocks = ceil_div(members_p0, deep)
+        stretches = ceil_div(ceil_div(X4, d1), stretch)
+        first, last = share(N * G * C * blocks * stretches, task, tasks)
+        if first < last:
+            n = first // (G * C * blocks * stretches)
+            g = first // (C * blocks * stretches) % G
+            c = first // (blocks * stretches) % C
+            block = first // stretches % blocks
+            part = first % stretches
+            for item in range(first, last):
+                top = block * deep
+                bottom = min(members_p0, top + deep)
+                from_k0 = low_p0_ + top
+                start = part * stretch
+                to = scratch
+                needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
+                for o in range(O):
+                    low = lowest + start
+                    copy_lines(tile, to, pitch, area, w.pointer(g, o, c, 0, 0), w.stride(3), from_k0, needed, K0,
+                        w.stride(4), 1, low, span, K1)
+                    to = to + area
+                tapped = 0
+                for phase_x4 in range(min(d1, X4)):
+                    sharing, count = ends[2 * phase_x4], ends[2 * phase_x4 + 1]
+                    end = min(ceil_div(X4 - phase_x4, d1), start + stretch)
                     gy_at = gy.pointer(n, g, 0, 0, 0)
                     # a last vector of a line takes lanes of the one before again, rather than a part of its own
-                    last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+                    last_at = end - lanes.width if end - start >= lanes.width and add == 0 and min(d1, X4) == 1 else end
                     for row in range(top, bottom, tile.lines):
                         rows = min(tile.lines, bottom - row)
                         for next_at in range(start, end, lanes.width):
@@ -1147,7 +1163,7 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
                             for u in range(tile.lines):
                                 total[0, u] = lanes.zero()
                             here = scratch + (at - start) + (row - top) * apart
-                            for tap in range(sharing):
+                            for tap in range(tapped, sharing):
                                 w_lines = tile.load_span(here + steps[tap], apart)
                                 for more in range(tile.taps):
                                     gy_lanes = lanes.fill(gy_at[gy_steps[tap] + more * gy_by])
@@ -1160,7 +1176,11 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
                                     total[0, u] = fma(gy_lanes, w_lines[0, u], total[0, u])
                             active = lanes.first(end - at)
                             x4 = phase_x4 + (at) * d1
-                            if rows == tile.lines and add == 0:
+                            if min(d1, X4) > 1:
+                                for u in range(tile.lines):
+                                    lanes.store(woven + (phase_x4 * whole + at - start + (row - top + u) * stretch),
+                                        total[0, u])
+                            elif rows == tile.lines and add == 0:
                                 x3 = phase_x3 + (row) * d0
                                 tile.write_where(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, d1), (0, 0, 0, d0, 0)),
                                     total, active)
@@ -1173,19 +1193,24 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
                                             result = result + lanes.read_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, d1)), active)
                                         lanes.write_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, d1)), result,
                                             active)
-                    part += 1
-                    if part == stretches:
-                        part = 0
-                        block += 1
-                        if block == blocks:
-                            block = 0
-                            c += 1
-                            if c == C:
-                                c = 0
-                                g += 1
-                                if g == G:
-                                    g = 0
-                                    n += 1
+                    tapped = count
+                if min(d1, X4) > 1:
+                    weave(tile, gx.pointer(n, g, c, phase_x3 + top * d0, start * d1), d0 * gx.stride(3),
+                        gx.stride(4), woven, stretch, whole, bottom - top, min(d1, X4), min(X4 - start * d1,
+                        stretch * d1), add != 0)
+                part += 1
+                if part == stretches:
+                    part = 0
+                    block += 1
+                    if block == blocks:
+                        block = 0
+                        c += 1
+                        if c == C:
+                            c = 0
+                            g += 1
+                            if g == G:
+                                g = 0
+                                n += 1
 
 
 @kernel
@@ -1193,11 +1218,11 @@ def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: i
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
     width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X4, width)) * width)
-    pitch = ceil_div(stretch + max(0, (P1 - 1) * s1 // d1), width) * width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(ceil_div(X4, d1), width)) * width)
+    pitch = ceil_div(stretch + max(0, ((P1 - 1) * s1 + d1 - 1) // d1 + 1), width) * width
     deep = max(1, min(tile.lines, ceil_div(X3, tile.lines))) * tile.lines
-    height = (deep - 1) + max(0, (P0 - 1) * s0 // d0) + 1
-    return bounded(bounded(O, height), pitch) + width
+    height = (deep - 1) + max(0, ((P0 - 1) * s0 + d0 - 1) // d0 + 1) + 1
+    return bounded(O, bounded(height, pitch) + width) + bounded(bounded(min(d1, X4), deep), stretch)
 
 
 def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
@@ -1219,10 +1244,10 @@ def gx_from_gy_w_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: 
     room = 0
     if (C <= 2 or O * K0 * K1 <= 1) and (K1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_gy_room(tile, N,
         G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        room = max(room, 2 * O * K0 * K1)
+        room = max(room, 2 * O * K0 * K1 + 2 * min(s1, X4))
     if (C <= 2 or O * K0 * K1 <= 1) and (P1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_w_room(tile, N,
         G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        room = max(room, 2 * O * P0 * P1)
+        room = max(room, 2 * O * P0 * P1 + 2 * min(d1, X4))
     return room
 
 

@@ -40,6 +40,7 @@ from kernels.runtime import (
     spare,
     suits,
     task,
+    weave,
     work,
     zero,
 )
@@ -138,11 +139,10 @@ def y_from_w_x_fold_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: 
     stretch = min(tile.lines * tile.lines * lanes.width, ceil_div(K2, lanes.width) * lanes.width)
     span = stretch + (P2 - 1) * s2 // d2
     pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_p2 // d2, low_p2 % d2
-    length_0, longer = X5 // d2, X5 % d2
     deep = max(1, min(tile.lines, ceil_div(K1, tile.lines))) * tile.lines
     more_lines = (P1 - 1) * s1 + 1
     height = (deep - 1) * d1 + more_lines
+    area = height * pitch + lanes.width
     apart = d1 * pitch
     steps = integer_scratch
     count = 0
@@ -150,10 +150,10 @@ def y_from_w_x_fold_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: 
     for tap_p0 in range(P0):
         for tap_p1 in range(P1):
             for tap_p2 in range(P2):
-                steps[count] = ((plane + tap_p2 * s2 % d2) * height + tap_p1 * s1) * pitch + tap_p2 * s2 // d2
+                steps[count] = (plane + tap_p2 * s2 % d2) * area + tap_p1 * s1 * pitch + tap_p2 * s2 // d2
                 count += 1
         plane += d2
-    sums = scratch + (P0 * d2 * height * pitch + lanes.width)
+    sums = scratch + P0 * d2 * area
     first, last = share(N * G * O, task, tasks)
     for item in range(first, last):
         n = item // (G * O)
@@ -174,15 +174,11 @@ def y_from_w_x_fold_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: 
                         needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) * d1 + more_lines
                         for tap_p0 in range(P0):
                             x3 = from_x3 + tap_p0 * s0
-                            for phase in range(d2):
-                                offset, low = offset_0 + phase, low_0 + start
-                                if offset >= d2:
-                                    offset, low = offset - d2, low + 1
-                                length = length_0 + (1 if offset < longer else 0)
-                                there = X4 if 0 <= x3 < X3 else 0
-                                copy_lines(tile, to, pitch, x.pointer(n, g, c, x3, 0, 0) + offset * x.stride(5),
-                                    x.stride(4), from_x4, needed, there, d2 * x.stride(5), low, span, length)
-                                to = to + height * pitch
+                            low = low_p2 + start * d2
+                            there = X4 if 0 <= x3 < X3 else 0
+                            copy_lines(tile, to, pitch, area, x.pointer(n, g, c, x3, 0, 0), x.stride(4), from_x4,
+                                needed, there, x.stride(5), d2, low, span, X5)
+                            to = to + d2 * area
                         for row in range(top, bottom, tile.lines):
                             rows = min(tile.lines, bottom - row)
                             for at in range(start, end, lanes.width):
@@ -241,7 +237,7 @@ def y_from_w_x_fold_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int,
     stretch = min(tile.lines * tile.lines * width, ceil_div(K2, width) * width)
     pitch = ceil_div(stretch + max(0, (P2 - 1) * s2) // d2, width) * width
     height = (max(1, min(tile.lines, ceil_div(K1, tile.lines))) * tile.lines - 1) * d1 + max(0, (P1 - 1) * s1) + 1
-    return bounded(bounded(bounded(P0, d2), height), pitch) + width + bounded(bounded(bounded(bounded(2, P0), P1), P2), width)
+    return bounded(bounded(P0, d2), bounded(height, pitch) + width) + bounded(bounded(bounded(bounded(2, P0), P1), P2), width)
 
 
 @kernel
@@ -349,11 +345,10 @@ def y_from_w_x_slide_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
     stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P2, lanes.width)) * lanes.width)
     span = stretch + (K2 - 1) * d2 // s2
     pitch = ceil_div(span, lanes.width) * lanes.width
-    low_0, offset_0 = low_k2 // s2, low_k2 % s2
-    length_0, longer = X5 // s2, X5 % s2
     deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
     more_lines = (K1 - 1) * d1 + 1
     height = (deep - 1) * s1 + more_lines
+    area = height * pitch + lanes.width
     apart = s1 * pitch
     taps = C * K0 * K1 * K2
     steps = integer_scratch
@@ -366,7 +361,7 @@ def y_from_w_x_slide_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
         for tap_k0 in range(K0):
             for tap_k2 in range(K2):
                 for tap_k1 in range(0, shared, tile.taps):
-                    steps[count] = ((plane + tap_k2 * d2 % s2) * height + tap_k1 * d1) * pitch + tap_k2 * d2 // s2
+                    steps[count] = (plane + tap_k2 * d2 % s2) * area + tap_k1 * d1 * pitch + tap_k2 * d2 // s2
                     w_steps[count] = c * w.stride(2) + tap_k0 * w.stride(3) + tap_k1 * w.stride(4) + tap_k2 * w.stride(5)
                     count += 1
             plane += s2
@@ -376,7 +371,7 @@ def y_from_w_x_slide_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
         for tap_k0 in range(K0):
             for tap_k2 in range(K2):
                 for tap_k1 in range(shared, K1):
-                    steps[count] = ((plane + tap_k2 * d2 % s2) * height + tap_k1 * d1) * pitch + tap_k2 * d2 // s2
+                    steps[count] = (plane + tap_k2 * d2 % s2) * area + tap_k1 * d1 * pitch + tap_k2 * d2 // s2
                     w_steps[count] = c * w.stride(2) + tap_k0 * w.stride(3) + tap_k1 * w.stride(4) + tap_k2 * w.stride(5)
                     count += 1
             plane += s2
@@ -402,15 +397,11 @@ def y_from_w_x_slide_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
             for c in range(C):
                 for tap_k0 in range(K0):
                     x3 = from_x3 + tap_k0 * d0
-                    for phase in range(s2):
-                        offset, low = offset_0 + phase, low_0 + start
-                        if offset >= s2:
-                            offset, low = offset - s2, low + 1
-                        length = length_0 + (1 if offset < longer else 0)
-                        there = X4 if 0 <= x3 < X3 else 0
-                        copy_lines(tile, to, pitch, x.pointer(n, g, c, x3, 0, 0) + offset * x.stride(5),
-                            x.stride(4), from_x4, needed, there, s2 * x.stride(5), low, span, length)
-                        to = to + height * pitch
+                    low = low_k2 + start * s2
+                    there = X4 if 0 <= x3 < X3 else 0
+                    copy_lines(tile, to, pitch, area, x.pointer(n, g, c, x3, 0, 0), x.stride(4), from_x4, needed,
+                        there, x.stride(5), s2, low, span, X5)
+                    to = to + s2 * area
             w_at = w.pointer(g, o, 0, 0, 0, 0)
             # a last vector of a line takes lanes of the one before again, rather than a part of its own
             last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
@@ -475,7 +466,7 @@ def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int
     pitch = ceil_div(stretch + max(0, (K2 - 1) * d2) // s2, width) * width
     deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
     height = (deep - 1) * s1 + max(0, (K1 - 1) * d1) + 1
-    return bounded(bounded(bounded(bounded(C, K0), s2), height), pitch) + width
+    return bounded(bounded(bounded(C, K0), s2), bounded(height, pitch) + width)
 
 
 def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
@@ -1025,91 +1016,99 @@ def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int
     lanes = tile.lanes
     for phase_x3 in range(min(s0, X3)):
         for phase_x4 in range(min(s1, X4)):
+            first_k0, step_k0 = residue(s0, d0, a0 + phase_x3)
+            taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
+            by_k0 = step_k0 * d0 // s0
+            low_k0 = (a0 + phase_x3 - first_k0 * d0) // s0
+            members_k0 = ceil_div(X3 - phase_x3, s0)
+            low_k0 -= (taps_k0 - 1) * by_k0
+            first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
+            first_k1, step_k1 = residue(s1, d1, a1 + phase_x4)
+            taps_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
+            by_k1 = step_k1 * d1 // s1
+            low_k1 = (a1 + phase_x4 - first_k1 * d1) // s1
+            members_k1 = ceil_div(X4 - phase_x4, s1)
+            low_k1 -= (taps_k1 - 1) * by_k1
+            first_k1, step_k1 = first_k1 + (taps_k1 - 1) * step_k1, -step_k1
+            stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(ceil_div(X5, s2), lanes.width)) * lanes.width)
+            span = stretch + max(0, ((K2 - 1) * d2 + s2 - 1) // s2 + 1)
+            pitch = ceil_div(span, lanes.width) * lanes.width
+            deep = max(1, min(tile.lines, ceil_div(members_k1, tile.lines))) * tile.lines
+            more_lines = max(0, taps_k1 - 1) * by_k1 + 1
+            height = (deep - 1) + more_lines
+            area = height * pitch + lanes.width
+            apart = pitch
+            woven = scratch + O * K0 * area
+            whole = deep * stretch
+            taps = O * taps_k0 * taps_k1 * K2
+            steps = integer_scratch
+            w_steps = steps + taps
+            w_by = step_k1 * w.stride(4)
+            count = 0
+            shared = taps_k1 // tile.taps * tile.taps if by_k1 == 1 else 0
+            ends = integer_scratch + 2 * taps
+            lowest = (a2 - d2*(K2 - 1)) // s2
             for phase_x5 in range(min(s2, X5)):
-                first_k0, step_k0 = residue(s0, d0, a0 + phase_x3)
-                taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
-                by_k0 = step_k0 * d0 // s0
-                low_k0 = (a0 + phase_x3 - first_k0 * d0) // s0
-                members_k0 = max(0, ceil_div(X3 - phase_x3, s0))
-                low_k0 -= (taps_k0 - 1) * by_k0
-                first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
-                first_k1, step_k1 = residue(s1, d1, a1 + phase_x4)
-                taps_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
-                by_k1 = step_k1 * d1 // s1
-                low_k1 = (a1 + phase_x4 - first_k1 * d1) // s1
-                members_k1 = max(0, ceil_div(X4 - phase_x4, s1))
-                low_k1 -= (taps_k1 - 1) * by_k1
-                first_k1, step_k1 = first_k1 + (taps_k1 - 1) * step_k1, -step_k1
                 first_k2, step_k2 = residue(s2, d2, a2 + phase_x5)
                 taps_k2 = max(0, ceil_div(K2 - first_k2, step_k2)) if step_k2 > 0 else 0
                 by_k2 = step_k2 * d2 // s2
                 low_k2 = (a2 + phase_x5 - first_k2 * d2) // s2
-                members_k2 = max(0, ceil_div(X5 - phase_x5, s2))
                 low_k2 -= (taps_k2 - 1) * by_k2
                 first_k2, step_k2 = first_k2 + (taps_k2 - 1) * step_k2, -step_k2
-                stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(members_k2, lanes.width)) * lanes.width)
-                span = stretch + (taps_k2 - 1) * by_k2
-                pitch = ceil_div(span, lanes.width) * lanes.width
-                deep = max(1, min(tile.lines, ceil_div(members_k1, tile.lines))) * tile.lines
-                more_lines = (taps_k1 - 1) * by_k1 + 1
-                height = (deep - 1) + more_lines
-                apart = pitch
-                taps = O * taps_k0 * taps_k1 * taps_k2
-                steps = integer_scratch
-                w_steps = steps + taps
-                w_by = step_k1 * w.stride(4)
-                count = 0
-                shared = taps_k1 // tile.taps * tile.taps if by_k1 == 1 else 0
                 plane = 0
                 for o in range(O):
                     for tap_k0 in range(taps_k0):
                         for tap_k2 in range(taps_k2):
                             for tap_k1 in range(0, shared, tile.taps):
-                                steps[count] = (plane * height + tap_k1 * by_k1) * pitch + tap_k2 * by_k2
+                                steps[count] = plane * area + tap_k1 * by_k1 * pitch + tap_k2 * by_k2 + (low_k2 - lowest)
                                 w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3) + (first_k1 + tap_k1 * step_k1) * w.stride(4) + (first_k2 + tap_k2 * step_k2) * w.stride(5)
                                 count += 1
                         plane += 1
-                sharing = count
+                ends[2 * phase_x5] = count
                 plane = 0
                 for o in range(O):
                     for tap_k0 in range(taps_k0):
                         for tap_k2 in range(taps_k2):
                             for tap_k1 in range(shared, taps_k1):
-                                steps[count] = (plane * height + tap_k1 * by_k1) * pitch + tap_k2 * by_k2
+                                steps[count] = plane * area + tap_k1 * by_k1 * pitch + tap_k2 * by_k2 + (low_k2 - lowest)
                                 w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3) + (first_k1 + tap_k1 * step_k1) * w.stride(4) + (first_k2 + tap_k2 * step_k2) * w.stride(5)
                                 count += 1
                         plane += 1
-                blocks = ceil_div(members_k1, deep)
-                stretches = ceil_div(members_k2, stretch)
-                first, last = share(N * G * C * members_k0 * blocks * stretches, task, tasks)
-                if first < last:
-                    n = first // (G * C * members_k0 * blocks * stretches)
-                    g = first // (C * members_k0 * blocks * stretches) % G
-                    c = first // (members_k0 * blocks * stretches) % C
-                    at_x3 = first // (blocks * stretches) % members_k0
-                    block = first // stretches % blocks
-                    part = first % stretches
-                    for item in range(first, last):
-                        x3 = phase_x3 + at_x3 * s0
-                        top = block * deep
-                        bottom = min(members_k1, top + deep)
-                        from_p1 = low_k1 + top
-                        start = part * stretch
-                        end = min(members_k2, start + stretch)
-                        from_p0 = low_k0 + at_x3
-                        to = scratch
-                        needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
-                        for o in range(O):
-                            for tap_k0 in range(taps_k0):
-                                p0 = from_p0 + tap_k0 * by_k0
-                                low, length = low_k2 + start, P2
-                                there = P1 if 0 <= p0 < P0 else 0
-                                copy_lines(tile, to, pitch, gy.pointer(n, g, o, p0, 0, 0), gy.stride(4), from_p1,
-                                    needed, there, gy.stride(5), low, span, length)
-                                to = to + height * pitch
+                ends[2 * phase_x5 + 1] = count
+            blocks = ceil_div(members_k1, deep)
+            stretches = ceil_div(ceil_div(X5, s2), stretch)
+            first, last = share(N * G * C * members_k0 * blocks * stretches, task, tasks)
+            if first < last:
+                n = first // (G * C * members_k0 * blocks * stretches)
+                g = first // (C * members_k0 * blocks * stretches) % G
+                c = first // (members_k0 * blocks * stretches) % C
+                at_x3 = first // (blocks * stretches) % members_k0
+                block = first // stretches % blocks
+                part = first % stretches
+                for item in range(first, last):
+                    x3 = phase_x3 + at_x3 * s0
+                    top = block * deep
+                    bottom = min(members_k1, top + deep)
+                    from_p1 = low_k1 + top
+                    start = part * stretch
+                    from_p0 = low_k0 + at_x3
+                    to = scratch
+                    needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
+                    for o in range(O):
+                        for tap_k0 in range(taps_k0):
+                            p0 = from_p0 + tap_k0 * by_k0
+                            low = lowest + start
+                            there = P1 if 0 <= p0 < P0 else 0
+                            copy_lines(tile, to, pitch, area, gy.pointer(n, g, o, p0, 0, 0), gy.stride(4), from_p1,
+                                needed, there, gy.stride(5), 1, low, span, P2)
+                            to = to + area
+                    tapped = 0
+                    for phase_x5 in range(min(s2, X5)):
+                        sharing, count = ends[2 * phase_x5], ends[2 * phase_x5 + 1]
+                        end = min(ceil_div(X5 - phase_x5, s2), start + stretch)
                         w_at = w.pointer(g, 0, c, 0, 0, 0)
                         # a last vector of a line takes lanes of the one before again, rather than a part of its own
-                        last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+                        last_at = end - lanes.width if end - start >= lanes.width and add == 0 and min(s2, X5) == 1 else end
                         for row in range(top, bottom, tile.lines):
                             rows = min(tile.lines, bottom - row)
                             for next_at in range(start, end, lanes.width):
@@ -1118,7 +1117,7 @@ def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int
                                 for u in range(tile.lines):
                                     total[0, u] = lanes.zero()
                                 here = scratch + (at - start) + (row - top) * apart
-                                for tap in range(sharing):
+                                for tap in range(tapped, sharing):
                                     gy_lines = tile.load_span(here + steps[tap], apart)
                                     for more in range(tile.taps):
                                         w_lanes = lanes.fill(w_at[w_steps[tap] + more * w_by])
@@ -1131,7 +1130,12 @@ def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int
                                         total[0, u] = fma(gy_lines[0, u], w_lanes, total[0, u])
                                 active = lanes.first(end - at)
                                 x5 = phase_x5 + (at) * s2
-                                if rows == tile.lines and add == 0:
+                                if min(s2, X5) > 1:
+                                    for u in range(tile.lines):
+                                        lanes.store(
+                                            woven + (phase_x5 * whole + at - start + (row - top + u) * stretch),
+                                            total[0, u])
+                                elif rows == tile.lines and add == 0:
                                     x4 = phase_x4 + (row) * s1
                                     tile.write_where(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2), (0, 0, 0,
                                         0, s1, 0)), total, active)
@@ -1144,22 +1148,27 @@ def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int
                                                 result = result + lanes.read_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2)), active)
                                             lanes.write_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2)),
                                                 result, active)
-                        part += 1
-                        if part == stretches:
-                            part = 0
-                            block += 1
-                            if block == blocks:
-                                block = 0
-                                at_x3 += 1
-                                if at_x3 == members_k0:
-                                    at_x3 = 0
-                                    c += 1
-                                    if c == C:
-                                        c = 0
-                                        g += 1
-                                        if g == G:
-                                            g = 0
-                                            n += 1
+                        tapped = count
+                    if min(s2, X5) > 1:
+                        weave(tile, gx.pointer(n, g, c, x3, phase_x4 + top * s1, start * s2), s1 * gx.stride(4),
+                            gx.stride(5), woven, stretch, whole, bottom - top, min(s2, X5), min(X5 - start * s2,
+                            stretch * s2), add != 0)
+                    part += 1
+                    if part == stretches:
+                        part = 0
+                        block += 1
+                        if block == blocks:
+                            block = 0
+                            at_x3 += 1
+                            if at_x3 == members_k0:
+                                at_x3 = 0
+                                c += 1
+                                if c == C:
+                                    c = 0
+                                    g += 1
+                                    if g == G:
+                                        g = 0
+                                        n += 1
 
 
 @kernel
@@ -1168,11 +1177,11 @@ def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: 
         s1: int, s2: int) -> int:
     """Scalars that the windows of a block read."""
     width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X5, width)) * width)
-    pitch = ceil_div(stretch + max(0, (K2 - 1) * d2 // s2), width) * width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(ceil_div(X5, s2), width)) * width)
+    pitch = ceil_div(stretch + max(0, ((K2 - 1) * d2 + s2 - 1) // s2 + 1), width) * width
     deep = max(1, min(tile.lines, ceil_div(X4, tile.lines))) * tile.lines
-    height = (deep - 1) + max(0, (K1 - 1) * d1 // s1) + 1
-    return bounded(bounded(bounded(O, K0), height), pitch) + width
+    height = (deep - 1) + max(0, ((K1 - 1) * d1 + s1 - 1) // s1 + 1) + 1
+    return bounded(bounded(O, K0), bounded(height, pitch) + width) + bounded(bounded(min(s2, X5), deep), stretch)
 
 
 @kernel
@@ -1184,91 +1193,99 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
     lanes = tile.lanes
     for phase_x3 in range(min(d0, X3)):
         for phase_x4 in range(min(d1, X4)):
+            first_p0_, step_p0_ = residue(d0, s0, a0 + phase_x3)
+            taps_p0 = max(0, ceil_div(P0 - first_p0_, step_p0_)) if step_p0_ > 0 else 0
+            by_p0 = step_p0_ * s0 // d0
+            low_p0_ = (a0 + phase_x3 - first_p0_ * s0) // d0
+            members_p0 = ceil_div(X3 - phase_x3, d0)
+            low_p0_ -= (taps_p0 - 1) * by_p0
+            first_p0_, step_p0_ = first_p0_ + (taps_p0 - 1) * step_p0_, -step_p0_
+            first_p1_, step_p1_ = residue(d1, s1, a1 + phase_x4)
+            taps_p1 = max(0, ceil_div(P1 - first_p1_, step_p1_)) if step_p1_ > 0 else 0
+            by_p1 = step_p1_ * s1 // d1
+            low_p1_ = (a1 + phase_x4 - first_p1_ * s1) // d1
+            members_p1 = ceil_div(X4 - phase_x4, d1)
+            low_p1_ -= (taps_p1 - 1) * by_p1
+            first_p1_, step_p1_ = first_p1_ + (taps_p1 - 1) * step_p1_, -step_p1_
+            stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(ceil_div(X5, d2), lanes.width)) * lanes.width)
+            span = stretch + max(0, ((P2 - 1) * s2 + d2 - 1) // d2 + 1)
+            pitch = ceil_div(span, lanes.width) * lanes.width
+            deep = max(1, min(tile.lines, ceil_div(members_p1, tile.lines))) * tile.lines
+            more_lines = max(0, taps_p1 - 1) * by_p1 + 1
+            height = (deep - 1) + more_lines
+            area = height * pitch + lanes.width
+            apart = pitch
+            woven = scratch + O * P0 * area
+            whole = deep * stretch
+            taps = O * taps_p0 * taps_p1 * P2
+            steps = integer_scratch
+            gy_steps = steps + taps
+            gy_by = step_p1_ * gy.stride(4)
+            count = 0
+            shared = taps_p1 // tile.taps * tile.taps if by_p1 == 1 else 0
+            ends = integer_scratch + 2 * taps
+            lowest = (a2 - s2*(P2 - 1)) // d2
             for phase_x5 in range(min(d2, X5)):
-                first_p0_, step_p0_ = residue(d0, s0, a0 + phase_x3)
-                taps_p0 = max(0, ceil_div(P0 - first_p0_, step_p0_)) if step_p0_ > 0 else 0
-                by_p0 = step_p0_ * s0 // d0
-                low_p0_ = (a0 + phase_x3 - first_p0_ * s0) // d0
-                members_p0 = max(0, ceil_div(X3 - phase_x3, d0))
-                low_p0_ -= (taps_p0 - 1) * by_p0
-                first_p0_, step_p0_ = first_p0_ + (taps_p0 - 1) * step_p0_, -step_p0_
-                first_p1_, step_p1_ = residue(d1, s1, a1 + phase_x4)
-                taps_p1 = max(0, ceil_div(P1 - first_p1_, step_p1_)) if step_p1_ > 0 else 0
-                by_p1 = step_p1_ * s1 // d1
-                low_p1_ = (a1 + phase_x4 - first_p1_ * s1) // d1
-                members_p1 = max(0, ceil_div(X4 - phase_x4, d1))
-                low_p1_ -= (taps_p1 - 1) * by_p1
-                first_p1_, step_p1_ = first_p1_ + (taps_p1 - 1) * step_p1_, -step_p1_
                 first_p2_, step_p2_ = residue(d2, s2, a2 + phase_x5)
                 taps_p2 = max(0, ceil_div(P2 - first_p2_, step_p2_)) if step_p2_ > 0 else 0
                 by_p2 = step_p2_ * s2 // d2
                 low_p2_ = (a2 + phase_x5 - first_p2_ * s2) // d2
-                members_p2 = max(0, ceil_div(X5 - phase_x5, d2))
                 low_p2_ -= (taps_p2 - 1) * by_p2
                 first_p2_, step_p2_ = first_p2_ + (taps_p2 - 1) * step_p2_, -step_p2_
-                stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(members_p2, lanes.width)) * lanes.width)
-                span = stretch + (taps_p2 - 1) * by_p2
-                pitch = ceil_div(span, lanes.width) * lanes.width
-                deep = max(1, min(tile.lines, ceil_div(members_p1, tile.lines))) * tile.lines
-                more_lines = (taps_p1 - 1) * by_p1 + 1
-                height = (deep - 1) + more_lines
-                apart = pitch
-                taps = O * taps_p0 * taps_p1 * taps_p2
-                steps = integer_scratch
-                gy_steps = steps + taps
-                gy_by = step_p1_ * gy.stride(4)
-                count = 0
-                shared = taps_p1 // tile.taps * tile.taps if by_p1 == 1 else 0
                 plane = 0
                 for o in range(O):
                     for tap_p0 in range(taps_p0):
                         for tap_p2 in range(taps_p2):
                             for tap_p1 in range(0, shared, tile.taps):
-                                steps[count] = (plane * height + tap_p1 * by_p1) * pitch + tap_p2 * by_p2
+                                steps[count] = plane * area + tap_p1 * by_p1 * pitch + tap_p2 * by_p2 + (low_p2_ - lowest)
                                 gy_steps[count] = o * gy.stride(2) + (first_p0_ + tap_p0 * step_p0_) * gy.stride(3) + (first_p1_ + tap_p1 * step_p1_) * gy.stride(4) + (first_p2_ + tap_p2 * step_p2_) * gy.stride(5)
                                 count += 1
                         plane += 1
-                sharing = count
+                ends[2 * phase_x5] = count
                 plane = 0
                 for o in range(O):
                     for tap_p0 in range(taps_p0):
                         for tap_p2 in range(taps_p2):
                             for tap_p1 in range(shared, taps_p1):
-                                steps[count] = (plane * height + tap_p1 * by_p1) * pitch + tap_p2 * by_p2
+                                steps[count] = plane * area + tap_p1 * by_p1 * pitch + tap_p2 * by_p2 + (low_p2_ - lowest)
                                 gy_steps[count] = o * gy.stride(2) + (first_p0_ + tap_p0 * step_p0_) * gy.stride(3) + (first_p1_ + tap_p1 * step_p1_) * gy.stride(4) + (first_p2_ + tap_p2 * step_p2_) * gy.stride(5)
                                 count += 1
                         plane += 1
-                blocks = ceil_div(members_p1, deep)
-                stretches = ceil_div(members_p2, stretch)
-                first, last = share(N * G * C * members_p0 * blocks * stretches, task, tasks)
-                if first < last:
-                    n = first // (G * C * members_p0 * blocks * stretches)
-                    g = first // (C * members_p0 * blocks * stretches) % G
-                    c = first // (members_p0 * blocks * stretches) % C
-                    at_x3 = first // (blocks * stretches) % members_p0
-                    block = first // stretches % blocks
-                    part = first % stretches
-                    for item in range(first, last):
-                        x3 = phase_x3 + at_x3 * d0
-                        top = block * deep
-                        bottom = min(members_p1, top + deep)
-                        from_k1 = low_p1_ + top
-                        start = part * stretch
-                        end = min(members_p2, start + stretch)
-                        from_k0 = low_p0_ + at_x3
-                        to = scratch
-                        needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
-                        for o in range(O):
-                            for tap_p0 in range(taps_p0):
-                                k0 = from_k0 + tap_p0 * by_p0
-                                low, length = low_p2_ + start, K2
-                                there = K1 if 0 <= k0 < K0 else 0
-                                copy_lines(tile, to, pitch, w.pointer(g, o, c, k0, 0, 0), w.stride(4), from_k1,
-                                    needed, there, w.stride(5), low, span, length)
-                                to = to + height * pitch
+                ends[2 * phase_x5 + 1] = count
+            blocks = ceil_div(members_p1, deep)
+            stretches = ceil_div(ceil_div(X5, d2), stretch)
+            first, last = share(N * G * C * members_p0 * blocks * stretches, task, tasks)
+            if first < last:
+                n = first // (G * C * members_p0 * blocks * stretches)
+                g = first // (C * members_p0 * blocks * stretches) % G
+                c = first // (members_p0 * blocks * stretches) % C
+                at_x3 = first // (blocks * stretches) % members_p0
+                block = first // stretches % blocks
+                part = first % stretches
+                for item in range(first, last):
+                    x3 = phase_x3 + at_x3 * d0
+                    top = block * deep
+                    bottom = min(members_p1, top + deep)
+                    from_k1 = low_p1_ + top
+                    start = part * stretch
+                    from_k0 = low_p0_ + at_x3
+                    to = scratch
+                    needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
+                    for o in range(O):
+                        for tap_p0 in range(taps_p0):
+                            k0 = from_k0 + tap_p0 * by_p0
+                            low = lowest + start
+                            there = K1 if 0 <= k0 < K0 else 0
+                            copy_lines(tile, to, pitch, area, w.pointer(g, o, c, k0, 0, 0), w.stride(4), from_k1,
+                                needed, there, w.stride(5), 1, low, span, K2)
+                            to = to + area
+                    tapped = 0
+                    for phase_x5 in range(min(d2, X5)):
+                        sharing, count = ends[2 * phase_x5], ends[2 * phase_x5 + 1]
+                        end = min(ceil_div(X5 - phase_x5, d2), start + stretch)
                         gy_at = gy.pointer(n, g, 0, 0, 0, 0)
                         # a last vector of a line takes lanes of the one before again, rather than a part of its own
-                        last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+                        last_at = end - lanes.width if end - start >= lanes.width and add == 0 and min(d2, X5) == 1 else end
                         for row in range(top, bottom, tile.lines):
                             rows = min(tile.lines, bottom - row)
                             for next_at in range(start, end, lanes.width):
@@ -1277,7 +1294,7 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
                                 for u in range(tile.lines):
                                     total[0, u] = lanes.zero()
                                 here = scratch + (at - start) + (row - top) * apart
-                                for tap in range(sharing):
+                                for tap in range(tapped, sharing):
                                     w_lines = tile.load_span(here + steps[tap], apart)
                                     for more in range(tile.taps):
                                         gy_lanes = lanes.fill(gy_at[gy_steps[tap] + more * gy_by])
@@ -1290,7 +1307,12 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
                                         total[0, u] = fma(gy_lanes, w_lines[0, u], total[0, u])
                                 active = lanes.first(end - at)
                                 x5 = phase_x5 + (at) * d2
-                                if rows == tile.lines and add == 0:
+                                if min(d2, X5) > 1:
+                                    for u in range(tile.lines):
+                                        lanes.store(
+                                            woven + (phase_x5 * whole + at - start + (row - top + u) * stretch),
+                                            total[0, u])
+                                elif rows == tile.lines and add == 0:
                                     x4 = phase_x4 + (row) * d1
                                     tile.write_where(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2), (0, 0, 0,
                                         0, d1, 0)), total, active)
@@ -1303,22 +1325,27 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
                                                 result = result + lanes.read_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)), active)
                                             lanes.write_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)),
                                                 result, active)
-                        part += 1
-                        if part == stretches:
-                            part = 0
-                            block += 1
-                            if block == blocks:
-                                block = 0
-                                at_x3 += 1
-                                if at_x3 == members_p0:
-                                    at_x3 = 0
-                                    c += 1
-                                    if c == C:
-                                        c = 0
-                                        g += 1
-                                        if g == G:
-                                            g = 0
-                                            n += 1
+                        tapped = count
+                    if min(d2, X5) > 1:
+                        weave(tile, gx.pointer(n, g, c, x3, phase_x4 + top * d1, start * d2), d1 * gx.stride(4),
+                            gx.stride(5), woven, stretch, whole, bottom - top, min(d2, X5), min(X5 - start * d2,
+                            stretch * d2), add != 0)
+                    part += 1
+                    if part == stretches:
+                        part = 0
+                        block += 1
+                        if block == blocks:
+                            block = 0
+                            at_x3 += 1
+                            if at_x3 == members_p0:
+                                at_x3 = 0
+                                c += 1
+                                if c == C:
+                                    c = 0
+                                    g += 1
+                                    if g == G:
+                                        g = 0
+                                        n += 1
 
 
 @kernel
@@ -1327,11 +1354,11 @@ def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: i
         s1: int, s2: int) -> int:
     """Scalars that the windows of a block read."""
     width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(X5, width)) * width)
-    pitch = ceil_div(stretch + max(0, (P2 - 1) * s2 // d2), width) * width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(ceil_div(X5, d2), width)) * width)
+    pitch = ceil_div(stretch + max(0, ((P2 - 1) * s2 + d2 - 1) // d2 + 1), width) * width
     deep = max(1, min(tile.lines, ceil_div(X4, tile.lines))) * tile.lines
-    height = (deep - 1) + max(0, (P1 - 1) * s1 // d1) + 1
-    return bounded(bounded(bounded(O, P0), height), pitch) + width
+    height = (deep - 1) + max(0, ((P1 - 1) * s1 + d1 - 1) // d1 + 1) + 1
+    return bounded(bounded(O, P0), bounded(height, pitch) + width) + bounded(bounded(min(d2, X5), deep), stretch)
 
 
 def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
@@ -1358,11 +1385,11 @@ def gx_from_gy_w_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: 
     if (
         C <= 2 or O * K0 * K1 * K2 <= 1) and (K2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_gy_room(tile,
         N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        room = max(room, 2 * O * K0 * K1 * K2)
+        room = max(room, 2 * O * K0 * K1 * K2 + 2 * min(s2, X5))
     if (
         C <= 2 or O * K0 * K1 * K2 <= 1) and (P2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_w_room(tile,
         N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        room = max(room, 2 * O * P0 * P1 * P2)
+        room = max(room, 2 * O * P0 * P1 * P2 + 2 * min(d2, X5))
     return room
 
 

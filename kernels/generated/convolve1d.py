@@ -86,18 +86,19 @@ def y_from_w_x_slide_w(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
     stretch = tile.lines * tile.lines * lanes.width
     span = stretch + (X0 - 1)
     pitch = ceil_div(span, lanes.width) * lanes.width
+    area = pitch + lanes.width
     apart = lanes.width
     taps = X0
     steps = integer_scratch
     x_steps = steps + taps
     count = 0
+    sharing = 0
     plane = 0
     for tap_x0 in range(X0):
-        steps[count] = plane * pitch + tap_x0
+        steps[count] = plane * area + tap_x0
         x_steps[count] = ((X0 - 1) + tap_x0 * -1) * x.stride(0)
         count += 1
     plane += 1
-    sharing = 0
     stretches = ceil_div(P0, stretch)
     first, last = share(stretches, task, tasks)
     if first < last:
@@ -106,9 +107,9 @@ def y_from_w_x_slide_w(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
             start = part * stretch
             end = min(P0, start + stretch)
             to = scratch
-            low, length = low_x0 + start, K0
-            copy_lines(tile, to, pitch, w.pointer(0), 0, 0, 1, 1, w.stride(0), low, span, length)
-            to = to + pitch
+            low = low_x0 + start
+            copy_lines(tile, to, pitch, area, w.pointer(0), 0, 0, 1, 1, w.stride(0), 1, low, span, K0)
+            to = to + area
             x_at = x.pointer(0)
             for at in range(start, end, tile.lines * lanes.width):
                 total = tile.column()
@@ -153,18 +154,19 @@ def y_from_w_x_slide_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
     stretch = tile.lines * tile.lines * lanes.width
     span = stretch + (K0 - 1)
     pitch = ceil_div(span, lanes.width) * lanes.width
+    area = pitch + lanes.width
     apart = lanes.width
     taps = K0
     steps = integer_scratch
     w_steps = steps + taps
     count = 0
+    sharing = 0
     plane = 0
     for tap_k0 in range(K0):
-        steps[count] = plane * pitch + tap_k0
+        steps[count] = plane * area + tap_k0
         w_steps[count] = ((K0 - 1) + tap_k0 * -1) * w.stride(0)
         count += 1
     plane += 1
-    sharing = 0
     stretches = ceil_div(P0, stretch)
     first, last = share(stretches, task, tasks)
     if first < last:
@@ -173,9 +175,9 @@ def y_from_w_x_slide_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
             start = part * stretch
             end = min(P0, start + stretch)
             to = scratch
-            low, length = low_k0 + start, X0
-            copy_lines(tile, to, pitch, x.pointer(0), 0, 0, 1, 1, x.stride(0), low, span, length)
-            to = to + pitch
+            low = low_k0 + start
+            copy_lines(tile, to, pitch, area, x.pointer(0), 0, 0, 1, 1, x.stride(0), 1, low, span, X0)
+            to = to + area
             w_at = w.pointer(0)
             for at in range(start, end, tile.lines * lanes.width):
                 total = tile.column()
@@ -278,13 +280,14 @@ def gw_from_gy_x_fold_gy(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: i
     stretch = min(tile.lines * tile.lines * lanes.width, ceil_div(X0, (tile.lines * lanes.width)) * (tile.lines * lanes.width))
     span = stretch + (K0 - 1)
     pitch = ceil_div(span, lanes.width) * lanes.width
+    area = pitch + lanes.width
     apart = lanes.width
     steps = integer_scratch
     count = 0
     for tap_k0 in range(K0):
         steps[count] = tap_k0
         count += 1
-    sums = scratch + (pitch + lanes.width)
+    sums = scratch + area
     first, last = share(1, task, tasks)
     for item in range(first, last):
         for tap in range(2 * count):
@@ -293,9 +296,9 @@ def gw_from_gy_x_fold_gy(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: i
         for start in range(0, X0, stretch):
             end = min(X0, start + stretch)
             to = scratch
-            low, length = low_k0 + start, P0
-            copy_lines(tile, to, pitch, gy.pointer(0), 0, 0, 1, 1, gy.stride(0), low, span, length)
-            to = to + pitch
+            low = low_k0 + start
+            copy_lines(tile, to, pitch, area, gy.pointer(0), 0, 0, 1, 1, gy.stride(0), 1, low, span, P0)
+            to = to + area
             for at in range(start, end, tile.lines * lanes.width):
                 here = scratch + (at - start)
                 if at + tile.lines * lanes.width <= end:
@@ -358,13 +361,14 @@ def gw_from_gy_x_fold_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: in
     stretch = min(tile.lines * tile.lines * lanes.width, ceil_div(P0, (tile.lines * lanes.width)) * (tile.lines * lanes.width))
     span = stretch + (K0 - 1)
     pitch = ceil_div(span, lanes.width) * lanes.width
+    area = pitch + lanes.width
     apart = lanes.width
     steps = integer_scratch
     count = 0
     for tap_k0 in range(K0):
         steps[count] = tap_k0
         count += 1
-    sums = scratch + (pitch + lanes.width)
+    sums = scratch + area
     first, last = share(1, task, tasks)
     for item in range(first, last):
         for tap in range(2 * count):
@@ -373,9 +377,9 @@ def gw_from_gy_x_fold_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: in
         for start in range(0, P0, stretch):
             end = min(P0, start + stretch)
             to = scratch
-            low, length = low_k0 + start, X0
-            copy_lines(tile, to, pitch, x.pointer(0), 0, 0, 1, 1, x.stride(0), low, span, length)
-            to = to + pitch
+            low = low_k0 + start
+            copy_lines(tile, to, pitch, area, x.pointer(0), 0, 0, 1, 1, x.stride(0), 1, low, span, X0)
+            to = to + area
             for at in range(start, end, tile.lines * lanes.width):
                 here = scratch + (at - start)
                 if at + tile.lines * lanes.width <= end:
@@ -467,18 +471,19 @@ def gw_from_gy_x_slide_gy(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: 
     stretch = tile.lines * tile.lines * lanes.width
     span = stretch + (X0 - 1)
     pitch = ceil_div(span, lanes.width) * lanes.width
+    area = pitch + lanes.width
     apart = lanes.width
     taps = X0
     steps = integer_scratch
     x_steps = steps + taps
     count = 0
+    sharing = 0
     plane = 0
     for tap_x0 in range(X0):
-        steps[count] = plane * pitch + tap_x0
+        steps[count] = plane * area + tap_x0
         x_steps[count] = tap_x0 * x.stride(0)
         count += 1
     plane += 1
-    sharing = 0
     stretches = ceil_div(K0, stretch)
     first, last = share(stretches, task, tasks)
     if first < last:
@@ -487,9 +492,9 @@ def gw_from_gy_x_slide_gy(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: 
             start = part * stretch
             end = min(K0, start + stretch)
             to = scratch
-            low, length = low_x0 + start, P0
-            copy_lines(tile, to, pitch, gy.pointer(0), 0, 0, 1, 1, gy.stride(0), low, span, length)
-            to = to + pitch
+            low = low_x0 + start
+            copy_lines(tile, to, pitch, area, gy.pointer(0), 0, 0, 1, 1, gy.stride(0), 1, low, span, P0)
+            to = to + area
             x_at = x.pointer(0)
             for at in range(start, end, tile.lines * lanes.width):
                 total = tile.column()

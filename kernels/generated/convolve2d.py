@@ -100,6 +100,7 @@ def y_from_w_x_slide_w(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
     deep = max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines
     more_lines = (X0 - 1) + 1
     height = (deep - 1) + more_lines
+    area = height * pitch + lanes.width
     apart = pitch
     taps = X0 * X1
     steps = integer_scratch
@@ -110,7 +111,7 @@ def y_from_w_x_slide_w(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
     plane = 0
     for tap_x1 in range(X1):
         for tap_x0 in range(0, shared, tile.taps):
-            steps[count] = (plane * height + tap_x0) * pitch + tap_x1
+            steps[count] = plane * area + tap_x0 * pitch + tap_x1
             x_steps[count] = ((X0 - 1) + tap_x0 * -1) * x.stride(0) + ((X1 - 1) + tap_x1 * -1) * x.stride(1)
             count += 1
     plane += 1
@@ -118,7 +119,7 @@ def y_from_w_x_slide_w(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
     plane = 0
     for tap_x1 in range(X1):
         for tap_x0 in range(shared, X0):
-            steps[count] = (plane * height + tap_x0) * pitch + tap_x1
+            steps[count] = plane * area + tap_x0 * pitch + tap_x1
             x_steps[count] = ((X0 - 1) + tap_x0 * -1) * x.stride(0) + ((X1 - 1) + tap_x1 * -1) * x.stride(1)
             count += 1
     plane += 1
@@ -136,10 +137,10 @@ def y_from_w_x_slide_w(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
             end = min(P1, start + stretch)
             to = scratch
             needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
-            low, length = low_x1 + start, K1
-            copy_lines(tile, to, pitch, w.pointer(0, 0), w.stride(0), from_k0, needed, K0, w.stride(1), low, span,
-                length)
-            to = to + height * pitch
+            low = low_x1 + start
+            copy_lines(tile, to, pitch, area, w.pointer(0, 0), w.stride(0), from_k0, needed, K0, w.stride(1), 1,
+                low, span, K1)
+            to = to + area
             x_at = x.pointer(0, 0)
             # a last vector of a line takes lanes of the one before again, rather than a part of its own
             last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
@@ -207,6 +208,7 @@ def y_from_w_x_slide_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
     deep = max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines
     more_lines = (K0 - 1) + 1
     height = (deep - 1) + more_lines
+    area = height * pitch + lanes.width
     apart = pitch
     taps = K0 * K1
     steps = integer_scratch
@@ -217,7 +219,7 @@ def y_from_w_x_slide_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
     plane = 0
     for tap_k1 in range(K1):
         for tap_k0 in range(0, shared, tile.taps):
-            steps[count] = (plane * height + tap_k0) * pitch + tap_k1
+            steps[count] = plane * area + tap_k0 * pitch + tap_k1
             w_steps[count] = ((K0 - 1) + tap_k0 * -1) * w.stride(0) + ((K1 - 1) + tap_k1 * -1) * w.stride(1)
             count += 1
     plane += 1
@@ -225,7 +227,7 @@ def y_from_w_x_slide_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
     plane = 0
     for tap_k1 in range(K1):
         for tap_k0 in range(shared, K0):
-            steps[count] = (plane * height + tap_k0) * pitch + tap_k1
+            steps[count] = plane * area + tap_k0 * pitch + tap_k1
             w_steps[count] = ((K0 - 1) + tap_k0 * -1) * w.stride(0) + ((K1 - 1) + tap_k1 * -1) * w.stride(1)
             count += 1
     plane += 1
@@ -243,10 +245,10 @@ def y_from_w_x_slide_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
             end = min(P1, start + stretch)
             to = scratch
             needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
-            low, length = low_k1 + start, X1
-            copy_lines(tile, to, pitch, x.pointer(0, 0), x.stride(0), from_x0, needed, X0, x.stride(1), low, span,
-                length)
-            to = to + height * pitch
+            low = low_k1 + start
+            copy_lines(tile, to, pitch, area, x.pointer(0, 0), x.stride(0), from_x0, needed, X0, x.stride(1), 1,
+                low, span, X1)
+            to = to + area
             w_at = w.pointer(0, 0)
             # a last vector of a line takes lanes of the one before again, rather than a part of its own
             last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
@@ -384,6 +386,7 @@ def gw_from_gy_x_fold_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: i
     deep = max(1, min(tile.lines, ceil_div(X0, tile.lines))) * tile.lines
     more_lines = (K0 - 1) + 1
     height = (deep - 1) + more_lines
+    area = height * pitch + lanes.width
     apart = pitch
     steps = integer_scratch
     count = 0
@@ -391,7 +394,7 @@ def gw_from_gy_x_fold_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: i
         for tap_k1 in range(K1):
             steps[count] = tap_k0 * pitch + tap_k1
             count += 1
-    sums = scratch + (height * pitch + lanes.width)
+    sums = scratch + area
     first, last = share(1, task, tasks)
     for item in range(first, last):
         for tap in range(2 * count):
@@ -404,10 +407,10 @@ def gw_from_gy_x_fold_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: i
                 end = min(X1, start + stretch)
                 to = scratch
                 needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
-                low, length = low_k1 + start, P1
-                copy_lines(tile, to, pitch, gy.pointer(0, 0), gy.stride(0), from_p0, needed, P0, gy.stride(1), low,
-                    span, length)
-                to = to + height * pitch
+                low = low_k1 + start
+                copy_lines(tile, to, pitch, area, gy.pointer(0, 0), gy.stride(0), from_p0, needed, P0, gy.stride(1),
+                    1, low, span, P1)
+                to = to + area
                 for row in range(top, bottom, tile.lines):
                     rows = min(tile.lines, bottom - row)
                     for at in range(start, end, lanes.width):
@@ -481,6 +484,7 @@ def gw_from_gy_x_fold_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: in
     deep = max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines
     more_lines = (K0 - 1) + 1
     height = (deep - 1) + more_lines
+    area = height * pitch + lanes.width
     apart = pitch
     steps = integer_scratch
     count = 0
@@ -488,7 +492,7 @@ def gw_from_gy_x_fold_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: in
         for tap_k1 in range(K1):
             steps[count] = tap_k0 * pitch + tap_k1
             count += 1
-    sums = scratch + (height * pitch + lanes.width)
+    sums = scratch + area
     first, last = share(1, task, tasks)
     for item in range(first, last):
         for tap in range(2 * count):
@@ -501,10 +505,10 @@ def gw_from_gy_x_fold_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: in
                 end = min(P1, start + stretch)
                 to = scratch
                 needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
-                low, length = low_k1 + start, X1
-                copy_lines(tile, to, pitch, x.pointer(0, 0), x.stride(0), from_x0, needed, X0, x.stride(1), low,
-                    span, length)
-                to = to + height * pitch
+                low = low_k1 + start
+                copy_lines(tile, to, pitch, area, x.pointer(0, 0), x.stride(0), from_x0, needed, X0, x.stride(1), 1,
+                    low, span, X1)
+                to = to + area
                 for row in range(top, bottom, tile.lines):
                     rows = min(tile.lines, bottom - row)
                     for at in range(start, end, lanes.width):
@@ -612,6 +616,7 @@ def gw_from_gy_x_slide_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: 
     deep = max(1, min(tile.lines, ceil_div(K0, tile.lines))) * tile.lines
     more_lines = (X0 - 1) + 1
     height = (deep - 1) + more_lines
+    area = height * pitch + lanes.width
     apart = pitch
     taps = X0 * X1
     steps = integer_scratch
@@ -622,7 +627,7 @@ def gw_from_gy_x_slide_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: 
     plane = 0
     for tap_x1 in range(X1):
         for tap_x0 in range(0, shared, tile.taps):
-            steps[count] = (plane * height + tap_x0) * pitch + tap_x1
+            steps[count] = plane * area + tap_x0 * pitch + tap_x1
             x_steps[count] = tap_x0 * x.stride(0) + tap_x1 * x.stride(1)
             count += 1
     plane += 1
@@ -630,7 +635,7 @@ def gw_from_gy_x_slide_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: 
     plane = 0
     for tap_x1 in range(X1):
         for tap_x0 in range(shared, X0):
-            steps[count] = (plane * height + tap_x0) * pitch + tap_x1
+            steps[count] = plane * area + tap_x0 * pitch + tap_x1
             x_steps[count] = tap_x0 * x.stride(0) + tap_x1 * x.stride(1)
             count += 1
     plane += 1
@@ -648,10 +653,10 @@ def gw_from_gy_x_slide_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: 
             end = min(K1, start + stretch)
             to = scratch
             needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
-            low, length = low_x1 + start, P1
-            copy_lines(tile, to, pitch, gy.pointer(0, 0), gy.stride(0), from_p0, needed, P0, gy.stride(1), low,
-                span, length)
-            to = to + height * pitch
+            low = low_x1 + start
+            copy_lines(tile, to, pitch, area, gy.pointer(0, 0), gy.stride(0), from_p0, needed, P0, gy.stride(1), 1,
+                low, span, P1)
+            to = to + area
             x_at = x.pointer(0, 0)
             # a last vector of a line takes lanes of the one before again, rather than a part of its own
             last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end

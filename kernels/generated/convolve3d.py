@@ -109,6 +109,7 @@ def y_from_w_x_slide_w(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
     deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
     more_lines = (X1 - 1) + 1
     height = (deep - 1) + more_lines
+    area = height * pitch + lanes.width
     apart = pitch
     taps = X0 * X1 * X2
     steps = integer_scratch
@@ -120,7 +121,7 @@ def y_from_w_x_slide_w(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
     for tap_x0 in range(X0):
         for tap_x2 in range(X2):
             for tap_x1 in range(0, shared, tile.taps):
-                steps[count] = (plane * height + tap_x1) * pitch + tap_x2
+                steps[count] = plane * area + tap_x1 * pitch + tap_x2
                 x_steps[count] = ((X0 - 1) + tap_x0 * -1) * x.stride(0) + ((X1 - 1) + tap_x1 * -1) * x.stride(1) + ((X2 - 1) + tap_x2 * -1) * x.stride(2)
                 count += 1
         plane += 1
@@ -129,7 +130,7 @@ def y_from_w_x_slide_w(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
     for tap_x0 in range(X0):
         for tap_x2 in range(X2):
             for tap_x1 in range(shared, X1):
-                steps[count] = (plane * height + tap_x1) * pitch + tap_x2
+                steps[count] = plane * area + tap_x1 * pitch + tap_x2
                 x_steps[count] = ((X0 - 1) + tap_x0 * -1) * x.stride(0) + ((X1 - 1) + tap_x1 * -1) * x.stride(1) + ((X2 - 1) + tap_x2 * -1) * x.stride(2)
                 count += 1
         plane += 1
@@ -151,11 +152,11 @@ def y_from_w_x_slide_w(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
             needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
             for tap_x0 in range(X0):
                 k0 = from_k0 + tap_x0 * 1
-                low, length = low_x2 + start, K2
+                low = low_x2 + start
                 there = K1 if 0 <= k0 < K0 else 0
-                copy_lines(tile, to, pitch, w.pointer(k0, 0, 0), w.stride(1), from_k1, needed, there, w.stride(2),
-                    low, span, length)
-                to = to + height * pitch
+                copy_lines(tile, to, pitch, area, w.pointer(k0, 0, 0), w.stride(1), from_k1, needed, there,
+                    w.stride(2), 1, low, span, K2)
+                to = to + area
             x_at = x.pointer(0, 0, 0)
             # a last vector of a line takes lanes of the one before again, rather than a part of its own
             last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
@@ -209,7 +210,7 @@ def y_from_w_x_slide_w_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: 
     pitch = ceil_div(stretch + max(0, (X2 - 1)), width) * width
     deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
     height = (deep - 1) + max(0, (X1 - 1)) + 1
-    return bounded(bounded(X0, height), pitch) + width
+    return bounded(X0, bounded(height, pitch) + width)
 
 
 @kernel
@@ -227,6 +228,7 @@ def y_from_w_x_slide_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
     deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
     more_lines = (K1 - 1) + 1
     height = (deep - 1) + more_lines
+    area = height * pitch + lanes.width
     apart = pitch
     taps = K0 * K1 * K2
     steps = integer_scratch
@@ -238,7 +240,7 @@ def y_from_w_x_slide_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
     for tap_k0 in range(K0):
         for tap_k2 in range(K2):
             for tap_k1 in range(0, shared, tile.taps):
-                steps[count] = (plane * height + tap_k1) * pitch + tap_k2
+                steps[count] = plane * area + tap_k1 * pitch + tap_k2
                 w_steps[count] = ((K0 - 1) + tap_k0 * -1) * w.stride(0) + ((K1 - 1) + tap_k1 * -1) * w.stride(1) + ((K2 - 1) + tap_k2 * -1) * w.stride(2)
                 count += 1
         plane += 1
@@ -247,7 +249,7 @@ def y_from_w_x_slide_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
     for tap_k0 in range(K0):
         for tap_k2 in range(K2):
             for tap_k1 in range(shared, K1):
-                steps[count] = (plane * height + tap_k1) * pitch + tap_k2
+                steps[count] = plane * area + tap_k1 * pitch + tap_k2
                 w_steps[count] = ((K0 - 1) + tap_k0 * -1) * w.stride(0) + ((K1 - 1) + tap_k1 * -1) * w.stride(1) + ((K2 - 1) + tap_k2 * -1) * w.stride(2)
                 count += 1
         plane += 1
@@ -269,11 +271,11 @@ def y_from_w_x_slide_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
             needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
             for tap_k0 in range(K0):
                 x0 = from_x0 + tap_k0 * 1
-                low, length = low_k2 + start, X2
+                low = low_k2 + start
                 there = X1 if 0 <= x0 < X0 else 0
-                copy_lines(tile, to, pitch, x.pointer(x0, 0, 0), x.stride(1), from_x1, needed, there, x.stride(2),
-                    low, span, length)
-                to = to + height * pitch
+                copy_lines(tile, to, pitch, area, x.pointer(x0, 0, 0), x.stride(1), from_x1, needed, there,
+                    x.stride(2), 1, low, span, X2)
+                to = to + area
             w_at = w.pointer(0, 0, 0)
             # a last vector of a line takes lanes of the one before again, rather than a part of its own
             last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
@@ -327,7 +329,7 @@ def y_from_w_x_slide_x_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: 
     pitch = ceil_div(stretch + max(0, (K2 - 1)), width) * width
     deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
     height = (deep - 1) + max(0, (K1 - 1)) + 1
-    return bounded(bounded(K0, height), pitch) + width
+    return bounded(K0, bounded(height, pitch) + width)
 
 
 def y_from_w_x_scratch(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int, X2: int,
@@ -423,6 +425,7 @@ def gw_from_gy_x_fold_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: i
     deep = max(1, min(tile.lines, ceil_div(X1, tile.lines))) * tile.lines
     more_lines = (K1 - 1) + 1
     height = (deep - 1) + more_lines
+    area = height * pitch + lanes.width
     apart = pitch
     steps = integer_scratch
     count = 0
@@ -430,10 +433,10 @@ def gw_from_gy_x_fold_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: i
     for tap_k0 in range(K0):
         for tap_k1 in range(K1):
             for tap_k2 in range(K2):
-                steps[count] = (plane * height + tap_k1) * pitch + tap_k2
+                steps[count] = plane * area + tap_k1 * pitch + tap_k2
                 count += 1
         plane += 1
-    sums = scratch + (K0 * height * pitch + lanes.width)
+    sums = scratch + K0 * area
     first, last = share(1, task, tasks)
     for item in range(first, last):
         for tap in range(2 * count):
@@ -450,11 +453,11 @@ def gw_from_gy_x_fold_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: i
                     needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
                     for tap_k0 in range(K0):
                         p0 = from_p0 + tap_k0 * 1
-                        low, length = low_k2 + start, P2
+                        low = low_k2 + start
                         there = P1 if 0 <= p0 < P0 else 0
-                        copy_lines(tile, to, pitch, gy.pointer(p0, 0, 0), gy.stride(1), from_p1, needed, there,
-                            gy.stride(2), low, span, length)
-                        to = to + height * pitch
+                        copy_lines(tile, to, pitch, area, gy.pointer(p0, 0, 0), gy.stride(1), from_p1, needed,
+                            there, gy.stride(2), 1, low, span, P2)
+                        to = to + area
                     for row in range(top, bottom, tile.lines):
                         rows = min(tile.lines, bottom - row)
                         for at in range(start, end, lanes.width):
@@ -512,7 +515,7 @@ def gw_from_gy_x_fold_gy_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1
     stretch = min(tile.lines * tile.lines * width, ceil_div(X2, width) * width)
     pitch = ceil_div(stretch + max(0, (K2 - 1)), width) * width
     height = (max(1, min(tile.lines, ceil_div(X1, tile.lines))) * tile.lines - 1) + max(0, (K1 - 1)) + 1
-    return bounded(bounded(K0, height), pitch) + width + bounded(bounded(bounded(bounded(2, K0), K1), K2), width)
+    return bounded(K0, bounded(height, pitch) + width) + bounded(bounded(bounded(bounded(2, K0), K1), K2), width)
 
 
 @kernel
@@ -530,6 +533,7 @@ def gw_from_gy_x_fold_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: in
     deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
     more_lines = (K1 - 1) + 1
     height = (deep - 1) + more_lines
+    area = height * pitch + lanes.width
     apart = pitch
     steps = integer_scratch
     count = 0
@@ -537,10 +541,10 @@ def gw_from_gy_x_fold_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: in
     for tap_k0 in range(K0):
         for tap_k1 in range(K1):
             for tap_k2 in range(K2):
-                steps[count] = (plane * height + tap_k1) * pitch + tap_k2
+                steps[count] = plane * area + tap_k1 * pitch + tap_k2
                 count += 1
         plane += 1
-    sums = scratch + (K0 * height * pitch + lanes.width)
+    sums = scratch + K0 * area
     first, last = share(1, task, tasks)
     for item in range(first, last):
         for tap in range(2 * count):
@@ -557,11 +561,11 @@ def gw_from_gy_x_fold_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: in
                     needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
                     for tap_k0 in range(K0):
                         x0 = from_x0 + tap_k0 * 1
-                        low, length = low_k2 + start, X2
+                        low = low_k2 + start
                         there = X1 if 0 <= x0 < X0 else 0
-                        copy_lines(tile, to, pitch, x.pointer(x0, 0, 0), x.stride(1), from_x1, needed, there,
-                            x.stride(2), low, span, length)
-                        to = to + height * pitch
+                        copy_lines(tile, to, pitch, area, x.pointer(x0, 0, 0), x.stride(1), from_x1, needed, there,
+                            x.stride(2), 1, low, span, X2)
+                        to = to + area
                     for row in range(top, bottom, tile.lines):
                         rows = min(tile.lines, bottom - row)
                         for at in range(start, end, lanes.width):
@@ -619,7 +623,7 @@ def gw_from_gy_x_fold_x_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1:
     stretch = min(tile.lines * tile.lines * width, ceil_div(P2, width) * width)
     pitch = ceil_div(stretch + max(0, (K2 - 1)), width) * width
     height = (max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines - 1) + max(0, (K1 - 1)) + 1
-    return bounded(bounded(K0, height), pitch) + width + bounded(bounded(bounded(bounded(2, K0), K1), K2), width)
+    return bounded(K0, bounded(height, pitch) + width) + bounded(bounded(bounded(bounded(2, K0), K1), K2), width)
 
 
 @kernel
@@ -675,6 +679,7 @@ def gw_from_gy_x_slide_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: 
     deep = max(1, min(tile.lines, ceil_div(K1, tile.lines))) * tile.lines
     more_lines = (X1 - 1) + 1
     height = (deep - 1) + more_lines
+    area = height * pitch + lanes.width
     apart = pitch
     taps = X0 * X1 * X2
     steps = integer_scratch
@@ -686,7 +691,7 @@ def gw_from_gy_x_slide_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: 
     for tap_x0 in range(X0):
         for tap_x2 in range(X2):
             for tap_x1 in range(0, shared, tile.taps):
-                steps[count] = (plane * height + tap_x1) * pitch + tap_x2
+                steps[count] = plane * area + tap_x1 * pitch + tap_x2
                 x_steps[count] = tap_x0 * x.stride(0) + tap_x1 * x.stride(1) + tap_x2 * x.stride(2)
                 count += 1
         plane += 1
@@ -695,7 +700,7 @@ def gw_from_gy_x_slide_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: 
     for tap_x0 in range(X0):
         for tap_x2 in range(X2):
             for tap_x1 in range(shared, X1):
-                steps[count] = (plane * height + tap_x1) * pitch + tap_x2
+                steps[count] = plane * area + tap_x1 * pitch + tap_x2
                 x_steps[count] = tap_x0 * x.stride(0) + tap_x1 * x.stride(1) + tap_x2 * x.stride(2)
                 count += 1
         plane += 1
@@ -717,11 +722,11 @@ def gw_from_gy_x_slide_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: 
             needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
             for tap_x0 in range(X0):
                 p0 = from_p0 + tap_x0 * 1
-                low, length = low_x2 + start, P2
+                low = low_x2 + start
                 there = P1 if 0 <= p0 < P0 else 0
-                copy_lines(tile, to, pitch, gy.pointer(p0, 0, 0), gy.stride(1), from_p1, needed, there,
-                    gy.stride(2), low, span, length)
-                to = to + height * pitch
+                copy_lines(tile, to, pitch, area, gy.pointer(p0, 0, 0), gy.stride(1), from_p1, needed, there,
+                    gy.stride(2), 1, low, span, P2)
+                to = to + area
             x_at = x.pointer(0, 0, 0)
             # a last vector of a line takes lanes of the one before again, rather than a part of its own
             last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
@@ -775,7 +780,7 @@ def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K
     pitch = ceil_div(stretch + max(0, (X2 - 1)), width) * width
     deep = max(1, min(tile.lines, ceil_div(K1, tile.lines))) * tile.lines
     height = (deep - 1) + max(0, (X1 - 1)) + 1
-    return bounded(bounded(X0, height), pitch) + width
+    return bounded(X0, bounded(height, pitch) + width)
 
 
 def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,

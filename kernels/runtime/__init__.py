@@ -14,7 +14,7 @@ from kernels.runtime.contraction import (
     suits,
     work,
 )
-from kernels.runtime.copies import copy_lines
+from kernels.runtime.copies import copy_lines, weave
 from kernels.runtime.definition import ABI, Condition, Definition, Joint, Parameter, Phase, Program, Tensor
 from kernels.runtime.driver import get_num_threads, set_num_threads
 from kernels.runtime.execute import execute, execute_exact
@@ -220,6 +220,7 @@ __all__ = [
     "tanh",
     "task",
     "unequal",
+    "weave",
     "work",
     "zero",
 ]

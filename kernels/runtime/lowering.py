@@ -565,6 +565,11 @@ def pick(b: Builder, first: Value, second: Value, lanes: Sequence[int]) -> Value
     return b.shuffle_vector(first, second, constant(I32, lanes))
 
 
+def woven(width: int) -> list[int]:
+    """The lanes of two vectors end to end in turn: 0, width, 1, width + 1 ..."""
+    return [lane + half for lane in range(width) for half in (0, width)]
+
+
 def halves(b: Builder, v: Value, zero: Value, width: int) -> tuple[Value, Value]:
     """v's lanes at every second place of 2 * width - 1, the others from `zero`: the first and the last `width`."""
     low = [e // 2 if e % 2 == 0 else width for e in range(width)]
@@ -896,6 +901,7 @@ def _item_rule(lanes: LanesType, v: Type, lane: Type) -> Any:
 
 
 _TABLE = PointerType(INT)
+_TWO = returns(_vector, _vector, _vector)
 _MOVE = returns(NOTHING, _pointer, _TABLE, INT, INT, _pointer, _TABLE)
 attributes(
     LanesType,
@@ -919,6 +925,10 @@ attributes(
             lambda b, l, p, by: read_by_step(b, p, by, None, l.vector),
         ),
         "store_apart": (returns(NOTHING, _pointer, INT, _vector, _vector), store_apart),
+        "evens": (_TWO, lambda b, l, x, y: pick(b, x, y, list(range(0, 2 * l.width, 2)))),
+        "odds": (_TWO, lambda b, l, x, y: pick(b, x, y, list(range(1, 2 * l.width, 2)))),
+        "first_pairs": (_TWO, lambda b, l, x, y: pick(b, x, y, woven(l.width)[: l.width])),
+        "last_pairs": (_TWO, lambda b, l, x, y: pick(b, x, y, woven(l.width)[l.width :])),
         "sum": (_fold_rule, fold(lambda b, x, y: b.fadd(x, y))),
         "product": (_fold_rule, fold(lambda b, x, y: b.fmul(x, y))),
         "largest": (_fold_rule, fold(extreme(">"))),

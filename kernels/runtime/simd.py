@@ -411,6 +411,24 @@ class Lanes:
         for i in range(min(count, self.width)):
             p[i * step] = v.items[i]
 
+    # two vectors as one line, and pairs of lanes
+
+    def evens(self, a: Vector, b: Vector) -> Vector:
+        """Every second lane of a, then of b, from the first on."""
+        return a.made((a.items + b.items)[::2])
+
+    def odds(self, a: Vector, b: Vector) -> Vector:
+        """Every second lane of a, then of b, from the second on."""
+        return a.made((a.items + b.items)[1::2])
+
+    def first_pairs(self, a: Vector, b: Vector) -> Vector:
+        """a[0], b[0], a[1], b[1] ...: the first `width` of them."""
+        return a.made([v for pair in zip(a.items, b.items, strict=True) for v in pair][: self.width])
+
+    def last_pairs(self, a: Vector, b: Vector) -> Vector:
+        """As first_pairs: the last `width` of them."""
+        return a.made([v for pair in zip(a.items, b.items, strict=True) for v in pair][-self.width :])
+
     def sum(self, v: Vector) -> Scalar:
         """All lanes added, halves first."""
         items = v.items

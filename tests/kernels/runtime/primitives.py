@@ -183,6 +183,17 @@ def apart(out: Real2, x: Real3, step: int, tile: Tile, task: int, tasks: int) ->
 
 
 @task
+def pairs(out: Real2, x: Real2, tile: Tile, task: int, tasks: int) -> None:
+    """Rows of out: two rows of x as one line, every second lane of it; and their lanes in turn."""
+    lanes = tile.lanes
+    a, b = lanes.load(x.pointer(0)), lanes.load(x.pointer(1))
+    lanes.store(out.pointer(0), lanes.evens(a, b))
+    lanes.store(out.pointer(1), lanes.odds(a, b))
+    lanes.store(out.pointer(2), lanes.first_pairs(a, b))
+    lanes.store(out.pointer(3), lanes.last_pairs(a, b))
+
+
+@task
 def columns(out: Real3, x: Real2, move: int, apart: int, tile: Tile, task: int, tasks: int) -> None:
     """out[k, u]: a column of x under the mask of the first k lanes; x's rows loaded and added up at the end."""
     lanes = tile.lanes

@@ -129,6 +129,15 @@ def test_elements_apart(dtype: Any, width: int) -> None:
 
 
 @EVERY
+def test_pairs(dtype: Any, width: int) -> None:
+    x = np.arange(2 * width).reshape(2, width).astype(dtype)
+    meant, compiled = both(p.pairs, dtype, width, np.zeros((4, width), dtype), x)
+    same(meant, compiled)
+    assert [*meant[0], *meant[1]] == [*range(0, 2 * width, 2), *range(1, 2 * width, 2)]
+    assert [*meant[2], *meant[3]] == [k + half for k in range(width) for half in (0, width)]
+
+
+@EVERY
 def test_columns(dtype: Any, width: int) -> None:
     """Several lines at once: as many as a tile has registers for, and with those that a few taps read more."""
     for pixels, vectors in ((2, 2), (6, 4)):
