@@ -56,6 +56,7 @@ LOCALS = {
     "planes",
     "result",
     "chosen",
+    "value",
 }
 
 
@@ -475,6 +476,10 @@ class _LanesWriter(TiledWriter, FoldWriter):
         low, high = "0", end
         if not way.outer:
             low, high = "first * lanes.width", f"min({end}, last * lanes.width)"
+        pointwise = self.eq.reduce == "sum" and not steps
+        fixed = pointwise and not self.moving(self.eq.body)
+        if fixed:  # LLVM would read it again after each store, and divide again
+            self.put(f"value = {self.lane_body(self.reads(self.eq.body, ''), self.eq.body)}")
         if (
             way.outer and not classes
         ):  # what is written twice is the same, so that the last block is a whole one
@@ -488,21 +493,24 @@ class _LanesWriter(TiledWriter, FoldWriter):
             self.put(f"{v} = phase + at * {stride}")
         whole = self.interior(way, steps)
         self.hulls(way, steps, whole)
-        if self.eq.reduce == "sum" and not steps:
-            self.pointwise()
+        if pointwise:
+            self.pointwise(fixed)
             return
         self.put("active = lanes.first(count)")
         self.reduction(steps, whole)
 
-    def pointwise(self) -> None:
-        """A formula at each place. Whole vectors go without a mask, which would cost more than many a formula."""
+    def pointwise(self, fixed: bool) -> None:
+        """A formula at each place. Whole vectors go without a mask, which would cost more than many a formula.
+
+        fixed: has the formula one value for all lanes, `value`?
+        """
         body, names, taken = self.eq.body, dict(self.names), set(self.taken)
         for test, mask in (("if count == lanes.width:", ""), ("else:", "active")):
             self.names, self.taken = dict(names), set(taken)
             self.put(test, True)
             if mask:
                 self.put(f"{mask} = lanes.first(count)")
-            self.put(f"total = {self.lane_body(self.reads(body, mask), body)}")
+            self.put(f"total = {'value' if fixed else self.lane_body(self.reads(body, mask), body)}")
             self.close("total", mask)
             self.depth -= 1
 

@@ -541,17 +541,18 @@ def y_from_b_over_p0(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: i
         n = item // (G * O)
         g = item // O % G
         o = item % O
+        value = lanes.fill(b[g, o])
         for start in range(0, P0, lanes.width):
             p0 = max(0, min(start, P0 - lanes.width)) if add == 0 else start
             count = min(lanes.width, P0 - p0)
             if count == lanes.width:
-                total = lanes.fill(b[g, o])
+                total = value
                 if add != 0:
                     total = total + lanes.read(y.line((n, g, o, p0), (0, 0, 0, 1)))
                 lanes.write_where(y.line((n, g, o, p0), (0, 0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                total = lanes.fill(b[g, o])
+                total = value
                 if add != 0:
                     total = total + lanes.read_where(y.line((n, g, o, p0), (0, 0, 0, 1)), active)
                 lanes.write_where(y.line((n, g, o, p0), (0, 0, 0, 1)), total, active)

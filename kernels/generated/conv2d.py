@@ -634,17 +634,18 @@ def y_from_b_over_p1(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: in
         g = item // (O * P0) % G
         o = item // P0 % O
         p0 = item % P0
+        value = lanes.fill(b[g, o])
         for start in range(0, P1, lanes.width):
             p1 = max(0, min(start, P1 - lanes.width)) if add == 0 else start
             count = min(lanes.width, P1 - p1)
             if count == lanes.width:
-                total = lanes.fill(b[g, o])
+                total = value
                 if add != 0:
                     total = total + lanes.read(y.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)))
                 lanes.write_where(y.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                total = lanes.fill(b[g, o])
+                total = value
                 if add != 0:
                     total = total + lanes.read_where(y.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)), active)
                 lanes.write_where(y.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)), total, active)

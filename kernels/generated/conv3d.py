@@ -700,17 +700,18 @@ def y_from_b_over_p2(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: in
         o = item // (P0 * P1) % O
         p0 = item // P1 % P0
         p1 = item % P1
+        value = lanes.fill(b[g, o])
         for start in range(0, P2, lanes.width):
             p2 = max(0, min(start, P2 - lanes.width)) if add == 0 else start
             count = min(lanes.width, P2 - p2)
             if count == lanes.width:
-                total = lanes.fill(b[g, o])
+                total = value
                 if add != 0:
                     total = total + lanes.read(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)))
                 lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                total = lanes.fill(b[g, o])
+                total = value
                 if add != 0:
                     total = total + lanes.read_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
                 lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), total, active)

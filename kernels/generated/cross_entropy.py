@@ -532,17 +532,18 @@ def gl_total_from_gy_gz_over_r(gl_total: Real2, gy: Real0, gz: Real0, N: int, R:
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        value = lanes.fill(gz[()]) + (lanes.fill(gy[()]) / lanes.fill(real(N)) / lanes.fill(real(R)))
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             if count == lanes.width:
-                total = lanes.fill(gz[()]) + (lanes.fill(gy[()]) / lanes.fill(real(N)) / lanes.fill(real(R)))
+                total = value
                 if add != 0:
                     total = total + lanes.read(gl_total.line((n, r), (0, 1)))
                 lanes.write_where(gl_total.line((n, r), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                total = lanes.fill(gz[()]) + (lanes.fill(gy[()]) / lanes.fill(real(N)) / lanes.fill(real(R)))
+                total = value
                 if add != 0:
                     total = total + lanes.read_where(gl_total.line((n, r), (0, 1)), active)
                 lanes.write_where(gl_total.line((n, r), (0, 1)), total, active)

@@ -151,15 +151,16 @@ def gx_from_gy_over_q(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile, 
     for item in range(first, last):
         n = item // C
         c = item % C
+        value = lanes.fill(gy[n, c]) / lanes.fill(real(Q))
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
             count = min(lanes.width, Q - q)
             if count == lanes.width:
-                total = lanes.fill(gy[n, c]) / lanes.fill(real(Q))
+                total = value
                 lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                total = lanes.fill(gy[n, c]) / lanes.fill(real(Q))
+                total = value
                 lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, active)
 
 
