@@ -64,7 +64,7 @@ SOURCE = {
     "not initialised": ("avg_pool1d", "total = zero()", "total = one()"),
     "wrong stride": ("avg_pool1d", "p0*s0 - a0", "p0 - a0"),
     "a shared tap reads the line before": ("conv2d", "x_lines[0, u + more]", "x_lines[0, u]"),
-    "a phase of the stride one short": ("conv1d", "(1 if offset < longer else 0)", "0"),
+    "a tap in the next phase of the stride": ("conv1d", "(plane + tap_k0 * d0 % s0)", "(plane + (tap_k0 * d0 + 1) % s0)"),
     "a class of windows one tap off": ("conv2d", "by_k1 = step_k1 * d1 // s1", "by_k1 = step_k1 * d1 // s1 + 1"),
     "a window's line begins one late": ("max_pool1d", "begin = max(0, origin)", "begin = max(0, origin + 1)"),
     "the first of two lines twice": ("avg_pool2d", "second_x2 = found[1]", "second_x2 = found[0]"),

@@ -28,7 +28,7 @@ def expected(x: Any, size: int, stride: int, padding: int, dilation: int) -> tup
     return values, places
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("size", "stride", "padding", "dilation"),
     [(3, 2, 1, 1), (2, 1, 1, 1), (3, 1, 1, 2), (2, 2, 0, 1), (11, 1, 5, 1), (9, 1, 8, 2), (2, 5, 0, 3)],

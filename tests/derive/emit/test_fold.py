@@ -66,7 +66,7 @@ def test_weight_gradients_are_exact(axes: int, monkeypatch: pytest.MonkeyPatch) 
     assert runs
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
 def test_what_no_window_reads_is_not_multiplied(dtype: type) -> None:
     """Lanes and rows beyond the last place meet infinity in x; integers, so that sums are exact."""
     rng = np.random.default_rng(0)

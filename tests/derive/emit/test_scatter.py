@@ -44,7 +44,7 @@ def expected(x: Any, gy: Any, K: int, s: int) -> Any:
     return gx
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("C", "X", "K", "s"), [(1, 9, 3, 2), (5, 40, 7, 1), (4, 23, 2, 3), (9, 6, 4, 1)])
 def test_bits_are_those_of_the_plain_order(
     pool: Definition, dtype: Any, C: int, X: int, K: int, s: int

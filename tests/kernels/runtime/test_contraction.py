@@ -171,8 +171,18 @@ def writable_room(given: list[Any], tile: Tile) -> None:
     run_meaning(contracted, tile, given, writable=("out", "room", "lines"))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("width", [2, 8, *(pytest.param(w, marks=pytest.mark.slow) for w in (4, 16))])
+@pytest.mark.parametrize(
+    ("dtype", "width"),
+    [
+        (np.float32, 8),
+        (np.float64, 2),
+        *(
+            pytest.param(dtype, width, marks=pytest.mark.slow)
+            for dtype, widths in ((np.float32, (2, 4, 16)), (np.float64, (4, 8, 16)))
+            for width in widths
+        ),
+    ],
+)
 def test_contract_compiled_is_the_sum_over_its_tables(dtype: Any, width: int) -> None:
     tile = replace(tile_of(dtype, width, 3, 2), depth=5)
     for seed in range(60):  # integers, so that every order of additions gives the same
