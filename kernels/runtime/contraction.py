@@ -564,7 +564,7 @@ def work(tile: Tile, rows: int, columns: int) -> int:
 def lines_for(tile: Tile) -> int:
     """Entries of `contract`'s own table: where the rows of its sums lie, those of a block of vectors, and more."""
     rows, steps = row_block(tile.narrow) + spare(tile), tile.depth + spare(tile)
-    return rows + tile.lanes.width + steps + panels_at_once(tile) * tile.vectors
+    return rows + tile.lanes.width + steps + panels_at_once(tile) * tile.vectors + 2 * spare(tile)
 
 
 @kernel
@@ -606,6 +606,8 @@ def block(
     own_rows = square_lines + lanes.width
     own_steps = own_rows + tile.pixels
     straight = own_steps + tile.depth
+    last_rows = straight + panels_at_once(tile) * tile.vectors
+    last_out = last_rows + max(tile.pixels, lanes.width)
     for p in range(rows_at_once + tile.pixels):
         lines[p] = p * tile.channels
     for i in range(lanes.width):
@@ -660,18 +662,23 @@ def block(
                     i, parts = r // tile.pixels, ceil_div(count, tile.pixels)
                     foresee(lanes, b, after, wide, b_steps + then, deep, i, parts, False)
                 foresee(lanes, out, out_rows + at, left, out_columns, soon, 0, 1, True)
-                source, its_rows, its_steps = a, a_rows + at, here
+                source, its_rows, its_steps, its_out = a, a_rows + at, here, out_rows + at
+                if left < taken:  # behind these rows in the tables may be those of another task
+                    for p in range(max(tile.pixels, lanes.width)):
+                        last_rows[p] = its_rows[min(p, left - 1)]
+                        last_out[p] = its_out[min(p, left - 1)]
+                    its_rows, its_out = last_rows, last_out
                 if packed:
-                    pack(lanes, tile.pixels, a, a_rows + at, tile.pixels, here, n, packed_rows, own_steps)
+                    pack(lanes, tile.pixels, a, its_rows, tile.pixels, here, n, packed_rows, own_steps)
                     source, its_rows, its_steps = packed_rows, own_rows, own_steps
                 if whole:
                     multiply(
-                        tile, source, its_rows, its_steps, n, panels, width, out, out_rows + at, out_columns,
+                        tile, source, its_rows, its_steps, n, panels, width, out, its_out, out_columns,
                         add or t > 0, straight, buffer, held, lines + r, t > 0,
                     )  # fmt: skip
                 else:
                     multiply(
-                        short, source, its_rows, its_steps, n, panels, width, out, out_rows + at, out_columns,
+                        short, source, its_rows, its_steps, n, panels, width, out, its_out, out_columns,
                         add or t > 0, straight, buffer, held, lines + r, t > 0,
                     )  # fmt: skip
                 r += taken

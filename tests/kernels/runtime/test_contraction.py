@@ -192,6 +192,37 @@ def test_contract_compiled_is_the_sum_over_its_tables(dtype: Any, width: int) ->
         assert np.array_equal(given[0], expected(p).astype(dtype)), seed
 
 
+def test_rows_of_another_task_are_left_alone() -> None:
+    """Rows behind those of a call, in the same tables: what a partial tile repeats are its own rows."""
+    rng = np.random.default_rng(0)
+    for name, tile in {**TILES, "wide": Tile(Lanes(8, float), 6, 2)}.items():
+        tile = replace(tile, depth=16)
+        for rows in range(1, 14):
+            whole, columns, steps = rows + 8, 16, 12
+            p = {
+                "sizes": (whole, columns, steps),
+                "tables": (
+                    [steps * r for r in range(whole)],
+                    list(range(columns)),
+                    list(range(steps)),
+                    [columns * t for t in range(steps)],
+                    [columns * r for r in range(whole)],
+                    list(range(columns)),
+                ),
+                "a": rng.integers(-4, 5, whole * steps).astype(float),
+                "b": rng.integers(-4, 5, columns * steps).astype(float),
+                "out": rng.integers(-4, 5, whole * columns).astype(float),
+                "scale": 1,
+                "again": 1,
+            }
+            given = arguments(p, tile, np.float64)
+            given[-5] = rows
+            writable_room(given, tile)
+            want = expected(p)
+            want[rows * columns :] = p["out"][rows * columns :]
+            assert np.array_equal(given[0], want), (name, rows)
+
+
 @pytest.mark.parametrize("width", [2, 4, 8])
 def test_a_row_is_copied_with_zeros_where_it_has_no_element(width: int) -> None:
     x = np.arange(1.0, 20.0)
