@@ -168,9 +168,8 @@ def _ready(package: str | None, operator: str, task: str, dtype: str) -> bool:
     from kernels.runtime import compiled_signatures
 
     ((_, definition),) = _pairs(package, [operator])
-    found = next(
-        p.task for program in definition.programs.values() for p in program.every if p.task.name == task
-    )
+    kernels = (p.kernel for program in definition.programs.values() for p in program.every)
+    found = next(t for kernel in kernels for t in kernel.tasks if t.name == task)
     found.address(np.dtype(dtype))
     return not compiled_signatures()[-1][2]
 
@@ -192,9 +191,8 @@ def _warm(args: argparse.Namespace) -> int:
     tasks: dict[tuple[str, str], None] = {}
     for operator, definition in _pairs(args.package, args.only):
         for program in ("forward", "vjp"):
-            tasks.update(
-                ((operator.name, phase.task.name), None) for phase in definition.programs[program].every
-            )
+            for phase in definition.programs[program].every:
+                tasks.update(((operator.name, task.name), None) for task in phase.kernel.tasks)
     work: list[tuple[Any, ...]] = [(_driver_ready, parallel) for parallel in (True, False)]
     work += [(_ready, args.package, *key, dtype) for key in tasks for dtype in ("float32", "float64")]
     bar = tqdm(total=len(work), desc="compile", unit="kernel", mininterval=0.5)

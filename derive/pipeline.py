@@ -12,14 +12,16 @@ from itertools import permutations
 
 import sympy as sp
 
-from derive.emit.contraction import contraction_source
+from derive.emit.choice import Offer, choice_source
+from derive.emit.contraction import contraction_offer
 from derive.emit.kernel import TaskSource, task_source
-from derive.emit.lanes import lanes_before, lanes_source
-from derive.emit.scatter import scatter_source
+from derive.emit.lanes import lanes_offer
+from derive.emit.scatter import scatter_offer
 from derive.errors import SpecError
 from derive.language import Operator, extent
 from derive.lower.contraction import contraction
 from derive.lower.lanes import lanes
+from derive.lower.loops import Nest
 from derive.lower.plain import lower
 from derive.lower.scatter import scattered
 from derive.passes.canonical import Canonical, abstract, canonical, same_axes
@@ -119,6 +121,13 @@ def _points(eq: Equation) -> tuple[object, ...]:
     return eq.body, set(eq.free), {i: r.size(i) for i in r.indices}, set(r.zero), set(r.nonneg)
 
 
+def kernel_source(nest: Nest, title: str, offers: Sequence[Offer]) -> TaskSource:
+    """Plain loops, and a choice among them and whatever is offered beside them."""
+    if not any(offer.ways for offer in offers):
+        return task_source(nest, title)
+    return choice_source(title, task_source(nest, f"{title}_plain"), offers)
+
+
 class _Book:
     """Kernels by canonical name: an equation that is one already known in other letters reuses its kernel."""
 
@@ -138,15 +147,15 @@ class _Book:
             nest = replace(nest, adds=fast is not None or name.text in self.adding)
             ways = lanes(shape.equation, nest, name.indices)
             if fast is not None:
-                source = lanes_before(
-                    contraction_source(nest, fast, title), nest, ways, fast.columns, fast.steps
-                )
+                offers = [
+                    lanes_offer(nest, ways, title, fast.columns, fast.steps),
+                    contraction_offer(nest, fast, title),
+                ]
+            elif (way := scattered(nest)) is not None:
+                offers = [scatter_offer(nest, way, title)]
             else:
-                source = (
-                    scatter_source(nest, scattered(nest), title)
-                    or lanes_source(nest, ways, title)
-                    or task_source(nest, title)
-                )
+                offers = [lanes_offer(nest, ways, title)]
+            source = replace(kernel_source(nest, title, offers), contraction=fast)
             self.made.kernels[title] = source
         title, known, first = self.known[name.text]
         if first != eq:
@@ -187,9 +196,8 @@ class _Book:
             name, title = canonical(shape), self.title(place, best)
             value = Access(best.target.tensor, *best.free)
             nest = replace(lower(shape.equation, name.indices), adds=False, value=value)
-            source = lanes_source(nest, lanes(shape.equation, nest, name.indices), title) or task_source(
-                nest, title
-            )
+            offers = [lanes_offer(nest, lanes(shape.equation, nest, name.indices), title)]
+            source = kernel_source(nest, title, offers)
             self.made.kernels[title] = source
             integers, tensor_of = dict(shape.integers), {**dict(shape.tensors), value: best.target.tensor}
             phase = replace(

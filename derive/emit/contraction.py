@@ -2,9 +2,8 @@
 
 The emitted module gets, for one equation,
 
-    NAME_plain     the plain loops, a callee
-    NAME_sizes     how many rows, columns and steps are worked on together, and the extents of copies
-    NAME           the task: where the contraction suits, blocks of it by `contract`; else NAME_plain
+    NAME_in_blocks          blocks of it by `contract`, taken where there is enough to share
+    NAME_in_blocks_sizes    how many rows, columns and steps are worked on together, and the extents of copies
 
 Within a block each index has a range, from .. to. An operand's axis that is an affine form of indices is then
 read at low .. low + span; where some of that lies outside the operand, the part is copied with zeros around it.
@@ -15,11 +14,12 @@ what the equality gives is row' - turn*step' + a constant.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import sympy as sp
 
-from derive.emit.kernel import TaskSource, _called, _formula, _matched, _wrapped, _Writer
+from derive.emit.choice import Offer, Way
+from derive.emit.kernel import _called, _matched, _wrapped, _Writer
 from derive.language import Index, extent
 from derive.lower.contraction import Contraction, Operand
 from derive.lower.loops import Nest
@@ -27,14 +27,10 @@ from derive.program import Access, Affine
 
 MOST = 1 << 28  # scalars that a block's copies may take; strides and dilations multiply over the axes
 
-LOCALS = {
-    "rows", "columns", "steps", "unit", "units", "part", "group", "groups", "parts", "taken",
-    "at", "first", "last", "integer_scratch", "phase", "classes", "scale", "column_from", "column_to", "room", "lines",
-}  # fmt: skip
 
-
-def contraction_source(nest: Nest, c: Contraction, name: str) -> TaskSource:
-    return _ContractionWriter(nest, c).text(name)
+def contraction_offer(nest: Nest, c: Contraction, name: str) -> Offer:
+    """Blocks of the contraction as one way."""
+    return _ContractionWriter(nest, c).offer(name)
 
 
 @dataclass
@@ -53,9 +49,8 @@ class _Axis:
 
 class _ContractionWriter(_Writer):
     def __init__(self, nest: Nest, c: Contraction) -> None:
-        super().__init__(nest)
+        super().__init__(nest, clears=True)
         self.c = c
-        self.taken |= LOCALS
         self.rows_of, self.steps_of = {p.row: p for p in c.phased}, {p.step: p for p in c.phased}
         self.phased = {p.solved: p for p in c.phased}
         self.classes: dict[Index, dict[str, str]] = {}
@@ -67,37 +62,26 @@ class _ContractionWriter(_Writer):
 
     # --- the parts ---------------------------------------------------------------------------
 
-    def text(self, name: str) -> TaskSource:
-        plain = self.write(f"{name}_plain")
-        plain_text = plain.text.replace("@task\n", "@kernel\n", 1)
-        integers = plain.integers
+    def offer(self, name: str) -> Offer:
+        views, integers, reals = self.named()
         missing = [s for s in self.wanted() if s not in integers]
         for s in missing:
             self.name(s, s.name)
         integers = (*integers, *missing)
         arguments = [self.names[s] for s in integers]
         self.arguments = ", ".join(arguments)
-        self.reals = [self.names[s] for s in plain.reals]
         self.operands = [o for o in (self.c.a, self.c.b) if any(f is not None for f in o.forms)]
-        self.used |= {"kernel", "task", "Tile", "Scratch", "IntegerScratch", "chunk", "contract", "divide"}
+        self.used |= {"kernel", "Scratch", "IntegerScratch", "chunk", "contract", "divide"}
         self.used |= {"repeat_last", "share", "suits", "work", "ceil_div"}
-        parts = [
-            plain_text,
-            self.sizes(name, arguments),
-            *self.suited(name, arguments),
-            *self.rooms(name, arguments),
-            self.task(name, plain, integers),
-        ]
-        kinds = {f"Real{len(v.indices)}" for v in plain.views}
-        return replace(
-            plain,
-            name=name,
-            text="\n\n\n".join(p.rstrip("\n") for p in parts) + "\n",
-            integers=integers,
-            imports=frozenset(self.used | kinds),
-            lowering=f"{self.c.describe()}; else {plain.nest.describe()}",
-            contraction=self.c,
+        title = f"{name}_in_blocks"
+        parts = (
+            self.sizes(title, arguments),
+            *self.suited(title, arguments),
+            *self.rooms(title, integers),
+            self.blocks(title, views, integers, reals),
         )
+        way = Way(title, self.condition(title), parts, self.c.describe())
+        return Offer((way,), integers, self.names, frozenset(self.used))
 
     def wanted(self) -> list[sp.Symbol]:
         """Symbols of the tables that the plain loops may not need."""
@@ -234,7 +218,6 @@ class _ContractionWriter(_Writer):
         copies = [self.copy_name(op) for op in self.operands]
         given = ["tile: Tile", *(f"{a}: int" for a in arguments)]
         lines = [
-            "@kernel",
             _wrapped(f"def {name}_suits(", given, ") -> bool:"),
             '    """Is there work enough for tiles, and are the copies of a block not too large?"""',
             f"    if not ({self.enough()}):",
@@ -246,8 +229,7 @@ class _ContractionWriter(_Writer):
         ]
         return ["\n".join(lines)]
 
-    def rooms(self, name: str, arguments: Sequence[str]) -> list[str]:
-        given = ["tile: Tile", *(f"{a}: int" for a in arguments)]
+    def rooms(self, name: str, integers: Sequence[sp.Symbol]) -> list[str]:
         copies = [self.copy_name(op) for op in self.operands]
         made = []
         for kind, what in (
@@ -265,52 +247,21 @@ class _ContractionWriter(_Writer):
                 size = f"lines_for(tile) + 4 * spare(tile) + 2 * ({rows} + {columns} + {steps})"
                 self.used |= {"spare", "lines_for"}
                 names[4:] = ["_"] * len(copies)
-            made.append(
-                "\n".join(
-                    [
-                        _wrapped(f"def {name}_{kind}(", given, ") -> int:"),
-                        f'    """{what}"""',
-                        _called(f"    if not {self.condition(name)}:"),
-                        "        return 0",
-                        _called(
-                            f"    {', '.join(names)} = {name}_sizes(tile, {self.arguments})", assigned=True
-                        ),
-                        f"    return {size}",
-                    ]
-                )
-            )
+            line = f"    {', '.join(names)} = {name}_sizes(tile, {self.arguments})"
+            lines = [_called(line, assigned=True), f"    return {size}"]
+            made.append(self.room_of(f"{name}_{kind}", integers, what, lines))
         return made
 
     # --- the task ----------------------------------------------------------------------------
 
-    def task(self, name: str, plain: TaskSource, integers: Sequence[sp.Symbol]) -> str:
-        c, eq = self.c, self.c.equation
+    def blocks(
+        self, name: str, views: Sequence[Access], integers: Sequence[sp.Symbol], reals: Sequence[sp.Symbol]
+    ) -> str:
+        c = self.c
         self.lines, self.depth = [], 1
-        views = [f"{self.names[v]}: Real{len(v.indices)}" for v in plain.views]
-        signature = [
-            *views,
-            *(f"{self.names[s]}: int" for s in integers),
-            *(f"{r}: float" for r in self.reals),
-            "add: int",
-            "tile: Tile",
-            "scratch: Scratch",
-            "integer_scratch: IntegerScratch",
-            "task: int",
-            "tasks: int",
-        ]
-        head = _wrapped(f"def {name}(", signature, ") -> None:")
-        inner = [
-            *(self.names[v] for v in plain.views),
-            *(self.names[s] for s in plain.integers),
-            *self.reals,
-            *["add"] * (self.nest.strategy == "gather"),
-            "task",
-            "tasks",
-        ]
-        self.put(f"if not {self.condition(name)}:", True)
-        self.put(f"{name}_plain({', '.join(inner)})")
-        self.put("return")
-        self.depth -= 1
+        signature = self.signature_of(
+            views, integers, reals, "tile: Tile", "scratch: Scratch", "integer_scratch: IntegerScratch"
+        )
         results = ["row_first", "row_second", "step_first", "step_second"]
         results += [
             self.copy_name(op) if op is not self.operands[-1] else "_" for op in self.operands
@@ -342,10 +293,9 @@ class _ContractionWriter(_Writer):
         self.range_of_rows(second)
         self.prepare()
         self.blocks_of_steps()
-        doc = [f'    """{_formula(eq)}', "", f"    {c.describe()}", '    """']
-        decorator = f"@task(scratch={name}_scratch, integer_scratch={name}_table)"
-        lines = [_called(line, assigned=True) for line in self.lines]
-        return "\n".join([decorator, head, *doc, *lines]) + "\n"
+        rooms = f"(scratch={name}_scratch, integer_scratch={name}_table)"
+        self.lines = [_called(line, assigned=True) for line in self.lines]
+        return self.as_task(name, signature, c.describe(), rooms)
 
     def choose_batch(self) -> None:
         over = "unit // (groups * parts * classes)" if self.c.phased else "unit // (groups * parts)"
@@ -663,4 +613,4 @@ def _sum(terms: Iterable[str]) -> str:
     return text
 
 
-__all__ = ["Operand", "contraction_source"]
+__all__ = ["Operand", "contraction_offer"]

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import sympy as sp
 
-from derive.emit.kernel import _called, _polynomial, _wrapped
+from derive.emit.kernel import _polynomial
 from derive.emit.slide import SlideWriter
 from derive.emit.vectors import Block, NoVector, fused
 from derive.lower.slide import Fold
@@ -26,15 +26,14 @@ from derive.program import Access
 
 CHAIN = 64  # additions one after another in the dtype of the arrays, where a sum runs over the lanes
 MOST_SUMS = 1 << 10  # taps whose sums are kept
-LOCALS = frozenset(["at_sum", "chain", "deep", "held", "sums"])
 
 
 class FoldWriter(SlideWriter):
     """Writes sums of windows over their places."""
 
-    def fold(self, s: Fold, title: str, signature: Sequence[str]) -> str:
+    def fold(self, s: Fold, title: str, signature: Sequence[str], rooms: str) -> str:
         self.lines, self.depth = [], 1
-        self.used |= {"share", "ceil_div", "kernel"}
+        self.used |= {"share", "ceil_div"}
         self.s, self.weights = s, []
         self.b = Block(None, {s.lane.place: sp.S.One})  # type: ignore[arg-type]
         self.marks = self.operands_of_fold(s)
@@ -58,9 +57,7 @@ class FoldWriter(SlideWriter):
         self.blocks_of_places()
         self.depth = depth
         self.combined()
-        doc = [f'    """{s.describe()[0].upper()}{s.describe()[1:]}."""']
-        head = _wrapped(f"def {title}(", signature, ") -> None:")
-        return "\n".join(["@kernel", head, *doc, *map(_called, self.lines)]) + "\n"
+        return self.as_task(title, signature, s.describe(), rooms)
 
     def operands_of_fold(self, s: Fold) -> dict[Access, sp.Dummy]:
         """A mark for what is read at the places, and `self.mark` for what moves."""
@@ -243,15 +240,8 @@ class FoldWriter(SlideWriter):
         """A function of the integers: scalars of the copies of a block, and of the sums."""
         self.s = s
         size = self.size
-
-        head = _wrapped(
-            f"def {name}_room(", ["tile: Tile", *(f"{self.names[i]}: int" for i in integers)], ") -> int:"
-        )
         stride, each = self.inner(s.lane.stride), "width" if s.row is not None else "(tile.lines * width)"
         lines = [
-            "@kernel",
-            head,
-            '    """Scalars that the windows of a block read, and the sums of all taps."""',
             "    width = tile.lanes.width",
             f"    stretch = min(tile.lines * tile.lines * width, ceil_div({size(s.lane.place)}, {each}) * {each})",
             f"    pitch = ceil_div(stretch + max(0, {self.reach(s.lane)})"
@@ -269,7 +259,8 @@ class FoldWriter(SlideWriter):
             area = "(pitch + width)"
         sums = self.bounded_product(["2", *(size(a.tap) for a in s.axes), "width"])
         lines.append(f"    return {self.bounded_product([*factors, area])} + {sums}")
-        return "\n".join(lines) + "\n"
+        doc = "Scalars that the windows of a block read, and the sums of all taps."
+        return self.room_of(f"{name}_room", integers, doc, lines)
 
     def taps_of_fold(self, s: Fold) -> str:
         """Places in the table of taps."""

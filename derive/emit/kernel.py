@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import keyword
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 
 import sympy as sp
 
+from derive.emit.names import RESERVED
 from derive.emit.printing import IntegerPrinter, ScalarPrinter
 from derive.errors import SpecError
 from derive.language import Real, chosen
@@ -16,34 +16,6 @@ from derive.lower.contraction import Contraction
 from derive.lower.loops import Assign, Divides, Loop, Nest, ResidueLoop, Step, Test
 from derive.program import Access, IntegerAccess
 
-RESERVED = {
-    "add",
-    "task",
-    "tasks",
-    "item",
-    "count",
-    "first",
-    "last",
-    "total",
-    "best",
-    "found",
-    "place",
-    "value",
-    "max",
-    "min",
-    "range",
-    "share",
-    "residue",
-    "zero",
-    "one",
-    "real",
-    "rational",
-    "lowest",
-    "highest",
-    "np",
-    "tile",
-    "scratch",
-} | set(keyword.kwlist)
 WIDTH = 116
 MOST_AXES = 12  # kernels.runtime has Real0 to Real12
 
@@ -225,6 +197,17 @@ class _Writer:
         return TaskSource(
             name, text, views, integers, reals, frozenset(self.used | kinds), nest, adds=self.adds
         )
+
+    def as_task(self, title: str, signature: Sequence[str], described: str, rooms: str = "") -> str:
+        """The lines as one of several tasks; `rooms` are the functions that say how much room it takes."""
+        head = _wrapped(f"def {title}(", signature, ") -> None:")
+        doc = f'    """{described[0].upper()}{described[1:]}."""'
+        return "\n".join([f"@task{rooms}", head, doc, *map(_called, self.lines)]) + "\n"
+
+    def room_of(self, title: str, integers: Sequence[sp.Symbol], doc: str, lines: Sequence[str]) -> str:
+        """A function of the integers that tells how much room a task takes."""
+        given = ["tile: Tile", *(f"{self.names[i]}: int" for i in integers)]
+        return "\n".join([_wrapped(f"def {title}(", given, ") -> int:"), f'    """{doc}"""', *lines]) + "\n"
 
     def shown(self) -> str:
         """The formula, for a docstring."""

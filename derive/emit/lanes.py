@@ -2,9 +2,8 @@
 
 The emitted module gets, for one equation,
 
-    NAME_plain      the plain loops, a callee
     NAME_over_v     one for each way: blocks of as many v as a vector has lanes, sums kept in registers
-    NAME            the task: the first way that suits the extents (and strides), else the plain loops
+    NAME_slide_x    and so on, one for each operand whose windows slide (`slide.py` and its neighbours)
 
 Within a block a step has one value (an index that does not move with the lanes) or is a mask. A block whose
 points all exist, the interior, reads without masks. Over a free index sums are in the dtype of the arrays, one
@@ -19,63 +18,37 @@ from itertools import pairwise
 
 import sympy as sp
 
+from derive.emit.choice import Offer, Way
 from derive.emit.fold import CHAIN, FoldWriter
-from derive.emit.fold import LOCALS as FOLDING
-from derive.emit.kernel import TaskSource, _called, _matched, _polynomial, _wrapped, counted, needed
+from derive.emit.kernel import _polynomial, counted, needed
 from derive.emit.separable import FAR
-from derive.emit.separable import LOCALS as SEPARATING
-from derive.emit.slide import LOCALS as SLIDING
 from derive.emit.slide import MOST
-from derive.emit.tiled import LOCALS as TILING
 from derive.emit.tiled import TiledWriter
 from derive.emit.vectors import READ, Block, NoVector, fused, magnitude, one_call
 from derive.language import Index, Real, extent
 from derive.lower.lanes import Lanes
 from derive.lower.loops import Assign, Divides, FloorDiv, Loop, Nest, ResidueLoop, Step, Test
 from derive.lower.slide import Fold, Slide, folds, slides
-from derive.program import Affine, IntegerAccess, affine
+from derive.program import Affine, affine
 
 FEW = 2  # columns with which a contraction has little to share
 MOST_COMPARED = 64  # places tried one by one, where plain loops would take one from a read
-LOCALS = {
-    "lanes",
-    "start",
-    "active",
-    "inside",
-    "whole",
-    "phase",
-    "better",
-    "known",
-    "count",
-    "wide",
-    "members",
-    "at",
-    "tap",
-    "u",
-    "plane",
-    "planes",
-    "result",
-    "chosen",
-    "value",
-}
 
 
-def lanes_source(nest: Nest, ways: Sequence[Lanes], name: str) -> TaskSource | None:
-    """The task, or None if no way has a form in lanes, or there is nothing to do but to count."""
+def lanes_offer(
+    nest: Nest, ways: Sequence[Lanes], name: str, few: Sequence[Index] = (), steps: Sequence[Index] = ()
+) -> Offer:
+    """Every way that has a form in lanes.
+
+    Beside a contraction they are for where that has little to share: a `few` columns, or a single one of `steps` to add.
+    """
     gathers = nest.strategy == "gather" and nest.equation.reduce == "sum"
     if gathers and len(needed(nest)) == 1 and counted(nest) is not None:
-        return None
-    return _LanesWriter(nest, ways).text(name)
+        return Offer((), (), {}, frozenset())  # there is nothing to do but to count
+    return _LanesWriter(nest, ways).offer(name, few, steps)
 
 
-def lanes_before(
-    other: TaskSource, nest: Nest, ways: Sequence[Lanes], few: Sequence[Index], steps: Sequence[Index]
-) -> TaskSource:
-    """Another lowering's task, but in lanes where it has little to share: a few columns, or a single step to add."""
-    return _LanesWriter(nest, ways).before(other, few, steps)
-
-
-Way = tuple[Lanes | Slide, str]  # with the name of what runs it
+Kept = tuple[Lanes | Slide, str, tuple[str, ...]]  # with the name of what runs it, and its source
 
 
 class _LanesWriter(TiledWriter, FoldWriter):
@@ -85,83 +58,41 @@ class _LanesWriter(TiledWriter, FoldWriter):
         self.taken_ways: list[Lanes] = []
         self.separated = set[str]()  # what runs windows without weights
         self.tiling_ways = set[str]()  # of these, what runs those that lie side by side
-        self.taken |= LOCALS | SLIDING | FOLDING | SEPARATING | TILING
 
-    def text(self, name: str) -> TaskSource | None:
-        plain, parts, kept = self.made(name)
-        if not kept:
-            return None
-        plain_text = plain.text.replace("@task\n", "@kernel\n", 1)
-        task = self.task(name, plain, kept)
-        rooms = self.rooms(name, kept)
-        whole = "\n\n\n".join(p.rstrip("\n") for p in (plain_text, *parts, *rooms, task)) + "\n"
-        return replace(
-            plain,
-            name=name,
-            text=whole,
-            integers=self.integers,
-            imports=plain.imports | self.used | {"kernel", "task", "Tile"},
-            lowering=f"{_described(kept)}; else {plain.nest.describe()}",
-        )
-
-    def before(self, other: TaskSource, few: Sequence[Index], steps: Sequence[Index]) -> TaskSource:
-        _, parts, kept = self.made(other.name, other.integers)
-        start = other.text.rindex("\n\n\n@task") + 3
-        head, tail = other.text[:start], other.text[start:]
-        signature, rest = tail.split('"""', 1)
-        given = {w.split(":")[0].strip() for w in signature.split("(", 1)[1].replace("def ", ",").split(",")}
-        needed_here = {*self.views, *(self.names[s] for s in (*self.integers, *self.reals))}
-        if not kept or not needed_here <= given | {signature.split("(")[-1].split(":")[0].strip()}:
-            return other
-        self.lines, self.depth = [], 1
-        small = " * ".join(map(self.size, few)) + f" <= {FEW}"
-        if steps:
-            small = f"({small} or {' * '.join(map(self.size, steps))} <= 1)"
-        for way, title in kept:
-            self.put(f"if {small} and {self.suits(way, title)}:", True)
-            self.put(f"{title}({self.arguments(isinstance(way, Slide))})")
-            self.put("return")
-            self.depth -= 1
-        rooms = self.rooms(f"{other.name}_windows", kept, small)
-        if rooms:  # each task has one of the two
-            for kind in ("scratch", "table"):
-                rooms.append(self.larger(other.name, kind))
-                signature = signature.replace(f"{other.name}_{kind}", f"{other.name}_larger_{kind}", 1)
-        doc, code = rest.split('"""\n', 1)
-        lines = "\n".join(map(_called, self.lines))
-        task = f'{signature}"""{doc}"""\n{lines}\n{code}'
-        pieces = [*(p.rstrip("\n") for p in (*parts, *rooms)), task]
-        return replace(
-            other,
-            text=head + "\n\n\n".join(pieces),
-            imports=other.imports | self.used | {"kernel", "task", "Tile"},
-            lowering=f"{_described(kept)} if {small}; else {other.describe()}",
-        )
-
-    def made(self, name: str, whole: Sequence[sp.Symbol] = ()) -> tuple[TaskSource, list[str], list[Way]]:
-        """The plain loops, and each way that has a form in lanes; `whole` are the integers of the whole task."""
-        plain = self.write(f"{name}_plain")
-        self.integers, self.reals = plain.integers, plain.reals
+    def offer(self, name: str, few: Sequence[Index], steps: Sequence[Index]) -> Offer:
+        views, self.integers, self.reals = self.named()
         missing = [s for s in self.mentioned() if s not in self.integers]
-        for s in (*missing, *(s for s in whole if s not in self.integers and s not in missing)):
+        for s in missing:
             self.name(s, s.name)
         self.integers = (*self.integers, *missing)
-        self.whole = tuple(whole) or self.integers
-        self.views = [self.names[v] for v in plain.views]
-        self.plain_views = plain.views
-        parts, kept = list[str](), list[Way]()
+        self.views = [self.names[v] for v in views]
+        self.plain_views = views
+        kept = self.made(name)
+        small = ""
+        if few or steps:
+            small = " * ".join(map(self.size, few)) + f" <= {FEW}"
+            small = (
+                f"({small} or {' * '.join(map(self.size, steps))} <= 1) and " if steps else f"{small} and "
+            )
+        made = tuple(
+            Way(title, small + self.suits(way, title), parts, way.describe()) for way, title, parts in kept
+        )
+        return Offer(made, self.integers, self.names, frozenset(self.used))
+
+    def made(self, name: str) -> list[Kept]:
+        """Each way that has a form in lanes."""
+        kept = list[Kept]()
         start = dict(self.names), set(self.taken)
 
         def keep(way: Lanes | Slide, title: str) -> bool:
             self.names, self.taken = dict(start[0]), set(start[1])
             used = set(self.used)
             try:
-                made = self.windows(way, title) if isinstance(way, Slide) else [self.way(way, title)]
+                made = self.windows(way, title) if isinstance(way, Slide) else [self.over_lanes(way, title)]
             except NoVector:
                 self.used = used
                 return False
-            parts.extend(made)
-            kept.append((way, title))
+            kept.append((way, title, tuple(made)))
             return True
 
         for f in self.folds:
@@ -183,27 +114,42 @@ class _LanesWriter(TiledWriter, FoldWriter):
                 by = f"_by_{way.follower.name}" if way.follower is not None else ""
                 keep(way, f"{name}_over_{way.lane.name}{by}")
         self.names, self.taken = start
-        self.taken_ways = [way for way, _ in kept if isinstance(way, Lanes)]
-        return plain, parts, kept
+        self.taken_ways = [way for way, _, _ in kept if isinstance(way, Lanes)]
+        return kept
 
     def windows(self, s: Slide, title: str) -> list[str]:
         """What runs windows that slide, and how much room it takes."""
-        if isinstance(s, Fold):
-            return [self.fold(s, title, self.signature(True)), self.room_of_fold(s, title, self.whole)]
+        parts = list[str]()
         if title in self.tiling_ways:
             self.operands(s)
             if self.eq.at is not None:
                 self.place_parts()
-            return [
-                self.tiled(s, title, self.signature(True)),
-                self.room_of_tiled(s, title, self.whole),
-                self.fits(s, title, self.whole, self.narrow_enough(FAR // 2)),
-            ]
-        if self.separable(s):
+            parts.append(self.fits(s, title, self.integers, self.narrow_enough(FAR // 2)))
+        elif not isinstance(s, Fold) and self.separable(s):
             self.separated.add(title)
-            made = self.separate(s, title, self.signature(True))
-            return [made, self.room_of_separate(s, title, self.whole)]
-        return [self.slide(s, title, self.signature(True)), self.room(s, title, self.whole)]
+        parts.append(self.room_of_windows(s, title))
+        rooms, asks = ["scratch: Scratch"], f"scratch={title}_room"
+        if (table := self.tables_of_windows(s, title)) != "0":
+            doc = "Integers of one task: where each tap reads."
+            parts.append(self.room_of(f"{title}_table", self.integers, doc, [f"    return {table}"]))
+            rooms.append("integer_scratch: IntegerScratch")
+            asks += f", integer_scratch={title}_table"
+        return [*parts, self.task_of_windows(s, title, self.signature(*rooms), f"({asks})")]
+
+    def room_of_windows(self, s: Slide, title: str) -> str:
+        if isinstance(s, Fold):
+            return self.room_of_fold(s, title, self.integers)
+        if title in self.tiling_ways:
+            return self.room_of_tiled(s, title, self.integers)
+        write = self.room_of_separate if title in self.separated else self.room
+        return write(s, title, self.integers)
+
+    def task_of_windows(self, s: Slide, title: str, signature: Sequence[str], rooms: str) -> str:
+        if isinstance(s, Fold):
+            return self.fold(s, title, signature, rooms)
+        if title in self.tiling_ways:
+            return self.tiled(s, title, signature, rooms)
+        return (self.separate if title in self.separated else self.slide)(s, title, signature, rooms)
 
     def unweighted(self, s: Slide) -> bool:
         try:
@@ -224,72 +170,14 @@ class _LanesWriter(TiledWriter, FoldWriter):
         room = ["scratch", "integer_scratch"] * sliding
         return ", ".join([*self.views, *scalars, "tile", *room, "task", "tasks"])
 
-    def rooms(self, name: str, kept: Sequence[Way], small: str = "") -> list[str]:
-        """Functions that say how much private memory a task takes; none if no way takes any."""
-        sliding = [(way, title) for way, title in kept if isinstance(way, Slide)]
-        made = []
-        for kind, what in (
-            ("scratch", "Scalars of one task: what its windows read."),
-            ("table", "Integers of one task: where each tap reads."),
-        ):
-            lines = [self.head_of_room(f"{name}_{kind}"), f'    """{what}"""', "    room = 0"]
-            for way, title in sliding:
-                tests = self.suits_sizes(way, title)
-                test = f"{small} and {tests}" if small else tests
-                room = f"{title}_room({self.room_arguments()})"
-                size = room if kind == "scratch" else self.tables_of_windows(way, title)
-                if size != "0":  # the strides of what is read may choose another way
-                    lines += [_called(f"    if {test}:"), _called(f"        room = max(room, {size})")]
-            made.append("\n".join([*lines, "    return room"]))
-        return made if sliding else []
-
-    def larger(self, name: str, kind: str) -> str:
-        """The same for a task that takes one of two kinds of private memory."""
-        lines = [self.head_of_room(f"{name}_larger_{kind}")]
-        lines += ['    """What contraction or windows take, whichever is more."""']
-        mine = [f"{n}_{kind}({self.room_arguments()})" for n in (name, f"{name}_windows")]
-        return "\n".join([*lines, _called(f"    return max({mine[0]}, {mine[1]})")])
-
-    def head_of_room(self, name: str) -> str:
-        return _wrapped(
-            f"def {name}(", ["tile: Tile", *(f"{self.names[i]}: int" for i in self.whole)], ") -> int:"
-        )
-
     def room_arguments(self) -> str:
-        return ", ".join(["tile", *(self.names[i] for i in self.whole)])
+        return ", ".join(["tile", *(self.names[i] for i in self.integers)])
 
-    # --- the task ----------------------------------------------------------------------------
+    # --- a task ------------------------------------------------------------------------------
 
-    def signature(self, sliding: bool = False) -> list[str]:
-        kinds = ["Integer" if isinstance(v, IntegerAccess) else "Real" for v in self.plain_views]
-        parts = [
-            f"{n}: {k}{len(v.indices)}" for n, k, v in zip(self.views, kinds, self.plain_views, strict=True)
-        ]
-        parts += [f"{self.names[s]}: int" for s in self.integers]
-        parts += [f"{self.names[s]}: float" for s in self.reals]
-        room = ["scratch: Scratch", "integer_scratch: IntegerScratch"] * sliding
-        self.used |= {"Scratch", "IntegerScratch"} if sliding else set()
-        return parts + ["add: int"] * self.adds + ["tile: Tile", *room, "task: int", "tasks: int"]
-
-    def task(self, name: str, plain: TaskSource, kept: Sequence[Way]) -> str:
-        self.lines, self.depth = [], 1
-        few = [self.names[s] for s in (*plain.integers, *plain.reals)] + ["add"] * self.adds
-        word = "if"
-        for way, title in kept:
-            test = self.suits(way, title)
-            self.put(f"{word} {test[1:-1] if test[0] == '(' and _matched(test) else test}:", True)
-            self.put(f"{title}({self.arguments(isinstance(way, Slide))})")
-            self.depth -= 1
-            word = "elif"
-        self.put("else:", True)
-        self.put(f"{name}_plain({', '.join([*self.views, *few, 'task', 'tasks'])})")
-        described = ",\n    or ".join(way.describe() for way, _ in kept)
-        doc = [f'    """{self.shown()}', "", f"    {described};", f"    else {plain.nest.describe()}"]
-        doc.append('    """')
-        sliding = any(isinstance(way, Slide) for way, _ in kept)
-        head = _wrapped(f"def {name}(", self.signature(sliding), ") -> None:")
-        mark = f"@task(scratch={name}_scratch, integer_scratch={name}_table)" if sliding else "@task"
-        return "\n".join([mark, head, *doc, *map(_called, self.lines)]) + "\n"
+    def signature(self, *rooms: str) -> list[str]:
+        self.used |= {room.split(": ")[1] for room in rooms}
+        return self.signature_of(self.plain_views, self.integers, self.reals, "tile: Tile", *rooms)
 
     def suits(self, way: Lanes | Slide, title: str) -> str:
         """When this way is to be taken."""
@@ -378,7 +266,7 @@ class _LanesWriter(TiledWriter, FoldWriter):
 
     # --- one way -----------------------------------------------------------------------------
 
-    def way(self, way: Lanes, title: str) -> str:
+    def over_lanes(self, way: Lanes, title: str) -> str:
         self.lines, self.depth = [], 1
         self.used |= {"share"}
         self.b = Block(way, dict(way.moves))
@@ -388,9 +276,7 @@ class _LanesWriter(TiledWriter, FoldWriter):
         self.b.plane_name = self.names[self.b.plane] if self.b.plane is not None else ""
         self.share(way)
         (self.along if way.bound else self.over)(way)
-        doc = [f'    """{way.describe()[0].upper()}{way.describe()[1:]}."""']
-        head = _wrapped(f"def {title}(", self.signature(), ") -> None:")
-        return "\n".join(["@kernel", head, *doc, *map(_called, self.lines)]) + "\n"
+        return self.as_task(title, self.signature(), way.describe())
 
     def share(self, way: Lanes) -> None:
         """Loops over the outer indices, shared among tasks; without any, blocks of lanes are shared."""
@@ -968,8 +854,4 @@ class _LanesWriter(TiledWriter, FoldWriter):
         self.put(f"lanes.write_where({self.line(self.eq.target)}, {acc}, {mask or everywhere})")
 
 
-def _described(kept: Sequence[Way]) -> str:
-    return ", or ".join(way.describe() for way, _ in kept)
-
-
-__all__ = ["extent", "lanes_source"]
+__all__ = ["extent", "lanes_offer"]

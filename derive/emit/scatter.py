@@ -2,10 +2,9 @@
 
 The emitted module gets, for one equation,
 
-    NAME_plain      the plain loops, a callee
-    NAME_by_KEY     the loops with a table of what the integer KEY decides
-    NAME_table      how many integers the table has
-    NAME            the task: with the table where it is small and there are more points than places in it
+    NAME_by_KEY         the loops with a table of what the integer KEY decides, taken where the table is small and
+                        there are more points than places in it
+    NAME_by_KEY_table   how many integers the table has
 
 Planes are cleared one at a time, so that they are still in the cache when they are added to.
 """
@@ -13,23 +12,23 @@ Planes are cleared one at a time, so that they are still in the cache when they 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import sympy as sp
 
-from derive.emit.kernel import TaskSource, _called, _formula, _wrapped, _Writer
+from derive.emit.choice import Offer, Way
+from derive.emit.kernel import _Writer
 from derive.language import Index
 from derive.lower.loops import Loop, Nest
 from derive.lower.scatter import Placed, Scatter
 from derive.program import Access
 
 MOST = 1 << 16  # places in a table, so that it stays in the caches
-LOCALS = frozenset(["at", "begin", "end", "finish", "integer_scratch", "key", "places", "steps", "to"])
 
 
-def scatter_source(nest: Nest, way: Scatter | None, name: str) -> TaskSource | None:
-    """The task, or None if there is no such way."""
-    return _ScatterWriter(nest, way).text(name) if way is not None else None
+def scatter_offer(nest: Nest, way: Scatter, name: str) -> Offer:
+    """The loops with a table as one way."""
+    return _ScatterWriter(nest, way).offer(name)
 
 
 @dataclass
@@ -50,10 +49,8 @@ class _ScatterWriter(_Writer):
     def __init__(self, nest: Nest, way: Scatter) -> None:
         super().__init__(nest, clears=True)
         self.way = way
-        self.taken |= LOCALS
 
-    def text(self, name: str) -> TaskSource:
-        plain = _Writer(self.nest, clears=True).write(f"{name}_plain")
+    def offer(self, name: str) -> Offer:
         views, integers, reals = self.named()
         title = f"{name}_by_{self.names[self.way.key]}"
         self.bounds = [self.bounded_index(p) for p in self.way.placed]
@@ -61,40 +58,9 @@ class _ScatterWriter(_Writer):
         self.body()
         signature = self.signature_of(views, integers, reals, "integer_scratch: IntegerScratch")
         described = self.way.describe()
-        doc = f'    """{described[0].upper()}{described[1:]}."""'
-        fast = "\n".join(
-            ["@kernel", _wrapped(f"def {title}(", signature, ") -> None:"), doc, *map(_called, self.lines)]
-        )
-        given = [self.names[v] for v in views] + [self.names[s] for s in (*integers, *reals)]
-        given += ["add"] * self.adds
-        self.lines, self.depth = [], 1
-        self.put(f"if {self.suits()}:", True)
-        self.put(f"{title}({', '.join([*given, 'integer_scratch', 'task', 'tasks'])})")
-        self.depth -= 1
-        self.put("else:", True)
-        self.put(f"{name}_plain({', '.join([*given, 'task', 'tasks'])})")
-        doc = f'    """{_formula(self.nest.equation)}\n\n    {described};\n    else {plain.nest.describe()}\n    """'
-        task = "\n".join(
-            [
-                f"@task(integer_scratch={name}_table)",
-                _wrapped(f"def {name}(", signature, ") -> None:"),
-                doc,
-                *map(_called, self.lines),
-            ]
-        )
-        parts = [
-            plain.text.replace("@task\n", "@kernel\n", 1).rstrip("\n"),
-            fast,
-            self.room(name, integers),
-            task,
-        ]
-        return replace(
-            plain,
-            name=name,
-            text="\n\n\n".join(parts) + "\n",
-            imports=plain.imports | self.used | {"kernel", "task", "IntegerScratch", "Tile"},
-            lowering=f"{described}; else {plain.nest.describe()}",
-        )
+        made = self.as_task(title, signature, described, f"(integer_scratch={title}_table)")
+        way = Way(title, self.suits(), (self.room(title, integers), made), described)
+        return Offer((way,), integers, self.names, frozenset(self.used | {"IntegerScratch"}))
 
     # --- when it suits -----------------------------------------------------------------------
 
@@ -104,18 +70,10 @@ class _ScatterWriter(_Writer):
         points = self.bounded_product([self.size(s.index) for s in loops])
         return f"min({MOST}, {points}) >= {self.bounded_sum(self.way.bound)}"
 
-    def room(self, name: str, integers: Sequence[sp.Symbol]) -> str:
-        head = _wrapped(
-            f"def {name}_table(", ["tile: Tile", *(f"{self.names[i]}: int" for i in integers)], ") -> int:"
-        )
-        self.lines, self.depth = [], 1
-        self.put(f"if {self.suits()}:", True)
-        tables = 1 + len(self.guarded)
-        self.put(f"return {tables} * {self.inner(self.way.bound)}")
-        self.depth -= 1
-        self.put("return 0")
-        doc = f'    """Integers of one task: where each value of {self.names[self.way.key]} adds."""'
-        return "\n".join([head, doc, *map(_called, self.lines)])
+    def room(self, title: str, integers: Sequence[sp.Symbol]) -> str:
+        doc = f"Integers of one task: where each value of {self.names[self.way.key]} adds."
+        line = f"    return {1 + len(self.guarded)} * {self.inner(self.way.bound)}"
+        return self.room_of(f"{title}_table", integers, doc, [line])
 
     def size(self, i: Index) -> str:
         return self.inner(self.nest.equation.relation.size(i))

@@ -21,7 +21,6 @@ from collections.abc import Sequence
 
 import sympy as sp
 
-from derive.emit.kernel import _called, _wrapped
 from derive.emit.slide import SlideWriter
 from derive.emit.vectors import Block, NoVector
 from derive.language import Index
@@ -32,46 +31,6 @@ from derive.program import Access, Affine
 # a processor waits for those that are not.
 CELLS = 8
 FAR = 1 << 24  # above each place that goes through a line: float32 holds all integers up to it
-LOCALS = frozenset(
-    [
-        "all_rows",
-        "at_line",
-        "before",
-        "best_at",
-        "beyond",
-        "cells",
-        "column",
-        "edge",
-        "end",
-        "filled",
-        "first_at",
-        "flow",
-        "flows",
-        "group",
-        "here_at",
-        "inside",
-        "joined",
-        "joined_at",
-        "joins",
-        "line_of",
-        "margin",
-        "nowhere",
-        "offset",
-        "origin",
-        "outputs",
-        "pitch",
-        "places",
-        "reach",
-        "read_at",
-        "read_from",
-        "rows",
-        "second_at",
-        "sooner",
-        "step",
-        "to_at",
-        "value_at",
-    ]
-)
 
 
 class SeparableWriter(SlideWriter):
@@ -89,9 +48,9 @@ class SeparableWriter(SlideWriter):
         self.s = s
         return not self.operands(s) and (s.equation.reduce != "sum" or self.summed == self.mark)
 
-    def separate(self, s: Slide, title: str, signature: Sequence[str]) -> str:
+    def separate(self, s: Slide, title: str, signature: Sequence[str], rooms: str) -> str:
         self.lines, self.depth = [], 1
-        self.used |= {"share", "ceil_div", "kernel"}
+        self.used |= {"share", "ceil_div"}
         self.s, self.argument = s, self.eq.at is not None
         self.operands(s)
         self.b = Block(None, {s.lane.place: sp.S.One})  # type: ignore[arg-type]
@@ -111,9 +70,7 @@ class SeparableWriter(SlideWriter):
         self.lines_of_rows()
         self.along_lanes()
         self.depth = depth
-        doc = [f'    """{self.separately(s)}."""']
-        head = _wrapped(f"def {title}(", signature, ") -> None:")
-        return "\n".join(["@kernel", head, *doc, *map(_called, self.lines)]) + "\n"
+        return self.as_task(title, signature, self.separately(s), rooms)
 
     @staticmethod
     def separately(s: Slide) -> str:
@@ -626,22 +583,16 @@ class SeparableWriter(SlideWriter):
     def room_of_separate(self, s: Slide, name: str, integers: Sequence[sp.Symbol]) -> str:
         """A function of the integers: scalars of the lines of a block."""
         self.s, lane = s, s.lane
-        given = _wrapped(
-            f"def {name}_room(", ["tile: Tile", *(f"{self.names[i]}: int" for i in integers)], ") -> int:"
-        )
         far = self.bounded_product([f"max(0, {self.size(lane.tap)} - 1)", self.inner(lane.spread)])
         stretch = f"min({self.whole_stretch()} + reach, max(1, {self.size(lane.place)}))"
         cells = self.bounded_product([stretch, self.inner(lane.stride)])
         areas = 4 if self.eq.at is not None else 3 if lane.classes else 2
         lines = [
-            "@kernel",
-            given,
-            '    """Scalars that the windows of a block read."""',
             f"    reach = {far}",
             f"    cells = max({CELLS} * {self.whole_stretch()}, {cells} + reach) + {self.slack()}",
             f"    return {areas} * cells",
         ]
-        return "\n".join(lines) + "\n"
+        return self.room_of(f"{name}_room", integers, "Scalars that the windows of a block read.", lines)
 
     def tables_of_separate(self, s: Slide) -> str:
         """Integers: for each line what it is known by, and its part of an extremum's place."""

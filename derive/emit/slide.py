@@ -18,62 +18,12 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from derive.emit.kernel import _called, _wrapped
 from derive.emit.vectors import Block, NoVector, VectorWriter, fused
 from derive.language import Index
 from derive.lower.slide import Axis, Slide
 from derive.program import Access
 
 MOST = 1 << 20  # scalars that a block's copies may take
-LOCALS = frozenset(
-    [
-        "apart",
-        "area",
-        "begin",
-        "block",
-        "blocks",
-        "bottom",
-        "column",
-        "deep",
-        "end",
-        "ends",
-        "finish",
-        "height",
-        "here",
-        "integer_scratch",
-        "length",
-        "last_at",
-        "last_row",
-        "length_0",
-        "line",
-        "line_at",
-        "low",
-        "lowest",
-        "more",
-        "more_lines",
-        "needed",
-        "next_at",
-        "next_row",
-        "part",
-        "pitch",
-        "row",
-        "rows",
-        "shared",
-        "sharing",
-        "span",
-        "start",
-        "steps",
-        "stretch",
-        "stretches",
-        "tapped",
-        "taps",
-        "there",
-        "to",
-        "top",
-        "whole",
-        "woven",
-    ]
-)
 
 
 @dataclass
@@ -91,9 +41,9 @@ class _Names:
 class SlideWriter(VectorWriter):
     """Writes windows that slide."""
 
-    def slide(self, s: Slide, title: str, signature: Sequence[str]) -> str:
+    def slide(self, s: Slide, title: str, signature: Sequence[str], rooms: str) -> str:
         self.lines, self.depth = [], 1
-        self.used |= {"share", "ceil_div", "kernel"}
+        self.used |= {"share", "ceil_div"}
         if s.equation.reduce != "sum":
             raise NoVector
         self.s = s
@@ -119,9 +69,7 @@ class SlideWriter(VectorWriter):
                 self.blocks(phases)
             else:
                 self.blocks_of_classes(phases, lane_phase)
-        doc = [f'    """{s.describe()[0].upper()}{s.describe()[1:]}."""']
-        head = _wrapped(f"def {title}(", signature, ") -> None:")
-        return "\n".join(["@kernel", head, *doc, *map(_called, self.lines)]) + "\n"
+        return self.as_task(title, signature, s.describe(), rooms)
 
     def classes(self, a: Axis) -> str:
         """How many classes of places have a member."""
@@ -681,14 +629,8 @@ class SlideWriter(VectorWriter):
     def room(self, s: Slide, name: str, integers: Sequence[sp.Symbol]) -> str:
         """Functions of the integers: scalars of the copies of a block, and places of taps."""
         size = self.size
-        given = _wrapped(
-            f"def {name}_room(", ["tile: Tile", *(f"{self.names[i]}: int" for i in integers)], ") -> int:"
-        )
         stride = self.inner(s.lane.stride)
         lines = [
-            "@kernel",
-            given,
-            '    """Scalars that the windows of a block read."""',
             "    width = tile.lanes.width",
             f"    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div({self.most_members(s.lane)}, width)) * width)"
             if s.row is not None
@@ -712,7 +654,7 @@ class SlideWriter(VectorWriter):
             deep = ["deep"] if s.row is not None else []
             room += f" + {self.bounded_product([self.classes(s.lane), *deep, 'stretch'])}"
         lines.append(f"    return {room}")
-        return "\n".join(lines) + "\n"
+        return self.room_of(f"{name}_room", integers, "Scalars that the windows of a block read.", lines)
 
     def taps_at_most(self, s: Slide) -> str:
         return self.product([*map(self.size, s.rest), *(self.size(a.tap) for a in s.axes)])

@@ -17,14 +17,13 @@ from collections.abc import Sequence
 
 import sympy as sp
 
-from derive.emit.kernel import _called, _polynomial, _wrapped
+from derive.emit.kernel import _polynomial, _wrapped
 from derive.emit.separable import CELLS, SeparableWriter
 from derive.emit.vectors import Block
 from derive.lower.slide import Axis, Slide
 from derive.program import Access
 
 APART = 4  # blocks that a plane of elements laid apart may take; of combined lines, one
-LOCALS = frozenset(["all_planes", "fit", "left", "plane", "planes", "spills", "taps_here"])
 
 
 class TiledWriter(SeparableWriter):
@@ -48,9 +47,9 @@ class TiledWriter(SeparableWriter):
         targets = [self.eq.target, *([self.nest.value] if self.nest.value is not None else [])]
         return self.eq.free[-n:] == places and all(t.indices[-n:] == places for t in targets)
 
-    def tiled(self, s: Slide, title: str, signature: Sequence[str]) -> str:
+    def tiled(self, s: Slide, title: str, signature: Sequence[str], rooms: str) -> str:
         self.lines, self.depth = [], 1
-        self.used |= {"share", "ceil_div", "kernel"}
+        self.used |= {"share", "ceil_div"}
         self.s, self.argument = s, self.eq.at is not None
         self.b = Block(None, {s.lane.place: sp.S.One})  # type: ignore[arg-type]
         self.upper = tuple(a for a in s.axes if a != s.lane)
@@ -86,9 +85,7 @@ class TiledWriter(SeparableWriter):
         self.rows_of_places()
         self.depth = depth + 1
         self.next_row()
-        doc = [f'    """{self.tiling(s)}."""']
-        head = _wrapped(f"def {title}(", signature, ") -> None:")
-        return "\n".join(["@kernel", head, *doc, *map(_called, self.lines)]) + "\n"
+        return self.as_task(title, signature, self.tiling(s), rooms)
 
     @staticmethod
     def tiling(s: Slide) -> str:
@@ -326,21 +323,15 @@ class TiledWriter(SeparableWriter):
     def room_of_tiled(self, s: Slide, name: str, integers: Sequence[sp.Symbol]) -> str:
         """A function of the integers: scalars of the lines of a block."""
         self.s, lane = s, s.lane
-        given = _wrapped(
-            f"def {name}_room(", ["tile: Tile", *(f"{self.names[i]}: int" for i in integers)], ") -> int:"
-        )
         cells = self.cells_of_plane(s)
         modulus = self.inner(lane.modulus)
         more = "tile.lanes.width" if not lane.classes else f"{modulus} + 2 * {modulus} * tile.lanes.width"
         lines = [
-            "@kernel",
-            given,
-            '    """Scalars that the windows of a block read."""',
             f"    pitch = {cells} + {more}",
             f"    cells = max({CELLS} * {self.whole_stretch()}, pitch) + tile.lanes.width",
             "    return 2 * cells" if self.eq.at is not None else "    return cells",
         ]
-        return "\n".join(lines) + "\n"
+        return self.room_of(f"{name}_room", integers, "Scalars that the windows of a block read.", lines)
 
     def in_one_piece(self, s: Slide) -> list[str]:
         """Do the lines of a plane of the operand follow each other?"""
@@ -364,7 +355,7 @@ class TiledWriter(SeparableWriter):
             f"{self.cells_of_plane(s)} <= {blocks} * {self.whole_stretch()}",
             *more,
         ]
-        lines = ["@kernel", given, '    """Do windows lie side by side, and is a plane small?"""']
+        lines = [given, '    """Do windows lie side by side, and is a plane small?"""']
         lines += [f"    fit = {tests[0]}", *(f"    fit = fit and {test}" for test in tests[1:])]
         return "\n".join([*lines, "    return fit"]) + "\n"
 

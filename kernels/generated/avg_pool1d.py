@@ -18,11 +18,12 @@ from kernels.runtime import (
     Real1,
     Real3,
     Scratch,
+    Task,
     Tensor,
     Tile,
     bounded,
     ceil_div,
-    kernel,
+    choice,
     larger,
     maximum,
     one,
@@ -35,7 +36,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(6, __name__)
+require_abi(7, __name__)
 
 
 @task
@@ -64,7 +65,7 @@ def y_sum_2_filled(y_sum_2: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, 
         y_sum_2[p0] = total
 
 
-@kernel
+@task
 def y_divisor_from_y_sum_y_sum_2_plain(y_divisor: Real1, y_sum: Real1, y_sum_2: Real1, P0: int, divisor: int,
         include: int, task: int, tasks: int) -> None:
     """y_divisor[p0] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0], include > 0), (maximum(y_sum_2[p0], 1), True))
@@ -77,7 +78,7 @@ def y_divisor_from_y_sum_y_sum_2_plain(y_divisor: Real1, y_sum: Real1, y_sum_2: 
         y_divisor[p0] = total
 
 
-@kernel
+@task
 def y_divisor_from_y_sum_y_sum_2_over_p0(y_divisor: Real1, y_sum: Real1, y_sum_2: Real1, P0: int, divisor: int,
         include: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p0."""
@@ -98,21 +99,20 @@ def y_divisor_from_y_sum_y_sum_2_over_p0(y_divisor: Real1, y_sum: Real1, y_sum_2
             lanes.write_where(y_divisor.line((p0,), (1,)), total, active)
 
 
-@task
+@choice(y_divisor_from_y_sum_y_sum_2_over_p0, y_divisor_from_y_sum_y_sum_2_plain)
 def y_divisor_from_y_sum_y_sum_2(y_divisor: Real1, y_sum: Real1, y_sum_2: Real1, P0: int, divisor: int,
-        include: int, tile: Tile, task: int, tasks: int) -> None:
+        include: int, tile: Tile) -> Task[...]:
     """y_divisor[p0] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0], include > 0), (maximum(y_sum_2[p0], 1), True))
 
-    lanes over p0;
+    lanes over p0
     else gather, tasks share p0
     """
     if tile.lanes.width <= 8 * P0:
-        y_divisor_from_y_sum_y_sum_2_over_p0(y_divisor, y_sum, y_sum_2, P0, divisor, include, tile, task, tasks)
-    else:
-        y_divisor_from_y_sum_y_sum_2_plain(y_divisor, y_sum, y_sum_2, P0, divisor, include, task, tasks)
+        return y_divisor_from_y_sum_y_sum_2_over_p0
+    return y_divisor_from_y_sum_y_sum_2_plain
 
 
-@kernel
+@task
 def y_from_x_y_divisor_plain(y: Real3, x: Real3, y_divisor: Real1, N: int, C: int, P0: int, K0: int, X2: int,
         a0: int, s0: int, task: int, tasks: int) -> None:
     """y[n,c,p0] += sum[k0,x2] x[n,c,x2]/y_divisor[p0]   { k0 + s0*p0 - a0 = x2 }
@@ -132,7 +132,7 @@ def y_from_x_y_divisor_plain(y: Real3, x: Real3, y_divisor: Real1, N: int, C: in
             y[n, c, p0] = total
 
 
-@kernel
+@task
 def y_from_x_y_divisor_over_c(y: Real3, x: Real3, y_divisor: Real1, N: int, C: int, P0: int, K0: int, X2: int,
         a0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
@@ -155,7 +155,21 @@ def y_from_x_y_divisor_over_c(y: Real3, x: Real3, y_divisor: Real1, N: int, C: i
             lanes.write_where(y.line((n, c, p0), (0, 1, 0)), total, active)
 
 
-@kernel
+def y_from_x_y_divisor_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        s0: int) -> int:
+    """Scalars that the windows of a block read."""
+    reach = max(0, K0 - 1)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0)), s0) + reach) + (s0 + 3) * tile.lanes.width
+    return 2 * cells
+
+
+def y_from_x_y_divisor_windows_x_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        s0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 1
+
+
+@task(scratch=y_from_x_y_divisor_windows_x_room, integer_scratch=y_from_x_y_divisor_windows_x_table)
 def y_from_x_y_divisor_windows_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C: int, P0: int, K0: int, X2: int,
         a0: int, s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
@@ -258,53 +272,26 @@ def y_from_x_y_divisor_windows_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C
                 n += 1
 
 
-@kernel
-def y_from_x_y_divisor_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
-        s0: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = max(0, K0 - 1)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0)), s0) + reach) + (s0 + 3) * tile.lanes.width
-    return 2 * cells
-
-
-def y_from_x_y_divisor_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, K0, X2, a0,
-        s0) <= 1048576:
-        room = max(room, y_from_x_y_divisor_windows_x_room(tile, N, C, P0, K0, X2, a0, s0))
-    return room
-
-
-def y_from_x_y_divisor_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, K0, X2, a0,
-        s0) <= 1048576:
-        room = max(room, 1)
-    return room
-
-
-@task(scratch=y_from_x_y_divisor_scratch, integer_scratch=y_from_x_y_divisor_table)
+@choice(y_from_x_y_divisor_over_c, y_from_x_y_divisor_windows_x, y_from_x_y_divisor_plain)
 def y_from_x_y_divisor(y: Real3, x: Real3, y_divisor: Real1, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
-        s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        s0: int, tile: Tile) -> Task[...]:
     """y[n,c,p0] += sum[k0,x2] x[n,c,x2]/y_divisor[p0]   { k0 + s0*p0 - a0 = x2 }
 
-    lanes over c where it is contiguous,
-    or windows of x slide, lanes over p0;
+    lanes over c where it is contiguous
+    or windows of x slide, lanes over p0
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
-        y_from_x_y_divisor_over_c(y, x, y_divisor, N, C, P0, K0, X2, a0, s0, tile, task, tasks)
-    elif (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, K0, X2, a0,
-        s0) <= 1048576:
-        y_from_x_y_divisor_windows_x(y, x, y_divisor, N, C, P0, K0, X2, a0, s0, tile, scratch, integer_scratch,
-            task, tasks)
-    else:
-        y_from_x_y_divisor_plain(y, x, y_divisor, N, C, P0, K0, X2, a0, s0, task, tasks)
+        return y_from_x_y_divisor_over_c
+    if (
+        (K0 <= P0 or tile.lanes.width <= P0)
+        and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, K0, X2, a0, s0) <= 1048576
+    ):
+        return y_from_x_y_divisor_windows_x
+    return y_from_x_y_divisor_plain
 
 
-@kernel
+@task
 def gx_term_from_gx_term_divisor_gy_plain(gx_term: Real3, gx_term_divisor: Real1, gy: Real3, N: int, C: int,
         P0: int, task: int, tasks: int) -> None:
     """gx_term[n,c,p0] += gy[n,c,p0]/gx_term_divisor[p0]
@@ -320,7 +307,7 @@ def gx_term_from_gx_term_divisor_gy_plain(gx_term: Real3, gx_term_divisor: Real1
             gx_term[n, c, p0] = total
 
 
-@kernel
+@task
 def gx_term_from_gx_term_divisor_gy_over_p0(gx_term: Real3, gx_term_divisor: Real1, gy: Real3, N: int, C: int,
         P0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p0."""
@@ -345,7 +332,7 @@ def gx_term_from_gx_term_divisor_gy_over_p0(gx_term: Real3, gx_term_divisor: Rea
                 lanes.write_where(gx_term.line((n, c, p0), (0, 0, 1)), total, active)
 
 
-@kernel
+@task
 def gx_term_from_gx_term_divisor_gy_over_c(gx_term: Real3, gx_term_divisor: Real1, gy: Real3, N: int, C: int,
         P0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
@@ -368,24 +355,24 @@ def gx_term_from_gx_term_divisor_gy_over_c(gx_term: Real3, gx_term_divisor: Real
                 lanes.write_where(gx_term.line((n, c, p0), (0, 1, 0)), total, active)
 
 
-@task
+@choice(gx_term_from_gx_term_divisor_gy_over_p0, gx_term_from_gx_term_divisor_gy_over_c,
+    gx_term_from_gx_term_divisor_gy_plain)
 def gx_term_from_gx_term_divisor_gy(gx_term: Real3, gx_term_divisor: Real1, gy: Real3, N: int, C: int, P0: int,
-        tile: Tile, task: int, tasks: int) -> None:
+        tile: Tile) -> Task[...]:
     """gx_term[n,c,p0] += gy[n,c,p0]/gx_term_divisor[p0]
 
-    lanes over p0,
-    or lanes over c;
+    lanes over p0
+    or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > C):
-        gx_term_from_gx_term_divisor_gy_over_p0(gx_term, gx_term_divisor, gy, N, C, P0, tile, task, tasks)
-    elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > P0):
-        gx_term_from_gx_term_divisor_gy_over_c(gx_term, gx_term_divisor, gy, N, C, P0, tile, task, tasks)
-    else:
-        gx_term_from_gx_term_divisor_gy_plain(gx_term, gx_term_divisor, gy, N, C, P0, task, tasks)
+        return gx_term_from_gx_term_divisor_gy_over_p0
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > P0):
+        return gx_term_from_gx_term_divisor_gy_over_c
+    return gx_term_from_gx_term_divisor_gy_plain
 
 
-@kernel
+@task
 def gx_from_gx_term_plain(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int,
         task: int, tasks: int) -> None:
     """gx[n,c,x2] += sum[p0,k0] gx_term[n,c,p0]   { k0 + s0*p0 - a0 = x2 }
@@ -403,7 +390,7 @@ def gx_from_gx_term_plain(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0
             gx[n, c, x2] = total
 
 
-@kernel
+@task
 def gx_from_gx_term_over_c(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
@@ -424,9 +411,28 @@ def gx_from_gx_term_over_c(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K
             lanes.write_where(gx.line((n, c, x2), (0, 1, 0)), total, active)
 
 
-@kernel
+def gx_from_gx_term_tiles_gx_term_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        s0: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and bounded(s0, P0) == X2
+    fit = fit and (K0 - 1) < s0
+    fit = fit and -s0 < a0 - K0 + 1 <= -(K0 - 1)
+    fit = fit and bounded(P0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    return fit
+
+
+def gx_from_gx_term_tiles_gx_term_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        s0: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(P0, s0) + s0 + 2 * s0 * tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return cells
+
+
+@task(scratch=gx_from_gx_term_tiles_gx_term_room)
 def gx_from_gx_term_tiles_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
-        s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        s0: int, tile: Tile, scratch: Scratch, task: int, tasks: int) -> None:
     """Windows that tile gx_term, along x2 and then line by line."""
     lanes = tile.lanes
     low_k0 = a0 - K0 + 1
@@ -484,28 +490,21 @@ def gx_from_gx_term_tiles_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0:
                 n += 1
 
 
-@kernel
-def gx_from_gx_term_tiles_gx_term_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+def gx_from_gx_term_windows_gx_term_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         s0: int) -> int:
     """Scalars that the windows of a block read."""
-    pitch = bounded(P0, s0) + s0 + 2 * s0 * tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return cells
+    reach = max(0, K0 - 1)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, X2)) + reach) + (s0 + 3) * tile.lanes.width
+    return 3 * cells
 
 
-@kernel
-def gx_from_gx_term_tiles_gx_term_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
-        s0: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and bounded(s0, P0) == X2
-    fit = fit and (K0 - 1) < s0
-    fit = fit and -s0 < a0 - K0 + 1 <= -(K0 - 1)
-    fit = fit and bounded(P0, s0) <= 32 * tile.lines * tile.lines * tile.lanes.width
-    return fit
+def gx_from_gx_term_windows_gx_term_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        s0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 1
 
 
-@kernel
+@task(scratch=gx_from_gx_term_windows_gx_term_room, integer_scratch=gx_from_gx_term_windows_gx_term_table)
 def gx_from_gx_term_windows_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of gx_term, line by line and then along x2."""
@@ -614,56 +613,27 @@ def gx_from_gx_term_windows_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P
                 n += 1
 
 
-@kernel
-def gx_from_gx_term_windows_gx_term_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
-        s0: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = max(0, K0 - 1)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, X2)) + reach) + (s0 + 3) * tile.lanes.width
-    return 3 * cells
-
-
-def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if gx_from_gx_term_tiles_gx_term_fit(tile, N, C, P0, K0, X2, a0, s0):
-        room = max(room, gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, K0, X2, a0, s0))
-    if (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, K0, X2, a0,
-        s0) <= 1048576:
-        room = max(room, gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, K0, X2, a0, s0))
-    return room
-
-
-def gx_from_gx_term_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, K0, X2, a0,
-        s0) <= 1048576:
-        room = max(room, 1)
-    return room
-
-
-@task(scratch=gx_from_gx_term_scratch, integer_scratch=gx_from_gx_term_table)
+@choice(gx_from_gx_term_over_c, gx_from_gx_term_tiles_gx_term, gx_from_gx_term_windows_gx_term,
+    gx_from_gx_term_plain)
 def gx_from_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int,
-        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        tile: Tile) -> Task[...]:
     """gx[n,c,x2] += sum[p0,k0] gx_term[n,c,p0]   { k0 + s0*p0 - a0 = x2 }
 
-    lanes over c where it is contiguous,
-    or windows of gx_term slide, lanes over x2,
-    or windows of gx_term slide, lanes over x2;
+    lanes over c where it is contiguous
+    or windows of gx_term slide, lanes over x2
+    or windows of gx_term slide, lanes over x2
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and gx.stride(1) == 1 and gx_term.stride(1) == 1:
-        gx_from_gx_term_over_c(gx, gx_term, N, C, P0, K0, X2, a0, s0, tile, task, tasks)
-    elif gx_from_gx_term_tiles_gx_term_fit(tile, N, C, P0, K0, X2, a0, s0):
-        gx_from_gx_term_tiles_gx_term(gx, gx_term, N, C, P0, K0, X2, a0, s0, tile, scratch, integer_scratch, task,
-            tasks)
-    elif (K0 <= X2 or tile.lanes.width <= X2) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, K0, X2, a0,
-        s0) <= 1048576:
-        gx_from_gx_term_windows_gx_term(gx, gx_term, N, C, P0, K0, X2, a0, s0, tile, scratch, integer_scratch, task,
-            tasks)
-    else:
-        gx_from_gx_term_plain(gx, gx_term, N, C, P0, K0, X2, a0, s0, task, tasks)
+        return gx_from_gx_term_over_c
+    if gx_from_gx_term_tiles_gx_term_fit(tile, N, C, P0, K0, X2, a0, s0):
+        return gx_from_gx_term_tiles_gx_term
+    if (
+        (K0 <= X2 or tile.lanes.width <= X2)
+        and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, K0, X2, a0, s0) <= 1048576
+    ):
+        return gx_from_gx_term_windows_gx_term
+    return gx_from_gx_term_plain
 
 
 def sizes(

@@ -20,11 +20,12 @@ from kernels.runtime import (
     Real2,
     Real4,
     Scratch,
+    Task,
     Tensor,
     Tile,
     bounded,
     ceil_div,
-    kernel,
+    choice,
     larger,
     maximum,
     one,
@@ -37,7 +38,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(6, __name__)
+require_abi(7, __name__)
 
 
 @task
@@ -53,7 +54,7 @@ def y_sum_sum_filled(y_sum_sum: Real1, P0: int, K0: int, s0: int, z1: int, task:
         y_sum_sum[p0] = total
 
 
-@kernel
+@task
 def y_sum_from_y_sum_sum_y_sum_sum_2_plain(y_sum: Real2, y_sum_sum: Real1, y_sum_sum_2: Real1, P0: int, P1: int,
         task: int, tasks: int) -> None:
     """y_sum[p0,p1] += y_sum_sum[p0]*y_sum_sum_2[p1]
@@ -67,7 +68,7 @@ def y_sum_from_y_sum_sum_y_sum_sum_2_plain(y_sum: Real2, y_sum_sum: Real1, y_sum
             y_sum[p0, p1] = total
 
 
-@kernel
+@task
 def y_sum_from_y_sum_sum_y_sum_sum_2_over_p1(y_sum: Real2, y_sum_sum: Real1, y_sum_sum_2: Real1, P0: int, P1: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
@@ -88,7 +89,7 @@ def y_sum_from_y_sum_sum_y_sum_sum_2_over_p1(y_sum: Real2, y_sum_sum: Real1, y_s
                 lanes.write_where(y_sum.line((p0, p1), (0, 1)), total, active)
 
 
-@kernel
+@task
 def y_sum_from_y_sum_sum_y_sum_sum_2_over_p0(y_sum: Real2, y_sum_sum: Real1, y_sum_sum_2: Real1, P0: int, P1: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p0."""
@@ -109,21 +110,21 @@ def y_sum_from_y_sum_sum_y_sum_sum_2_over_p0(y_sum: Real2, y_sum_sum: Real1, y_s
                 lanes.write_where(y_sum.line((p0, p1), (1, 0)), total, active)
 
 
-@task
+@choice(y_sum_from_y_sum_sum_y_sum_sum_2_over_p1, y_sum_from_y_sum_sum_y_sum_sum_2_over_p0,
+    y_sum_from_y_sum_sum_y_sum_sum_2_plain)
 def y_sum_from_y_sum_sum_y_sum_sum_2(y_sum: Real2, y_sum_sum: Real1, y_sum_sum_2: Real1, P0: int, P1: int,
-        tile: Tile, task: int, tasks: int) -> None:
+        tile: Tile) -> Task[...]:
     """y_sum[p0,p1] += y_sum_sum[p0]*y_sum_sum_2[p1]
 
-    lanes over p1,
-    or lanes over p0;
+    lanes over p1
+    or lanes over p0
     else gather, tasks share p0
     """
     if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P0):
-        y_sum_from_y_sum_sum_y_sum_sum_2_over_p1(y_sum, y_sum_sum, y_sum_sum_2, P0, P1, tile, task, tasks)
-    elif tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > P1):
-        y_sum_from_y_sum_sum_y_sum_sum_2_over_p0(y_sum, y_sum_sum, y_sum_sum_2, P0, P1, tile, task, tasks)
-    else:
-        y_sum_from_y_sum_sum_y_sum_sum_2_plain(y_sum, y_sum_sum, y_sum_sum_2, P0, P1, task, tasks)
+        return y_sum_from_y_sum_sum_y_sum_sum_2_over_p1
+    if tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > P1):
+        return y_sum_from_y_sum_sum_y_sum_sum_2_over_p0
+    return y_sum_from_y_sum_sum_y_sum_sum_2_plain
 
 
 @task
@@ -140,7 +141,7 @@ def y_sum_2_sum_filled(y_sum_2_sum: Real1, P0: int, K0: int, X2: int, a0: int, s
         y_sum_2_sum[p0] = total
 
 
-@kernel
+@task
 def y_divisor_from_y_sum_y_sum_2_plain(y_divisor: Real2, y_sum: Real2, y_sum_2: Real2, P0: int, P1: int,
         divisor: int, include: int, task: int, tasks: int) -> None:
     """y_divisor[p0,p1] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1], include > 0), (maximum(y_sum_2[p0,p1], 1), True))
@@ -154,7 +155,7 @@ def y_divisor_from_y_sum_y_sum_2_plain(y_divisor: Real2, y_sum: Real2, y_sum_2: 
             y_divisor[p0, p1] = total
 
 
-@kernel
+@task
 def y_divisor_from_y_sum_y_sum_2_over_p1(y_divisor: Real2, y_sum: Real2, y_sum_2: Real2, P0: int, P1: int,
         divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
@@ -177,7 +178,7 @@ def y_divisor_from_y_sum_y_sum_2_over_p1(y_divisor: Real2, y_sum: Real2, y_sum_2
                 lanes.write_where(y_divisor.line((p0, p1), (0, 1)), total, active)
 
 
-@kernel
+@task
 def y_divisor_from_y_sum_y_sum_2_over_p0(y_divisor: Real2, y_sum: Real2, y_sum_2: Real2, P0: int, P1: int,
         divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p0."""
@@ -200,24 +201,24 @@ def y_divisor_from_y_sum_y_sum_2_over_p0(y_divisor: Real2, y_sum: Real2, y_sum_2
                 lanes.write_where(y_divisor.line((p0, p1), (1, 0)), total, active)
 
 
-@task
+@choice(y_divisor_from_y_sum_y_sum_2_over_p1, y_divisor_from_y_sum_y_sum_2_over_p0,
+    y_divisor_from_y_sum_y_sum_2_plain)
 def y_divisor_from_y_sum_y_sum_2(y_divisor: Real2, y_sum: Real2, y_sum_2: Real2, P0: int, P1: int, divisor: int,
-        include: int, tile: Tile, task: int, tasks: int) -> None:
+        include: int, tile: Tile) -> Task[...]:
     """y_divisor[p0,p1] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1], include > 0), (maximum(y_sum_2[p0,p1], 1), True))
 
-    lanes over p1,
-    or lanes over p0;
+    lanes over p1
+    or lanes over p0
     else gather, tasks share p0
     """
     if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P0):
-        y_divisor_from_y_sum_y_sum_2_over_p1(y_divisor, y_sum, y_sum_2, P0, P1, divisor, include, tile, task, tasks)
-    elif tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > P1):
-        y_divisor_from_y_sum_y_sum_2_over_p0(y_divisor, y_sum, y_sum_2, P0, P1, divisor, include, tile, task, tasks)
-    else:
-        y_divisor_from_y_sum_y_sum_2_plain(y_divisor, y_sum, y_sum_2, P0, P1, divisor, include, task, tasks)
+        return y_divisor_from_y_sum_y_sum_2_over_p1
+    if tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > P1):
+        return y_divisor_from_y_sum_y_sum_2_over_p0
+    return y_divisor_from_y_sum_y_sum_2_plain
 
 
-@kernel
+@task
 def y_from_x_y_divisor_plain(y: Real4, x: Real4, y_divisor: Real2, N: int, C: int, P0: int, P1: int, K0: int,
         K1: int, X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, task: int, tasks: int) -> None:
     """y[n,c,p0,p1] += sum[k0,k1,x2,x3] x[n,c,x2,x3]/y_divisor[p0,p1]
@@ -240,7 +241,7 @@ def y_from_x_y_divisor_plain(y: Real4, x: Real4, y_divisor: Real2, N: int, C: in
             y[n, c, p0, p1] = total
 
 
-@kernel
+@task
 def y_from_x_y_divisor_over_c(y: Real4, x: Real4, y_divisor: Real2, N: int, C: int, P0: int, P1: int, K0: int,
         K1: int, X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
@@ -267,7 +268,21 @@ def y_from_x_y_divisor_over_c(y: Real4, x: Real4, y_divisor: Real2, N: int, C: i
             lanes.write_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), total, active)
 
 
-@kernel
+def y_from_x_y_divisor_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, s0: int, s1: int) -> int:
+    """Scalars that the windows of a block read."""
+    reach = max(0, K1 - 1)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1)), s1) + reach) + (s1 + 3) * tile.lanes.width
+    return 2 * cells
+
+
+def y_from_x_y_divisor_windows_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return K0
+
+
+@task(scratch=y_from_x_y_divisor_windows_x_room, integer_scratch=y_from_x_y_divisor_windows_x_table)
 def y_from_x_y_divisor_windows_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C: int, P0: int, P1: int, K0: int,
         K1: int, X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -414,57 +429,27 @@ def y_from_x_y_divisor_windows_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C
                     n += 1
 
 
-@kernel
-def y_from_x_y_divisor_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, s0: int, s1: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = max(0, K1 - 1)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1)), s1) + reach) + (s1 + 3) * tile.lanes.width
-    return 2 * cells
-
-
-def y_from_x_y_divisor_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, s0: int, s1: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, K0, K1, X2,
-        X3, a0, a1, s0, s1) <= 1048576:
-        room = max(room, y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1))
-    return room
-
-
-def y_from_x_y_divisor_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, s0: int, s1: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, K0, K1, X2,
-        X3, a0, a1, s0, s1) <= 1048576:
-        room = max(room, K0)
-    return room
-
-
-@task(scratch=y_from_x_y_divisor_scratch, integer_scratch=y_from_x_y_divisor_table)
+@choice(y_from_x_y_divisor_over_c, y_from_x_y_divisor_windows_x, y_from_x_y_divisor_plain)
 def y_from_x_y_divisor(y: Real4, x: Real4, y_divisor: Real2, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
-        X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y[n,c,p0,p1] += sum[k0,k1,x2,x3] x[n,c,x2,x3]/y_divisor[p0,p1]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
-    lanes over c where it is contiguous,
-    or windows of x slide, lanes over p1, rows over p0;
+    lanes over c where it is contiguous
+    or windows of x slide, lanes over p1, rows over p0
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
-        y_from_x_y_divisor_over_c(y, x, y_divisor, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, task, tasks)
-    elif (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, K0, K1, X2,
-        X3, a0, a1, s0, s1) <= 1048576:
-        y_from_x_y_divisor_windows_x(y, x, y_divisor, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, scratch,
-            integer_scratch, task, tasks)
-    else:
-        y_from_x_y_divisor_plain(y, x, y_divisor, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, task, tasks)
+        return y_from_x_y_divisor_over_c
+    if (
+        (K1 <= P1 or tile.lanes.width <= P1)
+        and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1) <= 1048576
+    ):
+        return y_from_x_y_divisor_windows_x
+    return y_from_x_y_divisor_plain
 
 
-@kernel
+@task
 def gx_term_from_gx_term_divisor_gy_plain(gx_term: Real4, gx_term_divisor: Real2, gy: Real4, N: int, C: int,
         P0: int, P1: int, task: int, tasks: int) -> None:
     """gx_term[n,c,p0,p1] += gy[n,c,p0,p1]/gx_term_divisor[p0,p1]
@@ -481,7 +466,7 @@ def gx_term_from_gx_term_divisor_gy_plain(gx_term: Real4, gx_term_divisor: Real2
             gx_term[n, c, p0, p1] = total
 
 
-@kernel
+@task
 def gx_term_from_gx_term_divisor_gy_over_p1(gx_term: Real4, gx_term_divisor: Real2, gy: Real4, N: int, C: int,
         P0: int, P1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
@@ -507,7 +492,7 @@ def gx_term_from_gx_term_divisor_gy_over_p1(gx_term: Real4, gx_term_divisor: Rea
                 lanes.write_where(gx_term.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
 
 
-@kernel
+@task
 def gx_term_from_gx_term_divisor_gy_over_p0(gx_term: Real4, gx_term_divisor: Real2, gy: Real4, N: int, C: int,
         P0: int, P1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p0."""
@@ -533,24 +518,24 @@ def gx_term_from_gx_term_divisor_gy_over_p0(gx_term: Real4, gx_term_divisor: Rea
                 lanes.write_where(gx_term.line((n, c, p0, p1), (0, 0, 1, 0)), total, active)
 
 
-@task
+@choice(gx_term_from_gx_term_divisor_gy_over_p1, gx_term_from_gx_term_divisor_gy_over_p0,
+    gx_term_from_gx_term_divisor_gy_plain)
 def gx_term_from_gx_term_divisor_gy(gx_term: Real4, gx_term_divisor: Real2, gy: Real4, N: int, C: int, P0: int,
-        P1: int, tile: Tile, task: int, tasks: int) -> None:
+        P1: int, tile: Tile) -> Task[...]:
     """gx_term[n,c,p0,p1] += gy[n,c,p0,p1]/gx_term_divisor[p0,p1]
 
-    lanes over p1,
-    or lanes over p0;
+    lanes over p1
+    or lanes over p0
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P0):
-        gx_term_from_gx_term_divisor_gy_over_p1(gx_term, gx_term_divisor, gy, N, C, P0, P1, tile, task, tasks)
-    elif tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > P1):
-        gx_term_from_gx_term_divisor_gy_over_p0(gx_term, gx_term_divisor, gy, N, C, P0, P1, tile, task, tasks)
-    else:
-        gx_term_from_gx_term_divisor_gy_plain(gx_term, gx_term_divisor, gy, N, C, P0, P1, task, tasks)
+        return gx_term_from_gx_term_divisor_gy_over_p1
+    if tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > P1):
+        return gx_term_from_gx_term_divisor_gy_over_p0
+    return gx_term_from_gx_term_divisor_gy_plain
 
 
-@kernel
+@task
 def gx_from_gx_term_plain(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, s0: int, s1: int, task: int, tasks: int) -> None:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gx_term[n,c,p0,p1]
@@ -571,7 +556,7 @@ def gx_from_gx_term_plain(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1
             gx[n, c, x2, x3] = total
 
 
-@kernel
+@task
 def gx_from_gx_term_over_c(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
@@ -595,10 +580,33 @@ def gx_from_gx_term_over_c(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P
             lanes.write_where(gx.line((n, c, x2, x3), (0, 1, 0, 0)), total, active)
 
 
-@kernel
+def gx_from_gx_term_tiles_gx_term_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, s0: int, s1: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and bounded(s0, P0) == X2
+    fit = fit and (K0 - 1) < s0
+    fit = fit and -s0 < a0 - K0 + 1 <= -(K0 - 1)
+    fit = fit and K1 >= 1
+    fit = fit and bounded(s1, P1) == X3
+    fit = fit and (K1 - 1) < s1
+    fit = fit and -s1 < a1 - K1 + 1 <= -(K1 - 1)
+    fit = fit and bounded(bounded(P0, P1), s1) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    return fit
+
+
+def gx_from_gx_term_tiles_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, s0: int, s1: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(bounded(P0, P1), s1) + s1 + 2 * s1 * tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return cells
+
+
+@task(scratch=gx_from_gx_term_tiles_gx_term_room)
 def gx_from_gx_term_tiles_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
-        X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, scratch: Scratch, task: int,
+        tasks: int) -> None:
     """Windows that tile gx_term, along x3 and then line by line."""
     lanes = tile.lanes
     low_k0 = a0 - K0 + 1
@@ -661,32 +669,21 @@ def gx_from_gx_term_tiles_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0:
                 n += 1
 
 
-@kernel
-def gx_from_gx_term_tiles_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+def gx_from_gx_term_windows_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
-    pitch = bounded(bounded(P0, P1), s1) + s1 + 2 * s1 * tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return cells
+    reach = max(0, K1 - 1)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, X3)) + reach) + (s1 + 3) * tile.lanes.width
+    return 3 * cells
 
 
-@kernel
-def gx_from_gx_term_tiles_gx_term_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, s0: int, s1: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and bounded(s0, P0) == X2
-    fit = fit and (K0 - 1) < s0
-    fit = fit and -s0 < a0 - K0 + 1 <= -(K0 - 1)
-    fit = fit and K1 >= 1
-    fit = fit and bounded(s1, P1) == X3
-    fit = fit and (K1 - 1) < s1
-    fit = fit and -s1 < a1 - K1 + 1 <= -(K1 - 1)
-    fit = fit and bounded(bounded(P0, P1), s1) <= 32 * tile.lines * tile.lines * tile.lanes.width
-    return fit
+def gx_from_gx_term_windows_gx_term_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return K0
 
 
-@kernel
+@task(scratch=gx_from_gx_term_windows_gx_term_room, integer_scratch=gx_from_gx_term_windows_gx_term_table)
 def gx_from_gx_term_windows_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -835,61 +832,31 @@ def gx_from_gx_term_windows_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P
                     n += 1
 
 
-@kernel
-def gx_from_gx_term_windows_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, s0: int, s1: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = max(0, K1 - 1)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, X3)) + reach) + (s1 + 3) * tile.lanes.width
-    return 3 * cells
-
-
-def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, s0: int, s1: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if gx_from_gx_term_tiles_gx_term_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1):
-        room = max(room, gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1))
-    if (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, K0, K1, X2,
-        X3, a0, a1, s0, s1) <= 1048576:
-        room = max(room, gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1))
-    return room
-
-
-def gx_from_gx_term_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, s0: int, s1: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, K0, K1, X2,
-        X3, a0, a1, s0, s1) <= 1048576:
-        room = max(room, K0)
-    return room
-
-
-@task(scratch=gx_from_gx_term_scratch, integer_scratch=gx_from_gx_term_table)
+@choice(gx_from_gx_term_over_c, gx_from_gx_term_tiles_gx_term, gx_from_gx_term_windows_gx_term,
+    gx_from_gx_term_plain)
 def gx_from_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, s0: int, s1: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
-        task: int, tasks: int) -> None:
+        a0: int, a1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gx_term[n,c,p0,p1]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3 }
 
-    lanes over c where it is contiguous,
-    or windows of gx_term slide, lanes over x3, rows over x2,
-    or windows of gx_term slide, lanes over x3, rows over x2;
+    lanes over c where it is contiguous
+    or windows of gx_term slide, lanes over x3, rows over x2
+    or windows of gx_term slide, lanes over x3, rows over x2
     else gather, tasks share n c x2
     """
     if tile.lanes.width <= C and gx.stride(1) == 1 and gx_term.stride(1) == 1:
-        gx_from_gx_term_over_c(gx, gx_term, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, task, tasks)
-    elif gx_from_gx_term_tiles_gx_term_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0,
-        s1) and gx_term.stride(2) == P1 * gx_term.stride(3):
-        gx_from_gx_term_tiles_gx_term(gx, gx_term, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, scratch,
-            integer_scratch, task, tasks)
-    elif (K1 <= X3 or tile.lanes.width <= X3) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, K0, K1,
-        X2, X3, a0, a1, s0, s1) <= 1048576:
-        gx_from_gx_term_windows_gx_term(gx, gx_term, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, tile, scratch,
-            integer_scratch, task, tasks)
-    else:
-        gx_from_gx_term_plain(gx, gx_term, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1, task, tasks)
+        return gx_from_gx_term_over_c
+    if (
+        gx_from_gx_term_tiles_gx_term_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1)
+        and gx_term.stride(2) == P1 * gx_term.stride(3)
+    ):
+        return gx_from_gx_term_tiles_gx_term
+    if (
+        (K1 <= X3 or tile.lanes.width <= X3)
+        and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1) <= 1048576
+    ):
+        return gx_from_gx_term_windows_gx_term
+    return gx_from_gx_term_plain
 
 
 def sizes(

@@ -21,11 +21,12 @@ from kernels.runtime import (
     Real3,
     Real5,
     Scratch,
+    Task,
     Tensor,
     Tile,
     bounded,
     ceil_div,
-    kernel,
+    choice,
     larger,
     maximum,
     one,
@@ -38,7 +39,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(6, __name__)
+require_abi(7, __name__)
 
 
 @task
@@ -54,7 +55,7 @@ def y_sum_sum_filled(y_sum_sum: Real1, P0: int, K0: int, s0: int, z1: int, task:
         y_sum_sum[p0] = total
 
 
-@kernel
+@task
 def y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_plain(y_sum: Real3, y_sum_sum: Real1, y_sum_sum_2: Real1,
         y_sum_sum_3: Real1, P0: int, P1: int, P2: int, task: int, tasks: int) -> None:
     """y_sum[p0,p1,p2] += y_sum_sum[p0]*y_sum_sum_2[p1]*y_sum_sum_3[p2]
@@ -70,7 +71,7 @@ def y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_plain(y_sum: Real3, y_sum_sum: 
             y_sum[p0, p1, p2] = total
 
 
-@kernel
+@task
 def y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p2(y_sum: Real3, y_sum_sum: Real1, y_sum_sum_2: Real1,
         y_sum_sum_3: Real1, P0: int, P1: int, P2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
@@ -93,7 +94,7 @@ def y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p2(y_sum: Real3, y_sum_sum
                 lanes.write_where(y_sum.line((p0, p1, p2), (0, 0, 1)), total, active)
 
 
-@kernel
+@task
 def y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p1(y_sum: Real3, y_sum_sum: Real1, y_sum_sum_2: Real1,
         y_sum_sum_3: Real1, P0: int, P1: int, P2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
@@ -116,24 +117,21 @@ def y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p1(y_sum: Real3, y_sum_sum
                 lanes.write_where(y_sum.line((p0, p1, p2), (0, 1, 0)), total, active)
 
 
-@task
+@choice(y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p2, y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p1,
+    y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_plain)
 def y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3(y_sum: Real3, y_sum_sum: Real1, y_sum_sum_2: Real1,
-        y_sum_sum_3: Real1, P0: int, P1: int, P2: int, tile: Tile, task: int, tasks: int) -> None:
+        y_sum_sum_3: Real1, P0: int, P1: int, P2: int, tile: Tile) -> Task[...]:
     """y_sum[p0,p1,p2] += y_sum_sum[p0]*y_sum_sum_2[p1]*y_sum_sum_3[p2]
 
-    lanes over p2,
-    or lanes over p1;
+    lanes over p2
+    or lanes over p1
     else gather, tasks share p0 p1
     """
     if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > P1):
-        y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p2(y_sum, y_sum_sum, y_sum_sum_2, y_sum_sum_3, P0, P1, P2,
-            tile, task, tasks)
-    elif tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
-        y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p1(y_sum, y_sum_sum, y_sum_sum_2, y_sum_sum_3, P0, P1, P2,
-            tile, task, tasks)
-    else:
-        y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_plain(y_sum, y_sum_sum, y_sum_sum_2, y_sum_sum_3, P0, P1, P2,
-            task, tasks)
+        return y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p2
+    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
+        return y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p1
+    return y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_plain
 
 
 @task
@@ -150,7 +148,7 @@ def y_sum_2_sum_filled(y_sum_2_sum: Real1, P0: int, K0: int, X2: int, a0: int, s
         y_sum_2_sum[p0] = total
 
 
-@kernel
+@task
 def y_divisor_from_y_sum_y_sum_2_plain(y_divisor: Real3, y_sum: Real3, y_sum_2: Real3, P0: int, P1: int, P2: int,
         divisor: int, include: int, task: int, tasks: int) -> None:
     """y_divisor[p0,p1,p2] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1,p2], include > 0), (maximum(y_sum_2[p0,p1,p2], 1), True))
@@ -166,7 +164,7 @@ def y_divisor_from_y_sum_y_sum_2_plain(y_divisor: Real3, y_sum: Real3, y_sum_2: 
             y_divisor[p0, p1, p2] = total
 
 
-@kernel
+@task
 def y_divisor_from_y_sum_y_sum_2_over_p2(y_divisor: Real3, y_sum: Real3, y_sum_2: Real3, P0: int, P1: int, P2: int,
         divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
@@ -191,7 +189,7 @@ def y_divisor_from_y_sum_y_sum_2_over_p2(y_divisor: Real3, y_sum: Real3, y_sum_2
                 lanes.write_where(y_divisor.line((p0, p1, p2), (0, 0, 1)), total, active)
 
 
-@kernel
+@task
 def y_divisor_from_y_sum_y_sum_2_over_p1(y_divisor: Real3, y_sum: Real3, y_sum_2: Real3, P0: int, P1: int, P2: int,
         divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
@@ -216,26 +214,24 @@ def y_divisor_from_y_sum_y_sum_2_over_p1(y_divisor: Real3, y_sum: Real3, y_sum_2
                 lanes.write_where(y_divisor.line((p0, p1, p2), (0, 1, 0)), total, active)
 
 
-@task
+@choice(y_divisor_from_y_sum_y_sum_2_over_p2, y_divisor_from_y_sum_y_sum_2_over_p1,
+    y_divisor_from_y_sum_y_sum_2_plain)
 def y_divisor_from_y_sum_y_sum_2(y_divisor: Real3, y_sum: Real3, y_sum_2: Real3, P0: int, P1: int, P2: int,
-        divisor: int, include: int, tile: Tile, task: int, tasks: int) -> None:
+        divisor: int, include: int, tile: Tile) -> Task[...]:
     """y_divisor[p0,p1,p2] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1,p2], include > 0), (maximum(y_sum_2[p0,p1,p2], 1), True))
 
-    lanes over p2,
-    or lanes over p1;
+    lanes over p2
+    or lanes over p1
     else gather, tasks share p0 p1
     """
     if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > P1):
-        y_divisor_from_y_sum_y_sum_2_over_p2(y_divisor, y_sum, y_sum_2, P0, P1, P2, divisor, include, tile, task,
-            tasks)
-    elif tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
-        y_divisor_from_y_sum_y_sum_2_over_p1(y_divisor, y_sum, y_sum_2, P0, P1, P2, divisor, include, tile, task,
-            tasks)
-    else:
-        y_divisor_from_y_sum_y_sum_2_plain(y_divisor, y_sum, y_sum_2, P0, P1, P2, divisor, include, task, tasks)
+        return y_divisor_from_y_sum_y_sum_2_over_p2
+    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
+        return y_divisor_from_y_sum_y_sum_2_over_p1
+    return y_divisor_from_y_sum_y_sum_2_plain
 
 
-@kernel
+@task
 def y_from_x_y_divisor_plain(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0: int, P1: int, P2: int,
         K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
         task: int, tasks: int) -> None:
@@ -261,7 +257,7 @@ def y_from_x_y_divisor_plain(y: Real5, x: Real5, y_divisor: Real3, N: int, C: in
             y[n, c, p0, p1, p2] = total
 
 
-@kernel
+@task
 def y_from_x_y_divisor_over_c(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0: int, P1: int, P2: int,
         K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
         tile: Tile, task: int, tasks: int) -> None:
@@ -293,7 +289,21 @@ def y_from_x_y_divisor_over_c(y: Real5, x: Real5, y_divisor: Real3, N: int, C: i
             lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), total, active)
 
 
-@kernel
+def y_from_x_y_divisor_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
+    """Scalars that the windows of a block read."""
+    reach = max(0, K2 - 1)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2)), s2) + reach) + (s2 + 3) * tile.lanes.width
+    return 2 * cells
+
+
+def y_from_x_y_divisor_windows_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * K0 * K1
+
+
+@task(scratch=y_from_x_y_divisor_windows_x_room, integer_scratch=y_from_x_y_divisor_windows_x_table)
 def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0: int, P1: int, P2: int,
         K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -456,59 +466,29 @@ def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C
                         n += 1
 
 
-@kernel
-def y_from_x_y_divisor_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = max(0, K2 - 1)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2)), s2) + reach) + (s2 + 3) * tile.lanes.width
-    return 2 * cells
-
-
-def y_from_x_y_divisor_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, P2, K0, K1,
-        K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
-        room = max(room, y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2))
-    return room
-
-
-def y_from_x_y_divisor_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, P2, K0, K1,
-        K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
-        room = max(room, 2 * K0 * K1)
-    return room
-
-
-@task(scratch=y_from_x_y_divisor_scratch, integer_scratch=y_from_x_y_divisor_table)
+@choice(y_from_x_y_divisor_over_c, y_from_x_y_divisor_windows_x, y_from_x_y_divisor_plain)
 def y_from_x_y_divisor(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
-        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        tile: Tile) -> Task[...]:
     """y[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]/y_divisor[p0,p1,p2]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
-    lanes over c where it is contiguous,
-    or windows of x slide, lanes over p2, rows over p1;
+    lanes over c where it is contiguous
+    or windows of x slide, lanes over p2, rows over p1
     else gather, tasks share n c p0 p1
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
-        y_from_x_y_divisor_over_c(y, x, y_divisor, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2,
-            tile, task, tasks)
-    elif (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, P2, K0, K1,
-        K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
-        y_from_x_y_divisor_windows_x(y, x, y_divisor, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1,
-            s2, tile, scratch, integer_scratch, task, tasks)
-    else:
-        y_from_x_y_divisor_plain(y, x, y_divisor, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2,
-            task, tasks)
+        return y_from_x_y_divisor_over_c
+    if (
+        (K2 <= P2 or tile.lanes.width <= P2)
+        and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1,
+            s2) <= 1048576
+    ):
+        return y_from_x_y_divisor_windows_x
+    return y_from_x_y_divisor_plain
 
 
-@kernel
+@task
 def gx_term_from_gx_term_divisor_gy_plain(gx_term: Real5, gx_term_divisor: Real3, gy: Real5, N: int, C: int,
         P0: int, P1: int, P2: int, task: int, tasks: int) -> None:
     """gx_term[n,c,p0,p1,p2] += gy[n,c,p0,p1,p2]/gx_term_divisor[p0,p1,p2]
@@ -526,7 +506,7 @@ def gx_term_from_gx_term_divisor_gy_plain(gx_term: Real5, gx_term_divisor: Real3
             gx_term[n, c, p0, p1, p2] = total
 
 
-@kernel
+@task
 def gx_term_from_gx_term_divisor_gy_over_p2(gx_term: Real5, gx_term_divisor: Real3, gy: Real5, N: int, C: int,
         P0: int, P1: int, P2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
@@ -553,7 +533,7 @@ def gx_term_from_gx_term_divisor_gy_over_p2(gx_term: Real5, gx_term_divisor: Rea
                 lanes.write_where(gx_term.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
 
 
-@kernel
+@task
 def gx_term_from_gx_term_divisor_gy_over_p1(gx_term: Real5, gx_term_divisor: Real3, gy: Real5, N: int, C: int,
         P0: int, P1: int, P2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
@@ -580,24 +560,24 @@ def gx_term_from_gx_term_divisor_gy_over_p1(gx_term: Real5, gx_term_divisor: Rea
                 lanes.write_where(gx_term.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
 
 
-@task
+@choice(gx_term_from_gx_term_divisor_gy_over_p2, gx_term_from_gx_term_divisor_gy_over_p1,
+    gx_term_from_gx_term_divisor_gy_plain)
 def gx_term_from_gx_term_divisor_gy(gx_term: Real5, gx_term_divisor: Real3, gy: Real5, N: int, C: int, P0: int,
-        P1: int, P2: int, tile: Tile, task: int, tasks: int) -> None:
+        P1: int, P2: int, tile: Tile) -> Task[...]:
     """gx_term[n,c,p0,p1,p2] += gy[n,c,p0,p1,p2]/gx_term_divisor[p0,p1,p2]
 
-    lanes over p2,
-    or lanes over p1;
+    lanes over p2
+    or lanes over p1
     else gather, tasks share n c p0 p1
     """
     if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > P1):
-        gx_term_from_gx_term_divisor_gy_over_p2(gx_term, gx_term_divisor, gy, N, C, P0, P1, P2, tile, task, tasks)
-    elif tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
-        gx_term_from_gx_term_divisor_gy_over_p1(gx_term, gx_term_divisor, gy, N, C, P0, P1, P2, tile, task, tasks)
-    else:
-        gx_term_from_gx_term_divisor_gy_plain(gx_term, gx_term_divisor, gy, N, C, P0, P1, P2, task, tasks)
+        return gx_term_from_gx_term_divisor_gy_over_p2
+    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
+        return gx_term_from_gx_term_divisor_gy_over_p1
+    return gx_term_from_gx_term_divisor_gy_plain
 
 
-@kernel
+@task
 def gx_from_gx_term_plain(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, task: int,
         tasks: int) -> None:
@@ -621,7 +601,7 @@ def gx_from_gx_term_plain(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1
             gx[n, c, x2, x3, x4] = total
 
 
-@kernel
+@task
 def gx_from_gx_term_over_c(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, tile: Tile,
         task: int, tasks: int) -> None:
@@ -649,10 +629,37 @@ def gx_from_gx_term_over_c(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P
             lanes.write_where(gx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), total, active)
 
 
-@kernel
+def gx_from_gx_term_tiles_gx_term_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and bounded(s0, P0) == X2
+    fit = fit and (K0 - 1) < s0
+    fit = fit and -s0 < a0 - K0 + 1 <= -(K0 - 1)
+    fit = fit and K1 >= 1
+    fit = fit and bounded(s1, P1) == X3
+    fit = fit and (K1 - 1) < s1
+    fit = fit and -s1 < a1 - K1 + 1 <= -(K1 - 1)
+    fit = fit and K2 >= 1
+    fit = fit and bounded(s2, P2) == X4
+    fit = fit and (K2 - 1) < s2
+    fit = fit and -s2 < a2 - K2 + 1 <= -(K2 - 1)
+    fit = fit and bounded(bounded(bounded(P0, P1), P2), s2) <= 32 * tile.lines * tile.lines * tile.lanes.width
+    return fit
+
+
+def gx_from_gx_term_tiles_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(bounded(bounded(P0, P1), P2), s2) + s2 + 2 * s2 * tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return cells
+
+
+@task(scratch=gx_from_gx_term_tiles_gx_term_room)
 def gx_from_gx_term_tiles_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
-        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        tile: Tile, scratch: Scratch, task: int, tasks: int) -> None:
     """Windows that tile gx_term, along x4 and then line by line."""
     lanes = tile.lanes
     low_k0 = a0 - K0 + 1
@@ -720,36 +727,21 @@ def gx_from_gx_term_tiles_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0:
                 n += 1
 
 
-@kernel
-def gx_from_gx_term_tiles_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+def gx_from_gx_term_windows_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars that the windows of a block read."""
-    pitch = bounded(bounded(bounded(P0, P1), P2), s2) + s2 + 2 * s2 * tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return cells
+    reach = max(0, K2 - 1)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, X4)) + reach) + (s2 + 3) * tile.lanes.width
+    return 3 * cells
 
 
-@kernel
-def gx_from_gx_term_tiles_gx_term_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and bounded(s0, P0) == X2
-    fit = fit and (K0 - 1) < s0
-    fit = fit and -s0 < a0 - K0 + 1 <= -(K0 - 1)
-    fit = fit and K1 >= 1
-    fit = fit and bounded(s1, P1) == X3
-    fit = fit and (K1 - 1) < s1
-    fit = fit and -s1 < a1 - K1 + 1 <= -(K1 - 1)
-    fit = fit and K2 >= 1
-    fit = fit and bounded(s2, P2) == X4
-    fit = fit and (K2 - 1) < s2
-    fit = fit and -s2 < a2 - K2 + 1 <= -(K2 - 1)
-    fit = fit and bounded(bounded(bounded(P0, P1), P2), s2) <= 32 * tile.lines * tile.lines * tile.lanes.width
-    return fit
+def gx_from_gx_term_windows_gx_term_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * K0 * K1
 
 
-@kernel
+@task(scratch=gx_from_gx_term_windows_gx_term_room, integer_scratch=gx_from_gx_term_windows_gx_term_table)
 def gx_from_gx_term_windows_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -914,63 +906,33 @@ def gx_from_gx_term_windows_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P
                         n += 1
 
 
-@kernel
-def gx_from_gx_term_windows_gx_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = max(0, K2 - 1)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, X4)) + reach) + (s2 + 3) * tile.lanes.width
-    return 3 * cells
-
-
-def gx_from_gx_term_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if gx_from_gx_term_tiles_gx_term_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2):
-        room = max(room, gx_from_gx_term_tiles_gx_term_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2))
-    if (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, P2, K0, K1,
-        K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
-        room = max(room, gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2))
-    return room
-
-
-def gx_from_gx_term_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, P2, K0, K1,
-        K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
-        room = max(room, 2 * K0 * K1)
-    return room
-
-
-@task(scratch=gx_from_gx_term_scratch, integer_scratch=gx_from_gx_term_table)
+@choice(gx_from_gx_term_over_c, gx_from_gx_term_tiles_gx_term, gx_from_gx_term_windows_gx_term,
+    gx_from_gx_term_plain)
 def gx_from_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, tile: Tile,
-        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gx_term[n,c,p0,p1,p2]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
-    lanes over c where it is contiguous,
-    or windows of gx_term slide, lanes over x4, rows over x3,
-    or windows of gx_term slide, lanes over x4, rows over x3;
+    lanes over c where it is contiguous
+    or windows of gx_term slide, lanes over x4, rows over x3
+    or windows of gx_term slide, lanes over x4, rows over x3
     else gather, tasks share n c x2 x3
     """
     if tile.lanes.width <= C and gx.stride(1) == 1 and gx_term.stride(1) == 1:
-        gx_from_gx_term_over_c(gx, gx_term, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2, tile,
-            task, tasks)
-    elif gx_from_gx_term_tiles_gx_term_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1,
-        s2) and gx_term.stride(2) == P1 * gx_term.stride(3) and gx_term.stride(3) == P2 * gx_term.stride(4):
-        gx_from_gx_term_tiles_gx_term(gx, gx_term, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2,
-            tile, scratch, integer_scratch, task, tasks)
-    elif (K2 <= X4 or tile.lanes.width <= X4) and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, P2, K0,
-        K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2) <= 1048576:
-        gx_from_gx_term_windows_gx_term(gx, gx_term, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1,
-            s2, tile, scratch, integer_scratch, task, tasks)
-    else:
-        gx_from_gx_term_plain(gx, gx_term, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2, task,
-            tasks)
+        return gx_from_gx_term_over_c
+    if (
+        gx_from_gx_term_tiles_gx_term_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1, s2)
+        and gx_term.stride(2) == P1 * gx_term.stride(3)
+        and gx_term.stride(3) == P2 * gx_term.stride(4)
+    ):
+        return gx_from_gx_term_tiles_gx_term
+    if (
+        (K2 <= X4 or tile.lanes.width <= X4)
+        and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1,
+            s2) <= 1048576
+    ):
+        return gx_from_gx_term_windows_gx_term
+    return gx_from_gx_term_plain
 
 
 def sizes(

@@ -17,10 +17,12 @@ from kernels.runtime import (
     Real2,
     Real4,
     Scratch,
+    Task,
     Tensor,
     Tile,
     bounded,
     ceil_div,
+    choice,
     chunk,
     contract,
     copy_lines,
@@ -43,10 +45,10 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(6, __name__)
+require_abi(7, __name__)
 
 
-@kernel
+@task
 def y_from_w_x_plain(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
         a0: int, d0: int, s0: int, add: int, task: int, tasks: int) -> None:
     """y[n,g,o,p0] += sum[c,k0,x3] w[g,o,c,k0]*x[n,g,c,x3]   { d0*k0 + s0*p0 - a0 = x3 }
@@ -69,45 +71,22 @@ def y_from_w_x_plain(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: i
             y[n, g, o, p0] = total
 
 
-@kernel
-def y_from_w_x_sizes(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
-        s0: int) -> tuple[int, int, int, int, int]:
-    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
-    row_first, row_second = chunk(tile.rows, N, P0, 1)
-    step_first, step_second = chunk(tile.steps, C, K0, 1)
-    copy_x = bounded(bounded(row_first, step_first), d0 * (step_second - 1) + s0 * (row_second - 1) + 1) + tile.lanes.width
-    return row_first, row_second, step_first, step_second, copy_x
-
-
-@kernel
-def y_from_w_x_suits(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
-        s0: int) -> bool:
-    """Is there work enough for tiles, and are the copies of a block not too large?"""
-    if not (suits(tile, N * P0, O, C * K0)):
-        return False
-    _, _, _, _, copy_x = y_from_w_x_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
-    return copy_x <= 268435456
-
-
-def y_from_w_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
+def y_from_w_x_fold_x_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> int:
-    """Scalars of one task: copies, a panel, the sums of a block."""
-    if not y_from_w_x_suits(tile, N, G, O, P0, C, K0, X3, a0, d0, s0):
-        return 0
-    row_first, row_second, _, _, copy_x = y_from_w_x_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
-    return work(tile, row_first * row_second, O) + copy_x
+    """Scalars that the windows of a block read, and the sums of all taps."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, ceil_div(K0, (tile.lines * width)) * (tile.lines * width))
+    pitch = ceil_div(stretch + max(0, (P0 - 1) * s0) // d0, width) * width
+    return bounded(d0, pitch + width) + bounded(bounded(2, P0), width)
 
 
-def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
+def y_from_w_x_fold_x_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
         s0: int) -> int:
-    """Integers of one task: the offsets of rows, columns and steps."""
-    if not y_from_w_x_suits(tile, N, G, O, P0, C, K0, X3, a0, d0, s0):
-        return 0
-    row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
-    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second + O + step_first * step_second)
+    """Integers of one task: where each tap reads."""
+    return P0
 
 
-@kernel
+@task(scratch=y_from_w_x_fold_x_room, integer_scratch=y_from_w_x_fold_x_table)
 def y_from_w_x_fold_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
         a0: int, d0: int, s0: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
         task: int, tasks: int) -> None:
@@ -184,17 +163,7 @@ def y_from_w_x_fold_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: 
             at_sum = at_sum + lanes.width
 
 
-@kernel
-def y_from_w_x_fold_x_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
-        s0: int) -> int:
-    """Scalars that the windows of a block read, and the sums of all taps."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, ceil_div(K0, (tile.lines * width)) * (tile.lines * width))
-    pitch = ceil_div(stretch + max(0, (P0 - 1) * s0) // d0, width) * width
-    return bounded(d0, pitch + width) + bounded(bounded(2, P0), width)
-
-
-@kernel
+@task
 def y_from_w_x_over_k0(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
         a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over k0, combined at the end."""
@@ -241,7 +210,7 @@ def y_from_w_x_over_k0(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0:
                 y[n, plane, o, p0] = result
 
 
-@kernel
+@task
 def y_from_w_x_over_g(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
         a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over g where it is contiguous."""
@@ -268,7 +237,22 @@ def y_from_w_x_over_g(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: 
             lanes.write_where(y.line((n, g, o, p0), (0, 1, 0, 0)), total, active)
 
 
-@kernel
+def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
+        s0: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = tile.lines * tile.lines * width
+    pitch = ceil_div(stretch + max(0, (K0 - 1) * d0) // s0, width) * width
+    return bounded(bounded(C, s0), pitch + width)
+
+
+def y_from_w_x_slide_x_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * C * K0
+
+
+@task(scratch=y_from_w_x_slide_x_room, integer_scratch=y_from_w_x_slide_x_table)
 def y_from_w_x_slide_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
         a0: int, d0: int, s0: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
         task: int, tasks: int) -> None:
@@ -343,87 +327,46 @@ def y_from_w_x_slide_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0:
 
 
 @kernel
-def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
-        s0: int) -> int:
-    """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = tile.lines * tile.lines * width
-    pitch = ceil_div(stretch + max(0, (K0 - 1) * d0) // s0, width) * width
-    return bounded(bounded(C, s0), pitch + width)
+def y_from_w_x_in_blocks_sizes(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int) -> tuple[int, int, int, int, int]:
+    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
+    row_first, row_second = chunk(tile.rows, N, P0, 1)
+    step_first, step_second = chunk(tile.steps, C, K0, 1)
+    copy_x = bounded(bounded(row_first, step_first), d0 * (step_second - 1) + s0 * (row_second - 1) + 1) + tile.lanes.width
+    return row_first, row_second, step_first, step_second, copy_x
 
 
-def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+def y_from_w_x_in_blocks_suits(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int) -> bool:
+    """Is there work enough for tiles, and are the copies of a block not too large?"""
+    if not (suits(tile, N * P0, O, C * K0)):
+        return False
+    _, _, _, _, copy_x = y_from_w_x_in_blocks_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
+    return copy_x <= 268435456
+
+
+def y_from_w_x_in_blocks_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
         d0: int, s0: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if (
-        O <= 2 or C * K0 <= 1) and P0 < K0 and tile.lines * tile.lanes.width > P0 and P0 <= 1024 and y_from_w_x_fold_x_room(tile,
-        N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        room = max(room, y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0))
-    if (O <= 2 or C * K0 <= 1) and (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, N, G, O,
-        P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        room = max(room, y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0))
-    return room
+    """Scalars of one task: copies, a panel, the sums of a block."""
+    row_first, row_second, _, _, copy_x = y_from_w_x_in_blocks_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
+    return work(tile, row_first * row_second, O) + copy_x
 
 
-def y_from_w_x_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+def y_from_w_x_in_blocks_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
         d0: int, s0: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (
-        O <= 2 or C * K0 <= 1) and P0 < K0 and tile.lines * tile.lanes.width > P0 and P0 <= 1024 and y_from_w_x_fold_x_room(tile,
-        N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        room = max(room, P0)
-    if (O <= 2 or C * K0 <= 1) and (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, N, G, O,
-        P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        room = max(room, 2 * C * K0)
-    return room
+    """Integers of one task: the offsets of rows, columns and steps."""
+    row_first, row_second, step_first, step_second, _ = y_from_w_x_in_blocks_sizes(tile, N, G, O, P0, C, K0, X3, a0,
+        d0, s0)
+    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second + O + step_first * step_second)
 
 
-def y_from_w_x_larger_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
-        d0: int, s0: int) -> int:
-    """What contraction or windows take, whichever is more."""
-    return max(y_from_w_x_scratch(tile, N, G, O, P0, C, K0, X3, a0, d0, s0), y_from_w_x_windows_scratch(tile, N, G,
-        O, P0, C, K0, X3, a0, d0, s0))
-
-
-def y_from_w_x_larger_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
-        s0: int) -> int:
-    """What contraction or windows take, whichever is more."""
-    return max(y_from_w_x_table(tile, N, G, O, P0, C, K0, X3, a0, d0, s0), y_from_w_x_windows_table(tile, N, G, O,
-        P0, C, K0, X3, a0, d0, s0))
-
-
-@task(scratch=y_from_w_x_larger_scratch, integer_scratch=y_from_w_x_larger_table)
-def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
-        d0: int, s0: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """y[n,g,o,p0] += sum[c,k0,x3] w[g,o,c,k0]*x[n,g,c,x3]   { d0*k0 + s0*p0 - a0 = x3 }
-
-    contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables
-    """
-    if (
-        O <= 2 or C * K0 <= 1) and P0 < K0 and tile.lines * tile.lanes.width > P0 and P0 <= 1024 and y_from_w_x_fold_x_room(tile,
-        N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        y_from_w_x_fold_x(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, scratch, integer_scratch, task,
-            tasks)
-        return
-    if (O <= 2 or C * K0 <= 1) and tile.lanes.width <= K0 and tile.lanes.width <= X3 and P0 <= K0:
-        y_from_w_x_over_k0(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
-        return
-    if (
-        O <= 2 or C * K0 <= 1) and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
-        y_from_w_x_over_g(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
-        return
-    if (O <= 2 or C * K0 <= 1) and (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, N, G, O,
-        P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        y_from_w_x_slide_x(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, scratch, integer_scratch, task,
-            tasks)
-        return
-    if not y_from_w_x_suits(tile, N, G, O, P0, C, K0, X3, a0, d0, s0):
-        y_from_w_x_plain(y, w, x, N, G, O, P0, C, K0, X3, a0, d0, s0, add, task, tasks)
-        return
-    row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
+@task(scratch=y_from_w_x_in_blocks_scratch, integer_scratch=y_from_w_x_in_blocks_table)
+def y_from_w_x_in_blocks(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
+        a0: int, d0: int, s0: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables."""
+    row_first, row_second, step_first, step_second, _ = y_from_w_x_in_blocks_sizes(tile, N, G, O, P0, C, K0, X3, a0,
+        d0, s0)
     columns = O
     row_first, row_second, groups = divide(tile, tasks, G, N, P0, (row_first, row_second), columns)
     parts = ceil_div(N, row_first) * ceil_div(P0, row_second)
@@ -508,12 +451,56 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
                         x_steps[at] = c * x_stride_c + k0 * x_by_k0
                         w_steps[at] = c * w_stride_c + k0 * w_stride_k0
                         at += 1
-                contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from, x_steps,
-                    w_steps, steps, y_at, y_rows, y_columns + column_from, one(),
+                contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from,
+                    x_steps,
+                    w_steps, steps, y_at, y_rows, y_columns + column_from,
+                    one(),
                     add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
 
 
-@kernel
+@choice(y_from_w_x_fold_x, y_from_w_x_over_k0, y_from_w_x_over_g, y_from_w_x_slide_x, y_from_w_x_in_blocks,
+    y_from_w_x_plain)
+def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int, add: int, tile: Tile) -> Task[...]:
+    """y[n,g,o,p0] += sum[c,k0,x3] w[g,o,c,k0]*x[n,g,c,x3]   { d0*k0 + s0*p0 - a0 = x3 }
+
+    windows of x slide, lanes over k0, combined at the end
+    or lanes over k0, combined at the end
+    or lanes over g where it is contiguous
+    or windows of x slide, lanes over p0
+    or contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables
+    else gather, tasks share n g o
+    """
+    if (
+        (O <= 2 or C * K0 <= 1)
+        and P0 < K0
+        and tile.lines * tile.lanes.width > P0
+        and P0 <= 1024
+        and y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576
+    ):
+        return y_from_w_x_fold_x
+    if (O <= 2 or C * K0 <= 1) and tile.lanes.width <= K0 and tile.lanes.width <= X3 and P0 <= K0:
+        return y_from_w_x_over_k0
+    if (
+        (O <= 2 or C * K0 <= 1)
+        and tile.lanes.width <= G
+        and y.stride(1) == 1
+        and w.stride(0) == 1
+        and x.stride(1) == 1
+    ):
+        return y_from_w_x_over_g
+    if (
+        (O <= 2 or C * K0 <= 1)
+        and (K0 <= P0 or tile.lanes.width <= P0)
+        and y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576
+    ):
+        return y_from_w_x_slide_x
+    if y_from_w_x_in_blocks_suits(tile, N, G, O, P0, C, K0, X3, a0, d0, s0):
+        return y_from_w_x_in_blocks
+    return y_from_w_x_plain
+
+
+@task
 def y_from_b_plain(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: int, task: int, tasks: int) -> None:
     """y[n,g,o,p0] += b[g,o]
 
@@ -531,7 +518,7 @@ def y_from_b_plain(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: int
             y[n, g, o, p0] = total
 
 
-@kernel
+@task
 def y_from_b_over_p0(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over p0."""
@@ -558,7 +545,7 @@ def y_from_b_over_p0(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: i
                 lanes.write_where(y.line((n, g, o, p0), (0, 0, 0, 1)), total, active)
 
 
-@kernel
+@task
 def y_from_b_over_o(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over o."""
@@ -586,24 +573,22 @@ def y_from_b_over_o(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: in
                 lanes.write_where(y.line((n, g, o, p0), (0, 0, 1, 0)), total, active)
 
 
-@task
-def y_from_b(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+@choice(y_from_b_over_p0, y_from_b_over_o, y_from_b_plain)
+def y_from_b(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: int, tile: Tile) -> Task[...]:
     """y[n,g,o,p0] += b[g,o]
 
-    lanes over p0,
-    or lanes over o;
+    lanes over p0
+    or lanes over o
     else gather, tasks share n g o
     """
     if tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > O):
-        y_from_b_over_p0(y, b, N, G, O, P0, add, tile, task, tasks)
-    elif tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P0):
-        y_from_b_over_o(y, b, N, G, O, P0, add, tile, task, tasks)
-    else:
-        y_from_b_plain(y, b, N, G, O, P0, add, task, tasks)
+        return y_from_b_over_p0
+    if tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P0):
+        return y_from_b_over_o
+    return y_from_b_plain
 
 
-@kernel
+@task
 def gb_from_gy_plain(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, task: int, tasks: int) -> None:
     """gb[g,o] += sum[n,p0] gy[n,g,o,p0]
 
@@ -620,7 +605,7 @@ def gb_from_gy_plain(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, task
         gb[g, o] = total
 
 
-@kernel
+@task
 def gb_from_gy_over_p0(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over p0, combined at the end."""
@@ -659,7 +644,7 @@ def gb_from_gy_over_p0(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, ti
                 gb[g, plane] = result
 
 
-@kernel
+@task
 def gb_from_gy_over_o(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over o."""
@@ -688,23 +673,22 @@ def gb_from_gy_over_o(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, til
                     lanes.write_where(gb.line((plane, o), (0, 1)), result, active)
 
 
-@task
-def gb_from_gy(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, tile: Tile, task: int, tasks: int) -> None:
+@choice(gb_from_gy_over_p0, gb_from_gy_over_o, gb_from_gy_plain)
+def gb_from_gy(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, tile: Tile) -> Task[...]:
     """gb[g,o] += sum[n,p0] gy[n,g,o,p0]
 
-    lanes over p0, combined at the end,
-    or lanes over o;
+    lanes over p0, combined at the end
+    or lanes over o
     else gather, tasks share g o
     """
     if tile.lanes.width <= P0:
-        gb_from_gy_over_p0(gb, gy, N, G, O, P0, tile, task, tasks)
-    elif tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P0):
-        gb_from_gy_over_o(gb, gy, N, G, O, P0, tile, task, tasks)
-    else:
-        gb_from_gy_plain(gb, gy, N, G, O, P0, task, tasks)
+        return gb_from_gy_over_p0
+    if tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P0):
+        return gb_from_gy_over_o
+    return gb_from_gy_plain
 
 
-@kernel
+@task
 def gx_from_gy_w_plain(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
         a0: int, d0: int, s0: int, add: int, task: int, tasks: int) -> None:
     """gx[n,g,c,x3] += sum[o,p0,k0] gy[n,g,o,p0]*w[g,o,c,k0]   { d0*k0 + s0*p0 - a0 = x3 }
@@ -730,45 +714,7 @@ def gx_from_gy_w_plain(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P
             gx[n, g, c, x3] = total
 
 
-@kernel
-def gx_from_gy_w_sizes(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
-        s0: int) -> tuple[int, int, int, int, int]:
-    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
-    row_first, row_second = chunk(tile.rows, N, ceil_div(X3, s0), 1)
-    step_first, step_second = chunk(tile.steps, O, K0, 1)
-    copy_gy = bounded(bounded(row_first, step_first), row_second + (K0 * d0) // s0 + 1) + tile.lanes.width
-    return row_first, row_second, step_first, step_second, copy_gy
-
-
-@kernel
-def gx_from_gy_w_suits(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
-        s0: int) -> bool:
-    """Is there work enough for tiles, and are the copies of a block not too large?"""
-    if not (suits(tile, N * ceil_div(X3, s0), C, O * K0)):
-        return False
-    _, _, _, _, copy_gy = gx_from_gy_w_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
-    return copy_gy <= 268435456
-
-
-def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
-        s0: int) -> int:
-    """Scalars of one task: copies, a panel, the sums of a block."""
-    if not gx_from_gy_w_suits(tile, N, G, O, P0, C, K0, X3, a0, d0, s0):
-        return 0
-    row_first, row_second, _, _, copy_gy = gx_from_gy_w_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
-    return work(tile, row_first * row_second, C) + copy_gy
-
-
-def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int, d0: int,
-        s0: int) -> int:
-    """Integers of one task: the offsets of rows, columns and steps."""
-    if not gx_from_gy_w_suits(tile, N, G, O, P0, C, K0, X3, a0, d0, s0):
-        return 0
-    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
-    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second + C + step_first * step_second)
-
-
-@kernel
+@task
 def gx_from_gy_w_over_g(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
         a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over g where it is contiguous."""
@@ -778,18 +724,18 @@ def gx_from_gy_w_over_g(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, 
         n = item // (C * X3)
         c = item // X3 % C
         x3 = item % X3
-        first_p0_, step_p0_ = residue(d0, s0, x3 + a0)
-        low_p0_, high_p0 = max(0, -((-x3 - a0 + d0*K0 - d0) // s0)), min(P0, ((x3 + a0) // s0) + 1)
-        low_p0_ += (first_p0_ - low_p0_) % max(1, step_p0_)
-        if step_p0_ == 0:  # there is none
-            high_p0, step_p0_ = low_p0_, 1
+        first_p0, step_p0 = residue(d0, s0, x3 + a0)
+        low_p0, high_p0 = max(0, -((-x3 - a0 + d0*K0 - d0) // s0)), min(P0, ((x3 + a0) // s0) + 1)
+        low_p0 += (first_p0 - low_p0) % max(1, step_p0)
+        if step_p0 == 0:  # there is none
+            high_p0, step_p0 = low_p0, 1
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = lanes.zero()
             for o in range(O):
-                for p0 in range(low_p0_, high_p0, step_p0_):
+                for p0 in range(low_p0, high_p0, step_p0):
                     k0 = (-p0*s0 + x3 + a0) // d0
                     gy_lanes = lanes.read_where(gy.line((n, g, o, p0), (0, 1, 0, 0)), active)
                     w_lanes = lanes.read_where(w.line((g, o, c, k0), (1, 0, 0, 0)), active)
@@ -799,7 +745,22 @@ def gx_from_gy_w_over_g(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, 
             lanes.write_where(gx.line((n, g, c, x3), (0, 1, 0, 0)), total, active)
 
 
-@kernel
+def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = tile.lines * tile.lines * width
+    pitch = ceil_div(stretch + max(0, ((K0 - 1) * d0 + s0 - 1) // s0 + 1), width) * width
+    return bounded(O, pitch + width) + bounded(min(s0, X3), stretch)
+
+
+def gx_from_gy_w_slide_gy_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * O * K0 + 2 * min(s0, X3)
+
+
+@task(scratch=gx_from_gy_w_slide_gy_room, integer_scratch=gx_from_gy_w_slide_gy_table)
 def gx_from_gy_w_slide_gy(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
         a0: int, d0: int, s0: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
         task: int, tasks: int) -> None:
@@ -894,17 +855,22 @@ def gx_from_gy_w_slide_gy(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int
                         n += 1
 
 
-@kernel
-def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
         d0: int, s0: int) -> int:
     """Scalars that the windows of a block read."""
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
-    pitch = ceil_div(stretch + max(0, ((K0 - 1) * d0 + s0 - 1) // s0 + 1), width) * width
-    return bounded(O, pitch + width) + bounded(min(s0, X3), stretch)
+    pitch = ceil_div(stretch + max(0, ((P0 - 1) * s0 + d0 - 1) // d0 + 1), width) * width
+    return bounded(O, pitch + width) + bounded(min(d0, X3), stretch)
 
 
-@kernel
+def gx_from_gy_w_slide_w_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * O * P0 + 2 * min(d0, X3)
+
+
+@task(scratch=gx_from_gy_w_slide_w_room, integer_scratch=gx_from_gy_w_slide_w_table)
 def gx_from_gy_w_slide_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int,
         a0: int, d0: int, s0: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
         task: int, tasks: int) -> None:
@@ -924,18 +890,18 @@ def gx_from_gy_w_slide_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int,
     ends = integer_scratch + 2 * taps
     lowest = (a0 - s0*(P0 - 1)) // d0
     for phase_x3 in range(min(d0, X3)):
-        first_p0_, step_p0_ = residue(d0, s0, a0 + phase_x3)
-        taps_p0 = max(0, ceil_div(P0 - first_p0_, step_p0_)) if step_p0_ > 0 else 0
-        by_p0 = step_p0_ * s0 // d0
-        low_p0_ = (a0 + phase_x3 - first_p0_ * s0) // d0
-        low_p0_ -= (taps_p0 - 1) * by_p0
-        first_p0_, step_p0_ = first_p0_ + (taps_p0 - 1) * step_p0_, -step_p0_
+        first_p0, step_p0 = residue(d0, s0, a0 + phase_x3)
+        taps_p0 = max(0, ceil_div(P0 - first_p0, step_p0)) if step_p0 > 0 else 0
+        by_p0 = step_p0 * s0 // d0
+        low_p0 = (a0 + phase_x3 - first_p0 * s0) // d0
+        low_p0 -= (taps_p0 - 1) * by_p0
+        first_p0, step_p0 = first_p0 + (taps_p0 - 1) * step_p0, -step_p0
         ends[2 * phase_x3] = count
         plane = 0
         for o in range(O):
             for tap_p0 in range(taps_p0):
-                steps[count] = plane * area + tap_p0 * by_p0 + (low_p0_ - lowest)
-                gy_steps[count] = o * gy.stride(2) + (first_p0_ + tap_p0 * step_p0_) * gy.stride(3)
+                steps[count] = plane * area + tap_p0 * by_p0 + (low_p0 - lowest)
+                gy_steps[count] = o * gy.stride(2) + (first_p0 + tap_p0 * step_p0) * gy.stride(3)
                 count += 1
             plane += 1
         ends[2 * phase_x3 + 1] = count
@@ -999,81 +965,46 @@ def gx_from_gy_w_slide_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int,
 
 
 @kernel
-def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+def gx_from_gy_w_in_blocks_sizes(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int) -> tuple[int, int, int, int, int]:
+    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
+    row_first, row_second = chunk(tile.rows, N, ceil_div(X3, s0), 1)
+    step_first, step_second = chunk(tile.steps, O, K0, 1)
+    copy_gy = bounded(bounded(row_first, step_first), row_second + (K0 * d0) // s0 + 1) + tile.lanes.width
+    return row_first, row_second, step_first, step_second, copy_gy
+
+
+def gx_from_gy_w_in_blocks_suits(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int) -> bool:
+    """Is there work enough for tiles, and are the copies of a block not too large?"""
+    if not (suits(tile, N * ceil_div(X3, s0), C, O * K0)):
+        return False
+    _, _, _, _, copy_gy = gx_from_gy_w_in_blocks_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
+    return copy_gy <= 268435456
+
+
+def gx_from_gy_w_in_blocks_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
         d0: int, s0: int) -> int:
-    """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = tile.lines * tile.lines * width
-    pitch = ceil_div(stretch + max(0, ((P0 - 1) * s0 + d0 - 1) // d0 + 1), width) * width
-    return bounded(O, pitch + width) + bounded(min(d0, X3), stretch)
+    """Scalars of one task: copies, a panel, the sums of a block."""
+    row_first, row_second, _, _, copy_gy = gx_from_gy_w_in_blocks_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
+    return work(tile, row_first * row_second, C) + copy_gy
 
 
-def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+def gx_from_gy_w_in_blocks_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
         d0: int, s0: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if (C <= 2 or O * K0 <= 1) and (K0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_gy_room(tile, N, G,
-        O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        room = max(room, gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0))
-    if (C <= 2 or O * K0 <= 1) and (P0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_w_room(tile, N, G, O,
-        P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        room = max(room, gx_from_gy_w_slide_w_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0))
-    return room
+    """Integers of one task: the offsets of rows, columns and steps."""
+    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_in_blocks_sizes(tile, N, G, O, P0, C, K0, X3,
+        a0, d0, s0)
+    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second + C + step_first * step_second)
 
 
-def gx_from_gy_w_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
-        d0: int, s0: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (C <= 2 or O * K0 <= 1) and (K0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_gy_room(tile, N, G,
-        O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        room = max(room, 2 * O * K0 + 2 * min(s0, X3))
-    if (C <= 2 or O * K0 <= 1) and (P0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_w_room(tile, N, G, O,
-        P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        room = max(room, 2 * O * P0 + 2 * min(d0, X3))
-    return room
-
-
-def gx_from_gy_w_larger_scratch(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
-        d0: int, s0: int) -> int:
-    """What contraction or windows take, whichever is more."""
-    return max(gx_from_gy_w_scratch(tile, N, G, O, P0, C, K0, X3, a0, d0, s0), gx_from_gy_w_windows_scratch(tile, N,
-        G, O, P0, C, K0, X3, a0, d0, s0))
-
-
-def gx_from_gy_w_larger_table(tile: Tile, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
-        d0: int, s0: int) -> int:
-    """What contraction or windows take, whichever is more."""
-    return max(gx_from_gy_w_table(tile, N, G, O, P0, C, K0, X3, a0, d0, s0), gx_from_gy_w_windows_table(tile, N, G,
-        O, P0, C, K0, X3, a0, d0, s0))
-
-
-@task(scratch=gx_from_gy_w_larger_scratch, integer_scratch=gx_from_gy_w_larger_table)
-def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
-        d0: int, s0: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """gx[n,g,c,x3] += sum[o,p0,k0] gy[n,g,o,p0]*w[g,o,c,k0]   { d0*k0 + s0*p0 - a0 = x3 }
-
-    contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0
-    """
-    if (
-        C <= 2 or O * K0 <= 1) and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
-        gx_from_gy_w_over_g(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, task, tasks)
-        return
-    if (C <= 2 or O * K0 <= 1) and (K0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_gy_room(tile, N, G,
-        O, P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        gx_from_gy_w_slide_gy(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, scratch, integer_scratch,
-            task, tasks)
-        return
-    if (C <= 2 or O * K0 <= 1) and (P0 <= X3 or tile.lanes.width <= X3) and gx_from_gy_w_slide_w_room(tile, N, G, O,
-        P0, C, K0, X3, a0, d0, s0) <= 1048576:
-        gx_from_gy_w_slide_w(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, tile, scratch, integer_scratch,
-            task, tasks)
-        return
-    if not gx_from_gy_w_suits(tile, N, G, O, P0, C, K0, X3, a0, d0, s0):
-        gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, C, K0, X3, a0, d0, s0, add, task, tasks)
-        return
-    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, C, K0, X3, a0, d0, s0)
+@task(scratch=gx_from_gy_w_in_blocks_scratch, integer_scratch=gx_from_gy_w_in_blocks_table)
+def gx_from_gy_w_in_blocks(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int,
+        X3: int, a0: int, d0: int, s0: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0."""
+    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_in_blocks_sizes(tile, N, G, O, P0, C, K0, X3,
+        a0, d0, s0)
     classes_x3 = min(s0, X3)
     classes = classes_x3
     columns = C
@@ -1135,9 +1066,9 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
                 k0_to = min(count_k0, k0_from + step_second)
                 steps = max(0, o_to - o_from) * max(0, k0_to - k0_from)
                 # the part of gy that this block reads, with zeros where it has no element
-                low_p0_ = base_x3 + x3_from - turn_k0 * (k0_to - 1)
-                span_p0 = max(0, base_x3 + (x3_to - 1) - turn_k0 * k0_from - low_p0_ + 1)
-                if low_p0_ >= 0 and low_p0_ + span_p0 <= P0:
+                low_p0 = base_x3 + x3_from - turn_k0 * (k0_to - 1)
+                span_p0 = max(0, base_x3 + (x3_to - 1) - turn_k0 * k0_from - low_p0 + 1)
+                if low_p0 >= 0 and low_p0 + span_p0 <= P0:
                     gy_at = gy.pointer()
                     gy_stride_n = gy.stride(0)
                     gy_stride_g = gy.stride(1)
@@ -1151,9 +1082,9 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
                     at = 0
                     for n in range(n_from, n_to):
                         for o in range(o_from, o_to):
-                            copy_row(tile, room + at, gy.pointer(n, g, o, 0), gy.stride(3), low_p0_, span_p0, P0)
+                            copy_row(tile, room + at, gy.pointer(n, g, o, 0), gy.stride(3), low_p0, span_p0, P0)
                             at += span_p0
-                    gy_at = room + -(n_from * gy_stride_n + o_from * gy_stride_o + low_p0_ * gy_stride_p0)
+                    gy_at = room + -(n_from * gy_stride_n + o_from * gy_stride_o + low_p0 * gy_stride_p0)
                 gy_at = gy_at + (g * gy_stride_g + base_x3 * gy_stride_p0)
                 gy_by_k0 = -turn_k0 * gy_stride_p0
                 at = 0
@@ -1170,9 +1101,49 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
                         gy_steps[at] = o * gy_stride_o + k0 * gy_by_k0
                         w_steps[at] = o * w_stride_o + k0 * w_by_k0
                         at += 1
-                contract(tile, gy_at, gy_rows, rows, w_at, w_columns + column_from, column_to - column_from,
-                    gy_steps, w_steps, steps, gx_at, gx_rows, gx_columns + column_from, one(),
-                    add != 0 or o_start > 0 or k0_start > 0, scratch, lines)
+                contract(tile, gy_at, gy_rows, rows, w_at, w_columns + column_from,
+                    column_to - column_from,
+                    gy_steps, w_steps, steps, gx_at, gx_rows,
+                    gx_columns + column_from, one(),
+                    add != 0 or o_start > 0 or k0_start > 0,
+                    scratch, lines)
+
+
+@choice(gx_from_gy_w_over_g, gx_from_gy_w_slide_gy, gx_from_gy_w_slide_w, gx_from_gy_w_in_blocks,
+    gx_from_gy_w_plain)
+def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int, C: int, K0: int, X3: int, a0: int,
+        d0: int, s0: int, add: int, tile: Tile) -> Task[...]:
+    """gx[n,g,c,x3] += sum[o,p0,k0] gy[n,g,o,p0]*w[g,o,c,k0]   { d0*k0 + s0*p0 - a0 = x3 }
+
+    lanes over g where it is contiguous
+    or windows of gy slide, lanes over x3
+    or windows of w slide, lanes over x3
+    or contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0
+    else gather, tasks share n g c; 1 residue loop
+    """
+    if (
+        (C <= 2 or O * K0 <= 1)
+        and tile.lanes.width <= G
+        and gx.stride(1) == 1
+        and gy.stride(1) == 1
+        and w.stride(0) == 1
+    ):
+        return gx_from_gy_w_over_g
+    if (
+        (C <= 2 or O * K0 <= 1)
+        and (K0 <= X3 or tile.lanes.width <= X3)
+        and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576
+    ):
+        return gx_from_gy_w_slide_gy
+    if (
+        (C <= 2 or O * K0 <= 1)
+        and (P0 <= X3 or tile.lanes.width <= X3)
+        and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576
+    ):
+        return gx_from_gy_w_slide_w
+    if gx_from_gy_w_in_blocks_suits(tile, N, G, O, P0, C, K0, X3, a0, d0, s0):
+        return gx_from_gy_w_in_blocks
+    return gx_from_gy_w_plain
 
 
 def sizes(N: int, G: int, C: int, X3: int, O: int, K0: int, a0: int, d0: int, e0: int, s0: int) -> dict[str, int]:
@@ -1365,9 +1336,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: windows of x slide, lanes over k0, combined at the end, or lanes over k0, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p0 if (O <= 2 or C * K0 <= 1); else contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables; else gather, tasks share n g o',
+        'y_from_w_x: windows of x slide, lanes over k0, combined at the end, or lanes over k0, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p0, or contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables; else gather, tasks share n g o',
         'y_from_b: lanes over p0, or lanes over o; else gather, tasks share n g o',
         'gb_from_gy: lanes over p0, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x3, or windows of w slide, lanes over x3 if (C <= 2 or O * K0 <= 1); else contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; else gather, tasks share n g c; 1 residue loop',
+        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x3, or windows of w slide, lanes over x3, or contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; else gather, tasks share n g c; 1 residue loop',
     ),
 )

@@ -18,10 +18,12 @@ from kernels.runtime import (
     Real2,
     Real5,
     Scratch,
+    Task,
     Tensor,
     Tile,
     bounded,
     ceil_div,
+    choice,
     chunk,
     contract,
     copy_lines,
@@ -44,10 +46,10 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(6, __name__)
+require_abi(7, __name__)
 
 
-@kernel
+@task
 def y_from_w_x_plain(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
         K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, task: int,
         tasks: int) -> None:
@@ -75,47 +77,23 @@ def y_from_w_x_plain(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: i
             y[n, g, o, p0, p1] = total
 
 
-@kernel
-def y_from_w_x_sizes(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
-        X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> tuple[int, int, int, int, int]:
-    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
-    row_first, row_second = chunk(tile.rows, N, P0, P1)
-    step_first, step_second = chunk(tile.steps, C, K0, K1)
-    copy_x = bounded(bounded(bounded(row_first, step_first), d0 * (step_second - 1) + s0 * (row_second - 1) + 1), d1 * (K1 - 1) + s1 * (P1 - 1) + 1) + tile.lanes.width
-    return row_first, row_second, step_first, step_second, copy_x
-
-
-@kernel
-def y_from_w_x_suits(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
-        X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> bool:
-    """Is there work enough for tiles, and are the copies of a block not too large?"""
-    if not (suits(tile, N * P0 * P1, O, C * K0 * K1)):
-        return False
-    _, _, _, _, copy_x = y_from_w_x_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
-    return copy_x <= 268435456
-
-
-def y_from_w_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
+def y_from_w_x_fold_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
         X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Scalars of one task: copies, a panel, the sums of a block."""
-    if not y_from_w_x_suits(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1):
-        return 0
-    row_first, row_second, _, _, copy_x = y_from_w_x_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1,
-        s0, s1)
-    return work(tile, row_first * row_second * P1, O) + copy_x
+    """Scalars that the windows of a block read, and the sums of all taps."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, ceil_div(K1, width) * width)
+    pitch = ceil_div(stretch + max(0, (P1 - 1) * s1) // d1, width) * width
+    height = (max(1, min(tile.lines, ceil_div(K0, tile.lines))) * tile.lines - 1) * d0 + max(0, (P0 - 1) * s0) + 1
+    return bounded(d1, bounded(height, pitch) + width) + bounded(bounded(bounded(2, P0), P1), width)
 
 
-def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
+def y_from_w_x_fold_x_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
         X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Integers of one task: the offsets of rows, columns and steps."""
-    if not y_from_w_x_suits(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1):
-        return 0
-    row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4,
-        a0, a1, d0, d1, s0, s1)
-    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second * P1 + O + step_first * step_second * K1)
+    """Integers of one task: where each tap reads."""
+    return P0 * P1
 
 
-@kernel
+@task(scratch=y_from_w_x_fold_x_room, integer_scratch=y_from_w_x_fold_x_table)
 def y_from_w_x_fold_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
         K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -206,18 +184,7 @@ def y_from_w_x_fold_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: 
                 at_sum = at_sum + lanes.width
 
 
-@kernel
-def y_from_w_x_fold_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
-        X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Scalars that the windows of a block read, and the sums of all taps."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, ceil_div(K1, width) * width)
-    pitch = ceil_div(stretch + max(0, (P1 - 1) * s1) // d1, width) * width
-    height = (max(1, min(tile.lines, ceil_div(K0, tile.lines))) * tile.lines - 1) * d0 + max(0, (P0 - 1) * s0) + 1
-    return bounded(d1, bounded(height, pitch) + width) + bounded(bounded(bounded(2, P0), P1), width)
-
-
-@kernel
+@task
 def y_from_w_x_over_k1(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
         K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
@@ -269,7 +236,7 @@ def y_from_w_x_over_k1(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0:
                 y[n, plane, o, p0, p1] = result
 
 
-@kernel
+@task
 def y_from_w_x_over_g(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
         K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
@@ -301,7 +268,24 @@ def y_from_w_x_over_g(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: 
             lanes.write_where(y.line((n, g, o, p0, p1), (0, 1, 0, 0, 0)), total, active)
 
 
-@kernel
+def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
+        X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
+    pitch = ceil_div(stretch + max(0, (K1 - 1) * d1) // s1, width) * width
+    deep = max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines
+    height = (deep - 1) * s0 + max(0, (K0 - 1) * d0) + 1
+    return bounded(bounded(C, s1), bounded(height, pitch) + width)
+
+
+def y_from_w_x_slide_x_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * C * K0 * K1
+
+
+@task(scratch=y_from_w_x_slide_x_room, integer_scratch=y_from_w_x_slide_x_table)
 def y_from_w_x_slide_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
         K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -414,93 +398,48 @@ def y_from_w_x_slide_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0:
 
 
 @kernel
-def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
-        X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
-    pitch = ceil_div(stretch + max(0, (K1 - 1) * d1) // s1, width) * width
-    deep = max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines
-    height = (deep - 1) * s0 + max(0, (K0 - 1) * d0) + 1
-    return bounded(bounded(C, s1), bounded(height, pitch) + width)
+def y_from_w_x_in_blocks_sizes(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> tuple[int, int, int, int, int]:
+    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
+    row_first, row_second = chunk(tile.rows, N, P0, P1)
+    step_first, step_second = chunk(tile.steps, C, K0, K1)
+    copy_x = bounded(bounded(bounded(row_first, step_first), d0 * (step_second - 1) + s0 * (row_second - 1) + 1), d1 * (K1 - 1) + s1 * (P1 - 1) + 1) + tile.lanes.width
+    return row_first, row_second, step_first, step_second, copy_x
 
 
-def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+def y_from_w_x_in_blocks_suits(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> bool:
+    """Is there work enough for tiles, and are the copies of a block not too large?"""
+    if not (suits(tile, N * P0 * P1, O, C * K0 * K1)):
+        return False
+    _, _, _, _, copy_x = y_from_w_x_in_blocks_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+        s1)
+    return copy_x <= 268435456
+
+
+def y_from_w_x_in_blocks_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if (O <= 2 or C * K0 * K1 <= 1) and P1 < K1 and tile.lines * tile.lanes.width > P1 and bounded(P0,
-        P1) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
-        s1) <= 1048576:
-        room = max(room, y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
-    if (O <= 2 or C * K0 * K1 <= 1) and (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, N, G,
-        O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        room = max(room, y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
-    return room
+    """Scalars of one task: copies, a panel, the sums of a block."""
+    row_first, row_second, _, _, copy_x = y_from_w_x_in_blocks_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0,
+        a1, d0, d1, s0, s1)
+    return work(tile, row_first * row_second * P1, O) + copy_x
 
 
-def y_from_w_x_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+def y_from_w_x_in_blocks_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (O <= 2 or C * K0 * K1 <= 1) and P1 < K1 and tile.lines * tile.lanes.width > P1 and bounded(P0,
-        P1) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
-        s1) <= 1048576:
-        room = max(room, P0 * P1)
-    if (O <= 2 or C * K0 * K1 <= 1) and (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, N, G,
-        O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        room = max(room, 2 * C * K0 * K1)
-    return room
+    """Integers of one task: the offsets of rows, columns and steps."""
+    row_first, row_second, step_first, step_second, _ = y_from_w_x_in_blocks_sizes(tile, N, G, O, P0, P1, C, K0, K1,
+        X3, X4, a0, a1, d0, d1, s0, s1)
+    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second * P1 + O + step_first * step_second * K1)
 
 
-def y_from_w_x_larger_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
-        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """What contraction or windows take, whichever is more."""
-    return max(y_from_w_x_scratch(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1),
-        y_from_w_x_windows_scratch(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
-
-
-def y_from_w_x_larger_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
-        X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """What contraction or windows take, whichever is more."""
-    return max(y_from_w_x_table(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1),
-        y_from_w_x_windows_table(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
-
-
-@task(scratch=y_from_w_x_larger_scratch, integer_scratch=y_from_w_x_larger_table)
-def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
-        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
+@task(scratch=y_from_w_x_in_blocks_scratch, integer_scratch=y_from_w_x_in_blocks_table)
+def y_from_w_x_in_blocks(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
+        K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """y[n,g,o,p0,p1] += sum[c,k0,k1,x3,x4] w[g,o,c,k0,k1]*x[n,g,c,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x3, d1*k1 + s1*p1 - a1 = x4 }
-
-    contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables
-    """
-    if (O <= 2 or C * K0 * K1 <= 1) and P1 < K1 and tile.lines * tile.lanes.width > P1 and bounded(P0,
-        P1) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
-        s1) <= 1048576:
-        y_from_w_x_fold_x(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, scratch,
-            integer_scratch, task, tasks)
-        return
-    if (O <= 2 or C * K0 * K1 <= 1) and tile.lanes.width <= K1 and tile.lanes.width <= X4 and P1 <= K1:
-        y_from_w_x_over_k1(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, task,
-            tasks)
-        return
-    if (
-        O <= 2 or C * K0 * K1 <= 1) and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
-        y_from_w_x_over_g(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, task,
-            tasks)
-        return
-    if (O <= 2 or C * K0 * K1 <= 1) and (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, N, G,
-        O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        y_from_w_x_slide_x(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, scratch,
-            integer_scratch, task, tasks)
-        return
-    if not y_from_w_x_suits(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1):
-        y_from_w_x_plain(y, w, x, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, task, tasks)
-        return
-    row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4,
-        a0, a1, d0, d1, s0, s1)
+    """Contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables."""
+    row_first, row_second, step_first, step_second, _ = y_from_w_x_in_blocks_sizes(tile, N, G, O, P0, P1, C, K0, K1,
+        X3, X4, a0, a1, d0, d1, s0, s1)
     columns = O
     row_first, row_second, groups = divide(tile, tasks, G, N, P0, (row_first, row_second), columns)
     parts = ceil_div(N, row_first) * ceil_div(P0, row_second)
@@ -572,7 +511,8 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
                     for n in range(n_from, n_to):
                         for c in range(c_from, c_to):
                             for x3 in range(low_x3, low_x3 + span_x3):
-                                copy_row(tile, room + at, x.pointer(n, g, c, x3, 0), x.stride(4), low_x4, span_x4,
+                                copy_row(tile, room + at, x.pointer(n, g, c, x3, 0), x.stride(4), low_x4,
+                                    span_x4,
                                     X4 if 0 <= x3 < X3 else 0)
                                 at += span_x4
                     x_at = room + -(
@@ -598,12 +538,57 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
                             x_steps[at] = c * x_stride_c + k0 * x_by_k0 + k1 * x_by_k1
                             w_steps[at] = c * w_stride_c + k0 * w_stride_k0 + k1 * w_stride_k1
                             at += 1
-                contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from, x_steps,
-                    w_steps, steps, y_at, y_rows, y_columns + column_from, one(),
+                contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from,
+                    x_steps,
+                    w_steps, steps, y_at, y_rows, y_columns + column_from,
+                    one(),
                     add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
 
 
-@kernel
+@choice(y_from_w_x_fold_x, y_from_w_x_over_k1, y_from_w_x_over_g, y_from_w_x_slide_x, y_from_w_x_in_blocks,
+    y_from_w_x_plain)
+def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile) -> Task[...]:
+    """y[n,g,o,p0,p1] += sum[c,k0,k1,x3,x4] w[g,o,c,k0,k1]*x[n,g,c,x3,x4]
+    { d0*k0 + s0*p0 - a0 = x3, d1*k1 + s1*p1 - a1 = x4 }
+
+    windows of x slide, lanes over k1, combined at the end
+    or lanes over k1, combined at the end
+    or lanes over g where it is contiguous
+    or windows of x slide, lanes over p1, rows over p0
+    or contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables
+    else gather, tasks share n g o p0
+    """
+    if (
+        (O <= 2 or C * K0 * K1 <= 1)
+        and P1 < K1
+        and tile.lines * tile.lanes.width > P1
+        and bounded(P0, P1) <= 1024
+        and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576
+    ):
+        return y_from_w_x_fold_x
+    if (O <= 2 or C * K0 * K1 <= 1) and tile.lanes.width <= K1 and tile.lanes.width <= X4 and P1 <= K1:
+        return y_from_w_x_over_k1
+    if (
+        (O <= 2 or C * K0 * K1 <= 1)
+        and tile.lanes.width <= G
+        and y.stride(1) == 1
+        and w.stride(0) == 1
+        and x.stride(1) == 1
+    ):
+        return y_from_w_x_over_g
+    if (
+        (O <= 2 or C * K0 * K1 <= 1)
+        and (K1 <= P1 or tile.lanes.width <= P1)
+        and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576
+    ):
+        return y_from_w_x_slide_x
+    if y_from_w_x_in_blocks_suits(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1):
+        return y_from_w_x_in_blocks
+    return y_from_w_x_plain
+
+
+@task
 def y_from_b_plain(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: int, add: int, task: int,
         tasks: int) -> None:
     """y[n,g,o,p0,p1] += b[g,o]
@@ -623,7 +608,7 @@ def y_from_b_plain(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: int,
             y[n, g, o, p0, p1] = total
 
 
-@kernel
+@task
 def y_from_b_over_p1(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over p1."""
@@ -651,7 +636,7 @@ def y_from_b_over_p1(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: in
                 lanes.write_where(y.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)), total, active)
 
 
-@kernel
+@task
 def y_from_b_over_o(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over o."""
@@ -680,24 +665,22 @@ def y_from_b_over_o(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: int
                 lanes.write_where(y.line((n, g, o, p0, p1), (0, 0, 1, 0, 0)), total, active)
 
 
-@task
-def y_from_b(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+@choice(y_from_b_over_p1, y_from_b_over_o, y_from_b_plain)
+def y_from_b(y: Real5, b: Real2, N: int, G: int, O: int, P0: int, P1: int, add: int, tile: Tile) -> Task[...]:
     """y[n,g,o,p0,p1] += b[g,o]
 
-    lanes over p1,
-    or lanes over o;
+    lanes over p1
+    or lanes over o
     else gather, tasks share n g o p0
     """
     if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > O):
-        y_from_b_over_p1(y, b, N, G, O, P0, P1, add, tile, task, tasks)
-    elif tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P1):
-        y_from_b_over_o(y, b, N, G, O, P0, P1, add, tile, task, tasks)
-    else:
-        y_from_b_plain(y, b, N, G, O, P0, P1, add, task, tasks)
+        return y_from_b_over_p1
+    if tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P1):
+        return y_from_b_over_o
+    return y_from_b_plain
 
 
-@kernel
+@task
 def gb_from_gy_plain(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, task: int, tasks: int) -> None:
     """gb[g,o] += sum[n,p0,p1] gy[n,g,o,p0,p1]
 
@@ -715,7 +698,7 @@ def gb_from_gy_plain(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: 
         gb[g, o] = total
 
 
-@kernel
+@task
 def gb_from_gy_over_p1(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over p1, combined at the end."""
@@ -755,7 +738,7 @@ def gb_from_gy_over_p1(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1
                 gb[g, plane] = result
 
 
-@kernel
+@task
 def gb_from_gy_over_o(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over o."""
@@ -785,24 +768,22 @@ def gb_from_gy_over_o(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1:
                     lanes.write_where(gb.line((plane, o), (0, 1)), result, active)
 
 
-@task
-def gb_from_gy(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, tile: Tile, task: int,
-        tasks: int) -> None:
+@choice(gb_from_gy_over_p1, gb_from_gy_over_o, gb_from_gy_plain)
+def gb_from_gy(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, tile: Tile) -> Task[...]:
     """gb[g,o] += sum[n,p0,p1] gy[n,g,o,p0,p1]
 
-    lanes over p1, combined at the end,
-    or lanes over o;
+    lanes over p1, combined at the end
+    or lanes over o
     else gather, tasks share g o
     """
     if tile.lanes.width <= P1:
-        gb_from_gy_over_p1(gb, gy, N, G, O, P0, P1, tile, task, tasks)
-    elif tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P1):
-        gb_from_gy_over_o(gb, gy, N, G, O, P0, P1, tile, task, tasks)
-    else:
-        gb_from_gy_plain(gb, gy, N, G, O, P0, P1, task, tasks)
+        return gb_from_gy_over_p1
+    if tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P1):
+        return gb_from_gy_over_o
+    return gb_from_gy_plain
 
 
-@kernel
+@task
 def gx_from_gy_w_plain(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
         K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, task: int,
         tasks: int) -> None:
@@ -836,47 +817,7 @@ def gx_from_gy_w_plain(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P
             gx[n, g, c, x3, x4] = total
 
 
-@kernel
-def gx_from_gy_w_sizes(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
-        X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> tuple[int, int, int, int, int]:
-    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
-    row_first, row_second = chunk(tile.rows, N, ceil_div(X3, s0), ceil_div(X4, s1))
-    step_first, step_second = chunk(tile.steps, O, K0, K1)
-    copy_gy = bounded(bounded(bounded(row_first, step_first), row_second + (K0 * d0) // s0 + 1), ceil_div(X4, s1) + (K1 * d1) // s1 + 1) + tile.lanes.width
-    return row_first, row_second, step_first, step_second, copy_gy
-
-
-@kernel
-def gx_from_gy_w_suits(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
-        X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> bool:
-    """Is there work enough for tiles, and are the copies of a block not too large?"""
-    if not (suits(tile, N * ceil_div(X3, s0) * ceil_div(X4, s1), C, O * K0 * K1)):
-        return False
-    _, _, _, _, copy_gy = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1)
-    return copy_gy <= 268435456
-
-
-def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
-        X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Scalars of one task: copies, a panel, the sums of a block."""
-    if not gx_from_gy_w_suits(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1):
-        return 0
-    row_first, row_second, _, _, copy_gy = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0,
-        d1, s0, s1)
-    return work(tile, row_first * row_second * ceil_div(X4, s1), C) + copy_gy
-
-
-def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
-        X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Integers of one task: the offsets of rows, columns and steps."""
-    if not gx_from_gy_w_suits(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1):
-        return 0
-    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4,
-        a0, a1, d0, d1, s0, s1)
-    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second * ceil_div(X4, s1) + C + step_first * step_second * K1)
-
-
-@kernel
+@task
 def gx_from_gy_w_over_g(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
         K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
@@ -888,25 +829,25 @@ def gx_from_gy_w_over_g(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, 
         c = item // (X3 * X4) % C
         x3 = item // X4 % X3
         x4 = item % X4
-        first_p0_, step_p0_ = residue(d0, s0, x3 + a0)
-        low_p0_, high_p0 = max(0, -((-x3 - a0 + d0*K0 - d0) // s0)), min(P0, ((x3 + a0) // s0) + 1)
-        low_p0_ += (first_p0_ - low_p0_) % max(1, step_p0_)
-        if step_p0_ == 0:  # there is none
-            high_p0, step_p0_ = low_p0_, 1
-        first_p1_, step_p1_ = residue(d1, s1, x4 + a1)
-        low_p1_, high_p1 = max(0, -((-x4 - a1 + d1*K1 - d1) // s1)), min(P1, ((x4 + a1) // s1) + 1)
-        low_p1_ += (first_p1_ - low_p1_) % max(1, step_p1_)
-        if step_p1_ == 0:  # there is none
-            high_p1, step_p1_ = low_p1_, 1
+        first_p0, step_p0 = residue(d0, s0, x3 + a0)
+        low_p0, high_p0 = max(0, -((-x3 - a0 + d0*K0 - d0) // s0)), min(P0, ((x3 + a0) // s0) + 1)
+        low_p0 += (first_p0 - low_p0) % max(1, step_p0)
+        if step_p0 == 0:  # there is none
+            high_p0, step_p0 = low_p0, 1
+        first_p1, step_p1 = residue(d1, s1, x4 + a1)
+        low_p1, high_p1 = max(0, -((-x4 - a1 + d1*K1 - d1) // s1)), min(P1, ((x4 + a1) // s1) + 1)
+        low_p1 += (first_p1 - low_p1) % max(1, step_p1)
+        if step_p1 == 0:  # there is none
+            high_p1, step_p1 = low_p1, 1
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = lanes.zero()
             for o in range(O):
-                for p0 in range(low_p0_, high_p0, step_p0_):
+                for p0 in range(low_p0, high_p0, step_p0):
                     k0 = (-p0*s0 + x3 + a0) // d0
-                    for p1 in range(low_p1_, high_p1, step_p1_):
+                    for p1 in range(low_p1, high_p1, step_p1):
                         k1 = (-p1*s1 + x4 + a1) // d1
                         gy_lanes = lanes.read_where(gy.line((n, g, o, p0, p1), (0, 1, 0, 0, 0)), active)
                         w_lanes = lanes.read_where(w.line((g, o, c, k0, k1), (1, 0, 0, 0, 0)), active)
@@ -916,7 +857,24 @@ def gx_from_gy_w_over_g(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, 
             lanes.write_where(gx.line((n, g, c, x3, x4), (0, 1, 0, 0, 0)), total, active)
 
 
-@kernel
+def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(ceil_div(X4, s1), width)) * width)
+    pitch = ceil_div(stretch + max(0, ((K1 - 1) * d1 + s1 - 1) // s1 + 1), width) * width
+    deep = max(1, min(tile.lines, ceil_div(X3, tile.lines))) * tile.lines
+    height = (deep - 1) + max(0, ((K0 - 1) * d0 + s0 - 1) // s0 + 1) + 1
+    return bounded(O, bounded(height, pitch) + width) + bounded(bounded(min(s1, X4), deep), stretch)
+
+
+def gx_from_gy_w_slide_gy_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * O * K0 * K1 + 2 * min(s1, X4)
+
+
+@task(scratch=gx_from_gy_w_slide_gy_room, integer_scratch=gx_from_gy_w_slide_gy_table)
 def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
         K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -1059,32 +1017,37 @@ def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int
                                 n += 1
 
 
-@kernel
-def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
     width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(ceil_div(X4, s1), width)) * width)
-    pitch = ceil_div(stretch + max(0, ((K1 - 1) * d1 + s1 - 1) // s1 + 1), width) * width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(ceil_div(X4, d1), width)) * width)
+    pitch = ceil_div(stretch + max(0, ((P1 - 1) * s1 + d1 - 1) // d1 + 1), width) * width
     deep = max(1, min(tile.lines, ceil_div(X3, tile.lines))) * tile.lines
-    height = (deep - 1) + max(0, ((K0 - 1) * d0 + s0 - 1) // s0 + 1) + 1
-    return bounded(O, bounded(height, pitch) + width) + bounded(bounded(min(s1, X4), deep), stretch)
+    height = (deep - 1) + max(0, ((P0 - 1) * s0 + d0 - 1) // d0 + 1) + 1
+    return bounded(O, bounded(height, pitch) + width) + bounded(bounded(min(d1, X4), deep), stretch)
 
 
-@kernel
+def gx_from_gy_w_slide_w_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * O * P0 * P1 + 2 * min(d1, X4)
+
+
+@task(scratch=gx_from_gy_w_slide_w_room, integer_scratch=gx_from_gy_w_slide_w_table)
 def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
         K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of w slide, lanes over x4, rows over x3."""
     lanes = tile.lanes
     for phase_x3 in range(min(d0, X3)):
-        first_p0_, step_p0_ = residue(d0, s0, a0 + phase_x3)
-        taps_p0 = max(0, ceil_div(P0 - first_p0_, step_p0_)) if step_p0_ > 0 else 0
-        by_p0 = step_p0_ * s0 // d0
-        low_p0_ = (a0 + phase_x3 - first_p0_ * s0) // d0
+        first_p0, step_p0 = residue(d0, s0, a0 + phase_x3)
+        taps_p0 = max(0, ceil_div(P0 - first_p0, step_p0)) if step_p0 > 0 else 0
+        by_p0 = step_p0 * s0 // d0
+        low_p0 = (a0 + phase_x3 - first_p0 * s0) // d0
         members_p0 = ceil_div(X3 - phase_x3, d0)
-        low_p0_ -= (taps_p0 - 1) * by_p0
-        first_p0_, step_p0_ = first_p0_ + (taps_p0 - 1) * step_p0_, -step_p0_
+        low_p0 -= (taps_p0 - 1) * by_p0
+        first_p0, step_p0 = first_p0 + (taps_p0 - 1) * step_p0, -step_p0
         stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(ceil_div(X4, d1), lanes.width)) * lanes.width)
         span = stretch + max(0, ((P1 - 1) * s1 + d1 - 1) // d1 + 1)
         pitch = ceil_div(span, lanes.width) * lanes.width
@@ -1098,24 +1061,24 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
         taps = O * taps_p0 * P1
         steps = integer_scratch
         gy_steps = steps + taps
-        gy_by = step_p0_ * gy.stride(3)
+        gy_by = step_p0 * gy.stride(3)
         count = 0
         shared = taps_p0 // tile.taps * tile.taps if by_p0 == 1 else 0
         ends = integer_scratch + 2 * taps
         lowest = (a1 - s1*(P1 - 1)) // d1
         for phase_x4 in range(min(d1, X4)):
-            first_p1_, step_p1_ = residue(d1, s1, a1 + phase_x4)
-            taps_p1 = max(0, ceil_div(P1 - first_p1_, step_p1_)) if step_p1_ > 0 else 0
-            by_p1 = step_p1_ * s1 // d1
-            low_p1_ = (a1 + phase_x4 - first_p1_ * s1) // d1
-            low_p1_ -= (taps_p1 - 1) * by_p1
-            first_p1_, step_p1_ = first_p1_ + (taps_p1 - 1) * step_p1_, -step_p1_
+            first_p1, step_p1 = residue(d1, s1, a1 + phase_x4)
+            taps_p1 = max(0, ceil_div(P1 - first_p1, step_p1)) if step_p1 > 0 else 0
+            by_p1 = step_p1 * s1 // d1
+            low_p1 = (a1 + phase_x4 - first_p1 * s1) // d1
+            low_p1 -= (taps_p1 - 1) * by_p1
+            first_p1, step_p1 = first_p1 + (taps_p1 - 1) * step_p1, -step_p1
             plane = 0
             for o in range(O):
                 for tap_p1 in range(taps_p1):
                     for tap_p0 in range(0, shared, tile.taps):
-                        steps[count] = plane * area + tap_p0 * by_p0 * pitch + tap_p1 * by_p1 + (low_p1_ - lowest)
-                        gy_steps[count] = o * gy.stride(2) + (first_p0_ + tap_p0 * step_p0_) * gy.stride(3) + (first_p1_ + tap_p1 * step_p1_) * gy.stride(4)
+                        steps[count] = plane * area + tap_p0 * by_p0 * pitch + tap_p1 * by_p1 + (low_p1 - lowest)
+                        gy_steps[count] = o * gy.stride(2) + (first_p0 + tap_p0 * step_p0) * gy.stride(3) + (first_p1 + tap_p1 * step_p1) * gy.stride(4)
                         count += 1
                 plane += 1
             ends[2 * phase_x4] = count
@@ -1123,8 +1086,8 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
             for o in range(O):
                 for tap_p1 in range(taps_p1):
                     for tap_p0 in range(shared, taps_p0):
-                        steps[count] = plane * area + tap_p0 * by_p0 * pitch + tap_p1 * by_p1 + (low_p1_ - lowest)
-                        gy_steps[count] = o * gy.stride(2) + (first_p0_ + tap_p0 * step_p0_) * gy.stride(3) + (first_p1_ + tap_p1 * step_p1_) * gy.stride(4)
+                        steps[count] = plane * area + tap_p0 * by_p0 * pitch + tap_p1 * by_p1 + (low_p1 - lowest)
+                        gy_steps[count] = o * gy.stride(2) + (first_p0 + tap_p0 * step_p0) * gy.stride(3) + (first_p1 + tap_p1 * step_p1) * gy.stride(4)
                         count += 1
                 plane += 1
             ends[2 * phase_x4 + 1] = count
@@ -1140,7 +1103,7 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
             for item in range(first, last):
                 top = block * deep
                 bottom = min(members_p0, top + deep)
-                from_k0 = low_p0_ + top
+                from_k0 = low_p0 + top
                 start = part * stretch
                 to = scratch
                 needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
@@ -1215,86 +1178,48 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
 
 
 @kernel
-def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+def gx_from_gy_w_in_blocks_sizes(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> tuple[int, int, int, int, int]:
+    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
+    row_first, row_second = chunk(tile.rows, N, ceil_div(X3, s0), ceil_div(X4, s1))
+    step_first, step_second = chunk(tile.steps, O, K0, K1)
+    copy_gy = bounded(bounded(bounded(row_first, step_first), row_second + (K0 * d0) // s0 + 1), ceil_div(X4, s1) + (K1 * d1) // s1 + 1) + tile.lanes.width
+    return row_first, row_second, step_first, step_second, copy_gy
+
+
+def gx_from_gy_w_in_blocks_suits(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> bool:
+    """Is there work enough for tiles, and are the copies of a block not too large?"""
+    if not (suits(tile, N * ceil_div(X3, s0) * ceil_div(X4, s1), C, O * K0 * K1)):
+        return False
+    _, _, _, _, copy_gy = gx_from_gy_w_in_blocks_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+        s1)
+    return copy_gy <= 268435456
+
+
+def gx_from_gy_w_in_blocks_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(ceil_div(X4, d1), width)) * width)
-    pitch = ceil_div(stretch + max(0, ((P1 - 1) * s1 + d1 - 1) // d1 + 1), width) * width
-    deep = max(1, min(tile.lines, ceil_div(X3, tile.lines))) * tile.lines
-    height = (deep - 1) + max(0, ((P0 - 1) * s0 + d0 - 1) // d0 + 1) + 1
-    return bounded(O, bounded(height, pitch) + width) + bounded(bounded(min(d1, X4), deep), stretch)
-
-
-def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
-        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if (C <= 2 or O * K0 * K1 <= 1) and (K1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_gy_room(tile, N,
-        G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        room = max(room, gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
-    if (C <= 2 or O * K0 * K1 <= 1) and (P1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_w_room(tile, N,
-        G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        room = max(room, gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
-    return room
-
-
-def gx_from_gy_w_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
-        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (C <= 2 or O * K0 * K1 <= 1) and (K1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_gy_room(tile, N,
-        G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        room = max(room, 2 * O * K0 * K1 + 2 * min(s1, X4))
-    if (C <= 2 or O * K0 * K1 <= 1) and (P1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_w_room(tile, N,
-        G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        room = max(room, 2 * O * P0 * P1 + 2 * min(d1, X4))
-    return room
-
-
-def gx_from_gy_w_larger_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
-        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """What contraction or windows take, whichever is more."""
-    return max(gx_from_gy_w_scratch(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1),
-        gx_from_gy_w_windows_scratch(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
-
-
-def gx_from_gy_w_larger_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
-        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """What contraction or windows take, whichever is more."""
-    return max(gx_from_gy_w_table(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1),
-        gx_from_gy_w_windows_table(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1))
-
-
-@task(scratch=gx_from_gy_w_larger_scratch, integer_scratch=gx_from_gy_w_larger_table)
-def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
-        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
-        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """gx[n,g,c,x3,x4] += sum[o,p0,p1,k0,k1] gy[n,g,o,p0,p1]*w[g,o,c,k0,k1]
-    { d0*k0 + s0*p0 - a0 = x3, d1*k1 + s1*p1 - a1 = x4 }
-
-    contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1
-    """
-    if (
-        C <= 2 or O * K0 * K1 <= 1) and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
-        gx_from_gy_w_over_g(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile, task,
-            tasks)
-        return
-    if (C <= 2 or O * K0 * K1 <= 1) and (K1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_gy_room(tile, N,
-        G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        gx_from_gy_w_slide_gy(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile,
-            scratch, integer_scratch, task, tasks)
-        return
-    if (C <= 2 or O * K0 * K1 <= 1) and (P1 <= X4 or tile.lanes.width <= X4) and gx_from_gy_w_slide_w_room(tile, N,
-        G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576:
-        gx_from_gy_w_slide_w(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, tile,
-            scratch, integer_scratch, task, tasks)
-        return
-    if not gx_from_gy_w_suits(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1):
-        gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1, add, task, tasks)
-        return
-    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4,
+    """Scalars of one task: copies, a panel, the sums of a block."""
+    row_first, row_second, _, _, copy_gy = gx_from_gy_w_in_blocks_sizes(tile, N, G, O, P0, P1, C, K0, K1, X3, X4,
         a0, a1, d0, d1, s0, s1)
+    return work(tile, row_first * row_second * ceil_div(X4, s1), C) + copy_gy
+
+
+def gx_from_gy_w_in_blocks_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: the offsets of rows, columns and steps."""
+    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_in_blocks_sizes(tile, N, G, O, P0, P1, C, K0,
+        K1, X3, X4, a0, a1, d0, d1, s0, s1)
+    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second * ceil_div(X4, s1) + C + step_first * step_second * K1)
+
+
+@task(scratch=gx_from_gy_w_in_blocks_scratch, integer_scratch=gx_from_gy_w_in_blocks_table)
+def gx_from_gy_w_in_blocks(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int,
+        K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1."""
+    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_in_blocks_sizes(tile, N, G, O, P0, P1, C, K0,
+        K1, X3, X4, a0, a1, d0, d1, s0, s1)
     classes_x3 = min(s0, X3)
     classes_x4 = min(s1, X4)
     classes = classes_x3 * classes_x4
@@ -1366,11 +1291,11 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
                 k0_to = min(count_k0, k0_from + step_second)
                 steps = max(0, o_to - o_from) * max(0, k0_to - k0_from) * count_k1
                 # the part of gy that this block reads, with zeros where it has no element
-                low_p0_ = base_x3 + x3_from - turn_k0 * (k0_to - 1)
-                span_p0 = max(0, base_x3 + (x3_to - 1) - turn_k0 * k0_from - low_p0_ + 1)
-                low_p1_ = base_x4 - turn_k1 * (count_k1 - 1)
-                span_p1 = max(0, base_x4 + (count_x4 - 1) - low_p1_ + 1)
-                if low_p0_ >= 0 and low_p0_ + span_p0 <= P0 and low_p1_ >= 0 and low_p1_ + span_p1 <= P1:
+                low_p0 = base_x3 + x3_from - turn_k0 * (k0_to - 1)
+                span_p0 = max(0, base_x3 + (x3_to - 1) - turn_k0 * k0_from - low_p0 + 1)
+                low_p1 = base_x4 - turn_k1 * (count_k1 - 1)
+                span_p1 = max(0, base_x4 + (count_x4 - 1) - low_p1 + 1)
+                if low_p0 >= 0 and low_p0 + span_p0 <= P0 and low_p1 >= 0 and low_p1 + span_p1 <= P1:
                     gy_at = gy.pointer()
                     gy_stride_n = gy.stride(0)
                     gy_stride_g = gy.stride(1)
@@ -1386,12 +1311,13 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
                     at = 0
                     for n in range(n_from, n_to):
                         for o in range(o_from, o_to):
-                            for p0 in range(low_p0_, low_p0_ + span_p0):
-                                copy_row(tile, room + at, gy.pointer(n, g, o, p0, 0), gy.stride(4), low_p1_,
-                                    span_p1, P1 if 0 <= p0 < P0 else 0)
+                            for p0 in range(low_p0, low_p0 + span_p0):
+                                copy_row(tile, room + at, gy.pointer(n, g, o, p0, 0), gy.stride(4), low_p1,
+                                    span_p1,
+                                    P1 if 0 <= p0 < P0 else 0)
                                 at += span_p1
                     gy_at = room + -(
-                        n_from * gy_stride_n + o_from * gy_stride_o + low_p0_ * gy_stride_p0 + low_p1_ * gy_stride_p1)
+                        n_from * gy_stride_n + o_from * gy_stride_o + low_p0 * gy_stride_p0 + low_p1 * gy_stride_p1)
                 gy_at = gy_at + (g * gy_stride_g + base_x3 * gy_stride_p0 + base_x4 * gy_stride_p1)
                 gy_by_k0 = -turn_k0 * gy_stride_p0
                 gy_by_k1 = -turn_k1 * gy_stride_p1
@@ -1411,9 +1337,50 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
                             gy_steps[at] = o * gy_stride_o + k0 * gy_by_k0 + k1 * gy_by_k1
                             w_steps[at] = o * w_stride_o + k0 * w_by_k0 + k1 * w_by_k1
                             at += 1
-                contract(tile, gy_at, gy_rows, rows, w_at, w_columns + column_from, column_to - column_from,
-                    gy_steps, w_steps, steps, gx_at, gx_rows, gx_columns + column_from, one(),
-                    add != 0 or o_start > 0 or k0_start > 0, scratch, lines)
+                contract(tile, gy_at, gy_rows, rows, w_at, w_columns + column_from,
+                    column_to - column_from,
+                    gy_steps, w_steps, steps, gx_at, gx_rows,
+                    gx_columns + column_from, one(),
+                    add != 0 or o_start > 0 or k0_start > 0,
+                    scratch, lines)
+
+
+@choice(gx_from_gy_w_over_g, gx_from_gy_w_slide_gy, gx_from_gy_w_slide_w, gx_from_gy_w_in_blocks,
+    gx_from_gy_w_plain)
+def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile) -> Task[...]:
+    """gx[n,g,c,x3,x4] += sum[o,p0,p1,k0,k1] gy[n,g,o,p0,p1]*w[g,o,c,k0,k1]
+    { d0*k0 + s0*p0 - a0 = x3, d1*k1 + s1*p1 - a1 = x4 }
+
+    lanes over g where it is contiguous
+    or windows of gy slide, lanes over x4, rows over x3
+    or windows of w slide, lanes over x4, rows over x3
+    or contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1
+    else gather, tasks share n g c x3; 2 residue loops
+    """
+    if (
+        (C <= 2 or O * K0 * K1 <= 1)
+        and tile.lanes.width <= G
+        and gx.stride(1) == 1
+        and gy.stride(1) == 1
+        and w.stride(0) == 1
+    ):
+        return gx_from_gy_w_over_g
+    if (
+        (C <= 2 or O * K0 * K1 <= 1)
+        and (K1 <= X4 or tile.lanes.width <= X4)
+        and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576
+    ):
+        return gx_from_gy_w_slide_gy
+    if (
+        (C <= 2 or O * K0 * K1 <= 1)
+        and (P1 <= X4 or tile.lanes.width <= X4)
+        and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576
+    ):
+        return gx_from_gy_w_slide_w
+    if gx_from_gy_w_in_blocks_suits(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1):
+        return gx_from_gy_w_in_blocks
+    return gx_from_gy_w_plain
 
 
 def sizes(
@@ -1629,9 +1596,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: windows of x slide, lanes over k1, combined at the end, or lanes over k1, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p1, rows over p0 if (O <= 2 or C * K0 * K1 <= 1); else contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
+        'y_from_w_x: windows of x slide, lanes over k1, combined at the end, or lanes over k1, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p1, rows over p0, or contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
         'y_from_b: lanes over p1, or lanes over o; else gather, tasks share n g o p0',
         'gb_from_gy: lanes over p1, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x4, rows over x3, or windows of w slide, lanes over x4, rows over x3 if (C <= 2 or O * K0 * K1 <= 1); else contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
+        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x4, rows over x3, or windows of w slide, lanes over x4, rows over x3, or contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
     ),
 )

@@ -19,10 +19,12 @@ from kernels.runtime import (
     Real2,
     Real6,
     Scratch,
+    Task,
     Tensor,
     Tile,
     bounded,
     ceil_div,
+    choice,
     chunk,
     contract,
     copy_lines,
@@ -45,10 +47,10 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(6, __name__)
+require_abi(7, __name__)
 
 
-@kernel
+@task
 def y_from_w_x_plain(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
         K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
         s0: int, s1: int, s2: int, add: int, task: int, tasks: int) -> None:
@@ -79,54 +81,25 @@ def y_from_w_x_plain(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: i
             y[n, g, o, p0, p1, p2] = total
 
 
-@kernel
-def y_from_w_x_sizes(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
-        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> tuple[int, int, int, int, int]:
-    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
-    row_first, row_second = chunk(tile.rows, N, P0, P1 * P2)
-    step_first, step_second = chunk(tile.steps, C, K0, K1 * K2)
-    copy_x = bounded(bounded(bounded(bounded(row_first, step_first), d0 * (step_second - 1) + s0 * (row_second - 1) + 1), d1 * (K1 - 1) + s1 * (P1 - 1) + 1), d2 * (K2 - 1) + s2 * (P2 - 1) + 1) + tile.lanes.width
-    return row_first, row_second, step_first, step_second, copy_x
-
-
-@kernel
-def y_from_w_x_suits(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
-        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> bool:
-    """Is there work enough for tiles, and are the copies of a block not too large?"""
-    if not (suits(tile, N * P0 * P1 * P2, O, C * K0 * K1 * K2)):
-        return False
-    _, _, _, _, copy_x = y_from_w_x_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1,
-        d2, s0, s1, s2)
-    return copy_x <= 268435456
-
-
-def y_from_w_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
+def y_from_w_x_fold_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
         K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> int:
-    """Scalars of one task: copies, a panel, the sums of a block."""
-    if not y_from_w_x_suits(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
-        s2):
-        return 0
-    row_first, row_second, _, _, copy_x = y_from_w_x_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0,
-        a1, a2, d0, d1, d2, s0, s1, s2)
-    return work(tile, row_first * row_second * P1 * P2, O) + copy_x
+    """Scalars that the windows of a block read, and the sums of all taps."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, ceil_div(K2, width) * width)
+    pitch = ceil_div(stretch + max(0, (P2 - 1) * s2) // d2, width) * width
+    height = (max(1, min(tile.lines, ceil_div(K1, tile.lines))) * tile.lines - 1) * d1 + max(0, (P1 - 1) * s1) + 1
+    return bounded(bounded(P0, d2), bounded(height, pitch) + width) + bounded(bounded(bounded(bounded(2, P0), P1), P2), width)
 
 
-def y_from_w_x_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
+def y_from_w_x_fold_x_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
         K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> int:
-    """Integers of one task: the offsets of rows, columns and steps."""
-    if not y_from_w_x_suits(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
-        s2):
-        return 0
-    row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2,
-        X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
-    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second * P1 * P2 + O + step_first * step_second * K1 * K2)
+    """Integers of one task: where each tap reads."""
+    return P0 * P1 * P2
 
 
-@kernel
+@task(scratch=y_from_w_x_fold_x_room, integer_scratch=y_from_w_x_fold_x_table)
 def y_from_w_x_fold_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
         K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
         s0: int, s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
@@ -228,19 +201,7 @@ def y_from_w_x_fold_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: 
                     at_sum = at_sum + lanes.width
 
 
-@kernel
-def y_from_w_x_fold_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
-        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> int:
-    """Scalars that the windows of a block read, and the sums of all taps."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, ceil_div(K2, width) * width)
-    pitch = ceil_div(stretch + max(0, (P2 - 1) * s2) // d2, width) * width
-    height = (max(1, min(tile.lines, ceil_div(K1, tile.lines))) * tile.lines - 1) * d1 + max(0, (P1 - 1) * s1) + 1
-    return bounded(bounded(P0, d2), bounded(height, pitch) + width) + bounded(bounded(bounded(bounded(2, P0), P1), P2), width)
-
-
-@kernel
+@task
 def y_from_w_x_over_k2(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
         K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
         s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
@@ -296,7 +257,7 @@ def y_from_w_x_over_k2(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
                 y[n, plane, o, p0, p1, p2] = result
 
 
-@kernel
+@task
 def y_from_w_x_over_g(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
         K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
         s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
@@ -332,7 +293,26 @@ def y_from_w_x_over_g(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: 
             lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 1, 0, 0, 0, 0)), total, active)
 
 
-@kernel
+def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
+        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
+    pitch = ceil_div(stretch + max(0, (K2 - 1) * d2) // s2, width) * width
+    deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
+    height = (deep - 1) * s1 + max(0, (K1 - 1) * d1) + 1
+    return bounded(bounded(bounded(C, K0), s2), bounded(height, pitch) + width)
+
+
+def y_from_w_x_slide_x_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * C * K0 * K1 * K2
+
+
+@task(scratch=y_from_w_x_slide_x_room, integer_scratch=y_from_w_x_slide_x_table)
 def y_from_w_x_slide_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
         K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
         s0: int, s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
@@ -457,103 +437,53 @@ def y_from_w_x_slide_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
 
 
 @kernel
-def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
-        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> int:
-    """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
-    pitch = ceil_div(stretch + max(0, (K2 - 1) * d2) // s2, width) * width
-    deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
-    height = (deep - 1) * s1 + max(0, (K1 - 1) * d1) + 1
-    return bounded(bounded(bounded(C, K0), s2), bounded(height, pitch) + width)
+def y_from_w_x_in_blocks_sizes(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> tuple[int, int, int, int, int]:
+    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
+    row_first, row_second = chunk(tile.rows, N, P0, P1 * P2)
+    step_first, step_second = chunk(tile.steps, C, K0, K1 * K2)
+    copy_x = bounded(bounded(bounded(bounded(row_first, step_first), d0 * (step_second - 1) + s0 * (row_second - 1) + 1), d1 * (K1 - 1) + s1 * (P1 - 1) + 1), d2 * (K2 - 1) + s2 * (P2 - 1) + 1) + tile.lanes.width
+    return row_first, row_second, step_first, step_second, copy_x
 
 
-def y_from_w_x_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+def y_from_w_x_in_blocks_suits(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> bool:
+    """Is there work enough for tiles, and are the copies of a block not too large?"""
+    if not (suits(tile, N * P0 * P1 * P2, O, C * K0 * K1 * K2)):
+        return False
+    _, _, _, _, copy_x = y_from_w_x_in_blocks_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1,
+        a2, d0, d1, d2, s0, s1, s2)
+    return copy_x <= 268435456
+
+
+def y_from_w_x_in_blocks_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if (O <= 2 or C * K0 * K1 * K2 <= 1) and P2 < K2 and tile.lines * tile.lanes.width > P2 and bounded(bounded(P0,
-        P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1,
-        a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        room = max(room, y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2))
-    if (O <= 2 or C * K0 * K1 * K2 <= 1) and (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile,
-        N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        room = max(room, y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2))
-    return room
+    """Scalars of one task: copies, a panel, the sums of a block."""
+    row_first, row_second, _, _, copy_x = y_from_w_x_in_blocks_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3,
+        X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
+    return work(tile, row_first * row_second * P1 * P2, O) + copy_x
 
 
-def y_from_w_x_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+def y_from_w_x_in_blocks_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (O <= 2 or C * K0 * K1 * K2 <= 1) and P2 < K2 and tile.lines * tile.lanes.width > P2 and bounded(bounded(P0,
-        P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1,
-        a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        room = max(room, P0 * P1 * P2)
-    if (O <= 2 or C * K0 * K1 * K2 <= 1) and (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile,
-        N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        room = max(room, 2 * C * K0 * K1 * K2)
-    return room
+    """Integers of one task: the offsets of rows, columns and steps."""
+    row_first, row_second, step_first, step_second, _ = y_from_w_x_in_blocks_sizes(tile, N, G, O, P0, P1, P2, C, K0,
+        K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
+    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second * P1 * P2 + O + step_first * step_second * K1 * K2)
 
 
-def y_from_w_x_larger_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
-        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int) -> int:
-    """What contraction or windows take, whichever is more."""
-    return max(y_from_w_x_scratch(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
-        s1, s2), y_from_w_x_windows_scratch(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0,
-        d1, d2, s0, s1, s2))
-
-
-def y_from_w_x_larger_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
-        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> int:
-    """What contraction or windows take, whichever is more."""
-    return max(y_from_w_x_table(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
-        s1, s2), y_from_w_x_windows_table(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1,
-        d2, s0, s1, s2))
-
-
-@task(scratch=y_from_w_x_larger_scratch, integer_scratch=y_from_w_x_larger_table)
-def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
-        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """y[n,g,o,p0,p1,p2] += sum[c,k0,k1,k2,x3,x4,x5] w[g,o,c,k0,k1,k2]*x[n,g,c,x3,x4,x5]
-    { d0*k0 + s0*p0 - a0 = x3, d1*k1 + s1*p1 - a1 = x4, d2*k2 + s2*p2 - a2 = x5 }
-
-    contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables
-    """
-    if (O <= 2 or C * K0 * K1 * K2 <= 1) and P2 < K2 and tile.lines * tile.lanes.width > P2 and bounded(bounded(P0,
-        P1), P2) <= 1024 and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1,
-        a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        y_from_w_x_fold_x(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
-            s2, add, tile, scratch, integer_scratch, task, tasks)
-        return
-    if (O <= 2 or C * K0 * K1 * K2 <= 1) and tile.lanes.width <= K2 and tile.lanes.width <= X5 and P2 <= K2:
-        y_from_w_x_over_k2(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
-            s2, add, tile, task, tasks)
-        return
-    if (
-        O <= 2 or C * K0 * K1 * K2 <= 1) and tile.lanes.width <= G and y.stride(1) == 1 and w.stride(0) == 1 and x.stride(1) == 1:
-        y_from_w_x_over_g(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
-            s2, add, tile, task, tasks)
-        return
-    if (O <= 2 or C * K0 * K1 * K2 <= 1) and (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile,
-        N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        y_from_w_x_slide_x(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
-            s2, add, tile, scratch, integer_scratch, task, tasks)
-        return
-    if not y_from_w_x_suits(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
-        s2):
-        y_from_w_x_plain(y, w, x, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
-            s2, add, task, tasks)
-        return
-    row_first, row_second, step_first, step_second, _ = y_from_w_x_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2,
-        X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
+@task(scratch=y_from_w_x_in_blocks_scratch, integer_scratch=y_from_w_x_in_blocks_table)
+def y_from_w_x_in_blocks(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
+        K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables."""
+    row_first, row_second, step_first, step_second, _ = y_from_w_x_in_blocks_sizes(tile, N, G, O, P0, P1, P2, C, K0,
+        K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
     columns = O
     row_first, row_second, groups = divide(tile, tasks, G, N, P0, (row_first, row_second), columns)
     parts = ceil_div(N, row_first) * ceil_div(P0, row_second)
@@ -632,8 +562,10 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
                         for c in range(c_from, c_to):
                             for x3 in range(low_x3, low_x3 + span_x3):
                                 for x4 in range(low_x4, low_x4 + span_x4):
-                                    copy_row(tile, room + at, x.pointer(n, g, c, x3, x4, 0), x.stride(5), low_x5,
-                                        span_x5, X5 if 0 <= x3 < X3 and 0 <= x4 < X4 else 0)
+                                    copy_row(tile, room + at, x.pointer(n, g, c, x3, x4, 0), x.stride(5),
+                                        low_x5,
+                                        span_x5,
+                                        X5 if 0 <= x3 < X3 and 0 <= x4 < X4 else 0)
                                     at += span_x5
                     x_at = room + -(
                         n_from * x_stride_n + c_from * x_stride_c + low_x3 * x_stride_x3 + low_x4 * x_stride_x4 + low_x5 * x_stride_x5)
@@ -662,12 +594,63 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
                                 x_steps[at] = c * x_stride_c + k0 * x_by_k0 + k1 * x_by_k1 + k2 * x_by_k2
                                 w_steps[at] = c * w_stride_c + k0 * w_stride_k0 + k1 * w_stride_k1 + k2 * w_stride_k2
                                 at += 1
-                contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from, x_steps,
-                    w_steps, steps, y_at, y_rows, y_columns + column_from, one(),
+                contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from,
+                    x_steps,
+                    w_steps, steps, y_at, y_rows, y_columns + column_from,
+                    one(),
                     add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
 
 
-@kernel
+@choice(y_from_w_x_fold_x, y_from_w_x_over_k2, y_from_w_x_over_g, y_from_w_x_slide_x, y_from_w_x_in_blocks,
+    y_from_w_x_plain)
+def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
+    """y[n,g,o,p0,p1,p2] += sum[c,k0,k1,k2,x3,x4,x5] w[g,o,c,k0,k1,k2]*x[n,g,c,x3,x4,x5]
+    { d0*k0 + s0*p0 - a0 = x3, d1*k1 + s1*p1 - a1 = x4, d2*k2 + s2*p2 - a2 = x5 }
+
+    windows of x slide, lanes over k2, combined at the end
+    or lanes over k2, combined at the end
+    or lanes over g where it is contiguous
+    or windows of x slide, lanes over p2, rows over p1
+    or contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables
+    else gather, tasks share n g o p0 p1
+    """
+    if (
+        (O <= 2 or C * K0 * K1 * K2 <= 1)
+        and P2 < K2
+        and tile.lines * tile.lanes.width > P2
+        and bounded(bounded(P0, P1), P2) <= 1024
+        and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
+            s1, s2) <= 1048576
+    ):
+        return y_from_w_x_fold_x
+    if (O <= 2 or C * K0 * K1 * K2 <= 1) and tile.lanes.width <= K2 and tile.lanes.width <= X5 and P2 <= K2:
+        return y_from_w_x_over_k2
+    if (
+        (O <= 2 or C * K0 * K1 * K2 <= 1)
+        and tile.lanes.width <= G
+        and y.stride(1) == 1
+        and w.stride(0) == 1
+        and x.stride(1) == 1
+    ):
+        return y_from_w_x_over_g
+    if (
+        (O <= 2 or C * K0 * K1 * K2 <= 1)
+        and (K2 <= P2 or tile.lanes.width <= P2)
+        and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
+            s0, s1, s2) <= 1048576
+    ):
+        return y_from_w_x_slide_x
+    if (
+        y_from_w_x_in_blocks_suits(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
+            s1, s2)
+    ):
+        return y_from_w_x_in_blocks
+    return y_from_w_x_plain
+
+
+@task
 def y_from_b_plain(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int, task: int,
         tasks: int) -> None:
     """y[n,g,o,p0,p1,p2] += b[g,o]
@@ -688,7 +671,7 @@ def y_from_b_plain(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int,
             y[n, g, o, p0, p1, p2] = total
 
 
-@kernel
+@task
 def y_from_b_over_p2(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over p2."""
@@ -717,7 +700,7 @@ def y_from_b_over_p2(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: in
                 lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), total, active)
 
 
-@kernel
+@task
 def y_from_b_over_o(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over o."""
@@ -747,24 +730,23 @@ def y_from_b_over_o(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int
                 lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 0, 1, 0, 0, 0)), total, active)
 
 
-@task
-def y_from_b(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+@choice(y_from_b_over_p2, y_from_b_over_o, y_from_b_plain)
+def y_from_b(y: Real6, b: Real2, N: int, G: int, O: int, P0: int, P1: int, P2: int, add: int,
+        tile: Tile) -> Task[...]:
     """y[n,g,o,p0,p1,p2] += b[g,o]
 
-    lanes over p2,
-    or lanes over o;
+    lanes over p2
+    or lanes over o
     else gather, tasks share n g o p0 p1
     """
     if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > O):
-        y_from_b_over_p2(y, b, N, G, O, P0, P1, P2, add, tile, task, tasks)
-    elif tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P2):
-        y_from_b_over_o(y, b, N, G, O, P0, P1, P2, add, tile, task, tasks)
-    else:
-        y_from_b_plain(y, b, N, G, O, P0, P1, P2, add, task, tasks)
+        return y_from_b_over_p2
+    if tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P2):
+        return y_from_b_over_o
+    return y_from_b_plain
 
 
-@kernel
+@task
 def gb_from_gy_plain(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, task: int,
         tasks: int) -> None:
     """gb[g,o] += sum[n,p0,p1,p2] gy[n,g,o,p0,p1,p2]
@@ -784,7 +766,7 @@ def gb_from_gy_plain(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: 
         gb[g, o] = total
 
 
-@kernel
+@task
 def gb_from_gy_over_p2(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over p2, combined at the end."""
@@ -825,7 +807,7 @@ def gb_from_gy_over_p2(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1
                 gb[g, plane] = result
 
 
-@kernel
+@task
 def gb_from_gy_over_o(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over o."""
@@ -856,24 +838,22 @@ def gb_from_gy_over_o(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1:
                     lanes.write_where(gb.line((plane, o), (0, 1)), result, active)
 
 
-@task
-def gb_from_gy(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, tile: Tile, task: int,
-        tasks: int) -> None:
+@choice(gb_from_gy_over_p2, gb_from_gy_over_o, gb_from_gy_plain)
+def gb_from_gy(gb: Real2, gy: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, tile: Tile) -> Task[...]:
     """gb[g,o] += sum[n,p0,p1,p2] gy[n,g,o,p0,p1,p2]
 
-    lanes over p2, combined at the end,
-    or lanes over o;
+    lanes over p2, combined at the end
+    or lanes over o
     else gather, tasks share g o
     """
     if tile.lanes.width <= P2:
-        gb_from_gy_over_p2(gb, gy, N, G, O, P0, P1, P2, tile, task, tasks)
-    elif tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P2):
-        gb_from_gy_over_o(gb, gy, N, G, O, P0, P1, P2, tile, task, tasks)
-    else:
-        gb_from_gy_plain(gb, gy, N, G, O, P0, P1, P2, task, tasks)
+        return gb_from_gy_over_p2
+    if tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P2):
+        return gb_from_gy_over_o
+    return gb_from_gy_plain
 
 
-@kernel
+@task
 def gx_from_gy_w_plain(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
         K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
         s0: int, s1: int, s2: int, add: int, task: int, tasks: int) -> None:
@@ -913,54 +893,7 @@ def gx_from_gy_w_plain(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P
             gx[n, g, c, x3, x4, x5] = total
 
 
-@kernel
-def gx_from_gy_w_sizes(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
-        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> tuple[int, int, int, int, int]:
-    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
-    row_first, row_second = chunk(tile.rows, N, ceil_div(X3, s0), ceil_div(X4, s1) * ceil_div(X5, s2))
-    step_first, step_second = chunk(tile.steps, O, K0, K1 * K2)
-    copy_gy = bounded(bounded(bounded(bounded(row_first, step_first), row_second + (K0 * d0) // s0 + 1), ceil_div(X4, s1) + (K1 * d1) // s1 + 1), ceil_div(X5, s2) + (K2 * d2) // s2 + 1) + tile.lanes.width
-    return row_first, row_second, step_first, step_second, copy_gy
-
-
-@kernel
-def gx_from_gy_w_suits(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
-        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> bool:
-    """Is there work enough for tiles, and are the copies of a block not too large?"""
-    if not (suits(tile, N * ceil_div(X3, s0) * ceil_div(X4, s1) * ceil_div(X5, s2), C, O * K0 * K1 * K2)):
-        return False
-    _, _, _, _, copy_gy = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0,
-        d1, d2, s0, s1, s2)
-    return copy_gy <= 268435456
-
-
-def gx_from_gy_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
-        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> int:
-    """Scalars of one task: copies, a panel, the sums of a block."""
-    if not gx_from_gy_w_suits(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
-        s2):
-        return 0
-    row_first, row_second, _, _, copy_gy = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5,
-        a0, a1, a2, d0, d1, d2, s0, s1, s2)
-    return work(tile, row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2), C) + copy_gy
-
-
-def gx_from_gy_w_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
-        K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> int:
-    """Integers of one task: the offsets of rows, columns and steps."""
-    if not gx_from_gy_w_suits(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
-        s2):
-        return 0
-    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2,
-        X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
-    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2) + C + step_first * step_second * K1 * K2)
-
-
-@kernel
+@task
 def gx_from_gy_w_over_g(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
         K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
         s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
@@ -973,32 +906,32 @@ def gx_from_gy_w_over_g(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, 
         x3 = item // (X4 * X5) % X3
         x4 = item // X5 % X4
         x5 = item % X5
-        first_p0_, step_p0_ = residue(d0, s0, x3 + a0)
-        low_p0_, high_p0 = max(0, -((-x3 - a0 + d0*K0 - d0) // s0)), min(P0, ((x3 + a0) // s0) + 1)
-        low_p0_ += (first_p0_ - low_p0_) % max(1, step_p0_)
-        if step_p0_ == 0:  # there is none
-            high_p0, step_p0_ = low_p0_, 1
-        first_p1_, step_p1_ = residue(d1, s1, x4 + a1)
-        low_p1_, high_p1 = max(0, -((-x4 - a1 + d1*K1 - d1) // s1)), min(P1, ((x4 + a1) // s1) + 1)
-        low_p1_ += (first_p1_ - low_p1_) % max(1, step_p1_)
-        if step_p1_ == 0:  # there is none
-            high_p1, step_p1_ = low_p1_, 1
-        first_p2_, step_p2_ = residue(d2, s2, x5 + a2)
-        low_p2_, high_p2 = max(0, -((-x5 - a2 + d2*K2 - d2) // s2)), min(P2, ((x5 + a2) // s2) + 1)
-        low_p2_ += (first_p2_ - low_p2_) % max(1, step_p2_)
-        if step_p2_ == 0:  # there is none
-            high_p2, step_p2_ = low_p2_, 1
+        first_p0, step_p0 = residue(d0, s0, x3 + a0)
+        low_p0, high_p0 = max(0, -((-x3 - a0 + d0*K0 - d0) // s0)), min(P0, ((x3 + a0) // s0) + 1)
+        low_p0 += (first_p0 - low_p0) % max(1, step_p0)
+        if step_p0 == 0:  # there is none
+            high_p0, step_p0 = low_p0, 1
+        first_p1, step_p1 = residue(d1, s1, x4 + a1)
+        low_p1, high_p1 = max(0, -((-x4 - a1 + d1*K1 - d1) // s1)), min(P1, ((x4 + a1) // s1) + 1)
+        low_p1 += (first_p1 - low_p1) % max(1, step_p1)
+        if step_p1 == 0:  # there is none
+            high_p1, step_p1 = low_p1, 1
+        first_p2, step_p2 = residue(d2, s2, x5 + a2)
+        low_p2, high_p2 = max(0, -((-x5 - a2 + d2*K2 - d2) // s2)), min(P2, ((x5 + a2) // s2) + 1)
+        low_p2 += (first_p2 - low_p2) % max(1, step_p2)
+        if step_p2 == 0:  # there is none
+            high_p2, step_p2 = low_p2, 1
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = lanes.zero()
             for o in range(O):
-                for p0 in range(low_p0_, high_p0, step_p0_):
+                for p0 in range(low_p0, high_p0, step_p0):
                     k0 = (-p0*s0 + x3 + a0) // d0
-                    for p1 in range(low_p1_, high_p1, step_p1_):
+                    for p1 in range(low_p1, high_p1, step_p1):
                         k1 = (-p1*s1 + x4 + a1) // d1
-                        for p2 in range(low_p2_, high_p2, step_p2_):
+                        for p2 in range(low_p2, high_p2, step_p2):
                             k2 = (-p2*s2 + x5 + a2) // d2
                             gy_lanes = lanes.read_where(gy.line((n, g, o, p0, p1, p2), (0, 1, 0, 0, 0, 0)), active)
                             w_lanes = lanes.read_where(w.line((g, o, c, k0, k1, k2), (1, 0, 0, 0, 0, 0)), active)
@@ -1008,7 +941,26 @@ def gx_from_gy_w_over_g(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, 
             lanes.write_where(gx.line((n, g, c, x3, x4, x5), (0, 1, 0, 0, 0, 0)), total, active)
 
 
-@kernel
+def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(ceil_div(X5, s2), width)) * width)
+    pitch = ceil_div(stretch + max(0, ((K2 - 1) * d2 + s2 - 1) // s2 + 1), width) * width
+    deep = max(1, min(tile.lines, ceil_div(X4, tile.lines))) * tile.lines
+    height = (deep - 1) + max(0, ((K1 - 1) * d1 + s1 - 1) // s1 + 1) + 1
+    return bounded(bounded(O, K0), bounded(height, pitch) + width) + bounded(bounded(min(s2, X5), deep), stretch)
+
+
+def gx_from_gy_w_slide_gy_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * O * K0 * K1 * K2 + 2 * min(s2, X5)
+
+
+@task(scratch=gx_from_gy_w_slide_gy_room, integer_scratch=gx_from_gy_w_slide_gy_table)
 def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
         K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
         s0: int, s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
@@ -1172,20 +1124,26 @@ def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int
                                         n += 1
 
 
-@kernel
-def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int) -> int:
     """Scalars that the windows of a block read."""
     width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(ceil_div(X5, s2), width)) * width)
-    pitch = ceil_div(stretch + max(0, ((K2 - 1) * d2 + s2 - 1) // s2 + 1), width) * width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(ceil_div(X5, d2), width)) * width)
+    pitch = ceil_div(stretch + max(0, ((P2 - 1) * s2 + d2 - 1) // d2 + 1), width) * width
     deep = max(1, min(tile.lines, ceil_div(X4, tile.lines))) * tile.lines
-    height = (deep - 1) + max(0, ((K1 - 1) * d1 + s1 - 1) // s1 + 1) + 1
-    return bounded(bounded(O, K0), bounded(height, pitch) + width) + bounded(bounded(min(s2, X5), deep), stretch)
+    height = (deep - 1) + max(0, ((P1 - 1) * s1 + d1 - 1) // d1 + 1) + 1
+    return bounded(bounded(O, P0), bounded(height, pitch) + width) + bounded(bounded(min(d2, X5), deep), stretch)
 
 
-@kernel
+def gx_from_gy_w_slide_w_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * O * P0 * P1 * P2 + 2 * min(d2, X5)
+
+
+@task(scratch=gx_from_gy_w_slide_w_room, integer_scratch=gx_from_gy_w_slide_w_table)
 def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
         K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
         s0: int, s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
@@ -1194,20 +1152,20 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
     lanes = tile.lanes
     for phase_x3 in range(min(d0, X3)):
         for phase_x4 in range(min(d1, X4)):
-            first_p0_, step_p0_ = residue(d0, s0, a0 + phase_x3)
-            taps_p0 = max(0, ceil_div(P0 - first_p0_, step_p0_)) if step_p0_ > 0 else 0
-            by_p0 = step_p0_ * s0 // d0
-            low_p0_ = (a0 + phase_x3 - first_p0_ * s0) // d0
+            first_p0, step_p0 = residue(d0, s0, a0 + phase_x3)
+            taps_p0 = max(0, ceil_div(P0 - first_p0, step_p0)) if step_p0 > 0 else 0
+            by_p0 = step_p0 * s0 // d0
+            low_p0 = (a0 + phase_x3 - first_p0 * s0) // d0
             members_p0 = ceil_div(X3 - phase_x3, d0)
-            low_p0_ -= (taps_p0 - 1) * by_p0
-            first_p0_, step_p0_ = first_p0_ + (taps_p0 - 1) * step_p0_, -step_p0_
-            first_p1_, step_p1_ = residue(d1, s1, a1 + phase_x4)
-            taps_p1 = max(0, ceil_div(P1 - first_p1_, step_p1_)) if step_p1_ > 0 else 0
-            by_p1 = step_p1_ * s1 // d1
-            low_p1_ = (a1 + phase_x4 - first_p1_ * s1) // d1
+            low_p0 -= (taps_p0 - 1) * by_p0
+            first_p0, step_p0 = first_p0 + (taps_p0 - 1) * step_p0, -step_p0
+            first_p1, step_p1 = residue(d1, s1, a1 + phase_x4)
+            taps_p1 = max(0, ceil_div(P1 - first_p1, step_p1)) if step_p1 > 0 else 0
+            by_p1 = step_p1 * s1 // d1
+            low_p1 = (a1 + phase_x4 - first_p1 * s1) // d1
             members_p1 = ceil_div(X4 - phase_x4, d1)
-            low_p1_ -= (taps_p1 - 1) * by_p1
-            first_p1_, step_p1_ = first_p1_ + (taps_p1 - 1) * step_p1_, -step_p1_
+            low_p1 -= (taps_p1 - 1) * by_p1
+            first_p1, step_p1 = first_p1 + (taps_p1 - 1) * step_p1, -step_p1
             stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(ceil_div(X5, d2), lanes.width)) * lanes.width)
             span = stretch + max(0, ((P2 - 1) * s2 + d2 - 1) // d2 + 1)
             pitch = ceil_div(span, lanes.width) * lanes.width
@@ -1221,25 +1179,25 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
             taps = O * taps_p0 * taps_p1 * P2
             steps = integer_scratch
             gy_steps = steps + taps
-            gy_by = step_p1_ * gy.stride(4)
+            gy_by = step_p1 * gy.stride(4)
             count = 0
             shared = taps_p1 // tile.taps * tile.taps if by_p1 == 1 else 0
             ends = integer_scratch + 2 * taps
             lowest = (a2 - s2*(P2 - 1)) // d2
             for phase_x5 in range(min(d2, X5)):
-                first_p2_, step_p2_ = residue(d2, s2, a2 + phase_x5)
-                taps_p2 = max(0, ceil_div(P2 - first_p2_, step_p2_)) if step_p2_ > 0 else 0
-                by_p2 = step_p2_ * s2 // d2
-                low_p2_ = (a2 + phase_x5 - first_p2_ * s2) // d2
-                low_p2_ -= (taps_p2 - 1) * by_p2
-                first_p2_, step_p2_ = first_p2_ + (taps_p2 - 1) * step_p2_, -step_p2_
+                first_p2, step_p2 = residue(d2, s2, a2 + phase_x5)
+                taps_p2 = max(0, ceil_div(P2 - first_p2, step_p2)) if step_p2 > 0 else 0
+                by_p2 = step_p2 * s2 // d2
+                low_p2 = (a2 + phase_x5 - first_p2 * s2) // d2
+                low_p2 -= (taps_p2 - 1) * by_p2
+                first_p2, step_p2 = first_p2 + (taps_p2 - 1) * step_p2, -step_p2
                 plane = 0
                 for o in range(O):
                     for tap_p0 in range(taps_p0):
                         for tap_p2 in range(taps_p2):
                             for tap_p1 in range(0, shared, tile.taps):
-                                steps[count] = plane * area + tap_p1 * by_p1 * pitch + tap_p2 * by_p2 + (low_p2_ - lowest)
-                                gy_steps[count] = o * gy.stride(2) + (first_p0_ + tap_p0 * step_p0_) * gy.stride(3) + (first_p1_ + tap_p1 * step_p1_) * gy.stride(4) + (first_p2_ + tap_p2 * step_p2_) * gy.stride(5)
+                                steps[count] = plane * area + tap_p1 * by_p1 * pitch + tap_p2 * by_p2 + (low_p2 - lowest)
+                                gy_steps[count] = o * gy.stride(2) + (first_p0 + tap_p0 * step_p0) * gy.stride(3) + (first_p1 + tap_p1 * step_p1) * gy.stride(4) + (first_p2 + tap_p2 * step_p2) * gy.stride(5)
                                 count += 1
                         plane += 1
                 ends[2 * phase_x5] = count
@@ -1248,8 +1206,8 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
                     for tap_p0 in range(taps_p0):
                         for tap_p2 in range(taps_p2):
                             for tap_p1 in range(shared, taps_p1):
-                                steps[count] = plane * area + tap_p1 * by_p1 * pitch + tap_p2 * by_p2 + (low_p2_ - lowest)
-                                gy_steps[count] = o * gy.stride(2) + (first_p0_ + tap_p0 * step_p0_) * gy.stride(3) + (first_p1_ + tap_p1 * step_p1_) * gy.stride(4) + (first_p2_ + tap_p2 * step_p2_) * gy.stride(5)
+                                steps[count] = plane * area + tap_p1 * by_p1 * pitch + tap_p2 * by_p2 + (low_p2 - lowest)
+                                gy_steps[count] = o * gy.stride(2) + (first_p0 + tap_p0 * step_p0) * gy.stride(3) + (first_p1 + tap_p1 * step_p1) * gy.stride(4) + (first_p2 + tap_p2 * step_p2) * gy.stride(5)
                                 count += 1
                         plane += 1
                 ends[2 * phase_x5 + 1] = count
@@ -1267,9 +1225,9 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
                     x3 = phase_x3 + at_x3 * d0
                     top = block * deep
                     bottom = min(members_p1, top + deep)
-                    from_k1 = low_p1_ + top
+                    from_k1 = low_p1 + top
                     start = part * stretch
-                    from_k0 = low_p0_ + at_x3
+                    from_k0 = low_p0 + at_x3
                     to = scratch
                     needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
                     for o in range(O):
@@ -1350,102 +1308,53 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
 
 
 @kernel
-def gx_from_gy_w_slide_w_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+def gx_from_gy_w_in_blocks_sizes(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> tuple[int, int, int, int, int]:
+    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
+    row_first, row_second = chunk(tile.rows, N, ceil_div(X3, s0), ceil_div(X4, s1) * ceil_div(X5, s2))
+    step_first, step_second = chunk(tile.steps, O, K0, K1 * K2)
+    copy_gy = bounded(bounded(bounded(bounded(row_first, step_first), row_second + (K0 * d0) // s0 + 1), ceil_div(X4, s1) + (K1 * d1) // s1 + 1), ceil_div(X5, s2) + (K2 * d2) // s2 + 1) + tile.lanes.width
+    return row_first, row_second, step_first, step_second, copy_gy
+
+
+def gx_from_gy_w_in_blocks_suits(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> bool:
+    """Is there work enough for tiles, and are the copies of a block not too large?"""
+    if not (suits(tile, N * ceil_div(X3, s0) * ceil_div(X4, s1) * ceil_div(X5, s2), C, O * K0 * K1 * K2)):
+        return False
+    _, _, _, _, copy_gy = gx_from_gy_w_in_blocks_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1,
+        a2, d0, d1, d2, s0, s1, s2)
+    return copy_gy <= 268435456
+
+
+def gx_from_gy_w_in_blocks_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int) -> int:
-    """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(ceil_div(X5, d2), width)) * width)
-    pitch = ceil_div(stretch + max(0, ((P2 - 1) * s2 + d2 - 1) // d2 + 1), width) * width
-    deep = max(1, min(tile.lines, ceil_div(X4, tile.lines))) * tile.lines
-    height = (deep - 1) + max(0, ((P1 - 1) * s1 + d1 - 1) // d1 + 1) + 1
-    return bounded(bounded(O, P0), bounded(height, pitch) + width) + bounded(bounded(min(d2, X5), deep), stretch)
-
-
-def gx_from_gy_w_windows_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
-        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if (
-        C <= 2 or O * K0 * K1 * K2 <= 1) and (K2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_gy_room(tile,
-        N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        room = max(room, gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2))
-    if (
-        C <= 2 or O * K0 * K1 * K2 <= 1) and (P2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_w_room(tile,
-        N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        room = max(room, gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2))
-    return room
-
-
-def gx_from_gy_w_windows_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
-        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (
-        C <= 2 or O * K0 * K1 * K2 <= 1) and (K2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_gy_room(tile,
-        N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        room = max(room, 2 * O * K0 * K1 * K2 + 2 * min(s2, X5))
-    if (
-        C <= 2 or O * K0 * K1 * K2 <= 1) and (P2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_w_room(tile,
-        N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        room = max(room, 2 * O * P0 * P1 * P2 + 2 * min(d2, X5))
-    return room
-
-
-def gx_from_gy_w_larger_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
-        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int) -> int:
-    """What contraction or windows take, whichever is more."""
-    return max(gx_from_gy_w_scratch(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
-        s0, s1, s2), gx_from_gy_w_windows_scratch(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2,
-        d0, d1, d2, s0, s1, s2))
-
-
-def gx_from_gy_w_larger_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
-        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int) -> int:
-    """What contraction or windows take, whichever is more."""
-    return max(gx_from_gy_w_table(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
-        s1, s2), gx_from_gy_w_windows_table(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0,
-        d1, d2, s0, s1, s2))
-
-
-@task(scratch=gx_from_gy_w_larger_scratch, integer_scratch=gx_from_gy_w_larger_table)
-def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
-        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """gx[n,g,c,x3,x4,x5] += sum[o,p0,p1,p2,k0,k1,k2] gy[n,g,o,p0,p1,p2]*w[g,o,c,k0,k1,k2]
-    { d0*k0 + s0*p0 - a0 = x3, d1*k1 + s1*p1 - a1 = x4, d2*k2 + s2*p2 - a2 = x5 }
-
-    contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2
-    """
-    if (
-        C <= 2 or O * K0 * K1 * K2 <= 1) and tile.lanes.width <= G and gx.stride(1) == 1 and gy.stride(1) == 1 and w.stride(0) == 1:
-        gx_from_gy_w_over_g(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, add, tile, task, tasks)
-        return
-    if (
-        C <= 2 or O * K0 * K1 * K2 <= 1) and (K2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_gy_room(tile,
-        N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        gx_from_gy_w_slide_gy(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, add, tile, scratch, integer_scratch, task, tasks)
-        return
-    if (
-        C <= 2 or O * K0 * K1 * K2 <= 1) and (P2 <= X5 or tile.lanes.width <= X5) and gx_from_gy_w_slide_w_room(tile,
-        N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        gx_from_gy_w_slide_w(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, add, tile, scratch, integer_scratch, task, tasks)
-        return
-    if not gx_from_gy_w_suits(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1,
-        s2):
-        gx_from_gy_w_plain(gx, gy, w, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, add, task, tasks)
-        return
-    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2,
+    """Scalars of one task: copies, a panel, the sums of a block."""
+    row_first, row_second, _, _, copy_gy = gx_from_gy_w_in_blocks_sizes(tile, N, G, O, P0, P1, P2, C, K0, K1, K2,
         X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
+    return work(tile, row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2), C) + copy_gy
+
+
+def gx_from_gy_w_in_blocks_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> int:
+    """Integers of one task: the offsets of rows, columns and steps."""
+    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_in_blocks_sizes(tile, N, G, O, P0, P1, P2, C,
+        K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
+    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second * ceil_div(X4, s1) * ceil_div(X5, s2) + C + step_first * step_second * K1 * K2)
+
+
+@task(scratch=gx_from_gy_w_in_blocks_scratch, integer_scratch=gx_from_gy_w_in_blocks_table)
+def gx_from_gy_w_in_blocks(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int,
+        C: int, K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int,
+        d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2."""
+    row_first, row_second, step_first, step_second, _ = gx_from_gy_w_in_blocks_sizes(tile, N, G, O, P0, P1, P2, C,
+        K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0, s1, s2)
     classes_x3 = min(s0, X3)
     classes_x4 = min(s1, X4)
     classes_x5 = min(s2, X5)
@@ -1528,13 +1437,13 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
                 k0_to = min(count_k0, k0_from + step_second)
                 steps = max(0, o_to - o_from) * max(0, k0_to - k0_from) * count_k1 * count_k2
                 # the part of gy that this block reads, with zeros where it has no element
-                low_p0_ = base_x3 + x3_from - turn_k0 * (k0_to - 1)
-                span_p0 = max(0, base_x3 + (x3_to - 1) - turn_k0 * k0_from - low_p0_ + 1)
-                low_p1_ = base_x4 - turn_k1 * (count_k1 - 1)
-                span_p1 = max(0, base_x4 + (count_x4 - 1) - low_p1_ + 1)
-                low_p2_ = base_x5 - turn_k2 * (count_k2 - 1)
-                span_p2 = max(0, base_x5 + (count_x5 - 1) - low_p2_ + 1)
-                if low_p0_ >= 0 and low_p0_ + span_p0 <= P0 and low_p1_ >= 0 and low_p1_ + span_p1 <= P1 and low_p2_ >= 0 and low_p2_ + span_p2 <= P2:
+                low_p0 = base_x3 + x3_from - turn_k0 * (k0_to - 1)
+                span_p0 = max(0, base_x3 + (x3_to - 1) - turn_k0 * k0_from - low_p0 + 1)
+                low_p1 = base_x4 - turn_k1 * (count_k1 - 1)
+                span_p1 = max(0, base_x4 + (count_x4 - 1) - low_p1 + 1)
+                low_p2 = base_x5 - turn_k2 * (count_k2 - 1)
+                span_p2 = max(0, base_x5 + (count_x5 - 1) - low_p2 + 1)
+                if low_p0 >= 0 and low_p0 + span_p0 <= P0 and low_p1 >= 0 and low_p1 + span_p1 <= P1 and low_p2 >= 0 and low_p2 + span_p2 <= P2:
                     gy_at = gy.pointer()
                     gy_stride_n = gy.stride(0)
                     gy_stride_g = gy.stride(1)
@@ -1552,13 +1461,15 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
                     at = 0
                     for n in range(n_from, n_to):
                         for o in range(o_from, o_to):
-                            for p0 in range(low_p0_, low_p0_ + span_p0):
-                                for p1 in range(low_p1_, low_p1_ + span_p1):
-                                    copy_row(tile, room + at, gy.pointer(n, g, o, p0, p1, 0), gy.stride(5), low_p2_,
-                                        span_p2, P2 if 0 <= p0 < P0 and 0 <= p1 < P1 else 0)
+                            for p0 in range(low_p0, low_p0 + span_p0):
+                                for p1 in range(low_p1, low_p1 + span_p1):
+                                    copy_row(tile, room + at, gy.pointer(n, g, o, p0, p1, 0), gy.stride(5),
+                                        low_p2,
+                                        span_p2,
+                                        P2 if 0 <= p0 < P0 and 0 <= p1 < P1 else 0)
                                     at += span_p2
                     gy_at = room + -(
-                        n_from * gy_stride_n + o_from * gy_stride_o + low_p0_ * gy_stride_p0 + low_p1_ * gy_stride_p1 + low_p2_ * gy_stride_p2)
+                        n_from * gy_stride_n + o_from * gy_stride_o + low_p0 * gy_stride_p0 + low_p1 * gy_stride_p1 + low_p2 * gy_stride_p2)
                 gy_at = gy_at + (
                     g * gy_stride_g + base_x3 * gy_stride_p0 + base_x4 * gy_stride_p1 + base_x5 * gy_stride_p2)
                 gy_by_k0 = -turn_k0 * gy_stride_p0
@@ -1582,9 +1493,56 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
                                 gy_steps[at] = o * gy_stride_o + k0 * gy_by_k0 + k1 * gy_by_k1 + k2 * gy_by_k2
                                 w_steps[at] = o * w_stride_o + k0 * w_by_k0 + k1 * w_by_k1 + k2 * w_by_k2
                                 at += 1
-                contract(tile, gy_at, gy_rows, rows, w_at, w_columns + column_from, column_to - column_from,
-                    gy_steps, w_steps, steps, gx_at, gx_rows, gx_columns + column_from, one(),
-                    add != 0 or o_start > 0 or k0_start > 0, scratch, lines)
+                contract(tile, gy_at, gy_rows, rows, w_at, w_columns + column_from,
+                    column_to - column_from,
+                    gy_steps, w_steps, steps, gx_at, gx_rows,
+                    gx_columns + column_from, one(),
+                    add != 0 or o_start > 0 or k0_start > 0,
+                    scratch, lines)
+
+
+@choice(gx_from_gy_w_over_g, gx_from_gy_w_slide_gy, gx_from_gy_w_slide_w, gx_from_gy_w_in_blocks,
+    gx_from_gy_w_plain)
+def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
+    """gx[n,g,c,x3,x4,x5] += sum[o,p0,p1,p2,k0,k1,k2] gy[n,g,o,p0,p1,p2]*w[g,o,c,k0,k1,k2]
+    { d0*k0 + s0*p0 - a0 = x3, d1*k1 + s1*p1 - a1 = x4, d2*k2 + s2*p2 - a2 = x5 }
+
+    lanes over g where it is contiguous
+    or windows of gy slide, lanes over x5, rows over x4
+    or windows of w slide, lanes over x5, rows over x4
+    or contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2
+    else gather, tasks share n g c x3 x4; 3 residue loops
+    """
+    if (
+        (C <= 2 or O * K0 * K1 * K2 <= 1)
+        and tile.lanes.width <= G
+        and gx.stride(1) == 1
+        and gy.stride(1) == 1
+        and w.stride(0) == 1
+    ):
+        return gx_from_gy_w_over_g
+    if (
+        (C <= 2 or O * K0 * K1 * K2 <= 1)
+        and (K2 <= X5 or tile.lanes.width <= X5)
+        and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
+            s0, s1, s2) <= 1048576
+    ):
+        return gx_from_gy_w_slide_gy
+    if (
+        (C <= 2 or O * K0 * K1 * K2 <= 1)
+        and (P2 <= X5 or tile.lanes.width <= X5)
+        and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
+            s0, s1, s2) <= 1048576
+    ):
+        return gx_from_gy_w_slide_w
+    if (
+        gx_from_gy_w_in_blocks_suits(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
+            s0, s1, s2)
+    ):
+        return gx_from_gy_w_in_blocks
+    return gx_from_gy_w_plain
 
 
 def sizes(
@@ -1812,9 +1770,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: windows of x slide, lanes over k2, combined at the end, or lanes over k2, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p2, rows over p1 if (O <= 2 or C * K0 * K1 * K2 <= 1); else contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1',
+        'y_from_w_x: windows of x slide, lanes over k2, combined at the end, or lanes over k2, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p2, rows over p1, or contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1',
         'y_from_b: lanes over p2, or lanes over o; else gather, tasks share n g o p0 p1',
         'gb_from_gy: lanes over p2, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x5, rows over x4, or windows of w slide, lanes over x5, rows over x4 if (C <= 2 or O * K0 * K1 * K2 <= 1); else contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; else gather, tasks share n g c x3 x4; 3 residue loops',
+        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x5, rows over x4, or windows of w slide, lanes over x5, rows over x4, or contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; else gather, tasks share n g c x3 x4; 3 residue loops',
     ),
 )

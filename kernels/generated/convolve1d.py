@@ -13,13 +13,14 @@ from kernels.runtime import (
     Program,
     Real1,
     Scratch,
+    Task,
     Tensor,
     Tile,
     bounded,
     ceil_div,
+    choice,
     copy_lines,
     fma,
-    kernel,
     require_abi,
     select,
     share,
@@ -27,10 +28,10 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(6, __name__)
+require_abi(7, __name__)
 
 
-@kernel
+@task
 def y_from_w_x_plain(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, task: int,
         tasks: int) -> None:
     """y[p0] += sum[k0,x0] w[k0]*x[x0]   { p0 + a0 = k0 + x0 }
@@ -48,7 +49,7 @@ def y_from_w_x_plain(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0
         y[p0] = total
 
 
-@kernel
+@task
 def y_from_w_x_over_k0(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over k0, combined at the end."""
@@ -77,7 +78,20 @@ def y_from_w_x_over_k0(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
         y[p0] = result
 
 
-@kernel
+def y_from_w_x_slide_w_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = tile.lines * tile.lines * width
+    pitch = ceil_div(stretch + max(0, (X0 - 1)), width) * width
+    return pitch + width
+
+
+def y_from_w_x_slide_w_table(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * X0
+
+
+@task(scratch=y_from_w_x_slide_w_room, integer_scratch=y_from_w_x_slide_w_table)
 def y_from_w_x_slide_w(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of w slide, lanes over p0."""
@@ -136,16 +150,20 @@ def y_from_w_x_slide_w(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
             part += 1
 
 
-@kernel
-def y_from_w_x_slide_w_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+def y_from_w_x_slide_x_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
     """Scalars that the windows of a block read."""
     width = tile.lanes.width
     stretch = tile.lines * tile.lines * width
-    pitch = ceil_div(stretch + max(0, (X0 - 1)), width) * width
+    pitch = ceil_div(stretch + max(0, (K0 - 1)), width) * width
     return pitch + width
 
 
-@kernel
+def y_from_w_x_slide_x_table(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * K0
+
+
+@task(scratch=y_from_w_x_slide_x_room, integer_scratch=y_from_w_x_slide_x_table)
 def y_from_w_x_slide_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of x slide, lanes over p0."""
@@ -204,56 +222,25 @@ def y_from_w_x_slide_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
             part += 1
 
 
-@kernel
-def y_from_w_x_slide_x_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
-    """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = tile.lines * tile.lines * width
-    pitch = ceil_div(stretch + max(0, (K0 - 1)), width) * width
-    return pitch + width
-
-
-def y_from_w_x_scratch(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if (X0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_w_room(tile, P0, K0, X0, a0) <= 1048576:
-        room = max(room, y_from_w_x_slide_w_room(tile, P0, K0, X0, a0))
-    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, P0, K0, X0, a0) <= 1048576:
-        room = max(room, y_from_w_x_slide_x_room(tile, P0, K0, X0, a0))
-    return room
-
-
-def y_from_w_x_table(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (X0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_w_room(tile, P0, K0, X0, a0) <= 1048576:
-        room = max(room, 2 * X0)
-    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, P0, K0, X0, a0) <= 1048576:
-        room = max(room, 2 * K0)
-    return room
-
-
-@task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
-def y_from_w_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
-        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+@choice(y_from_w_x_over_k0, y_from_w_x_slide_w, y_from_w_x_slide_x, y_from_w_x_plain)
+def y_from_w_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile) -> Task[...]:
     """y[p0] += sum[k0,x0] w[k0]*x[x0]   { p0 + a0 = k0 + x0 }
 
-    lanes over k0, combined at the end,
-    or windows of w slide, lanes over p0,
-    or windows of x slide, lanes over p0;
+    lanes over k0, combined at the end
+    or windows of w slide, lanes over p0
+    or windows of x slide, lanes over p0
     else gather, tasks share p0
     """
     if tile.lanes.width <= K0 and tile.lanes.width <= X0 and P0 <= K0:
-        y_from_w_x_over_k0(y, w, x, P0, K0, X0, a0, add, tile, task, tasks)
-    elif (X0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_w_room(tile, P0, K0, X0, a0) <= 1048576:
-        y_from_w_x_slide_w(y, w, x, P0, K0, X0, a0, add, tile, scratch, integer_scratch, task, tasks)
-    elif (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, P0, K0, X0, a0) <= 1048576:
-        y_from_w_x_slide_x(y, w, x, P0, K0, X0, a0, add, tile, scratch, integer_scratch, task, tasks)
-    else:
-        y_from_w_x_plain(y, w, x, P0, K0, X0, a0, add, task, tasks)
+        return y_from_w_x_over_k0
+    if (X0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_w_room(tile, P0, K0, X0, a0) <= 1048576:
+        return y_from_w_x_slide_w
+    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, P0, K0, X0, a0) <= 1048576:
+        return y_from_w_x_slide_x
+    return y_from_w_x_plain
 
 
-@kernel
+@task
 def gw_from_gy_x_plain(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, task: int,
         tasks: int) -> None:
     """gw[k0] += sum[p0,x0] gy[p0]*x[x0]   { p0 + a0 = k0 + x0 }
@@ -271,7 +258,20 @@ def gw_from_gy_x_plain(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int
         gw[k0] = total
 
 
-@kernel
+def gw_from_gy_x_fold_gy_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+    """Scalars that the windows of a block read, and the sums of all taps."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, ceil_div(X0, (tile.lines * width)) * (tile.lines * width))
+    pitch = ceil_div(stretch + max(0, (K0 - 1)), width) * width
+    return pitch + width + bounded(bounded(2, K0), width)
+
+
+def gw_from_gy_x_fold_gy_table(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return K0
+
+
+@task(scratch=gw_from_gy_x_fold_gy_room, integer_scratch=gw_from_gy_x_fold_gy_table)
 def gw_from_gy_x_fold_gy(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of gy slide, lanes over x0, combined at the end."""
@@ -343,16 +343,20 @@ def gw_from_gy_x_fold_gy(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: i
             at_sum = at_sum + lanes.width
 
 
-@kernel
-def gw_from_gy_x_fold_gy_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+def gw_from_gy_x_fold_x_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
     """Scalars that the windows of a block read, and the sums of all taps."""
     width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, ceil_div(X0, (tile.lines * width)) * (tile.lines * width))
+    stretch = min(tile.lines * tile.lines * width, ceil_div(P0, (tile.lines * width)) * (tile.lines * width))
     pitch = ceil_div(stretch + max(0, (K0 - 1)), width) * width
     return pitch + width + bounded(bounded(2, K0), width)
 
 
-@kernel
+def gw_from_gy_x_fold_x_table(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return K0
+
+
+@task(scratch=gw_from_gy_x_fold_x_room, integer_scratch=gw_from_gy_x_fold_x_table)
 def gw_from_gy_x_fold_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of x slide, lanes over p0, combined at the end."""
@@ -424,16 +428,7 @@ def gw_from_gy_x_fold_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: in
             at_sum = at_sum + lanes.width
 
 
-@kernel
-def gw_from_gy_x_fold_x_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
-    """Scalars that the windows of a block read, and the sums of all taps."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, ceil_div(P0, (tile.lines * width)) * (tile.lines * width))
-    pitch = ceil_div(stretch + max(0, (K0 - 1)), width) * width
-    return pitch + width + bounded(bounded(2, K0), width)
-
-
-@kernel
+@task
 def gw_from_gy_x_over_x0(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over x0, combined at the end."""
@@ -462,7 +457,20 @@ def gw_from_gy_x_over_x0(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: i
         gw[k0] = result
 
 
-@kernel
+def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = tile.lines * tile.lines * width
+    pitch = ceil_div(stretch + max(0, (X0 - 1)), width) * width
+    return pitch + width
+
+
+def gw_from_gy_x_slide_gy_table(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * X0
+
+
+@task(scratch=gw_from_gy_x_slide_gy_room, integer_scratch=gw_from_gy_x_slide_gy_table)
 def gw_from_gy_x_slide_gy(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of gy slide, lanes over k0."""
@@ -521,60 +529,36 @@ def gw_from_gy_x_slide_gy(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: 
             part += 1
 
 
-@kernel
-def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
-    """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = tile.lines * tile.lines * width
-    pitch = ceil_div(stretch + max(0, (X0 - 1)), width) * width
-    return pitch + width
-
-
-def gw_from_gy_x_scratch(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if K0 < X0 and tile.lines * tile.lanes.width > K0 and K0 <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0) <= 1048576:
-        room = max(room, gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0))
-    if K0 < P0 and tile.lines * tile.lanes.width > K0 and K0 <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0) <= 1048576:
-        room = max(room, gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0))
-    if (X0 <= K0 or tile.lanes.width <= K0) and gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0) <= 1048576:
-        room = max(room, gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0))
-    return room
-
-
-def gw_from_gy_x_table(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if K0 < X0 and tile.lines * tile.lanes.width > K0 and K0 <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0) <= 1048576:
-        room = max(room, K0)
-    if K0 < P0 and tile.lines * tile.lanes.width > K0 and K0 <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0) <= 1048576:
-        room = max(room, K0)
-    if (X0 <= K0 or tile.lanes.width <= K0) and gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0) <= 1048576:
-        room = max(room, 2 * X0)
-    return room
-
-
-@task(scratch=gw_from_gy_x_scratch, integer_scratch=gw_from_gy_x_table)
-def gw_from_gy_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int, tile: Tile,
-        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+@choice(gw_from_gy_x_fold_gy, gw_from_gy_x_fold_x, gw_from_gy_x_over_x0, gw_from_gy_x_slide_gy, gw_from_gy_x_plain)
+def gw_from_gy_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int, add: int,
+        tile: Tile) -> Task[...]:
     """gw[k0] += sum[p0,x0] gy[p0]*x[x0]   { p0 + a0 = k0 + x0 }
 
-    windows of gy slide, lanes over x0, combined at the end,
-    or windows of x slide, lanes over p0, combined at the end,
-    or lanes over x0, combined at the end,
-    or windows of gy slide, lanes over k0;
+    windows of gy slide, lanes over x0, combined at the end
+    or windows of x slide, lanes over p0, combined at the end
+    or lanes over x0, combined at the end
+    or windows of gy slide, lanes over k0
     else gather, tasks share k0
     """
-    if K0 < X0 and tile.lines * tile.lanes.width > K0 and K0 <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0) <= 1048576:
-        gw_from_gy_x_fold_gy(gw, gy, x, P0, K0, X0, a0, add, tile, scratch, integer_scratch, task, tasks)
-    elif K0 < P0 and tile.lines * tile.lanes.width > K0 and K0 <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0) <= 1048576:
-        gw_from_gy_x_fold_x(gw, gy, x, P0, K0, X0, a0, add, tile, scratch, integer_scratch, task, tasks)
-    elif tile.lanes.width <= X0 and tile.lanes.width <= P0 and K0 <= X0:
-        gw_from_gy_x_over_x0(gw, gy, x, P0, K0, X0, a0, add, tile, task, tasks)
-    elif (X0 <= K0 or tile.lanes.width <= K0) and gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0) <= 1048576:
-        gw_from_gy_x_slide_gy(gw, gy, x, P0, K0, X0, a0, add, tile, scratch, integer_scratch, task, tasks)
-    else:
-        gw_from_gy_x_plain(gw, gy, x, P0, K0, X0, a0, add, task, tasks)
+    if (
+        K0 < X0
+        and tile.lines * tile.lanes.width > K0
+        and K0 <= 1024
+        and gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0) <= 1048576
+    ):
+        return gw_from_gy_x_fold_gy
+    if (
+        K0 < P0
+        and tile.lines * tile.lanes.width > K0
+        and K0 <= 1024
+        and gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0) <= 1048576
+    ):
+        return gw_from_gy_x_fold_x
+    if tile.lanes.width <= X0 and tile.lanes.width <= P0 and K0 <= X0:
+        return gw_from_gy_x_over_x0
+    if (X0 <= K0 or tile.lanes.width <= K0) and gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0) <= 1048576:
+        return gw_from_gy_x_slide_gy
+    return gw_from_gy_x_plain
 
 
 def sizes(X0: int, K0: int, a0: int, P0: int) -> dict[str, int]:

@@ -13,13 +13,14 @@ from kernels.runtime import (
     Program,
     Real2,
     Scratch,
+    Task,
     Tensor,
     Tile,
     bounded,
     ceil_div,
+    choice,
     copy_lines,
     fma,
-    kernel,
     require_abi,
     select,
     share,
@@ -27,10 +28,10 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(6, __name__)
+require_abi(7, __name__)
 
 
-@kernel
+@task
 def y_from_w_x_plain(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
         a1: int, add: int, task: int, tasks: int) -> None:
     """y[p0,p1] += sum[k0,k1,x0,x1] w[k0,k1]*x[x0,x1]   { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1 }
@@ -52,7 +53,7 @@ def y_from_w_x_plain(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1
         y[p0, p1] = total
 
 
-@kernel
+@task
 def y_from_w_x_over_k1(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
         a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over k1, combined at the end."""
@@ -86,7 +87,24 @@ def y_from_w_x_over_k1(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
         y[p0, p1] = result
 
 
-@kernel
+def y_from_w_x_slide_w_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+        a1: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
+    pitch = ceil_div(stretch + max(0, (X1 - 1)), width) * width
+    deep = max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines
+    height = (deep - 1) + max(0, (X0 - 1)) + 1
+    return bounded(height, pitch) + width
+
+
+def y_from_w_x_slide_w_table(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+        a1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * X0 * X1
+
+
+@task(scratch=y_from_w_x_slide_w_room, integer_scratch=y_from_w_x_slide_w_table)
 def y_from_w_x_slide_w(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
         a1: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
@@ -182,19 +200,24 @@ def y_from_w_x_slide_w(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
                 block += 1
 
 
-@kernel
-def y_from_w_x_slide_w_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+def y_from_w_x_slide_x_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
         a1: int) -> int:
     """Scalars that the windows of a block read."""
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
-    pitch = ceil_div(stretch + max(0, (X1 - 1)), width) * width
+    pitch = ceil_div(stretch + max(0, (K1 - 1)), width) * width
     deep = max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines
-    height = (deep - 1) + max(0, (X0 - 1)) + 1
+    height = (deep - 1) + max(0, (K0 - 1)) + 1
     return bounded(height, pitch) + width
 
 
-@kernel
+def y_from_w_x_slide_x_table(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+        a1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * K0 * K1
+
+
+@task(scratch=y_from_w_x_slide_x_room, integer_scratch=y_from_w_x_slide_x_table)
 def y_from_w_x_slide_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
         a1: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
@@ -290,67 +313,32 @@ def y_from_w_x_slide_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
                 block += 1
 
 
-@kernel
-def y_from_w_x_slide_x_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
-        a1: int) -> int:
-    """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P1, width)) * width)
-    pitch = ceil_div(stretch + max(0, (K1 - 1)), width) * width
-    deep = max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines
-    height = (deep - 1) + max(0, (K0 - 1)) + 1
-    return bounded(height, pitch) + width
-
-
-def y_from_w_x_scratch(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if (X1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_w_room(tile, P0, P1, K0, K1, X0, X1, a0,
-        a1) <= 1048576:
-        room = max(room, y_from_w_x_slide_w_room(tile, P0, P1, K0, K1, X0, X1, a0, a1))
-    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, P0, P1, K0, K1, X0, X1, a0,
-        a1) <= 1048576:
-        room = max(room, y_from_w_x_slide_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1))
-    return room
-
-
-def y_from_w_x_table(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (X1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_w_room(tile, P0, P1, K0, K1, X0, X1, a0,
-        a1) <= 1048576:
-        room = max(room, 2 * X0 * X1)
-    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, P0, P1, K0, K1, X0, X1, a0,
-        a1) <= 1048576:
-        room = max(room, 2 * K0 * K1)
-    return room
-
-
-@task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
+@choice(y_from_w_x_over_k1, y_from_w_x_slide_w, y_from_w_x_slide_x, y_from_w_x_plain)
 def y_from_w_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int,
-        add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        add: int, tile: Tile) -> Task[...]:
     """y[p0,p1] += sum[k0,k1,x0,x1] w[k0,k1]*x[x0,x1]   { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1 }
 
-    lanes over k1, combined at the end,
-    or windows of w slide, lanes over p1, rows over p0,
-    or windows of x slide, lanes over p1, rows over p0;
+    lanes over k1, combined at the end
+    or windows of w slide, lanes over p1, rows over p0
+    or windows of x slide, lanes over p1, rows over p0
     else gather, tasks share p0 p1
     """
     if tile.lanes.width <= K1 and tile.lanes.width <= X1 and P1 <= K1:
-        y_from_w_x_over_k1(y, w, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
-    elif (X1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_w_room(tile, P0, P1, K0, K1, X0, X1, a0,
-        a1) <= 1048576:
-        y_from_w_x_slide_w(y, w, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, scratch, integer_scratch, task,
-            tasks)
-    elif (K1 <= P1 or tile.lanes.width <= P1) and y_from_w_x_slide_x_room(tile, P0, P1, K0, K1, X0, X1, a0,
-        a1) <= 1048576:
-        y_from_w_x_slide_x(y, w, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, scratch, integer_scratch, task,
-            tasks)
-    else:
-        y_from_w_x_plain(y, w, x, P0, P1, K0, K1, X0, X1, a0, a1, add, task, tasks)
+        return y_from_w_x_over_k1
+    if (
+        (X1 <= P1 or tile.lanes.width <= P1)
+        and y_from_w_x_slide_w_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576
+    ):
+        return y_from_w_x_slide_w
+    if (
+        (K1 <= P1 or tile.lanes.width <= P1)
+        and y_from_w_x_slide_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576
+    ):
+        return y_from_w_x_slide_x
+    return y_from_w_x_plain
 
 
-@kernel
+@task
 def gw_from_gy_x_plain(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int,
         a0: int, a1: int, add: int, task: int, tasks: int) -> None:
     """gw[k0,k1] += sum[p0,p1,x0,x1] gy[p0,p1]*x[x0,x1]   { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1 }
@@ -372,7 +360,23 @@ def gw_from_gy_x_plain(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int
         gw[k0, k1] = total
 
 
-@kernel
+def gw_from_gy_x_fold_gy_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+        a1: int) -> int:
+    """Scalars that the windows of a block read, and the sums of all taps."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, ceil_div(X1, width) * width)
+    pitch = ceil_div(stretch + max(0, (K1 - 1)), width) * width
+    height = (max(1, min(tile.lines, ceil_div(X0, tile.lines))) * tile.lines - 1) + max(0, (K0 - 1)) + 1
+    return bounded(height, pitch) + width + bounded(bounded(bounded(2, K0), K1), width)
+
+
+def gw_from_gy_x_fold_gy_table(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+        a1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return K0 * K1
+
+
+@task(scratch=gw_from_gy_x_fold_gy_room, integer_scratch=gw_from_gy_x_fold_gy_table)
 def gw_from_gy_x_fold_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int,
         a0: int, a1: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
@@ -459,18 +463,23 @@ def gw_from_gy_x_fold_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: i
                 at_sum = at_sum + lanes.width
 
 
-@kernel
-def gw_from_gy_x_fold_gy_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+def gw_from_gy_x_fold_x_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
         a1: int) -> int:
     """Scalars that the windows of a block read, and the sums of all taps."""
     width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, ceil_div(X1, width) * width)
+    stretch = min(tile.lines * tile.lines * width, ceil_div(P1, width) * width)
     pitch = ceil_div(stretch + max(0, (K1 - 1)), width) * width
-    height = (max(1, min(tile.lines, ceil_div(X0, tile.lines))) * tile.lines - 1) + max(0, (K0 - 1)) + 1
+    height = (max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines - 1) + max(0, (K0 - 1)) + 1
     return bounded(height, pitch) + width + bounded(bounded(bounded(2, K0), K1), width)
 
 
-@kernel
+def gw_from_gy_x_fold_x_table(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+        a1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return K0 * K1
+
+
+@task(scratch=gw_from_gy_x_fold_x_room, integer_scratch=gw_from_gy_x_fold_x_table)
 def gw_from_gy_x_fold_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int,
         a0: int, a1: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
@@ -557,18 +566,7 @@ def gw_from_gy_x_fold_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: in
                 at_sum = at_sum + lanes.width
 
 
-@kernel
-def gw_from_gy_x_fold_x_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
-        a1: int) -> int:
-    """Scalars that the windows of a block read, and the sums of all taps."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, ceil_div(P1, width) * width)
-    pitch = ceil_div(stretch + max(0, (K1 - 1)), width) * width
-    height = (max(1, min(tile.lines, ceil_div(P0, tile.lines))) * tile.lines - 1) + max(0, (K0 - 1)) + 1
-    return bounded(height, pitch) + width + bounded(bounded(bounded(2, K0), K1), width)
-
-
-@kernel
+@task
 def gw_from_gy_x_over_x1(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int,
         a0: int, a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x1, combined at the end."""
@@ -602,7 +600,24 @@ def gw_from_gy_x_over_x1(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: i
         gw[k0, k1] = result
 
 
-@kernel
+def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+        a1: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(K1, width)) * width)
+    pitch = ceil_div(stretch + max(0, (X1 - 1)), width) * width
+    deep = max(1, min(tile.lines, ceil_div(K0, tile.lines))) * tile.lines
+    height = (deep - 1) + max(0, (X0 - 1)) + 1
+    return bounded(height, pitch) + width
+
+
+def gw_from_gy_x_slide_gy_table(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+        a1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * X0 * X1
+
+
+@task(scratch=gw_from_gy_x_slide_gy_room, integer_scratch=gw_from_gy_x_slide_gy_table)
 def gw_from_gy_x_slide_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int,
         a0: int, a1: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
@@ -698,76 +713,39 @@ def gw_from_gy_x_slide_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: 
                 block += 1
 
 
-@kernel
-def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
-        a1: int) -> int:
-    """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(K1, width)) * width)
-    pitch = ceil_div(stretch + max(0, (X1 - 1)), width) * width
-    deep = max(1, min(tile.lines, ceil_div(K0, tile.lines))) * tile.lines
-    height = (deep - 1) + max(0, (X0 - 1)) + 1
-    return bounded(height, pitch) + width
-
-
-def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if K1 < X1 and tile.lines * tile.lanes.width > K1 and bounded(K0,
-        K1) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
-        room = max(room, gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1))
-    if K1 < P1 and tile.lines * tile.lanes.width > K1 and bounded(K0, K1) <= 1024 and gw_from_gy_x_fold_x_room(tile,
-        P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
-        room = max(room, gw_from_gy_x_fold_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1))
-    if (X1 <= K1 or tile.lanes.width <= K1) and gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0,
-        a1) <= 1048576:
-        room = max(room, gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1))
-    return room
-
-
-def gw_from_gy_x_table(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if K1 < X1 and tile.lines * tile.lanes.width > K1 and bounded(K0,
-        K1) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
-        room = max(room, K0 * K1)
-    if K1 < P1 and tile.lines * tile.lanes.width > K1 and bounded(K0, K1) <= 1024 and gw_from_gy_x_fold_x_room(tile,
-        P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
-        room = max(room, K0 * K1)
-    if (X1 <= K1 or tile.lanes.width <= K1) and gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0,
-        a1) <= 1048576:
-        room = max(room, 2 * X0 * X1)
-    return room
-
-
-@task(scratch=gw_from_gy_x_scratch, integer_scratch=gw_from_gy_x_table)
+@choice(gw_from_gy_x_fold_gy, gw_from_gy_x_fold_x, gw_from_gy_x_over_x1, gw_from_gy_x_slide_gy, gw_from_gy_x_plain)
 def gw_from_gy_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
-        a1: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
+        a1: int, add: int, tile: Tile) -> Task[...]:
     """gw[k0,k1] += sum[p0,p1,x0,x1] gy[p0,p1]*x[x0,x1]   { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1 }
 
-    windows of gy slide, lanes over x1, combined at the end,
-    or windows of x slide, lanes over p1, combined at the end,
-    or lanes over x1, combined at the end,
-    or windows of gy slide, lanes over k1, rows over k0;
+    windows of gy slide, lanes over x1, combined at the end
+    or windows of x slide, lanes over p1, combined at the end
+    or lanes over x1, combined at the end
+    or windows of gy slide, lanes over k1, rows over k0
     else gather, tasks share k0 k1
     """
-    if K1 < X1 and tile.lines * tile.lanes.width > K1 and bounded(K0,
-        K1) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
-        gw_from_gy_x_fold_gy(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, scratch, integer_scratch, task,
-            tasks)
-    elif K1 < P1 and tile.lines * tile.lanes.width > K1 and bounded(K0,
-        K1) <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576:
-        gw_from_gy_x_fold_x(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, scratch, integer_scratch, task,
-            tasks)
-    elif tile.lanes.width <= X1 and tile.lanes.width <= P1 and K1 <= X1:
-        gw_from_gy_x_over_x1(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, task, tasks)
-    elif (X1 <= K1 or tile.lanes.width <= K1) and gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0,
-        a1) <= 1048576:
-        gw_from_gy_x_slide_gy(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, tile, scratch, integer_scratch, task,
-            tasks)
-    else:
-        gw_from_gy_x_plain(gw, gy, x, P0, P1, K0, K1, X0, X1, a0, a1, add, task, tasks)
+    if (
+        K1 < X1
+        and tile.lines * tile.lanes.width > K1
+        and bounded(K0, K1) <= 1024
+        and gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576
+    ):
+        return gw_from_gy_x_fold_gy
+    if (
+        K1 < P1
+        and tile.lines * tile.lanes.width > K1
+        and bounded(K0, K1) <= 1024
+        and gw_from_gy_x_fold_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576
+    ):
+        return gw_from_gy_x_fold_x
+    if tile.lanes.width <= X1 and tile.lanes.width <= P1 and K1 <= X1:
+        return gw_from_gy_x_over_x1
+    if (
+        (X1 <= K1 or tile.lanes.width <= K1)
+        and gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576
+    ):
+        return gw_from_gy_x_slide_gy
+    return gw_from_gy_x_plain
 
 
 def sizes(X0: int, X1: int, K0: int, K1: int, a0: int, a1: int, P0: int, P1: int) -> dict[str, int]:

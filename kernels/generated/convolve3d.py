@@ -13,13 +13,14 @@ from kernels.runtime import (
     Program,
     Real3,
     Scratch,
+    Task,
     Tensor,
     Tile,
     bounded,
     ceil_div,
+    choice,
     copy_lines,
     fma,
-    kernel,
     require_abi,
     select,
     share,
@@ -27,10 +28,10 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(6, __name__)
+require_abi(7, __name__)
 
 
-@kernel
+@task
 def y_from_w_x_plain(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int,
         X1: int, X2: int, a0: int, a1: int, a2: int, add: int, task: int, tasks: int) -> None:
     """y[p0,p1,p2] += sum[k0,k1,k2,x0,x1,x2] w[k0,k1,k2]*x[x0,x1,x2]
@@ -56,7 +57,7 @@ def y_from_w_x_plain(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0
             y[p0, p1, p2] = total
 
 
-@kernel
+@task
 def y_from_w_x_over_k2(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int,
         X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over k2, combined at the end."""
@@ -94,7 +95,24 @@ def y_from_w_x_over_k2(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
         y[p0, p1, p2] = result
 
 
-@kernel
+def y_from_w_x_slide_w_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
+        X2: int, a0: int, a1: int, a2: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
+    pitch = ceil_div(stretch + max(0, (X2 - 1)), width) * width
+    deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
+    height = (deep - 1) + max(0, (X1 - 1)) + 1
+    return bounded(X0, bounded(height, pitch) + width)
+
+
+def y_from_w_x_slide_w_table(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
+        X2: int, a0: int, a1: int, a2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * X0 * X1 * X2
+
+
+@task(scratch=y_from_w_x_slide_w_room, integer_scratch=y_from_w_x_slide_w_table)
 def y_from_w_x_slide_w(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int,
         X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -201,19 +219,24 @@ def y_from_w_x_slide_w(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
                     p0 += 1
 
 
-@kernel
-def y_from_w_x_slide_w_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
+def y_from_w_x_slide_x_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
         X2: int, a0: int, a1: int, a2: int) -> int:
     """Scalars that the windows of a block read."""
     width = tile.lanes.width
     stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
-    pitch = ceil_div(stretch + max(0, (X2 - 1)), width) * width
+    pitch = ceil_div(stretch + max(0, (K2 - 1)), width) * width
     deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
-    height = (deep - 1) + max(0, (X1 - 1)) + 1
-    return bounded(X0, bounded(height, pitch) + width)
+    height = (deep - 1) + max(0, (K1 - 1)) + 1
+    return bounded(K0, bounded(height, pitch) + width)
 
 
-@kernel
+def y_from_w_x_slide_x_table(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
+        X2: int, a0: int, a1: int, a2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * K0 * K1 * K2
+
+
+@task(scratch=y_from_w_x_slide_x_room, integer_scratch=y_from_w_x_slide_x_table)
 def y_from_w_x_slide_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int,
         X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -320,71 +343,33 @@ def y_from_w_x_slide_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
                     p0 += 1
 
 
-@kernel
-def y_from_w_x_slide_x_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
-        X2: int, a0: int, a1: int, a2: int) -> int:
-    """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(P2, width)) * width)
-    pitch = ceil_div(stretch + max(0, (K2 - 1)), width) * width
-    deep = max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines
-    height = (deep - 1) + max(0, (K1 - 1)) + 1
-    return bounded(K0, bounded(height, pitch) + width)
-
-
-def y_from_w_x_scratch(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int, X2: int,
-        a0: int, a1: int, a2: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if (X2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_w_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
-        a0, a1, a2) <= 1048576:
-        room = max(room, y_from_w_x_slide_w_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2))
-    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
-        a0, a1, a2) <= 1048576:
-        room = max(room, y_from_w_x_slide_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2))
-    return room
-
-
-def y_from_w_x_table(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int, X2: int,
-        a0: int, a1: int, a2: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (X2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_w_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
-        a0, a1, a2) <= 1048576:
-        room = max(room, 2 * X0 * X1 * X2)
-    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
-        a0, a1, a2) <= 1048576:
-        room = max(room, 2 * K0 * K1 * K2)
-    return room
-
-
-@task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
+@choice(y_from_w_x_over_k2, y_from_w_x_slide_w, y_from_w_x_slide_x, y_from_w_x_plain)
 def y_from_w_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
-        X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
-        task: int, tasks: int) -> None:
+        X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile) -> Task[...]:
     """y[p0,p1,p2] += sum[k0,k1,k2,x0,x1,x2] w[k0,k1,k2]*x[x0,x1,x2]
     { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1, p2 + a2 = k2 + x2 }
 
-    lanes over k2, combined at the end,
-    or windows of w slide, lanes over p2, rows over p1,
-    or windows of x slide, lanes over p2, rows over p1;
+    lanes over k2, combined at the end
+    or windows of w slide, lanes over p2, rows over p1
+    or windows of x slide, lanes over p2, rows over p1
     else gather, tasks share p0 p1
     """
     if tile.lanes.width <= K2 and tile.lanes.width <= X2 and P2 <= K2:
-        y_from_w_x_over_k2(y, w, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
-    elif (X2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_w_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
-        a0, a1, a2) <= 1048576:
-        y_from_w_x_slide_w(y, w, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, scratch,
-            integer_scratch, task, tasks)
-    elif (K2 <= P2 or tile.lanes.width <= P2) and y_from_w_x_slide_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
-        a0, a1, a2) <= 1048576:
-        y_from_w_x_slide_x(y, w, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, scratch,
-            integer_scratch, task, tasks)
-    else:
-        y_from_w_x_plain(y, w, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, task, tasks)
+        return y_from_w_x_over_k2
+    if (
+        (X2 <= P2 or tile.lanes.width <= P2)
+        and y_from_w_x_slide_w_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576
+    ):
+        return y_from_w_x_slide_w
+    if (
+        (K2 <= P2 or tile.lanes.width <= P2)
+        and y_from_w_x_slide_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576
+    ):
+        return y_from_w_x_slide_x
+    return y_from_w_x_plain
 
 
-@kernel
+@task
 def gw_from_gy_x_plain(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X0: int, X1: int, X2: int, a0: int, a1: int, a2: int, add: int, task: int, tasks: int) -> None:
     """gw[k0,k1,k2] += sum[p0,p1,p2,x0,x1,x2] gy[p0,p1,p2]*x[x0,x1,x2]
@@ -410,7 +395,23 @@ def gw_from_gy_x_plain(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int
             gw[k0, k1, k2] = total
 
 
-@kernel
+def gw_from_gy_x_fold_gy_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
+        X2: int, a0: int, a1: int, a2: int) -> int:
+    """Scalars that the windows of a block read, and the sums of all taps."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, ceil_div(X2, width) * width)
+    pitch = ceil_div(stretch + max(0, (K2 - 1)), width) * width
+    height = (max(1, min(tile.lines, ceil_div(X1, tile.lines))) * tile.lines - 1) + max(0, (K1 - 1)) + 1
+    return bounded(K0, bounded(height, pitch) + width) + bounded(bounded(bounded(bounded(2, K0), K1), K2), width)
+
+
+def gw_from_gy_x_fold_gy_table(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
+        X2: int, a0: int, a1: int, a2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return K0 * K1 * K2
+
+
+@task(scratch=gw_from_gy_x_fold_gy_room, integer_scratch=gw_from_gy_x_fold_gy_table)
 def gw_from_gy_x_fold_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X0: int, X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -507,18 +508,23 @@ def gw_from_gy_x_fold_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: i
                     at_sum = at_sum + lanes.width
 
 
-@kernel
-def gw_from_gy_x_fold_gy_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
+def gw_from_gy_x_fold_x_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
         X2: int, a0: int, a1: int, a2: int) -> int:
     """Scalars that the windows of a block read, and the sums of all taps."""
     width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, ceil_div(X2, width) * width)
+    stretch = min(tile.lines * tile.lines * width, ceil_div(P2, width) * width)
     pitch = ceil_div(stretch + max(0, (K2 - 1)), width) * width
-    height = (max(1, min(tile.lines, ceil_div(X1, tile.lines))) * tile.lines - 1) + max(0, (K1 - 1)) + 1
+    height = (max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines - 1) + max(0, (K1 - 1)) + 1
     return bounded(K0, bounded(height, pitch) + width) + bounded(bounded(bounded(bounded(2, K0), K1), K2), width)
 
 
-@kernel
+def gw_from_gy_x_fold_x_table(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
+        X2: int, a0: int, a1: int, a2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return K0 * K1 * K2
+
+
+@task(scratch=gw_from_gy_x_fold_x_room, integer_scratch=gw_from_gy_x_fold_x_table)
 def gw_from_gy_x_fold_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X0: int, X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -615,18 +621,7 @@ def gw_from_gy_x_fold_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: in
                     at_sum = at_sum + lanes.width
 
 
-@kernel
-def gw_from_gy_x_fold_x_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
-        X2: int, a0: int, a1: int, a2: int) -> int:
-    """Scalars that the windows of a block read, and the sums of all taps."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, ceil_div(P2, width) * width)
-    pitch = ceil_div(stretch + max(0, (K2 - 1)), width) * width
-    height = (max(1, min(tile.lines, ceil_div(P1, tile.lines))) * tile.lines - 1) + max(0, (K1 - 1)) + 1
-    return bounded(K0, bounded(height, pitch) + width) + bounded(bounded(bounded(bounded(2, K0), K1), K2), width)
-
-
-@kernel
+@task
 def gw_from_gy_x_over_x2(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X0: int, X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x2, combined at the end."""
@@ -664,7 +659,24 @@ def gw_from_gy_x_over_x2(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: i
         gw[k0, k1, k2] = result
 
 
-@kernel
+def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
+        X2: int, a0: int, a1: int, a2: int) -> int:
+    """Scalars that the windows of a block read."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(K2, width)) * width)
+    pitch = ceil_div(stretch + max(0, (X2 - 1)), width) * width
+    deep = max(1, min(tile.lines, ceil_div(K1, tile.lines))) * tile.lines
+    height = (deep - 1) + max(0, (X1 - 1)) + 1
+    return bounded(X0, bounded(height, pitch) + width)
+
+
+def gw_from_gy_x_slide_gy_table(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
+        X2: int, a0: int, a1: int, a2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * X0 * X1 * X2
+
+
+@task(scratch=gw_from_gy_x_slide_gy_room, integer_scratch=gw_from_gy_x_slide_gy_table)
 def gw_from_gy_x_slide_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X0: int, X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -771,79 +783,40 @@ def gw_from_gy_x_slide_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: 
                     k0 += 1
 
 
-@kernel
-def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
-        X2: int, a0: int, a1: int, a2: int) -> int:
-    """Scalars that the windows of a block read."""
-    width = tile.lanes.width
-    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(K2, width)) * width)
-    pitch = ceil_div(stretch + max(0, (X2 - 1)), width) * width
-    deep = max(1, min(tile.lines, ceil_div(K1, tile.lines))) * tile.lines
-    height = (deep - 1) + max(0, (X1 - 1)) + 1
-    return bounded(X0, bounded(height, pitch) + width)
-
-
-def gw_from_gy_x_scratch(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
-        X2: int, a0: int, a1: int, a2: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if K2 < X2 and tile.lines * tile.lanes.width > K2 and bounded(bounded(K0, K1),
-        K2) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
-        room = max(room, gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2))
-    if K2 < P2 and tile.lines * tile.lanes.width > K2 and bounded(bounded(K0, K1),
-        K2) <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
-        room = max(room, gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2))
-    if (X2 <= K2 or tile.lanes.width <= K2) and gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
-        a0, a1, a2) <= 1048576:
-        room = max(room, gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2))
-    return room
-
-
-def gw_from_gy_x_table(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int, X2: int,
-        a0: int, a1: int, a2: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if K2 < X2 and tile.lines * tile.lanes.width > K2 and bounded(bounded(K0, K1),
-        K2) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
-        room = max(room, K0 * K1 * K2)
-    if K2 < P2 and tile.lines * tile.lanes.width > K2 and bounded(bounded(K0, K1),
-        K2) <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
-        room = max(room, K0 * K1 * K2)
-    if (X2 <= K2 or tile.lanes.width <= K2) and gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2,
-        a0, a1, a2) <= 1048576:
-        room = max(room, 2 * X0 * X1 * X2)
-    return room
-
-
-@task(scratch=gw_from_gy_x_scratch, integer_scratch=gw_from_gy_x_table)
+@choice(gw_from_gy_x_fold_gy, gw_from_gy_x_fold_x, gw_from_gy_x_over_x2, gw_from_gy_x_slide_gy, gw_from_gy_x_plain)
 def gw_from_gy_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int,
-        X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile) -> Task[...]:
     """gw[k0,k1,k2] += sum[p0,p1,p2,x0,x1,x2] gy[p0,p1,p2]*x[x0,x1,x2]
     { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1, p2 + a2 = k2 + x2 }
 
-    windows of gy slide, lanes over x2, combined at the end,
-    or windows of x slide, lanes over p2, combined at the end,
-    or lanes over x2, combined at the end,
-    or windows of gy slide, lanes over k2, rows over k1;
+    windows of gy slide, lanes over x2, combined at the end
+    or windows of x slide, lanes over p2, combined at the end
+    or lanes over x2, combined at the end
+    or windows of gy slide, lanes over k2, rows over k1
     else gather, tasks share k0 k1
     """
-    if K2 < X2 and tile.lines * tile.lanes.width > K2 and bounded(bounded(K0, K1),
-        K2) <= 1024 and gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
-        gw_from_gy_x_fold_gy(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, scratch,
-            integer_scratch, task, tasks)
-    elif K2 < P2 and tile.lines * tile.lanes.width > K2 and bounded(bounded(K0, K1),
-        K2) <= 1024 and gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576:
-        gw_from_gy_x_fold_x(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, scratch,
-            integer_scratch, task, tasks)
-    elif tile.lanes.width <= X2 and tile.lanes.width <= P2 and K2 <= X2:
-        gw_from_gy_x_over_x2(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, task, tasks)
-    elif (X2 <= K2 or tile.lanes.width <= K2) and gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1,
-        X2, a0, a1, a2) <= 1048576:
-        gw_from_gy_x_slide_gy(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, tile, scratch,
-            integer_scratch, task, tasks)
-    else:
-        gw_from_gy_x_plain(gw, gy, x, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2, add, task, tasks)
+    if (
+        K2 < X2
+        and tile.lines * tile.lanes.width > K2
+        and bounded(bounded(K0, K1), K2) <= 1024
+        and gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576
+    ):
+        return gw_from_gy_x_fold_gy
+    if (
+        K2 < P2
+        and tile.lines * tile.lanes.width > K2
+        and bounded(bounded(K0, K1), K2) <= 1024
+        and gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576
+    ):
+        return gw_from_gy_x_fold_x
+    if tile.lanes.width <= X2 and tile.lanes.width <= P2 and K2 <= X2:
+        return gw_from_gy_x_over_x2
+    if (
+        (X2 <= K2 or tile.lanes.width <= K2)
+        and gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576
+    ):
+        return gw_from_gy_x_slide_gy
+    return gw_from_gy_x_plain
 
 
 def sizes(

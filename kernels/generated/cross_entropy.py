@@ -17,15 +17,16 @@ from kernels.runtime import (
     Real0,
     Real2,
     Real3,
+    Task,
     Tensor,
     Tile,
     ceil_div,
+    choice,
     equal,
     exp,
     finite,
     fma,
     highest,
-    kernel,
     log,
     lowest,
     maximum,
@@ -37,10 +38,10 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(6, __name__)
+require_abi(7, __name__)
 
 
-@kernel
+@task
 def l_logsumexp_max_from_x_plain(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: int, task: int,
         tasks: int) -> None:
     """l_logsumexp_max[n,r] += max[c] x[n,c,r]
@@ -59,7 +60,7 @@ def l_logsumexp_max_from_x_plain(l_logsumexp_max: Real2, x: Real3, N: int, R: in
         l_logsumexp_max[n, r] = best
 
 
-@kernel
+@task
 def l_logsumexp_max_from_x_over_r(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over r."""
@@ -86,7 +87,7 @@ def l_logsumexp_max_from_x_over_r(l_logsumexp_max: Real2, x: Real3, N: int, R: i
                     lanes.write_where(l_logsumexp_max.line((plane, r), (0, 1)), best[0, u], active)
 
 
-@kernel
+@task
 def l_logsumexp_max_from_x_over_c(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over c, combined at the end."""
@@ -117,24 +118,22 @@ def l_logsumexp_max_from_x_over_c(l_logsumexp_max: Real2, x: Real3, N: int, R: i
                 l_logsumexp_max[plane, r] = lanes.largest(best[0, u])
 
 
-@task
-def l_logsumexp_max_from_x(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int,
-        tasks: int) -> None:
+@choice(l_logsumexp_max_from_x_over_r, l_logsumexp_max_from_x_over_c, l_logsumexp_max_from_x_plain)
+def l_logsumexp_max_from_x(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: int, tile: Tile) -> Task[...]:
     """l_logsumexp_max[n,r] += max[c] x[n,c,r]
 
-    lanes over r,
-    or lanes over c, combined at the end;
+    lanes over r
+    or lanes over c, combined at the end
     else gather, tasks share n r
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        l_logsumexp_max_from_x_over_r(l_logsumexp_max, x, N, R, C, tile, task, tasks)
-    elif tile.lanes.width <= C:
-        l_logsumexp_max_from_x_over_c(l_logsumexp_max, x, N, R, C, tile, task, tasks)
-    else:
-        l_logsumexp_max_from_x_plain(l_logsumexp_max, x, N, R, C, task, tasks)
+        return l_logsumexp_max_from_x_over_r
+    if tile.lanes.width <= C:
+        return l_logsumexp_max_from_x_over_c
+    return l_logsumexp_max_from_x_plain
 
 
-@kernel
+@task
 def l_logsumexp_sum_from_l_logsumexp_max_x_plain(l_logsumexp_sum: Real2, l_logsumexp_max: Real2, x: Real3, N: int,
         R: int, C: int, task: int, tasks: int) -> None:
     """l_logsumexp_sum[n,r] += sum[c] exp(-finite(l_logsumexp_max[n,r]) + x[n,c,r])
@@ -151,7 +150,7 @@ def l_logsumexp_sum_from_l_logsumexp_max_x_plain(l_logsumexp_sum: Real2, l_logsu
         l_logsumexp_sum[n, r] = total
 
 
-@kernel
+@task
 def l_logsumexp_sum_from_l_logsumexp_max_x_over_r(l_logsumexp_sum: Real2, l_logsumexp_max: Real2, x: Real3, N: int,
         R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
@@ -180,7 +179,7 @@ def l_logsumexp_sum_from_l_logsumexp_max_x_over_r(l_logsumexp_sum: Real2, l_logs
                     lanes.write_where(l_logsumexp_sum.line((plane, r), (0, 1)), result, active)
 
 
-@kernel
+@task
 def l_logsumexp_sum_from_l_logsumexp_max_x_over_c(l_logsumexp_sum: Real2, l_logsumexp_max: Real2, x: Real3, N: int,
         R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
@@ -218,26 +217,24 @@ def l_logsumexp_sum_from_l_logsumexp_max_x_over_c(l_logsumexp_sum: Real2, l_logs
                 l_logsumexp_sum[plane, r] = result
 
 
-@task
+@choice(l_logsumexp_sum_from_l_logsumexp_max_x_over_r, l_logsumexp_sum_from_l_logsumexp_max_x_over_c,
+    l_logsumexp_sum_from_l_logsumexp_max_x_plain)
 def l_logsumexp_sum_from_l_logsumexp_max_x(l_logsumexp_sum: Real2, l_logsumexp_max: Real2, x: Real3, N: int, R: int,
-        C: int, tile: Tile, task: int, tasks: int) -> None:
+        C: int, tile: Tile) -> Task[...]:
     """l_logsumexp_sum[n,r] += sum[c] exp(-finite(l_logsumexp_max[n,r]) + x[n,c,r])
 
-    lanes over r,
-    or lanes over c, combined at the end;
+    lanes over r
+    or lanes over c, combined at the end
     else gather, tasks share n r
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        l_logsumexp_sum_from_l_logsumexp_max_x_over_r(l_logsumexp_sum, l_logsumexp_max, x, N, R, C, tile, task,
-            tasks)
-    elif tile.lanes.width <= C:
-        l_logsumexp_sum_from_l_logsumexp_max_x_over_c(l_logsumexp_sum, l_logsumexp_max, x, N, R, C, tile, task,
-            tasks)
-    else:
-        l_logsumexp_sum_from_l_logsumexp_max_x_plain(l_logsumexp_sum, l_logsumexp_max, x, N, R, C, task, tasks)
+        return l_logsumexp_sum_from_l_logsumexp_max_x_over_r
+    if tile.lanes.width <= C:
+        return l_logsumexp_sum_from_l_logsumexp_max_x_over_c
+    return l_logsumexp_sum_from_l_logsumexp_max_x_plain
 
 
-@kernel
+@task
 def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_plain(l_logsumexp: Real2, l_logsumexp_max: Real2,
         l_logsumexp_sum: Real2, N: int, R: int, task: int, tasks: int) -> None:
     """l_logsumexp[n,r] += log(l_logsumexp_sum[n,r]) + finite(l_logsumexp_max[n,r])
@@ -251,7 +248,7 @@ def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_plain(l_logsumexp: Real2, l
             l_logsumexp[n, r] = total
 
 
-@kernel
+@task
 def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_r(l_logsumexp: Real2, l_logsumexp_max: Real2,
         l_logsumexp_sum: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
@@ -274,7 +271,7 @@ def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_r(l_logsumexp: Real2, 
                 lanes.write_where(l_logsumexp.line((n, r), (0, 1)), total, active)
 
 
-@kernel
+@task
 def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_n(l_logsumexp: Real2, l_logsumexp_max: Real2,
         l_logsumexp_sum: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
@@ -297,27 +294,24 @@ def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_n(l_logsumexp: Real2, 
                 lanes.write_where(l_logsumexp.line((n, r), (1, 0)), total, active)
 
 
-@task
+@choice(l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_r,
+    l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_n, l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_plain)
 def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum(l_logsumexp: Real2, l_logsumexp_max: Real2,
-        l_logsumexp_sum: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
+        l_logsumexp_sum: Real2, N: int, R: int, tile: Tile) -> Task[...]:
     """l_logsumexp[n,r] += log(l_logsumexp_sum[n,r]) + finite(l_logsumexp_max[n,r])
 
-    lanes over r,
-    or lanes over n;
+    lanes over r
+    or lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > N):
-        l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_r(l_logsumexp, l_logsumexp_max, l_logsumexp_sum, N, R,
-            tile, task, tasks)
-    elif tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > R):
-        l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_n(l_logsumexp, l_logsumexp_max, l_logsumexp_sum, N, R,
-            tile, task, tasks)
-    else:
-        l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_plain(l_logsumexp, l_logsumexp_max, l_logsumexp_sum, N, R,
-            task, tasks)
+        return l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_r
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > R):
+        return l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_n
+    return l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_plain
 
 
-@kernel
+@task
 def l_from_l_logsumexp_plain(l: Real2, l_logsumexp: Real2, N: int, R: int, task: int, tasks: int) -> None:
     """l[n,r] += l_logsumexp[n,r]
 
@@ -330,7 +324,7 @@ def l_from_l_logsumexp_plain(l: Real2, l_logsumexp: Real2, N: int, R: int, task:
             l[n, r] = total
 
 
-@kernel
+@task
 def l_from_l_logsumexp_over_r(l: Real2, l_logsumexp: Real2, N: int, R: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over r."""
@@ -351,7 +345,7 @@ def l_from_l_logsumexp_over_r(l: Real2, l_logsumexp: Real2, N: int, R: int, tile
                 lanes.write_where(l.line((n, r), (0, 1)), total, active)
 
 
-@kernel
+@task
 def l_from_l_logsumexp_over_n(l: Real2, l_logsumexp: Real2, N: int, R: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over n."""
@@ -372,20 +366,19 @@ def l_from_l_logsumexp_over_n(l: Real2, l_logsumexp: Real2, N: int, R: int, tile
                 lanes.write_where(l.line((n, r), (1, 0)), total, active)
 
 
-@task
-def l_from_l_logsumexp(l: Real2, l_logsumexp: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
+@choice(l_from_l_logsumexp_over_r, l_from_l_logsumexp_over_n, l_from_l_logsumexp_plain)
+def l_from_l_logsumexp(l: Real2, l_logsumexp: Real2, N: int, R: int, tile: Tile) -> Task[...]:
     """l[n,r] += l_logsumexp[n,r]
 
-    lanes over r,
-    or lanes over n;
+    lanes over r
+    or lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > N):
-        l_from_l_logsumexp_over_r(l, l_logsumexp, N, R, tile, task, tasks)
-    elif tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > R):
-        l_from_l_logsumexp_over_n(l, l_logsumexp, N, R, tile, task, tasks)
-    else:
-        l_from_l_logsumexp_plain(l, l_logsumexp, N, R, task, tasks)
+        return l_from_l_logsumexp_over_r
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > R):
+        return l_from_l_logsumexp_over_n
+    return l_from_l_logsumexp_plain
 
 
 @task
@@ -407,7 +400,7 @@ def l_from_x_t(l: Real2, x: Real3, t: Integer2, N: int, R: int, X1: int, add: in
             l[n, r] = total
 
 
-@kernel
+@task
 def y_from_l_plain(y: Real0, l: Real2, N: int, R: int, task: int, tasks: int) -> None:
     """y[] += sum[n,r] l[n,r]/(N*R)
 
@@ -423,7 +416,7 @@ def y_from_l_plain(y: Real0, l: Real2, N: int, R: int, task: int, tasks: int) ->
         y[()] = total
 
 
-@kernel
+@task
 def y_from_l_over_r(y: Real0, l: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
@@ -447,20 +440,19 @@ def y_from_l_over_r(y: Real0, l: Real2, N: int, R: int, tile: Tile, task: int, t
         y[()] = result
 
 
-@task
-def y_from_l(y: Real0, l: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
+@choice(y_from_l_over_r, y_from_l_plain)
+def y_from_l(y: Real0, l: Real2, N: int, R: int, tile: Tile) -> Task[...]:
     """y[] += sum[n,r] l[n,r]/(N*R)
 
-    lanes over r, combined at the end;
+    lanes over r, combined at the end
     else gather, tasks share nothing (one task)
     """
     if tile.lanes.width <= R:
-        y_from_l_over_r(y, l, N, R, tile, task, tasks)
-    else:
-        y_from_l_plain(y, l, N, R, task, tasks)
+        return y_from_l_over_r
+    return y_from_l_plain
 
 
-@kernel
+@task
 def z_from_l_plain(z: Real0, l: Real2, N: int, R: int, task: int, tasks: int) -> None:
     """z[] += sum[n,r] l[n,r]
 
@@ -474,7 +466,7 @@ def z_from_l_plain(z: Real0, l: Real2, N: int, R: int, task: int, tasks: int) ->
         z[()] = total
 
 
-@kernel
+@task
 def z_from_l_over_r(z: Real0, l: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
@@ -496,20 +488,19 @@ def z_from_l_over_r(z: Real0, l: Real2, N: int, R: int, tile: Tile, task: int, t
         z[()] = result
 
 
-@task
-def z_from_l(z: Real0, l: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
+@choice(z_from_l_over_r, z_from_l_plain)
+def z_from_l(z: Real0, l: Real2, N: int, R: int, tile: Tile) -> Task[...]:
     """z[] += sum[n,r] l[n,r]
 
-    lanes over r, combined at the end;
+    lanes over r, combined at the end
     else gather, tasks share nothing (one task)
     """
     if tile.lanes.width <= R:
-        z_from_l_over_r(z, l, N, R, tile, task, tasks)
-    else:
-        z_from_l_plain(z, l, N, R, task, tasks)
+        return z_from_l_over_r
+    return z_from_l_plain
 
 
-@kernel
+@task
 def gl_total_from_gy_gz_plain(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, add: int, task: int,
         tasks: int) -> None:
     """gl_total[n,r] += gz[] + gy[]/(N*R)
@@ -525,7 +516,7 @@ def gl_total_from_gy_gz_plain(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: 
             gl_total[n, r] = total
 
 
-@kernel
+@task
 def gl_total_from_gy_gz_over_r(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over r."""
@@ -549,21 +540,19 @@ def gl_total_from_gy_gz_over_r(gl_total: Real2, gy: Real0, gz: Real0, N: int, R:
                 lanes.write_where(gl_total.line((n, r), (0, 1)), total, active)
 
 
-@task
-def gl_total_from_gy_gz(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+@choice(gl_total_from_gy_gz_over_r, gl_total_from_gy_gz_plain)
+def gl_total_from_gy_gz(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, add: int, tile: Tile) -> Task[...]:
     """gl_total[n,r] += gz[] + gy[]/(N*R)
 
-    lanes over r;
+    lanes over r
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * R:
-        gl_total_from_gy_gz_over_r(gl_total, gy, gz, N, R, add, tile, task, tasks)
-    else:
-        gl_total_from_gy_gz_plain(gl_total, gy, gz, N, R, add, task, tasks)
+        return gl_total_from_gy_gz_over_r
+    return gl_total_from_gy_gz_plain
 
 
-@kernel
+@task
 def gx_from_gl_total_t_plain(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, task: int,
         tasks: int) -> None:
     """gx[n,x1,r] += -gl_total[n,r]   { t[n,r] = x1 }
@@ -581,7 +570,7 @@ def gx_from_gl_total_t_plain(gx: Real3, gl_total: Real2, t: Integer2, N: int, R:
             gx[n, x1, r] += -gl_total[n, r]
 
 
-@kernel
+@task
 def gx_from_gl_total_t_over_r(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over r."""
@@ -610,7 +599,7 @@ def gx_from_gl_total_t_over_r(gx: Real3, gl_total: Real2, t: Integer2, N: int, R
                     lanes.write_where(gx.line((plane, x1, r), (0, 0, 1)), result, active)
 
 
-@kernel
+@task
 def gx_from_gl_total_t_over_n(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over n."""
@@ -639,24 +628,22 @@ def gx_from_gl_total_t_over_n(gx: Real3, gl_total: Real2, t: Integer2, N: int, R
                     lanes.write_where(gx.line((n, x1, plane), (1, 0, 0)), result, active)
 
 
-@task
-def gx_from_gl_total_t(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, tile: Tile, task: int,
-        tasks: int) -> None:
+@choice(gx_from_gl_total_t_over_r, gx_from_gl_total_t_over_n, gx_from_gl_total_t_plain)
+def gx_from_gl_total_t(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, X1: int, tile: Tile) -> Task[...]:
     """gx[n,x1,r] += -gl_total[n,r]   { t[n,r] = x1 }
 
-    lanes over r,
-    or lanes over n;
+    lanes over r
+    or lanes over n
     else scatter, tasks share n r; 1 guard
     """
     if (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > N)) and X1 <= 64:
-        gx_from_gl_total_t_over_r(gx, gl_total, t, N, R, X1, tile, task, tasks)
-    elif (tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > R)) and X1 <= 64:
-        gx_from_gl_total_t_over_n(gx, gl_total, t, N, R, X1, tile, task, tasks)
-    else:
-        gx_from_gl_total_t_plain(gx, gl_total, t, N, R, X1, task, tasks)
+        return gx_from_gl_total_t_over_r
+    if (tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > R)) and X1 <= 64:
+        return gx_from_gl_total_t_over_n
+    return gx_from_gl_total_t_plain
 
 
-@kernel
+@task
 def gx_from_gl_total_l_logsumexp_x_plain(gx: Real3, gl_total: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int,
         C: int, add: int, task: int, tasks: int) -> None:
     """gx[n,c,r] += exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]
@@ -674,7 +661,7 @@ def gx_from_gl_total_l_logsumexp_x_plain(gx: Real3, gl_total: Real2, l_logsumexp
             gx[n, c, r] = total
 
 
-@kernel
+@task
 def gx_from_gl_total_l_logsumexp_x_over_r(gx: Real3, gl_total: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int,
         C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
@@ -705,7 +692,7 @@ def gx_from_gl_total_l_logsumexp_x_over_r(gx: Real3, gl_total: Real2, l_logsumex
                 lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, active)
 
 
-@kernel
+@task
 def gx_from_gl_total_l_logsumexp_x_over_c(gx: Real3, gl_total: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int,
         C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
@@ -732,24 +719,24 @@ def gx_from_gl_total_l_logsumexp_x_over_c(gx: Real3, gl_total: Real2, l_logsumex
                 lanes.write_where(gx.line((n, c, r), (0, 1, 0)), total, active)
 
 
-@task
+@choice(gx_from_gl_total_l_logsumexp_x_over_r, gx_from_gl_total_l_logsumexp_x_over_c,
+    gx_from_gl_total_l_logsumexp_x_plain)
 def gx_from_gl_total_l_logsumexp_x(gx: Real3, gl_total: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
+        add: int, tile: Tile) -> Task[...]:
     """gx[n,c,r] += exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]
 
-    lanes over r,
-    or lanes over c;
+    lanes over r
+    or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        gx_from_gl_total_l_logsumexp_x_over_r(gx, gl_total, l_logsumexp, x, N, R, C, add, tile, task, tasks)
-    elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        gx_from_gl_total_l_logsumexp_x_over_c(gx, gl_total, l_logsumexp, x, N, R, C, add, tile, task, tasks)
-    else:
-        gx_from_gl_total_l_logsumexp_x_plain(gx, gl_total, l_logsumexp, x, N, R, C, add, task, tasks)
+        return gx_from_gl_total_l_logsumexp_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return gx_from_gl_total_l_logsumexp_x_over_c
+    return gx_from_gl_total_l_logsumexp_x_plain
 
 
-@kernel
+@task
 def tl_logsumexp_from_l_logsumexp_tx_x_plain(tl_logsumexp: Real2, l_logsumexp: Real2, tx: Real3, x: Real3, N: int,
         R: int, C: int, task: int, tasks: int) -> None:
     """tl_logsumexp[n,r] += sum[c] exp(-l_logsumexp[n,r] + x[n,c,r])*tx[n,c,r]
@@ -766,7 +753,7 @@ def tl_logsumexp_from_l_logsumexp_tx_x_plain(tl_logsumexp: Real2, l_logsumexp: R
         tl_logsumexp[n, r] = total
 
 
-@kernel
+@task
 def tl_logsumexp_from_l_logsumexp_tx_x_over_r(tl_logsumexp: Real2, l_logsumexp: Real2, tx: Real3, x: Real3, N: int,
         R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
@@ -796,7 +783,7 @@ def tl_logsumexp_from_l_logsumexp_tx_x_over_r(tl_logsumexp: Real2, l_logsumexp: 
                     lanes.write_where(tl_logsumexp.line((plane, r), (0, 1)), result, active)
 
 
-@kernel
+@task
 def tl_logsumexp_from_l_logsumexp_tx_x_over_c(tl_logsumexp: Real2, l_logsumexp: Real2, tx: Real3, x: Real3, N: int,
         R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
@@ -836,24 +823,24 @@ def tl_logsumexp_from_l_logsumexp_tx_x_over_c(tl_logsumexp: Real2, l_logsumexp: 
                 tl_logsumexp[plane, r] = result
 
 
-@task
+@choice(tl_logsumexp_from_l_logsumexp_tx_x_over_r, tl_logsumexp_from_l_logsumexp_tx_x_over_c,
+    tl_logsumexp_from_l_logsumexp_tx_x_plain)
 def tl_logsumexp_from_l_logsumexp_tx_x(tl_logsumexp: Real2, l_logsumexp: Real2, tx: Real3, x: Real3, N: int, R: int,
-        C: int, tile: Tile, task: int, tasks: int) -> None:
+        C: int, tile: Tile) -> Task[...]:
     """tl_logsumexp[n,r] += sum[c] exp(-l_logsumexp[n,r] + x[n,c,r])*tx[n,c,r]
 
-    lanes over r,
-    or lanes over c, combined at the end;
+    lanes over r
+    or lanes over c, combined at the end
     else gather, tasks share n r
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        tl_logsumexp_from_l_logsumexp_tx_x_over_r(tl_logsumexp, l_logsumexp, tx, x, N, R, C, tile, task, tasks)
-    elif tile.lanes.width <= C:
-        tl_logsumexp_from_l_logsumexp_tx_x_over_c(tl_logsumexp, l_logsumexp, tx, x, N, R, C, tile, task, tasks)
-    else:
-        tl_logsumexp_from_l_logsumexp_tx_x_plain(tl_logsumexp, l_logsumexp, tx, x, N, R, C, task, tasks)
+        return tl_logsumexp_from_l_logsumexp_tx_x_over_r
+    if tile.lanes.width <= C:
+        return tl_logsumexp_from_l_logsumexp_tx_x_over_c
+    return tl_logsumexp_from_l_logsumexp_tx_x_plain
 
 
-@kernel
+@task
 def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_plain(hl_logsumexp: Real2, gl_total: Real2, hgx: Real3,
         l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, task: int, tasks: int) -> None:
     """hl_logsumexp[n,r] += sum[c] -exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]*hgx[n,c,r]
@@ -871,7 +858,7 @@ def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_plain(hl_logsumexp: Real2, gl_t
         hl_logsumexp[n, r] = total
 
 
-@kernel
+@task
 def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_r(hl_logsumexp: Real2, gl_total: Real2, hgx: Real3,
         l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
@@ -903,7 +890,7 @@ def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_r(hl_logsumexp: Real2, gl_
                     lanes.write_where(hl_logsumexp.line((plane, r), (0, 1)), result, active)
 
 
-@kernel
+@task
 def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_c(hl_logsumexp: Real2, gl_total: Real2, hgx: Real3,
         l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
@@ -944,27 +931,24 @@ def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_c(hl_logsumexp: Real2, gl_
                 hl_logsumexp[plane, r] = result
 
 
-@task
+@choice(hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_r, hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_c,
+    hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_plain)
 def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x(hl_logsumexp: Real2, gl_total: Real2, hgx: Real3,
-        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
+        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile) -> Task[...]:
     """hl_logsumexp[n,r] += sum[c] -exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]*hgx[n,c,r]
 
-    lanes over r,
-    or lanes over c, combined at the end;
+    lanes over r
+    or lanes over c, combined at the end
     else gather, tasks share n r
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_r(hl_logsumexp, gl_total, hgx, l_logsumexp, x, N, R, C,
-            tile, task, tasks)
-    elif tile.lanes.width <= C:
-        hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_c(hl_logsumexp, gl_total, hgx, l_logsumexp, x, N, R, C,
-            tile, task, tasks)
-    else:
-        hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_plain(hl_logsumexp, gl_total, hgx, l_logsumexp, x, N, R, C,
-            task, tasks)
+        return hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_r
+    if tile.lanes.width <= C:
+        return hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_c
+    return hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_plain
 
 
-@kernel
+@task
 def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_plain(hx: Real3, gl_total: Real2, hgx: Real3,
         hl_logsumexp: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, task: int, tasks: int) -> None:
     """hx[n,c,r] += (gl_total[n,r]*hgx[n,c,r] + hl_logsumexp[n,r])*exp(-l_logsumexp[n,r] + x[n,c,r])
@@ -980,7 +964,7 @@ def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_plain(hx: Real3, gl_total: R
             hx[n, c, r] = total
 
 
-@kernel
+@task
 def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_r(hx: Real3, gl_total: Real2, hgx: Real3,
         hl_logsumexp: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int,
         tasks: int) -> None:
@@ -1012,7 +996,7 @@ def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_r(hx: Real3, gl_total: 
                 lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, active)
 
 
-@kernel
+@task
 def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_c(hx: Real3, gl_total: Real2, hgx: Real3,
         hl_logsumexp: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int,
         tasks: int) -> None:
@@ -1038,27 +1022,24 @@ def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_c(hx: Real3, gl_total: 
                 lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, active)
 
 
-@task
+@choice(hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_r,
+    hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_c, hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_plain)
 def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x(hx: Real3, gl_total: Real2, hgx: Real3, hl_logsumexp: Real2,
-        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
+        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile) -> Task[...]:
     """hx[n,c,r] += (gl_total[n,r]*hgx[n,c,r] + hl_logsumexp[n,r])*exp(-l_logsumexp[n,r] + x[n,c,r])
 
-    lanes over r,
-    or lanes over c;
+    lanes over r
+    or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_r(hx, gl_total, hgx, hl_logsumexp, l_logsumexp, x, N,
-            R, C, tile, task, tasks)
-    elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_c(hx, gl_total, hgx, hl_logsumexp, l_logsumexp, x, N,
-            R, C, tile, task, tasks)
-    else:
-        hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_plain(hx, gl_total, hgx, hl_logsumexp, l_logsumexp, x, N, R,
-            C, task, tasks)
+        return hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_c
+    return hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_plain
 
 
-@kernel
+@task
 def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_plain(tgx: Real3, gl_total: Real2, l_logsumexp: Real2,
         tgl_total: Real2, tl_logsumexp: Real2, tx: Real3, x: Real3, N: int, R: int, C: int, add: int, task: int,
         tasks: int) -> None:
@@ -1078,7 +1059,7 @@ def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_plain(tgx: Real3, 
             tgx[n, c, r] = total
 
 
-@kernel
+@task
 def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_r(tgx: Real3, gl_total: Real2,
         l_logsumexp: Real2, tgl_total: Real2, tl_logsumexp: Real2, tx: Real3, x: Real3, N: int, R: int, C: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
@@ -1116,7 +1097,7 @@ def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_r(tgx: Real3,
                 lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, active)
 
 
-@kernel
+@task
 def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_c(tgx: Real3, gl_total: Real2,
         l_logsumexp: Real2, tgl_total: Real2, tl_logsumexp: Real2, tx: Real3, x: Real3, N: int, R: int, C: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
@@ -1132,8 +1113,8 @@ def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_c(tgx: Real3,
             if count == lanes.width:
                 tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                v0_ = gl_total[n, r]
-                total = ((lanes.fill(v0_) * tx_lanes) + lanes.fill(tgl_total[n, r]) - lanes.fill(v0_ * tl_logsumexp[n, r])) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
+                v0 = gl_total[n, r]
+                total = ((lanes.fill(v0) * tx_lanes) + lanes.fill(tgl_total[n, r]) - lanes.fill(v0 * tl_logsumexp[n, r])) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
                 if add != 0:
                     total = total + lanes.read(tgx.line((n, c, r), (0, 1, 0)))
                 lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
@@ -1141,32 +1122,30 @@ def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_c(tgx: Real3,
                 active = lanes.first(count)
                 tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                v0_ = gl_total[n, r]
-                total = ((lanes.fill(v0_) * tx_lanes) + lanes.fill(tgl_total[n, r]) - lanes.fill(v0_ * tl_logsumexp[n, r])) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
+                v0 = gl_total[n, r]
+                total = ((lanes.fill(v0) * tx_lanes) + lanes.fill(tgl_total[n, r]) - lanes.fill(v0 * tl_logsumexp[n, r])) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
                 if add != 0:
                     total = total + lanes.read_where(tgx.line((n, c, r), (0, 1, 0)), active)
                 lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, active)
 
 
-@task
+@choice(tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_r,
+    tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_c,
+    tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_plain)
 def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x(tgx: Real3, gl_total: Real2, l_logsumexp: Real2,
-        tgl_total: Real2, tl_logsumexp: Real2, tx: Real3, x: Real3, N: int, R: int, C: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
+        tgl_total: Real2, tl_logsumexp: Real2, tx: Real3, x: Real3, N: int, R: int, C: int, add: int,
+        tile: Tile) -> Task[...]:
     """tgx[n,c,r] += (-gl_total[n,r]*tl_logsumexp[n,r] + gl_total[n,r]*tx[n,c,r] + tgl_total[n,r])*exp(-l_logsumexp[n,r] + x[n,c,r])
 
-    lanes over r,
-    or lanes over c;
+    lanes over r
+    or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_r(tgx, gl_total, l_logsumexp, tgl_total,
-            tl_logsumexp, tx, x, N, R, C, add, tile, task, tasks)
-    elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_c(tgx, gl_total, l_logsumexp, tgl_total,
-            tl_logsumexp, tx, x, N, R, C, add, tile, task, tasks)
-    else:
-        tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_plain(tgx, gl_total, l_logsumexp, tgl_total,
-            tl_logsumexp, tx, x, N, R, C, add, task, tasks)
+        return tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_c
+    return tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_plain
 
 
 def sizes(N: int, C: int, R: int) -> dict[str, int]:

@@ -11,10 +11,11 @@ from kernels.runtime import (
     Program,
     Real2,
     Real3,
+    Task,
     Tensor,
     Tile,
     ceil_div,
-    kernel,
+    choice,
     real,
     require_abi,
     select,
@@ -24,10 +25,10 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(6, __name__)
+require_abi(7, __name__)
 
 
-@kernel
+@task
 def y_from_x_plain(y: Real2, x: Real3, N: int, C: int, Q: int, task: int, tasks: int) -> None:
     """y[n,c] += sum[q] x[n,c,q]/Q
 
@@ -45,7 +46,7 @@ def y_from_x_plain(y: Real2, x: Real3, N: int, C: int, Q: int, task: int, tasks:
         y[n, c] = total
 
 
-@kernel
+@task
 def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
@@ -84,7 +85,7 @@ def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
                 y[n, plane] = result
 
 
-@kernel
+@task
 def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
@@ -112,23 +113,22 @@ def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
                     lanes.write_where(y.line((plane, c), (0, 1)), result, active)
 
 
-@task
-def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
+@choice(y_from_x_over_q, y_from_x_over_c, y_from_x_plain)
+def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """y[n,c] += sum[q] x[n,c,q]/Q
 
-    lanes over q, combined at the end,
-    or lanes over c;
+    lanes over q, combined at the end
+    or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
-        y_from_x_over_q(y, x, N, C, Q, tile, task, tasks)
-    elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
-        y_from_x_over_c(y, x, N, C, Q, tile, task, tasks)
-    else:
-        y_from_x_plain(y, x, N, C, Q, task, tasks)
+        return y_from_x_over_q
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
+        return y_from_x_over_c
+    return y_from_x_plain
 
 
-@kernel
+@task
 def gx_from_gy_plain(gx: Real3, gy: Real2, N: int, C: int, Q: int, task: int, tasks: int) -> None:
     """gx[n,c,q] += gy[n,c]/Q
 
@@ -143,7 +143,7 @@ def gx_from_gy_plain(gx: Real3, gy: Real2, N: int, C: int, Q: int, task: int, ta
             gx[n, c, q] = total
 
 
-@kernel
+@task
 def gx_from_gy_over_q(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q."""
     lanes = tile.lanes
@@ -164,7 +164,7 @@ def gx_from_gy_over_q(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile, 
                 lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, active)
 
 
-@kernel
+@task
 def gx_from_gy_over_c(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
@@ -186,20 +186,19 @@ def gx_from_gy_over_c(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile, 
                 lanes.write_where(gx.line((n, c, q), (0, 1, 0)), total, active)
 
 
-@task
-def gx_from_gy(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
+@choice(gx_from_gy_over_q, gx_from_gy_over_c, gx_from_gy_plain)
+def gx_from_gy(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """gx[n,c,q] += gy[n,c]/Q
 
-    lanes over q,
-    or lanes over c;
+    lanes over q
+    or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q or (tile.lanes.width <= 8 * Q and tile.lanes.width > C):
-        gx_from_gy_over_q(gx, gy, N, C, Q, tile, task, tasks)
-    elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
-        gx_from_gy_over_c(gx, gy, N, C, Q, tile, task, tasks)
-    else:
-        gx_from_gy_plain(gx, gy, N, C, Q, task, tasks)
+        return gx_from_gy_over_q
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
+        return gx_from_gy_over_c
+    return gx_from_gy_plain
 
 
 def sizes(N: int, C: int, Q: int) -> dict[str, int]:

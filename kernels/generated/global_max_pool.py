@@ -12,11 +12,12 @@ from kernels.runtime import (
     Program,
     Real2,
     Real3,
+    Task,
     Tensor,
     Tile,
     ceil_div,
+    choice,
     equal,
-    kernel,
     lowest,
     maximum,
     require_abi,
@@ -27,10 +28,10 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(6, __name__)
+require_abi(7, __name__)
 
 
-@kernel
+@task
 def y_from_x_plain(y: Real2, x: Real3, N: int, C: int, Q: int, task: int, tasks: int) -> None:
     """y[n,c] += max[q] x[n,c,q]
 
@@ -48,7 +49,7 @@ def y_from_x_plain(y: Real2, x: Real3, N: int, C: int, Q: int, task: int, tasks:
         y[n, c] = best
 
 
-@kernel
+@task
 def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
@@ -78,7 +79,7 @@ def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
                 y[n, plane] = lanes.largest(best[0, u])
 
 
-@kernel
+@task
 def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
@@ -104,23 +105,22 @@ def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
                     lanes.write_where(y.line((plane, c), (0, 1)), best[0, u], active)
 
 
-@task
-def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
+@choice(y_from_x_over_q, y_from_x_over_c, y_from_x_plain)
+def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """y[n,c] += max[q] x[n,c,q]
 
-    lanes over q, combined at the end,
-    or lanes over c;
+    lanes over q, combined at the end
+    or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
-        y_from_x_over_q(y, x, N, C, Q, tile, task, tasks)
-    elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
-        y_from_x_over_c(y, x, N, C, Q, tile, task, tasks)
-    else:
-        y_from_x_plain(y, x, N, C, Q, task, tasks)
+        return y_from_x_over_q
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
+        return y_from_x_over_c
+    return y_from_x_plain
 
 
-@kernel
+@task
 def y_at_from_x_plain(y_at: Integer2, x: Real3, N: int, C: int, Q: int, task: int, tasks: int) -> None:
     """y_at[n,c] += argmax[q] x[n,c,q] at q
 
@@ -140,7 +140,7 @@ def y_at_from_x_plain(y_at: Integer2, x: Real3, N: int, C: int, Q: int, task: in
         y_at[n, c] = place
 
 
-@kernel
+@task
 def y_at_from_x_over_c(y_at: Integer2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
@@ -171,20 +171,19 @@ def y_at_from_x_over_c(y_at: Integer2, x: Real3, N: int, C: int, Q: int, tile: T
                     lanes.write_where(y_at.line((plane, c), (0, 1)), lanes.long(place[0, u]), active)
 
 
-@task
-def y_at_from_x(y_at: Integer2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
+@choice(y_at_from_x_over_c, y_at_from_x_plain)
+def y_at_from_x(y_at: Integer2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """y_at[n,c] += argmax[q] x[n,c,q] at q
 
-    lanes over c;
+    lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= 8 * C and Q < 2**31:
-        y_at_from_x_over_c(y_at, x, N, C, Q, tile, task, tasks)
-    else:
-        y_at_from_x_plain(y_at, x, N, C, Q, task, tasks)
+        return y_at_from_x_over_c
+    return y_at_from_x_plain
 
 
-@kernel
+@task
 def gx_from_gy_y_at_plain(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, task: int,
         tasks: int) -> None:
     """gx[n,c,q] += gy[n,c]   { q = y_at[n,c] }
@@ -202,7 +201,7 @@ def gx_from_gy_y_at_plain(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, 
             gx[n, c, q] += gy[n, c]
 
 
-@kernel
+@task
 def gx_from_gy_y_at_over_q(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over q."""
@@ -230,7 +229,7 @@ def gx_from_gy_y_at_over_q(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int,
                     lanes.write_where(gx.line((n, plane, q), (0, 0, 1)), result, active)
 
 
-@kernel
+@task
 def gx_from_gy_y_at_over_c(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over c."""
@@ -259,21 +258,19 @@ def gx_from_gy_y_at_over_c(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int,
                     lanes.write_where(gx.line((plane, c, q), (0, 1, 0)), result, active)
 
 
-@task
-def gx_from_gy_y_at(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, tile: Tile, task: int,
-        tasks: int) -> None:
+@choice(gx_from_gy_y_at_over_q, gx_from_gy_y_at_over_c, gx_from_gy_y_at_plain)
+def gx_from_gy_y_at(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """gx[n,c,q] += gy[n,c]   { q = y_at[n,c] }
 
-    lanes over q,
-    or lanes over c;
+    lanes over q
+    or lanes over c
     else scatter, tasks share n c; 1 guard
     """
     if (tile.lanes.width <= Q or (tile.lanes.width <= 8 * Q and tile.lanes.width > C)) and Q <= 64:
-        gx_from_gy_y_at_over_q(gx, gy, y_at, N, C, Q, tile, task, tasks)
-    elif (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q)) and Q <= 64:
-        gx_from_gy_y_at_over_c(gx, gy, y_at, N, C, Q, tile, task, tasks)
-    else:
-        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, Q, task, tasks)
+        return gx_from_gy_y_at_over_q
+    if (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q)) and Q <= 64:
+        return gx_from_gy_y_at_over_c
+    return gx_from_gy_y_at_plain
 
 
 @task

@@ -14,9 +14,11 @@ from kernels.runtime import (
     Real1,
     Real2,
     Scratch,
+    Task,
     Tensor,
     Tile,
     ceil_div,
+    choice,
     chunk,
     contract,
     divide,
@@ -35,10 +37,10 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(6, __name__)
+require_abi(7, __name__)
 
 
-@kernel
+@task
 def y_from_w_x_plain(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, task: int, tasks: int) -> None:
     """y[n,o] += sum[i] w[o,i]*x[n,i]
 
@@ -56,31 +58,7 @@ def y_from_w_x_plain(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: 
         y[n, o] = total
 
 
-@kernel
-def y_from_w_x_sizes(tile: Tile, N: int, O: int, I: int) -> tuple[int, int, int, int]:
-    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
-    row_first, row_second = chunk(tile.rows, N, 1, 1)
-    step_first, step_second = chunk(tile.steps, I, 1, 1)
-    return row_first, row_second, step_first, step_second
-
-
-def y_from_w_x_scratch(tile: Tile, N: int, O: int, I: int) -> int:
-    """Scalars of one task: copies, a panel, the sums of a block."""
-    if not suits(tile, N, O, I):
-        return 0
-    row_first, row_second, _, _ = y_from_w_x_sizes(tile, N, O, I)
-    return work(tile, row_first * row_second, O)
-
-
-def y_from_w_x_table(tile: Tile, N: int, O: int, I: int) -> int:
-    """Integers of one task: the offsets of rows, columns and steps."""
-    if not suits(tile, N, O, I):
-        return 0
-    row_first, row_second, step_first, step_second = y_from_w_x_sizes(tile, N, O, I)
-    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second + O + step_first * step_second)
-
-
-@kernel
+@task
 def y_from_w_x_over_i(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over i, combined at the end."""
@@ -122,7 +100,7 @@ def y_from_w_x_over_i(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add:
                 y[n, plane] = result
 
 
-@kernel
+@task
 def y_from_w_x_over_o(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over o."""
@@ -152,23 +130,31 @@ def y_from_w_x_over_o(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add:
                     lanes.write_where(y.line((plane, o), (0, 1)), result, active)
 
 
-@task(scratch=y_from_w_x_scratch, integer_scratch=y_from_w_x_table)
-def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """y[n,o] += sum[i] w[o,i]*x[n,i]
+@kernel
+def y_from_w_x_in_blocks_sizes(tile: Tile, N: int, O: int, I: int) -> tuple[int, int, int, int]:
+    """Rows and steps (first index, second) worked on together, and the extent of each copy."""
+    row_first, row_second = chunk(tile.rows, N, 1, 1)
+    step_first, step_second = chunk(tile.steps, I, 1, 1)
+    return row_first, row_second, step_first, step_second
 
-    contraction: rows n, columns o, steps i, batch -; w in panels, x through offset tables
-    """
-    if (O <= 2 or I <= 1) and tile.lanes.width <= I:
-        y_from_w_x_over_i(y, w, x, N, O, I, add, tile, task, tasks)
-        return
-    if (O <= 2 or I <= 1) and (tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > I)):
-        y_from_w_x_over_o(y, w, x, N, O, I, add, tile, task, tasks)
-        return
-    if not suits(tile, N, O, I):
-        y_from_w_x_plain(y, w, x, N, O, I, add, task, tasks)
-        return
-    row_first, row_second, step_first, step_second = y_from_w_x_sizes(tile, N, O, I)
+
+def y_from_w_x_in_blocks_scratch(tile: Tile, N: int, O: int, I: int) -> int:
+    """Scalars of one task: copies, a panel, the sums of a block."""
+    row_first, row_second, _, _ = y_from_w_x_in_blocks_sizes(tile, N, O, I)
+    return work(tile, row_first * row_second, O)
+
+
+def y_from_w_x_in_blocks_table(tile: Tile, N: int, O: int, I: int) -> int:
+    """Integers of one task: the offsets of rows, columns and steps."""
+    row_first, row_second, step_first, step_second = y_from_w_x_in_blocks_sizes(tile, N, O, I)
+    return lines_for(tile) + 4 * spare(tile) + 2 * (row_first * row_second + O + step_first * step_second)
+
+
+@task(scratch=y_from_w_x_in_blocks_scratch, integer_scratch=y_from_w_x_in_blocks_table)
+def y_from_w_x_in_blocks(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, tile: Tile,
+        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Contraction: rows n, columns o, steps i, batch -; w in panels, x through offset tables."""
+    row_first, row_second, step_first, step_second = y_from_w_x_in_blocks_sizes(tile, N, O, I)
     columns = O
     row_first, row_second, groups = divide(tile, tasks, 1, N, 1, (row_first, row_second), columns)
     parts = ceil_div(N, row_first) * ceil_div(1, row_second)
@@ -219,12 +205,32 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, t
                 x_steps[at] = i * x_stride_i
                 w_steps[at] = i * w_stride_i
                 at += 1
-            contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from, x_steps,
-                w_steps, steps, y_at, y_rows, y_columns + column_from, one(), add != 0 or i_start > 0, scratch,
+            contract(tile, x_at, x_rows, rows, w_at, w_columns + column_from, column_to - column_from,
+                x_steps,
+                w_steps, steps, y_at, y_rows, y_columns + column_from, one(),
+                add != 0 or i_start > 0, scratch,
                 lines)
 
 
-@kernel
+@choice(y_from_w_x_over_i, y_from_w_x_over_o, y_from_w_x_in_blocks, y_from_w_x_plain)
+def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, tile: Tile) -> Task[...]:
+    """y[n,o] += sum[i] w[o,i]*x[n,i]
+
+    lanes over i, combined at the end
+    or lanes over o
+    or contraction: rows n, columns o, steps i, batch -; w in panels, x through offset tables
+    else gather, tasks share n o
+    """
+    if (O <= 2 or I <= 1) and tile.lanes.width <= I:
+        return y_from_w_x_over_i
+    if (O <= 2 or I <= 1) and (tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > I)):
+        return y_from_w_x_over_o
+    if suits(tile, N, O, I):
+        return y_from_w_x_in_blocks
+    return y_from_w_x_plain
+
+
+@task
 def y_from_b_plain(y: Real2, b: Real1, N: int, O: int, add: int, task: int, tasks: int) -> None:
     """y[n,o] += b[o]
 
@@ -239,7 +245,7 @@ def y_from_b_plain(y: Real2, b: Real1, N: int, O: int, add: int, task: int, task
             y[n, o] = total
 
 
-@kernel
+@task
 def y_from_b_over_o(y: Real2, b: Real1, N: int, O: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over o."""
     lanes = tile.lanes
@@ -263,20 +269,19 @@ def y_from_b_over_o(y: Real2, b: Real1, N: int, O: int, add: int, tile: Tile, ta
                 lanes.write_where(y.line((n, o), (0, 1)), total, active)
 
 
-@task
-def y_from_b(y: Real2, b: Real1, N: int, O: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+@choice(y_from_b_over_o, y_from_b_plain)
+def y_from_b(y: Real2, b: Real1, N: int, O: int, add: int, tile: Tile) -> Task[...]:
     """y[n,o] += b[o]
 
-    lanes over o;
+    lanes over o
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * O:
-        y_from_b_over_o(y, b, N, O, add, tile, task, tasks)
-    else:
-        y_from_b_plain(y, b, N, O, add, task, tasks)
+        return y_from_b_over_o
+    return y_from_b_plain
 
 
-@kernel
+@task
 def gb_from_gy_plain(gb: Real1, gy: Real2, N: int, O: int, task: int, tasks: int) -> None:
     """gb[o] += sum[n] gy[n,o]
 
@@ -290,7 +295,7 @@ def gb_from_gy_plain(gb: Real1, gy: Real2, N: int, O: int, task: int, tasks: int
         gb[o] = total
 
 
-@kernel
+@task
 def gb_from_gy_over_o(gb: Real1, gy: Real2, N: int, O: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over o."""
     lanes = tile.lanes
@@ -305,7 +310,7 @@ def gb_from_gy_over_o(gb: Real1, gy: Real2, N: int, O: int, tile: Tile, task: in
         lanes.write_where(gb.line((o,), (1,)), total, active)
 
 
-@kernel
+@task
 def gb_from_gy_over_n(gb: Real1, gy: Real2, N: int, O: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n, combined at the end."""
     lanes = tile.lanes
@@ -341,20 +346,19 @@ def gb_from_gy_over_n(gb: Real1, gy: Real2, N: int, O: int, tile: Tile, task: in
                 gb[plane] = result
 
 
-@task
-def gb_from_gy(gb: Real1, gy: Real2, N: int, O: int, tile: Tile, task: int, tasks: int) -> None:
+@choice(gb_from_gy_over_o, gb_from_gy_over_n, gb_from_gy_plain)
+def gb_from_gy(gb: Real1, gy: Real2, N: int, O: int, tile: Tile) -> Task[...]:
     """gb[o] += sum[n] gy[n,o]
 
-    lanes over o,
-    or lanes over n, combined at the end;
+    lanes over o
+    or lanes over n, combined at the end
     else gather, tasks share o
     """
     if tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > N):
-        gb_from_gy_over_o(gb, gy, N, O, tile, task, tasks)
-    elif tile.lanes.width <= N:
-        gb_from_gy_over_n(gb, gy, N, O, tile, task, tasks)
-    else:
-        gb_from_gy_plain(gb, gy, N, O, task, tasks)
+        return gb_from_gy_over_o
+    if tile.lanes.width <= N:
+        return gb_from_gy_over_n
+    return gb_from_gy_plain
 
 
 def sizes(N: int, I: int, O: int) -> dict[str, int]:
@@ -545,7 +549,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over i, combined at the end, or lanes over o if (O <= 2 or I <= 1); else contraction: rows n, columns o, steps i, batch -; w in panels, x through offset tables; else gather, tasks share n o',
+        'y_from_w_x: lanes over i, combined at the end, or lanes over o, or contraction: rows n, columns o, steps i, batch -; w in panels, x through offset tables; else gather, tasks share n o',
         'y_from_b: lanes over o; else gather, tasks share n',
         'gb_from_gy: lanes over o, or lanes over n, combined at the end; else gather, tasks share o',
     ),

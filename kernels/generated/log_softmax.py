@@ -12,14 +12,15 @@ from kernels.runtime import (
     Program,
     Real2,
     Real3,
+    Task,
     Tensor,
     Tile,
     ceil_div,
+    choice,
     exp,
     finite,
     fma,
     highest,
-    kernel,
     log,
     lowest,
     maximum,
@@ -30,10 +31,10 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(6, __name__)
+require_abi(7, __name__)
 
 
-@kernel
+@task
 def y_logsumexp_max_from_x_plain(y_logsumexp_max: Real2, x: Real3, M: int, R: int, J: int, task: int,
         tasks: int) -> None:
     """y_logsumexp_max[m,r] += max[j] x[m,j,r]
@@ -52,7 +53,7 @@ def y_logsumexp_max_from_x_plain(y_logsumexp_max: Real2, x: Real3, M: int, R: in
         y_logsumexp_max[m, r] = best
 
 
-@kernel
+@task
 def y_logsumexp_max_from_x_over_r(y_logsumexp_max: Real2, x: Real3, M: int, R: int, J: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over r."""
@@ -79,7 +80,7 @@ def y_logsumexp_max_from_x_over_r(y_logsumexp_max: Real2, x: Real3, M: int, R: i
                     lanes.write_where(y_logsumexp_max.line((plane, r), (0, 1)), best[0, u], active)
 
 
-@kernel
+@task
 def y_logsumexp_max_from_x_over_j(y_logsumexp_max: Real2, x: Real3, M: int, R: int, J: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over j, combined at the end."""
@@ -110,24 +111,22 @@ def y_logsumexp_max_from_x_over_j(y_logsumexp_max: Real2, x: Real3, M: int, R: i
                 y_logsumexp_max[plane, r] = lanes.largest(best[0, u])
 
 
-@task
-def y_logsumexp_max_from_x(y_logsumexp_max: Real2, x: Real3, M: int, R: int, J: int, tile: Tile, task: int,
-        tasks: int) -> None:
+@choice(y_logsumexp_max_from_x_over_r, y_logsumexp_max_from_x_over_j, y_logsumexp_max_from_x_plain)
+def y_logsumexp_max_from_x(y_logsumexp_max: Real2, x: Real3, M: int, R: int, J: int, tile: Tile) -> Task[...]:
     """y_logsumexp_max[m,r] += max[j] x[m,j,r]
 
-    lanes over r,
-    or lanes over j, combined at the end;
+    lanes over r
+    or lanes over j, combined at the end
     else gather, tasks share m r
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
-        y_logsumexp_max_from_x_over_r(y_logsumexp_max, x, M, R, J, tile, task, tasks)
-    elif tile.lanes.width <= J:
-        y_logsumexp_max_from_x_over_j(y_logsumexp_max, x, M, R, J, tile, task, tasks)
-    else:
-        y_logsumexp_max_from_x_plain(y_logsumexp_max, x, M, R, J, task, tasks)
+        return y_logsumexp_max_from_x_over_r
+    if tile.lanes.width <= J:
+        return y_logsumexp_max_from_x_over_j
+    return y_logsumexp_max_from_x_plain
 
 
-@kernel
+@task
 def y_logsumexp_sum_from_x_y_logsumexp_max_plain(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, M: int,
         R: int, J: int, task: int, tasks: int) -> None:
     """y_logsumexp_sum[m,r] += sum[j] exp(-finite(y_logsumexp_max[m,r]) + x[m,j,r])
@@ -144,7 +143,7 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_plain(y_logsumexp_sum: Real2, x: Real
         y_logsumexp_sum[m, r] = total
 
 
-@kernel
+@task
 def y_logsumexp_sum_from_x_y_logsumexp_max_over_r(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, M: int,
         R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
@@ -173,7 +172,7 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_over_r(y_logsumexp_sum: Real2, x: Rea
                     lanes.write_where(y_logsumexp_sum.line((plane, r), (0, 1)), result, active)
 
 
-@kernel
+@task
 def y_logsumexp_sum_from_x_y_logsumexp_max_over_j(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, M: int,
         R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
@@ -211,26 +210,24 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_over_j(y_logsumexp_sum: Real2, x: Rea
                 y_logsumexp_sum[plane, r] = result
 
 
-@task
+@choice(y_logsumexp_sum_from_x_y_logsumexp_max_over_r, y_logsumexp_sum_from_x_y_logsumexp_max_over_j,
+    y_logsumexp_sum_from_x_y_logsumexp_max_plain)
 def y_logsumexp_sum_from_x_y_logsumexp_max(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, M: int, R: int,
-        J: int, tile: Tile, task: int, tasks: int) -> None:
+        J: int, tile: Tile) -> Task[...]:
     """y_logsumexp_sum[m,r] += sum[j] exp(-finite(y_logsumexp_max[m,r]) + x[m,j,r])
 
-    lanes over r,
-    or lanes over j, combined at the end;
+    lanes over r
+    or lanes over j, combined at the end
     else gather, tasks share m r
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
-        y_logsumexp_sum_from_x_y_logsumexp_max_over_r(y_logsumexp_sum, x, y_logsumexp_max, M, R, J, tile, task,
-            tasks)
-    elif tile.lanes.width <= J:
-        y_logsumexp_sum_from_x_y_logsumexp_max_over_j(y_logsumexp_sum, x, y_logsumexp_max, M, R, J, tile, task,
-            tasks)
-    else:
-        y_logsumexp_sum_from_x_y_logsumexp_max_plain(y_logsumexp_sum, x, y_logsumexp_max, M, R, J, task, tasks)
+        return y_logsumexp_sum_from_x_y_logsumexp_max_over_r
+    if tile.lanes.width <= J:
+        return y_logsumexp_sum_from_x_y_logsumexp_max_over_j
+    return y_logsumexp_sum_from_x_y_logsumexp_max_plain
 
 
-@kernel
+@task
 def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain(y_logsumexp: Real2, y_logsumexp_max: Real2,
         y_logsumexp_sum: Real2, M: int, R: int, task: int, tasks: int) -> None:
     """y_logsumexp[m,r] += log(y_logsumexp_sum[m,r]) + finite(y_logsumexp_max[m,r])
@@ -244,7 +241,7 @@ def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain(y_logsumexp: Real2, y
             y_logsumexp[m, r] = total
 
 
-@kernel
+@task
 def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_r(y_logsumexp: Real2, y_logsumexp_max: Real2,
         y_logsumexp_sum: Real2, M: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
@@ -267,7 +264,7 @@ def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_r(y_logsumexp: Real2, 
                 lanes.write_where(y_logsumexp.line((m, r), (0, 1)), total, active)
 
 
-@kernel
+@task
 def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_m(y_logsumexp: Real2, y_logsumexp_max: Real2,
         y_logsumexp_sum: Real2, M: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over m."""
@@ -290,27 +287,24 @@ def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_m(y_logsumexp: Real2, 
                 lanes.write_where(y_logsumexp.line((m, r), (1, 0)), total, active)
 
 
-@task
+@choice(y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_r,
+    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_m, y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain)
 def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum(y_logsumexp: Real2, y_logsumexp_max: Real2,
-        y_logsumexp_sum: Real2, M: int, R: int, tile: Tile, task: int, tasks: int) -> None:
+        y_logsumexp_sum: Real2, M: int, R: int, tile: Tile) -> Task[...]:
     """y_logsumexp[m,r] += log(y_logsumexp_sum[m,r]) + finite(y_logsumexp_max[m,r])
 
-    lanes over r,
-    or lanes over m;
+    lanes over r
+    or lanes over m
     else gather, tasks share m
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > M):
-        y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_r(y_logsumexp, y_logsumexp_max, y_logsumexp_sum, M, R,
-            tile, task, tasks)
-    elif tile.lanes.width <= M or (tile.lanes.width <= 8 * M and tile.lanes.width > R):
-        y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_m(y_logsumexp, y_logsumexp_max, y_logsumexp_sum, M, R,
-            tile, task, tasks)
-    else:
-        y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain(y_logsumexp, y_logsumexp_max, y_logsumexp_sum, M, R,
-            task, tasks)
+        return y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_r
+    if tile.lanes.width <= M or (tile.lanes.width <= 8 * M and tile.lanes.width > R):
+        return y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_m
+    return y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain
 
 
-@kernel
+@task
 def y_from_x_y_logsumexp_plain(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, task: int,
         tasks: int) -> None:
     """y[m,c,r] += -y_logsumexp[m,r] + x[m,c,r]
@@ -326,7 +320,7 @@ def y_from_x_y_logsumexp_plain(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C
             y[m, c, r] = total
 
 
-@kernel
+@task
 def y_from_x_y_logsumexp_over_r(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over r."""
@@ -351,7 +345,7 @@ def y_from_x_y_logsumexp_over_r(y: Real3, x: Real3, y_logsumexp: Real2, M: int, 
                 lanes.write_where(y.line((m, c, r), (0, 0, 1)), total, active)
 
 
-@kernel
+@task
 def y_from_x_y_logsumexp_over_c(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over c."""
@@ -374,24 +368,22 @@ def y_from_x_y_logsumexp_over_c(y: Real3, x: Real3, y_logsumexp: Real2, M: int, 
                 lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@task
-def y_from_x_y_logsumexp(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, tile: Tile, task: int,
-        tasks: int) -> None:
+@choice(y_from_x_y_logsumexp_over_r, y_from_x_y_logsumexp_over_c, y_from_x_y_logsumexp_plain)
+def y_from_x_y_logsumexp(y: Real3, x: Real3, y_logsumexp: Real2, M: int, C: int, R: int, tile: Tile) -> Task[...]:
     """y[m,c,r] += -y_logsumexp[m,r] + x[m,c,r]
 
-    lanes over r,
-    or lanes over c;
+    lanes over r
+    or lanes over c
     else gather, tasks share m c
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        y_from_x_y_logsumexp_over_r(y, x, y_logsumexp, M, C, R, tile, task, tasks)
-    elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        y_from_x_y_logsumexp_over_c(y, x, y_logsumexp, M, C, R, tile, task, tasks)
-    else:
-        y_from_x_y_logsumexp_plain(y, x, y_logsumexp, M, C, R, task, tasks)
+        return y_from_x_y_logsumexp_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return y_from_x_y_logsumexp_over_c
+    return y_from_x_y_logsumexp_plain
 
 
-@kernel
+@task
 def gx_from_gy_plain(gx: Real3, gy: Real3, M: int, C: int, R: int, task: int, tasks: int) -> None:
     """gx[m,c,r] += gy[m,c,r]
 
@@ -406,7 +398,7 @@ def gx_from_gy_plain(gx: Real3, gy: Real3, M: int, C: int, R: int, task: int, ta
             gx[m, c, r] = total
 
 
-@kernel
+@task
 def gx_from_gy_over_r(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
@@ -428,7 +420,7 @@ def gx_from_gy_over_r(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile, 
                 lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, active)
 
 
-@kernel
+@task
 def gx_from_gy_over_c(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
@@ -450,23 +442,22 @@ def gx_from_gy_over_c(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile, 
                 lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@task
-def gx_from_gy(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
+@choice(gx_from_gy_over_r, gx_from_gy_over_c, gx_from_gy_plain)
+def gx_from_gy(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
     """gx[m,c,r] += gy[m,c,r]
 
-    lanes over r,
-    or lanes over c;
+    lanes over r
+    or lanes over c
     else gather, tasks share m c
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        gx_from_gy_over_r(gx, gy, M, C, R, tile, task, tasks)
-    elif tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        gx_from_gy_over_c(gx, gy, M, C, R, tile, task, tasks)
-    else:
-        gx_from_gy_plain(gx, gy, M, C, R, task, tasks)
+        return gx_from_gy_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return gx_from_gy_over_c
+    return gx_from_gy_plain
 
 
-@kernel
+@task
 def gy_logsumexp_from_gy_plain(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int, task: int,
         tasks: int) -> None:
     """gy_logsumexp[m,r] += sum[c] -gy[m,c,r]
@@ -484,7 +475,7 @@ def gy_logsumexp_from_gy_plain(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R
         gy_logsumexp[m, r] = total
 
 
-@kernel
+@task
 def gy_logsumexp_from_gy_over_r(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over r."""
@@ -513,7 +504,7 @@ def gy_logsumexp_from_gy_over_r(gy_logsumexp: Real2, gy: Real3, M: int, C: int, 
                     lanes.write_where(gy_logsumexp.line((plane, r), (0, 1)), result, active)
 
 
-@kernel
+@task
 def gy_logsumexp_from_gy_over_c(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over c, combined at the end."""
@@ -552,24 +543,22 @@ def gy_logsumexp_from_gy_over_c(gy_logsumexp: Real2, gy: Real3, M: int, C: int, 
                 gy_logsumexp[plane, r] = result
 
 
-@task
-def gy_logsumexp_from_gy(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int, tile: Tile, task: int,
-        tasks: int) -> None:
+@choice(gy_logsumexp_from_gy_over_r, gy_logsumexp_from_gy_over_c, gy_logsumexp_from_gy_plain)
+def gy_logsumexp_from_gy(gy_logsumexp: Real2, gy: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
     """gy_logsumexp[m,r] += sum[c] -gy[m,c,r]
 
-    lanes over r,
-    or lanes over c, combined at the end;
+    lanes over r
+    or lanes over c, combined at the end
     else gather, tasks share m r
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        gy_logsumexp_from_gy_over_r(gy_logsumexp, gy, M, C, R, tile, task, tasks)
-    elif tile.lanes.width <= C:
-        gy_logsumexp_from_gy_over_c(gy_logsumexp, gy, M, C, R, tile, task, tasks)
-    else:
-        gy_logsumexp_from_gy_plain(gy_logsumexp, gy, M, C, R, task, tasks)
+        return gy_logsumexp_from_gy_over_r
+    if tile.lanes.width <= C:
+        return gy_logsumexp_from_gy_over_c
+    return gy_logsumexp_from_gy_plain
 
 
-@kernel
+@task
 def gx_from_gy_logsumexp_x_y_logsumexp_plain(gx: Real3, gy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int,
         R: int, J: int, add: int, task: int, tasks: int) -> None:
     """gx[m,j,r] += exp(-y_logsumexp[m,r] + x[m,j,r])*gy_logsumexp[m,r]
@@ -587,7 +576,7 @@ def gx_from_gy_logsumexp_x_y_logsumexp_plain(gx: Real3, gy_logsumexp: Real2, x: 
             gx[m, j, r] = total
 
 
-@kernel
+@task
 def gx_from_gy_logsumexp_x_y_logsumexp_over_r(gx: Real3, gy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int,
         R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
@@ -618,7 +607,7 @@ def gx_from_gy_logsumexp_x_y_logsumexp_over_r(gx: Real3, gy_logsumexp: Real2, x:
                 lanes.write_where(gx.line((m, j, r), (0, 0, 1)), total, active)
 
 
-@kernel
+@task
 def gx_from_gy_logsumexp_x_y_logsumexp_over_j(gx: Real3, gy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int,
         R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j."""
@@ -645,24 +634,24 @@ def gx_from_gy_logsumexp_x_y_logsumexp_over_j(gx: Real3, gy_logsumexp: Real2, x:
                 lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, active)
 
 
-@task
+@choice(gx_from_gy_logsumexp_x_y_logsumexp_over_r, gx_from_gy_logsumexp_x_y_logsumexp_over_j,
+    gx_from_gy_logsumexp_x_y_logsumexp_plain)
 def gx_from_gy_logsumexp_x_y_logsumexp(gx: Real3, gy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int,
-        J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        J: int, add: int, tile: Tile) -> Task[...]:
     """gx[m,j,r] += exp(-y_logsumexp[m,r] + x[m,j,r])*gy_logsumexp[m,r]
 
-    lanes over r,
-    or lanes over j;
+    lanes over r
+    or lanes over j
     else gather, tasks share m j
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
-        gx_from_gy_logsumexp_x_y_logsumexp_over_r(gx, gy_logsumexp, x, y_logsumexp, M, R, J, add, tile, task, tasks)
-    elif tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R):
-        gx_from_gy_logsumexp_x_y_logsumexp_over_j(gx, gy_logsumexp, x, y_logsumexp, M, R, J, add, tile, task, tasks)
-    else:
-        gx_from_gy_logsumexp_x_y_logsumexp_plain(gx, gy_logsumexp, x, y_logsumexp, M, R, J, add, task, tasks)
+        return gx_from_gy_logsumexp_x_y_logsumexp_over_r
+    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R):
+        return gx_from_gy_logsumexp_x_y_logsumexp_over_j
+    return gx_from_gy_logsumexp_x_y_logsumexp_plain
 
 
-@kernel
+@task
 def ty_logsumexp_from_tx_x_y_logsumexp_plain(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, M: int,
         R: int, J: int, task: int, tasks: int) -> None:
     """ty_logsumexp[m,r] += sum[j] exp(-y_logsumexp[m,r] + x[m,j,r])*tx[m,j,r]
@@ -679,7 +668,7 @@ def ty_logsumexp_from_tx_x_y_logsumexp_plain(ty_logsumexp: Real2, tx: Real3, x: 
         ty_logsumexp[m, r] = total
 
 
-@kernel
+@task
 def ty_logsumexp_from_tx_x_y_logsumexp_over_r(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, M: int,
         R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
@@ -709,7 +698,7 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_r(ty_logsumexp: Real2, tx: Real3, x:
                     lanes.write_where(ty_logsumexp.line((plane, r), (0, 1)), result, active)
 
 
-@kernel
+@task
 def ty_logsumexp_from_tx_x_y_logsumexp_over_j(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, M: int,
         R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
@@ -749,24 +738,24 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_j(ty_logsumexp: Real2, tx: Real3, x:
                 ty_logsumexp[plane, r] = result
 
 
-@task
+@choice(ty_logsumexp_from_tx_x_y_logsumexp_over_r, ty_logsumexp_from_tx_x_y_logsumexp_over_j,
+    ty_logsumexp_from_tx_x_y_logsumexp_plain)
 def ty_logsumexp_from_tx_x_y_logsumexp(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, M: int, R: int,
-        J: int, tile: Tile, task: int, tasks: int) -> None:
+        J: int, tile: Tile) -> Task[...]:
     """ty_logsumexp[m,r] += sum[j] exp(-y_logsumexp[m,r] + x[m,j,r])*tx[m,j,r]
 
-    lanes over r,
-    or lanes over j, combined at the end;
+    lanes over r
+    or lanes over j, combined at the end
     else gather, tasks share m r
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
-        ty_logsumexp_from_tx_x_y_logsumexp_over_r(ty_logsumexp, tx, x, y_logsumexp, M, R, J, tile, task, tasks)
-    elif tile.lanes.width <= J:
-        ty_logsumexp_from_tx_x_y_logsumexp_over_j(ty_logsumexp, tx, x, y_logsumexp, M, R, J, tile, task, tasks)
-    else:
-        ty_logsumexp_from_tx_x_y_logsumexp_plain(ty_logsumexp, tx, x, y_logsumexp, M, R, J, task, tasks)
+        return ty_logsumexp_from_tx_x_y_logsumexp_over_r
+    if tile.lanes.width <= J:
+        return ty_logsumexp_from_tx_x_y_logsumexp_over_j
+    return ty_logsumexp_from_tx_x_y_logsumexp_plain
 
 
-@kernel
+@task
 def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3,
         x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, task: int, tasks: int) -> None:
     """hy_logsumexp[m,r] += sum[j] -exp(-y_logsumexp[m,r] + x[m,j,r])*gy_logsumexp[m,r]*hgx[m,j,r]
@@ -784,7 +773,7 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain(hy_logsumexp: Real2, 
         hy_logsumexp[m, r] = total
 
 
-@kernel
+@task
 def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_r(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3,
         x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
@@ -816,7 +805,7 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_r(hy_logsumexp: Real2,
                     lanes.write_where(hy_logsumexp.line((plane, r), (0, 1)), result, active)
 
 
-@kernel
+@task
 def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_j(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3,
         x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
@@ -857,27 +846,24 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_j(hy_logsumexp: Real2,
                 hy_logsumexp[plane, r] = result
 
 
-@task
+@choice(hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_r,
+    hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_j, hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain)
 def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3, x: Real3,
-        y_logsumexp: Real2, M: int, R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
+        y_logsumexp: Real2, M: int, R: int, J: int, tile: Tile) -> Task[...]:
     """hy_logsumexp[m,r] += sum[j] -exp(-y_logsumexp[m,r] + x[m,j,r])*gy_logsumexp[m,r]*hgx[m,j,r]
 
-    lanes over r,
-    or lanes over j, combined at the end;
+    lanes over r
+    or lanes over j, combined at the end
     else gather, tasks share m r
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
-        hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_r(hy_logsumexp, gy_logsumexp, hgx, x, y_logsumexp, M,
-            R, J, tile, task, tasks)
-    elif tile.lanes.width <= J:
-        hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_j(hy_logsumexp, gy_logsumexp, hgx, x, y_logsumexp, M,
-            R, J, tile, task, tasks)
-    else:
-        hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain(hy_logsumexp, gy_logsumexp, hgx, x, y_logsumexp, M,
-            R, J, task, tasks)
+        return hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_r
+    if tile.lanes.width <= J:
+        return hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_j
+    return hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain
 
 
-@kernel
+@task
 def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_plain(hx: Real3, gy_logsumexp: Real2, hgx: Real3,
         hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, task: int, tasks: int) -> None:
     """hx[m,j,r] += (gy_logsumexp[m,r]*hgx[m,j,r] + hy_logsumexp[m,r])*exp(-y_logsumexp[m,r] + x[m,j,r])
@@ -893,7 +879,7 @@ def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_plain(hx: Real3, gy_logs
             hx[m, j, r] = total
 
 
-@kernel
+@task
 def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_r(hx: Real3, gy_logsumexp: Real2, hgx: Real3,
         hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, tile: Tile, task: int,
         tasks: int) -> None:
@@ -925,7 +911,7 @@ def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_r(hx: Real3, gy_log
                 lanes.write_where(hx.line((m, j, r), (0, 0, 1)), total, active)
 
 
-@kernel
+@task
 def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_j(hx: Real3, gy_logsumexp: Real2, hgx: Real3,
         hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, tile: Tile, task: int,
         tasks: int) -> None:
@@ -951,28 +937,25 @@ def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_j(hx: Real3, gy_log
                 lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, active)
 
 
-@task
+@choice(hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_r,
+    hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_j,
+    hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_plain)
 def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp(hx: Real3, gy_logsumexp: Real2, hgx: Real3,
-        hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, tile: Tile, task: int,
-        tasks: int) -> None:
+        hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int, tile: Tile) -> Task[...]:
     """hx[m,j,r] += (gy_logsumexp[m,r]*hgx[m,j,r] + hy_logsumexp[m,r])*exp(-y_logsumexp[m,r] + x[m,j,r])
 
-    lanes over r,
-    or lanes over j;
+    lanes over r
+    or lanes over j
     else gather, tasks share m j
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
-        hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_r(hx, gy_logsumexp, hgx, hy_logsumexp, x,
-            y_logsumexp, M, R, J, tile, task, tasks)
-    elif tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R):
-        hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_j(hx, gy_logsumexp, hgx, hy_logsumexp, x,
-            y_logsumexp, M, R, J, tile, task, tasks)
-    else:
-        hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_plain(hx, gy_logsumexp, hgx, hy_logsumexp, x,
-            y_logsumexp, M, R, J, task, tasks)
+        return hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_r
+    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R):
+        return hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_j
+    return hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_plain
 
 
-@kernel
+@task
 def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_plain(tgx: Real3, gy_logsumexp: Real2,
         tgy_logsumexp: Real2, tx: Real3, ty_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int,
         add: int, task: int, tasks: int) -> None:
@@ -992,7 +975,7 @@ def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_plain(tgx:
             tgx[m, j, r] = total
 
 
-@kernel
+@task
 def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_r(tgx: Real3, gy_logsumexp: Real2,
         tgy_logsumexp: Real2, tx: Real3, ty_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
@@ -1030,7 +1013,7 @@ def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_r(tgx
                 lanes.write_where(tgx.line((m, j, r), (0, 0, 1)), total, active)
 
 
-@kernel
+@task
 def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_j(tgx: Real3, gy_logsumexp: Real2,
         tgy_logsumexp: Real2, tx: Real3, ty_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
@@ -1046,8 +1029,8 @@ def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_j(tgx
             if count == lanes.width:
                 tx_lanes = lanes.read(tx.line((m, j, r), (0, 1, 0)))
                 x_lanes = lanes.read(x.line((m, j, r), (0, 1, 0)))
-                v0_ = gy_logsumexp[m, r]
-                total = ((lanes.fill(v0_) * tx_lanes) + lanes.fill(tgy_logsumexp[m, r]) - lanes.fill(v0_ * ty_logsumexp[m, r])) * exp(x_lanes - lanes.fill(y_logsumexp[m, r]))
+                v0 = gy_logsumexp[m, r]
+                total = ((lanes.fill(v0) * tx_lanes) + lanes.fill(tgy_logsumexp[m, r]) - lanes.fill(v0 * ty_logsumexp[m, r])) * exp(x_lanes - lanes.fill(y_logsumexp[m, r]))
                 if add != 0:
                     total = total + lanes.read(tgx.line((m, j, r), (0, 1, 0)))
                 lanes.write_where(tgx.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
@@ -1055,32 +1038,30 @@ def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_j(tgx
                 active = lanes.first(count)
                 tx_lanes = lanes.read_where(tx.line((m, j, r), (0, 1, 0)), active)
                 x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
-                v0_ = gy_logsumexp[m, r]
-                total = ((lanes.fill(v0_) * tx_lanes) + lanes.fill(tgy_logsumexp[m, r]) - lanes.fill(v0_ * ty_logsumexp[m, r])) * exp(x_lanes - lanes.fill(y_logsumexp[m, r]))
+                v0 = gy_logsumexp[m, r]
+                total = ((lanes.fill(v0) * tx_lanes) + lanes.fill(tgy_logsumexp[m, r]) - lanes.fill(v0 * ty_logsumexp[m, r])) * exp(x_lanes - lanes.fill(y_logsumexp[m, r]))
                 if add != 0:
                     total = total + lanes.read_where(tgx.line((m, j, r), (0, 1, 0)), active)
                 lanes.write_where(tgx.line((m, j, r), (0, 1, 0)), total, active)
 
 
-@task
+@choice(tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_r,
+    tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_j,
+    tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_plain)
 def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp(tgx: Real3, gy_logsumexp: Real2,
         tgy_logsumexp: Real2, tx: Real3, ty_logsumexp: Real2, x: Real3, y_logsumexp: Real2, M: int, R: int, J: int,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
+        add: int, tile: Tile) -> Task[...]:
     """tgx[m,j,r] += (-gy_logsumexp[m,r]*ty_logsumexp[m,r] + gy_logsumexp[m,r]*tx[m,j,r] + tgy_logsumexp[m,r])*exp(-y_logsumexp[m,r] + x[m,j,r])
 
-    lanes over r,
-    or lanes over j;
+    lanes over r
+    or lanes over j
     else gather, tasks share m j
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
-        tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_r(tgx, gy_logsumexp, tgy_logsumexp,
-            tx, ty_logsumexp, x, y_logsumexp, M, R, J, add, tile, task, tasks)
-    elif tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R):
-        tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_j(tgx, gy_logsumexp, tgy_logsumexp,
-            tx, ty_logsumexp, x, y_logsumexp, M, R, J, add, tile, task, tasks)
-    else:
-        tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_plain(tgx, gy_logsumexp, tgy_logsumexp,
-            tx, ty_logsumexp, x, y_logsumexp, M, R, J, add, task, tasks)
+        return tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_r
+    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R):
+        return tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_j
+    return tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_plain
 
 
 def sizes(M: int, C: int, R: int) -> dict[str, int]:

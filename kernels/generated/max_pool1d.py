@@ -18,12 +18,13 @@ from kernels.runtime import (
     Program,
     Real3,
     Scratch,
+    Task,
     Tensor,
     Tile,
     bounded,
     ceil_div,
+    choice,
     equal,
-    kernel,
     lowest,
     maximum,
     real,
@@ -35,10 +36,10 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(6, __name__)
+require_abi(7, __name__)
 
 
-@kernel
+@task
 def i_from_x_plain(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         task: int, tasks: int) -> None:
     """i[n,c,p0] += argmax[k0,x2] x[n,c,x2] at d0*k0 + s0*p0 - a0   { d0*k0 + s0*p0 - a0 = x2 }
@@ -61,7 +62,7 @@ def i_from_x_plain(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: 
             i[n, c, p0] = place
 
 
-@kernel
+@task
 def i_from_x_over_c(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
@@ -88,9 +89,26 @@ def i_from_x_over_c(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
             lanes.write_where(i.line((n, c, p0), (0, 1, 0)), lanes.long(place), active)
 
 
-@kernel
+def i_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and bounded(s0, P0) == X2
+    fit = fit and 0 <= -a0 < s0 - bounded(K0 - 1, d0)
+    fit = fit and P0 <= 8 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23
+    return fit
+
+
+def i_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = P0 + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return 2 * cells
+
+
+@task(scratch=i_from_x_tiles_x_room)
 def i_from_x_tiles_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
-        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        tile: Tile, scratch: Scratch, task: int, tasks: int) -> None:
     """Windows that tile x, along p0 and then line by line."""
     lanes = tile.lanes
     low_k0 = -a0
@@ -165,26 +183,21 @@ def i_from_x_tiles_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2
                 n += 1
 
 
-@kernel
-def i_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
+def i_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int) -> int:
     """Scalars that the windows of a block read."""
-    pitch = P0 + tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return 2 * cells
+    reach = bounded(max(0, K0 - 1), d0)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0)), s0) + reach) + (s0 + 3) * tile.lanes.width
+    return 4 * cells
 
 
-@kernel
-def i_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and bounded(s0, P0) == X2
-    fit = fit and 0 <= -a0 < s0 - bounded(K0 - 1, d0)
-    fit = fit and P0 <= 8 * tile.lines * tile.lines * tile.lanes.width
-    fit = fit and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23
-    return fit
+def i_from_x_windows_x_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 1
 
 
-@kernel
+@task(scratch=i_from_x_windows_x_room, integer_scratch=i_from_x_windows_x_table)
 def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of x, line by line and then along p0."""
@@ -326,57 +339,35 @@ def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, 
                 n += 1
 
 
-@kernel
-def i_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
-        s0: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = bounded(max(0, K0 - 1), d0)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0)), s0) + reach) + (s0 + 3) * tile.lanes.width
-    return 4 * cells
-
-
-def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if i_from_x_tiles_x_fit(tile, N, C, P0, K0, X2, a0, d0, s0):
-        room = max(room, i_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0))
-    if (K0 <= P0 or tile.lanes.width <= P0) and i_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
-        room = max(room, i_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0, s0))
-    return room
-
-
-def i_from_x_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (K0 <= P0 or tile.lanes.width <= P0) and i_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
-        room = max(room, 1)
-    return room
-
-
-@task(scratch=i_from_x_scratch, integer_scratch=i_from_x_table)
+@choice(i_from_x_over_c, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain)
 def i_from_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
-        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        tile: Tile) -> Task[...]:
     """i[n,c,p0] += argmax[k0,x2] x[n,c,x2] at d0*k0 + s0*p0 - a0   { d0*k0 + s0*p0 - a0 = x2 }
 
-    lanes over c where it is contiguous,
-    or windows of x slide, lanes over p0,
-    or windows of x slide, lanes over p0;
+    lanes over c where it is contiguous
+    or windows of x slide, lanes over p0
+    or windows of x slide, lanes over p0
     else gather, tasks share n c
     """
-    if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
-        i_from_x_over_c(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    elif i_from_x_tiles_x_fit(tile, N, C, P0, K0, X2, a0, d0, s0):
-        i_from_x_tiles_x(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
-    elif (K0 <= P0 or tile.lanes.width <= P0) and i_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
-        i_from_x_windows_x(i, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
-    else:
-        i_from_x_plain(i, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
+    if (
+        tile.lanes.width <= C
+        and i.stride(1) == 1
+        and x.stride(1) == 1
+        and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31
+    ):
+        return i_from_x_over_c
+    if i_from_x_tiles_x_fit(tile, N, C, P0, K0, X2, a0, d0, s0):
+        return i_from_x_tiles_x
+    if (
+        (K0 <= P0 or tile.lanes.width <= P0)
+        and i_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 1048576
+        and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23
+    ):
+        return i_from_x_windows_x
+    return i_from_x_plain
 
 
-@kernel
+@task
 def y_from_x_plain(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         task: int, tasks: int) -> None:
     """y[n,c,p0] += max[k0,x2] x[n,c,x2]   { d0*k0 + s0*p0 - a0 = x2 }
@@ -397,7 +388,7 @@ def y_from_x_plain(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int
             y[n, c, p0] = best
 
 
-@kernel
+@task
 def y_from_x_over_c(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
@@ -419,9 +410,25 @@ def y_from_x_over_c(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: in
             lanes.write_where(y.line((n, c, p0), (0, 1, 0)), best, active)
 
 
-@kernel
+def y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and bounded(s0, P0) == X2
+    fit = fit and 0 <= -a0 < s0 - bounded(K0 - 1, d0)
+    fit = fit and P0 <= 8 * tile.lines * tile.lines * tile.lanes.width
+    return fit
+
+
+def y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = P0 + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return cells
+
+
+@task(scratch=y_from_x_tiles_x_room)
 def y_from_x_tiles_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
-        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        tile: Tile, scratch: Scratch, task: int, tasks: int) -> None:
     """Windows that tile x, along p0 and then line by line."""
     lanes = tile.lanes
     low_k0 = -a0
@@ -477,25 +484,21 @@ def y_from_x_tiles_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: i
                 n += 1
 
 
-@kernel
-def y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
+def y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int) -> int:
     """Scalars that the windows of a block read."""
-    pitch = P0 + tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return cells
+    reach = bounded(max(0, K0 - 1), d0)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0)), s0) + reach) + (s0 + 3) * tile.lanes.width
+    return 2 * cells
 
 
-@kernel
-def y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and bounded(s0, P0) == X2
-    fit = fit and 0 <= -a0 < s0 - bounded(K0 - 1, d0)
-    fit = fit and P0 <= 8 * tile.lines * tile.lines * tile.lanes.width
-    return fit
+def y_from_x_windows_x_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 1
 
 
-@kernel
+@task(scratch=y_from_x_windows_x_room, integer_scratch=y_from_x_windows_x_table)
 def y_from_x_windows_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Windows of x, line by line and then along p0."""
@@ -601,57 +604,29 @@ def y_from_x_windows_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
                 n += 1
 
 
-@kernel
-def y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
-        s0: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = bounded(max(0, K0 - 1), d0)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0)), s0) + reach) + (s0 + 3) * tile.lanes.width
-    return 2 * cells
-
-
-def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if y_from_x_tiles_x_fit(tile, N, C, P0, K0, X2, a0, d0, s0):
-        room = max(room, y_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0))
-    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576:
-        room = max(room, y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0, s0))
-    return room
-
-
-def y_from_x_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576:
-        room = max(room, 1)
-    return room
-
-
-@task(scratch=y_from_x_scratch, integer_scratch=y_from_x_table)
-def y_from_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int, tile: Tile,
-        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+@choice(y_from_x_over_c, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
+def y_from_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
+        tile: Tile) -> Task[...]:
     """y[n,c,p0] += max[k0,x2] x[n,c,x2]   { d0*k0 + s0*p0 - a0 = x2 }
 
-    lanes over c where it is contiguous,
-    or windows of x slide, lanes over p0,
-    or windows of x slide, lanes over p0;
+    lanes over c where it is contiguous
+    or windows of x slide, lanes over p0
+    or windows of x slide, lanes over p0
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
-        y_from_x_over_c(y, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    elif y_from_x_tiles_x_fit(tile, N, C, P0, K0, X2, a0, d0, s0):
-        y_from_x_tiles_x(y, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
-    elif (K0 <= P0 or tile.lanes.width <= P0) and y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576:
-        y_from_x_windows_x(y, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
-    else:
-        y_from_x_plain(y, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
+        return y_from_x_over_c
+    if y_from_x_tiles_x_fit(tile, N, C, P0, K0, X2, a0, d0, s0):
+        return y_from_x_tiles_x
+    if (
+        (K0 <= P0 or tile.lanes.width <= P0)
+        and y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 1048576
+    ):
+        return y_from_x_windows_x
+    return y_from_x_plain
 
 
-@kernel
+@task
 def i_y_from_x_plain(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
         s0: int, task: int, tasks: int) -> None:
     """i[n,c,p0] += argmax[k0,x2] x[n,c,x2] at d0*k0 + s0*p0 - a0   { d0*k0 + s0*p0 - a0 = x2 }
@@ -676,7 +651,7 @@ def i_y_from_x_plain(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K
             y[n, c, p0] = best
 
 
-@kernel
+@task
 def i_y_from_x_over_c(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
         s0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
@@ -704,9 +679,28 @@ def i_y_from_x_over_c(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, 
             lanes.write_where(y.line((n, c, p0), (0, 1, 0)), best, active)
 
 
-@kernel
+def i_y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and bounded(s0, P0) == X2
+    fit = fit and 0 <= -a0 < s0 - bounded(K0 - 1, d0)
+    fit = fit and P0 <= 8 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23
+    return fit
+
+
+def i_y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = P0 + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return 2 * cells
+
+
+@task(scratch=i_y_from_x_tiles_x_room)
 def i_y_from_x_tiles_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
-        s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        s0: int, tile: Tile, scratch: Scratch, task: int, tasks: int) -> None:
     """Windows that tile x, along p0 and then line by line."""
     lanes = tile.lanes
     low_k0 = -a0
@@ -783,28 +777,21 @@ def i_y_from_x_tiles_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int,
                 n += 1
 
 
-@kernel
-def i_y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+def i_y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
         s0: int) -> int:
     """Scalars that the windows of a block read."""
-    pitch = P0 + tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return 2 * cells
+    reach = bounded(max(0, K0 - 1), d0)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0)), s0) + reach) + (s0 + 3) * tile.lanes.width
+    return 4 * cells
 
 
-@kernel
-def i_y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
-        s0: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and bounded(s0, P0) == X2
-    fit = fit and 0 <= -a0 < s0 - bounded(K0 - 1, d0)
-    fit = fit and P0 <= 8 * tile.lines * tile.lines * tile.lanes.width
-    fit = fit and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23
-    return fit
+def i_y_from_x_windows_x_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 1
 
 
-@kernel
+@task(scratch=i_y_from_x_windows_x_room, integer_scratch=i_y_from_x_windows_x_table)
 def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         d0: int, s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
@@ -950,58 +937,37 @@ def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: in
                 n += 1
 
 
-@kernel
-def i_y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
-        s0: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = bounded(max(0, K0 - 1), d0)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P0)), s0) + reach) + (s0 + 3) * tile.lanes.width
-    return 4 * cells
-
-
-def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if i_y_from_x_tiles_x_fit(tile, N, C, P0, K0, X2, a0, d0, s0):
-        room = max(room, i_y_from_x_tiles_x_room(tile, N, C, P0, K0, X2, a0, d0, s0))
-    if (K0 <= P0 or tile.lanes.width <= P0) and i_y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
-        room = max(room, i_y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0, s0))
-    return room
-
-
-def i_y_from_x_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (K0 <= P0 or tile.lanes.width <= P0) and i_y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
-        room = max(room, 1)
-    return room
-
-
-@task(scratch=i_y_from_x_scratch, integer_scratch=i_y_from_x_table)
+@choice(i_y_from_x_over_c, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain)
 def i_y_from_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
-        s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        s0: int, tile: Tile) -> Task[...]:
     """i[n,c,p0] += argmax[k0,x2] x[n,c,x2] at d0*k0 + s0*p0 - a0   { d0*k0 + s0*p0 - a0 = x2 }
     and y[n,c,p0], what is there
 
-    lanes over c where it is contiguous,
-    or windows of x slide, lanes over p0,
-    or windows of x slide, lanes over p0;
+    lanes over c where it is contiguous
+    or windows of x slide, lanes over p0
+    or windows of x slide, lanes over p0
     else gather, tasks share n c
     """
-    if tile.lanes.width <= C and i.stride(1) == 1 and y.stride(1) == 1 and x.stride(1) == 1 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31:
-        i_y_from_x_over_c(i, y, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    elif i_y_from_x_tiles_x_fit(tile, N, C, P0, K0, X2, a0, d0, s0):
-        i_y_from_x_tiles_x(i, y, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
-    elif (K0 <= P0 or tile.lanes.width <= P0) and i_y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0,
-        s0) <= 1048576 and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23:
-        i_y_from_x_windows_x(i, y, x, N, C, P0, K0, X2, a0, d0, s0, tile, scratch, integer_scratch, task, tasks)
-    else:
-        i_y_from_x_plain(i, y, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
+    if (
+        tile.lanes.width <= C
+        and i.stride(1) == 1
+        and y.stride(1) == 1
+        and x.stride(1) == 1
+        and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31
+    ):
+        return i_y_from_x_over_c
+    if i_y_from_x_tiles_x_fit(tile, N, C, P0, K0, X2, a0, d0, s0):
+        return i_y_from_x_tiles_x
+    if (
+        (K0 <= P0 or tile.lanes.width <= P0)
+        and i_y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 1048576
+        and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23
+    ):
+        return i_y_from_x_windows_x
+    return i_y_from_x_plain
 
 
-@kernel
+@task
 def y_at_from_x_plain(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
         s0: int, task: int, tasks: int) -> None:
     """y_at[n,c,p0] += argmax[k0,x2] x[n,c,x2] at k0   { d0*k0 + s0*p0 - a0 = x2 }
@@ -1024,7 +990,7 @@ def y_at_from_x_plain(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int
             y_at[n, c, p0] = place
 
 
-@kernel
+@task
 def y_at_from_x_over_c(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
         s0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
@@ -1051,7 +1017,7 @@ def y_at_from_x_over_c(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: in
             lanes.write_where(y_at.line((n, c, p0), (0, 1, 0)), lanes.long(place), active)
 
 
-@kernel
+@task
 def y_at_from_x_over_p0(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
         s0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p0."""
@@ -1100,24 +1066,23 @@ def y_at_from_x_over_p0(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: i
                     lanes.write_where(y_at.line((n, plane, p0), (0, 0, 1)), lanes.long(place[0, u]), active)
 
 
-@task
+@choice(y_at_from_x_over_c, y_at_from_x_over_p0, y_at_from_x_plain)
 def y_at_from_x(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
-        tile: Tile, task: int, tasks: int) -> None:
+        tile: Tile) -> Task[...]:
     """y_at[n,c,p0] += argmax[k0,x2] x[n,c,x2] at k0   { d0*k0 + s0*p0 - a0 = x2 }
 
-    lanes over c where it is contiguous,
-    or lanes over p0;
+    lanes over c where it is contiguous
+    or lanes over p0
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1 and K0 < 2**31:
-        y_at_from_x_over_c(y_at, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    elif tile.lanes.width <= 8 * P0 and K0 < 2**31:
-        y_at_from_x_over_p0(y_at, x, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    else:
-        y_at_from_x_plain(y_at, x, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
+        return y_at_from_x_over_c
+    if tile.lanes.width <= 8 * P0 and K0 < 2**31:
+        return y_at_from_x_over_p0
+    return y_at_from_x_plain
 
 
-@kernel
+@task
 def gx_from_gy_y_at_plain(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         d0: int, s0: int, task: int, tasks: int) -> None:
     """gx[n,c,x2] += sum[p0,k0] gy[n,c,p0]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
@@ -1138,7 +1103,13 @@ def gx_from_gy_y_at_plain(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, 
                     gx[n, c, x2] += gy[n, c, p0]
 
 
-@kernel
+def gx_from_gy_y_at_by_y_at_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int) -> int:
+    """Integers of one task: where each value of y_at adds."""
+    return 2 * K0
+
+
+@task(integer_scratch=gx_from_gy_y_at_by_y_at_table)
 def gx_from_gy_y_at_by_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int,
         a0: int, d0: int, s0: int, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Scatter by a table over y_at."""
@@ -1193,28 +1164,20 @@ def gx_from_gy_y_at_by_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int
                     to[at] += gy[n, c, p0]
 
 
-def gx_from_gy_y_at_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> int:
-    """Integers of one task: where each value of y_at adds."""
-    if min(65536, bounded(bounded(N, C), P0)) >= K0:
-        return 2 * K0
-    return 0
-
-
-@task(integer_scratch=gx_from_gy_y_at_table)
+@choice(gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain)
 def gx_from_gy_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
-        d0: int, s0: int, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        d0: int, s0: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2] += sum[p0,k0] gy[n,c,p0]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
 
-    scatter by a table over y_at;
+    scatter by a table over y_at
     else scatter, tasks share n c; 2 guards
     """
     if min(65536, bounded(bounded(N, C), P0)) >= K0:
-        gx_from_gy_y_at_by_y_at(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, integer_scratch, task, tasks)
-    else:
-        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
+        return gx_from_gy_y_at_by_y_at
+    return gx_from_gy_y_at_plain
 
 
-@kernel
+@task
 def ty_from_tx_y_at_plain(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         d0: int, s0: int, task: int, tasks: int) -> None:
     """ty[n,c,p0] += sum[k0,x2] tx[n,c,x2]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
@@ -1235,7 +1198,7 @@ def ty_from_tx_y_at_plain(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int, 
             ty[n, c, p0] = total
 
 
-@kernel
+@task
 def ty_from_tx_y_at_over_p0(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int,
         a0: int, d0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p0."""
@@ -1279,18 +1242,17 @@ def ty_from_tx_y_at_over_p0(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int
                     lanes.write_where(ty.line((n, plane, p0), (0, 0, 1)), result, active)
 
 
-@task
+@choice(ty_from_tx_y_at_over_p0, ty_from_tx_y_at_plain)
 def ty_from_tx_y_at(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
-        d0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
+        d0: int, s0: int, tile: Tile) -> Task[...]:
     """ty[n,c,p0] += sum[k0,x2] tx[n,c,x2]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
 
-    lanes over p0;
+    lanes over p0
     else gather, tasks share n c; 2 guards
     """
     if tile.lanes.width <= 8 * P0 and K0 <= 64:
-        ty_from_tx_y_at_over_p0(ty, tx, y_at, N, C, P0, K0, X2, a0, d0, s0, tile, task, tasks)
-    else:
-        ty_from_tx_y_at_plain(ty, tx, y_at, N, C, P0, K0, X2, a0, d0, s0, task, tasks)
+        return ty_from_tx_y_at_over_p0
+    return ty_from_tx_y_at_plain
 
 
 def sizes(N: int, C: int, X2: int, a0: int, ceil: int, d0: int, e0: int, s0: int, K0: int) -> dict[str, int]:

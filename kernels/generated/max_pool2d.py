@@ -19,12 +19,13 @@ from kernels.runtime import (
     Program,
     Real4,
     Scratch,
+    Task,
     Tensor,
     Tile,
     bounded,
     ceil_div,
+    choice,
     equal,
-    kernel,
     lowest,
     maximum,
     real,
@@ -36,10 +37,10 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(6, __name__)
+require_abi(7, __name__)
 
 
-@kernel
+@task
 def i_from_x_plain(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, task: int,
         tasks: int) -> None:
@@ -67,7 +68,7 @@ def i_from_x_plain(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: 
             i[n, c, p0, p1] = place
 
 
-@kernel
+@task
 def i_from_x_over_c(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile, task: int,
         tasks: int) -> None:
@@ -99,10 +100,34 @@ def i_from_x_over_c(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
             lanes.write_where(i.line((n, c, p0, p1), (0, 1, 0, 0)), lanes.long(place), active)
 
 
-@kernel
+def i_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and 0 <= -a0
+    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
+    fit = fit and K1 >= 1
+    fit = fit and bounded(s1, P1) == X3
+    fit = fit and 0 <= -a1 < s1 - bounded(K1 - 1, d1)
+    fit = fit and bounded(s0, X3) == z7
+    fit = fit and bounded(d0, X3) == z6
+    fit = fit and bounded(X2, P1) <= 8 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23
+    return fit
+
+
+def i_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(X2, P1) + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return 2 * cells
+
+
+@task(scratch=i_from_x_tiles_x_room)
 def i_from_x_tiles_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile,
-        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        scratch: Scratch, task: int, tasks: int) -> None:
     """Windows that tile x, along p1 and then line by line."""
     lanes = tile.lanes
     low_k0 = -a0
@@ -182,33 +207,21 @@ def i_from_x_tiles_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0
                 n += 1
 
 
-@kernel
-def i_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
+def i_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
     """Scalars that the windows of a block read."""
-    pitch = bounded(X2, P1) + tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return 2 * cells
+    reach = bounded(max(0, K1 - 1), d1)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1)), s1) + reach) + (s1 + 3) * tile.lanes.width
+    return 4 * cells
 
 
-@kernel
-def i_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and 0 <= -a0
-    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
-    fit = fit and K1 >= 1
-    fit = fit and bounded(s1, P1) == X3
-    fit = fit and 0 <= -a1 < s1 - bounded(K1 - 1, d1)
-    fit = fit and bounded(s0, X3) == z7
-    fit = fit and bounded(d0, X3) == z6
-    fit = fit and bounded(X2, P1) <= 8 * tile.lines * tile.lines * tile.lanes.width
-    fit = fit and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23
-    return fit
+def i_from_x_windows_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * K0
 
 
-@kernel
+@task(scratch=i_from_x_windows_x_room, integer_scratch=i_from_x_windows_x_table)
 def i_from_x_windows_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile,
         scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -409,67 +422,41 @@ def i_from_x_windows_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, 
                     n += 1
 
 
-@kernel
-def i_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = bounded(max(0, K1 - 1), d1)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1)), s1) + reach) + (s1 + 3) * tile.lanes.width
-    return 4 * cells
-
-
-def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if i_from_x_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8):
-        room = max(room, i_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8))
-    if (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
-        d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7,
-        P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
-        room = max(room, i_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8))
-    return room
-
-
-def i_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
-        d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7,
-        P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
-        room = max(room, 2 * K0)
-    return room
-
-
-@task(scratch=i_from_x_scratch, integer_scratch=i_from_x_table)
+@choice(i_from_x_over_c, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain)
 def i_from_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile) -> Task[...]:
     """i[n,c,p0,p1] += argmax[k0,k1,x2,x3] x[n,c,x2,x3] at z6*k0 + d1*k1 + z7*p0 + s1*p1 - z8
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
 
-    lanes over c where it is contiguous,
-    or windows of x slide, lanes over p1, rows over p0,
-    or windows of x slide, lanes over p1, rows over p0;
+    lanes over c where it is contiguous
+    or windows of x slide, lanes over p1, rows over p0
+    or windows of x slide, lanes over p1, rows over p0
     else gather, tasks share n c p0
     """
-    if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**31:
-        i_from_x_over_c(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, task, tasks)
-    elif i_from_x_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7,
-        z8) and x.stride(2) == X3 * x.stride(3):
-        i_from_x_tiles_x(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, scratch,
-            integer_scratch, task, tasks)
-    elif (K1 <= P1 or tile.lanes.width <= P1) and i_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
-        a1, d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6,
-        K0) + bounded(z7, P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
-        i_from_x_windows_x(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, scratch,
-            integer_scratch, task, tasks)
-    else:
-        i_from_x_plain(i, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, task, tasks)
+    if (
+        tile.lanes.width <= C
+        and i.stride(1) == 1
+        and x.stride(1) == 1
+        and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**31
+    ):
+        return i_from_x_over_c
+    if (
+        i_from_x_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8)
+        and x.stride(2) == X3 * x.stride(3)
+    ):
+        return i_from_x_tiles_x
+    if (
+        (K1 <= P1 or tile.lanes.width <= P1)
+        and i_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7,
+            z8) <= 1048576
+        and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23
+        and bounded(max(0, K1 - 1), max(0, d1)) < z6
+    ):
+        return i_from_x_windows_x
+    return i_from_x_plain
 
 
-@kernel
+@task
 def y_from_x_plain(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, task: int, tasks: int) -> None:
     """y[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]
@@ -494,7 +481,7 @@ def y_from_x_plain(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int
             y[n, c, p0, p1] = best
 
 
-@kernel
+@task
 def y_from_x_over_c(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
@@ -520,10 +507,31 @@ def y_from_x_over_c(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: in
             lanes.write_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), best, active)
 
 
-@kernel
+def y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and 0 <= -a0
+    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
+    fit = fit and K1 >= 1
+    fit = fit and bounded(s1, P1) == X3
+    fit = fit and 0 <= -a1 < s1 - bounded(K1 - 1, d1)
+    fit = fit and bounded(X2, P1) <= 8 * tile.lines * tile.lines * tile.lanes.width
+    return fit
+
+
+def y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
+        a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(X2, P1) + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return cells
+
+
+@task(scratch=y_from_x_tiles_x_room)
 def y_from_x_tiles_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, scratch: Scratch, task: int,
+        tasks: int) -> None:
     """Windows that tile x, along p1 and then line by line."""
     lanes = tile.lanes
     low_k0 = -a0
@@ -583,30 +591,21 @@ def y_from_x_tiles_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: i
                 n += 1
 
 
-@kernel
-def y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+def y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
-    pitch = bounded(X2, P1) + tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return cells
+    reach = bounded(max(0, K1 - 1), d1)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1)), s1) + reach) + (s1 + 3) * tile.lanes.width
+    return 2 * cells
 
 
-@kernel
-def y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and 0 <= -a0
-    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
-    fit = fit and K1 >= 1
-    fit = fit and bounded(s1, P1) == X3
-    fit = fit and 0 <= -a1 < s1 - bounded(K1 - 1, d1)
-    fit = fit and bounded(X2, P1) <= 8 * tile.lines * tile.lines * tile.lanes.width
-    return fit
+def y_from_x_windows_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return K0
 
 
-@kernel
+@task(scratch=y_from_x_windows_x_room, integer_scratch=y_from_x_windows_x_table)
 def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -753,64 +752,33 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
                     n += 1
 
 
-@kernel
-def y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = bounded(max(0, K1 - 1), d1)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1)), s1) + reach) + (s1 + 3) * tile.lanes.width
-    return 2 * cells
-
-
-def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if y_from_x_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1):
-        room = max(room, y_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1))
-    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
-        d0, d1, s0, s1) <= 1048576:
-        room = max(room, y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1))
-    return room
-
-
-def y_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1,
-        d0, d1, s0, s1) <= 1048576:
-        room = max(room, K0)
-    return room
-
-
-@task(scratch=y_from_x_scratch, integer_scratch=y_from_x_table)
+@choice(y_from_x_over_c, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
 def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
-        task: int, tasks: int) -> None:
+        a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
 
-    lanes over c where it is contiguous,
-    or windows of x slide, lanes over p1, rows over p0,
-    or windows of x slide, lanes over p1, rows over p0;
+    lanes over c where it is contiguous
+    or windows of x slide, lanes over p1, rows over p0
+    or windows of x slide, lanes over p1, rows over p0
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
-        y_from_x_over_c(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
-    elif y_from_x_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0,
-        s1) and x.stride(2) == X3 * x.stride(3):
-        y_from_x_tiles_x(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, scratch, integer_scratch,
-            task, tasks)
-    elif (K1 <= P1 or tile.lanes.width <= P1) and y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
-        a1, d0, d1, s0, s1) <= 1048576:
-        y_from_x_windows_x(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, scratch,
-            integer_scratch, task, tasks)
-    else:
-        y_from_x_plain(y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
+        return y_from_x_over_c
+    if (
+        y_from_x_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1)
+        and x.stride(2) == X3 * x.stride(3)
+    ):
+        return y_from_x_tiles_x
+    if (
+        (K1 <= P1 or tile.lanes.width <= P1)
+        and y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1) <= 1048576
+    ):
+        return y_from_x_windows_x
+    return y_from_x_plain
 
 
-@kernel
+@task
 def i_y_from_x_plain(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, task: int,
         tasks: int) -> None:
@@ -840,7 +808,7 @@ def i_y_from_x_plain(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P
             y[n, c, p0, p1] = best
 
 
-@kernel
+@task
 def i_y_from_x_over_c(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile,
         task: int, tasks: int) -> None:
@@ -873,10 +841,34 @@ def i_y_from_x_over_c(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, 
             lanes.write_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), best, active)
 
 
-@kernel
+def i_y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and 0 <= -a0
+    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
+    fit = fit and K1 >= 1
+    fit = fit and bounded(s1, P1) == X3
+    fit = fit and 0 <= -a1 < s1 - bounded(K1 - 1, d1)
+    fit = fit and bounded(s0, X3) == z7
+    fit = fit and bounded(d0, X3) == z6
+    fit = fit and bounded(X2, P1) <= 8 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23
+    return fit
+
+
+def i_y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(X2, P1) + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return 2 * cells
+
+
+@task(scratch=i_y_from_x_tiles_x_room)
 def i_y_from_x_tiles_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile,
-        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        scratch: Scratch, task: int, tasks: int) -> None:
     """Windows that tile x, along p1 and then line by line."""
     lanes = tile.lanes
     low_k0 = -a0
@@ -958,33 +950,21 @@ def i_y_from_x_tiles_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int,
                 n += 1
 
 
-@kernel
-def i_y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+def i_y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
     """Scalars that the windows of a block read."""
-    pitch = bounded(X2, P1) + tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return 2 * cells
+    reach = bounded(max(0, K1 - 1), d1)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1)), s1) + reach) + (s1 + 3) * tile.lanes.width
+    return 4 * cells
 
 
-@kernel
-def i_y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and 0 <= -a0
-    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
-    fit = fit and K1 >= 1
-    fit = fit and bounded(s1, P1) == X3
-    fit = fit and 0 <= -a1 < s1 - bounded(K1 - 1, d1)
-    fit = fit and bounded(s0, X3) == z7
-    fit = fit and bounded(d0, X3) == z6
-    fit = fit and bounded(X2, P1) <= 8 * tile.lines * tile.lines * tile.lanes.width
-    fit = fit and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23
-    return fit
+def i_y_from_x_windows_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * K0
 
 
-@kernel
+@task(scratch=i_y_from_x_windows_x_room, integer_scratch=i_y_from_x_windows_x_table)
 def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -1188,69 +1168,44 @@ def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: in
                     n += 1
 
 
-@kernel
-def i_y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = bounded(max(0, K1 - 1), d1)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1)), s1) + reach) + (s1 + 3) * tile.lanes.width
-    return 4 * cells
-
-
-def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if i_y_from_x_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8):
-        room = max(room, i_y_from_x_tiles_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8))
-    if (K1 <= P1 or tile.lanes.width <= P1) and i_y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
-        a1, d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6,
-        K0) + bounded(z7, P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
-        room = max(room, i_y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8))
-    return room
-
-
-def i_y_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (K1 <= P1 or tile.lanes.width <= P1) and i_y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
-        a1, d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6,
-        K0) + bounded(z7, P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
-        room = max(room, 2 * K0)
-    return room
-
-
-@task(scratch=i_y_from_x_scratch, integer_scratch=i_y_from_x_table)
+@choice(i_y_from_x_over_c, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain)
 def i_y_from_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile,
-        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int,
+        tile: Tile) -> Task[...]:
     """i[n,c,p0,p1] += argmax[k0,k1,x2,x3] x[n,c,x2,x3] at z6*k0 + d1*k1 + z7*p0 + s1*p1 - z8
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
     and y[n,c,p0,p1], what is there
 
-    lanes over c where it is contiguous,
-    or windows of x slide, lanes over p1, rows over p0,
-    or windows of x slide, lanes over p1, rows over p0;
+    lanes over c where it is contiguous
+    or windows of x slide, lanes over p1, rows over p0
+    or windows of x slide, lanes over p1, rows over p0
     else gather, tasks share n c p0
     """
-    if tile.lanes.width <= C and i.stride(1) == 1 and y.stride(1) == 1 and x.stride(1) == 1 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**31:
-        i_y_from_x_over_c(i, y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, task,
-            tasks)
-    elif i_y_from_x_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7,
-        z8) and x.stride(2) == X3 * x.stride(3):
-        i_y_from_x_tiles_x(i, y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile, scratch,
-            integer_scratch, task, tasks)
-    elif (K1 <= P1 or tile.lanes.width <= P1) and i_y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0,
-        a1, d0, d1, s0, s1, z6, z7, z8) <= 1048576 and bounded(d1, K1) + bounded(s1, P1) + bounded(z6,
-        K0) + bounded(z7, P0) + z8 < 2**23 and bounded(max(0, K1 - 1), max(0, d1)) < z6:
-        i_y_from_x_windows_x(i, y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, tile,
-            scratch, integer_scratch, task, tasks)
-    else:
-        i_y_from_x_plain(i, y, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8, task, tasks)
+    if (
+        tile.lanes.width <= C
+        and i.stride(1) == 1
+        and y.stride(1) == 1
+        and x.stride(1) == 1
+        and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**31
+    ):
+        return i_y_from_x_over_c
+    if (
+        i_y_from_x_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7, z8)
+        and x.stride(2) == X3 * x.stride(3)
+    ):
+        return i_y_from_x_tiles_x
+    if (
+        (K1 <= P1 or tile.lanes.width <= P1)
+        and i_y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7,
+            z8) <= 1048576
+        and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23
+        and bounded(max(0, K1 - 1), max(0, d1)) < z6
+    ):
+        return i_y_from_x_windows_x
+    return i_y_from_x_plain
 
 
-@kernel
+@task
 def y_at_from_x_plain(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, task: int, tasks: int) -> None:
     """y_at[n,c,p0,p1] += argmax[k0,k1,x2,x3] x[n,c,x2,x3] at K1*k0 + k1
@@ -1277,7 +1232,7 @@ def y_at_from_x_plain(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int
             y_at[n, c, p0, p1] = place
 
 
-@kernel
+@task
 def y_at_from_x_over_c(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c where it is contiguous."""
@@ -1308,7 +1263,7 @@ def y_at_from_x_over_c(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: in
             lanes.write_where(y_at.line((n, c, p0, p1), (0, 1, 0, 0)), lanes.long(place), active)
 
 
-@kernel
+@task
 def y_at_from_x_over_p1(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
@@ -1361,25 +1316,24 @@ def y_at_from_x_over_p1(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: i
                     lanes.write_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), lanes.long(place[0, u]), active)
 
 
-@task
+@choice(y_at_from_x_over_c, y_at_from_x_over_p1, y_at_from_x_plain)
 def y_at_from_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y_at[n,c,p0,p1] += argmax[k0,k1,x2,x3] x[n,c,x2,x3] at K1*k0 + k1
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
 
-    lanes over c where it is contiguous,
-    or lanes over p1;
+    lanes over c where it is contiguous
+    or lanes over p1
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1 and bounded(K0, K1) + K1 < 2**31:
-        y_at_from_x_over_c(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
-    elif tile.lanes.width <= 8 * P1 and bounded(K0, K1) + K1 < 2**31:
-        y_at_from_x_over_p1(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task, tasks)
-    else:
-        y_at_from_x_plain(y_at, x, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
+        return y_at_from_x_over_c
+    if tile.lanes.width <= 8 * P1 and bounded(K0, K1) + K1 < 2**31:
+        return y_at_from_x_over_p1
+    return y_at_from_x_plain
 
 
-@kernel
+@task
 def gx_from_gy_y_at_plain(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, task: int, tasks: int) -> None:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gy[n,c,p0,p1]
@@ -1406,7 +1360,13 @@ def gx_from_gy_y_at_plain(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, 
                             gx[n, c, x2, x3] += gy[n, c, p0, p1]
 
 
-@kernel
+def gx_from_gy_y_at_by_y_at_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each value of y_at adds."""
+    return 3 * K0*K1
+
+
+@task(integer_scratch=gx_from_gy_y_at_by_y_at_table)
 def gx_from_gy_y_at_by_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int,
         K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -1476,32 +1436,21 @@ def gx_from_gy_y_at_by_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int
                             to[at] += gy[n, c, p0, p1]
 
 
-def gx_from_gy_y_at_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Integers of one task: where each value of y_at adds."""
-    if min(65536, bounded(bounded(bounded(N, C), P0), P1)) >= bounded(K0, K1):
-        return 3 * K0*K1
-    return 0
-
-
-@task(integer_scratch=gx_from_gy_y_at_table)
+@choice(gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain)
 def gx_from_gy_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
-        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, integer_scratch: IntegerScratch,
-        task: int, tasks: int) -> None:
+        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gy[n,c,p0,p1]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
 
-    scatter by a table over y_at;
+    scatter by a table over y_at
     else scatter, tasks share n c; 3 guards
     """
     if min(65536, bounded(bounded(bounded(N, C), P0), P1)) >= bounded(K0, K1):
-        gx_from_gy_y_at_by_y_at(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, integer_scratch,
-            task, tasks)
-    else:
-        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
+        return gx_from_gy_y_at_by_y_at
+    return gx_from_gy_y_at_plain
 
 
-@kernel
+@task
 def ty_from_tx_y_at_plain(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, task: int, tasks: int) -> None:
     """ty[n,c,p0,p1] += sum[k0,k1,x2,x3] tx[n,c,x2,x3]
@@ -1527,7 +1476,7 @@ def ty_from_tx_y_at_plain(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, 
             ty[n, c, p0, p1] = total
 
 
-@kernel
+@task
 def ty_from_tx_y_at_over_p1(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int,
         K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int,
         tasks: int) -> None:
@@ -1576,21 +1525,18 @@ def ty_from_tx_y_at_over_p1(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int
                     lanes.write_where(ty.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@task
+@choice(ty_from_tx_y_at_over_p1, ty_from_tx_y_at_plain)
 def ty_from_tx_y_at(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
-        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int,
-        tasks: int) -> None:
+        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """ty[n,c,p0,p1] += sum[k0,k1,x2,x3] tx[n,c,x2,x3]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
 
-    lanes over p1;
+    lanes over p1
     else gather, tasks share n c p0; 3 guards
     """
     if tile.lanes.width <= 8 * P1 and K0 * K1 <= 64:
-        ty_from_tx_y_at_over_p1(ty, tx, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, tile, task,
-            tasks)
-    else:
-        ty_from_tx_y_at_plain(ty, tx, y_at, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, task, tasks)
+        return ty_from_tx_y_at_over_p1
+    return ty_from_tx_y_at_plain
 
 
 def sizes(

@@ -20,12 +20,13 @@ from kernels.runtime import (
     Program,
     Real5,
     Scratch,
+    Task,
     Tensor,
     Tile,
     bounded,
     ceil_div,
+    choice,
     equal,
-    kernel,
     lowest,
     maximum,
     real,
@@ -37,10 +38,10 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(6, __name__)
+require_abi(7, __name__)
 
 
-@kernel
+@task
 def i_from_x_plain(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         z10: int, z11: int, z12: int, z13: int, z9: int, task: int, tasks: int) -> None:
@@ -71,7 +72,7 @@ def i_from_x_plain(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: 
             i[n, c, p0, p1, p2] = place
 
 
-@kernel
+@task
 def i_from_x_over_c(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
@@ -107,11 +108,42 @@ def i_from_x_over_c(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
             lanes.write_where(i.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), lanes.long(place), active)
 
 
-@kernel
+def i_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
+        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
+        z11: int, z12: int, z13: int, z9: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and 0 <= -a0
+    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
+    fit = fit and K1 >= 1
+    fit = fit and 0 <= -a1
+    fit = fit and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3
+    fit = fit and K2 >= 1
+    fit = fit and bounded(s2, P2) == X4
+    fit = fit and 0 <= -a2 < s2 - bounded(K2 - 1, d2)
+    fit = fit and bounded(s1, X4) == z12
+    fit = fit and bounded(d1, X4) == z10
+    fit = fit and bounded(bounded(s0, X3), X4) == z11
+    fit = fit and bounded(bounded(d0, X3), X4) == z9
+    fit = fit and bounded(bounded(X2, X3), P2) <= 8 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**23
+    return fit
+
+
+def i_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
+        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
+        z11: int, z12: int, z13: int, z9: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(bounded(X2, X3), P2) + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return 2 * cells
+
+
+@task(scratch=i_from_x_tiles_x_room)
 def i_from_x_tiles_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, scratch: Scratch, task: int,
+        tasks: int) -> None:
     """Windows that tile x, along p2 and then line by line."""
     lanes = tile.lanes
     low_k0 = -a0
@@ -196,40 +228,23 @@ def i_from_x_tiles_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2
                 n += 1
 
 
-@kernel
-def i_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
-        z11: int, z12: int, z13: int, z9: int) -> int:
+def i_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        z10: int, z11: int, z12: int, z13: int, z9: int) -> int:
     """Scalars that the windows of a block read."""
-    pitch = bounded(bounded(X2, X3), P2) + tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return 2 * cells
+    reach = bounded(max(0, K2 - 1), d2)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2)), s2) + reach) + (s2 + 3) * tile.lanes.width
+    return 4 * cells
 
 
-@kernel
-def i_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
-        z11: int, z12: int, z13: int, z9: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and 0 <= -a0
-    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
-    fit = fit and K1 >= 1
-    fit = fit and 0 <= -a1
-    fit = fit and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3
-    fit = fit and K2 >= 1
-    fit = fit and bounded(s2, P2) == X4
-    fit = fit and 0 <= -a2 < s2 - bounded(K2 - 1, d2)
-    fit = fit and bounded(s1, X4) == z12
-    fit = fit and bounded(d1, X4) == z10
-    fit = fit and bounded(bounded(s0, X3), X4) == z11
-    fit = fit and bounded(bounded(d0, X3), X4) == z9
-    fit = fit and bounded(bounded(X2, X3), P2) <= 8 * tile.lines * tile.lines * tile.lanes.width
-    fit = fit and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**23
-    return fit
+def i_from_x_windows_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        z10: int, z11: int, z12: int, z13: int, z9: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 3 * K0 * K1
 
 
-@kernel
+@task(scratch=i_from_x_windows_x_room, integer_scratch=i_from_x_windows_x_table)
 def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, scratch: Scratch,
@@ -447,80 +462,47 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
                         n += 1
 
 
-@kernel
-def i_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        z10: int, z11: int, z12: int, z13: int, z9: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = bounded(max(0, K2 - 1), d2)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2)), s2) + reach) + (s2 + 3) * tile.lanes.width
-    return 4 * cells
-
-
-def i_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
-        z11: int, z12: int, z13: int, z9: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if i_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
-        z11, z12, z13, z9):
-        room = max(room, i_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9))
-    if (K2 <= P2 or tile.lanes.width <= P2) and i_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
-        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2, K2) + bounded(s2,
-        P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
-        K0) < 2**23 and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0,
-        d2)) < z9 and bounded(max(0, K2 - 1), max(0, d2)) < z10:
-        room = max(room, i_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9))
-    return room
-
-
-def i_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
-        z11: int, z12: int, z13: int, z9: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (K2 <= P2 or tile.lanes.width <= P2) and i_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
-        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2, K2) + bounded(s2,
-        P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
-        K0) < 2**23 and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0,
-        d2)) < z9 and bounded(max(0, K2 - 1), max(0, d2)) < z10:
-        room = max(room, 3 * K0 * K1)
-    return room
-
-
-@task(scratch=i_from_x_scratch, integer_scratch=i_from_x_table)
+@choice(i_from_x_over_c, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain)
 def i_from_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
-        z11: int, z12: int, z13: int, z9: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
-        task: int, tasks: int) -> None:
+        z11: int, z12: int, z13: int, z9: int, tile: Tile) -> Task[...]:
     """i[n,c,p0,p1,p2] += argmax[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4] at z9*k0 + z10*k1 + d2*k2 + z11*p0 + z12*p1 + s2*p2 - z13
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
 
-    lanes over c where it is contiguous,
-    or windows of x slide, lanes over p2, rows over p1,
-    or windows of x slide, lanes over p2, rows over p1;
+    lanes over c where it is contiguous
+    or windows of x slide, lanes over p2, rows over p1
+    or windows of x slide, lanes over p2, rows over p1
     else gather, tasks share n c p0 p1
     """
-    if tile.lanes.width <= C and i.stride(1) == 1 and x.stride(1) == 1 and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**31:
-        i_from_x_over_c(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
-            z11, z12, z13, z9, tile, task, tasks)
-    elif i_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
-        z10, z11, z12, z13, z9) and x.stride(2) == X3 * x.stride(3) and x.stride(3) == X4 * x.stride(4):
-        i_from_x_tiles_x(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
-            z11, z12, z13, z9, tile, scratch, integer_scratch, task, tasks)
-    elif (K2 <= P2 or tile.lanes.width <= P2) and i_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2,
-        X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2,
-        K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
-        K0) < 2**23 and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0,
-        d2)) < z9 and bounded(max(0, K2 - 1), max(0, d2)) < z10:
-        i_from_x_windows_x(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
-            z11, z12, z13, z9, tile, scratch, integer_scratch, task, tasks)
-    else:
-        i_from_x_plain(i, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11,
-            z12, z13, z9, task, tasks)
+    if (
+        tile.lanes.width <= C
+        and i.stride(1) == 1
+        and x.stride(1) == 1
+        and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12,
+            P1) + z13 + bounded(z9, K0) < 2**31
+    ):
+        return i_from_x_over_c
+    if (
+        i_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
+            z10, z11, z12, z13, z9)
+        and x.stride(2) == X3 * x.stride(3)
+        and x.stride(3) == X4 * x.stride(4)
+    ):
+        return i_from_x_tiles_x
+    if (
+        (K2 <= P2 or tile.lanes.width <= P2)
+        and i_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1,
+            s2, z10, z11, z12, z13, z9) <= 1048576
+        and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12,
+            P1) + z13 + bounded(z9, K0) < 2**23
+        and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0, d2)) < z9
+        and bounded(max(0, K2 - 1), max(0, d2)) < z10
+    ):
+        return i_from_x_windows_x
+    return i_from_x_plain
 
 
-@kernel
+@task
 def y_from_x_plain(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         task: int, tasks: int) -> None:
@@ -549,7 +531,7 @@ def y_from_x_plain(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int
             y[n, c, p0, p1, p2] = best
 
 
-@kernel
+@task
 def y_from_x_over_c(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile, task: int, tasks: int) -> None:
@@ -580,10 +562,34 @@ def y_from_x_over_c(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: in
             lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), best, active)
 
 
-@kernel
+def y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
+        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and 0 <= -a0
+    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
+    fit = fit and K1 >= 1
+    fit = fit and 0 <= -a1
+    fit = fit and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3
+    fit = fit and K2 >= 1
+    fit = fit and bounded(s2, P2) == X4
+    fit = fit and 0 <= -a2 < s2 - bounded(K2 - 1, d2)
+    fit = fit and bounded(bounded(X2, X3), P2) <= 8 * tile.lines * tile.lines * tile.lanes.width
+    return fit
+
+
+def y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
+        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(bounded(X2, X3), P2) + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return cells
+
+
+@task(scratch=y_from_x_tiles_x_room)
 def y_from_x_tiles_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        tile: Tile, scratch: Scratch, task: int, tasks: int) -> None:
     """Windows that tile x, along p2 and then line by line."""
     lanes = tile.lanes
     low_k0 = -a0
@@ -647,33 +653,23 @@ def y_from_x_tiles_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: i
                 n += 1
 
 
-@kernel
-def y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> int:
+def y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int) -> int:
     """Scalars that the windows of a block read."""
-    pitch = bounded(bounded(X2, X3), P2) + tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return cells
+    reach = bounded(max(0, K2 - 1), d2)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2)), s2) + reach) + (s2 + 3) * tile.lanes.width
+    return 2 * cells
 
 
-@kernel
-def y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and 0 <= -a0
-    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
-    fit = fit and K1 >= 1
-    fit = fit and 0 <= -a1
-    fit = fit and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3
-    fit = fit and K2 >= 1
-    fit = fit and bounded(s2, P2) == X4
-    fit = fit and 0 <= -a2 < s2 - bounded(K2 - 1, d2)
-    fit = fit and bounded(bounded(X2, X3), P2) <= 8 * tile.lines * tile.lines * tile.lanes.width
-    return fit
+def y_from_x_windows_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 2 * K0 * K1
 
 
-@kernel
+@task(scratch=y_from_x_windows_x_room, integer_scratch=y_from_x_windows_x_table)
 def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -836,67 +832,36 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                         n += 1
 
 
-@kernel
-def y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = bounded(max(0, K2 - 1), d2)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2)), s2) + reach) + (s2 + 3) * tile.lanes.width
-    return 2 * cells
-
-
-def y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if y_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2):
-        room = max(room, y_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2))
-    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
-        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        room = max(room, y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2))
-    return room
-
-
-def y_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3,
-        X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        room = max(room, 2 * K0 * K1)
-    return room
-
-
-@task(scratch=y_from_x_scratch, integer_scratch=y_from_x_table)
+@choice(y_from_x_over_c, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
 def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        tile: Tile) -> Task[...]:
     """y[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
 
-    lanes over c where it is contiguous,
-    or windows of x slide, lanes over p2, rows over p1,
-    or windows of x slide, lanes over p2, rows over p1;
+    lanes over c where it is contiguous
+    or windows of x slide, lanes over p2, rows over p1
+    or windows of x slide, lanes over p2, rows over p1
     else gather, tasks share n c p0 p1
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
-        y_from_x_over_c(y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, tile,
-            task, tasks)
-    elif y_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1,
-        s2) and x.stride(2) == X3 * x.stride(3) and x.stride(3) == X4 * x.stride(4):
-        y_from_x_tiles_x(y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, tile,
-            scratch, integer_scratch, task, tasks)
-    elif (K2 <= P2 or tile.lanes.width <= P2) and y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2,
-        X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2) <= 1048576:
-        y_from_x_windows_x(y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, tile,
-            scratch, integer_scratch, task, tasks)
-    else:
-        y_from_x_plain(y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, task,
-            tasks)
+        return y_from_x_over_c
+    if (
+        y_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2)
+        and x.stride(2) == X3 * x.stride(3)
+        and x.stride(3) == X4 * x.stride(4)
+    ):
+        return y_from_x_tiles_x
+    if (
+        (K2 <= P2 or tile.lanes.width <= P2)
+        and y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1,
+            s2) <= 1048576
+    ):
+        return y_from_x_windows_x
+    return y_from_x_plain
 
 
-@kernel
+@task
 def i_y_from_x_plain(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int, z10: int, z11: int, z12: int, z13: int, z9: int, task: int, tasks: int) -> None:
@@ -929,7 +894,7 @@ def i_y_from_x_plain(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P
             y[n, c, p0, p1, p2] = best
 
 
-@kernel
+@task
 def i_y_from_x_over_c(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int, z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
@@ -966,11 +931,42 @@ def i_y_from_x_over_c(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, 
             lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), best, active)
 
 
-@kernel
+def i_y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        z10: int, z11: int, z12: int, z13: int, z9: int) -> bool:
+    """Do windows lie side by side, and is a plane small?"""
+    fit = K0 >= 1
+    fit = fit and 0 <= -a0
+    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
+    fit = fit and K1 >= 1
+    fit = fit and 0 <= -a1
+    fit = fit and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3
+    fit = fit and K2 >= 1
+    fit = fit and bounded(s2, P2) == X4
+    fit = fit and 0 <= -a2 < s2 - bounded(K2 - 1, d2)
+    fit = fit and bounded(s1, X4) == z12
+    fit = fit and bounded(d1, X4) == z10
+    fit = fit and bounded(bounded(s0, X3), X4) == z11
+    fit = fit and bounded(bounded(d0, X3), X4) == z9
+    fit = fit and bounded(bounded(X2, X3), P2) <= 8 * tile.lines * tile.lines * tile.lanes.width
+    fit = fit and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**23
+    return fit
+
+
+def i_y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        z10: int, z11: int, z12: int, z13: int, z9: int) -> int:
+    """Scalars that the windows of a block read."""
+    pitch = bounded(bounded(X2, X3), P2) + tile.lanes.width
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
+    return 2 * cells
+
+
+@task(scratch=i_y_from_x_tiles_x_room)
 def i_y_from_x_tiles_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int, z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        s2: int, z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, scratch: Scratch, task: int,
+        tasks: int) -> None:
     """Windows that tile x, along p2 and then line by line."""
     lanes = tile.lanes
     low_k0 = -a0
@@ -1057,40 +1053,23 @@ def i_y_from_x_tiles_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int,
                 n += 1
 
 
-@kernel
-def i_y_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+def i_y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         z10: int, z11: int, z12: int, z13: int, z9: int) -> int:
     """Scalars that the windows of a block read."""
-    pitch = bounded(bounded(X2, X3), P2) + tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return 2 * cells
+    reach = bounded(max(0, K2 - 1), d2)
+    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2)), s2) + reach) + (s2 + 3) * tile.lanes.width
+    return 4 * cells
 
 
-@kernel
-def i_y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+def i_y_from_x_windows_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        z10: int, z11: int, z12: int, z13: int, z9: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and 0 <= -a0
-    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
-    fit = fit and K1 >= 1
-    fit = fit and 0 <= -a1
-    fit = fit and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3
-    fit = fit and K2 >= 1
-    fit = fit and bounded(s2, P2) == X4
-    fit = fit and 0 <= -a2 < s2 - bounded(K2 - 1, d2)
-    fit = fit and bounded(s1, X4) == z12
-    fit = fit and bounded(d1, X4) == z10
-    fit = fit and bounded(bounded(s0, X3), X4) == z11
-    fit = fit and bounded(bounded(d0, X3), X4) == z9
-    fit = fit and bounded(bounded(X2, X3), P2) <= 8 * tile.lines * tile.lines * tile.lanes.width
-    fit = fit and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**23
-    return fit
+        z10: int, z11: int, z12: int, z13: int, z9: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 3 * K0 * K1
 
 
-@kernel
+@task(scratch=i_y_from_x_windows_x_room, integer_scratch=i_y_from_x_windows_x_table)
 def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, scratch: Scratch,
@@ -1311,81 +1290,49 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
                         n += 1
 
 
-@kernel
-def i_y_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        z10: int, z11: int, z12: int, z13: int, z9: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = bounded(max(0, K2 - 1), d2)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2)), s2) + reach) + (s2 + 3) * tile.lanes.width
-    return 4 * cells
-
-
-def i_y_from_x_scratch(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
-        z11: int, z12: int, z13: int, z9: int) -> int:
-    """Scalars of one task: what its windows read."""
-    room = 0
-    if i_y_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
-        z10, z11, z12, z13, z9):
-        room = max(room, i_y_from_x_tiles_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9))
-    if (K2 <= P2 or tile.lanes.width <= P2) and i_y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2,
-        X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2,
-        K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
-        K0) < 2**23 and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0,
-        d2)) < z9 and bounded(max(0, K2 - 1), max(0, d2)) < z10:
-        room = max(room, i_y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9))
-    return room
-
-
-def i_y_from_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
-        z11: int, z12: int, z13: int, z9: int) -> int:
-    """Integers of one task: where each tap reads."""
-    room = 0
-    if (K2 <= P2 or tile.lanes.width <= P2) and i_y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2,
-        X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2,
-        K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
-        K0) < 2**23 and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0,
-        d2)) < z9 and bounded(max(0, K2 - 1), max(0, d2)) < z10:
-        room = max(room, 3 * K0 * K1)
-    return room
-
-
-@task(scratch=i_y_from_x_scratch, integer_scratch=i_y_from_x_table)
+@choice(i_y_from_x_over_c, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain)
 def i_y_from_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int, z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        s2: int, z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile) -> Task[...]:
     """i[n,c,p0,p1,p2] += argmax[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4] at z9*k0 + z10*k1 + d2*k2 + z11*p0 + z12*p1 + s2*p2 - z13
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
     and y[n,c,p0,p1,p2], what is there
 
-    lanes over c where it is contiguous,
-    or windows of x slide, lanes over p2, rows over p1,
-    or windows of x slide, lanes over p2, rows over p1;
+    lanes over c where it is contiguous
+    or windows of x slide, lanes over p2, rows over p1
+    or windows of x slide, lanes over p2, rows over p1
     else gather, tasks share n c p0 p1
     """
-    if tile.lanes.width <= C and i.stride(1) == 1 and y.stride(1) == 1 and x.stride(1) == 1 and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9, K0) < 2**31:
-        i_y_from_x_over_c(i, y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
-            z10, z11, z12, z13, z9, tile, task, tasks)
-    elif i_y_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
-        z10, z11, z12, z13, z9) and x.stride(2) == X3 * x.stride(3) and x.stride(3) == X4 * x.stride(4):
-        i_y_from_x_tiles_x(i, y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
-            z10, z11, z12, z13, z9, tile, scratch, integer_scratch, task, tasks)
-    elif (K2 <= P2 or tile.lanes.width <= P2) and i_y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2,
-        X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10, z11, z12, z13, z9) <= 1048576 and bounded(d2,
-        K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12, P1) + z13 + bounded(z9,
-        K0) < 2**23 and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0,
-        d2)) < z9 and bounded(max(0, K2 - 1), max(0, d2)) < z10:
-        i_y_from_x_windows_x(i, y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
-            z10, z11, z12, z13, z9, tile, scratch, integer_scratch, task, tasks)
-    else:
-        i_y_from_x_plain(i, y, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2, z10,
-            z11, z12, z13, z9, task, tasks)
+    if (
+        tile.lanes.width <= C
+        and i.stride(1) == 1
+        and y.stride(1) == 1
+        and x.stride(1) == 1
+        and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12,
+            P1) + z13 + bounded(z9, K0) < 2**31
+    ):
+        return i_y_from_x_over_c
+    if (
+        i_y_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
+            z10, z11, z12, z13, z9)
+        and x.stride(2) == X3 * x.stride(3)
+        and x.stride(3) == X4 * x.stride(4)
+    ):
+        return i_y_from_x_tiles_x
+    if (
+        (K2 <= P2 or tile.lanes.width <= P2)
+        and i_y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
+            s1, s2, z10, z11, z12, z13, z9) <= 1048576
+        and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12,
+            P1) + z13 + bounded(z9, K0) < 2**23
+        and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0, d2)) < z9
+        and bounded(max(0, K2 - 1), max(0, d2)) < z10
+    ):
+        return i_y_from_x_windows_x
+    return i_y_from_x_plain
 
 
-@kernel
+@task
 def y_at_from_x_plain(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int, task: int, tasks: int) -> None:
@@ -1416,7 +1363,7 @@ def y_at_from_x_plain(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int
             y_at[n, c, p0, p1, p2] = place
 
 
-@kernel
+@task
 def y_at_from_x_over_c(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int, tile: Tile, task: int, tasks: int) -> None:
@@ -1452,7 +1399,7 @@ def y_at_from_x_over_c(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: in
             lanes.write_where(y_at.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), lanes.long(place), active)
 
 
-@kernel
+@task
 def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int, tile: Tile, task: int, tasks: int) -> None:
@@ -1511,29 +1458,30 @@ def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: i
                         active)
 
 
-@task
+@choice(y_at_from_x_over_c, y_at_from_x_over_p2, y_at_from_x_plain)
 def y_at_from_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        tile: Tile, task: int, tasks: int) -> None:
+        tile: Tile) -> Task[...]:
     """y_at[n,c,p0,p1,p2] += argmax[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4] at K1*K2*k0 + K2*k1 + k2
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
 
-    lanes over c where it is contiguous,
-    or lanes over p2;
+    lanes over c where it is contiguous
+    or lanes over p2
     else gather, tasks share n c p0 p1
     """
-    if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1 and bounded(bounded(K0, K1), K2) + bounded(K1, K2) + K2 < 2**31:
-        y_at_from_x_over_c(y_at, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
-            tile, task, tasks)
-    elif tile.lanes.width <= 8 * P2 and bounded(bounded(K0, K1), K2) + bounded(K1, K2) + K2 < 2**31:
-        y_at_from_x_over_p2(y_at, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
-            tile, task, tasks)
-    else:
-        y_at_from_x_plain(y_at, x, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
-            task, tasks)
+    if (
+        tile.lanes.width <= C
+        and y_at.stride(1) == 1
+        and x.stride(1) == 1
+        and bounded(bounded(K0, K1), K2) + bounded(K1, K2) + K2 < 2**31
+    ):
+        return y_at_from_x_over_c
+    if tile.lanes.width <= 8 * P2 and bounded(bounded(K0, K1), K2) + bounded(K1, K2) + K2 < 2**31:
+        return y_at_from_x_over_p2
+    return y_at_from_x_plain
 
 
-@kernel
+@task
 def gx_from_gy_y_at_plain(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, task: int, tasks: int) -> None:
@@ -1566,7 +1514,14 @@ def gx_from_gy_y_at_plain(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, 
                                     gx[n, c, x2, x3, x4] += gy[n, c, p0, p1, p2]
 
 
-@kernel
+def gx_from_gy_y_at_by_y_at_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int) -> int:
+    """Integers of one task: where each value of y_at adds."""
+    return 4 * K0*K1*K2
+
+
+@task(integer_scratch=gx_from_gy_y_at_by_y_at_table)
 def gx_from_gy_y_at_by_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
         K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
         s0: int, s1: int, s2: int, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
@@ -1649,33 +1604,22 @@ def gx_from_gy_y_at_by_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int
                                     to[at] += gy[n, c, p0, p1, p2]
 
 
-def gx_from_gy_y_at_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> int:
-    """Integers of one task: where each value of y_at adds."""
-    if min(65536, bounded(bounded(bounded(bounded(N, C), P0), P1), P2)) >= bounded(bounded(K0, K1), K2):
-        return 4 * K0*K1*K2
-    return 0
-
-
-@task(integer_scratch=gx_from_gy_y_at_table)
+@choice(gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain)
 def gx_from_gy_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+        s1: int, s2: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gy[n,c,p0,p1,p2]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, K1*K2*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
 
-    scatter by a table over y_at;
+    scatter by a table over y_at
     else scatter, tasks share n c; 4 guards
     """
     if min(65536, bounded(bounded(bounded(bounded(N, C), P0), P1), P2)) >= bounded(bounded(K0, K1), K2):
-        gx_from_gy_y_at_by_y_at(gx, gy, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, integer_scratch, task, tasks)
-    else:
-        gx_from_gy_y_at_plain(gx, gy, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, task, tasks)
+        return gx_from_gy_y_at_by_y_at
+    return gx_from_gy_y_at_plain
 
 
-@kernel
+@task
 def ty_from_tx_y_at_plain(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, task: int, tasks: int) -> None:
@@ -1706,7 +1650,7 @@ def ty_from_tx_y_at_plain(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, 
             ty[n, c, p0, p1, p2] = total
 
 
-@kernel
+@task
 def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
         K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
         s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
@@ -1759,22 +1703,19 @@ def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int
                     lanes.write_where(ty.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@task
+@choice(ty_from_tx_y_at_over_p2, ty_from_tx_y_at_plain)
 def ty_from_tx_y_at(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
+        s1: int, s2: int, tile: Tile) -> Task[...]:
     """ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] tx[n,c,x2,x3,x4]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, K1*K2*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
 
-    lanes over p2;
+    lanes over p2
     else gather, tasks share n c p0 p1; 4 guards
     """
     if tile.lanes.width <= 8 * P2 and K0 * K1 * K2 <= 64:
-        ty_from_tx_y_at_over_p2(ty, tx, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, tile, task, tasks)
-    else:
-        ty_from_tx_y_at_plain(ty, tx, y_at, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, task, tasks)
+        return ty_from_tx_y_at_over_p2
+    return ty_from_tx_y_at_plain
 
 
 def sizes(

@@ -10,10 +10,11 @@ from kernels.runtime import (
     Phase,
     Program,
     Real1,
+    Task,
     Tensor,
     Tile,
     ceil_div,
-    kernel,
+    choice,
     one,
     relu,
     require_abi,
@@ -23,10 +24,10 @@ from kernels.runtime import (
     task,
 )
 
-require_abi(6, __name__)
+require_abi(7, __name__)
 
 
-@kernel
+@task
 def y_from_x_plain(y: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
     """y[n] += relu(x[n])
 
@@ -38,7 +39,7 @@ def y_from_x_plain(y: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
         y[n] = total
 
 
-@kernel
+@task
 def y_from_x_over_n(y: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
@@ -56,20 +57,19 @@ def y_from_x_over_n(y: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: in
             lanes.write_where(y.line((n,), (1,)), total, active)
 
 
-@task
-def y_from_x(y: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
+@choice(y_from_x_over_n, y_from_x_plain)
+def y_from_x(y: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
     """y[n] += relu(x[n])
 
-    lanes over n;
+    lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * N:
-        y_from_x_over_n(y, x, N, tile, task, tasks)
-    else:
-        y_from_x_plain(y, x, N, task, tasks)
+        return y_from_x_over_n
+    return y_from_x_plain
 
 
-@kernel
+@task
 def gx_from_gy_x_plain(gx: Real1, gy: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
     """gx[n] += step(x[n])*gy[n]
 
@@ -81,7 +81,7 @@ def gx_from_gy_x_plain(gx: Real1, gy: Real1, x: Real1, N: int, task: int, tasks:
         gx[n] = total
 
 
-@kernel
+@task
 def gx_from_gy_x_over_n(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
@@ -101,17 +101,16 @@ def gx_from_gy_x_over_n(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile, task
             lanes.write_where(gx.line((n,), (1,)), total, active)
 
 
-@task
-def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
+@choice(gx_from_gy_x_over_n, gx_from_gy_x_plain)
+def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
     """gx[n] += step(x[n])*gy[n]
 
-    lanes over n;
+    lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * N:
-        gx_from_gy_x_over_n(gx, gy, x, N, tile, task, tasks)
-    else:
-        gx_from_gy_x_plain(gx, gy, x, N, task, tasks)
+        return gx_from_gy_x_over_n
+    return gx_from_gy_x_plain
 
 
 def sizes(N: int) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from kernels.runtime.abi import AbiError, missing, require_abi
 from kernels.runtime.arithmetic import bounded, ceil_div, floor_div, residue, share
-from kernels.runtime.compile import Argument, Task, TaskError, compiled_signatures, kernel, task
+from kernels.runtime.compile import Argument, Task, TaskError, choice, compiled_signatures, kernel, task
 from kernels.runtime.contraction import (
     chunk,
     contract,
@@ -164,6 +164,7 @@ __all__ = [
     "atanh",
     "bounded",
     "ceil_div",
+    "choice",
     "chunk",
     "compiled_signatures",
     "contract",

@@ -31,22 +31,20 @@ import types as python_types
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, update_wrapper
+from functools import cache, partial, update_wrapper
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 import llvmlite.binding as llvm
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import ccallback, cgutils, compiler
 from numba.core.caching import FunctionCache
-from numba.core.ccallback import CFunc
-from numba.core.datamodel import models, register_default
 from numba.core.errors import NumbaError
-from numba.core.imputils import lower_constant
 from numba.core.runtime.nrt import rtsys
-from numba.extending import intrinsic, register_jitable, typeof_impl
+from numba.extending import register_jitable
 
 from kernels.runtime import elementary as elementary  # its import registers the functions of vectors
 from kernels.runtime import lowering, machine
@@ -111,10 +109,10 @@ def parse_argument(name: str, annotation: object) -> Argument | None:
     return None if kind is None else Argument(name, kind)
 
 
-def parse_arguments(function: Callable[..., object]) -> tuple[Argument, ...]:
-    """The arguments of a task in order, from the text of its annotations."""
+def parse_arguments(function: Callable[..., object], shared: bool = True) -> tuple[Argument, ...]:
+    """The arguments of a task, or of a choice (nothing `shared` among tasks) in order, from its annotations' text."""
     code, hints = function.__code__, function.__annotations__
-    where = f"task {function.__module__}.{function.__qualname__}"
+    where = f"{'task' if shared else 'choice'} {function.__module__}.{function.__qualname__}"
     names = code.co_varnames[: code.co_argcount]
     if code.co_kwonlyargcount or code.co_flags & 0x0C or getattr(function, "__defaults__", None):
         raise TaskError(f"{where}: only plain positional arguments, without defaults")
@@ -127,9 +125,15 @@ def parse_arguments(function: Callable[..., object]) -> tuple[Argument, ...]:
                 "Tile, Scratch, IntegerScratch"
             )
         arguments.append(argument)
-    if [a.kind for a in arguments[-2:]] != ["task", "tasks"]:
+    if shared and [a.kind for a in arguments[-2:]] != ["task", "tasks"]:
         raise TaskError(f"{where}: its last arguments must be `task: int, tasks: int`")
     return tuple(arguments)
+
+
+def _takes(arguments: Sequence[Argument]) -> tuple[int, int, int]:
+    """How many tensors, integers and reals a phase must bind."""
+    kinds = [a.kind for a in arguments]
+    return kinds.count("real") + kinds.count("integer"), kinds.count("int"), kinds.count("float")
 
 
 # ---- tasks
@@ -176,15 +180,19 @@ class Task(Generic[P]):
         self.function = function
         self.name = function.__name__
         self.arguments = parse_arguments(function)
+        self.takes = _takes(self.arguments)
         kinds = [a.kind for a in self.arguments]
-        # how many tensors, integers and reals a phase must bind
-        self.takes = kinds.count("real") + kinds.count("integer"), kinds.count("int"), kinds.count("float")
         self.scratch, self.integer_scratch = scratch, integer_scratch
         for kind, size in (("scratch", scratch), ("integer_scratch", integer_scratch)):
             if (size is not None) != (kind in kinds):
                 raise TaskError(f"task {self.name}: the argument and the decorator disagree about {kind}")
         self._addresses: dict[Any, int] = {}
         update_wrapper(self, function)
+
+    @property
+    def tasks(self) -> tuple[Task[...], ...]:
+        """What may be run: itself, as a choice has several."""
+        return (self,)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
         self.function(*args, **kwargs)
@@ -235,6 +243,40 @@ def task(
     return lambda function: Task(function, scratch, integer_scratch)
 
 
+class Choice(Generic[P]):
+    """Tasks that do the same, and a function (views, integers, reals, tile) that says which of them is to do it.
+
+    It is plain Python and runs once for each plan, on sizes and strides alone; so only what is chosen is compiled. A
+    task takes what it needs of the choice's arguments, by name.
+    """
+
+    def __init__(self, function: Callable[P, Task[...]], tasks: tuple[Task[...], ...]) -> None:
+        self.function, self.tasks = function, tasks
+        self.name = function.__name__
+        self.arguments = parse_arguments(function, shared=False)
+        self.takes = _takes(self.arguments)
+        known = {a.name: a for a in self.arguments}
+        for task in tasks:
+            for a in task.arguments:
+                if a.kind not in ("scratch", "integer_scratch", "task", "tasks") and known.get(a.name) != a:
+                    raise TaskError(f"choice {self.name}: {task!r} takes `{a.name}`, the choice does not")
+        update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Task[...]:
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<choice {self.function.__module__}.{self.name}>"
+
+
+def choice(*tasks: Task[...]) -> Callable[[Callable[P, Task[...]]], Choice[P]]:
+    """Make a function that returns one of these tasks a choice among them."""
+    return lambda function: Choice(function, tasks)
+
+
+Kernel = Task[...] | Choice[...]
+
+
 # ---- the record, and how compiled code reads it
 
 
@@ -244,43 +286,31 @@ def float_word(value: float) -> int:
     return word
 
 
-@dataclass(frozen=True)
-class Layout:
-    """What the words of a record are; a constant of the entry that reads them."""
-
-    arguments: tuple[Argument, ...]
-    tile: Tile
-
-
-class LayoutType(types.Type):
-    def __init__(self, layout: Layout) -> None:
-        tile = lowering.tile_type(layout.tile)
-        elements = {"real": tile.lanes.dtype, "integer": types.int64}
-        other = {
-            "tile": tile,
-            "float": types.float64,
-            "scratch": lowering.PointerType(tile.lanes.dtype),
-            "integer_scratch": lowering.PointerType(types.int64),
-        }
-        self.arguments = layout.arguments
-        self.results = types.Tuple(
-            [
-                other.get(a.kind, types.int64)
-                if a.ndim is None
-                else lowering.ViewType(elements[a.kind], a.ndim)
-                for a in layout.arguments
-            ]
-        )
-        super().__init__(f"Layout({', '.join(a.kind for a in layout.arguments)}: {self.results})")
+def argument_types(arguments: Sequence[Argument], tile: Tile) -> tuple[types.Type, ...]:
+    """Numba's types of a task's arguments."""
+    its_tile = lowering.tile_type(tile)
+    elements = {"real": its_tile.lanes.dtype, "integer": types.int64}
+    other = {
+        "tile": its_tile,
+        "float": types.float64,
+        "scratch": lowering.PointerType(its_tile.lanes.dtype),
+        "integer_scratch": lowering.PointerType(types.int64),
+    }
+    return tuple(
+        other.get(a.kind, types.int64) if a.ndim is None else lowering.ViewType(elements[a.kind], a.ndim)
+        for a in arguments
+    )
 
 
-register_default(LayoutType)(models.OpaqueModel)
-typeof_impl.register(Layout)(lambda value, context: LayoutType(value))
-lower_constant(LayoutType)(lambda context, builder, t, value: context.get_dummy_value())
-
-
-def _read_record(context: Any, b: Any, layout: LayoutType, base: Any, task: Any, tasks: Any) -> Any:
-    """The LLVM values of all arguments."""
+def read_record(
+    arguments: Sequence[Argument],
+    results: Sequence[types.Type],
+    context: Any,
+    b: Any,
+    received: Sequence[Any],
+) -> list[Any]:
+    """The LLVM values of a task's arguments, from its record and the numbers of the task and of all tasks."""
+    base, task, tasks = received
     words = b.inttoptr(base, lowering.I64.as_pointer())
     at = 0
 
@@ -290,7 +320,7 @@ def _read_record(context: Any, b: Any, layout: LayoutType, base: Any, task: Any,
         return b.load(b.gep(words, [lowering.I64(at - 1)]))
 
     values = []
-    for argument, result in zip(layout.arguments, layout.results, strict=True):
+    for argument, result in zip(arguments, results, strict=True):
         if argument.ndim is not None:
             view = cgutils.create_struct_proxy(result)(context, b)
             view.data = b.inttoptr(word(), lowering.ELEMENT[result.dtype].as_pointer())
@@ -306,25 +336,44 @@ def _read_record(context: Any, b: Any, layout: LayoutType, base: Any, task: Any,
             values.append(context.get_dummy_value())
         else:
             values.append({"task": task, "tasks": tasks}[argument.kind] if argument.words == 0 else word())
-    return context.make_tuple(b, layout.results, values)
-
-
-def _unpack(typing_context: Any, layout: LayoutType, record: Any, task: Any, tasks: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-        return _read_record(context, builder, layout, *args[1:])
-
-    return layout.results(layout, types.int64, types.int64, types.int64), generate
-
-
-unpack = intrinsic(_unpack)
-_registered = cache(register_jitable)
-
-
-def _entry(record, task, tasks):  # type: ignore[no-untyped-def]  # a template: these globals are set for each task
-    body(*unpack(layout, record, task, tasks))  # type: ignore[name-defined]  # noqa: F821
+    return values
 
 
 # ---- compiling
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A C function that is to be, and the Python function that it is made of."""
+
+    name: str
+    body: Callable[..., object]
+    takes: tuple[types.Type, ...]  # by the body
+    receives: tuple[types.Type, ...]  # by the C function
+    values: Callable[
+        [Any, Any, Sequence[Any]], list[Any]
+    ]  # (context, builder, received) -> what the body takes
+
+    def function(self) -> Callable[..., object]:
+        """The body under the entry's name, which becomes part of its symbols."""
+        made = python_types.FunctionType(self.body.__code__, self.body.__globals__, self.name)
+        made.__module__, made.__qualname__ = self.body.__module__, self.name
+        return made
+
+    def named(self) -> Callable[..., object]:
+        """What a cache goes by: name and file, but no line, since the name has a digest of all the code."""
+        code = _nothing.__code__.replace(
+            co_filename=self.body.__code__.co_filename,
+            co_name=self.name,
+            co_qualname=self.name,
+            co_firstlineno=1,
+        )
+        made = python_types.FunctionType(code, {"__name__": self.body.__module__}, self.name)
+        return made
+
+
+def _nothing() -> None:
+    """Stands in for a body in the cache."""
 
 
 def tile_dtype(tile: Tile) -> str:
@@ -333,25 +382,15 @@ def tile_dtype(tile: Tile) -> str:
     return str(np.dtype(scalar))
 
 
-def entry_for(task: Task[Any], tile: Tile, name: str) -> Callable[[int, int, int], None]:
-    """void(record, task, tasks) that calls the task's body, as if it stood in the task's own module.
+def entry_for(task: Task[Any], tile: Tile, name: str) -> Entry:
+    """void(record, task, tasks) around a task's body.
 
     What the task is linked with is there before the entry: Numba aborts the process where a symbol is missing.
     """
     for function in linked_by(task.function):
         compile_linked(function, tile)
-    body = task.function
-    code = _entry.__code__.replace(
-        co_filename=body.__code__.co_filename, co_name=name, co_qualname=name, co_firstlineno=1
-    )
-    names = {
-        "__name__": body.__module__,
-        "__builtins__": __builtins__,
-        "body": _registered(body),
-        "unpack": unpack,
-        "layout": Layout(task.arguments, tile),
-    }
-    return python_types.FunctionType(code, names, name)
+    takes = argument_types(task.arguments, tile)
+    return Entry(name, task.function, takes, RECORD, partial(read_record, task.arguments, takes))
 
 
 class QuickCache(FunctionCache):
@@ -368,17 +407,62 @@ class QuickCache(FunctionCache):
             return self._load_overload(sig, target_context)
 
 
-RECORD = (types.int64,) * 3  # what a task's entry takes
+RECORD = (types.int64,) * 3  # what a task's C function takes
 
 
-def build(entry: Callable[..., None], cached: bool, arguments: tuple[types.Type, ...] = RECORD) -> Any:
+_CFunc: Any = ccallback.CFunc  # Numba's types know little of what is in it
+_CFuncCompiler: Any = ccallback.__dict__["_CFuncCompiler"]
+
+
+class _Compiler(_CFuncCompiler):
+    def _customize_flags(self, flags: Any) -> Any:
+        flags = super()._customize_flags(flags)
+        flags.no_cfunc_wrapper = True  # ours takes other arguments
+        return flags
+
+
+class Callback(_CFunc):
+    """The compiled form of an entry.
+
+    A C function in Numba takes what its Python function does. Here it takes what a driver has, makes the arguments
+    of the body of that, and is compiled together with the body, in one piece.
+    """
+
+    def __init__(self, entry: Entry, cached: bool) -> None:
+        # never `fastmath`: where LLVM may regroup or fuse, one formula of equal numbers rounds in two ways, and then
+        # x < x holds. What gains by fusing says `fma`, and vectors are written as such.
+        options = {"error_model": "numpy", "nogil": True}
+        self.entry = entry
+        super().__init__(entry.function(), (entry.takes, types.void), {}, options)
+        self._compiler = _Compiler(self._pyfunc, self._targetdescr, options, {}, compiler.Compiler)
+        if cached:
+            self._cache = QuickCache(entry.named())
+
+    def _compile_uncached(self) -> Any:
+        compiled, entry = super()._compile_uncached(), self.entry
+        context, described = compiled.target_context, compiled.fndesc
+        module = context.create_module("entry")
+        kinds = [context.get_value_type(t) for t in entry.receives]
+        wrapper = ir.Function(
+            module, ir.FunctionType(ir.VoidType(), kinds), described.llvm_cfunc_wrapper_name
+        )
+        builder = ir.IRBuilder(wrapper.append_basic_block("entry"))
+        kind = context.call_conv.get_function_type(described.restype, described.argtypes)
+        body = ir.Function(module, kind, described.llvm_func_name)
+        values = entry.values(context, builder, wrapper.args)
+        # a body has nothing to raise: an exception would need Python
+        context.call_conv.call_function(builder, body, described.restype, described.argtypes, values)
+        builder.ret_void()
+        library = compiled.library
+        library.add_ir_module(module)
+        # nobody else calls the body, so that LLVM makes it one with the wrapper
+        library._final_module.get_function(described.llvm_func_name).linkage = "internal"
+        return compiled
+
+
+def build(entry: Entry, cached: bool) -> Callback:
     """A C callback; without Python's exceptions, and without the GIL."""
-    # never `fastmath`: where LLVM may regroup or fuse, one formula of equal numbers rounds in two ways, and then
-    # x < x holds. What gains by fusing says `fma`, and vectors are written as such.
-    options = {"error_model": "numpy", "nogil": True}
-    callback: Any = CFunc(entry, (arguments, types.void), locals={}, options=options)
-    if cached:
-        callback._cache = QuickCache(entry)
+    callback = Callback(entry, cached)
     callback.compile()
     return callback
 
@@ -400,7 +484,7 @@ def compile_task(task: Task[Any], tile: Tile) -> Any:
     digest, form = source_digest(task.function, task.arguments), variant(lowering.tile_type(tile))
     entry = entry_for(task, tile, f"{stem}__{digest}__{form}")
     try:
-        return logged(task.name, tile, entry, RECORD)
+        return logged(task.name, tile, entry)
     except NumbaError as error:
         raise TaskError(f"{task!r} does not compile\n{innermost(str(error))}") from None
 
@@ -411,18 +495,25 @@ def compile_linked(function: Linked, tile: Tile) -> Any:
     for other in linked_by(function.body):
         compile_linked(other, tile)
     its_tile = lowering.tile_type(tile)
-    compiled = logged(function.name, tile, function.entry(tile, its_tile), function.types(its_tile))
-    llvm.add_symbol(function.symbol(its_tile), compiled.address)
+    name, receives = function.symbol(its_tile), function.types(its_tile)
+    entry = Entry(name, function.body, (its_tile, *receives), receives, with_tile)
+    compiled = logged(function.name, tile, entry)
+    llvm.add_symbol(name, compiled.address)
     return compiled
 
 
-def logged(name: str, tile: Tile, entry: Callable[..., None], arguments: tuple[types.Type, ...]) -> Any:
+def with_tile(context: Any, builder: Any, received: Sequence[Any]) -> list[Any]:
+    """The arguments of a linked function: a tile is all in its type."""
+    return [context.get_dummy_value(), *received]
+
+
+def logged(name: str, tile: Tile, entry: Entry) -> Any:
     """Compile or load; what older sources left is deleted where it was compiled."""
     start = time.perf_counter()
-    compiled = with_cache(lambda cached: build(entry, cached, arguments))
+    compiled = with_cache(lambda cached: build(entry, cached))
     hit = bool(compiled.cache_hits)
     if not hit:
-        prune(compiled, entry)
+        prune(compiled, entry.named())
     _log.append(Compilation(name, tile_dtype(tile), hit, time.perf_counter() - start))
     return compiled
 

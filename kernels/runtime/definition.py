@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kernels.runtime.compile import Task
+    from kernels.runtime.compile import Kernel
 
-ABI = 6
+ABI = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +42,15 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One task with its arguments bound."""
+    """One task, or a choice among several, with its arguments bound."""
 
-    task: Task[...]
-    tensors: tuple[str, ...]  # in the order of the task's views; the first is the one written
+    kernel: Kernel
+    tensors: tuple[str, ...]  # in the order of the kernel's views; the first is the one written
     integers: tuple[str | int, ...]  # names in the size environment, or constants
     reals: tuple[str | float, ...] = ()
     # with add=0 it writes every element of its target; else the target must be zeroed first
     covers: bool = True
-    # for each tensor the order of axes in which the task sees it; () is as they are
+    # for each tensor the order of axes in which the kernel sees it; () is as they are
     axes: tuple[tuple[int, ...], ...] = ()
     # tensors without which the phase contributes nothing: absent, it is dropped;
     # an absent tensor that a phase reads but that is not listed here is passed as zeros (a stride-0 view)

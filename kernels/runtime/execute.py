@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.runtime import driver, machine, scalar
-from kernels.runtime.compile import float_word
+from kernels.runtime.compile import Task, float_word
 from kernels.runtime.definition import Definition, Tensor
 from kernels.runtime.selection import Selection, Step, selection
 from kernels.runtime.simd import UNWRITTEN, BadAccess, Lanes, Memory, Pointer, Tile, View
@@ -88,10 +88,10 @@ def _walk(
     return tensors
 
 
-def _scratch_size(step: Step, kind: str, values: list[Any], tile: Tile) -> int:
-    """Elements of private memory that one task of a step asks for."""
-    integers = [v for (a, _, _), v in zip(step.bindings, values, strict=True) if a.kind == "int"]
-    size = step.task.scratch if kind == "scratch" else step.task.integer_scratch
+def _scratch_size(task: Task[...], kind: str, values: list[Any], tile: Tile) -> int:
+    """Elements of private memory that one task asks for."""
+    integers = [v for a, v in zip(task.arguments, values, strict=True) if a.kind == "int"]
+    size = task.scratch if kind == "scratch" else task.integer_scratch
     assert size is not None
     return size(tile, *integers)
 
@@ -135,6 +135,10 @@ class _Operand(NamedTuple):
     @property
     def size(self) -> int:
         return prod(self.shape)
+
+    def stride(self, axis: int) -> int:
+        """As a choice asks for it."""
+        return self.strides[axis]
 
     def transpose(self, axes: tuple[int, ...]) -> _Operand:
         shape, strides = ([old[a] for a in axes] for old in (self.shape, self.strides))
@@ -265,10 +269,11 @@ class _Preparation:
         return _Operand(shape, contiguous(shape), ROOM, start)
 
     def run(self, step: Step, values: list[Any]) -> None:
-        task, words, start = step.task, self.records, len(self.records)
+        words, start = self.records, len(self.records)
         tile = self.tile or machine.machine_tile(self.dtype)
+        task, values = step.task(values, tile)
         scratch = []
-        for (argument, _, _), value in zip(step.bindings, values, strict=True):
+        for argument, value in zip(task.arguments, values, strict=True):
             kind = argument.kind
             if argument.ndim is not None:
                 ndim = len(value.shape)
@@ -285,11 +290,11 @@ class _Preparation:
                 words.append(float_word(value))
             elif kind in ("scratch", "integer_scratch"):
                 item = (self.dtype if kind == "scratch" else INTEGER).itemsize
-                each = whole(_scratch_size(step, kind, values, tile) * item)
+                each = whole(_scratch_size(task, kind, values, tile) * item)
                 scratch.append((len(words), each))
                 words.extend((0, each // item))
         function = task.address(self.dtype, self.tile)
-        self.rows.append(_Row(function, start, _work(step, values, self.dtype.itemsize), tuple(scratch)))
+        self.rows.append(_Row(function, start, _work(task, values, self.dtype.itemsize), tuple(scratch)))
 
     def finish(self, tasks: int | None) -> Prepared:
         return Prepared(
@@ -317,17 +322,17 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple([prod(shape[n:]) for n in range(1, len(shape) + 1)])
 
 
-def _work(step: Step, values: list[_Operand], itemsize: int) -> float:
-    """Roughly how many nanoseconds a step takes one thread, for what it reads and writes once.
+def _work(task: Task[...], values: list[_Operand], itemsize: int) -> float:
+    """Roughly how many nanoseconds all of a step takes one thread, for what it reads and writes once.
 
     A plain loop does about one operation in each; vectors move 32 bytes, which are in the caches where it matters.
     A contraction does M*N*K multiplications, the root of the product of its three sizes M*N, M*K, N*K; 24 of float32
     allow for small blocks, and for windows, whose operand is counted once and read for each tap.
     """
-    sizes = [v.size for (a, _, _), v in zip(step.bindings, values, strict=True) if a.ndim is not None]
-    if not any(a.kind == "tile" for a in step.task.arguments):
+    sizes = [v.size for a, v in zip(task.arguments, values, strict=True) if a.ndim is not None]
+    if not any(a.kind == "tile" for a in task.arguments):
         return max(sizes)
-    multiplied = sqrt(prod(sorted(sizes)[-3:])) if step.task.scratch is not None else 0.0
+    multiplied = sqrt(prod(sorted(sizes)[-3:])) if task.scratch is not None else 0.0
     return itemsize * max(sum(sizes) / 32, multiplied / 96)
 
 
@@ -512,7 +517,8 @@ class _Exact:
         return view
 
     def run(self, step: Step, values: list[Any]) -> None:
-        views = [v for (a, _, _), v in zip(step.bindings, values, strict=True) if a.ndim is not None]
+        task, values = step.task(values, self.tile)
+        views = [v for a, v in zip(task.arguments, values, strict=True) if a.ndim is not None]
         targets = [self.views[name] for name in step.targets]
         memories = list({id(v.memory): v.memory for v in views}.values())
         order = list(range(self.tasks))
@@ -523,27 +529,27 @@ class _Exact:
         for number in order:
             for m in memories:
                 m.reads, m.writes = set(), set()
-            step.task.function(*self.complete(step, values, number))
+            task.function(*self.complete(task, values, number))
             touched.append([(m.reads, m.writes) for m in memories])
             if self.trace:
                 for name, target in zip(step.targets, targets, strict=True):
                     place = {at: index for index, at in target.places()}
                     written = sorted(place[at] for at in target.memory.writes)
-                    self.trace(step.number, step.task.name, number, name, written)
+                    self.trace(step.number, task.name, number, name, written)
         for target in targets:
             target.memory.writable = False
         for memory, of_task in zip(memories, zip(*touched, strict=True), strict=True):
             for (i, (_, writes)), (j, (reads, others)) in permutations(enumerate(of_task), 2):
                 if clash := writes & (reads | others):
                     raise BadAccess(
-                        f"{step.task!r}: {memory.name}[{min(clash)}] is written by task {order[i]} "
+                        f"{task!r}: {memory.name}[{min(clash)}] is written by task {order[i]} "
                         f"and touched by task {order[j]}"
                     )
 
-    def complete(self, step: Step, values: list[Any], number: int) -> list[Any]:
+    def complete(self, task: Task[...], values: list[Any], number: int) -> list[Any]:
         """The arguments of task `number`."""
         arguments = []
-        for (argument, _, _), value in zip(step.bindings, values, strict=True):
+        for argument, value in zip(task.arguments, values, strict=True):
             match argument.kind:
                 case "task":
                     value = number
@@ -554,13 +560,13 @@ class _Exact:
                 case "float":
                     value = self.exact(value)
                 case "scratch" | "integer_scratch" as kind:
-                    size = _scratch_size(step, kind, values, self.tile)
+                    size = _scratch_size(task, kind, values, self.tile)
                     made, bounds = (self.number, (scalar.Infinity,)) if kind == "scratch" else (int, ())
                     room: Memory[Any] = Memory(argument.name, [UNWRITTEN] * size, scalar=made, bounds=bounds)
                     value = Pointer(room)
                 case "real" | "integer":
                     axes = len(value.shape)
-                    assert axes == argument.ndim, f"{step.task!r}: {argument.name} has {axes} axes"
+                    assert axes == argument.ndim, f"{task!r}: {argument.name} has {axes} axes"
             arguments.append(value)
         return arguments
 

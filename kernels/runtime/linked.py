@@ -17,7 +17,6 @@ from numba import types
 from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import register_jitable
 
 from kernels.runtime.digest import references, source_digest, variant
 from kernels.runtime.lowering import INT, PointerType, TileType
@@ -46,7 +45,6 @@ class Linked:
         self.body = python_types.FunctionType(code, function.__globals__, self.name)
         self.body.__annotations__ = function.__annotations__
         self.body.__module__, self.body.__qualname__ = function.__module__, function.__qualname__
-        register_jitable(self.body)
 
     def types(self, tile: TileType) -> tuple[types.Type, ...]:
         """Of the arguments but for the tile, all of which is known when it is compiled."""
@@ -63,24 +61,6 @@ class Linked:
         function = cgutils.get_or_insert_function(builder.module, callee, self.symbol(sig.args[0]))
         builder.call(function, args[1:])
         return context.get_dummy_value()
-
-    def entry(self, tile: Any, tile_type: TileType) -> Callable[..., None]:
-        """The C function behind the symbol, as if it stood in the function's own module."""
-        listed = ", ".join(self.names)
-        names: dict[str, Any] = {
-            "__name__": self.body.__module__,
-            "__builtins__": __builtins__,
-            "body": self.body,
-            "tile": tile,
-        }
-        exec(f"def entry({listed}):\n    body(tile, {listed})\n", names)
-        made: Callable[..., None] = names.pop("entry")
-        name = self.symbol(tile_type)
-        made.__code__ = made.__code__.replace(
-            co_filename=self.body.__code__.co_filename, co_name=name, co_qualname=name, co_firstlineno=1
-        )
-        made.__name__ = made.__qualname__ = name
-        return made
 
 
 _linked: dict[Callable[..., object], Linked] = {}

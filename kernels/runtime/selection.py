@@ -9,11 +9,11 @@ them: `origins` tells which tensors are the same, in whatever programs, and `lef
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from kernels.runtime.compile import Argument, Task
+from kernels.runtime.compile import Argument, Choice, Kernel, Task
 from kernels.runtime.definition import Definition, Phase, Program, Tensor
 
 V = TypeVar("V")
@@ -34,9 +34,20 @@ class Step:
     """A phase that runs."""
 
     number: int  # of the phase in its program, the first where it does what several would
-    task: Task[...]
+    kernel: Kernel
     targets: tuple[str, ...]
     bindings: tuple[Binding, ...]
+
+    def task(self, values: Sequence[Any], tile: Any) -> tuple[Task[...], list[Any]]:
+        """The task for these values (None where they are the executor's own), and those that it takes."""
+        if not isinstance(self.kernel, Choice):
+            return self.kernel, list(values)
+        names = [b.argument.name for b in self.bindings]
+        chosen = self.kernel.function(
+            *(tile if b.argument.kind == "tile" else v for b, v in zip(self.bindings, values, strict=True))
+        )
+        given = dict(zip(names, values, strict=True))
+        return chosen, [given.get(a.name) for a in chosen.arguments]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +120,16 @@ def _select(
             joint = joints[number]
             targets = joint.phase.tensors[: len(joint.of)]
             started.update(dict.fromkeys(targets, False))
-            steps.append(Step(number, joint.phase.task, targets, _bindings(joint.phase, 0, where)))
+            steps.append(Step(number, joint.phase.kernel, targets, _bindings(joint.phase, 0, where)))
         if number in done:
             continue
         phase = program.phases[number]
         target = phase.tensors[0]
         covering = phase.covers and target not in started
-        takes_add = any(a.kind == "add" for a in phase.task.arguments)
+        takes_add = any(a.kind == "add" for a in phase.kernel.arguments)
         assert takes_add or covering or not phase.covers, f"{where}: phase {number} overwrites earlier ones"
         started.setdefault(target, not covering)
-        steps.append(Step(number, phase.task, (target,), _bindings(phase, int(not covering), where)))
+        steps.append(Step(number, phase.kernel, (target,), _bindings(phase, int(not covering), where)))
     for name in wanted:
         started.setdefault(name, True)
     there = [name for name in program.inputs if name not in absent] + sorted(known)
@@ -130,13 +141,13 @@ def _select(
 
 
 def _bindings(phase: Phase, add: int, where: str) -> tuple[Binding, ...]:
-    takes = len(phase.tensors), len(phase.integers), len(phase.reals)
-    assert takes == phase.task.takes, f"{where}: {takes} arguments bound to {phase.task!r}"
+    bound = len(phase.tensors), len(phase.integers), len(phase.reals)
+    assert bound == phase.kernel.takes, f"{where}: {bound} arguments bound to {phase.kernel!r}"
     orders = phase.axes or ((),) * len(phase.tensors)
     tensors = iter(zip(phase.tensors, orders, strict=True))
     integers, reals = iter(phase.integers), iter(phase.reals)
     bindings = []
-    for argument in phase.task.arguments:
+    for argument in phase.kernel.arguments:
         match argument.kind:
             case "real" | "integer":
                 name, axes = next(tensors)
@@ -187,7 +198,7 @@ def _origins(definition: Definition, program_name: str, absent: frozenset[str]) 
         history = (
             made.get(target),
             tuple(map(found.get, sources)),
-            *(phase.task, phase.integers, phase.reals, phase.covers, phase.axes),
+            *(phase.kernel, phase.integers, phase.reals, phase.covers, phase.axes),
         )
         inputs = frozenset().union(*[origin.inputs for origin in before])
         found[target] = made[target] = histories.setdefault(history, Origin(next(_numbers), inputs))

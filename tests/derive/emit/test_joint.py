@@ -66,7 +66,7 @@ def test_as_each_alone(
             definition, "forward", {"x": exact}, sizes, {}, wanted, gaps=True,
             trace=lambda number, name, *rest: tasks.add(name),
         )  # fmt: skip
-        assert (tasks == {joint.phase.kernel}) == (len(wanted) == 2)
+        assert all(name.startswith(joint.phase.kernel) for name in tasks) == (len(wanted) == 2)
         for name, expected in (("y", values.transpose(axes)), ("i", places)):
             if name in wanted:
                 np.testing.assert_array_equal(found[name], expected)

@@ -93,13 +93,13 @@ def test_extrema_and_their_places(axes: int, side_by_side: bool, monkeypatch: py
     ways = [name for name in vars(module) if name.endswith("tiles_x" if side_by_side else "windows_x")]
     runs = dict.fromkeys(ways, 0)
     for name in ways:
-        real = getattr(module, name)
+        real = getattr(module, name).function
 
         def counted(*given: Any, name: str = name, real: Any = real) -> None:
             runs[name] += 1
             real(*given)
 
-        monkeypatch.setattr(module, name, counted)
+        monkeypatch.setattr(getattr(module, name), "function", counted)
     rng = random.Random(axes)
     for trial in range(30 if axes < 3 else 10):
         case = drawn(rng, axes, True, side_by_side)
@@ -136,8 +136,9 @@ def test_the_ways_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     module = import_module("kernels.generated.avg_pool2d")
     taken = list[str]()
     for name in ("gx_from_gx_term_tiles_gx_term", "gx_from_gx_term_windows_gx_term"):
-        real = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *g, name=name, real=real: (taken.append(name), real(*g)))
+        task = getattr(module, name)
+        real = task.function
+        monkeypatch.setattr(task, "function", lambda *g, name=name, real=real: (taken.append(name), real(*g)))
     rng = random.Random(0)
     for side_by_side in (True, False):
         for trial in range(12):

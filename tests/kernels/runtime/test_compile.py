@@ -12,7 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels.runtime import Pointer, Real1, Task, TaskError, View, compiled_signatures, kernel, share, task
+from kernels.runtime import (
+    Pointer,
+    Real1,
+    Real2,
+    Task,
+    TaskError,
+    Tile,
+    View,
+    choice,
+    compiled_signatures,
+    kernel,
+    share,
+    task,
+)
 from kernels.runtime.compile import Argument, parse_argument
 from kernels.runtime.machine import shape_for
 from tests.kernels.runtime import handwritten
@@ -67,6 +80,43 @@ def test_scratch_needs_a_size_and_a_size_scratch() -> None:
         task(scratch=lambda tile: 1)(handwritten.y_from_b.function)
     with pytest.raises(TaskError, match="disagree about scratch"):
         task(handwritten.gb_by_vectors.function)
+
+
+@task
+def by_ones(y: Real1, x: Real1, N: int, add: int, task: int, tasks: int) -> None:
+    for n in range(N):
+        y[n] = x[n]
+
+
+@task
+def by_twos(y: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
+    for n in range(N):
+        y[n] = 2 * x[n]
+
+
+@choice(by_ones, by_twos)
+def by_size(y: Real1, x: Real1, N: int, add: int, tile: Tile) -> Task[...]:
+    """Stands for both."""
+    return by_twos if tile.lanes.width <= N and x.stride(0) == 1 else by_ones
+
+
+def test_a_choice_is_a_function_and_its_tasks() -> None:
+    assert (by_size.name, by_size.takes, by_size.tasks) == ("by_size", (2, 1, 0), (by_ones, by_twos))
+    assert by_size.__doc__ == "Stands for both."
+    assert by_ones.tasks == (by_ones,)
+    assert [a.kind for a in by_size.arguments] == ["real", "real", "int", "add", "tile"]
+
+
+def test_a_choice_has_whatever_its_tasks_take() -> None:
+    def less(y: Real1, N: int, add: int, tile: Tile) -> Task[...]:
+        return by_ones
+
+    def other(y: Real1, x: Real2, N: int, add: int, tile: Tile) -> Task[...]:
+        return by_ones
+
+    for function in (less, other):
+        with pytest.raises(TaskError, match="by_ones> takes `x`, the choice does not"):
+            choice(by_ones)(function)
 
 
 @kernel

@@ -20,7 +20,11 @@ from kernels.runtime import (
     Program,
     Real1,
     Real3,
+    Scratch,
+    Task,
+    Tensor,
     Tile,
+    choice,
     compiled_signatures,
     execute,
     execute_exact,
@@ -167,11 +171,64 @@ def test_one_compilation_for_each_type() -> None:
         assert list(compiled_signatures()) == once
 
 
+@task
+def by_ones(out: Real1, v: Real1, N: int, task: int, tasks: int) -> None:
+    for n in range(*share(N, task, tasks)):
+        out[n] = v[n]
+
+
+def twice(tile: Tile, N: int) -> int:
+    return 2 * N
+
+
+@task(scratch=twice)
+def through_room(out: Real1, v: Real1, N: int, tile: Tile, scratch: Scratch, task: int, tasks: int) -> None:
+    for n in range(*share(N, task, tasks)):
+        scratch[2 * n] = v[n]
+        out[n] = scratch[2 * n]
+
+
+@choice(through_room, by_ones)
+def by_size(out: Real1, v: Real1, N: int, tile: Tile) -> Task[...]:
+    return through_room if v.stride(0) == 1 and tile.lanes.width <= N else by_ones
+
+
+CHOSEN = dataclasses.replace(
+    h.DEFINITION,
+    tensors=(Tensor("out", ("N",)), Tensor("v", ("N",))),
+    programs={"forward": Program(("v",), ("out",), (Phase(by_size, ("out", "v"), ("N",)),))},
+)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_choice_goes_by_sizes_and_strides_and_only_the_chosen_is_compiled(dtype: Any) -> None:
+    tile = Tile(Lanes(4, dtype), 2, 2)
+    made = []
+    for size, step in ((3, 1), (8, 2), (8, 1)):
+        v = np.arange(step * size, dtype=dtype)[::step]
+        before = len(compiled_signatures())
+        got = execute(CHOSEN, "forward", {"v": v}, {"N": size}, {}, ("out",), dtype=dtype, tile=tile)
+        np.testing.assert_array_equal(got["out"], v)
+        made.append([c.task for c in compiled_signatures()[before:]])
+    assert made == [["by_ones"], [], ["through_room"]]
+
+
+def test_an_exact_run_makes_the_same_choice() -> None:
+    ran = []
+    for n in (1, 5):
+        got = execute_exact(
+            CHOSEN, "forward", {"v": np.arange(n)}, {"N": n}, {}, ("out",),
+            trace=lambda phase, name, task, tensor, places: ran.append(name),
+        )  # fmt: skip
+        assert got["out"].tolist() == list(range(n))
+    assert ran == ["by_ones"] * 3 + ["through_room"] * 3
+
+
 def test_what_nobody_wants_or_can_see_is_not_run() -> None:
     def steps(*wanted: str, absent: tuple[str, ...] = ()) -> list[tuple[str, Any]]:
         chosen = selection(h.DEFINITION, "forward", wanted, absent)
         return [
-            (s.task.name, next(b.source for b in s.bindings if b.argument.kind == "add"))
+            (s.kernel.name, next(b.source for b in s.bindings if b.argument.kind == "add"))
             for s in chosen.steps
         ]
 
