@@ -146,11 +146,13 @@ class _Book:
             nest, fast = lower(shape.equation, name.indices), contraction(shape.equation, name.indices)
             nest = replace(nest, adds=fast is not None or name.text in self.adding)
             ways = lanes(shape.equation, nest, name.indices)
-            if fast is not None:
+            if fast is not None and fast.pair is None:
                 offers = [
                     lanes_offer(nest, ways, title, fast.columns, fast.steps),
                     contraction_offer(nest, fast, title),
                 ]
+            elif fast is not None:
+                offers = [contraction_offer(nest, fast, title), lanes_offer(nest, ways, title)]
             elif (way := scattered(nest)) is not None:
                 offers = [scatter_offer(nest, way, title)]
             else:

@@ -20,17 +20,23 @@ import sympy as sp
 
 from derive.emit.choice import Offer, Way
 from derive.emit.kernel import _called, _matched, _wrapped, _Writer
+from derive.emit.pair import pair_source
+from derive.emit.vectors import NoVector
 from derive.language import Index, extent
 from derive.lower.contraction import Contraction, Operand
 from derive.lower.loops import Nest
 from derive.program import Access, Affine
 
+FEW = 2  # columns with which there is little to share
 MOST = 1 << 28  # scalars that a block's copies may take; strides and dilations multiply over the axes
 
 
 def contraction_offer(nest: Nest, c: Contraction, name: str) -> Offer:
-    """Blocks of the contraction as one way."""
-    return _ContractionWriter(nest, c).offer(name)
+    """Blocks of the contraction as one way; none if what is done at each point has no form in lanes."""
+    try:
+        return _ContractionWriter(nest, c).offer(name)
+    except NoVector:
+        return Offer((), (), {}, frozenset())
 
 
 @dataclass
@@ -70,18 +76,59 @@ class _ContractionWriter(_Writer):
         integers = (*integers, *missing)
         arguments = [self.names[s] for s in integers]
         self.arguments = ", ".join(arguments)
-        self.operands = [o for o in (self.c.a, self.c.b) if any(f is not None for f in o.forms)]
-        self.used |= {"kernel", "Scratch", "IntegerScratch", "chunk", "contract", "divide"}
+        formed = [o for o in (self.c.a, self.c.b) if any(f is not None for f in o.forms)]
+        self.operands = formed if self.c.pair is None else []  # those that may have to be copied
+        self.used |= {"kernel", "Scratch", "IntegerScratch", "chunk", "divide"}
         self.used |= {"repeat_last", "share", "suits", "work", "ceil_div"}
         title = f"{name}_in_blocks"
         parts = (
+            *self.paired(name),
             self.sizes(title, arguments),
             *self.suited(title, arguments),
             *self.rooms(title, integers),
             self.blocks(title, views, integers, reals),
         )
-        way = Way(title, self.condition(title), parts, self.c.describe())
+        test = self.condition(title)
+        if self.c.pair is not None:
+            few = self.product(map(self.extent, self.c.columns))
+            test = " and ".join([f"{few} > {FEW}", test, *(t for o in formed for t in self.within_reach(o))])
+        way = Way(title, test, parts, self.c.describe())
         return Offer((way,), integers, self.names, frozenset(self.used))
+
+    def paired(self, name: str) -> list[str]:
+        """What is done at each point, and `contract` with that in place of a product."""
+        if self.c.pair is None:
+            self.contract = "contract"
+            self.used.add("contract")
+            return []
+        reads = [self.c.a.access, self.c.b.access]
+        text, used = pair_source(self.nest, self.c.pair, reads, f"{name}_pair")
+        self.used |= used | {"contraction", "kernel", "Lanes", "Vector"}
+        self.contract = f"{name}_contract"
+        first, second = (sp.Dummy(real=True) for _ in reads)
+        there, back = (
+            self.c.pair.xreplace(dict(zip(reads, marks, strict=True)))
+            for marks in ((first, second), (second, first))
+        )
+        turns = bool(sp.expand(there - back) == 0)
+        made = f"{self.contract} = contraction({name}_pair, {self.c.equation.reduce!r}, turns={turns})"
+        return [f"{text}\n\n{made}"]
+
+    def within_reach(self, op: Operand) -> list[str]:
+        """Tests that no place is outside, whatever the indices are: then no point is missing."""
+        tests = []
+        for i, form in zip(op.access.indices, op.forms, strict=True):
+            if form is None:
+                continue
+            ends: dict[bool, list[str]] = {False: [], True: []}
+            for a, k in form.terms:
+                assert isinstance(a, Index)
+                end = _times(self.inner(k), f"({self.extent(a)} - 1)")
+                ends[bool(k.is_nonnegative)].append(end)
+            constant = self.integer(form.constant)
+            low, high = _sum([constant, *ends[False]]), _sum([constant, *ends[True]])
+            tests += [f"{low} >= 0"] * (low != "0") + [f"{high} < {self.extent(i)}"]
+        return tests
 
     def wanted(self) -> list[sp.Symbol]:
         """Symbols of the tables that the plain loops may not need."""
@@ -410,7 +457,7 @@ class _ContractionWriter(_Writer):
         axes = self.axes(op.access, op.forms)
         strides = [self.local(f"{name}_stride_{self.names[i]}") for i in op.access.indices]
         pointer = self.local(f"{name}_at")
-        if any(axis.form for axis in axes):
+        if op in self.operands:
             self.copied(op, name, axes, strides, pointer)
         else:
             self.in_place(name, strides, pointer)
@@ -583,11 +630,11 @@ class _ContractionWriter(_Writer):
         if c.scale == 1:
             self.used.add("one")
         self.put(
-            f"contract(tile, {self.at_of[a]}, {table[a, 'rows']}, rows, "
+            f"{self.contract}(tile, {self.at_of[a]}, {table[a, 'rows']}, rows, "
             f"{self.at_of[b]}, {table[b, 'columns']} + column_from, column_to - column_from, "
             f"{table[a, 'steps']}, {table[b, 'steps']}, steps, "
             f"{self.at_of[out]}, {table[out, 'rows']}, {table[out, 'columns']} + column_from, "
-            f"{scale}, add != 0 or {partial}, scratch, lines)"
+            f"{scale}, {'add != 0 or ' * self.adds}{partial}, scratch, lines)"
         )
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from derive.emit.kernel import _polynomial
 from derive.emit.vectors import Block, NoVector, VectorWriter, fused
 from derive.language import Index
 from derive.lower.slide import Axis, Slide
@@ -110,6 +111,8 @@ class SlideWriter(VectorWriter):
         if any(r not in s.moving for r in self.copied.atoms(Access)):  # another operand is in the same term
             self.copied = s.moving[0]
             self.summed = summed.xreplace({self.copied: self.mark})
+        if self.mark not in sp.Mul.make_args(self.summed) or not _polynomial(self.summed):
+            raise NoVector  # zeros around what is copied would add something
         others = sorted(self.summed.atoms(Access), key=str)
         bare = self.summed.xreplace({r: sp.Dummy(real=True) for r in others})
         loops = {*s.outer, *s.rest}

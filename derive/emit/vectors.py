@@ -302,8 +302,7 @@ class VectorWriter(_Writer):
         return self.call("select", f"({low} < {u}) & ({u} < {high})", u, "lanes.zero()")
 
     def _abs(self, e: sp.Expr) -> str:
-        u = self.local(e.args[0])
-        return self.call("select", f"{u} < lanes.zero()", f"-{u}", u)
+        return self.call("absolute", self.vector(e.args[0]))
 
     def _sign(self, e: sp.Expr) -> str:
         u, one = self.local(e.args[0]), f"lanes.fill({self.call('one')})"

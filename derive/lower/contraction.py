@@ -15,6 +15,9 @@ Where s*v + d*k + c = q gives v, q a row and k a step, v is an integer only on s
 modulo s, k runs over one residue class too, k = k0 + t*s/g, and v moves by one with the next q of the class and
 by -d/g with the next t: each class is a contraction of its own, with unit coefficients. The classes are a
 run-time loop.
+
+A sum of any other formula of two reads, |x - w| say, and a maximum or minimum of one are contractions too, if no
+point is missing: what a product vanishes at, zeros around an operand, they need not.
 An equation of any other form is left to the plain loops.
 """
 
@@ -68,11 +71,15 @@ class Contraction:
     steps: tuple[Index, ...]
     units: tuple[sp.Expr, ...]  # run-time coefficients that must be 1
     phased: tuple[Phased, ...] = ()
+    # what is reduced at each point, where it is no product or the reduction no sum: a formula of the two accesses
+    pair: sp.Expr | None = None
 
     def describe(self) -> str:
         roles = ("rows", "columns", "steps", "batch")
         parts = [f"{role} {' '.join(i.name for i in getattr(self, role)) or '-'}" for role in roles]
         a, b = self.a.access.tensor, self.b.access.tensor
+        if self.pair is not None:
+            parts[0] = f"{self.equation.reduce} of {self.pair}: {parts[0]}"
         where = f" where {', '.join(f'{u} = 1' for u in self.units)}" if self.units else ""
         where += "".join(f"; {p.row} in classes modulo {p.modulus}" for p in self.phased)
         return f"contraction: {', '.join(parts)}; {b} in panels, {a} through offset tables{where}"
@@ -84,22 +91,20 @@ def contraction(eq: Equation, rank: Sequence[Index] = ()) -> Contraction | None:
     Of choices as good as each other, `rank` decides, an order of the indices that comes from structure alone.
     """
     rank = rank or eq.relation.indices
-    if eq.reduce != "sum" or eq.relation.nonneg or not eq.bound:
+    if eq.reduce not in ("sum", "max", "min") or eq.relation.nonneg or not eq.bound:
         return None
-    factors = sp.Mul.make_args(eq.body)
-    reads = [f for f in factors if isinstance(f, Access)]
-    scale = sp.Mul(*(f for f in factors if not isinstance(f, Access)))
-    if (
-        len(reads) != 2
-        or reads[0] == reads[1]
-        or scale.has(Access, Index)
-        or any(isinstance(r, IntegerAccess) for r in reads)
-    ):
+    reads = sorted(eq.body.atoms(Access), key=str)
+    if len(reads) != 2 or any(isinstance(r, IntegerAccess) for r in reads):
         return None
-    solved = _solved(eq, reads, rank)
+    scale, pair = _product(eq, reads)
+    if scale.has(Access, Index) or (pair is not None and not _of_reads(pair, reads)):
+        return None
+    solved = _solved(eq, reads, rank, pair is not None)
     if solved is None:
         return None
     forms, units, phased = solved
+    if pair is not None and phased:
+        return None
     basis = [i for i in eq.relation.indices if i not in forms]
     made = []
     for first, second in permutations(reads):
@@ -121,7 +126,9 @@ def contraction(eq: Equation, rank: Sequence[Index] = ()) -> Contraction | None:
             if roles["rows"] and roles["columns"] and roles["steps"]:
                 batch, rows, columns, steps = (tuple(ii) for ii in roles.values())
                 if all(p.row in rows and p.step in steps and a.uses(p.row) for p in phased):
-                    made.append(Contraction(eq, scale, a, b, batch, rows, columns, steps, units, phased))
+                    made.append(
+                        Contraction(eq, scale, a, b, batch, rows, columns, steps, units, phased, pair)
+                    )
 
     def merit(c: Contraction) -> tuple[int, list[int]]:
         return -sum(f is not None for f in c.a.forms), sorted(map(rank.index, c.a.access.indices))
@@ -129,11 +136,28 @@ def contraction(eq: Equation, rank: Sequence[Index] = ()) -> Contraction | None:
     return min(made, key=merit, default=None)
 
 
+def _product(eq: Equation, reads: Sequence[Access]) -> tuple[sp.Expr, sp.Expr | None]:
+    """What multiplies each product of a sum of such; or 1, and the formula that is reduced instead."""
+    scale = sp.Mul(*(f for f in sp.Mul.make_args(eq.body) if f not in reads))
+    if eq.reduce == "sum" and sp.expand(eq.body - scale * reads[0] * reads[1]) == 0:
+        return scale, None
+    return sp.S.One, eq.body
+
+
+def _of_reads(e: sp.Expr, reads: Sequence[Access]) -> bool:
+    """Does a formula know no more than its reads?"""
+    marks = {r: sp.Dummy() for r in reads}
+    return bool(e.xreplace(marks).free_symbols <= set(marks.values()))
+
+
 Solution = tuple[dict[Index, Affine], tuple[sp.Expr, ...], tuple[Phased, ...]]
 
 
-def _solved(eq: Equation, reads: list[Access], rank: Sequence[Index]) -> Solution | None:
-    """For each equality one bound index, on an axis of one operand, as a form of indices that none gives."""
+def _solved(eq: Equation, reads: list[Access], rank: Sequence[Index], inside: bool) -> Solution | None:
+    """For each equality one bound index, on an axis of one operand, as a form of indices that none gives.
+
+    `inside`: rather one that grows with all the others, since a difference of indices often lies outside an axis.
+    """
     forms: dict[Index, Affine] = {}
     units: list[sp.Expr] = []
     phased: list[Phased] = []
@@ -149,7 +173,13 @@ def _solved(eq: Equation, reads: list[Access], rank: Sequence[Index]) -> Solutio
             and sum(i in r.indices for r in reads) == 1
             and not any(i in other.indices for other in others)
         ]
-        choices.sort(key=lambda i: (z.coefficient(i) not in (1, -1), rank.index(i)))
+
+        def merit(i: Index, z: Affine = z) -> tuple[bool, bool, int]:
+            form = z.without(i).scaled(-z.coefficient(i))
+            falls = any(not c.is_nonnegative for _, c in form.terms)
+            return z.coefficient(i) not in (1, -1), inside and falls, rank.index(i)
+
+        choices.sort(key=merit)
         if not choices:
             return None
         v = choices[0]

@@ -6,6 +6,7 @@ from kernels.runtime.compile import Argument, Task, TaskError, choice, compiled_
 from kernels.runtime.contraction import (
     chunk,
     contract,
+    contraction,
     copy_row,
     divide,
     lines_for,
@@ -168,6 +169,7 @@ __all__ = [
     "chunk",
     "compiled_signatures",
     "contract",
+    "contraction",
     "copy_lines",
     "copy_row",
     "cos",

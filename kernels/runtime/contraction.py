@@ -6,16 +6,22 @@ The structure is BLIS's, with tables of offsets in place of strides: dilation, k
 are data, and nothing is compiled per shape. `b` is packed in panels as wide as the register tile, several of them
 and a block of steps at a time; a tile of rows of `a` is read in place, or packed where its steps are strewn about,
 and multiplied with all these panels. Both operands may play either part: call with the two exchanged.
+Other formulas of two numbers, and maxima and minima of them, are reduced in the same way: `contraction` makes a
+function like `contract` of a pair that a generated module brings.
 Each block of steps starts from zero and is added to the sums of the rows, which bounds the length of a chain of
 roundings. Accumulation is in the dtype of the arrays.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from kernels.runtime.arithmetic import ceil_div
 from kernels.runtime.compile import kernel
-from kernels.runtime.linked import linked
-from kernels.runtime.simd import IntegerScratch, Lanes, Scalar, Scratch, Tile, fma
+from kernels.runtime.linked import linked, rebound
+from kernels.runtime.scalar import highest, lowest
+from kernels.runtime.simd import IntegerScratch, Lanes, Scalar, Scratch, Tile, Vector, fma, maximum, minimum
 
 
 @kernel
@@ -380,6 +386,27 @@ def gather(lanes: Lanes, b: Scratch, columns: IntegerScratch, width: int, to: Sc
 
 
 @kernel
+def start(lanes: Lanes) -> Vector:
+    """What a sum starts from."""
+    return lanes.zero()
+
+
+@kernel
+def pair(lanes: Lanes, total: Vector, a: Vector, b: Vector) -> Vector:
+    """A sum, and one product more."""
+    return fma(a, b, total)
+
+
+@kernel
+def join(a: Vector, b: Vector) -> Vector:
+    """Two sums as one."""
+    return a + b
+
+
+TURNS = True  # may the operands of a pair be exchanged?
+
+
+@kernel
 def product(
     tile: Tile,
     a: Scratch,
@@ -401,7 +428,7 @@ def product(
     w = tile.row()
     for p in range(tile.pixels):
         for v in range(tile.vectors):
-            acc[p, v] = lanes.zero()
+            acc[p, v] = start(lanes)
     for t in range(count):
         at = a + steps[t]
         for v in range(tile.vectors):
@@ -409,12 +436,12 @@ def product(
         for p in range(tile.pixels):
             value = lanes.fill(at[rows[p]])
             for v in range(tile.vectors):
-                acc[p, v] = fma(value, w[0, v], acc[p, v])
+                acc[p, v] = pair(lanes, acc[p, v], value, w[0, v])
     if width == tile.channels:
         if add:
             for p in range(tile.pixels):
                 for v in range(tile.vectors):
-                    acc[p, v] = acc[p, v] + lanes.load(out + (out_rows[p] + v * lanes.width))
+                    acc[p, v] = join(acc[p, v], lanes.load(out + (out_rows[p] + v * lanes.width)))
         for p in range(tile.pixels):
             for v in range(tile.vectors):
                 lanes.store(out + (out_rows[p] + v * lanes.width), acc[p, v])
@@ -423,7 +450,7 @@ def product(
             for p in range(tile.pixels):
                 for v in range(tile.vectors):
                     at = out + (out_rows[p] + v * lanes.width)
-                    acc[p, v] = acc[p, v] + lanes.load_first(at, width - v * lanes.width)
+                    acc[p, v] = join(acc[p, v], lanes.load_first(at, width - v * lanes.width))
         for p in range(tile.pixels):
             for v in range(tile.vectors):
                 at = out + (out_rows[p] + v * lanes.width)
@@ -526,7 +553,7 @@ def unpack(
                 at = out + (rows[r] + columns[j])
                 value = lanes.load(sums + (r * channels + j))
                 if add:
-                    value = value + lanes.load_first(at, width - j)
+                    value = join(value, lanes.load_first(at, width - j))
                 if j + lanes.width <= width:
                     lanes.store(at, value)
                 else:
@@ -547,7 +574,7 @@ def unpack(
                     at = out + (rows[r] + columns[i + j])
                     value = lanes.load(square + j * lanes.width)
                     if add:
-                        value = value + lanes.load_every(at, apart, n)
+                        value = join(value, lanes.load_every(at, apart, n))
                     lanes.store_every(at, apart, value, n)
             r += n
 
@@ -719,7 +746,7 @@ def contract(
 
     Where the columns of a panel lie side by side in `out`, tiles are added up there; else in sums apart.
     """
-    if turn(tile, a_rows, rows, b_columns, columns, a_steps, b_steps, steps, out_rows, out_columns):
+    if TURNS and turn(tile, a_rows, rows, b_columns, columns, a_steps, b_steps, steps, out_rows, out_columns):
         a, b = b, a
         a_rows, b_columns = b_columns, a_rows
         a_steps, b_steps = b_steps, a_steps
@@ -743,3 +770,31 @@ def contract(
                 columns - j - width, far_a, far_b, out, out_rows, out_columns + j, scale, add, scratch, lines,
             )  # fmt: skip
         j += width
+
+
+@kernel
+def start_of_maxima(lanes: Lanes) -> Vector:
+    """What a maximum starts from."""
+    return lanes.fill(lowest())
+
+
+@kernel
+def start_of_minima(lanes: Lanes) -> Vector:
+    """What a minimum starts from."""
+    return lanes.fill(highest())
+
+
+_REDUCTIONS: dict[str, dict[str, Any]] = {
+    "sum": {"start": start, "join": join},
+    "max": {"start": start_of_maxima, "join": maximum},
+    "min": {"start": start_of_minima, "join": minimum},
+}
+
+
+def contraction(pair: Callable[..., Vector], reduce: str, turns: bool) -> Callable[..., None]:
+    """`contract`, but out[row, column] is what `pair` (lanes, what there is, a, b) makes of all steps.
+
+    `turns`: is it the same with a and b exchanged? The result goes by its name, and is compiled once for each dtype.
+    """
+    made: Callable[..., None] = rebound(contract, pair, {"pair": pair, "TURNS": turns, **_REDUCTIONS[reduce]})
+    return made

@@ -1,4 +1,4 @@
-"""exp, log and sqrt of vectors, lane by lane: what libm says of a scalar, to 2 units in the last place.
+"""exp, log, sqrt and absolute values of vectors, lane by lane: what libm says of a scalar, to 2 units in the last place.
 
     exp   x = n*log(2) + r with |r| <= log(2)/2; a polynomial in r, scaled by 2**n in two steps, so that
           results below the normal numbers round once more and nothing overflows on the way
@@ -141,5 +141,10 @@ def _sqrt(b: Builder, sig: Any, x: Value) -> Value:
     return intrinsic(b, f"llvm.sqrt.{suffix(sig.return_type)}", x.type, x)
 
 
-for _name, _generate in ((scalar.exp, _exp), (scalar.log, _log), (scalar.sqrt, _sqrt)):
+def _absolute(b: Builder, sig: Any, x: Value) -> Value:
+    return intrinsic(b, f"llvm.fabs.{suffix(sig.return_type)}", x.type, x)
+
+
+_FUNCTIONS = ((scalar.exp, _exp), (scalar.log, _log), (scalar.sqrt, _sqrt), (scalar.absolute, _absolute))
+for _name, _generate in _FUNCTIONS:
     function(_name, VectorType, same_reals, VectorType)(_generate)

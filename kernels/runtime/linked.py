@@ -17,6 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import register_jitable
 
 from kernels.runtime.digest import references, source_digest, variant
 from kernels.runtime.lowering import INT, PointerType, TileType
@@ -97,3 +98,35 @@ def linked_by(function: Any, seen: set[int] | None = None) -> Iterator[Linked]:
                     yield _linked[value]
             elif not value.__module__.startswith("numba"):
                 yield from linked_by(value, seen)
+
+
+def rebound(function: F, owner: Callable[..., object], names: dict[str, Any]) -> F:
+    """A linked function anew, with other values behind some of the names that it and its callees use.
+
+    It counts as part of the module of `owner`, is called and cached after it, and depends on its code.
+    """
+    made: dict[Callable[..., object], Any] = {}
+
+    def differs(one: Any, seen: set[int]) -> bool:
+        if not isinstance(one, python_types.FunctionType) or id(one) in seen:
+            return False
+        seen.add(id(one))
+        return any(name in names or differs(value, seen) for name, value in references(one))
+
+    def copy(one: Any, name: str) -> Any:
+        if one not in made:
+            code = one.__code__.replace(co_filename=owner.__code__.co_filename)
+            bound = dict(one.__globals__)
+            made[one] = copied = python_types.FunctionType(code, bound, name)
+            copied.__annotations__, copied.__doc__ = one.__annotations__, one.__doc__
+            copied.__module__, copied.__qualname__ = owner.__module__, name
+            for callee, value in references(one):
+                if callee not in names and differs(value, set()):
+                    bound[callee] = copy(value, callee)
+            bound.update(names)
+            if one is not function:
+                register_jitable(copied)
+        return made[one]
+
+    result: F = linked(copy(function, f"{function.__name__}_{owner.__name__}"))
+    return result

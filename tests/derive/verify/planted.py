@@ -161,7 +161,7 @@ DEFINITION = Definition(
 def with_task(made: Any, program: str, number: int = 0) -> Definition:
     """The definition with another task in one phase."""
     old = PROGRAMS[program]
-    changed = [replace(p, task=made) if k == number else p for k, p in enumerate(old.phases)]
+    changed = [replace(p, kernel=made) if k == number else p for k, p in enumerate(old.phases)]
     return replace(DEFINITION, programs={**PROGRAMS, program: replace(old, phases=tuple(changed))})
 
 
