@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -109,26 +110,41 @@ def test_a_maximum_in_blocks_is_nan_where_a_sum_is() -> None:
     np.testing.assert_array_equal(live(a, b), want)
 
 
-def test_what_reaches_outside_is_left_to_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", PAIRS)
+def test_what_reaches_outside_is_left_to_others(name: str, tmp_path: Path) -> None:
     """A point that is missing is not a point of zeros: |0 - w| counts, and nothing does not."""
     a = parameters("a", positive=False)
+    reduce, of = PAIRS[name]
     padded = Operator(
-        "padded", y[n, o, p] << Sum[c, k](Abs(x[n, c, p + k - a] - w[o, c, k])), inputs=(x, w), given=(p,)
+        f"{name}_padded",
+        y[n, o, p] << reduce[c, k](of(x[n, c, s * p + k - a], w[o, c, k])),
+        inputs=(x, w),
+        given=(p,),
     )
     _, definition = through(padded, tmp_path)
-    left, right = np.arange(24).reshape(2, 2, 6) - 9, np.arange(24).reshape(4, 2, 3) % 7
-    for margin, blocks in ((0, True), (1, False)):
-        ran = set[str]()
-        sizes = environment(definition, {"x": left, "w": right}, {"a": margin, "P": 4})
+    rng, ran = random.Random(name), dict[bool, set[str]]()
+    for trial in range(20):
+        N, O, C, K, X = (rng.randint(1, most) for most in (2, 5, 3, 4, 9))
+        stride, margin, ends = rng.randint(1, 2), rng.randint(0, K - 1), rng.randint(0, K - 1)
+        P = max(1, (X + margin + ends - K) // stride + 1)
+        left = np.array([Fraction(rng.randint(-6, 6)) for _ in range(N * C * X)]).reshape(N, C, X)
+        right = np.array([Fraction(rng.randint(-6, 6)) for _ in range(O * C * K)]).reshape(O, C, K)
+        taps = [[t for t in range(K) if 0 <= stride * at + t - margin < X] for at in range(P)]
+        if not all(taps):
+            continue
+        inside = all(len(t) == K for t in taps)
+        sizes = environment(definition, {"x": left, "w": right}, {"a": margin, "P": P, "s": stride})
+        tasks = ran.setdefault(inside, set())
         found = execute_exact(
-            definition, "forward", {"x": left, "w": right}, sizes, {}, ("y",),
-            trace=lambda phase, task, *rest: ran.add(task),  # noqa: B023
+            definition, "forward", {"x": left, "w": right}, sizes, {}, ("y",), seed=trial, gaps=trial % 2 > 0,
+            trace=lambda phase, task, *rest, tasks=tasks: tasks.add(task),
         )  # fmt: skip
-        assert any(task.endswith("_in_blocks") for task in ran) == blocks
-        for i, j, at in np.ndindex(2, 4, 4):
-            taps = [t for t in range(3) if 0 <= at + t - margin < 6]
-            want = sum(abs(left[i, ch, at + t - margin] - right[j, ch, t]) for ch in range(2) for t in taps)
-            assert found["y"][i, j, at] == want
+        for at, there in enumerate(taps):
+            read = left[:, None, :, [stride * at + t - margin for t in there]]
+            want = reduced(name, formula(name)(read, right[None][..., there]), (2, 3))
+            assert (found["y"][:, :, at] == want).all()
+    assert any(task.endswith("_in_blocks") for task in ran[True])
+    assert not any(task.endswith("_in_blocks") for task in ran[False])
 
 
 def test_what_knows_more_than_two_numbers_is_no_pair() -> None:

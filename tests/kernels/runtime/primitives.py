@@ -212,13 +212,14 @@ def columns(out: Real3, x: Real2, move: int, apart: int, tile: Tile, task: int, 
 
 @task
 def functions(out: Real2, x: Real1, n: int, tile: Tile, task: int, tasks: int) -> None:
-    """exp, log and sqrt of vectors: one row each."""
+    """exp, log, sqrt and absolute values of vectors: one row each."""
     lanes = tile.lanes
     for i in range(0, n, lanes.width):
         v = lanes.read(x.line((i,), (1,)))
         lanes.store(out.pointer(0, i), exp(v))
         lanes.store(out.pointer(1, i), log(v))
         lanes.store(out.pointer(2, i), sqrt(v))
+        lanes.store(out.pointer(3, i), absolute(v))
 
 
 @task

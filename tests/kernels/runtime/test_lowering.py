@@ -174,7 +174,7 @@ def test_functions_of_vectors(dtype: Any, width: int) -> None:
               rng.uniform(-limit - 20, limit, 800), 10 ** rng.uniform(-37, 37, 800), rng.normal(size=800)]  # fmt: skip
     x = np.concatenate([np.asarray(v) for v in values]).astype(dtype)
     x = np.resize(x, -(-len(x) // 16) * 16)
-    compiled, meant = both(p.functions, dtype, width, np.zeros((3, len(x)), dtype), x, len(x))
+    compiled, meant = both(p.functions, dtype, width, np.zeros((4, len(x)), dtype), x, len(x))
     special = ~np.isfinite(meant) | (meant == 0)
     np.testing.assert_array_equal(compiled[special], meant[special])
     with np.errstate(invalid="ignore"):
