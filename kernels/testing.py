@@ -1,0 +1,578 @@
+"""Hold a gradient that somebody wrote by hand against what it claims to be.
+
+    from kernels.testing import check_gradients
+
+    def softplus(x): return np.log1p(np.exp(x))
+    def softplus_vjp(x): return softplus(x), lambda g: g / (1 + np.exp(-x))
+
+    check_gradients(softplus, softplus_vjp, np.linspace(-3, 3, 50))
+
+The function may come from anywhere as long as it takes and returns NumPy arrays; `of_torch` and `of_autograd` wrap
+those of PyTorch and HIPS autograd. pytest finds `check_gradients` as a fixture, seeded by the test's name. `windows`
+and `apart` are Hypothesis strategies for the shapes and numbers to try.
+
+A difference is known only so far. Each is taken at a ladder of steps, extrapolated (Richardson), and believed to
+within what neighbouring rungs disagree by and what rounding may do (Ridders, Advances in Engineering Software 4
+(1982) 75-76): a gradient fails if it is further off than that. Elements are moved in blocks, in both directions at
+once; where a block fails, its elements are looked at one by one, so that the report names the worst, and so that at a
+kink (a relu at 0, a tie of a maximum) any slope between the two sides passes.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.errors import ArgumentTypeError, KernelError
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+Array = npt.NDArray[Any]
+Function = Callable[..., Any]
+Pullback = Callable[..., Any]
+
+STEPS = tuple(2.0**-k for k in range(5, 36, 3))  # relative to an element, or to 1 if that is larger
+LAST = 2.0**-52  # relative to an element: its last bit or so
+ROUNDING = 8 * 2.0**-53  # of one result, in units of itself: a few operations, each half a unit off
+SAFETY = 8.0  # errors are estimated, not bounded
+FLOOR = 1e-11  # of the sum of all absolute terms: pullbacks round, too
+SHARP = 1e-5  # a difference that is known less well than this, relative to its terms, says nothing
+
+
+class GradientError(KernelError, AssertionError):
+    """A gradient is not that of its function. The message says where, and by how much."""
+
+
+class InconclusiveError(GradientError):
+    """Differences do not settle: the function is noisy, not smooth, or not finite here."""
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """What was compared, and how close it came."""
+
+    differences: int  # directions along which the gradient was compared
+    kinks: int  # elements at which the slopes on both sides differ
+    unclear: int  # directions whose differences do not tell five digits
+    worst: float  # largest error, relative to the sum of the absolute terms of its direction
+    evaluations: int  # calls of the function
+
+    def __str__(self) -> str:
+        more = f", {self.kinks} kinks" * bool(self.kinks) + f", {self.unclear} unclear" * bool(self.unclear)
+        return (
+            f"{self.differences} differences{more}, worst relative error {self.worst:.1e}, "
+            f"{self.evaluations} evaluations"
+        )
+
+
+def check_gradients(
+    function: Function,
+    vjp: Callable[..., tuple[Any, Pullback]],
+    *arrays: npt.ArrayLike,
+    jvp: Callable[[Sequence[Any], Sequence[Any]], tuple[Any, Any]] | None = None,
+    directions: int = 24,
+    seed: int = 0,
+    name: str | None = None,
+) -> GradientReport:
+    """Compare a gradient with differences of its function, and with itself.
+
+    function    (*arrays) -> array, or a tuple of arrays
+    vjp         (*arrays) -> (result, pullback); pullback(*cotangents) -> the gradient of each array (one, or a tuple);
+                None where there is none, which counts as zero
+    arrays      float64 of any shape are differentiated; integers and booleans are passed on
+    jvp         (arrays, tangents) -> (result, tangent), held against the pullback
+    directions  how many blocks the elements of each array are split into, at most
+
+    Also seen to: shapes; the same result from `vjp` as from `function`, and the same gradient twice; linear in the
+    cotangents; no argument is written to; other memory layouts give the same. For second order, check the gradient as
+    a function of arrays and cotangents. Returns what was compared.
+
+    Raises GradientError (an AssertionError) with the worst element, InconclusiveError if most differences of an
+    array say nothing, and ArgumentTypeError for arrays of another type.
+    """
+    check = _Check(function, vjp, tuple(np.array(a) for a in arrays), seed, name or _name(function))
+    check.run(directions, jvp)
+    return GradientReport(check.differences, check.kinks, check.unclear, check.worst, check.evaluations)
+
+
+def _name(function: Function) -> str:
+    return str(getattr(function, "__name__", None) or type(function).__name__)
+
+
+def _tuple(result: Any) -> tuple[Any, ...]:
+    return tuple(result) if isinstance(result, (tuple, list)) else (result,)
+
+
+@dataclass
+class _Difference:
+    """A derivative along a line, how far it may be off, and its terms' absolute sum."""
+
+    value: float
+    error: float
+    size: float
+
+
+class _Check:
+    def __init__(
+        self, function: Function, vjp: Function, arrays: tuple[Array, ...], seed: int, name: str
+    ) -> None:
+        self.function, self.vjp, self.arrays, self.name = function, vjp, arrays, name
+        self.random = np.random.default_rng(seed)
+        self.differences = self.kinks = self.unclear = self.evaluations = 0
+        self.worst = 0.0
+        self.wrt = [k for k, a in enumerate(arrays) if a.dtype.kind == "f"]
+        for k, a in enumerate(arrays):
+            if a.dtype.kind not in "fiub" or (a.dtype.kind == "f" and a.dtype != np.float64):
+                raise ArgumentTypeError(
+                    f"{name}: argument {k} is {a.dtype} but needs float64 (or integers, which are passed on): "
+                    "differences of fewer digits say little"
+                )
+        if not self.wrt:
+            raise ArgumentTypeError(f"{name}: no argument is float64, so there is nothing to differentiate")
+
+    def fail(self, text: str, kind: type[GradientError] = GradientError) -> GradientError:
+        shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in self.arrays)
+        return kind(f"{self.name}: {text}\n    arguments: {shapes}")
+
+    # --- calls ---------------------------------------------------------------------------------
+
+    def evaluate(self, arrays: Sequence[Array]) -> list[Array]:
+        self.evaluations += 1
+        return [np.asarray(y) for y in _tuple(self.function(*arrays))]
+
+    def pull(self, arrays: Sequence[Array], cotangents: Sequence[Array]) -> list[Array]:
+        """Gradients of all arrays, zeros for what is None."""
+        _, pullback = self.vjp(*arrays)
+        return self.gradients(pullback, cotangents)
+
+    def gradients(self, pullback: Pullback, cotangents: Sequence[Array]) -> list[Array]:
+        found = _tuple(pullback(*cotangents))
+        if len(found) != len(self.arrays) and len(found) != len(self.wrt):
+            raise self.fail(
+                f"the pullback gives {len(found)} gradients, {len(self.arrays)} arrays were given"
+            )
+        places = range(len(self.arrays)) if len(found) == len(self.arrays) else self.wrt
+        gradients = [np.zeros(a.shape) for a in self.arrays]
+        for k, g in zip(places, found, strict=True):
+            if g is None or k not in self.wrt:
+                continue
+            g = np.asarray(g)
+            if g.shape != self.arrays[k].shape:
+                raise self.fail(
+                    f"the gradient of argument {k} has shape {g.shape}, the argument {self.arrays[k].shape}"
+                )
+            if g.dtype.kind not in "fiub":
+                raise self.fail(f"the gradient of argument {k} is {g.dtype}, not real")
+            gradients[k] = g.astype(np.float64)
+        return gradients
+
+    # --- the whole -----------------------------------------------------------------------------
+
+    def run(self, directions: int, jvp: Function | None) -> None:
+        kept = [a.copy() for a in self.arrays]
+        self.here = [y.copy() for y in self.evaluate(self.arrays)]
+        self.outputs = [n for n, y in enumerate(self.here) if y.dtype.kind == "f"]
+        self.unchanged(kept, "the function")
+        result, pullback = self.vjp(*self.arrays)
+        for n, (y, z) in enumerate(zip(self.here, _tuple(result), strict=True)):
+            if y.shape != np.shape(z) or not self.near(y, np.asarray(z), np.abs(y)):
+                raise self.fail(f"`vjp` and the function do not give the same result {n}")
+        cotangents = self.cotangents()
+        before = [c.copy() for c in cotangents]
+        claimed = self.gradients(pullback, cotangents)
+        self.unchanged(kept, "`vjp`")
+        if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(before, cotangents, strict=True)):
+            raise self.fail("the pullback writes to its cotangent")
+        again = self.gradients(pullback, cotangents)
+        for k in self.wrt:
+            if not np.array_equal(claimed[k], again[k], equal_nan=True):
+                raise self.fail(f"the pullback gives another gradient of argument {k} when called again")
+        self.linear(pullback, cotangents, claimed)
+        self.doubt = self.doubts(cotangents, claimed)
+        self.laid_out(cotangents, claimed)
+        for k in self.wrt:
+            self.compare(k, claimed[k], cotangents, directions)
+        if jvp is not None:
+            self.adjoint(jvp, cotangents, claimed)
+
+    def doubts(self, cotangents: Sequence[Array], claimed: Sequence[Array]) -> list[Array]:
+        """By how much gradients move with the last bits of all arrays: what rounding may have done to them."""
+        found = [np.zeros(a.shape) for a in self.arrays]
+        for _ in range(3):
+            arrays = [
+                a * (1 + LAST * self.random.choice([-1, 1], a.shape)) if k in self.wrt else a
+                for k, a in enumerate(self.arrays)
+            ]
+            for k, gradient in enumerate(self.pull(arrays, cotangents)):
+                with np.errstate(invalid="ignore"):
+                    found[k] = np.fmax(found[k], np.abs(gradient - claimed[k]))
+        return found
+
+    def cotangents(self) -> list[Array]:
+        """One for each real result, with elements away from zero, and 0 where the result is not finite."""
+        made = []
+        for n in self.outputs:
+            y = self.here[n]
+            g = self.random.choice([-1.0, 1.0], y.shape) * self.random.uniform(0.5, 1.5, y.shape)
+            made.append(np.where(np.isfinite(y), g, 0.0))
+        return made
+
+    def unchanged(self, kept: Sequence[Array], who: str) -> None:
+        for k, (a, b) in enumerate(zip(self.arrays, kept, strict=True)):
+            if not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
+                raise self.fail(f"{who} writes to argument {k}")
+
+    @staticmethod
+    def near(found: Array, expected: Array, size: Array, within: float = 1e-10) -> bool:
+        """Elementwise, within a part of `size` and of the largest of it; NaN equals NaN."""
+        room = within * (size + (np.max(size, initial=0, where=np.isfinite(size))))
+        with np.errstate(invalid="ignore"):
+            same = (found == expected) | (np.abs(found - expected) <= room)
+        return bool((same | (np.isnan(found) & np.isnan(expected))).all())
+
+    def linear(self, pullback: Pullback, u: Sequence[Array], of_u: Sequence[Array]) -> None:
+        v = self.cotangents()
+        of_v = self.gradients(pullback, v)
+        both = self.gradients(pullback, [2 * a + 3 * b for a, b in zip(u, v, strict=True)])
+        for k in self.wrt:
+            size = 2 * np.abs(of_u[k]) + 3 * np.abs(of_v[k])
+            if not self.near(both[k], 2 * of_u[k] + 3 * of_v[k], size, 1e-8):
+                raise self.fail(f"the gradient of argument {k} is not linear in the cotangent")
+
+    def laid_out(self, cotangents: Sequence[Array], claimed: Sequence[Array]) -> None:
+        """The same numbers, reversed in memory with gaps between them."""
+
+        def relaid(a: Array) -> Array:
+            if a.ndim == 0:
+                return a.copy()
+            room = np.zeros(tuple(2 * n for n in a.shape[::-1]), a.dtype)
+            view: Array = room[tuple(slice(None, None, 2) for _ in a.shape)].T[
+                (slice(None, None, -1),) * a.ndim
+            ]
+            view[...] = a
+            return view
+
+        found = self.pull([relaid(a) for a in self.arrays], [relaid(c) for c in cotangents])
+        for k in self.wrt:
+            if not self.near(found[k], claimed[k], np.abs(claimed[k]), 1e-8):
+                raise self.fail(f"the gradient of argument {k} is another for arrays that are not contiguous")
+
+    def adjoint(self, jvp: Function, cotangents: Sequence[Array], claimed: Sequence[Array]) -> None:
+        tangents = [
+            self.random.standard_normal(a.shape) if k in self.wrt else None for k, a in enumerate(self.arrays)
+        ]
+        _, moved = jvp(self.arrays, tangents)
+        moved = [np.asarray(m, np.float64) for m in _tuple(moved)]
+        if len(moved) == len(self.here):
+            moved = [moved[n] for n in self.outputs]
+        left = [a for m, g in zip(moved, cotangents, strict=True) for a in np.ravel(m * g)]
+        right = [a for k in self.wrt for a in np.ravel(claimed[k] * tangents[k])]
+        size = math.fsum(map(abs, left)) + math.fsum(map(abs, right))
+        if not abs(math.fsum(left) - math.fsum(right)) <= 1e-9 * size:
+            raise self.fail(
+                f"jvp and vjp are not adjoint: <J t, g> = {math.fsum(left):.15g}, "
+                f"<t, J' g> = {math.fsum(right):.15g}"
+            )
+
+    # --- differences ---------------------------------------------------------------------------
+
+    def blocks(self, size: int, most: int) -> Iterator[Array]:
+        """The elements in random order, in at most so many blocks."""
+        order = self.random.permutation(size)
+        yield from np.array_split(order, max(1, min(most, size))) if size else ()
+
+    def compare(self, k: int, gradient: Array, cotangents: Sequence[Array], directions: int) -> None:
+        sharp = checked = 0
+        for block in self.blocks(gradient.size, directions):
+            checked += 1
+            line = self.line(k, block)
+            found = self.along(k, line, cotangents)
+            terms = np.ravel(gradient)[block] * np.ravel(line)[block]
+            doubt = float(np.sum(np.ravel(self.doubt[k] * np.abs(line))[block]))
+            good, clear = self.agrees(found, terms, doubt)
+            if not (
+                good and clear
+            ):  # one by one, and all of them: a fault may hide behind one that is unclear
+                each = [self.element(k, int(at), gradient, cotangents) for at in block]
+                clear = all(each)
+            sharp += clear
+        self.unclear += checked - sharp
+        if 2 * sharp < checked:
+            raise self.fail(
+                f"the differences along argument {k} do not settle: the function is noisy, not smooth or "
+                "ill-conditioned here",
+                InconclusiveError,
+            )
+
+    def line(self, k: int, block: Array) -> Array:
+        """A direction that moves a block of elements, each by about its own size, up or down."""
+        a = self.arrays[k]
+        line = np.zeros(a.size)
+        scale = 2.0 ** np.ceil(np.log2(np.maximum(np.abs(np.ravel(a)[block]), 2.0**-3)))
+        line[block] = scale * self.random.choice([-1.0, 1.0], len(block))
+        return line.reshape(a.shape)
+
+    def agrees(self, found: _Difference, terms: Array, doubt: float) -> tuple[bool, bool]:
+        """Is the claim within the errors of the difference and its own, and are these small?"""
+        claimed, size = math.fsum(terms), math.fsum(np.abs(terms))
+        room = SAFETY * (found.error + doubt) + FLOOR * (size + found.size)
+        off = abs(claimed - found.value)
+        good, clear = off <= room, room <= SHARP * max(size, found.size, 1e-300)
+        if found.size == 0 and size == 0:
+            clear = True
+        if good and clear:
+            self.differences += 1
+            self.worst = max(self.worst, off / (max(size, found.size) or 1.0))
+        return good, clear
+
+    def along(
+        self, k: int, line: Array, cotangents: Sequence[Array], sides: tuple[int, int] = (1, -1)
+    ) -> _Difference:
+        """The derivative of <cotangent, result> along a line; one-sided if the sides are (1, 0) or (0, -1)."""
+        order = 2 if sides == (1, -1) else 1
+        trembling = self.trembling(k, line, cotangents)
+        rungs, noises, sizes = [], [], []
+        for h in STEPS:
+            ends = [self.moved(k, line, side * h) if side else self.here for side in sides]
+            terms, size = self.terms(cotangents, *ends)
+            width = h * (sides[0] - sides[1])
+            rungs.append(math.fsum(terms) / width if np.isfinite(terms).all() else math.nan)
+            noises.append((ROUNDING * size + trembling) / width)
+            sizes.append(float(np.sum(np.abs(terms))) / width)
+        return self.settled(rungs, noises, sizes, order)
+
+    def terms(
+        self, cotangents: Sequence[Array], ahead: Sequence[Array], behind: Sequence[Array]
+    ) -> tuple[Array, float]:
+        """The terms of <cotangent, ahead - behind>, and the absolute sum of what was subtracted."""
+        terms, size = [np.zeros(0)], 0.0
+        for n, g in zip(self.outputs, cotangents, strict=True):
+            with np.errstate(invalid="ignore", over="ignore"):
+                one, other = (np.where(g == 0, 0.0, end[n]) for end in (ahead, behind))
+                terms.append(np.ravel(g * (one - other)))
+                size += float(np.sum(np.abs(g) * (np.abs(one) + np.abs(other))))
+        return np.concatenate(terms), size
+
+    def trembling(self, k: int, line: Array, cotangents: Sequence[Array]) -> float:
+        """By how much results move with the last bits of an element: what rounding on the way may do to them."""
+        found = [
+            self.terms(cotangents, self.moved(k, line, by), self.here)[0] for by in (LAST, -LAST, 2 * LAST)
+        ]
+        return 2 * max(float(np.sum(np.abs(terms))) for terms in found)
+
+    @staticmethod
+    def settled(rungs: list[float], noises: list[float], sizes: list[float], order: int) -> _Difference:
+        """The rung of the ladder that is known best, extrapolated from two steps a factor of eight apart.
+
+        A coarse one counts only if it agrees with all finer ones, to within their noise: steps of whole periods agree,
+        too, on a wrong slope.
+        """
+        gain = 8.0**order
+        better = [(gain * fine - coarse) / (gain - 1) for coarse, fine in pairwise(rungs)]
+        best = _Difference(rungs[-1], math.inf, sizes[-1])
+        finer = list[tuple[float, float]]()
+        for n in reversed(range(1, len(better))):
+            value, doubt = better[n], 2 * noises[n + 1]
+            error = abs(value - better[n - 1]) + doubt
+            if not math.isfinite(value) or not math.isfinite(doubt):
+                break
+            agree = all(abs(value - other) <= error + room for other, room in finer)
+            if agree and error < best.error:
+                best = _Difference(value, error, sizes[n + 1])
+            finer.append((value, doubt))
+        return best
+
+    def moved(self, k: int, line: Array, by: float) -> list[Array]:
+        arrays = list(self.arrays)
+        arrays[k] = arrays[k] + by * line
+        return self.evaluate(arrays)
+
+    def element(self, k: int, at: int, gradient: Array, cotangents: Sequence[Array]) -> bool:
+        """One element alone. Whether its difference is sharp, or its slopes are those of a kink."""
+        line = self.line(k, np.array([at]))
+        step = float(np.ravel(line)[at])
+        claimed = float(np.ravel(gradient)[at]) * step
+        found = self.along(k, line, cotangents)
+        ahead, behind = (self.along(k, line, cotangents, sides) for sides in ((1, 0), (0, -1)))
+        index = [int(i) for i in np.unravel_index(at, gradient.shape)]
+        if not math.isfinite(claimed) and math.isfinite(found.error):
+            raise self.fail(
+                f"the gradient of argument {k} at {index} is {claimed}, but differences give {found.value / step:.10g}"
+            )
+        room = SAFETY * (ahead.error + behind.error)
+        size = max(abs(claimed), ahead.size, behind.size)
+        known = math.isfinite(room) and room <= 1e-3 * max(size, 1e-300)
+        if known and abs(ahead.value - behind.value) > room + 1e-6 * size:
+            self.kinks += 1
+            low, high = sorted((ahead.value, behind.value))
+            if low - room <= claimed <= high + room:
+                return True
+            raise self.fail(
+                f"the gradient of argument {k} at {index} is {claimed / step:.10g}; the slopes on both sides "
+                f"of this kink are {behind.value / step:.10g} and {ahead.value / step:.10g}"
+            )
+        doubt = float(np.ravel(self.doubt[k])[at]) * abs(step)
+        good, clear = self.agrees(found, np.array([claimed]), doubt)
+        if not good and SAFETY * (found.error + doubt) <= 1e-3 * max(size, found.size):
+            raise self.fail(
+                f"the gradient of argument {k} at {index} is {claimed / step:.10g}, but differences give "
+                f"{found.value / step:.10g} +- {SAFETY * found.error / abs(step):.1g}"
+            )
+        return clear
+
+
+# ---- functions of other libraries ------------------------------------------------------------
+
+
+def of_torch(function: Function) -> tuple[Function, Callable[..., tuple[Any, Pullback]]]:
+    """(function, vjp) on NumPy arrays of a function on torch tensors, say `MyFunction.apply`."""
+    import torch
+
+    def tensors(arrays: Sequence[Any], wanted: bool) -> list[Any]:
+        made = [torch.from_numpy(np.ascontiguousarray(a).copy()) for a in arrays]
+        return [t.requires_grad_(wanted and t.is_floating_point()) for t in made]
+
+    def plain(result: Any) -> Any:
+        found = tuple(t.detach().numpy() for t in _tuple(result))
+        return found if isinstance(result, (tuple, list)) else found[0]
+
+    def run(*arrays: Any) -> Any:
+        return plain(function(*tensors(arrays, False)))
+
+    def vjp(*arrays: Any) -> tuple[Any, Pullback]:
+        given = tensors(arrays, True)
+        result = function(*given)
+        outputs = [t for t in _tuple(result) if t.is_floating_point()]
+
+        def pullback(*cotangents: Any) -> tuple[Any, ...]:
+            inputs = [t for t in given if t.requires_grad]
+            found = iter(
+                torch.autograd.grad(
+                    [t for t in outputs if t.requires_grad],
+                    inputs,
+                    [
+                        torch.from_numpy(np.ascontiguousarray(c).copy())
+                        for c, t in zip(cotangents, outputs, strict=True)
+                        if t.requires_grad
+                    ],
+                    retain_graph=True,
+                    allow_unused=True,
+                )
+            )
+            gradients = [next(found) if t.requires_grad else None for t in given]
+            return tuple(None if g is None else g.numpy() for g in gradients)
+
+        return plain(result), pullback
+
+    run.__name__ = vjp.__name__ = _name(function)
+    return run, vjp
+
+
+def of_autograd(function: Function, argnums: Sequence[int] | None = None) -> tuple[Function, Function]:
+    """(function, vjp) of a function of HIPS autograd's NumPy, one result; `argnums` are differentiated, all by default."""
+    from autograd import make_vjp
+
+    def vjp(*arrays: Any) -> tuple[Any, Pullback]:
+        places = [k for k, a in enumerate(arrays) if np.asarray(a).dtype.kind == "f"]
+        places = [k for k in places if argnums is None or k in argnums]
+        pulls = [make_vjp(function, k)(*arrays)[0] for k in places]
+
+        def pullback(cotangent: Any) -> tuple[Any, ...]:
+            found = dict(zip(places, (pull(cotangent) for pull in pulls), strict=True))
+            return tuple(found.get(k) for k in range(len(arrays)))
+
+        return function(*arrays), pullback
+
+    return function, vjp
+
+
+# ---- what to try them on ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows over one or more axes, with at least one place each."""
+
+    size: tuple[int, ...]  # extents of what they read
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]  # on both sides
+    dilation: tuple[int, ...]
+
+    @property
+    def output_size(self) -> tuple[int, ...]:
+        """floor((n + 2 p - d (k - 1) - 1) / s) + 1 along each axis."""
+        each = zip(self.size, self.kernel_size, self.stride, self.padding, self.dilation, strict=True)
+        return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in each)
+
+
+def windows(
+    axes: int = 2,
+    *,
+    most: int = 9,
+    kernel: int = 4,
+    stride: int = 3,
+    padding: int | None = None,
+    dilation: int = 2,
+) -> SearchStrategy[Windows]:
+    """Hypothesis strategy: windows of every kind that a convolution or pooling has to get right.
+
+    Strides beyond the kernel, tails that no window reads, dilations with a common factor; extents up to `most`,
+    paddings up to `padding` and less than a kernel's reach (half of it for a pooling: pass `padding=0` or draw anew).
+    """
+    from hypothesis import strategies as st
+
+    @st.composite
+    def drawn(draw: Any) -> Windows:
+        found: list[tuple[int, int, int, int, int]] = []
+        for _ in range(axes):
+            k, d = draw(st.integers(1, kernel)), draw(st.integers(1, dilation))
+            reach = d * (k - 1) + 1
+            p = draw(st.integers(0, reach - 1 if padding is None else min(padding, reach - 1)))
+            n = draw(st.integers(max(1, reach - 2 * p), max(most, reach)))
+            found.append((n, k, draw(st.integers(1, stride)), p, d))
+        return Windows(*(tuple(column) for column in zip(*found, strict=True)))
+
+    return drawn()
+
+
+def apart(shape: tuple[int, ...], *, low: float = -2.0, high: float = 2.0) -> SearchStrategy[Array]:
+    """Hypothesis strategy: float64 numbers of which no two are alike or near another, in a random order.
+
+    So no maximum ties and no element lies at 0: functions with kinks are smooth there.
+    """
+    from hypothesis import strategies as st
+
+    def made(seed: int) -> Array:
+        count = math.prod(shape)
+        random = np.random.default_rng(seed)
+        steps = (random.permutation(count) + random.uniform(0.3, 0.7, count)) / max(1, count)
+        return np.asarray(low + (high - low) * steps, np.float64).reshape(shape)
+
+    return st.integers(0, 2**32 - 1).map(made)
+
+
+def seed_of(text: str) -> int:
+    """A seed that is always the same for a test's name."""
+    return zlib.crc32(text.encode())
+
+
+__all__ = [
+    "GradientError",
+    "GradientReport",
+    "InconclusiveError",
+    "Windows",
+    "apart",
+    "check_gradients",
+    "of_autograd",
+    "of_torch",
+    "windows",
+]
