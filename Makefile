@@ -16,7 +16,7 @@ OTHERS  := $(VENV)/.ready-others
 BENCH   := $(VENV)/.ready-bench
 PINS    := pyproject.toml constraints.txt
 
-.PHONY: all setup generate warm verify show test test-all bench check clean help
+.PHONY: all setup generate warm verify mutate show test test-all bench check clean help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -32,6 +32,9 @@ warm: $(READY)  ## compile the forward and VJP kernels into the cache
 
 verify: $(READY)  ## verify every gradient, on a sample of shapes
 	$(RUN) tools/verify.py --quick
+
+mutate: $(READY)  ## plant faults in the generated kernels, count those that the tests see (ARGS='--sample 400': more of them)
+	$(RUN) tools/mutate.py $(or $(ARGS),--sample 40)
 
 show: $(READY)  ## the lecture's filters on a photograph; a ConvNet on MNIST digits
 	$(RUN) examples/filters.py
@@ -67,7 +70,7 @@ $(READY): $(PINS)
 	@touch $@
 
 $(OTHERS): $(READY)
-	$(INSTALL) --no-build-isolation --editable ".[torch,jax]"
+	$(INSTALL) --no-build-isolation --editable ".[torch,jax,autograd]"
 	@touch $@
 
 $(BENCH): $(READY)

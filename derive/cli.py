@@ -205,6 +205,43 @@ def _warm(args: argparse.Namespace) -> int:
     return 0
 
 
+def _judged(package: str | None, operator: str, sample: int | None, seed: int) -> Any:
+    """The verdict on one operator. (Runs in a worker.)"""
+    from derive.verify.mutation import judge
+
+    ((found, definition),) = _pairs(package, [operator])
+    return judge(found, definition, sample=sample, seed=seed)
+
+
+def _mutate(args: argparse.Namespace) -> int:
+    """Faults one at a time, in every operator, and whether the runs of the generated tests see them."""
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from multiprocessing import get_context
+
+    from tqdm import tqdm
+
+    names = [operator.name for operator, _ in _pairs(args.package, args.only)]
+    verdicts = {}
+    bar = tqdm(total=len(names), desc="mutate", unit="op", mininterval=0.5)
+    with bar, ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+        running = [pool.submit(_judged, args.package, name, args.sample, args.seed) for name in names]
+        for done in as_completed(running):
+            verdicts[done.result().operator] = done.result()
+            bar.update()
+    kept = [verdicts[name] for name in names]
+    for verdict in kept:
+        for role, survivors in verdict.survivors.items():
+            for text in survivors:
+                print(f"{verdict.operator}, {role}, survived: {text}\n")
+    for verdict in kept:
+        print(verdict.table())
+    killed = sum(v.killed["computing"] for v in kept)
+    of = killed + sum(len(v.survivors["computing"]) for v in kept)
+    score = 100 * killed / max(1, of)
+    print(f"{killed} of {of} faults in what computes were seen: {score:.2f} %")
+    return 1 if args.least is not None and score < args.least else 0
+
+
 def _count(text: str) -> int:
     """A number of things, for argparse: none would be a check that nothing fails."""
     count = int(text)
@@ -242,6 +279,18 @@ def parser() -> argparse.ArgumentParser:
     v.add_argument("--junit", metavar="FILE", help="write JUnit XML")
     v.add_argument("--markdown", metavar="FILE", help="write a Markdown table")
     v.set_defaults(run=_verify)
+    m = commands.add_parser(
+        "mutate", help="plant faults in generated modules, and count those that the tests see"
+    )
+    m.add_argument("--package", metavar="FOLDER", help="a generated package, instead of the catalogue")
+    m.add_argument("--only", nargs="+", default=(), metavar="OPERATOR", help="these operators only")
+    m.add_argument("--sample", type=_count, metavar="N", help="faults for each operator (default: all)")
+    m.add_argument("--seed", type=int, default=0, metavar="N", help="of the sample (default 0)")
+    m.add_argument("--jobs", type=_count, metavar="N", help="processes (default: one for each core)")
+    m.add_argument("--least", type=float, metavar="PERCENT",
+                   help="exit 1 if less is killed of the faults in what computes")  # fmt: skip
+    m.set_defaults(run=_mutate)
+
     w = commands.add_parser("warm", help="compile forward and VJP kernels now")
     w.add_argument(
         "package", nargs="?", help="folder of a generated package (default: the shipped catalogue)"

@@ -103,7 +103,7 @@ class _ContractionWriter(_Writer):
             return []
         reads = [self.c.a.access, self.c.b.access]
         text, used = pair_source(self.nest, self.c.pair, reads, f"{name}_pair")
-        self.used |= used | {"contraction", "kernel", "Lanes", "Vector"}
+        self.used |= used | {"contract_with", "kernel", "Lanes", "Vector"}
         self.contract = f"{name}_contract"
         first, second = (sp.Dummy(real=True) for _ in reads)
         there, back = (
@@ -111,7 +111,7 @@ class _ContractionWriter(_Writer):
             for marks in ((first, second), (second, first))
         )
         turns = bool(sp.expand(there - back) == 0)
-        made = f"{self.contract} = contraction({name}_pair, {self.c.equation.reduce!r}, turns={turns})"
+        made = f"{self.contract} = contract_with({name}_pair, {self.c.equation.reduce!r}, turns={turns})"
         return [f"{text}\n\n{made}"]
 
     def within_reach(self, op: Operand) -> list[str]:

@@ -1,6 +1,7 @@
 """The checks. Each looks at one configuration, drawn with the generator it is given.
 
 shape_law                the sizes that the module derives are those that its laws give, found by counting
+every_way                each task that a choice may come to, exactly, at configurations that choose it
 exact_<program>          emitted source over fractions (or 60 digits) against the equations
 adjoint                  <J t, g> = <t, J' g>, exactly
 linearity                gradients are linear in cotangents and tangents; so are outputs in inputs where the
@@ -30,7 +31,8 @@ from derive.numbers import Number, OutsideDomain
 from derive.reference import Array, check_output_shape
 from derive.verify.configuration import sample
 from derive.verify.rounding import ROUNDED, UNIT, allowance
-from derive.verify.running import AGREE, DIGITS, PROGRAMS, Arrays, Divided, Setting, settle, shown
+from derive.verify.running import AGREE, DIGITS, PROGRAMS, Arrays, Divided, Manner, Setting, settle, shown
+from derive.verify.ways import often, valued, ways
 
 if TYPE_CHECKING:
     from kernels.runtime import Definition
@@ -160,10 +162,26 @@ def exact(program: str, operator: Operator, definition: Definition, random: Rand
         expected, wanted = setting.expected(program), setting.outputs(program)
         if len(wanted) > 1 and random.random() < 0.3:
             wanted = [random.choice(wanted)]
-        return compare_exactly(setting, program, setting.exact(program, wanted, random), expected)
+        return compare_exactly(
+            setting, program, setting.exact(program, wanted, Manner.drawn(random)), expected
+        )
 
     setting, worst = settle(operator, definition, random, attempt)
     return Outcome(worst, str(setting.field))
+
+
+def every_way(operator: Operator, definition: Definition, random: Random) -> Outcome:
+    """Each task of the module, a few times, over exact numbers against the equations."""
+    worst, runs = 0.0, 0
+    random = Random(
+        random.getrandbits(64)
+    )  # of its own: Hypothesis keeps what is drawn, and this draws a lot
+    for draw in ways(operator, definition, random, often(definition)):
+        if (made := valued(draw, random)) is not None:
+            tried, expected, found = made
+            worst = max(worst, compare_exactly(tried.setting, draw.program, found, expected))
+            runs += 1
+    return Outcome(worst, f"{runs} runs")
 
 
 def dot(setting: Setting, left: Arrays, right: Arrays) -> Number:
@@ -183,8 +201,8 @@ def adjoint(operator: Operator, definition: Definition, random: Random) -> Outco
     def attempt(setting: Setting) -> float:
         outs, ins = setting.case.real_outputs(), setting.case.wrt()
         setting.expected("vjp")
-        moved = setting.exact("jvp", [f"t{n}" for n in outs], random)
-        pulled = setting.exact("vjp", [f"g{n}" for n in ins], random)
+        moved = setting.exact("jvp", [f"t{n}" for n in outs], Manner.drawn(random))
+        pulled = setting.exact("vjp", [f"g{n}" for n in ins], Manner.drawn(random))
         left = dot(setting, {n: moved[f"t{n}"] for n in outs}, setting.vectors("g", outs))
         right = dot(setting, {n: pulled[f"g{n}"] for n in ins}, setting.vectors("t", ins))
         error = abs(left - right) / max(1, abs(left))
@@ -247,7 +265,8 @@ def _equations_linear(setting: Setting, name: str) -> bool:
 def _linear(setting: Setting, program: str, moving: Sequence[str], random: Random) -> float:
     wanted = [n for n in setting.outputs(program) if not setting.definition.tensor(n).integer]
     f, g, h = (
-        setting.exact(program, wanted, random, **values) for values in _mixed(setting, program, moving)
+        setting.exact(program, wanted, Manner.drawn(random), **values)
+        for values in _mixed(setting, program, moving)
     )
     combined = {n: np.array(2 * f[n] + 3 * g[n], object) for n in wanted}
     return compare_exactly(setting, program, h, combined)
@@ -435,7 +454,7 @@ def zero_sized(operator: Operator, definition: Definition, random: Random) -> Ou
         # with an empty window a law says nothing, so output shapes are taken as claimed
         setting = setting.claiming_shapes()
         expected, wanted = setting.expected(program), setting.outputs(program)
-        compare_exactly(setting, program, setting.exact(program, wanted, random), expected)
+        compare_exactly(setting, program, setting.exact(program, wanted, Manner.drawn(random)), expected)
         return expected, rounding_bounds(setting, program)
 
     for program in available(definition):
@@ -458,6 +477,7 @@ def zero_sized(operator: Operator, definition: Definition, random: Random) -> Ou
 CHECKS: dict[str, Check] = {
     "shape_law": shape_law,
     **{f"exact_{program}": partial(exact, program) for program in PROGRAMS},
+    "every_way": every_way,
     "adjoint": adjoint,
     "linearity": linearity,
     "finite_differences": finite_differences,

@@ -15,10 +15,11 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import sympy as sp
 from hypothesis import strategies as st
 
 from derive.errors import SpecError, VerificationError
-from derive.language import Index, Operator, Reduce
+from derive.language import Index, Operator, Reduce, maximum, minimum, relu, step
 from derive.numbers import RATIONALS, Field
 from derive.reference import Array, Case, Shape, find_extents
 
@@ -84,8 +85,8 @@ class Configuration:
                 made[at] = (Fraction(2 * rank - len(places)) + phase) / 2 ** max(
                     1, len(places).bit_length() - 1
                 )
-            else:
-                made[at] = Fraction(random.randint(-20, 20), below)
+            else:  # a zero in a while, which half of all functions have something to say of
+                made[at] = Fraction(random.randint(-20, 20) * (random.random() > 0.06), below)
         return made
 
     def __str__(self) -> str:
@@ -126,6 +127,8 @@ def _integers(operator: Operator, definition: Definition, random: Random, names:
     many = random.choice((0, 1, 1, 2, 3, 4))
     for name in random.sample(names, min(len(names), many)):
         made[name] = random.randint(3, 11 if many < 3 else 5)
+    if names and random.random() < 0.2:  # long enough for several blocks of lanes
+        made[random.choice(names)] = random.randint(12, 26)
     return made
 
 
@@ -243,8 +246,10 @@ def configurations(operator: Operator, definition: Definition, *, zero: bool = F
 
 def styles(operator: Operator, random: Random) -> Iterator[str]:
     """Kinds of numbers to try, until the operator has a real value at them: general ones first."""
-    kinds = {r.kind for s in operator.statements for r in s.body.atoms(Reduce)}
-    picks = bool(kinds & {"max", "min", "argmax", "argmin"})
+    bodies = [s.body for s in operator.statements]
+    kinds = {r.kind for body in bodies for r in body.atoms(Reduce)}
+    kinks = any(body.has(relu, step, maximum, minimum, sp.Abs, sp.sign, sp.Piecewise) for body in bodies)
+    picks = bool(kinds & {"max", "min", "argmax", "argmin"}) or kinks
     if random.random() < (0.6 if picks else 0.2):
         yield "ties"
     yield from ("general", "positive", "unit")

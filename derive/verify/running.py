@@ -25,7 +25,7 @@ from derive.language import Operator
 from derive.numbers import RATIONALS, Decimals, Field, NotRational, OutsideDomain
 from derive.reference import Array, Case, reference_jvp, reference_vjp, reference_vjp_jvp, reference_vjp_vjp
 from derive.verify.configuration import Configuration, sample, styles
-from kernels.runtime import Definition, Lanes, Tile, execute, execute_exact
+from kernels.runtime import Definition, Lanes, Tile, exact_tasks, execute, execute_exact
 from kernels.runtime import NotRational as KernelNotRational
 
 PROGRAMS = ("forward", "vjp", "jvp", "vjp_vjp", "vjp_jvp")
@@ -33,13 +33,31 @@ DIGITS = Decimals(60)
 CONFIGURATIONS = 60  # how many to try, until one has a value
 AGREE = Fraction(1, 10**40)  # how near two values of 60 digits and more have to be
 # lanes, rows, vectors: small, so that every edge occurs; wide ones leave short axes to plain loops
-TILES = (*4 * ((2, 2, 2),), (2, 3, 1), (4, 2, 2), (32, 2, 1))
+TILES = (*3 * ((2, 2, 2),), (2, 3, 1), *3 * ((4, 2, 2),), (32, 2, 1))
 Arrays = dict[str, Array]
 T = TypeVar("T")
 
 
 class Divided(VerificationError):
     """An emitted program divided by zero where the equations have a value."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How an exact run goes about it: its tile, tasks and memory."""
+
+    shape: tuple[int, int, int]  # of the tile: lanes, rows, vectors
+    tasks: int
+    seed: int
+    gaps: bool
+
+    @classmethod
+    def drawn(cls, random: Random) -> Manner:
+        return cls(random.choice(TILES), random.randint(1, 4), random.getrandbits(16), random.random() < 0.5)
+
+    def tile_of(self, number: Callable[[Any], Any]) -> Tile:
+        width, pixels, vectors = self.shape
+        return Tile(Lanes(width, number), pixels, vectors)
 
 
 @dataclass(frozen=True)
@@ -125,13 +143,12 @@ class Setting:
                 moved = reference_vjp_jvp(case, vectors("g", outs), vectors("t", ins), vectors("tg", outs))
                 return named("tg", moved)
 
-    def exact(self, program: str, wanted: Collection[str], random: Random, **changed: Array) -> Arrays:
+    def exact(self, program: str, wanted: Collection[str], manner: Manner, **changed: Array) -> Arrays:
         """Emitted source as plain Python: tiny tiles, tasks in random order, targets with gaps in between."""
         given = self.arguments(program) | changed
         arrays = {name: self.converted(a) for name, a in given.items() if a is not None}
         reals = {name: self.field.number(v) for name, v in self.configuration.reals.items()}
         number: Callable[[Any], Any] = Fraction if self.field.exact else DIGITS.context.mpf
-        width, pixels, vectors = random.choice(TILES)
         try:
             return execute_exact(
                 self.definition,
@@ -141,10 +158,10 @@ class Setting:
                 reals,
                 tuple(wanted),
                 number,
-                tasks=random.randint(1, 4),
-                seed=random.getrandbits(16),
-                gaps=random.random() < 0.5,
-                tile=Tile(Lanes(width, number), pixels, vectors),
+                tasks=manner.tasks,
+                seed=manner.seed,
+                gaps=manner.gaps,
+                tile=manner.tile_of(number),
             )
         except KernelNotRational as error:
             raise NotRational(str(error)) from None
@@ -153,6 +170,17 @@ class Setting:
                 raise NotRational("a maximum over nothing is no fraction") from None
             text = f"{self.operator.name}: running {program} exactly: {type(error).__name__}: {error}\n{self}"
             raise (Divided if isinstance(error, ZeroDivisionError) else VerificationError)(text) from error
+
+    def tasks(self, program: str, wanted: Collection[str], manner: Manner) -> set[tuple[int, str]]:
+        """Phases' numbers and tasks' names that an exact run would run."""
+        gone = {prefix + name for name in self.configuration.absent for prefix in ("", "g", "t", "hg", "tg")}
+        gone.update(self.dropped)
+        present = [name for name in self.definition.programs[program].inputs if name not in gone]
+        environment, reals = self.configuration.environment, self.configuration.reals
+        return exact_tasks(
+            self.definition, program, present, environment, reals, tuple(wanted), manner.tile_of(Fraction),
+            manner.seed, gaps=manner.gaps,
+        )  # fmt: skip
 
     def converted(self, array: Array) -> Array:
         if array.dtype != object:

@@ -6,7 +6,7 @@ from kernels.runtime.compile import Argument, Task, TaskError, choice, compiled_
 from kernels.runtime.contraction import (
     chunk,
     contract,
-    contraction,
+    contract_with,
     copy_row,
     divide,
     lines_for,
@@ -18,7 +18,7 @@ from kernels.runtime.contraction import (
 from kernels.runtime.copies import copy_lines, weave
 from kernels.runtime.definition import ABI, Condition, Definition, Joint, Parameter, Phase, Program, Tensor
 from kernels.runtime.driver import get_num_threads, set_num_threads
-from kernels.runtime.execute import execute, execute_exact
+from kernels.runtime.execute import exact_tasks, execute, execute_exact
 from kernels.runtime.functions import finite, indicator, larger, relu, smaller, step
 from kernels.runtime.machine import machine_tile
 from kernels.runtime.scalar import (
@@ -169,7 +169,7 @@ __all__ = [
     "chunk",
     "compiled_signatures",
     "contract",
-    "contraction",
+    "contract_with",
     "copy_lines",
     "copy_row",
     "cos",
@@ -178,6 +178,7 @@ __all__ = [
     "equal",
     "erf",
     "erfc",
+    "exact_tasks",
     "execute",
     "execute_exact",
     "exp",

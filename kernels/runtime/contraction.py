@@ -6,7 +6,7 @@ The structure is BLIS's, with tables of offsets in place of strides: dilation, k
 are data, and nothing is compiled per shape. `b` is packed in panels as wide as the register tile, several of them
 and a block of steps at a time; a tile of rows of `a` is read in place, or packed where its steps are strewn about,
 and multiplied with all these panels. Both operands may play either part: call with the two exchanged.
-Other formulas of two numbers, and maxima and minima of them, are reduced in the same way: `contraction` makes a
+Other formulas of two numbers, and maxima and minima of them, are reduced in the same way: `contract_with` makes a
 function like `contract` of a pair that a generated module brings.
 Each block of steps starts from zero and is added to the sums of the rows, which bounds the length of a chain of
 roundings. Accumulation is in the dtype of the arrays.
@@ -791,7 +791,7 @@ _REDUCTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def contraction(pair: Callable[..., Vector], reduce: str, turns: bool) -> Callable[..., None]:
+def contract_with(pair: Callable[..., Vector], reduce: str, turns: bool) -> Callable[..., None]:
     """`contract`, but out[row, column] is what `pair` (lanes, what there is, a, b) makes of all steps.
 
     `turns`: is it the same with a and b exchanged? The result goes by its name, and is compiled once for each dtype.

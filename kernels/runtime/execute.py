@@ -460,6 +460,17 @@ class _Exact:
     side: str | int = ""  # the extent that lies side by side in memory, if there are gaps
     views: dict[str, View[Any]] = field(default_factory=dict)
 
+    def selected(self, definition: Definition, program_name: str, wanted: Collection[str]) -> Selection:
+        """What runs, once it is drawn which extent lies side by side in memory."""
+        inputs = definition.programs[program_name].inputs
+        chosen = selection(
+            definition, program_name, wanted, [n for n in inputs if self.arrays.get(n) is None]
+        )
+        if self.random.random() < 0.5:
+            named = (e for t in (*chosen.given, *(t for t, _ in chosen.made)) for e in t.shape)
+            self.side = self.random.choice(sorted({e for e in named if isinstance(e, str)}) or [""])
+        return chosen
+
     def exact(self, value: Any) -> Any:
         """An input element as the number type."""
         return value if type(value) is type(self.zero_is) else self.number(value)
@@ -571,6 +582,19 @@ class _Exact:
         return arguments
 
 
+@dataclass
+class _Dry(_Exact):
+    """Lays out tensors as an exact run does, and notes what it would run."""
+
+    names: set[tuple[int, str]] = field(default_factory=set)
+
+    def given(self, tensor: Tensor, shape: tuple[int, ...]) -> View[Any]:
+        return self.laid_out(tensor, shape)
+
+    def run(self, step: Step, values: list[Any]) -> None:
+        self.names.add((step.number, step.task(values, self.tile)[0].name))
+
+
 def execute_exact(
     definition: Definition,
     program_name: str,
@@ -594,25 +618,37 @@ def execute_exact(
     strides; in half of the cases the axes of one extent are contiguous, as channels may be.
     `trace(phase, task name, task, tensor, indices)` is told what each task wrote.
     """
-    inputs = definition.programs[program_name].inputs
-    chosen = selection(definition, program_name, wanted, [n for n in inputs if arrays.get(n) is None])
-    environment = {name: int(value) for name, value in environment.items()}
     executor = _Exact(
-        number,
-        arrays,
-        tasks,
-        tile or Tile(Lanes(2, number), 2, 2),
-        random.Random(seed),
-        gaps,
-        trace,
-        number(0),
+        number, arrays, tasks, tile or _small(number), random.Random(seed), gaps, trace, number(0)
     )
-    if executor.random.random() < 0.5:
-        named = (e for t in (*chosen.given, *(t for t, _ in chosen.made)) for e in t.shape)
-        executor.side = executor.random.choice(sorted({e for e in named if isinstance(e, str)}) or [""])
+    chosen = executor.selected(definition, program_name, wanted)
+    environment = {name: int(value) for name, value in environment.items()}
     with scalar.numbers(number):
         tensors = _walk(chosen, environment, reals, executor)
     return {name: _result(tensors[name], definition, name) for name in wanted}
+
+
+def exact_tasks(
+    definition: Definition,
+    program_name: str,
+    present: Collection[str],
+    environment: Mapping[str, int],
+    reals: Mapping[str, Any],
+    wanted: Collection[str],
+    tile: Tile | None = None,
+    seed: int = 0,
+    *,
+    gaps: bool = False,
+) -> set[tuple[int, str]]:
+    """What `execute_exact` would run on inputs that are present, without running it: phases' numbers and tasks' names."""
+    arrays = dict.fromkeys(present, True)
+    executor = _Dry(Fraction, arrays, 1, tile or _small(Fraction), random.Random(seed), gaps, None)
+    _walk(executor.selected(definition, program_name, wanted), environment, reals, executor)
+    return executor.names
+
+
+def _small(number: Callable[[Any], Any]) -> Tile:
+    return Tile(Lanes(2, number), 2, 2)
 
 
 def _result(view: View[Any], definition: Definition, name: str) -> Array:
@@ -631,6 +667,7 @@ __all__ = [
     "Array",
     "Executor",
     "Trace",
+    "exact_tasks",
     "execute",
     "execute_exact",
     "prepare",

@@ -1,0 +1,93 @@
+"""Faults are planted where they are said to be, seen where a run reaches them, and survivors are shown."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from derive.catalogue import operators
+from derive.cli import main
+from derive.spec import load_definition
+from derive.verify.mutation import ROLES, dies, file_of, judge, mutants, runs
+from derive.verify.ways import tasks_of, valued, ways
+from kernels.generated import conv1d, global_max_pool, log_softmax, max_pool2d, relu
+
+OPERATORS = {operator.name: operator for operator in operators()}
+
+
+@pytest.mark.parametrize("module", [relu, global_max_pool, log_softmax, conv1d, max_pool2d])
+def test_every_task_is_reached(module: object) -> None:
+    definition = module.DEFINITION  # type: ignore[attr-defined]
+    reached: list[str] = []
+    for draw in ways(OPERATORS[definition.name], definition, Random(0), 1):
+        reached += draw.tasks
+    assert set(reached) == set().union(*tasks_of(definition).values())
+
+
+def test_a_draw_runs_the_tasks_that_it_says() -> None:
+    """Seen from the layout alone, and then by running it."""
+    operator, definition = OPERATORS["global_max_pool"], global_max_pool.DEFINITION
+    for run in runs(operator, definition, 1):
+        names = {task for tasks in tasks_of(definition).values() for task in tasks}
+        assert run.reached & names == run.draw.tasks
+    for draw in ways(operator, definition, Random(3), 1):
+        found = valued(draw, Random(0))
+        assert found is not None
+        assert found[0].tasks == draw.tasks
+
+
+def test_a_change_is_one_change_and_is_taken_back() -> None:
+    file = file_of(relu.DEFINITION)
+    text = Path(file).read_text(encoding="utf-8")
+    tree, original = ast.parse(text), ast.unparse(ast.parse(text))
+    lines, kinds = original.splitlines(), set[str]()
+    for mutant in mutants(tree):
+        mutant.make()
+        changed = ast.unparse(tree).splitlines()
+        mutant.undo()
+        assert ast.unparse(tree) == original
+        assert changed != lines, mutant
+        assert mutant.role in ROLES
+        kinds.add(mutant.kind)
+    assert kinds >= {"operation", "comparison", "constant", "function", "bound", "left out", "opposite", "bound names",
+                     "phase left out"}  # fmt: skip
+
+
+def test_relu_has_no_survivor_that_changes_a_number() -> None:
+    """But for relu(0), which is 0 on either side."""
+    verdict = judge(OPERATORS["relu"], relu.DEFINITION)
+    assert verdict.killed["computing"] > 60
+    assert verdict.score("binding") == 1
+    for text in verdict.survivors["computing"]:
+        assert "select(x_lanes < lanes.zero()" in text, text
+
+
+def test_a_run_that_does_not_end_is_seen() -> None:
+    code = compile("while True: pass", "endless", "exec")
+    from derive.verify import mutation
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mutation, "PATIENCE", 0.2)
+        assert dies(code, "endless", [])
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A package of one's own, and a floor for what has to be seen."""
+    spec = tmp_path / "spec.py"
+    spec.write_text(
+        "from derive import *\n"
+        "n, k = indices('n k')\nx, y = tensors('x y')\n"
+        "halves = Operator('halves', y[n] << Sum[k](x[n, k]), inputs=(x,))\n"
+    )
+    package = tmp_path / "package"
+    assert main(["generate", str(spec), "--out", str(package)]) == 0
+    assert load_definition(package / "halves.py").name == "halves"
+    command = ["mutate", "--package", str(package), "--sample", "40", "--jobs", "1"]
+    assert main([*command, "--least", "50"]) == 0
+    out = capsys.readouterr().out
+    assert "halves: " in out
+    assert "faults in what computes were seen" in out
+    assert main([*command, "--least", "101"]) == 1
