@@ -196,25 +196,28 @@ class _Check:
             if not np.array_equal(claimed[k], again[k], equal_nan=True):
                 raise self.fail(f"the pullback gives another gradient of argument {k} when called again")
         self.linear(pullback, cotangents, claimed)
-        self.doubt = self.doubts(cotangents, claimed)
+        self.doubts(cotangents, claimed)
         self.laid_out(cotangents, claimed)
         for k in self.wrt:
             self.compare(k, claimed[k], cotangents, directions)
         if jvp is not None:
             self.adjoint(jvp, cotangents, claimed)
 
-    def doubts(self, cotangents: Sequence[Array], claimed: Sequence[Array]) -> list[Array]:
-        """By how much gradients move with the last bits of all arrays: what rounding may have done to them."""
-        found = [np.zeros(a.shape) for a in self.arrays]
-        for _ in range(3):
+    def doubts(self, cotangents: Sequence[Array], claimed: Sequence[Array]) -> None:
+        """By how much results and gradients move with the last bits of all arrays: what rounding on the way may do."""
+        self.trembling = [np.zeros(y.shape) for y in self.here]
+        self.doubt = [np.zeros(a.shape) for a in self.arrays]
+        for _ in range(4):
             arrays = [
                 a * (1 + LAST * self.random.choice([-1, 1], a.shape)) if k in self.wrt else a
                 for k, a in enumerate(self.arrays)
             ]
-            for k, gradient in enumerate(self.pull(arrays, cotangents)):
-                with np.errstate(invalid="ignore"):
-                    found[k] = np.fmax(found[k], np.abs(gradient - claimed[k]))
-        return found
+            with np.errstate(invalid="ignore"):
+                for n, y in enumerate(self.evaluate(arrays)):
+                    if n in self.outputs:
+                        self.trembling[n] = np.fmax(self.trembling[n], np.abs(y - self.here[n]))
+                for k, gradient in enumerate(self.pull(arrays, cotangents)):
+                    self.doubt[k] = np.fmax(self.doubt[k], 4 * np.abs(gradient - claimed[k]))
 
     def cotangents(self) -> list[Array]:
         """One for each real result, with elements away from zero, and 0 where the result is not finite."""
@@ -231,9 +234,11 @@ class _Check:
                 raise self.fail(f"{who} writes to argument {k}")
 
     @staticmethod
-    def near(found: Array, expected: Array, size: Array, within: float = 1e-10) -> bool:
-        """Elementwise, within a part of `size` and of the largest of it; NaN equals NaN."""
-        room = within * (size + (np.max(size, initial=0, where=np.isfinite(size))))
+    def near(
+        found: Array, expected: Array, size: Array, within: float = 1e-10, doubt: Array | float = 0.0
+    ) -> bool:
+        """Elementwise, within a part of `size` and of the largest of it, and some doubt; NaN equals NaN."""
+        room = SAFETY * doubt + within * (size + (np.max(size, initial=0, where=np.isfinite(size))))
         with np.errstate(invalid="ignore"):
             same = (found == expected) | (np.abs(found - expected) <= room)
         return bool((same | (np.isnan(found) & np.isnan(expected))).all())
@@ -262,7 +267,7 @@ class _Check:
 
         found = self.pull([relaid(a) for a in self.arrays], [relaid(c) for c in cotangents])
         for k in self.wrt:
-            if not self.near(found[k], claimed[k], np.abs(claimed[k]), 1e-8):
+            if not self.near(found[k], claimed[k], np.abs(claimed[k]), 1e-8, self.doubt[k]):
                 raise self.fail(f"the gradient of argument {k} is another for arrays that are not contiguous")
 
     def adjoint(self, jvp: Function, cotangents: Sequence[Array], claimed: Sequence[Array]) -> None:
@@ -338,35 +343,28 @@ class _Check:
     ) -> _Difference:
         """The derivative of <cotangent, result> along a line; one-sided if the sides are (1, 0) or (0, -1)."""
         order = 2 if sides == (1, -1) else 1
-        trembling = self.trembling(k, line, cotangents)
         rungs, noises, sizes = [], [], []
         for h in STEPS:
             ends = [self.moved(k, line, side * h) if side else self.here for side in sides]
-            terms, size = self.terms(cotangents, *ends)
+            terms, noise = self.terms(cotangents, *ends)
             width = h * (sides[0] - sides[1])
             rungs.append(math.fsum(terms) / width if np.isfinite(terms).all() else math.nan)
-            noises.append((ROUNDING * size + trembling) / width)
+            noises.append(noise / width)
             sizes.append(float(np.sum(np.abs(terms))) / width)
         return self.settled(rungs, noises, sizes, order)
 
     def terms(
         self, cotangents: Sequence[Array], ahead: Sequence[Array], behind: Sequence[Array]
     ) -> tuple[Array, float]:
-        """The terms of <cotangent, ahead - behind>, and the absolute sum of what was subtracted."""
-        terms, size = [np.zeros(0)], 0.0
+        """The terms of <cotangent, ahead - behind>, and what rounding may have done to them."""
+        terms, noise = [np.zeros(0)], 0.0
         for n, g in zip(self.outputs, cotangents, strict=True):
             with np.errstate(invalid="ignore", over="ignore"):
                 one, other = (np.where(g == 0, 0.0, end[n]) for end in (ahead, behind))
                 terms.append(np.ravel(g * (one - other)))
-                size += float(np.sum(np.abs(g) * (np.abs(one) + np.abs(other))))
-        return np.concatenate(terms), size
-
-    def trembling(self, k: int, line: Array, cotangents: Sequence[Array]) -> float:
-        """By how much results move with the last bits of an element: what rounding on the way may do to them."""
-        found = [
-            self.terms(cotangents, self.moved(k, line, by), self.here)[0] for by in (LAST, -LAST, 2 * LAST)
-        ]
-        return 2 * max(float(np.sum(np.abs(terms))) for terms in found)
+                moved = np.where(one == other, 0.0, 8 * self.trembling[n])
+                noise += float(np.sum(np.abs(g) * (ROUNDING * (np.abs(one) + np.abs(other)) + moved)))
+        return np.concatenate(terms), noise
 
     @staticmethod
     def settled(rungs: list[float], noises: list[float], sizes: list[float], order: int) -> _Difference:
