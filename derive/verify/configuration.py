@@ -122,7 +122,7 @@ def _integers(operator: Operator, definition: Definition, random: Random, names:
     for p in definition.parameters:
         if not p.real:
             least = p.minimum or 0
-            extra = (0, 1, 1, 2, 3, 4) if p.name in extents else (0, 0, 0, 1, 1, 1, 2, 2, 3, 5)
+            extra = (0, 1, 1, 2, 3, 4, 8) if p.name in extents else (0, 0, 0, 1, 1, 1, 2, 2, 3, 5)
             made[p.name] = max(least + random.choice(extra), int(p.name in extents))
     many = random.choice((0, 1, 1, 2, 3, 4))
     for name in random.sample(names, min(len(names), many)):
