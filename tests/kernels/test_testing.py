@@ -251,7 +251,7 @@ SMOOTH: list[tuple[Callable[[Any], Any], Callable[[Any], Any]]] = [
     (lambda x: np.maximum(x, 0.3), lambda x: 1.0 * (x > 0.3)),
     (lambda x: np.sqrt(1 + x * x), lambda x: x / np.sqrt(1 + x * x)),
     (lambda x: np.sin(20 * x), lambda x: 20 * np.cos(20 * x)),
-    (lambda x: 1e6 * x + 1, lambda x: 1e6 + 0 * x),
+    (lambda x: 1e3 * x + 1, lambda x: 1e3 + 0 * x),
 ]
 
 
