@@ -45,6 +45,9 @@ ROUNDING = 8 * 2.0**-53  # of one result, in units of itself: a few operations, 
 SAFETY = 8.0  # errors are estimated, not bounded
 FLOOR = 1e-11  # of the sum of all absolute terms: pullbacks round, too
 SHARP = 1e-5  # a difference that is known less well than this, relative to its terms, says nothing
+KNOWN = 1e-3  # but one that is known so well tells a claim that lies outside its error from the truth
+BENT = 1e-6  # slopes on both sides that differ by more are those of a kink; of a curve they agree far better
+REGROUPED = 1e-8  # of absolute sums: n terms in another order differ by n roundings; this is 10^8 of them
 
 
 class GradientError(KernelError, AssertionError):
@@ -234,11 +237,9 @@ class _Check:
                 raise self.fail(f"{who} writes to argument {k}")
 
     @staticmethod
-    def near(
-        found: Array, expected: Array, size: Array, within: float = 1e-10, doubt: Array | float = 0.0
-    ) -> bool:
-        """Elementwise, within a part of `size` and of the largest of it, and some doubt; NaN equals NaN."""
-        room = SAFETY * doubt + within * (size + (np.max(size, initial=0, where=np.isfinite(size))))
+    def near(found: Array, expected: Array, size: Array, doubt: Array | float = 0.0) -> bool:
+        """Elementwise, but for another order of adding and some doubt; NaN equals NaN."""
+        room = SAFETY * doubt + REGROUPED * (size + (np.max(size, initial=0, where=np.isfinite(size))))
         with np.errstate(invalid="ignore"):
             same = (found == expected) | (np.abs(found - expected) <= room)
         return bool((same | (np.isnan(found) & np.isnan(expected))).all())
@@ -249,7 +250,7 @@ class _Check:
         both = self.gradients(pullback, [2 * a + 3 * b for a, b in zip(u, v, strict=True)])
         for k in self.wrt:
             size = 2 * np.abs(of_u[k]) + 3 * np.abs(of_v[k])
-            if not self.near(both[k], 2 * of_u[k] + 3 * of_v[k], size, 1e-8):
+            if not self.near(both[k], 2 * of_u[k] + 3 * of_v[k], size):
                 raise self.fail(f"the gradient of argument {k} is not linear in the cotangent")
 
     def laid_out(self, cotangents: Sequence[Array], claimed: Sequence[Array]) -> None:
@@ -267,7 +268,7 @@ class _Check:
 
         found = self.pull([relaid(a) for a in self.arrays], [relaid(c) for c in cotangents])
         for k in self.wrt:
-            if not self.near(found[k], claimed[k], np.abs(claimed[k]), 1e-8, self.doubt[k]):
+            if not self.near(found[k], claimed[k], np.abs(claimed[k]), self.doubt[k]):
                 raise self.fail(f"the gradient of argument {k} is another for arrays that are not contiguous")
 
     def adjoint(self, jvp: Function, cotangents: Sequence[Array], claimed: Sequence[Array]) -> None:
@@ -281,7 +282,7 @@ class _Check:
         left = [a for m, g in zip(moved, cotangents, strict=True) for a in np.ravel(m * g)]
         right = [a for k in self.wrt for a in np.ravel(claimed[k] * tangents[k])]
         size = math.fsum(map(abs, left)) + math.fsum(map(abs, right))
-        if not abs(math.fsum(left) - math.fsum(right)) <= 1e-9 * size:
+        if not abs(math.fsum(left) - math.fsum(right)) <= REGROUPED * size:
             raise self.fail(
                 f"jvp and vjp are not adjoint: <J t, g> = {math.fsum(left):.15g}, "
                 f"<t, J' g> = {math.fsum(right):.15g}"
@@ -407,8 +408,8 @@ class _Check:
             )
         room = SAFETY * (ahead.error + behind.error)
         size = max(abs(claimed), ahead.size, behind.size)
-        known = math.isfinite(room) and room <= 1e-3 * max(size, 1e-300)
-        if known and abs(ahead.value - behind.value) > room + 1e-6 * size:
+        known = math.isfinite(room) and room <= KNOWN * max(size, 1e-300)
+        if known and abs(ahead.value - behind.value) > room + BENT * size:
             self.kinks += 1
             low, high = sorted((ahead.value, behind.value))
             if low - room <= claimed <= high + room:
@@ -419,7 +420,7 @@ class _Check:
             )
         doubt = float(np.ravel(self.doubt[k])[at]) * abs(step)
         good, clear = self.agrees(found, np.array([claimed]), doubt)
-        if not good and SAFETY * (found.error + doubt) <= 1e-3 * max(size, found.size):
+        if not good and SAFETY * (found.error + doubt) <= KNOWN * max(size, found.size):
             raise self.fail(
                 f"the gradient of argument {k} at {index} is {claimed / step:.10g}, but differences give "
                 f"{found.value / step:.10g} +- {SAFETY * found.error / abs(step):.1g}"

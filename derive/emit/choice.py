@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from derive.emit.kernel import WIDTH, TaskSource, _called, _matched, _wrapped, _Writer
-from derive.program import IntegerAccess
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,9 @@ class Offer:
     imports: frozenset[str]
 
 
+NO_WAY = Offer((), (), {}, frozenset())
+
+
 def choice_source(name: str, plain: TaskSource, offers: Sequence[Offer]) -> TaskSource:
     """The choice among all that is offered, in this order; just the plain loops, if nothing is."""
     ways = [way for offer in offers for way in offer.ways]
@@ -56,12 +58,7 @@ def choice_source(name: str, plain: TaskSource, offers: Sequence[Offer]) -> Task
         writer.lines += _tested(way.test)
         writer.lines.append(f"        return {way.title}")
     writer.put(f"return {plain.name}")
-    signature = [
-        f"{writer.names[v]}: {'Integer' if isinstance(v, IntegerAccess) else 'Real'}{len(v.indices)}"
-        for v in views
-    ]
-    signature += [f"{writer.names[s]}: int" for s in integers] + [f"{writer.names[s]}: float" for s in reals]
-    signature += [*["add: int"] * plain.adds, "tile: Tile"]
+    signature = [*writer.bound(views, integers, reals), "tile: Tile"]
     described = "\n    or ".join(way.described for way in ways)
     listed = _wrapped("@choice(", [*(way.title for way in ways), plain.name], ")", 4)
     text = [

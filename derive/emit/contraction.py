@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from derive.emit.choice import Offer, Way
+from derive.emit.choice import NO_WAY, Offer, Way
 from derive.emit.kernel import _called, _matched, _wrapped, _Writer
 from derive.emit.pair import pair_source
 from derive.emit.vectors import NoVector
@@ -36,7 +36,7 @@ def contraction_offer(nest: Nest, c: Contraction, name: str) -> Offer:
     try:
         return _ContractionWriter(nest, c).offer(name)
     except NoVector:
-        return Offer((), (), {}, frozenset())
+        return NO_WAY
 
 
 @dataclass
@@ -112,7 +112,7 @@ class _ContractionWriter(_Writer):
         )
         turns = bool(sp.expand(there - back) == 0)
         made = f"{self.contract} = contract_with({name}_pair, {self.c.equation.reduce!r}, turns={turns})"
-        return [f"{text}\n\n{made}"]
+        return [f"{text}\n\n\n{made}"]
 
     def within_reach(self, op: Operand) -> list[str]:
         """Tests that no place is outside, whatever the indices are: then no point is missing."""

@@ -218,12 +218,18 @@ class _Writer:
         self, views: Sequence[Access], integers: Sequence[sp.Symbol], reals: Sequence[sp.Symbol], *more: str
     ) -> list[str]:
         """A task's parameters; `more` stand before those that say which share it does."""
+        return [*self.bound(views, integers, reals), *more, "task: int", "tasks: int"]
+
+    def bound(
+        self, views: Sequence[Access], integers: Sequence[sp.Symbol], reals: Sequence[sp.Symbol]
+    ) -> list[str]:
+        """Those that a phase binds, and whether to add."""
         signature = [
             f"{self.names[v]}: {'Integer' if isinstance(v, IntegerAccess) else 'Real'}{len(v.indices)}"
             for v in views
         ]
         signature += [f"{self.names[s]}: int" for s in integers] + [f"{self.names[s]}: float" for s in reals]
-        return [*signature, *["add: int"] * self.adds, *more, "task: int", "tasks: int"]
+        return [*signature, *["add: int"] * self.adds]
 
     def symbols(self) -> tuple[tuple[sp.Symbol, ...], tuple[sp.Symbol, ...]]:
         """Everything the text will mention, extents first in the order of the ranges."""

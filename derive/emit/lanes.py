@@ -18,7 +18,8 @@ from itertools import pairwise
 
 import sympy as sp
 
-from derive.emit.choice import Offer, Way
+from derive.emit.choice import NO_WAY, Offer, Way
+from derive.emit.contraction import FEW
 from derive.emit.fold import CHAIN, FoldWriter
 from derive.emit.kernel import _polynomial, counted, needed
 from derive.emit.separable import FAR
@@ -31,7 +32,6 @@ from derive.lower.loops import Assign, Divides, FloorDiv, Loop, Nest, ResidueLoo
 from derive.lower.slide import Fold, Slide, folds, slides
 from derive.program import Affine, affine
 
-FEW = 2  # columns with which a contraction has little to share
 MOST_COMPARED = 64  # places tried one by one, where plain loops would take one from a read
 
 
@@ -44,7 +44,7 @@ def lanes_offer(
     """
     gathers = nest.strategy == "gather" and nest.equation.reduce == "sum"
     if gathers and len(needed(nest)) == 1 and counted(nest) is not None:
-        return Offer((), (), {}, frozenset())  # there is nothing to do but to count
+        return NO_WAY  # there is nothing to do but to count
     return _LanesWriter(nest, ways).offer(name, few, steps)
 
 

@@ -32,7 +32,7 @@ from derive.reference import Array, check_output_shape
 from derive.verify.configuration import sample
 from derive.verify.rounding import ROUNDED, UNIT, allowance
 from derive.verify.running import AGREE, DIGITS, PROGRAMS, Arrays, Divided, Manner, Setting, settle, shown
-from derive.verify.ways import often, valued, ways
+from derive.verify.ways import often, tasks_of, ways
 
 if TYPE_CHECKING:
     from kernels.runtime import Definition
@@ -172,16 +172,16 @@ def exact(program: str, operator: Operator, definition: Definition, random: Rand
 
 def every_way(operator: Operator, definition: Definition, random: Random) -> Outcome:
     """Each task of the module, a few times, over exact numbers against the equations."""
-    worst, runs = 0.0, 0
-    random = Random(
-        random.getrandbits(64)
-    )  # of its own: Hypothesis keeps what is drawn, and this draws a lot
-    for draw in ways(operator, definition, random, often(definition)):
-        if (made := valued(draw, random)) is not None:
-            tried, expected, found = made
-            worst = max(worst, compare_exactly(tried.setting, draw.program, found, expected))
-            runs += 1
-    return Outcome(worst, f"{runs} runs")
+    if not available(definition):
+        return NOTHING
+    own = Random(random.getrandbits(64))  # Hypothesis keeps what is drawn of its own, and this draws a lot
+    missing, worst, runs = set[str]().union(*tasks_of(definition).values()), 0.0, 0
+    for draw, expected, found in ways(operator, definition, own, often(definition)):
+        worst = max(worst, compare_exactly(draw.setting, draw.program, found, expected))
+        missing, runs = missing - draw.tasks, runs + 1
+    if not runs:
+        raise LookupError(f"{operator.name}: has no value at any of the numbers tried")
+    return Outcome(worst, f"{runs} runs" + (f", none of {', '.join(sorted(missing))}" if missing else ""))
 
 
 def dot(setting: Setting, left: Arrays, right: Arrays) -> Number:

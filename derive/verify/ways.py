@@ -61,8 +61,13 @@ def often(definition: Definition) -> int:
     return max(2, 40 // max(1, len(set().union(*tasks_of(definition).values()))))
 
 
-def ways(operator: Operator, definition: Definition, random: Random, each: int) -> Iterator[Draw]:
-    """Draws until every task has run `each` times, and every phase once, or what is left seems to be out of reach."""
+def ways(
+    operator: Operator, definition: Definition, random: Random, each: int
+) -> Iterator[tuple[Draw, Arrays, Arrays]]:
+    """Runs until every task has run `each` times, and every phase once, or what is left seems to be out of reach.
+
+    With each draw the truth, and what was found. A draw without a value does not count.
+    """
     tasks = tasks_of(definition)
     left = Counter({name: each for names in tasks.values() for name in names})
     for name in tasks:
@@ -84,12 +89,15 @@ def ways(operator: Operator, definition: Definition, random: Random, each: int) 
             if not programs:
                 return
             draw = _drawn(setting, random, random.choice(programs))
-            if draw is None or not (draw.tasks | draw.phases) & lacking:
+            made = None
+            if draw is not None and (draw.tasks | draw.phases) & lacking:
+                made = _valued(draw, random)
+            if made is None:
                 missed += 1
                 continue
             missed = 0
-            left.subtract([*draw.tasks, *draw.phases])
-            yield draw
+            left.subtract([*made[0].tasks, *made[0].phases])
+            yield made
             break  # the next one at another configuration
 
 
@@ -104,8 +112,12 @@ def _drawn(setting: Setting, random: Random, program: str) -> Draw | None:
     return Draw(setting, program, tuple(wanted), manner, tasks, phases)
 
 
-def valued(draw: Draw, random: Random) -> tuple[Draw, Arrays, Arrays] | None:
-    """The draw, in the first style and field of numbers that give it a value, the truth, and what was found."""
+def _valued(draw: Draw, random: Random) -> tuple[Draw, Arrays, Arrays] | None:
+    """The draw in the first style and field of numbers that give it a value, the truth, and what was found.
+
+    As `settle` does, it raises Divided if the emitted program divided by zero wherever the equations have a value.
+    """
+    divided: Divided | None = None
     for style in dict.fromkeys((draw.setting.style, *styles(draw.setting.operator, random))):
         for field in (RATIONALS, DIGITS):
             tried = replace(draw, setting=replace(draw.setting, style=style, field=field))
@@ -114,9 +126,14 @@ def valued(draw: Draw, random: Random) -> tuple[Draw, Arrays, Arrays] | None:
                 return tried, tried.expected(), tried.found()
             except NotRational:
                 continue
-            except (Divided, OutsideDomain, ZeroDivisionError, SpecError):
+            except Divided as error:
+                divided = error
                 break
+            except (OutsideDomain, ZeroDivisionError, SpecError):
+                break
+    if divided is not None:
+        raise divided
     return None
 
 
-__all__ = ["Draw", "often", "tasks_of", "valued", "ways"]
+__all__ = ["Draw", "often", "tasks_of", "ways"]

@@ -350,9 +350,8 @@ class Entry:
     body: Callable[..., object]
     takes: tuple[types.Type, ...]  # by the body
     receives: tuple[types.Type, ...]  # by the C function
-    values: Callable[
-        [Any, Any, Sequence[Any]], list[Any]
-    ]  # (context, builder, received) -> what the body takes
+    # (context, builder, received) -> what the body takes
+    values: Callable[[Any, Any, Sequence[Any]], list[Any]]
 
     def function(self) -> Callable[..., object]:
         """The body under the entry's name, which becomes part of its symbols."""
@@ -368,8 +367,7 @@ class Entry:
             co_qualname=self.name,
             co_firstlineno=1,
         )
-        made = python_types.FunctionType(code, {"__name__": self.body.__module__}, self.name)
-        return made
+        return python_types.FunctionType(code, {"__name__": self.body.__module__}, self.name)
 
 
 def _nothing() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import time
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -10,9 +12,11 @@ import pytest
 
 from derive.catalogue import operators
 from derive.cli import main
+from derive.errors import VerificationError
 from derive.spec import load_definition
+from derive.verify import mutation
 from derive.verify.mutation import ROLES, dies, file_of, judge, mutants, runs
-from derive.verify.ways import tasks_of, valued, ways
+from derive.verify.ways import tasks_of, ways
 from kernels.generated import conv1d, global_max_pool, log_softmax, max_pool2d, relu
 
 OPERATORS = {operator.name: operator for operator in operators()}
@@ -22,7 +26,7 @@ OPERATORS = {operator.name: operator for operator in operators()}
 def test_every_task_is_reached(module: object) -> None:
     definition = module.DEFINITION  # type: ignore[attr-defined]
     reached: list[str] = []
-    for draw in ways(OPERATORS[definition.name], definition, Random(0), 1):
+    for draw, _, _ in ways(OPERATORS[definition.name], definition, Random(0), 1):
         reached += draw.tasks
     assert set(reached) == set().union(*tasks_of(definition).values())
 
@@ -33,10 +37,6 @@ def test_a_draw_runs_the_tasks_that_it_says() -> None:
     for run in runs(operator, definition, 1):
         names = {task for tasks in tasks_of(definition).values() for task in tasks}
         assert run.reached & names == run.draw.tasks
-    for draw in ways(operator, definition, Random(3), 1):
-        found = valued(draw, Random(0))
-        assert found is not None
-        assert found[0].tasks == draw.tasks
 
 
 def test_a_change_is_one_change_and_is_taken_back() -> None:
@@ -65,10 +65,38 @@ def test_relu_has_no_survivor_that_changes_a_number() -> None:
         assert "select(x_lanes < lanes.zero()" in text, text
 
 
+def test_a_module_that_dies_without_a_fault_is_no_measure() -> None:
+    other = replace(relu.DEFINITION, sizes=conv1d.DEFINITION.sizes)  # whose file is another operator's
+    with pytest.raises(VerificationError, match="relu: its runs object to the module without a fault"):
+        judge(OPERATORS["relu"], other, sample=1)
+
+
+def test_slow_runs_do_not_count_as_endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience is with each run, not with all of them."""
+    definition = relu.DEFINITION
+    known = runs(OPERATORS["relu"], definition, 1)
+    code = compile(Path(file_of(definition)).read_text(encoding="utf-8"), file_of(definition), "exec")
+    monkeypatch.setattr(mutation, "PATIENCE", 0.5)
+    slowly = [replace(run, draw=_Slow(run.draw)) for run in known[:4]]
+    assert not dies(code, "kernels.generated.relu", slowly)
+
+
+class _Slow:
+    """A draw that takes its time."""
+
+    def __init__(self, draw: object) -> None:
+        self.draw = draw
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.draw, name)
+
+    def found(self, definition: object) -> object:
+        time.sleep(0.2)
+        return self.draw.found(definition)  # type: ignore[attr-defined]
+
+
 def test_a_run_that_does_not_end_is_seen() -> None:
     code = compile("while True: pass", "endless", "exec")
-    from derive.verify import mutation
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mutation, "PATIENCE", 0.2)
         assert dies(code, "endless", [])
