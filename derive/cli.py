@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +142,16 @@ def _pairs(spec: str | None, only: Sequence[str]) -> list[tuple[Any, Any]]:
 
 
 def _verify(args: argparse.Namespace) -> int:
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from multiprocessing import get_context
+
+    from tqdm import tqdm
+
+    from derive.catalogue import CORE
     from derive.errors import GenerateError
 
     try:
-        from derive.verify import run
+        from derive.verify import CHECKS, COMPILED, concluded
     except ModuleNotFoundError as error:
         if error.name not in ("hypothesis", "pytest"):
             raise
@@ -155,10 +162,35 @@ def _verify(args: argparse.Namespace) -> int:
         if Path(report).is_dir() or not Path(report).absolute().parent.is_dir():
             raise GenerateError(f"cannot write {report}: it needs to be a file in a folder that exists")
     cases = args.cases if args.cases is not None else (2 if args.quick else 6)
-    ok = run(
-        _pairs(args.package, args.only), cases=cases, seed=args.seed, junit=args.junit, markdown=args.markdown
-    )
-    return 0 if ok else 1
+    names = [operator.name for operator, _ in _pairs(args.package, args.only)]
+    compiled = frozenset(CORE) if args.quick and not args.package and not args.only else frozenset(names)
+    work = [(n, c) for n in names for c in CHECKS if n in compiled or c not in COMPILED]
+    found = {}
+    bar = tqdm(total=len(work), desc="verify", unit="check", mininterval=0.5)
+    with bar, ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(_checked, args.package, *w, cases, args.seed): w for w in work}
+        for done in as_completed(running):
+            found[running[done]] = done.result()
+            bar.set_postfix_str(" ".join(running[done]))
+            bar.update()
+    if len(compiled) < len(names):
+        print(
+            f"of the compiled kernels those of {len(compiled)} operators are checked; without --quick all are"
+        )
+    return 0 if concluded([found[w] for w in work], junit=args.junit, markdown=args.markdown) else 1
+
+
+def _checked(package: str | None, operator: str, check: str, cases: int, seed: int) -> Any:
+    """The result of one check of one operator. (Runs in a worker.)"""
+    from derive.verify import verify
+
+    return verify(*_pair(package, operator), check, cases, seed)
+
+
+@cache
+def _pair(package: str | None, operator: str) -> tuple[Any, Any]:
+    (pair,) = _pairs(package, [operator])
+    return pair
 
 
 def _ready(package: str | None, operator: str, task: str, dtype: str) -> bool:
@@ -167,7 +199,7 @@ def _ready(package: str | None, operator: str, task: str, dtype: str) -> bool:
 
     from kernels.runtime import compiled_signatures
 
-    ((_, definition),) = _pairs(package, [operator])
+    _, definition = _pair(package, operator)
     kernels = (p.kernel for program in definition.programs.values() for p in program.every)
     found = next(t for kernel in kernels for t in kernel.tasks if t.name == task)
     found.address(np.dtype(dtype))
@@ -188,8 +220,11 @@ def _warm(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
+    from derive.catalogue import CORE
+
     tasks: dict[tuple[str, str], None] = {}
-    for operator, definition in _pairs(args.package, args.only):
+    only = args.only or (() if args.package or args.all else CORE)
+    for operator, definition in _pairs(args.package, only):
         for program in ("forward", "vjp"):
             for phase in definition.programs[program].every:
                 tasks.update(((operator.name, task.name), None) for task in phase.kernel.tasks)
@@ -209,8 +244,7 @@ def _judged(package: str | None, operator: str, sample: int | None, seed: int) -
     """The verdict on one operator. (Runs in a worker.)"""
     from derive.verify.mutation import judge
 
-    ((found, definition),) = _pairs(package, [operator])
-    return judge(found, definition, sample=sample, seed=seed)
+    return judge(*_pair(package, operator), sample=sample, seed=seed)
 
 
 def _mutate(args: argparse.Namespace) -> int:
@@ -274,7 +308,12 @@ def parser() -> argparse.ArgumentParser:
     )
     v.add_argument("--only", nargs="+", default=[], metavar="OPERATOR", help="these operators (default: all)")
     v.add_argument("--cases", type=_count, metavar="N", help="configurations per check (default 6)")
-    v.add_argument("--quick", action="store_true", help="two configurations per check")
+    v.add_argument(
+        "--quick",
+        action="store_true",
+        help="two configurations per check; of the catalogue, compiled kernels of the core operators only",
+    )
+    v.add_argument("--jobs", type=_count, metavar="N", help="processes (default: one for each core)")
     v.add_argument("--seed", type=int, default=0, help="another one draws other configurations (default 0)")
     v.add_argument("--junit", metavar="FILE", help="write JUnit XML")
     v.add_argument("--markdown", metavar="FILE", help="write a Markdown table")
@@ -295,7 +334,9 @@ def parser() -> argparse.ArgumentParser:
     w.add_argument(
         "package", nargs="?", help="folder of a generated package (default: the shipped catalogue)"
     )
-    w.add_argument("--only", nargs="+", default=[], metavar="OPERATOR", help="these operators (default: all)")
+    w.add_argument("--only", nargs="+", default=[], metavar="OPERATOR",
+                   help="these operators (default: a package's all, the catalogue's core)")  # fmt: skip
+    w.add_argument("--all", action="store_true", help="every operator of the catalogue")
     w.add_argument(
         "--jobs",
         type=_count,

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from derive.catalogue import CORE
 from derive.catalogue import operators as catalogue
 from derive.emit.module import module_source
 from derive.emit.tests import catalogue_test, package_init, package_test
@@ -26,7 +27,9 @@ def catalogue_files(root: Path, progress: Progress = iter, only: Iterable[str] =
     files = {}
     for operator in progress([o for o in catalogue() if not wanted or o.name in wanted]):
         files[root / "kernels" / "generated" / f"{operator.name}.py"] = module_source(derive(operator))
-        files[root / "tests" / "generated" / f"test_{operator.name}.py"] = catalogue_test(operator.name)
+        files[root / "tests" / "generated" / f"test_{operator.name}.py"] = catalogue_test(
+            operator.name, operator.name in CORE
+        )
     return files
 
 

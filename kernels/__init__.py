@@ -102,7 +102,7 @@ def _operator(name: str) -> Operator:
     from kernels.errors import MissingKernelsError
     from kernels.operator import Operator
 
-    home = next(module for module, names in _ADAPTERS.items() if name in names)
+    home = import_module(next(module for module, names in _ADAPTERS.items() if name in names))
     path = f"kernels.generated.{name}"
     try:
         definition = import_module(path).DEFINITION
@@ -112,7 +112,16 @@ def _operator(name: str) -> Operator:
         raise MissingKernelsError(
             f"{path} is missing; generate it with `derive-kernels generate`", name=path
         ) from None
-    return Operator(definition, import_module(home).ADAPTERS[name], module=__name__)
+    adapter, variants = home.ADAPTERS[name], getattr(home, "VARIANTS", {}).get(name)
+    if variants is None:
+        return Operator(definition, adapter, module=__name__)
+    from kernels.family import Family
+
+    def load(other: str) -> Operator:
+        found: Operator = getattr(import_module(__name__), other)
+        return found
+
+    return Family(definition, adapter, variants, load, module=__name__)
 
 
 def __dir__() -> list[str]:

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from kernels.arguments import LARGEST_ARRAY, Array, Shape, check_size, integer, per_axis, real
-from kernels.errors import ArgumentTypeError, ShapeError
+from kernels.arguments import LARGEST_ARRAY, Array, Shape, check_size, integer, per_axis, real, shown
+from kernels.errors import ArgumentError, ArgumentTypeError, ShapeError
 
 if TYPE_CHECKING:
     from kernels.runtime.definition import Definition, Parameter, Tensor
@@ -128,15 +128,31 @@ class Spec:
 
 
 class Adapter:
-    """A plan function, with the tensors that its array arguments are (in the order of the signature)."""
+    """A plan function, with the tensors that its array arguments are (in the order of the signature).
 
-    def __init__(self, plan: Callable[..., Plan], tensors: Mapping[str, str], axes: int = 0) -> None:
+    `fixed` are options of which the operator has one value: conv2d_reflect is conv2d with padding_mode="reflect".
+    """
+
+    def __init__(
+        self,
+        plan: Callable[..., Plan],
+        tensors: Mapping[str, str],
+        axes: int = 0,
+        fixed: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
         self.plan = plan
         self.tensors = tensors
         self.axes = axes
+        self.fixed = fixed
         _, *arguments = inspect.signature(plan).parameters.values()
-        self.signature = inspect.Signature([p.replace(annotation=EMPTY) for p in arguments])
+        self.signature = inspect.Signature(
+            [p.replace(annotation=EMPTY, default=fixed.get(p.name, p.default)) for p in arguments]
+        )
         self.doc = inspect.cleandoc(plan.__doc__ or "").replace("{axes}", str(axes))
+        if fixed:
+            self.doc += (
+                f"\n\nThis is it with {', '.join(f'{n}={v!r}' for n, v in fixed.items())}, and with no other."
+            )
 
     def arguments(self, args: Sequence[object], options: Mapping[str, object]) -> dict[str, Any]:
         """Every argument by name, defaults filled in."""
@@ -145,6 +161,10 @@ class Adapter:
         except TypeError as error:
             raise ArgumentTypeError(f"{error}; the arguments are {self.signature}") from None
         bound.apply_defaults()
+        for name, only in self.fixed.items():
+            value = bound.arguments[name]
+            if type(value) is not type(only) or value != only:
+                raise ArgumentError(f"`{name}` is {shown(value)} but this operator is the one of {only!r}")
         return bound.arguments
 
 
@@ -154,7 +174,7 @@ class Plain(Adapter):
     def __init__(self, definition: Definition) -> None:
         inputs = [definition.tensor(name) for name in definition.programs["forward"].inputs]
         self.tensors = {t.name: t.name for t in inputs}
-        self.axes = 0
+        self.axes, self.fixed = 0, MappingProxyType({})
         self.groups: dict[str, list[Parameter]] = {}
         for p in definition.parameters:
             self.groups.setdefault(p.group or p.name, []).append(p)

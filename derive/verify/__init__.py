@@ -3,21 +3,24 @@
     suite(operator, definition)   the checks as a pytest test
     run(pairs, cases=..., ...)    the checks of many operators, with a table and reports
     CHECKS                        the checks, each (operator, definition, random) -> Outcome
+    COMPILED                      those of them that compile kernels
 
 The truth comes from `derive.reference`. Emitted sources run twice: as plain Python over exact numbers, and
 compiled. A failed check raises VerificationError and shows operator, configuration, element and values.
 """
 
-from derive.verify.checks import CHECKS, Outcome
+from derive.verify.checks import CHECKS, COMPILED, Outcome
 from derive.verify.configuration import Configuration, configurations, sample
-from derive.verify.report import Result, run, verify
+from derive.verify.report import Result, concluded, run, verify
 from derive.verify.suite import suite
 
 __all__ = [
     "CHECKS",
+    "COMPILED",
     "Configuration",
     "Outcome",
     "Result",
+    "concluded",
     "configurations",
     "run",
     "sample",

@@ -487,4 +487,7 @@ CHECKS: dict[str, Check] = {
     "deterministic": deterministic,
 }
 
-__all__ = ["CHECKS", "Check", "Outcome"]
+# These run machine code, which takes seconds to compile for each kernel; the others the source alone.
+COMPILED = ("finite_differences", "compiled_matches_exact", "strided", "zero_sized", "deterministic")
+
+__all__ = ["CHECKS", "COMPILED", "Check", "Outcome"]

@@ -83,14 +83,21 @@ def run(
     for operator, definition, check in bar:
         bar.set_postfix_str(f"{operator.name} {check}")
         results.append(verify(operator, definition, check, cases, seed))
+    return concluded(results, junit=junit, markdown=markdown)
+
+
+def concluded(
+    results: Sequence[Result], *, junit: str | Path | None = None, markdown: str | Path | None = None
+) -> bool:
+    """The table, the failures, the reports if wanted; True if nothing failed."""
     print(table(results))
     failed = [r for r in results if r.failure]
     for r in failed:
         print(f"\n{r.check}: {r.failure}")
     seconds = sum(r.seconds for r in results)
     print(
-        f"\n{len(pairs)} operators, {len(results)} checks, {sum(r.cases for r in results)} cases, "
-        f"{len(failed)} failed, {seconds:.0f} s"
+        f"\n{len({r.operator for r in results})} operators, {len(results)} checks, "
+        f"{sum(r.cases for r in results)} cases, {len(failed)} failed, {seconds:.0f} s of work"
     )
     if junit is not None:
         Path(junit).write_bytes(junit_xml(results))

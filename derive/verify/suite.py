@@ -24,11 +24,21 @@ FEWER = {"every_way": 3}  # cases of a check that makes many runs in each
 
 
 def suite(
-    operator: Operator, definition: Definition, *, cases: int = 5, checks: Iterable[str] = tuple(CHECKS)
+    operator: Operator,
+    definition: Definition,
+    *,
+    cases: int = 5,
+    checks: Iterable[str] = tuple(CHECKS),
+    slow: Iterable[str] = (),
 ) -> Callable[..., Any]:
-    """A test, once for each check. Hypothesis draws the same configurations always, and shrinks a failure."""
+    """A test, once for each check. Hypothesis draws the same configurations always, and shrinks a failure.
 
-    @pytest.mark.parametrize("check", list(checks))
+    Checks in `slow` have pytest's mark of that name.
+    """
+    late = frozenset(slow)
+    marked = [pytest.param(c, marks=(pytest.mark.slow,) if c in late else ()) for c in checks]
+
+    @pytest.mark.parametrize("check", marked)
     def test(check: str) -> None:
         @settings(
             max_examples=min(cases, FEWER.get(check, cases)),

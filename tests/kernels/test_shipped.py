@@ -23,7 +23,9 @@ FINITE: dict[str, Any] = {
     "atol": 1e-6,
 }  # a central difference: its error is of order STEP squared, and rounding / STEP
 
-every_case = pytest.mark.parametrize("case", CASES, ids=str)
+every_case = pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=(pytest.mark.slow,) if c.slow else ()) for c in CASES], ids=str
+)
 every_operator = pytest.mark.parametrize("name", kernels.OPERATORS)
 
 

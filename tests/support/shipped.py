@@ -24,6 +24,7 @@ class Case:
     options: dict[str, Any]
     forward: Callable[..., Array]  # of the arrays
     vjp: Callable[..., tuple[Array | None, ...]]  # of the cotangent and the arrays
+    slow: bool = False  # its kernels are not among those that are compiled anyway
 
     def __str__(self) -> str:
         return f"{self.operator} {self.label}"

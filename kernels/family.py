@@ -1,0 +1,75 @@
+"""Operators with one signature, of which an option chooses: `conv2d(..., padding_mode="reflect")` is `conv2d_reflect`.
+
+Equations say what is read outside an array, or which of equal entries a maximum picks; so each value of such an option
+has equations, kernels and proofs of its own, and a name by which it can be called directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kernels.adapter import Adapter
+from kernels.operator import Operator, Pullback, Result
+
+if TYPE_CHECKING:
+    from kernels.runtime.definition import Definition
+
+
+@dataclass(frozen=True)
+class Variants:
+    """An option, and the operator for each of its values but the default."""
+
+    option: str
+    names: Mapping[Hashable, str]
+
+
+class Family(Operator):
+    """The operator of the option's default, which hands calls with another value on."""
+
+    def __init__(
+        self,
+        definition: Definition,
+        adapter: Adapter,
+        variants: Variants,
+        load: Callable[[str], Operator],
+        *,
+        module: str | None = None,
+    ) -> None:
+        super().__init__(definition, adapter, module=module)
+        self.variants = variants
+        self._load = load
+        self._place = self._parameters.index(variants.option)
+
+    def variant(self, args: Sequence[Any], options: Mapping[str, Any]) -> Operator | None:
+        """Which operator a call is for, if it is another one. A value that is none is left for this one to refuse."""
+        value = args[self._place] if self._place < len(args) else options.get(self.variants.option)
+        name = self.variants.names.get(value) if isinstance(value, (str, bool)) else None
+        return None if name is None else self._load(name)
+
+    def __call__(self, /, *args: Any, out: Any = None, **options: Any) -> Result:
+        other = self.variant(args, options)
+        return (
+            super().__call__(*args, out=out, **options) if other is None else other(*args, out=out, **options)
+        )
+
+    def vjp(
+        self, /, *args: Any, wrt: str | Sequence[str] | None = None, out: Any = None, **options: Any
+    ) -> tuple[Result, Pullback]:
+        """As `Operator.vjp`."""
+        other = self.variant(args, options)
+        vjp = super().vjp if other is None else other.vjp
+        return vjp(*args, wrt=wrt, out=out, **options)
+
+    def jvp(
+        self, primals: Sequence[Any], tangents: Sequence[Any], /, **options: Any
+    ) -> tuple[Result, Result]:
+        """As `Operator.jvp`."""
+        other = self.variant((), options)
+        return (super().jvp if other is None else other.jvp)(primals, tangents, **options)
+
+    def output_shape(self, /, *args: Any, **options: Any) -> Any:
+        """As `Operator.output_shape`."""
+        other = self.variant(args, options)
+        return (super().output_shape if other is None else other.output_shape)(*args, **options)

@@ -1,0 +1,72 @@
+"""An option that chooses the equations: the call goes to the operator that has them."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+
+import kernels
+from kernels.adapter import Adapter
+from kernels.errors import ArgumentError
+from kernels.family import Family, Variants
+from kernels.pooling import global_pool
+
+X = np.arange(24.0).reshape(1, 2, 3, 4)
+
+
+def plan(spec, input, how="avg"):
+    """{how} pooling."""
+    assert how in ("avg", "max"), how
+    return global_pool(spec, input)
+
+
+def member(how: str):
+    definition = getattr(kernels, f"global_{how}_pool").definition
+    return kernels.Operator(definition, Adapter(plan, {"input": "x"}, fixed={"how": how}))
+
+
+@pytest.fixture
+def family():
+    loaded = {"global_max_pool": member("max")}
+    definition = kernels.global_avg_pool.definition
+    variants = Variants("how", {"max": "global_max_pool"})
+    return Family(definition, Adapter(plan, {"input": "x"}), variants, loaded.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("args", "options", "want"),
+    [
+        ((), {}, X.mean((2, 3))),
+        ((), {"how": "avg"}, X.mean((2, 3))),
+        ((), {"how": "max"}, X.max((2, 3))),
+        (("max",), {}, X.max((2, 3))),
+    ],
+)
+def test_a_value_chooses(family, args, options, want):
+    want = want[..., None, None]
+    np.testing.assert_array_equal(family(X, *args, **options), want)
+    y, pullback = family.vjp(X, *args, **options)
+    np.testing.assert_array_equal(y, want)
+    (g,) = pullback(np.ones_like(y))
+    assert np.count_nonzero(g) == (2 if "max" in (*args, *options.values()) else X.size)
+    assert family.output_shape(X, *args, **options) == want.shape
+    if not args:
+        y, ty = family.jvp((X,), (X,), **options)
+        np.testing.assert_allclose(ty, want, rtol=1e-15)  # linear, or a choice; a mean rounds
+
+
+def test_what_is_no_value_is_left_to_the_default(family):
+    for value in ("min", 1, None, ["max"]):
+        with pytest.raises(AssertionError):
+            family(X, how=value)
+
+
+def test_a_variant_has_its_own_value_only():
+    largest = member("max")
+    assert inspect.signature(largest).parameters["how"].default == "max"
+    assert "This is it with how='max'" in largest.__doc__
+    np.testing.assert_array_equal(largest(X), X.max((2, 3), keepdims=True))
+    with pytest.raises(ArgumentError, match="`how` is 'avg' but this operator is the one of 'max'"):
+        largest(X, how="avg")
