@@ -68,6 +68,9 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _generate(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from derive.catalogue import operators
     from derive.generate import catalogue_files, leftover, package_files, stale, write
 
     if args.show:
@@ -89,7 +92,8 @@ def _generate(args: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
             return 2
-        files = catalogue_files(ROOT, lambda ops: _progress(ops, "derive"))
+        with tqdm(total=len(operators()), desc="derive", unit="op", mininterval=0.5) as bar:
+            files = catalogue_files(ROOT, jobs=None, advance=bar.update)
     extra = leftover(files)
     if args.check:
         old = stale(files)
@@ -151,7 +155,7 @@ def _verify(args: argparse.Namespace) -> int:
     from derive.errors import GenerateError
 
     try:
-        from derive.verify import CHECKS, COMPILED, concluded
+        from derive.verify import CHECKS, QUICK, concluded
     except ModuleNotFoundError as error:
         if error.name not in ("hypothesis", "pytest"):
             raise
@@ -163,8 +167,8 @@ def _verify(args: argparse.Namespace) -> int:
             raise GenerateError(f"cannot write {report}: it needs to be a file in a folder that exists")
     cases = args.cases if args.cases is not None else (2 if args.quick else 6)
     names = [operator.name for operator, _ in _pairs(args.package, args.only)]
-    compiled = frozenset(CORE) if args.quick and not args.package and not args.only else frozenset(names)
-    work = [(n, c) for n in names for c in CHECKS if n in compiled or c not in COMPILED]
+    whole = frozenset(CORE) if args.quick and not args.package and not args.only else frozenset(names)
+    work = [(n, c) for n in names for c in CHECKS if n in whole or c in QUICK]
     found = {}
     bar = tqdm(total=len(work), desc="verify", unit="check", mininterval=0.5)
     with bar, ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
@@ -173,9 +177,10 @@ def _verify(args: argparse.Namespace) -> int:
             found[running[done]] = done.result()
             bar.set_postfix_str(" ".join(running[done]))
             bar.update()
-    if len(compiled) < len(names):
+    if len(whole) < len(names):
         print(
-            f"of the compiled kernels those of {len(compiled)} operators are checked; without --quick all are"
+            f"every check of {len(whole)} core operators, those that compile nothing of the others; without --quick "
+            "every check of all"
         )
     return 0 if concluded([found[w] for w in work], junit=args.junit, markdown=args.markdown) else 1
 
@@ -311,7 +316,7 @@ def parser() -> argparse.ArgumentParser:
     v.add_argument(
         "--quick",
         action="store_true",
-        help="two configurations per check; of the catalogue, compiled kernels of the core operators only",
+        help="two configurations per check; of the catalogue, compiled kernels of core operators only",
     )
     v.add_argument("--jobs", type=_count, metavar="N", help="processes (default: one for each core)")
     v.add_argument("--seed", type=int, default=0, help="another one draws other configurations (default 0)")

@@ -6,9 +6,11 @@ An element r of the copy, on its one axis, is what a read at u = r + low finds, 
     replicate   { q = u },  { q = 0, u <= -1 },  { q = size - 1, u >= size }
     symmetric   { q = u - 2*size*lap },  { q = 2*size*lap - 1 - u }
     reflect     { q = u - 2*(size - 1)*lap },  { q = 2*(size - 1)*lap - u, 1 <= q <= size - 2 }
+    circular    { q = u - size*lap }
 
 Each piece is an equation, one axis at a time. Where the value outside is zero and the body vanishes with the
-read there is no copy; circular needs none, since a lap index alone says it (`indexing`).
+read there is no copy. Circular needs none, since a lap index alone says it (`indexing`); it gets one where several
+indices make up the place (a window), so that an element is read at many points and its lap is found once.
 """
 
 from __future__ import annotations
@@ -92,11 +94,17 @@ def reflect(a: Axis) -> list[Relation]:
     return [a.piece(a.u + a.minus_q + -start, laps=(laps,)), a.piece(mirror, *inner, laps=(laps,))]
 
 
+def wrapped(a: Axis) -> list[Relation]:
+    laps, start = a.laps(a.size)
+    return [a.piece(a.u + a.minus_q + -start, laps=(laps,))]
+
+
 PIECES: dict[str, Callable[[Axis], list[Relation]]] = {
     "value": within,
     "replicate": replicate,
     "symmetric": symmetric,
     "reflect": reflect,
+    "circular": wrapped,
 }
 
 
@@ -128,10 +136,10 @@ class Copies:
         for axis, e in enumerate(r.at):
             fold = next((name for name, f in FOLDS.items() if isinstance(e, f)), None)
             if fold is not None:
-                if fold != "circular":
+                if fold != "circular" or is_window(e.args[0]):
                     new = self.copy(new, axis, fold, e.args[0])
             elif outside != "absent" and not marked and self.ranges.may_leave(r, axis):
-                if outside == "circular":
+                if outside == "circular" and not is_window(e):
                     new = Read(new.tensor, *new.at[:axis], circular(e), *new.at[axis + 1 :])
                 elif isinstance(outside, str):
                     new = self.copy(new, axis, outside, e)
@@ -179,6 +187,11 @@ class Copies:
             for piece in beyond(at):
                 put(outside, piece)
         return Tensor(name)
+
+
+def is_window(u: sp.Expr) -> bool:
+    """Do several indices make up the place, and no integer tensor, of which nobody knows how far it reaches?"""
+    return not u.has(Read) and sum(isinstance(s, Index) for s in u.free_symbols) > 1
 
 
 def at_letters(a: Read, letters: dict[sp.Expr, Index], r: Read) -> Access:

@@ -24,7 +24,7 @@ from derive.lower.lanes import lanes
 from derive.lower.loops import Nest
 from derive.lower.plain import lower
 from derive.lower.scatter import scattered
-from derive.passes.canonical import Canonical, abstract, canonical, same_axes
+from derive.passes.canonical import Canonical, Shape, abstract, canonical, same_axes
 from derive.passes.differentiate import jvp, vjp
 from derive.passes.simplify import simplify
 from derive.passes.stable import stable
@@ -51,6 +51,21 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """A kernel of another module, with the equation that it was made for."""
+
+    module: str
+    title: str
+    name: Canonical
+    equation: Equation
+    source: TaskSource
+
+
+class Library(dict[tuple[str, bool], Shared]):
+    """Kernels by an equation's canonical name, and whether they add to what the target holds."""
+
+
+@dataclass(frozen=True)
 class Joint:
     """A phase that does at once what several do."""
 
@@ -68,10 +83,14 @@ class Derivation:
     kernels: dict[str, TaskSource] = field(default_factory=dict)
     phases: dict[str, list[Phase]] = field(default_factory=dict)
     joints: dict[str, list[Joint]] = field(default_factory=dict)
+    shared: dict[str, Shared] = field(default_factory=dict)  # those of `kernels` that other modules have
 
 
-def derive(operator: Operator) -> Derivation:
-    """Differentiate, simplify, recognise and lower; nothing is written anywhere."""
+def derive(operator: Operator, library: Library | None = None) -> Derivation:
+    """Differentiate, simplify, recognise and lower; nothing is written anywhere.
+
+    Kernels that `library` has are taken from there, and new ones entered into it: what is derived next may use them.
+    """
     made = Derivation(operator)
     try:
         forward = to_program(operator)  # y  = sum[c,k] x[n,c,q]*w[o,c,k]   { s*p + d*k - a = q }
@@ -88,7 +107,7 @@ def derive(operator: Operator) -> Derivation:
         raise error.within(operator=operator.name) from None
     # logsumexp as loops can do it; what a sum adds at many points worked out once
     prepared = {name: check(terms(stable(made.programs[name]))) for name in PROGRAMS}
-    book = _Book(made, _adding(prepared.values()))
+    book = _Book(made, _adding(prepared.values()), Library() if library is None else library)
     for name, program in prepared.items():
         try:
             made.phases[name] = [book.phase(program, eq) for eq in program.equations]
@@ -131,37 +150,22 @@ def kernel_source(nest: Nest, title: str, offers: Sequence[Offer]) -> TaskSource
 class _Book:
     """Kernels by canonical name: an equation that is one already known in other letters reuses its kernel."""
 
-    def __init__(self, made: Derivation, adding: set[str]) -> None:
-        self.made, self.adding, self.taken = made, adding, {"sizes", "DEFINITION"}
+    def __init__(self, made: Derivation, adding: set[str], library: Library) -> None:
+        self.made, self.adding, self.library = made, adding, library
+        self.taken = {"sizes", "DEFINITION"}
         self.known: dict[str, tuple[str, Canonical, Equation]] = {}
 
     def phase(self, program: Program, eq: Equation) -> Phase:
-        shape = abstract(eq)
-        name = canonical(shape)
+        shape, name = self.named(eq)
         integers, tensor_of = dict(shape.integers), dict(shape.tensors)
         recognised = ""
         if name.text not in self.known:
-            title = self.title(eq)
-            self.known[name.text] = (title, name, eq)
-            nest, fast = lower(shape.equation, name.indices), contraction(shape.equation, name.indices)
-            nest = replace(nest, adds=fast is not None or name.text in self.adding)
-            ways = lanes(shape.equation, nest, name.indices)
-            if fast is not None and fast.pair is None:
-                offers = [
-                    lanes_offer(nest, ways, title, fast.columns, fast.steps),
-                    contraction_offer(nest, fast, title),
-                ]
-            elif fast is not None:
-                offers = [contraction_offer(nest, fast, title), lanes_offer(nest, ways, title)]
-            elif (way := scattered(nest)) is not None:
-                offers = [scatter_offer(nest, way, title)]
-            else:
-                offers = [lanes_offer(nest, ways, title)]
-            source = replace(kernel_source(nest, title, offers), contraction=fast)
-            self.made.kernels[title] = source
+            self.make(eq, shape, name)
         title, known, first = self.known[name.text]
         if first != eq:
             recognised = str(first.target)
+        if title in self.made.shared:
+            recognised = f"{first.target} of {self.made.shared[title].module}"
         source = self.made.kernels[title]
         views = dict(zip(known.reads, name.reads, strict=True))
         symbols = dict(zip(known.integers, name.integers, strict=True))
@@ -182,6 +186,54 @@ class _Book:
             self.linear(program, eq),
             recognised,
         )
+
+    def named(self, eq: Equation) -> tuple[Shape, Canonical]:
+        """An equation's shape and canonical name: one of which there is a kernel, if there is."""
+        shape = abstract(eq)
+        name = canonical(shape)
+        if not self.library or name.text in self.known or self.found(shape, name) is not None:
+            return shape, name
+        general = abstract(eq, shifted=True)
+        if general.equation == shape.equation:
+            return shape, name
+        other = canonical(general)
+        return (general, other) if self.found(general, other) is not None else (shape, name)
+
+    def found(self, shape: Shape, name: Canonical) -> Shared | None:
+        return self.library.get((name.text, self.adds(shape, name)))
+
+    def adds(self, shape: Shape, name: Canonical) -> bool:
+        return name.text in self.adding or contraction(shape.equation, name.indices) is not None
+
+    def make(self, eq: Equation, shape: Shape, name: Canonical) -> None:
+        """The kernel of an equation that was not met before in this operator."""
+        fast, adds = contraction(shape.equation, name.indices), self.adds(shape, name)
+        if (found := self.found(shape, name)) is not None:
+            title = found.title
+            if title in self.taken:
+                title = fresh_name(f"{title}_of_{found.module}", self.taken)
+            self.taken.add(title)
+            self.known[name.text] = (title, found.name, found.equation)
+            self.made.shared[title], self.made.kernels[title] = found, found.source
+            return
+        title = self.title(eq)
+        self.known[name.text] = (title, name, eq)
+        nest = replace(lower(shape.equation, name.indices), adds=adds)
+        ways = lanes(shape.equation, nest, name.indices)
+        if fast is not None and fast.pair is None:
+            offers = [
+                lanes_offer(nest, ways, title, fast.columns, fast.steps),
+                contraction_offer(nest, fast, title),
+            ]
+        elif fast is not None:
+            offers = [contraction_offer(nest, fast, title), lanes_offer(nest, ways, title)]
+        elif (way := scattered(nest)) is not None:
+            offers = [scatter_offer(nest, way, title)]
+        else:
+            offers = [lanes_offer(nest, ways, title)]
+        source = replace(kernel_source(nest, title, offers), contraction=fast)
+        self.made.kernels[title] = source
+        self.library[name.text, adds] = Shared(self.made.operator.name, title, name, eq, source)
 
     def joints(self, program: Program, phases: Sequence[Phase]) -> Iterator[Joint]:
         """An extremum and its place, for who asks for both: where the place is looked for, the extremum is known."""

@@ -367,15 +367,15 @@ def check(program: Program) -> Program:
     }
     declared |= set(program.parameters)
 
-    def need(ok: Any, what: str) -> None:
-        if not ok:
-            raise CheckError(f"{what}\n    in  {eq}")
+    def need(ok: Any, what: str, *about: object) -> None:
+        if not ok:  # only now: printing formulas takes longer than looking at them
+            raise CheckError(f"{what.format(*about)}\n    in  {eq}")
 
     for eq in program.equations:
         names = eq.relation.indices
         need(len(set(names)) == len(names), "an index has two ranges")
         need(not eq.body.has(Read, Reduce), "a read or a reduction is left as the user wrote it")
-        need(eq.reduce in REDUCTIONS, f"no reduction is called {eq.reduce}")
+        need(eq.reduce in REDUCTIONS, "no reduction is called {}", eq.reduce)
         need(
             (eq.at is not None) == eq.reduce.startswith("arg"),
             "`at` belongs to argmax and argmin, and they need it",
@@ -385,32 +385,35 @@ def check(program: Program) -> Program:
             "only argmax and argmin yield integers",
         )
         for a in (eq.target, *eq.reads):
-            need(all(isinstance(i, Index) for i in a.indices), f"{a} is not at plain indices")
-            need(len(set(a.indices)) == len(a.indices), f"{a} names an index twice")
-            need(all(i in names for i in a.indices), f"{a} uses an index without a range")
+            need(all(isinstance(i, Index) for i in a.indices), "{} is not at plain indices", a)
+            need(len(set(a.indices)) == len(a.indices), "{} names an index twice", a)
+            need(all(i in names for i in a.indices), "{} uses an index without a range", a)
     shapes = program.tensors
     for k, eq in enumerate(program.equations):
         names = eq.relation.indices
         for a in (eq.target, *eq.reads):
             need(
                 a.tensor in shapes and len(shapes[a.tensor].shape) == len(a.indices),
-                f"{a} has another rank than its tensor",
+                "{} has another rank than its tensor",
+                a,
             )
         for a in eq.reads:
-            need(a.tensor in known or a.tensor in written, f"{a} is read before it is written")
-            need(a.tensor in known or last_write[a.tensor] < k, f"{a} is read before its last equation")
+            need(a.tensor in known or a.tensor in written, "{} is read before it is written", a)
+            need(a.tensor in known or last_write[a.tensor] < k, "{} is read before its last equation", a)
         for e in (*eq.relation.zero, *eq.relation.nonneg):
             need(
                 all(isinstance(a, (Index, IntegerAccess)) for a in e.atoms),
-                f"{e} is not affine in indices and integer reads",
+                "{} is not affine in indices and integer reads",
+                e,
             )
             need(
                 not any(c.has(Index, Access) for _, c in e.terms) and not e.constant.has(Index, Access),
-                f"{e}: an index in a coefficient",
+                "{}: an index in a coefficient",
+                e,
             )
-            need(all(i in names for i in e.indices), f"{e} uses an index without a range")
+            need(all(i in names for i in e.indices), "{} uses an index without a range", e)
         need(all(not r.size.has(Index, Access) for r in eq.relation.ranges), "a range depends on an index")
-        need(eq.target.tensor not in known, f"{eq.target.tensor} is an input and is written")
+        need(eq.target.tensor not in known, "{} is an input and is written", eq.target.tensor)
         same = eq.target.tensor in written
         need(
             not same or written[eq.target.tensor].reduce == eq.reduce == "sum",

@@ -25,9 +25,47 @@ if TYPE_CHECKING:
     conv1d: Operator
     conv2d: Operator
     conv3d: Operator
+    conv4d: Operator
+    conv1d_constant: Operator
+    conv1d_mean: Operator
+    conv1d_reflect: Operator
+    conv1d_symmetric: Operator
+    conv1d_replicate: Operator
+    conv1d_circular: Operator
+    conv2d_constant: Operator
+    conv2d_mean: Operator
+    conv2d_reflect: Operator
+    conv2d_symmetric: Operator
+    conv2d_replicate: Operator
+    conv2d_circular: Operator
+    conv3d_constant: Operator
+    conv3d_mean: Operator
+    conv3d_reflect: Operator
+    conv3d_symmetric: Operator
+    conv3d_replicate: Operator
+    conv3d_circular: Operator
+    conv_transpose1d: Operator
+    conv_transpose2d: Operator
+    conv_transpose3d: Operator
+    conv_transpose4d: Operator
+    separable_conv1d: Operator
+    separable_conv2d: Operator
+    separable_conv3d: Operator
+    locally_connected1d: Operator
+    locally_connected2d: Operator
+    locally_connected3d: Operator
     convolve1d: Operator
     convolve2d: Operator
     convolve3d: Operator
+    unfold1d: Operator
+    unfold2d: Operator
+    unfold3d: Operator
+    fold1d: Operator
+    fold2d: Operator
+    fold3d: Operator
+    toeplitz1d: Operator
+    toeplitz2d: Operator
+    toeplitz3d: Operator
     max_pool1d: Operator
     max_pool2d: Operator
     max_pool3d: Operator
@@ -42,8 +80,20 @@ if TYPE_CHECKING:
     log_softmax: Operator
     cross_entropy: Operator
 
+_MODES = ("constant", "mean", "reflect", "symmetric", "replicate", "circular")  # of padding, beside zeros
 _ADAPTERS = {
-    "kernels.convolution": ("conv1d", "conv2d", "conv3d", "convolve1d", "convolve2d", "convolve3d"),
+    "kernels.convolution": (
+        *("conv1d", "conv2d", "conv3d", "conv4d"),
+        *(f"conv{axes}d_{mode}" for axes in (1, 2, 3) for mode in _MODES),
+        *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "conv_transpose4d"),
+        *("separable_conv1d", "separable_conv2d", "separable_conv3d"),
+        *("locally_connected1d", "locally_connected2d", "locally_connected3d"),
+        *("convolve1d", "convolve2d", "convolve3d"),
+    ),
+    "kernels.columns": (
+        *("unfold1d", "unfold2d", "unfold3d", "fold1d", "fold2d", "fold3d"),
+        *("toeplitz1d", "toeplitz2d", "toeplitz3d"),
+    ),
     "kernels.pooling": (
         *("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
         *("global_avg_pool", "global_max_pool", "global_min_pool"),

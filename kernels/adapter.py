@@ -13,7 +13,7 @@ gradient, tangent and cotangent, and `output_shape`: each has the layout of an i
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -166,6 +166,14 @@ class Adapter:
             if type(value) is not type(only) or value != only:
                 raise ArgumentError(f"`{name}` is {shown(value)} but this operator is the one of {only!r}")
         return bound.arguments
+
+
+@dataclass(frozen=True)
+class Variants:
+    """An option that chooses the equations: for each of its values but the default, the operator that has them."""
+
+    option: str
+    names: Mapping[Hashable, str]
 
 
 class Plain(Adapter):

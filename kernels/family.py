@@ -6,23 +6,14 @@ has equations, kernels and proofs of its own, and a name by which it can be call
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kernels.adapter import Adapter
+from kernels.adapter import Adapter, Variants
 from kernels.operator import Operator, Pullback, Result
 
 if TYPE_CHECKING:
     from kernels.runtime.definition import Definition
-
-
-@dataclass(frozen=True)
-class Variants:
-    """An option, and the operator for each of its values but the default."""
-
-    option: str
-    names: Mapping[Hashable, str]
 
 
 class Family(Operator):

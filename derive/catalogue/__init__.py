@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from derive.catalogue import convolution, layers, pooling
 from derive.language import Operator
 
-# One of each kind, and what nearly everybody uses: compiled by `derive-kernels warm`, and their compiled kernels checked
-# on every run. Those of the others are compiled when they are first called, and checked by `make test-all`; their source
-# is held against the equations on every run, like all.
+# One of each kind, and what nearly everybody uses: compiled by `derive-kernels warm`, and every check made in every run of
+# the tests. Kernels of the others are compiled when they are first called; every run holds their source against the
+# equations, `make test-all` does the rest.
 CORE = (
     *("conv1d", "conv2d", "conv3d", "convolve1d", "convolve2d", "convolve3d"),
     *("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
@@ -16,6 +18,13 @@ CORE = (
 )
 
 
+def families() -> Iterator[tuple[Operator, ...]]:
+    """Every shipped operator, in the order in which they are generated. A family shares kernels: the first has them."""
+    yield from convolution.families()
+    for module in (pooling, layers):
+        yield from ((operator,) for operator in module.operators())
+
+
 def operators() -> tuple[Operator, ...]:
-    """Every shipped operator, in the order in which they are generated."""
-    return (*convolution.operators(), *pooling.operators(), *layers.operators())
+    """Every shipped operator."""
+    return tuple(operator for family in families() for operator in family)

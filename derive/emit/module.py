@@ -91,11 +91,12 @@ class _Module:
             for c in self.forward.conditions
         ]
         sizes = self.sizes()
-        kernels = [k.text for k in made.kernels.values()]
+        own = {title: k for title, k in made.kernels.items() if title not in made.shared}
+        kernels = [k.text for k in own.values()]
         parameters = self.parameters()
         unused = {name for name, lines in (("Condition", conditions), ("Parameter", parameters)) if not lines}
         joint = {"Joint"} if any(made.joints.values()) else set()
-        needed = {*DATA, *joint, *(n for k in made.kernels.values() for n in k.imports)} - unused
+        needed = {*DATA, *joint, *(n for k in own.values() for n in k.imports)} - unused
         imports = sorted(needed, key=_sorted_as_isort)
         formula = indented(str(self.forward), 4)
         report = [f"        {line!r}," for line in self.report()]
@@ -125,7 +126,9 @@ class _Module:
         ]
         parts = [
             HEAD.format(name=made.operator.name, formula=formula),
-            "from __future__ import annotations\n\nfrom kernels.runtime import (\n"
+            "from __future__ import annotations\n\n"
+            + self.others()
+            + "from kernels.runtime import (\n"
             + "".join(f"    {n},\n" for n in imports)
             + ")",
             f"require_abi({ABI}, __name__)\n",
@@ -136,6 +139,21 @@ class _Module:
         return (
             "\n".join(p if p.startswith("\n") else "\n" + p for p in parts).lstrip("\n").rstrip("\n") + "\n"
         )
+
+    def others(self) -> str:
+        """Imports of kernels that other modules have."""
+        names: dict[str, list[str]] = {}
+        for title, k in self.made.shared.items():
+            name = k.title if title == k.title else f"{k.title} as {title}"
+            names.setdefault(k.module, []).append(name)
+        lines = []
+        for module in sorted(names):
+            lines += [
+                f"from kernels.generated.{module} import (",
+                *(f"    {n}," for n in sorted(names[module])),
+                ")",
+            ]
+        return "".join(f"{line}\n" for line in lines)
 
     def tensors(self) -> list[str]:
         table: dict[str, Tensor] = {}
@@ -257,7 +275,12 @@ class _Module:
 
     def report(self) -> Iterable[str]:
         for name, k in self.made.kernels.items():
-            yield f"{name}: {k.describe()}"
+            other = self.made.shared.get(name)
+            yield (
+                f"{name}: {k.describe()}"
+                if other is None
+                else f"{name}: that of kernels.generated.{other.module}"
+            )
 
 
 def _sorted_as_isort(name: str) -> tuple[bool, bool, tuple[str, int]]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice, permutations, product
 from typing import Any, TypeVar
 
@@ -49,8 +50,11 @@ class Shape:
     reals: tuple[sp.Symbol, ...]
 
 
-def abstract(eq: Equation) -> Shape:
+@lru_cache(maxsize=4096)  # programs of one operator have equations in common
+def abstract(eq: Equation, *, shifted: bool = False) -> Shape:
     """Every access becomes a view of its own, every extent, coefficient and constant a symbol of its own.
+
+    `shifted`: a window without an offset is taken as one with the offset 0, which a kernel for any offset can serve.
 
     Plain numbers stay: 1 and -1 decide how a relation is solved. So does "the extent of i" as a coefficient
     beside i itself, or that of i and j beside both, which makes a mixed radix; where several indices have that
@@ -59,7 +63,7 @@ def abstract(eq: Equation) -> Shape:
     forms = (*eq.relation.zero, *eq.relation.nonneg, *((eq.at,) if eq.at is not None else ()))
     places = {(z, a): found for z in forms for a in z.atoms if (found := _radices(eq, z, a))}
     made = [
-        _abstract(eq, dict(zip(places, choice, strict=True)))
+        _abstract(eq, dict(zip(places, choice, strict=True)), shifted)
         for choice in islice(product(*places.values()), MOST_ORDERS)
     ]
     return made[0] if len(made) == 1 else min(made, key=lambda shape: canonical(shape).text)
@@ -84,7 +88,7 @@ def _radices(eq: Equation, z: Affine, a: sp.Expr) -> list[tuple[Index, ...]]:
     return found
 
 
-def _abstract(eq: Equation, radices: dict[tuple[Affine, sp.Expr], tuple[Index, ...]]) -> Shape:
+def _abstract(eq: Equation, radices: dict[tuple[Affine, sp.Expr], tuple[Index, ...]], shifted: bool) -> Shape:
     own = {r.index: r.size for r in eq.relation.ranges}
     extents = {
         extent(i): size for i, size in own.items()
@@ -125,13 +129,23 @@ def _abstract(eq: Equation, radices: dict[tuple[Affine, sp.Expr], tuple[Index, .
         number, rest = z.constant.as_coeff_Add()
         return Affine.of(terms, number + (coefficient(rest) if rest != 0 else 0))
 
-    zero, nonneg = tuple(map(form, eq.relation.zero)), tuple(map(form, eq.relation.nonneg))
+    offsets: dict[sp.Symbol, sp.Expr] = {}
+
+    def moved(z: Affine) -> Affine:
+        if not shifted or z.constant != 0 or len(z.terms) < 3:
+            return z
+        offset = Parameter(fresh_name("z", taken), False)
+        offsets[offset] = sp.S.Zero
+        return z.shifted(-offset)
+
+    zero = tuple(moved(form(z)) for z in eq.relation.zero)
+    nonneg = tuple(map(form, eq.relation.nonneg))
     at = form(eq.at) if eq.at is not None else None
     inner = sorted((s for s in eq.body.free_symbols if isinstance(s, INTEGERS)), key=str)
     body = eq.body.xreplace({**table, **{s: scalar(s) for s in inner}})
     relation = Relation(tuple(Range(i, extent(i)) for i in own), zero, nonneg)
     shape = replace(eq, target=table[eq.target], relation=relation, body=body, at=at)
-    bound = {**extents, **{s: e for e, s in integers.items()}}
+    bound = {**extents, **{s: e for e, s in integers.items()}, **offsets}
     tensors = tuple((table[a], a.tensor) for a in (eq.target, *eq.reads))
     reals = tuple(sorted((s for s in body.free_symbols if isinstance(s, Real)), key=str))
     return Shape(shape, tensors, tuple(bound.items()), reals)
@@ -173,6 +187,7 @@ class Canonical:
     reals: tuple[sp.Symbol, ...]
 
 
+@lru_cache(maxsize=4096)
 def canonical(shape: Shape) -> Canonical:
     eq = shape.equation
     reads = list(eq.reads)
@@ -221,6 +236,7 @@ def _text(e: sp.Basic) -> str:
     return f"{kind}({', '.join(parts)})"
 
 
+@lru_cache(maxsize=4096)
 def _sign_class(s: sp.Expr) -> str:
     """What a solver sees of a coefficient. Letters come after numbers: of a radix the higher digits are larger."""
     if s.is_Number:

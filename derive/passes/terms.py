@@ -4,8 +4,9 @@
           =   t[p] = gy[p] / count[p],   gx[q] = sum[p,k] t[p]   { the same relation }
 
 when the body's own indices leave others of the sum open (the relation has more dimensions than the body has indices),
-and the body is more than one read, up to what stands in front of the sum. A product of two reads that meet at
-every point, as in a convolution, has as many indices as the relation has dimensions, and stays.
+the body is more than one read, up to what stands in front of the sum, and some read has all of its indices, so that the
+term takes no more memory than what it is made of. A product of two reads that meet at every point, as in a convolution,
+stays.
 
     y[p,r] = sum[k,l] 1   { p + k < P, r + l < R }   =   t[p] = sum[k] 1,  u[r] = sum[l] 1,  y[p,r] = t[p] * u[r]
 
@@ -61,7 +62,9 @@ def repeated(eq: Equation) -> tuple[Index, ...] | None:
     own = tuple(i for i in eq.relation.indices if i in used)
     open_ = [i for i in eq.bound if i not in used]
     dimensions = len(eq.relation.indices) - len(eq.relation.zero)
-    return own if open_ and len(own) < dimensions and not set(own) >= set(eq.free) else None
+    if not open_ or len(own) >= dimensions or set(own) >= set(eq.free):
+        return None
+    return own if any(set(own) <= set(a.indices) for a in eq.body.atoms(Access)) else None
 
 
 def divided(eq: Equation, taken: set[str], local: list[Tensor]) -> list[Equation]:

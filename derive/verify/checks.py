@@ -489,5 +489,8 @@ CHECKS: dict[str, Check] = {
 
 # These run machine code, which takes seconds to compile for each kernel; the others the source alone.
 COMPILED = ("finite_differences", "compiled_matches_exact", "strided", "zero_sized", "deterministic")
+QUICK = tuple(
+    c for c in CHECKS if c not in (*COMPILED, "every_way", "linearity")
+)  # one run of each program or so
 
-__all__ = ["CHECKS", "COMPILED", "Check", "Outcome"]
+__all__ = ["CHECKS", "QUICK", "Check", "Outcome"]

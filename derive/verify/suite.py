@@ -14,13 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from derive.language import Operator
-from derive.verify.checks import CHECKS
+from derive.verify.checks import CHECKS, QUICK
 
 if TYPE_CHECKING:
     from kernels.runtime import Definition
 
 
 FEWER = {"every_way": 3}  # cases of a check that makes many runs in each
+BRIEF = 2  # cases of a check in every run of the tests, where the thorough ones are slow
 
 
 def suite(
@@ -29,19 +30,22 @@ def suite(
     *,
     cases: int = 5,
     checks: Iterable[str] = tuple(CHECKS),
-    slow: Iterable[str] = (),
+    core: bool = True,
 ) -> Callable[..., Any]:
     """A test, once for each check. Hypothesis draws the same configurations always, and shrinks a failure.
 
-    Checks in `slow` have pytest's mark of that name.
+    An operator that is not `core`, one of many, has its checks marked slow; those that compile nothing and make few
+    runs are made at two configurations beside that.
     """
-    late = frozenset(slow)
-    marked = [pytest.param(c, marks=(pytest.mark.slow,) if c in late else ()) for c in checks]
+    checks = list(checks)
+    rounds = [pytest.param(c, cases, id=c, marks=() if core else pytest.mark.slow) for c in checks]
+    if not core:
+        rounds += [pytest.param(c, BRIEF, id=f"{c}-brief") for c in checks if c in QUICK]
 
-    @pytest.mark.parametrize("check", marked)
-    def test(check: str) -> None:
+    @pytest.mark.parametrize(("check", "rounds"), rounds)
+    def test(check: str, rounds: int) -> None:
         @settings(
-            max_examples=min(cases, FEWER.get(check, cases)),
+            max_examples=min(rounds, FEWER.get(check, rounds)),
             deadline=None,
             derandomize=True,
             database=None,

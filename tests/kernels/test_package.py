@@ -83,8 +83,8 @@ def test_every_operator_is_declared_for_type_checkers():
 
 
 def test_unknown_name():
-    with pytest.raises(AttributeError, match="module 'kernels' has no attribute 'conv4d'"):
-        _ = kernels.conv4d
+    with pytest.raises(AttributeError, match="module 'kernels' has no attribute 'conv5d'"):
+        _ = kernels.conv5d
 
 
 @pytest.mark.parametrize(
