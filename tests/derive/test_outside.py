@@ -169,6 +169,7 @@ MAPS = {
     "replicate": lambda u, size: min(max(u, 0), size - 1),
     "symmetric": lambda u, size: min(u % (2 * size), 2 * size - 1 - u % (2 * size)),
     "reflect": lambda u, size: min(u % max(2 * size - 2, 1), -u % max(2 * size - 2, 1)),
+    "circular": lambda u, size: u % size,
 }
 
 

@@ -6,6 +6,7 @@ equations share a kernel. Letters, and the order of loops that cost the same, ar
 
 from __future__ import annotations
 
+import keyword
 import random
 import string
 from collections import Counter
@@ -30,7 +31,7 @@ def letters(rng: random.Random, taken: set[str]) -> str:
         name = rng.choice("bcefhijklmnopqrsuvw") + "".join(
             rng.choices(string.ascii_lowercase, k=rng.randint(0, 3))
         )
-        if name.upper() not in taken and not name.endswith("o") and name not in ("in", "is", "or", "if"):
+        if name.upper() not in taken and not name.endswith("o") and not keyword.iskeyword(name):
             taken.add(name.upper())
             return name
 

@@ -90,3 +90,9 @@ def test_a_divisor_that_divides_stays():
     """It would be worked out where there is nothing to divide."""
     before = forward(y[n, p] << Sum[k](x[n, s * p + k]) / (1 / w[p] + 1), given=(k,))
     assert terms(before) == before
+
+
+def test_a_term_takes_no_more_memory_than_what_it_is_made_of():
+    """No read has both indices of this product: in memory it would be an outer product."""
+    before = forward(y[p] << Sum[i, j, k](x[j] * w[k], i + j + k <= p), given=(p, i))
+    assert terms(before).equations == before.equations
