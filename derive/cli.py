@@ -165,6 +165,8 @@ def _verify(args: argparse.Namespace) -> int:
     for report in filter(None, (args.junit, args.markdown)):  # before minutes of checks, not after
         if Path(report).is_dir() or not Path(report).absolute().parent.is_dir():
             raise GenerateError(f"cannot write {report}: it needs to be a file in a folder that exists")
+    if args.pictures:
+        Path(args.pictures).mkdir(parents=True, exist_ok=True)
     cases = args.cases if args.cases is not None else (2 if args.quick else 6)
     names = [operator.name for operator, _ in _pairs(args.package, args.only)]
     whole = frozenset(CORE) if args.quick and not args.package and not args.only else frozenset(names)
@@ -172,7 +174,8 @@ def _verify(args: argparse.Namespace) -> int:
     found = {}
     bar = tqdm(total=len(work), desc="verify", unit="check", mininterval=0.5)
     with bar, ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(_checked, args.package, *w, cases, args.seed): w for w in work}
+        seed, pictures = args.seed, Path(args.pictures) if args.pictures else None
+        running = {pool.submit(_checked, args.package, *w, cases, seed, pictures): w for w in work}
         for done in as_completed(running):
             found[running[done]] = done.result()
             bar.set_postfix_str(" ".join(running[done]))
@@ -185,11 +188,13 @@ def _verify(args: argparse.Namespace) -> int:
     return 0 if concluded([found[w] for w in work], junit=args.junit, markdown=args.markdown) else 1
 
 
-def _checked(package: str | None, operator: str, check: str, cases: int, seed: int) -> Any:
+def _checked(
+    package: str | None, operator: str, check: str, cases: int, seed: int, pictures: Path | None
+) -> Any:
     """The result of one check of one operator. (Runs in a worker.)"""
     from derive.verify import verify
 
-    return verify(*_pair(package, operator), check, cases, seed)
+    return verify(*_pair(package, operator), check, cases, seed, pictures)
 
 
 @cache
@@ -322,6 +327,7 @@ def parser() -> argparse.ArgumentParser:
     v.add_argument("--seed", type=int, default=0, help="another one draws other configurations (default 0)")
     v.add_argument("--junit", metavar="FILE", help="write JUnit XML")
     v.add_argument("--markdown", metavar="FILE", help="write a Markdown table")
+    v.add_argument("--pictures", metavar="FOLDER", help="draw counterexamples there (needs matplotlib)")
     v.set_defaults(run=_verify)
     m = commands.add_parser(
         "mutate", help="plant faults in generated modules, and count those that the tests see"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class DeriveError(Exception):
     """Base of everything `derive` raises on purpose."""
@@ -29,4 +31,9 @@ class GenerateError(DeriveError):
 
 
 class VerificationError(AssertionError, DeriveError):
-    """A kernel or a derivative does not do what the equations say."""
+    """A kernel or a derivative does not do what the equations say.
+
+    `counterexample` is the element that shows it, where there is one (a derive.verify.Counterexample).
+    """
+
+    counterexample: Any = None

@@ -11,6 +11,7 @@ compiled. A failed check raises VerificationError and shows operator, configurat
 
 from derive.verify.checks import CHECKS, QUICK, Outcome
 from derive.verify.configuration import Configuration, configurations, sample
+from derive.verify.counterexample import Counterexample
 from derive.verify.report import Result, concluded, run, verify
 from derive.verify.suite import suite
 
@@ -18,6 +19,7 @@ __all__ = [
     "CHECKS",
     "QUICK",
     "Configuration",
+    "Counterexample",
     "Outcome",
     "Result",
     "concluded",

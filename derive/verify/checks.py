@@ -30,6 +30,7 @@ from derive.language import Operator
 from derive.numbers import Number, OutsideDomain
 from derive.reference import Array, check_output_shape
 from derive.verify.configuration import sample
+from derive.verify.counterexample import Counterexample
 from derive.verify.rounding import ROUNDED, UNIT, allowance
 from derive.verify.running import AGREE, DIGITS, PROGRAMS, Arrays, Divided, Manner, Setting, settle, shown
 from derive.verify.ways import often, tasks_of, ways
@@ -96,7 +97,9 @@ def differs(
     text = (
         f"{setting.operator.name}: {where} of {program} is {shown(found)}, expected {shown(expected)}{more}"
     )
-    return VerificationError(f"{text}\n{setting}")
+    error = VerificationError(f"{text}\n{setting}")
+    error.counterexample = Counterexample(setting, program, name, at)
+    return error
 
 
 def elements(
@@ -265,7 +268,7 @@ def _equations_linear(setting: Setting, name: str) -> bool:
 def _linear(setting: Setting, program: str, moving: Sequence[str], random: Random) -> float:
     wanted = [n for n in setting.outputs(program) if not setting.definition.tensor(n).integer]
     f, g, h = (
-        setting.exact(program, wanted, Manner.drawn(random), **values)
+        setting.exact(program, wanted, Manner.drawn(random), None, **values)
         for values in _mixed(setting, program, moving)
     )
     combined = {n: np.array(2 * f[n] + 3 * g[n], object) for n in wanted}

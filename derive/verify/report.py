@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from derive.errors import VerificationError
 from derive.language import Operator
 from derive.verify.checks import CHECKS
+from derive.verify.counterexample import explained
 
 if TYPE_CHECKING:
     from kernels.runtime import Definition
@@ -49,13 +51,34 @@ class Result:
         return f"{self.worst:.1f} {self.unit}" if self.unit else f"{self.worst:.0e}"
 
 
-def verify(operator: Operator, definition: Definition, check: str, cases: int = 6, seed: int = 0) -> Result:
-    """One check, at `cases` configurations; the first failure ends it."""
+SEARCH = 15.0  # seconds, for a failure smaller than the first one
+
+
+def verify(
+    operator: Operator,
+    definition: Definition,
+    check: str,
+    cases: int = 6,
+    seed: int = 0,
+    pictures: Path | None = None,
+) -> Result:
+    """One check, at `cases` configurations; the first failure ends it.
+
+    Of a wrong element the smallest case is looked for and shown, as a picture too where there is a folder for them.
+    """
     start, worst, details, failure, done = time.perf_counter(), 0.0, dict[str, None](), "", 0
     unit = ""
     for k in range(cases):
         try:
             outcome = CHECKS[check](operator, definition, Random(f"{seed}:{operator.name}:{check}:{k}"))
+        except VerificationError as error:
+            error = smallest(error, operator, definition, check, seed)
+            failure = f"{type(error).__name__}: {explained(error)}"
+            if pictures is not None and error.counterexample is not None:
+                path = pictures / f"{operator.name}-{check}.png"
+                error.counterexample.draw(path)
+                failure += f"\n    drawn in {path}"
+            break
         except Exception as error:  # whatever goes wrong in a check is its result
             failure = f"{type(error).__name__}: {error}"
             break
@@ -64,6 +87,25 @@ def verify(operator: Operator, definition: Definition, check: str, cases: int = 
             details[outcome.detail] = None
     seconds = time.perf_counter() - start
     return Result(operator.name, check, worst, done, "; ".join(details), seconds, failure, unit)
+
+
+def smallest(
+    error: VerificationError, operator: Operator, definition: Definition, check: str, seed: int
+) -> VerificationError:
+    """The failure with the least to look at, of those that draws come to in a while. (Generated tests leave it to Hypothesis.)"""
+    if error.counterexample is None:
+        return error
+    until, best, k = time.perf_counter() + SEARCH, error, 0
+    while time.perf_counter() < until and k < 300:
+        k += 1
+        try:
+            CHECKS[check](operator, definition, Random(f"{seed}:{operator.name}:{check}:smaller:{k}"))
+        except VerificationError as other:
+            if other.counterexample is not None and other.counterexample.size < best.counterexample.size:
+                best = other
+        except Exception:  # another failure than the one that is shown
+            continue
+    return best
 
 
 def run(

@@ -125,9 +125,15 @@ class Setting:
             raise OutsideDomain(f"{program} is NaN somewhere")
         return truth
 
-    def truth(self, program: str) -> Arrays:
-        case, vectors = self.case, self.vectors
+    def truth(self, program: str, **changed: Array) -> Arrays:
+        """What the equations give, NaN and all; with some of the arguments changed."""
+        case = self.case
+        case = replace(case, inputs={name: changed.get(name, a) for name, a in case.inputs.items()})
         outs, ins = case.real_outputs(), case.wrt()
+
+        def vectors(prefix: str, of: Iterable[str]) -> Arrays:
+            return {name: changed.get(prefix + name, a) for name, a in self.vectors(prefix, of).items()}
+
         match program:
             case "forward":
                 found = case.run()
@@ -143,8 +149,18 @@ class Setting:
                 moved = reference_vjp_jvp(case, vectors("g", outs), vectors("t", ins), vectors("tg", outs))
                 return named("tg", moved)
 
-    def exact(self, program: str, wanted: Collection[str], manner: Manner, **changed: Array) -> Arrays:
-        """Emitted source as plain Python: tiny tiles, tasks in random order, targets with gaps in between."""
+    def exact(
+        self,
+        program: str,
+        wanted: Collection[str],
+        manner: Manner,
+        written: Mapping[str, dict[tuple[int, ...], tuple[str, int]]] | None = None,
+        **changed: Array,
+    ) -> Arrays:
+        """Emitted source as plain Python: tiny tiles, tasks in random order, targets with gaps in between.
+
+        Into `written` go the lines of kernels that wrote the elements of the tensors that it names.
+        """
         given = self.arguments(program) | changed
         arrays = {name: self.converted(a) for name, a in given.items() if a is not None}
         reals = {name: self.field.number(v) for name, v in self.configuration.reals.items()}
@@ -162,6 +178,7 @@ class Setting:
                 seed=manner.seed,
                 gaps=manner.gaps,
                 tile=manner.tile_of(number),
+                written=written,
             )
         except KernelNotRational as error:
             raise NotRational(str(error)) from None

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from derive.errors import VerificationError
 from derive.language import Operator
 from derive.verify.checks import CHECKS, QUICK
+from derive.verify.counterexample import explained
 
 if TYPE_CHECKING:
     from kernels.runtime import Definition
@@ -55,7 +57,10 @@ def suite(
         def holds(random: Random) -> None:
             CHECKS[check](operator, definition, random)
 
-        holds()
+        try:
+            holds()
+        except VerificationError as error:  # the smallest that Hypothesis came to
+            raise explained(error) from None
 
     made: Callable[..., Any] = test
     return made

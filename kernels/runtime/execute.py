@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import ctypes
 import random
+import sys
 from array import array as Words
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import permutations
 from math import prod, sqrt
+from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -423,6 +426,8 @@ def execute(
 # ---- exact
 
 Trace = Callable[[int, str, int, str, Sequence[tuple[int, ...]]], None]
+Written = Mapping[str, dict[tuple[int, ...], tuple[str, int]]]  # by tensor and indices, a file and a line
+RUNTIME = Path(__file__).parent
 
 
 def view_of(
@@ -446,6 +451,21 @@ def view_of(
 
 
 @dataclass
+class _Watched(Memory[Any]):
+    """A memory that knows which line of a kernel wrote each element last."""
+
+    lines: dict[int, tuple[str, int]] = field(default_factory=dict)
+
+    def write(self, at: int, value: Any) -> None:
+        super().write(at, value)
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and Path(frame.f_code.co_filename).parent == RUNTIME:
+            frame = frame.f_back
+        if frame is not None:
+            self.lines[at] = frame.f_code.co_filename, frame.f_lineno
+
+
+@dataclass
 class _Exact:
     """Runs tasks as plain Python, in shuffled order, and refuses any conflict between them."""
 
@@ -459,6 +479,7 @@ class _Exact:
     zero_is: Any = None
     side: str | int = ""  # the extent that lies side by side in memory, if there are gaps
     views: dict[str, View[Any]] = field(default_factory=dict)
+    watched: frozenset[str] = frozenset()
 
     def selected(self, definition: Definition, program_name: str, wanted: Collection[str]) -> Selection:
         """What runs, once it is drawn which extent lies side by side in memory."""
@@ -520,7 +541,8 @@ class _Exact:
             start += spread * max(shape[axis] - 1, 0) if backwards else 0
             step = spread * max(shape[axis], 1) + (self.random.randint(0, 1) if loose else 0)
         scalar = int if tensor.integer else self.number
-        memory: Memory[Any] = Memory(tensor.name, [], None, False, scalar)
+        kind = _Watched if tensor.name in self.watched else Memory
+        memory: Memory[Any] = kind(tensor.name, [], None, False, scalar)
         view = View(memory, start, shape, tuple(strides))
         allowed = [at for _, at in view.places()]
         memory.cells = [UNWRITTEN] * (max(allowed, default=-1) + 1)
@@ -609,6 +631,7 @@ def execute_exact(
     *,
     gaps: bool = False,
     trace: Trace | None = None,
+    written: Written | None = None,
 ) -> dict[str, Array]:
     """Run the same phases as plain Python over exact numbers; object arrays by name.
 
@@ -616,15 +639,23 @@ def execute_exact(
     write to an input, a number of another type, and two tasks of a phase of which one writes what the other
     touches. Tasks run in an order shuffled by `seed`. `gaps` gives tensors permuted, gapped and reversed
     strides; in half of the cases the axes of one extent are contiguous, as channels may be.
-    `trace(phase, task name, task, tensor, indices)` is told what each task wrote.
+    `trace(phase, task name, task, tensor, indices)` is told what each task wrote. Into `written` go, for the tensors
+    that it names, the file and line of a kernel that wrote each element last.
     """
     executor = _Exact(
         number, arrays, tasks, tile or _small(number), random.Random(seed), gaps, trace, number(0)
     )
+    executor.watched = frozenset(written or ())
     chosen = executor.selected(definition, program_name, wanted)
     environment = {name: int(value) for name, value in environment.items()}
     with scalar.numbers(number):
         tensors = _walk(chosen, environment, reals, executor)
+    for name, lines in (written or {}).items():
+        memory = tensors[name].memory
+        if isinstance(memory, _Watched):
+            lines.update(
+                {index: memory.lines[at] for index, at in tensors[name].places() if at in memory.lines}
+            )
     return {name: _result(tensors[name], definition, name) for name in wanted}
 
 
