@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -280,6 +280,13 @@ def _linear(setting: Setting, program: str, moving: Sequence[str], random: Rando
 DTYPES = (np.float64, np.float32)
 
 
+class Errors(NamedTuple):
+    """The worst error, in units of rounding, and the largest share of its bound that one takes up."""
+
+    worst: float
+    share: float
+
+
 def rounding_bounds(setting: Setting, program: str) -> Arrays:
     """What rounding may do to each result; OutsideDomain where its analysis leaves the range of floats."""
     try:
@@ -296,9 +303,9 @@ def compare_rounded(
     expected: Arrays,
     bounds: Arrays,
     what: str = "",
-) -> float:
-    """Every value within its bound of the truth. Returns the worst error in units of rounding."""
-    worst, name_of = 0.0, np.dtype(dtype).name
+) -> Errors:
+    """Every value within its bound of the truth."""
+    worst, share, name_of = 0.0, 0.0, np.dtype(dtype).name
     for name, at, value, truth in elements(setting, program, found, expected):
         if setting.definition.tensor(name).integer or not math.isfinite(truth):
             if value != truth:
@@ -311,23 +318,25 @@ def compare_rounded(
             more = f" within {allowed:.3g} ({name_of}{what})"
             raise differs(setting, program, name, at, float(value), float(truth), more)
         worst = max(worst, error / (UNIT[name_of] * max(1.0, abs(float(truth)))))
-    return worst
+        share = max(share, error / allowed if allowed else 0.0)
+    return Errors(worst, share)
 
 
 def compiled_matches_exact(operator: Operator, definition: Definition, random: Random) -> Outcome:
-    """Compiled results against the truth, within a bound on their rounding."""
-    worst = 0.0
+    """Compiled results against the truth, within a bound on their rounding; how much of that they use is the remark."""
+    worst = share = 0.0
     for program in available(definition):
 
-        def attempt(setting: Setting, program: str = program) -> float:
+        def attempt(setting: Setting, program: str = program) -> list[Errors]:
             expected, bounds = setting.expected(program), rounding_bounds(setting, program)
             dtypes = DTYPES if program in ("forward", "vjp") else DTYPES[:1]
             found = {d: setting.compiled(program, d, setting.outputs(program)) for d in dtypes}
-            return max(compare_rounded(setting, program, d, found[d], expected, bounds) for d in dtypes)
+            return [compare_rounded(setting, program, d, found[d], expected, bounds) for d in dtypes]
 
         kinds = ("apart", "general", "positive", "unit")
-        worst = max(worst, settle(operator, definition, random, attempt, kinds=kinds, dyadic=True)[1])
-    return Outcome(worst, unit="u")
+        for errors in settle(operator, definition, random, attempt, kinds=kinds, dyadic=True)[1]:
+            worst, share = max(worst, errors.worst), max(share, errors.share)
+    return Outcome(worst, f"at most {share:.1%} of the bound", "u")
 
 
 KINK = 1e-3  # a one-sided and a central difference of a smooth function differ by STEP/2 times f''

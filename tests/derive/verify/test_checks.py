@@ -116,13 +116,14 @@ def test_sums_of_nothing() -> None:
 
 def test_a_message_shows_where_and_with_what() -> None:
     failure = verify(OPERATOR, with_task(planted.doubled, "forward"), "exact_forward").failure
-    first, configuration, shapes, style, *arrays = failure.splitlines()
+    first, configuration, shapes, style, *more = failure.splitlines()
     assert first.startswith("VerificationError: scale: y[0] of forward is ")
     assert ", expected " in first
     assert configuration.startswith("    N=")
     assert shapes.startswith("    x (")
     assert " values" in style
-    assert [a.split(" = ")[0].strip() for a in arrays] == ["x", "w"]
+    assert [line.split(" = ")[0].strip() for line in more[:2]] == ["x", "w"]
+    assert more[2].startswith("    y[0] was written by planted.py")
 
 
 @settings(max_examples=25, deadline=None)
