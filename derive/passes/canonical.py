@@ -276,6 +276,9 @@ def _named(shape: Shape, order: Sequence[Access]) -> Canonical:
             f"{'L' if isinstance(i, Lap) else ''}"
         )
     colour = _refined(colour, forms, place, sizes)
+    # Indices that no constraint, coefficient or scalar mentions are told apart by nothing: the written order will do.
+    mentioned = set(body.free_symbols).union(*(f.expr.free_symbols for _, f in forms))
+    twins = {i for i in colour if i not in mentioned and extent(i) not in mentioned}
 
     def settle(colour: dict[Index, str]) -> list[dict[Index, str]]:
         groups: dict[str, list[Index]] = {}
@@ -285,7 +288,7 @@ def _named(shape: Shape, order: Sequence[Access]) -> Canonical:
         if not tied:
             return [colour]
         done = []
-        for i in tied[0]:
+        for i in tied[0][:1] if twins.issuperset(tied[0]) else tied[0]:
             done += settle(_refined({**colour, i: colour[i] + "!"}, forms, place, sizes))
             if len(done) >= MOST_ORDERS:
                 break
