@@ -90,15 +90,22 @@ Place = tuple[int, ...]
 
 
 def differs(
-    setting: Setting, program: str, name: str, at: Place, found: Any, expected: Any, more: str = ""
+    setting: Setting,
+    program: str,
+    name: str,
+    at: Place,
+    found: Any,
+    expected: Any,
+    more: str = "",
+    manner: Manner | None = None,
 ) -> VerificationError:
-    """The error that shows everything needed to see the difference again."""
+    """The error that shows everything needed to see the difference again. `manner` is that of an exact run."""
     where = f"{name}[{','.join(map(str, at))}]"
     text = (
         f"{setting.operator.name}: {where} of {program} is {shown(found)}, expected {shown(expected)}{more}"
     )
     error = VerificationError(f"{text}\n{setting}")
-    error.counterexample = Counterexample(setting, program, name, at)
+    error.counterexample = Counterexample(setting, program, name, at, manner)
     return error
 
 
@@ -119,7 +126,9 @@ def elements(
             yield name, at, plain(array[at]), truth[at]
 
 
-def compare_exactly(setting: Setting, program: str, found: Arrays, expected: Arrays) -> float:
+def compare_exactly(
+    setting: Setting, program: str, found: Arrays, expected: Arrays, manner: Manner | None = None
+) -> float:
     """Equality of fractions; forty digits of sixty. Returns the worst relative error."""
     worst = 0.0
     for name, at, value, truth in elements(setting, program, found, expected):
@@ -128,10 +137,10 @@ def compare_exactly(setting: Setting, program: str, found: Arrays, expected: Arr
         if value != value:
             raise Divided(str(differs(setting, program, name, at, value, truth)))
         if setting.field.exact or isinstance(value, (int, Fraction)):
-            raise differs(setting, program, name, at, value, truth)
+            raise differs(setting, program, name, at, value, truth, manner=manner)
         error = abs(value - truth) / max(1, abs(truth))
         if not error < DIGITS.number(AGREE):
-            raise differs(setting, program, name, at, value, truth)
+            raise differs(setting, program, name, at, value, truth, manner=manner)
         worst = max(worst, float(error))
     return worst
 
@@ -165,9 +174,8 @@ def exact(program: str, operator: Operator, definition: Definition, random: Rand
         expected, wanted = setting.expected(program), setting.outputs(program)
         if len(wanted) > 1 and random.random() < 0.3:
             wanted = [random.choice(wanted)]
-        return compare_exactly(
-            setting, program, setting.exact(program, wanted, Manner.drawn(random)), expected
-        )
+        manner = Manner.drawn(random)
+        return compare_exactly(setting, program, setting.exact(program, wanted, manner), expected, manner)
 
     setting, worst = settle(operator, definition, random, attempt)
     return Outcome(worst, str(setting.field))
@@ -180,7 +188,7 @@ def every_way(operator: Operator, definition: Definition, random: Random) -> Out
     own = Random(random.getrandbits(64))  # Hypothesis keeps what is drawn of its own, and this draws a lot
     missing, worst, runs = set[str]().union(*tasks_of(definition).values()), 0.0, 0
     for draw, expected, found in ways(operator, definition, own, often(definition)):
-        worst = max(worst, compare_exactly(draw.setting, draw.program, found, expected))
+        worst = max(worst, compare_exactly(draw.setting, draw.program, found, expected, draw.manner))
         missing, runs = missing - draw.tasks, runs + 1
     if not runs:
         raise LookupError(f"{operator.name}: has no value at any of the numbers tried")
@@ -466,7 +474,8 @@ def zero_sized(operator: Operator, definition: Definition, random: Random) -> Ou
         # with an empty window a law says nothing, so output shapes are taken as claimed
         setting = setting.claiming_shapes()
         expected, wanted = setting.expected(program), setting.outputs(program)
-        compare_exactly(setting, program, setting.exact(program, wanted, Manner.drawn(random)), expected)
+        manner = Manner.drawn(random)
+        compare_exactly(setting, program, setting.exact(program, wanted, manner), expected, manner)
         return expected, rounding_bounds(setting, program)
 
     for program in available(definition):

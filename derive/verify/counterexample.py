@@ -52,6 +52,7 @@ class Counterexample:
     program: str
     name: str
     at: Place
+    manner: Manner | None = None  # of the exact run that showed it
 
     @property
     def size(self) -> int:
@@ -104,14 +105,14 @@ class Counterexample:
     def run(self) -> tuple[Array, Source | None] | None:
         """Which elements of the result are wrong (2; 3 the one) when the source runs exactly, and what wrote that one.
 
-        None if the source is right in each of three manners of running: then what compiles it is to blame, or the number
-        of tasks, or rounding.
+        None if the source is right in the manner that showed it, or in each of three if none did: then what compiles it
+        is to blame, or the number of tasks, or rounding.
         """
         try:
             truth = self.setting.truth(self.program)[self.name]
         except (ArithmeticError, ValueError):
             return None
-        for manner in MANNERS:
+        for manner in MANNERS if self.manner is None else (self.manner,):
             lines: dict[Place, tuple[str, int]] = {}
             try:
                 found = self.setting.exact(self.program, (self.name,), manner, {self.name: lines})[self.name]
