@@ -88,40 +88,60 @@ def flag(name: str, value: object) -> bool:
 
 
 def choice(name: str, value: object, choices: Sequence[str]) -> str:
-    if not isinstance(value, str) or value not in choices:
+    found = word(value)
+    if found not in choices:
         raise ArgumentError(f"`{name}` is {shown(value)} but needs one of {', '.join(map(repr, choices))}")
-    return value
+    return found
 
 
 def per_axis(name: str, value: object, axes: int, check: Callable[[str, object], T]) -> tuple[T, ...]:
     """One value for all axes, or a sequence with one for each (of length one: for all, as in torch)."""
-    if not isinstance(value, (tuple, list)) and not (isinstance(value, np.ndarray) and value.ndim):
+    values = entries(value)
+    if values is None and issubclass(type(value), np.ndarray) and (array := np.asarray(value)).ndim:
+        values = tuple(array)
+    if values is None:
         return (check(name, value),) * axes
-    if len(value) == 1:
-        return (check(name, value[0]),) * axes
-    if len(value) != axes:
+    if len(values) == 1:
+        return (check(name, values[0]),) * axes
+    if len(values) != axes:
         needs = "one" if axes == 1 else f"one, or {axes}, one per axis"
-        raise ArgumentError(f"`{name}` is {shown(value)}, with {len(value)} entries, but needs {needs}")
-    return tuple(check(f"{name}[{i}]", v) for i, v in enumerate(value))
+        raise ArgumentError(f"`{name}` is {shown(value)}, with {len(values)} entries, but needs {needs}")
+    return tuple(check(f"{name}[{i}]", v) for i, v in enumerate(values))
 
 
 def padding_pairs(name: str, value: object, axes: int) -> tuple[tuple[int, int], ...]:
     """(before, after) per axis from an integer, one integer per axis, or one pair per axis."""
-    if isinstance(value, (tuple, list)) and any(isinstance(v, (tuple, list)) for v in value):
-        if len(value) != axes or any(not isinstance(v, (tuple, list)) or len(v) != 2 for v in value):
+    values = entries(value)
+    pairs = [entries(v) for v in values or ()]
+    if any(pair is not None for pair in pairs):
+        if len(pairs) != axes or any(pair is None or len(pair) != 2 for pair in pairs):
             raise ArgumentError(
                 f"`{name}` is {shown(value)} but needs {axes} pairs (before, after), one per axis"
             )
         return tuple(
-            (natural(f"{name}[{i}][0]", before), natural(f"{name}[{i}][1]", after))
-            for i, (before, after) in enumerate(value)
+            (natural(f"{name}[{i}][0]", pair[0]), natural(f"{name}[{i}][1]", pair[1]))
+            for i, pair in enumerate(pairs)
+            if pair is not None
         )
-    if axes == 1 and isinstance(value, (tuple, list)) and len(value) == 2:
-        pair = f"(({shown(value[0])}, {shown(value[1])}),)"
+    if axes == 1 and values is not None and len(values) == 2:
+        pair = f"(({shown(values[0])}, {shown(values[1])}),)"
         raise ArgumentError(
             f"`{name}` is {shown(value)}, with 2 entries for 1 axis; before and after it is written {pair}"
         )
     return tuple((p, p) for p in per_axis(name, value, axes, natural))
+
+
+def entries(value: object) -> tuple[Any, ...] | None:
+    """What a tuple or list holds, whatever its class makes of lengths and places of its own; else None."""
+    kind = type(value)
+    if issubclass(kind, tuple):
+        return tuple(tuple.__iter__(value))  # type: ignore[arg-type]
+    return tuple(list.__iter__(value)) if issubclass(kind, list) else None  # type: ignore[arg-type]
+
+
+def word(value: object) -> str | None:
+    """A string as Python's own, whatever its class says it equals; else None."""
+    return str.__str__(value) if issubclass(type(value), str) else None  # type: ignore[arg-type]
 
 
 def shown(value: object) -> str:

@@ -120,7 +120,13 @@ def cross_entropy(
 
 def only_default(name: str, value: object, default: object) -> None:
     """An option of torch's that is there by name alone."""
-    if value is not default and (default is None or not isinstance(value, (int, float)) or value != default):
+    if value is default:
+        return
+    try:
+        same = default is not None and isinstance(value, (int, float)) and float(value) == default
+    except Exception:  # a number of a class of its own, or one that no float holds
+        same = False
+    if not same:
         raise ArgumentError(f"`{name}` is {shown(value)} but only {default}, its default, is supported")
 
 

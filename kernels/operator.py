@@ -31,9 +31,12 @@ from kernels.arguments import (
     check_size,
     cotangent,
     empty,
+    entries,
     integer,
     readable,
+    short,
     shown,
+    word,
 )
 from kernels.errors import AllocationError, ArgumentError, ArgumentTypeError, KernelError
 from kernels.runtime.execute import Place, RoomError, address, prepare
@@ -127,6 +130,8 @@ class Operator:
         and no cotangent changes (the maxima of a softmax, say), from this call or from the first of its own.
         """
         call = self._bind(args, options)
+        if call.known.indices:  # whose type or strides a caller may change in place, past the check of their values
+            call = call._replace(arrays=[array.view() for array in call.arrays])
         pullback = Pullback(self, call, self._wanted(wrt, self._real_arguments, call))
         return self._forward(call, out, pullback._keeper, pullback._later), pullback
 
@@ -135,9 +140,7 @@ class Operator:
     ) -> tuple[Result, Result]:
         """The result and its tangent. One tangent for each of the primals; None is zero."""
         with self._telling():
-            for name, value in (("primals", primals), ("tangents", tangents)):
-                if not isinstance(value, (tuple, list)):
-                    raise ArgumentTypeError(f"`{name}` is {type(value).__name__} but needs a tuple of arrays")
+            primals, tangents = several("primals", primals), several("tangents", tangents)
             if len(primals) > len(self.adapter.tensors):
                 names = ", ".join(self.adapter.tensors)
                 raise ArgumentTypeError(
@@ -147,7 +150,7 @@ class Operator:
                 raise ArgumentTypeError(
                     f"`tangents` has {len(tangents)} entries but needs {len(primals)}, one for each primal"
                 )
-        call = self._bind(tuple(primals), options)
+        call = self._bind(primals, options)
         with self._telling(call.arguments):
             given = dict(zip(self.adapter.tensors, tangents, strict=False))
             moved = self._tangents(call, given, "t")
@@ -312,25 +315,26 @@ class Operator:
             return collected(self._run(call, "forward", names, outputs, keeper=keeper, later=later))
         with self._telling(call.arguments):
             given = self._checked_out(call, out)
-        seen = [Seen.by(layout, array) for layout, array in zip(outputs, given, strict=True)]
+            seen = [Seen.by(layout, array) for layout, array in zip(outputs, given, strict=True)]
         self._run(call, "forward", names, outputs, NOTHING, seen, keeper, later)
         for array, s in zip(given, seen, strict=True):
             if s.array is not array and not np.may_share_memory(s.array, array):  # a kernel cannot write it
                 array[...] = s.array.reshape(array.shape)
-        return out if len(given) == 1 else tuple(out)
+        return out if len(given) == 1 else entries(out)
 
     def _checked_out(self, call: Call, out: Any) -> list[Array]:
         layouts = call.plan.outputs
-        if len(layouts) > 1 and (not isinstance(out, (tuple, list)) or len(out) != len(layouts)):
+        outs = entries(out) if len(layouts) > 1 else (out,)
+        if outs is None or len(outs) != len(layouts):
             raise ArgumentTypeError(f"`out` is {shown(out)} but needs a tuple of {len(layouts)} arrays")
         inputs = [(i.layout.argument, array) for i, array in zip(call.known.inputs, call.arrays, strict=True)]
         for i in call.known.inputs:  # of one that was copied the original counts: strides make no difference
             original = call.args[i.source] if isinstance(i.source, int) else call.options[i.source]
             if not i.direct and isinstance(original, np.ndarray):
-                inputs.append((i.layout.argument, original))
+                inputs.append((i.layout.argument, np.asarray(original)))
         others: list[tuple[str, Array]] = []
         given: list[Array] = []
-        for n, (layout, array) in enumerate(zip(layouts, out if len(layouts) > 1 else [out], strict=True)):
+        for n, (layout, array) in enumerate(zip(layouts, outs, strict=True)):
             name = f"out[{n}]" if len(layouts) > 1 else "out"
             given.append(
                 check_out(name, array, layout.shape, self._dtype(layout.tensor, call), inputs, others)
@@ -463,19 +467,22 @@ class Operator:
         if wrt is None:
             return None
         with self._telling(call.arguments):
-            if not isinstance(wrt, (str, tuple, list)):
+            given = (wrt,) if word(wrt) is not None else entries(wrt)
+            if given is None:
                 raise ArgumentTypeError(f"`wrt` is {shown(wrt)} but needs a name or a tuple of names")
-            wanted = (wrt,) if isinstance(wrt, str) else tuple(wrt)
             among = ", ".join(map(repr, names))
-            for n, name in enumerate(wanted):
-                if not isinstance(name, str):  # an array compares in ways of its own
-                    kind = type(name).__name__
-                    raise ArgumentTypeError(f"`wrt` has {shown(name)} ({kind}) but needs names among {among}")
+            wanted: list[str] = []
+            for value in given:
+                name = word(value)
+                if name is None:  # an array compares in ways of its own
+                    kind = type(value).__name__
+                    raise ArgumentTypeError(f"`wrt` has {shown(value)} ({kind}) but needs names among {among}")
                 if name not in names:
                     raise ArgumentError(f"`wrt` has {shown(name)} but needs names among {among}")
-                if name in wanted[:n]:
+                if name in wanted:
                     raise ArgumentError(f"`wrt` names {name!r} twice")
-        return wanted
+                wanted.append(name)
+        return tuple(wanted)
 
     def _tangents(self, call: Call, given: Mapping[str, Any], prefix: str) -> dict[str, Seen]:
         """Tangents of array arguments, or cotangents of their gradients, as tensors `prefix + tensor`."""
@@ -530,10 +537,13 @@ class Telling:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, KernelError):
+        if isinstance(error, (KernelError, MemoryError)):
             raise self.told(error) from None
 
-    def told(self, error: KernelError) -> KernelError:
+    def told(self, error: Exception) -> KernelError:
+        if not isinstance(error, KernelError):  # NumPy's, of a MemoryError
+            text = short(str(error), 240) or "out of memory"
+            error = AllocationError(f"a copy of an argument that kernels do not read as it lies: {text}")
         return error.within(self.operator.__name__, self.described())
 
     def described(self) -> str:
@@ -606,9 +616,7 @@ class Pullback:
         operator, call = self.operator, self._call
         outputs = call.known.real
         with operator._telling(call.arguments):
-            for name, value in (("cotangents", cotangents), ("tangents", tangents)):
-                if not isinstance(value, (tuple, list)):
-                    raise ArgumentTypeError(f"`{name}` is {type(value).__name__} but needs a tuple of arrays")
+            cotangents, tangents = several("cotangents", cotangents), several("tangents", tangents)
             arrays = tuple(operator.adapter.tensors)
             if not len(outputs) <= len(tangents) <= len(outputs) + len(arrays):
                 raise ArgumentTypeError(
@@ -630,7 +638,7 @@ class Pullback:
         try:
             self.operator._check_indices(self._call)
             return self.operator._cotangents(self._call, cotangents, "g")
-        except KernelError as error:
+        except (KernelError, MemoryError) as error:
             raise self.operator._telling(self._call.arguments).told(error) from None
 
     def _refuse(self, unknown: Mapping[str, Any], arguments: str) -> None:
@@ -698,22 +706,30 @@ def collected(arrays: Sequence[Array | None]) -> Result:
     return arrays[0] if len(arrays) == 1 else tuple(arrays)
 
 
+def several(name: str, value: Any) -> tuple[Any, ...]:
+    """A tuple or list of arrays."""
+    arrays = entries(value)
+    if arrays is None:
+        raise ArgumentTypeError(f"`{name}` is {type(value).__name__} but needs a tuple of arrays")
+    return arrays
+
+
 def shape_of(name: str, value: Any, optional: bool) -> Shape | None:
     """A shape from a shape, or from anything that has one."""
     if value is None and optional:
         return None
     shape = attribute(value, "shape")
-    shape = value if shape is None else shape
-    if not isinstance(shape, (tuple, list)):
+    shape = entries(value if shape is None else shape)
+    if shape is None:
         raise ArgumentTypeError(f"`{name}` is {shown(value)} but needs an array or a shape")
     return tuple(integer(f"{name}.shape[{i}]", n, 0, LARGEST_INTEGER) for i, n in enumerate(shape))
 
 
 def described_array(value: Any) -> str:
     shape = attribute(value, "shape")
-    if isinstance(shape, tuple):
-        return shown(tuple(shape))
-    return shown(tuple(value)) if isinstance(value, tuple) else type(value).__name__
+    if issubclass(type(shape), tuple):
+        return shown(entries(shape))
+    return shown(entries(value)) if issubclass(type(value), tuple) else type(value).__name__
 
 
 def refuse(unknown: Mapping[str, Any], arguments: str) -> None:
