@@ -16,7 +16,7 @@ OTHERS  := $(VENV)/.ready-others
 BENCH   := $(VENV)/.ready-bench
 PINS    := pyproject.toml constraints.txt
 
-.PHONY: all setup generate warm verify mutate show test test-all bench check clean help
+.PHONY: all setup generate warm verify mutate fuzz show test test-all bench check clean help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -45,6 +45,9 @@ test: $(READY)  ## the tests
 
 test-all: test $(OTHERS)  ## also the slow sweeps and comparisons (SAMPLE=0.1: a tenth of them)
 	$(RUN) -m pytest -n $(WORKERS) -m "slow or external" $(if $(SAMPLE),--sample $(SAMPLE))
+
+fuzz: $(READY)  ## calls that nobody should make: no crash, no errors but our own (ARGS='--cases 200000 --seed 1')
+	$(RUN) tools/fuzz.py $(ARGS)
 
 bench: $(BENCH)  ## time real layers beside other libraries; hours (ARGS=--short: two minutes)
 	$(RUN) tools/bench.py $(ARGS)

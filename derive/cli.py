@@ -286,6 +286,26 @@ def _mutate(args: argparse.Namespace) -> int:
     return 1 if args.least is not None and score < args.least else 0
 
 
+def _fuzz(args: argparse.Namespace) -> int:
+    """Calls that nobody should make, in a process of their own."""
+    from tqdm import tqdm
+
+    from derive.verify.fuzz import Settings, fuzz, tell
+
+    _pairs(args.package, args.only)  # that there are such operators
+    settings = Settings(args.package, tuple(args.only), args.seed, torch=args.torch)
+    if args.case is not None:
+        verdict = tell(settings, args.case)
+        print(verdict)
+        return 1 if verdict == "unsound" else 0
+    with tqdm(total=args.cases, desc="fuzz", unit="case", mininterval=0.5) as bar:
+        found = fuzz(settings, args.cases, most=args.most, tick=bar.update, say=bar.write)
+    print(found)
+    if found.findings:
+        print(f"a case again, step by step: the same command with --case NUMBER (seed {args.seed})")
+    return 1 if found.findings else 0
+
+
 def _count(text: str) -> int:
     """A number of things, for argparse: none would be a check that nothing fails."""
     count = int(text)
@@ -340,6 +360,20 @@ def parser() -> argparse.ArgumentParser:
     m.add_argument("--least", type=float, metavar="PERCENT",
                    help="exit 1 if less is killed of the faults in what computes")  # fmt: skip
     m.set_defaults(run=_mutate)
+
+    f = commands.add_parser(
+        "fuzz", help="make calls that nobody should make: no crash, and no errors but those of kernels"
+    )
+    f.add_argument(
+        "package", nargs="?", help="folder of a generated package (default: the shipped operators)"
+    )
+    f.add_argument("--only", nargs="+", default=[], metavar="OPERATOR", help="these operators (default: all)")
+    f.add_argument("--cases", type=_count, default=20_000, metavar="N", help="how many (default 20000)")
+    f.add_argument("--seed", type=int, default=0, metavar="N", help="another one makes other cases (default 0)")
+    f.add_argument("--case", type=int, metavar="NUMBER", help="run one case, and tell its steps")
+    f.add_argument("--most", type=_count, default=20, metavar="N", help="findings, then it ends (default 20)")
+    f.add_argument("--torch", action="store_true", help="pass tensors of torch, too")
+    f.set_defaults(run=_fuzz)
 
     w = commands.add_parser("warm", help="compile forward and VJP kernels now")
     w.add_argument(

@@ -31,6 +31,7 @@ REAL = (np.dtype(np.float32), np.dtype(np.float64))
 INTEGER = np.dtype(np.int64)
 LARGEST_INTEGER = 2**63 - 1
 LARGEST_ARRAY = LARGEST_INTEGER // 8
+MOST_AXES = 64  # of NumPy's arrays
 # A product of two options, and a sum of a few such products, fits the kernels' int64 arithmetic. One of more, with one
 # for each axis, does not: sizes of memory are multiplied by `kernels.runtime.bounded`.
 LARGEST_OPTION = 2**31 - 1

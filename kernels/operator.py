@@ -19,6 +19,7 @@ from kernels.adapter import Adapter, Layout, Plain, Plan, Spec
 from kernels.arguments import (
     INTEGER,
     LARGEST_INTEGER,
+    MOST_AXES,
     Array,
     Shape,
     as_array,
@@ -38,7 +39,7 @@ from kernels.arguments import (
     shown,
     word,
 )
-from kernels.errors import AllocationError, ArgumentError, ArgumentTypeError, KernelError
+from kernels.errors import AllocationError, ArgumentError, ArgumentTypeError, KernelError, ShapeError
 from kernels.runtime.execute import Place, RoomError, address, prepare
 from kernels.runtime.selection import Run, left, read
 from kernels.specialize import (
@@ -722,6 +723,8 @@ def shape_of(name: str, value: Any, optional: bool) -> Shape | None:
     shape = entries(value if shape is None else shape)
     if shape is None:
         raise ArgumentTypeError(f"`{name}` is {shown(value)} but needs an array or a shape")
+    if len(shape) > MOST_AXES:
+        raise ShapeError(f"`{name}` has {len(shape)} axes, more than the {MOST_AXES} that an array has at most")
     return tuple(integer(f"{name}.shape[{i}]", n, 0, LARGEST_INTEGER) for i, n in enumerate(shape))
 
 

@@ -428,7 +428,7 @@ class Trial:
             absent = self.arrays[name] is None or self.is_integer(name)
             if absent != (g is None):
                 raise Unsound(f"{what}: the gradient of {name} is {described(g)}")
-            if g is not None and g.shape != np.shape(clean(self.arrays[name])):
+            if g is not None and g.shape != np.asarray(self.arrays[name]).shape:
                 raise Unsound(f"{what}: the gradient of {name} is {described(g)} but it is {described(self.arrays[name])}")
 
     def compare(self, what: str, found: Any, again: Callable[[], Any]) -> None:
@@ -748,16 +748,27 @@ def fuzz(
     most: int = 20,
     seconds: float = SECONDS,
     tick: Callable[[int], object] = lambda count: None,
+    say: Say = lambda text: None,
 ) -> Found:
-    """Run the cases, in a process of their own; a new one goes on after a crash. `tick` is told of progress."""
+    """Run the cases, in a process of their own; a new one goes on after a crash.
+
+    `tick` is told how many have run, and `say` each finding at once.
+    """
     found, number, last = Found(), first, first + cases
     while number < last and found.counts["unsound"] + found.counts["crash"] < most:
-        number = _process(settings, number, last, most, seconds, found, tick)
+        number = _process(settings, number, last, most, seconds, found, tick, say)
     return found
 
 
 def _process(
-    settings: Settings, first: int, last: int, most: int, seconds: float, found: Found, tick: Callable[[int], object]
+    settings: Settings,
+    first: int,
+    last: int,
+    most: int,
+    seconds: float,
+    found: Found,
+    tick: Callable[[int], object],
+    say: Say,
 ) -> int:
     """Cases from `first` until all have run, or one has killed the process; the number of the next."""
     with tempfile.TemporaryDirectory() as folder:
@@ -775,6 +786,8 @@ def _process(
                     told = json.loads(line)
                     found.counts.update(told["counts"])
                     found.findings += told["findings"]
+                    for text in told["findings"]:
+                        say(text)
                     tick(sum(told["counts"].values()))
                 code = process.wait()
                 killed = bool(late)
@@ -786,6 +799,7 @@ def _process(
         how = f"takes more than {seconds:g} s" if killed else f"ended the process with {_signal(code)}"
         found.counts["crash"] += 1
         found.findings.append(f"case {at} {how}\n{words}")
+        say(found.findings[-1])
         tick(1)
         return at + 1
 

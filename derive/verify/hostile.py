@@ -229,7 +229,7 @@ def other_shape(array: Array, random: Random) -> object:
     elif kind == 2:
         shape = []
     elif kind == 3:
-        shape = shape + [1] * random.choice((1, 5, 12, 30))
+        shape = shape + [1] * random.choice((1, 5, 12, 30, 64 - len(shape)))
     else:
         shape[random.randrange(len(shape))] += random.choice((-1, 1, 3))
     return np.ones([max(n, 0) for n in shape], array.dtype)
