@@ -37,6 +37,7 @@ from pathlib import Path
 from random import Random
 from re import findall
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -45,7 +46,7 @@ from derive.verify.hostile import Array, Placed, Shape
 from kernels.errors import KernelError
 from kernels.operator import Operator
 
-SEEDS = 24  # valid calls of each operator that cases start from: as few as kernels are to be compiled
+SEEDS = 16  # valid calls of each operator that cases start from: as few as kernels are to be compiled
 ATTEMPTS = 40_000  # at most, to find them
 LARGEST = 300  # elements of an array in a valid call
 ROOM = 4 * 2**30  # bytes that a process of cases may have beyond what it starts with
@@ -693,6 +694,9 @@ class Cases:
         if not self.operators:
             raise LookupError("no operator to fuzz")
         self.known: dict[int, tuple[Valid, ...]] = {}
+        # each operator in one type, so that half of the kernels need not be compiled
+        kinds = [settings.dtypes[crc32(o.__name__.encode()) % len(settings.dtypes)] for o in self.operators]
+        self.types = [np.dtype(kind) for kind in kinds]
         self.others = (hostile.torch_tensor,) if settings.torch else ()
 
     def run(self, number: int, say: Say = lambda text: None) -> str:
@@ -705,7 +709,7 @@ class Cases:
             self.known[n] = valid_calls(operator, settings.seed)
         (method,) = random.choices(list(METHODS), WEIGHTS)
         faults = Counter(random.choices(METHODS[method], k=random.choice((0, 0, 0, 1, 1, 1, 1, 1, 2, 3))))
-        valid, dtype = random.choice(self.known[n]), np.dtype(random.choice(settings.dtypes))
+        valid, dtype = random.choice(self.known[n]), self.types[n]
         say(f"{operator!r:.100} {method.__name__}, {dtype}, shapes {valid.shapes}, options {valid.options}, {faults}")
         t = Trial(operator, valid, random, say, dtype, faults, self.others, strange=random.random() < 0.2)
         try:

@@ -18,6 +18,7 @@ What a task is linked with (`linked.py`) is there before it, since an address is
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import pickle
@@ -41,7 +42,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import ccallback, cgutils, compiler
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.errors import NumbaError
 from numba.core.runtime.nrt import rtsys
 from numba.extending import register_jitable
@@ -391,6 +392,44 @@ def entry_for(task: Task[Any], tile: Tile, name: str) -> Entry:
     return Entry(name, task.function, takes, RECORD, partial(read_record, task.arguments, takes))
 
 
+class CheckedFile(IndexDataCacheFile):
+    """Numba's files, each with a digest of what it holds.
+
+    LLVM ends the process over code that is damaged, and a damaged instruction is a wrong result. A file that is not what
+    was written (after a power failure blocks of it are zeros) counts as none, and is written anew.
+    """
+
+    def _load_index(self) -> Any:
+        try:
+            version, stamp, names = self._read(self._index_path)
+        except OSError:
+            return {}
+        return names if (version, stamp) == (self._version, self._source_stamp) else {}
+
+    def _save_index(self, overloads: Any) -> None:
+        self._write(self._index_path, (self._version, self._source_stamp, overloads))
+
+    def _load_data(self, name: str) -> Any:
+        return self._read(self._data_path(name))  # an OSError is as if there were none
+
+    def _save_data(self, name: str, data: Any) -> None:
+        self._write(self._data_path(name), data)
+
+    def _read(self, path: str) -> Any:
+        content = Path(path).read_bytes()
+        if hashlib.blake2b(content[DIGEST:], digest_size=DIGEST).digest() != content[:DIGEST]:
+            raise OSError(f"{path} is damaged")
+        return pickle.loads(content[DIGEST:])
+
+    def _write(self, path: str, value: Any) -> None:
+        data = self._dump(value)
+        with self._open_for_write(path) as file:
+            file.write(hashlib.blake2b(data, digest_size=DIGEST).digest() + data)
+
+
+DIGEST = 16  # bytes
+
+
 class QuickCache(FunctionCache):
     """Numba's cache, but what is in it is loaded without all that Numba might need to compile.
 
@@ -398,6 +437,13 @@ class QuickCache(FunctionCache):
     than the symbols that it refers to: C's functions and Numba's helpers, which are there with the target, and
     those of Numba's runtime.
     """
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        super().__init__(function)
+        locator = self._impl.locator
+        self._cache_file = CheckedFile(
+            self._cache_path, self._impl.filename_base, locator.get_source_stamp()
+        )
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         rtsys.initialize(target_context)
