@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -375,3 +376,90 @@ def test_a_window_of_too_many_places():
     big = 2**31 - 1
     with pytest.raises(ArgumentError, match="a window of .* places, but needs at most"):
         kernels.avg_pool3d(np.ones((1, 1, 2, 2, 2)), (big, big, big), 1, (big // 2 + 1 - 1,) * 3)
+
+
+# ------------------------------------------------------------------------- what a fuzzer of bad calls found
+
+
+def evil(base, **methods):
+    """A subclass in which what is named raises."""
+
+    def fail(self, *args):
+        raise RuntimeError("as it pleases")
+
+    return type("Evil", (base,), dict.fromkeys(methods.pop("failing", ()), fail) | methods)
+
+
+def test_tuples_and_lists_of_evil_classes_are_what_they_hold():
+    """Their own lengths, places and iterators are not asked: they raised, and lied."""
+    x = np.arange(10.0).reshape(1, 2, 5)
+    want, pullback = kernels.max_pool1d.vjp(x, 2)
+    for base in (tuple, list):
+        for kind in (
+            evil(base, failing=("__len__", "__iter__", "__getitem__", "__repr__")),
+            evil(base, __len__=lambda self: 7, __iter__=lambda self: None, __getitem__=lambda self, n: "text"),
+        ):
+            assert np.array_equal(kernels.max_pool1d(x, kind([2])), want)
+            assert np.array_equal(kernels.max_pool1d(x, 2, padding=kind([kind([0, 0])])), want)
+            with pytest.raises(ArgumentError, match="max_pool1d: `kernel_size` is .*, with 2 entries, but needs one"):
+                kernels.max_pool1d(x, kind([2, 2]))
+            assert kernels.max_pool1d.output_shape(kind([1, 2, 5]), 2) == (1, 2, 2)
+            assert kernels.max_pool1d.vjp(x, 2, wrt=kind(["input"]))[1].wrt == ("input",)
+            assert np.array_equal(kernels.max_pool1d.jvp(kind([x]), kind([x]), kernel_size=2)[0], want)
+            assert np.array_equal(pullback.jvp(kind([want]), kind([want]))[0][0], pullback(want)[0])
+            out = kind([np.zeros((1, 2, 2)), np.zeros((1, 2, 2), np.int64)])
+            y, _ = kernels.max_pool1d(x, 2, return_indices=True, out=out)
+            assert np.array_equal(y, want)
+            with pytest.raises(KernelError, match="^max_pool1d: "):
+                kernels.max_pool1d(kind([x]), 2, stride="2")
+
+
+def test_strings_of_evil_classes_are_what_they_say():
+    for kind in (evil(str, failing=("__eq__", "__hash__")), evil(str, __eq__=lambda self, other: True)):
+        one = kernels.relu.vjp(np.ones(3), wrt=kind("input"))[1]
+        assert one.wrt == ("input",)
+        assert type(one.wrt[0]) is str
+        assert kernels.convolve1d(np.ones(3), np.ones(2), mode=kind("valid")).shape == (2,)
+        with pytest.raises(ArgumentError, match="needs one of 'full', 'same', 'valid'"):
+            kernels.convolve1d(np.ones(3), np.ones(2), mode=kind("circular"))
+        with pytest.raises(ArgumentError, match="`wrt` has .* but needs names among 'input'"):
+            kernels.relu.vjp(np.ones(3), wrt=[kind("weight")])
+
+
+def test_numbers_of_evil_classes_are_no_default():
+    x, t = np.ones((2, 3)), np.array([0, 1])
+    assert kernels.cross_entropy(x, t, ignore_index=-100.0) == kernels.cross_entropy(x, t)
+    for value in (evil(int, failing=("__ne__", "__eq__"))(1), evil(float, failing=("__float__",))(-100), 10**400):
+        with pytest.raises(ArgumentError, match="`ignore_index` is .* but only -100, its default, is supported"):
+            kernels.cross_entropy(x, t, ignore_index=value)
+
+
+def test_a_shape_of_more_axes_than_arrays_have():
+    assert kernels.relu.output_shape((1,) * 64) == (1,) * 64
+    with pytest.raises(ShapeError, match="relu: `input` has 65 axes, more than the 64 that an array has at most"):
+        kernels.relu.output_shape((1,) * 65)
+
+
+def test_no_memory_for_a_copy_is_our_error():
+    """A view of one byte that is as large as an address can say, in a type or order that has to be copied."""
+    x = as_strided(np.zeros(1, "f4"), (2**33, 2, 2**20), (0, 0, 0))
+    targets = as_strided(np.zeros(1, np.int32), (2**33, 2**20), (0, 0))
+    with pytest.raises(AllocationError, match="cross_entropy: a copy of an argument that kernels do not read as it lies"):
+        kernels.cross_entropy(x, targets)
+
+
+def test_indices_that_change_their_type_or_strides_after_the_call():
+    """The pullback has its own view: what the array says of itself later makes no value pass the check."""
+    x = np.arange(6.0).reshape(2, 3)
+    for change in ("dtype", "strides"):
+        target = np.array([0, 1])
+        y, pullback = kernels.cross_entropy.vjp(x, target, reduction="sum")
+        want = pullback(1.0)[0]
+        target[1] = 2**32 + 1  # as int32: 1, 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            setattr(target, change, np.dtype(np.int32) if change == "dtype" else (0,))
+        with pytest.raises(OutOfRangeError, match=r"`target` has 4294967297 at 1"):
+            pullback(1.0)
+        target = None
+        assert want.shape == (2, 3)

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -154,11 +155,100 @@ def pools(method: str) -> None:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("method", [pytest.param("fork", marks=FORKS), "spawn"])
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param("fork", marks=FORKS), "spawn", pytest.param("forkserver", marks=[FORKS, pytest.mark.slow])],
+)
 def test_pools_of_processes(method: str, layer: str) -> None:
     """Operators are sent to them by name, arrays by value."""
     code = f"from tests.kernels import test_threads as t\nif __name__ == '__main__': t.pools('{method}'); print('done')"
     assert python(code, NUMBA_THREADING_LAYER=layer) == "done"
+
+
+# ------------------------------------------------------------------------- parallel work of others
+
+
+def threads_in_processes(method: str) -> None:
+    """Workers whose tasks have threads that call, as joblib and futures nest them."""
+    warnings.simplefilter("ignore", DeprecationWarning)
+    want = [results(seed) for seed in range(4)]
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        found = pool.map(in_threads, [range(4)] * 4)
+    assert all(equal(a, b) for one in found for a, b in zip(one, want, strict=True))
+    assert all(equal(a, b) for a, b in zip(in_threads(range(4)), want, strict=True))
+
+
+def in_threads(seeds: Iterable[int]) -> list[Results]:
+    with ThreadPoolExecutor(3) as pool:
+        return list(pool.map(results, seeds))
+
+
+def beside_numba() -> None:
+    """A parallel function of the user's own before, between and after our kernels, and one that calls back to them."""
+    import numba
+
+    @numba.njit(parallel=True)
+    def summed(a: Any) -> Any:
+        total = 0.0
+        for i in numba.prange(a.shape[0]):
+            total += a[i]
+        return total
+
+    want, a = results(0), np.ones(100_000)
+    for _ in range(10):
+        assert summed(a) == len(a)
+        assert equal(results(0), want)
+
+    threads = numba.get_num_threads()
+    set_num_threads(1)
+    assert equal(results(0), want)
+    assert numba.get_num_threads() == threads, "how many threads a function of theirs has is their own affair"
+    set_num_threads(None)
+
+
+def within_numba() -> None:
+    """Kernels called by the threads of a parallel loop, each of which comes back to Python."""
+    import numba
+
+    want = results(0)
+    right = np.zeros(8)
+
+    def again(n: int) -> float:
+        return float(equal(results(0), want))
+
+    @numba.njit(parallel=True)
+    def many(right: Any) -> None:
+        for i in numba.prange(right.shape[0]):
+            with numba.objmode(one="float64"):
+                one = again(i)
+            right[i] = one
+
+    many(right)
+    assert right.all()
+    assert equal(results(0), want)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("method", [pytest.param("fork", marks=FORKS), "spawn"])
+def test_threads_in_processes(method: str, layer: str) -> None:
+    code = (
+        "from tests.kernels import test_threads as t\n"
+        f"if __name__ == '__main__': t.threads_in_processes('{method}'); print('done')"
+    )
+    assert python(code, NUMBA_THREADING_LAYER=layer) == "done"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", LAYERS)
+def test_beside_parallel_functions_of_others(layer: str) -> None:
+    scenario("beside_numba", NUMBA_THREADING_LAYER=layer)
+
+
+@pytest.mark.slow
+def test_within_a_parallel_function() -> None:
+    """Under OpenMP. Numba's workqueue layer runs no function beside another one, as architecture.md says."""
+    scenario("within_numba", NUMBA_THREADING_LAYER="omp")
 
 
 # ------------------------------------------------------------------------------------------ torch
