@@ -369,7 +369,9 @@ def parser() -> argparse.ArgumentParser:
     )
     f.add_argument("--only", nargs="+", default=[], metavar="OPERATOR", help="these operators (default: all)")
     f.add_argument("--cases", type=_count, default=20_000, metavar="N", help="how many (default 20000)")
-    f.add_argument("--seed", type=int, default=0, metavar="N", help="another one makes other cases (default 0)")
+    f.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="another one makes other cases (default 0)"
+    )
     f.add_argument("--case", type=int, metavar="NUMBER", help="run one case, and tell its steps")
     f.add_argument("--most", type=_count, default=20, metavar="N", help="findings, then it ends (default 20)")
     f.add_argument("--torch", action="store_true", help="pass tensors of torch, too")

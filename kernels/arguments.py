@@ -90,7 +90,7 @@ def flag(name: str, value: object) -> bool:
 
 def choice(name: str, value: object, choices: Sequence[str]) -> str:
     found = word(value)
-    if found not in choices:
+    if found is None or found not in choices:
         raise ArgumentError(f"`{name}` is {shown(value)} but needs one of {', '.join(map(repr, choices))}")
     return found
 
@@ -142,7 +142,7 @@ def entries(value: object) -> tuple[Any, ...] | None:
 
 def word(value: object) -> str | None:
     """A string as Python's own, whatever its class says it equals; else None."""
-    return str.__str__(value) if issubclass(type(value), str) else None  # type: ignore[arg-type]
+    return str.__str__(value) if issubclass(type(value), str) else None
 
 
 def shown(value: object) -> str:
@@ -225,6 +225,7 @@ def as_indices(name: str, array: Array) -> Array:
         raise DtypeError(f"`{name}` is {short(str(array.dtype))} but needs integers (int64)")
     if array.dtype == np.uint64 and array.size and int(array.max()) > LARGEST_INTEGER:
         raise OutOfRangeError(f"`{name}` has {array.max()}, which int64 does not hold")
+    check_size(f"`{name}`", array.shape)
     return array.astype(INTEGER)
 
 

@@ -131,7 +131,9 @@ class Operator:
         and no cotangent changes (the maxima of a softmax, say), from this call or from the first of its own.
         """
         call = self._bind(args, options)
-        if call.known.indices:  # whose type or strides a caller may change in place, past the check of their values
+        if (
+            call.known.indices
+        ):  # whose type or strides a caller may change in place, past the check of their values
             call = call._replace(arrays=[array.view() for array in call.arrays])
         pullback = Pullback(self, call, self._wanted(wrt, self._real_arguments, call))
         return self._forward(call, out, pullback._keeper, pullback._later), pullback
@@ -477,7 +479,9 @@ class Operator:
                 name = word(value)
                 if name is None:  # an array compares in ways of its own
                     kind = type(value).__name__
-                    raise ArgumentTypeError(f"`wrt` has {shown(value)} ({kind}) but needs names among {among}")
+                    raise ArgumentTypeError(
+                        f"`wrt` has {shown(value)} ({kind}) but needs names among {among}"
+                    )
                 if name not in names:
                     raise ArgumentError(f"`wrt` has {shown(name)} but needs names among {among}")
                 if name in wanted:
@@ -724,7 +728,9 @@ def shape_of(name: str, value: Any, optional: bool) -> Shape | None:
     if shape is None:
         raise ArgumentTypeError(f"`{name}` is {shown(value)} but needs an array or a shape")
     if len(shape) > MOST_AXES:
-        raise ShapeError(f"`{name}` has {len(shape)} axes, more than the {MOST_AXES} that an array has at most")
+        raise ShapeError(
+            f"`{name}` has {len(shape)} axes, more than the {MOST_AXES} that an array has at most"
+        )
     return tuple(integer(f"{name}.shape[{i}]", n, 0, LARGEST_INTEGER) for i, n in enumerate(shape))
 
 

@@ -53,7 +53,9 @@ def placed(array: Array, random: Random, *, aligned: bool = True) -> Placed:
     order = list(range(rank))
     if random.random() < 0.5:
         random.shuffle(order)
-    gap = [random.choice((1, 1, 1, 2, 3)) for _ in order] if random.random() < 0.5 else [1] * rank
+    gap = (
+        [random.choice((1, 1, 1, 2, 3)) for _ in order] if rank < 8 and random.random() < 0.5 else [1] * rank
+    )
     strides = [0] * rank
     step = item
     for axis in reversed(order):
@@ -214,8 +216,13 @@ TYPES = ("f2", "g", "c8", "c16", "i1", "i4", "i8", "u1", "u8", "?", "O", "U3", "
 def other_type(array: Array, random: Random) -> object:
     kind = random.choice(TYPES)
     if kind == "V4" or random.random() < 0.05:
-        return np.zeros(array.shape, random.choice(["V4", [("a", "f8"), ("b", "i4")], [("x", "f8")]]))
-    whole = array.astype(np.int64) if array.dtype.kind == "i" else np.nan_to_num(array).astype("i1")
+        kinds: tuple[Any, ...] = ("V4", [("a", "f8"), ("b", "i4")], [("x", "f8")])
+        return np.zeros(array.shape, random.choice(kinds))
+    whole = (
+        array.astype(np.int64)
+        if array.dtype.kind == "i"
+        else np.clip(np.nan_to_num(array), -9, 9).astype("i1")
+    )
     return whole.astype("i8").astype(kind) if kind[0] in "Mm" else whole.astype(kind)
 
 
@@ -260,7 +267,7 @@ def listed(array: Array, random: Random) -> object:
 def nonsense(array: Array, random: Random) -> object:
     made: tuple[object, ...] = (
         None, "text", "", b"bytes", {}, {1.0}, frozenset(), object(), 3, 3.5, 1j, True, [], (), [[1.0], [1.0, 2.0]],
-        [None], ["a"], range(3), iter([1.0]), (n for n in ()), len, int, np, Ellipsis, NotImplemented, slice(3),
+        [None], ["a"], range(3), iter([1.0]), map(float, "12"), len, int, np, Ellipsis, NotImplemented, slice(3),
         np.float64(2), np.float32(2), np.int64(1), np.True_, np.str_("s"), np.datetime64("now"), np.void(b"1234"),
         np.ma.masked_array(array), np.array(None), np.array([None]), np.array([[1], "a"], object), memoryview(b"12345678"),
         bytearray(8), Fraction(1, 2), array.dtype, array.flags, array.data, np.ma.masked, float("nan"), 10**400,
@@ -316,7 +323,11 @@ def option(random: Random, was: object) -> object:
     if kind < 0.85:
         return thing(random)
     if kind < 0.92:
-        values = was if isinstance(was, (tuple, list)) else (was if isinstance(was, int) else 1,) * random.randint(0, 3)
+        values = (
+            was
+            if isinstance(was, (tuple, list))
+            else (was if isinstance(was, int) else 1,) * random.randint(0, 3)
+        )
         return sequence(values, random)
     if kind < 0.96:
         return text(was if isinstance(was, str) else "same", random)

@@ -441,9 +441,7 @@ class QuickCache(FunctionCache):
     def __init__(self, function: Callable[..., object]) -> None:
         super().__init__(function)
         locator = self._impl.locator
-        self._cache_file = CheckedFile(
-            self._cache_path, self._impl.filename_base, locator.get_source_stamp()
-        )
+        self._cache_file = CheckedFile(self._cache_path, self._impl.filename_base, locator.get_source_stamp())
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         rtsys.initialize(target_context)

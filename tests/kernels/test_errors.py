@@ -397,11 +397,15 @@ def test_tuples_and_lists_of_evil_classes_are_what_they_hold():
     for base in (tuple, list):
         for kind in (
             evil(base, failing=("__len__", "__iter__", "__getitem__", "__repr__")),
-            evil(base, __len__=lambda self: 7, __iter__=lambda self: None, __getitem__=lambda self, n: "text"),
+            evil(
+                base, __len__=lambda self: 7, __iter__=lambda self: None, __getitem__=lambda self, n: "text"
+            ),
         ):
             assert np.array_equal(kernels.max_pool1d(x, kind([2])), want)
             assert np.array_equal(kernels.max_pool1d(x, 2, padding=kind([kind([0, 0])])), want)
-            with pytest.raises(ArgumentError, match="max_pool1d: `kernel_size` is .*, with 2 entries, but needs one"):
+            with pytest.raises(
+                ArgumentError, match="max_pool1d: `kernel_size` is .*, with 2 entries, but needs one"
+            ):
                 kernels.max_pool1d(x, kind([2, 2]))
             assert kernels.max_pool1d.output_shape(kind([1, 2, 5]), 2) == (1, 2, 2)
             assert kernels.max_pool1d.vjp(x, 2, wrt=kind(["input"]))[1].wrt == ("input",)
@@ -429,14 +433,22 @@ def test_strings_of_evil_classes_are_what_they_say():
 def test_numbers_of_evil_classes_are_no_default():
     x, t = np.ones((2, 3)), np.array([0, 1])
     assert kernels.cross_entropy(x, t, ignore_index=-100.0) == kernels.cross_entropy(x, t)
-    for value in (evil(int, failing=("__ne__", "__eq__"))(1), evil(float, failing=("__float__",))(-100), 10**400):
-        with pytest.raises(ArgumentError, match="`ignore_index` is .* but only -100, its default, is supported"):
+    for value in (
+        evil(int, failing=("__ne__", "__eq__"))(1),
+        evil(float, failing=("__float__",))(-100),
+        10**400,
+    ):
+        with pytest.raises(
+            ArgumentError, match="`ignore_index` is .* but only -100, its default, is supported"
+        ):
             kernels.cross_entropy(x, t, ignore_index=value)
 
 
 def test_a_shape_of_more_axes_than_arrays_have():
     assert kernels.relu.output_shape((1,) * 64) == (1,) * 64
-    with pytest.raises(ShapeError, match="relu: `input` has 65 axes, more than the 64 that an array has at most"):
+    with pytest.raises(
+        ShapeError, match="relu: `input` has 65 axes, more than the 64 that an array has at most"
+    ):
         kernels.relu.output_shape((1,) * 65)
 
 
@@ -444,8 +456,14 @@ def test_no_memory_for_a_copy_is_our_error():
     """A view of one byte that is as large as an address can say, in a type or order that has to be copied."""
     x = as_strided(np.zeros(1, "f4"), (2**33, 2, 2**20), (0, 0, 0))
     targets = as_strided(np.zeros(1, np.int32), (2**33, 2**20), (0, 0))
-    with pytest.raises(AllocationError, match="cross_entropy: a copy of an argument that kernels do not read as it lies"):
+    with pytest.raises(
+        AllocationError, match="cross_entropy: a copy of an argument that kernels do not read as it lies"
+    ):
         kernels.cross_entropy(x, targets)
+    with pytest.raises(
+        ShapeError, match=r"`target` \(2147483648, 2147483648\) has more elements than 64 bits"
+    ):
+        kernels.cross_entropy(x, as_strided(np.zeros(1, np.uint8), (2**31, 2**31), (0, 0)))
 
 
 def test_indices_that_change_their_type_or_strides_after_the_call():

@@ -93,7 +93,9 @@ def ends(folder: Path, how: int, count: int) -> None:
         codes.add(ended(folder, how, whole * (n + 0.5) / count))
         assert finish(start(folder, CACHED)) in ("True", "False")
         assert finish(start(folder, CACHED)) == "True"
-    assert codes <= {0, -how, 1}, codes  # SIGINT is an exception, which Python tells, and code 1 or the signal
+    assert codes <= {0, -how, 1}, (
+        codes
+    )  # SIGINT is an exception, which Python tells, and code 1 or the signal
     assert codes != {0}, "no process was met while it compiled"
 
 
@@ -227,7 +229,9 @@ mine.use()
 """
 
 
-@pytest.mark.parametrize("size", [0, pytest.param(100, marks=pytest.mark.slow), pytest.param(5000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "size", [0, pytest.param(100, marks=pytest.mark.slow), pytest.param(5000, marks=pytest.mark.slow)]
+)
 def test_a_full_disk(folder: Path, size: int) -> None:
     """No file may grow beyond so many bytes: a write fails, as it does where there is no room."""
     finish(start(folder, FULL.format(size=size)))

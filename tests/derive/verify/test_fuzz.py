@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from derive.verify.fuzz import Cases, Found, Settings, Unsound, fuzz, valid_calls
+from derive.verify.calls import valid_calls
+from derive.verify.fuzz import Cases, Found, Settings, fuzz
+from derive.verify.trial import Unsound
 from kernels import OPERATORS
 from kernels.operator import Operator
 
@@ -113,7 +115,9 @@ Operator.jvp = lambda self, *args, **options: os.kill(os.getpid(), 11)
 Operator.jvp = lambda self, *args, **options: time.sleep(1000)
 """, "takes more than 3 s"),
 }  # fmt: skip
-HEAD = "\nimport os, time\nfrom pathlib import Path\nimport numpy as np\nfrom kernels.operator import Operator\n"
+HEAD = (
+    "\nimport os, time\nfrom pathlib import Path\nimport numpy as np\nfrom kernels.operator import Operator\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +130,9 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("fault", [f if f == "crashes" else pytest.param(f, marks=pytest.mark.slow) for f in PLANTED])
+@pytest.mark.parametrize(
+    "fault", [f if f == "crashes" else pytest.param(f, marks=pytest.mark.slow) for f in PLANTED]
+)
 def test_a_planted_fault_is_found(fault: str, package: Path) -> None:
     import re
 
