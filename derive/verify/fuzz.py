@@ -176,7 +176,7 @@ def _process(
     """Cases from `first` until all have run, or one has killed the process; the number of the next."""
     with tempfile.TemporaryDirectory() as folder:
         beat = Path(folder) / "beat"
-        beat.write_bytes(bytes(8))
+        beat.write_bytes(first.to_bytes(8, "little"))
         order = json.dumps({**vars(settings), "first": first, "last": last, "beat": str(beat), "most": most})
         with (Path(folder) / "err").open("w+") as err:
             process = subprocess.Popen(

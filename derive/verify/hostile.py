@@ -136,6 +136,17 @@ def gives(value: object) -> Callable[..., Any]:
     return lambda self, *args, **options: value
 
 
+def item(value: object) -> Callable[..., Any]:
+    """A few of them: of a sequence without end NumPy itself never comes back."""
+
+    def method(self: object, n: object) -> Any:
+        if not isinstance(n, int) or n >= 5:
+            raise IndexError(n)
+        return value
+
+    return method
+
+
 METHODS: dict[str, tuple[object, ...]] = {
     "__array__": (None, 3, "text", np.zeros((2, 3)), np.zeros(2, object), np.ma.masked_array([1.0], [True])),
     "__index__": (2, -1, 2**40, 10**400, 2.5, None, "2"),
@@ -171,7 +182,8 @@ def evil(random: Random, base: type = object) -> type:
     space: dict[str, Any] = {}
     for name in random.sample(sorted(METHODS), random.randint(1, 5)):
         values, failing = METHODS[name], random.random() < 0.5
-        space[name] = raises(random.choice(FAILURES)) if failing else gives(random.choice(values))
+        give = item if name == "__getitem__" else gives
+        space[name] = raises(random.choice(FAILURES)) if failing else give(random.choice(values))
     names = sorted(PROPERTIES)
     if base is not object:
         space.pop("__array__", None)
