@@ -131,7 +131,7 @@ class Operator:
         and no cotangent changes (the maxima of a softmax, say), from this call or from the first of its own.
         """
         call = self._bind(args, options)
-        if call.known.indices:  # a caller may change their type or strides in place, past the check of their values
+        if call.known.indices:  # whose type a caller may change in place, past the check of values
             call = call._replace(arrays=[array.view() for array in call.arrays])
         pullback = Pullback(self, call, self._wanted(wrt, self._real_arguments, call))
         return self._forward(call, out, pullback._keeper, pullback._later), pullback

@@ -56,10 +56,9 @@ class Trial:
     strange: bool = False
     faulty: bool = False
     mutated: bool = False
-    sharing: bool = False  # arrays whose elements share memory, or have no copies of equal meaning
+    rearranged: bool = False  # an argument may have been left out
     placed: list[Placed] = field(default_factory=list)
     arrays: dict[str, Any] = field(default_factory=dict)
-    results: list[Any] = field(default_factory=list)  # (what, value) to hold against copies
 
     # ---- arguments
 
@@ -141,7 +140,7 @@ class Trial:
         return args, keywords
 
     def restructure(self, args: list[Any], keywords: dict[str, Any], names: Sequence[str]) -> None:
-        random = self.random
+        random, self.rearranged = self.random, True
         kind = random.randrange(6)
         if kind == 0:
             keywords[random.choice(("nonsense", "", "self", "args", "not a name", "spec", "inputs"))] = 1
@@ -317,7 +316,7 @@ class Trial:
         if not isinstance(gradients, tuple) or len(gradients) != len(names):
             raise Unsound(f"{what}: {described(gradients)} for the gradients of {', '.join(names)}")
         for name, g in zip(names, gradients, strict=True):
-            if name not in self.arrays or self.mutated:
+            if name not in self.arrays or self.mutated or self.rearranged:
                 continue
             absent = self.arrays[name] is None or self.is_integer(name)
             if absent != (g is None):
