@@ -43,7 +43,12 @@ def test_tensors_in_place_of_arrays() -> None:
     sound(fuzz(Settings(only=("relu", "linear", "cross_entropy"), torch=True), 3000), 3000)
 
 
-@pytest.mark.parametrize("name", OPERATORS)
+SOME = ("conv2d", "max_pool2d", "cross_entropy", "linear")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in SOME else pytest.param(n, marks=pytest.mark.slow) for n in OPERATORS]
+)
 def test_valid_calls_are_learned(name: str) -> None:
     """From the signature alone, and without a word about it; the same ones each time."""
     operator = getattr(__import__("kernels"), name)
