@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sympy as sp
+from sympy.codegen.cfunctions import expm1, log1p
 from sympy.core.basic import Atom
 from sympy.core.symbol import Str
 
@@ -373,10 +374,16 @@ class chosen(sp.Function):
 
 
 class finite(_Function):
-    """u where it is neither infinite nor NaN, else 0: the shift of a stable logsumexp. Derivative 0 by use."""
+    """u where it is neither infinite nor NaN, else 0, as a constant: what a formula is shifted by and does not depend on.
+
+    The derivative is 0: exp(x - finite(m)) / sum(exp(x - finite(m))), m the maximum, is a softmax that does not overflow.
+    """
 
     nargs = 1
     is_real = True
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return sp.S.Zero
 
 
 class maximum(_Function):
@@ -406,7 +413,9 @@ class minimum(_Function):
 # What a formula may apply to numbers, besides arithmetic, powers and Piecewise.
 SCALARS: tuple[type[sp.Expr], ...] = (
     sp.exp,
+    expm1,
     sp.log,
+    log1p,
     sp.sin,
     sp.cos,
     sp.tan,
@@ -427,6 +436,7 @@ SCALARS: tuple[type[sp.Expr], ...] = (
     step,
     maximum,
     minimum,
+    finite,
 )
 
 

@@ -44,6 +44,7 @@ from derive.language import (
     Size,
     Tensor,
     chosen,
+    finite,
     indicator,
     inside,
     maximum,
@@ -631,6 +632,8 @@ class _Evaluation:
             return lambda at: u if (u := first(at)) > zero else zero
         if isinstance(e, step):
             return lambda at: one if first(at) > zero else zero
+        if isinstance(e, finite):  # a plain number: it does not vary
+            return lambda at: u if (u := numbers.primal(first(at))) - u == zero else zero
         if isinstance(e, maximum):
             return lambda at: u if (u := first(at)) >= (v := second(at)) else v
         if isinstance(e, minimum):

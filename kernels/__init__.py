@@ -79,6 +79,52 @@ if TYPE_CHECKING:
     relu: Operator
     log_softmax: Operator
     cross_entropy: Operator
+    leaky_relu: Operator
+    prelu: Operator
+    elu: Operator
+    gelu: Operator
+    gelu_tanh: Operator
+    sigmoid: Operator
+    silu: Operator
+    tanh: Operator
+    softplus: Operator
+    logsigmoid: Operator
+    mish: Operator
+    hardtanh: Operator
+    relu6: Operator
+    hardswish: Operator
+    softmax: Operator
+    batch_norm: Operator
+    batch_norm_training: Operator
+    layer_norm: Operator
+    instance_norm: Operator
+    group_norm: Operator
+    rms_norm: Operator
+    local_response_norm: Operator
+    cross_entropy_weighted: Operator
+    cross_entropy_probabilities: Operator
+    nll_loss: Operator
+    binary_cross_entropy_with_logits: Operator
+    mse_loss: Operator
+    l1_loss: Operator
+    smooth_l1_loss: Operator
+    huber_loss: Operator
+    l1_regularizer: Operator
+    l2_regularizer: Operator
+    dropout: Operator
+    interpolate: Operator
+    interpolate_linear: Operator
+    interpolate_bilinear: Operator
+    interpolate_trilinear: Operator
+    interpolate_bicubic: Operator
+    pixel_shuffle: Operator
+    pixel_unshuffle: Operator
+    pad: Operator
+    pad_reflect: Operator
+    pad_symmetric: Operator
+    pad_replicate: Operator
+    pad_circular: Operator
+    pad_mean: Operator
 
 _MODES = ("constant", "mean", "reflect", "symmetric", "replicate", "circular")  # of padding, beside zeros
 _ADAPTERS = {
@@ -98,7 +144,26 @@ _ADAPTERS = {
         *("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
         *("global_avg_pool", "global_max_pool", "global_min_pool"),
     ),
-    "kernels.layers": ("linear", "relu", "log_softmax", "cross_entropy"),
+    "kernels.layers": ("linear", "relu", "log_softmax"),
+    "kernels.activations": (
+        *("leaky_relu", "prelu", "elu", "gelu", "gelu_tanh"),
+        *("sigmoid", "silu", "tanh", "softplus", "logsigmoid"),
+        *("mish", "hardtanh", "relu6", "hardswish", "softmax"),
+    ),
+    "kernels.norms": (
+        *("batch_norm", "batch_norm_training", "layer_norm", "instance_norm", "group_norm"),
+        *("rms_norm", "local_response_norm"),
+    ),
+    "kernels.losses": (
+        *("cross_entropy", "cross_entropy_weighted", "cross_entropy_probabilities", "nll_loss", "binary_cross_entropy_with_logits"),
+        *("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "l1_regularizer"),
+        *("l2_regularizer", "dropout"),
+    ),
+    "kernels.images": (
+        *("interpolate", "interpolate_linear", "interpolate_bilinear", "interpolate_trilinear", "interpolate_bicubic"),
+        *("pixel_shuffle", "pixel_unshuffle", "pad", "pad_reflect", "pad_symmetric"),
+        *("pad_replicate", "pad_circular", "pad_mean"),
+    ),
 }
 OPERATORS = tuple(name for names in _ADAPTERS.values() for name in names)
 

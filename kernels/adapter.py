@@ -37,13 +37,29 @@ def same(array: Array) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
+class Values:
+    """0 <= value < below, or one more value; `origin` says where the bound comes from."""
+
+    below: int
+    origin: str
+    also: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
-    """One of the user's arrays: its name and shape there, its tensor in the formula, and the view of it."""
+    """One of the user's arrays: its name and shape there, its tensor in the formula, and the view of it.
+
+    `fill` says that the argument is absent, and what number stands for each of its elements (a weight of 1). Without a
+    layout an absent argument has no elements, and nothing with them is added. `values` are those that an array of
+    integers may hold, where the formula does not say it: one that compares with them, and does not use them as indices.
+    """
 
     argument: str
     tensor: str
     shape: Shape
     view: Callable[[Array], Array] = same
+    fill: float | None = None
+    values: Values | None = None
 
     @property
     def seen(self) -> Shape:
@@ -70,6 +86,7 @@ class Spec:
 
     definition: Definition
     axes: int = 0  # how many spatial axes
+    dtype: np.dtype[Any] = np.dtype(np.float64)  # of the real arrays
 
     @cached_property
     def tensors(self) -> Mapping[str, Tensor]:
@@ -170,10 +187,15 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Variants:
-    """An option that chooses the equations: for each of its values but the default, the operator that has them."""
+    """An option that chooses the equations: for each of its values but the default, the operator that has them.
+
+    `choose` takes the arguments that a call gives, by name, and says the value where it is not that of one argument: a
+    loss with a target of probabilities has other equations than one with classes, and nothing but the target says so.
+    """
 
     option: str
     names: Mapping[Hashable, str]
+    choose: Callable[[Mapping[str, Any]], Hashable] | None = None
 
 
 class Plain(Adapter):

@@ -229,14 +229,24 @@ def as_indices(name: str, array: Array) -> Array:
     return array.astype(INTEGER)
 
 
-def check_below(name: str, array: Array, shape: Shape, extent: int, origin: str) -> None:
-    """Every value is an index of an axis with `extent` entries. `shape` is the array's own, for the error."""
+def check_below(
+    name: str, array: Array, shape: Shape, extent: int, origin: str, also: int | None = None
+) -> None:
+    """Every value is an index of an axis with `extent` entries, or `also`. `shape` is the array's own, for the error."""
     if array.size == 0 or (array.min() >= 0 and array.max() < extent):
         return
     array = array.reshape(shape)
-    where = tuple(int(i) for i in np.argwhere((array < 0) | (array >= extent))[0])
+    wrong = (array < 0) | (array >= extent)
+    if also is not None:
+        wrong &= array != also
+        if not wrong.any():
+            return
+    where = tuple(int(i) for i in np.argwhere(wrong)[0])
     at = f" at {where[0] if len(where) == 1 else where}" if where else ""
-    raise OutOfRangeError(f"`{name}` has {int(array[where])}{at} but needs 0 <= {name} < {extent} ({origin})")
+    other = "" if also is None else f", or {also},"
+    raise OutOfRangeError(
+        f"`{name}` has {int(array[where])}{at} but needs 0 <= {name} < {extent}{other} ({origin})"
+    )
 
 
 def readable(array: Array) -> Array:

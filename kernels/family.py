@@ -31,11 +31,12 @@ class Family(Operator):
         super().__init__(definition, adapter, module=module)
         self.variants = variants
         self._load = load
-        self._place = self._parameters.index(variants.option)
 
     def variant(self, args: Sequence[Any], options: Mapping[str, Any]) -> Operator | None:
         """Which operator a call is for, if it is another one. A value that is none is left for this one to refuse."""
-        value = args[self._place] if self._place < len(args) else options.get(self.variants.option)
+        given = {**dict(zip(self._parameters, args, strict=False)), **options}
+        choose, option = self.variants.choose, self.variants.option
+        value = given.get(option) if choose is None else choose(given)
         name = self.variants.names.get(value) if isinstance(value, (str, bool)) else None
         return None if name is None else self._load(name)
 
@@ -57,7 +58,7 @@ class Family(Operator):
         self, primals: Sequence[Any], tangents: Sequence[Any], /, **options: Any
     ) -> tuple[Result, Result]:
         """As `Operator.jvp`."""
-        other = self.variant((), options)
+        other = self.variant(tuple(primals) if isinstance(primals, (tuple, list)) else (), options)
         return (super().jvp if other is None else other.jvp)(primals, tangents, **options)
 
     def output_shape(self, /, *args: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Dense layers, activations and losses, with torch's signatures."""
+"""Dense layers, with torch's signatures."""
 
 from __future__ import annotations
 
@@ -69,55 +69,6 @@ def log_softmax(spec: Spec, input: Shape, dim: object = -1) -> Plan:
     return Plan(inputs, (Layout("output", "y", input, see),), spec.environment(inputs))
 
 
-def cross_entropy(
-    spec: Spec,
-    input: Shape,
-    target: Shape,
-    weight: object = None,
-    size_average: object = None,
-    ignore_index: object = -100,
-    reduce: object = None,
-    reduction: object = "mean",
-    label_smoothing: object = 0.0,
-) -> Plan:
-    """-log_softmax(input)[target], over classes: torch.nn.functional.cross_entropy on NumPy arrays.
-
-    input      (N, C), (N, C, *spatial), or (C,) unbatched; logits
-    target     (N,), (N, *spatial), or () unbatched; integers in 0 <= target < C
-    reduction  "mean", "sum", or "none" for one loss per target
-
-    The mean over no targets is 0, where torch has NaN. Large and infinite logits are as in `log_softmax`. A target
-    that is no class is an error, also in a pullback, if the array has changed since; a change of one that is not
-    int64, or is not aligned, has no effect there, since the call copied it.
-    Not supported, and refused: class weights, an index to ignore, label smoothing, probabilities as target.
-    """
-    only_default("weight", weight, None)
-    only_default("size_average", size_average, None)
-    only_default("ignore_index", ignore_index, -100)
-    only_default("reduce", reduce, None)
-    only_default("label_smoothing", label_smoothing, 0.0)
-    kind = choice("reduction", reduction, ("mean", "sum", "none"))
-    if not input:
-        raise ShapeError("`input` has no axes but needs (N, C), (N, C, *spatial) or (C,)")
-    count, classes, *spatial = input if len(input) > 1 else (1, *input)
-    wanted = (input[0], *input[2:]) if len(input) > 1 else ()
-    if target != wanted:
-        raise ShapeError(
-            f"`target` has shape {target} but needs {wanted}, that of `input` without the classes"
-        )
-    if classes == 0:
-        raise ShapeError("`input` has no classes")
-    rest = math.prod(spatial)
-    logits = Layout("input", "x", input, reshaped(count, classes, rest))
-    inputs = (logits, Layout("target", "t", target, reshaped(count, rest)))
-    environment = spec.environment(inputs)
-    if kind == "none":
-        output = Layout("output", "l", target, reshaped(count, rest))
-    else:
-        output = Layout("output", {"mean": "y", "sum": "z"}[kind], ())
-    return Plan(inputs, (output,), environment)
-
-
 def only_default(name: str, value: object, default: object) -> None:
     """An option of torch's that is there by name alone."""
     if value is default:
@@ -134,5 +85,4 @@ ADAPTERS = {
     "linear": Adapter(linear, {"input": "x", "weight": "w", "bias": "b"}),
     "relu": Adapter(relu, {"input": "x"}),
     "log_softmax": Adapter(log_softmax, {"input": "x"}),
-    "cross_entropy": Adapter(cross_entropy, {"input": "x", "target": "t"}),
 }

@@ -20,6 +20,7 @@ from kernels.arguments import (
     INTEGER,
     LARGEST_INTEGER,
     MOST_AXES,
+    REAL,
     Array,
     Shape,
     as_array,
@@ -99,14 +100,17 @@ class Operator:
     ) -> None:
         self.definition = definition
         self.adapter = adapter if adapter is not None else Plain(definition)
-        self._spec = Spec(definition, self.adapter.axes)
+        self._specs = {dtype: Spec(definition, self.adapter.axes, dtype) for dtype in REAL}
+        self._spec = self._specs[np.dtype(np.float64)]
         self._inputs = definition.programs["forward"].inputs
         self._integers = frozenset(t.name for t in definition.tensors if t.integer)
         self._real_arguments = tuple(n for n, t in self.adapter.tensors.items() if t not in self._integers)
         self._known: Recent[Specialization] = Recent(SPECIALIZATIONS)
         self._parameters = tuple(self.adapter.signature.parameters)
         self._arguments = arrays = tuple(self.adapter.tensors)
-        assert self._parameters[: len(arrays)] == arrays, f"{definition.name}: array arguments come first"
+        places = [self._parameters.index(name) for name in arrays]
+        self._later = frozenset(p for n, p in enumerate(places) if p != n)  # torch has options before some
+        assert places and places[0] == 0, f"{definition.name}: an array comes first"
         self._defaults = {name: p.default for name, p in self.adapter.signature.parameters.items()}
         self.__name__ = self.__qualname__ = definition.name
         self.__doc__ = f"{self.adapter.doc}\n\n{COMMON}\n"
@@ -151,7 +155,7 @@ class Operator:
                 raise ArgumentTypeError(
                     f"`tangents` has {len(tangents)} entries but needs {len(primals)}, one for each primal"
                 )
-        call = self._bind(primals, options)
+        call = self._bind(*self._as_call(primals, options))
         with self._telling(call.arguments):
             given = dict(zip(self.adapter.tensors, tangents, strict=False))
             moved = self._tangents(call, given, "t")
@@ -161,14 +165,26 @@ class Operator:
         found = dict(zip(outputs, self._run(call, *later, outputs, moved, keeper=keeper), strict=True))
         return y, collected([found.get(o) for o in call.plan.outputs])
 
+    def _as_call(
+        self, arrays: Sequence[Any], options: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arrays in order as arguments of a call: by name where options come before them."""
+        leading = len(self._arguments) - len(self._later)
+        named = dict(zip(self._arguments[leading:], arrays[leading:], strict=False))
+        with self._telling():
+            for name in named:
+                if name in options:
+                    raise ArgumentTypeError(f"`{name}` is given twice: among the primals, and by its name")
+        return tuple(arrays[:leading]), {**named, **options}
+
     def output_shape(self, /, *args: Any, **options: Any) -> Any:
         """The shape of the result from arrays or their shapes (several outputs: a tuple of shapes)."""
         with self._telling():
             arguments = self.adapter.arguments(args, options)
         with self._telling(lambda: arguments):
             shapes = {
-                name: shape_of(name, arguments[name], self._spec.tensors[letter].optional)
-                for name, letter in self.adapter.tensors.items()
+                name: shape_of(name, arguments[name], self._may_be_absent(name))
+                for name in self.adapter.tensors
             }
             outputs = self.adapter.plan(self._spec, **(arguments | shapes)).outputs
             for layout in outputs:
@@ -215,7 +231,7 @@ class Operator:
 
     def _bind(self, args: Sequence[Any], options: Mapping[str, Any]) -> Call:
         """Check everything that the caller passed; only a call that can run comes back."""
-        key = call_key(args, options, self.adapter.tensors)
+        key = call_key(args, options, self.adapter.tensors, self._later)
         known = None if key is None else self._known.get(key)
         if known is None:
             return self._bind_anew(key, args, options)
@@ -236,19 +252,28 @@ class Operator:
         with self._telling(lambda: arguments):
             arrays, dtype = self._arrays(arguments)
             shapes = {name: None if array is None else array.shape for name, array in arrays.items()}
-            plan = self.adapter.plan(self._spec, **(arguments | shapes))
+            plan = self.adapter.plan(self._specs[dtype], **(arguments | shapes))
             inputs: list[Input] = []
             seen: list[Array] = []
             for layout in plan.inputs:
                 given, array = arguments[layout.argument], arrays[layout.argument]
-                assert array is not None
-                view = readable(layout.view(array))
-                direct = given is array and (not array.size or address(view) == address(array))
                 number = self._parameters.index(layout.argument)
                 source = number if number < len(args) else layout.argument
+                if array is None:  # one number, of stride 0
+                    assert layout.fill is not None
+                    full = layout.view(np.broadcast_to(np.array(layout.fill, dtype), layout.shape))
+                    inputs.append(Input(layout, source, Place.of(full), False, full))
+                    seen.append(full)
+                    continue
+                view = readable(layout.view(array))
+                direct = given is array and (not array.size or address(view) == address(array))
                 inputs.append(Input(layout, source, Place.of(view), direct))
                 seen.append(array if direct else view)
-            below = [n for n, i in enumerate(inputs) if self._spec.tensors[i.layout.tensor].below is not None]
+            below = [
+                n
+                for n, i in enumerate(inputs)
+                if i.layout.values is not None or self._spec.tensors[i.layout.tensor].below is not None
+            ]
             names = tuple(o.tensor for o in plan.outputs)
             real = tuple(o for o in plan.outputs if o.tensor not in self._integers)
             first = all(i.direct and i.source == n for n, i in enumerate(inputs))
@@ -261,6 +286,8 @@ class Operator:
 
     def _array(self, i: Input, args: Sequence[Any], options: Mapping[str, Any]) -> Array:
         """An input: itself, or where kernels do not read it as it lies a copy, as the tensor of the formula."""
+        if i.full is not None:
+            return i.full
         array: Array = args[i.source] if isinstance(i.source, int) else options[i.source]
         if i.direct:
             return array
@@ -277,7 +304,7 @@ class Operator:
         first, dtype = "", None
         for name, letter in self.adapter.tensors.items():
             tensor, value = self._spec.tensors[letter], arguments[name]
-            if value is None and tensor.optional:
+            if value is None and self._may_be_absent(name):
                 arrays[name] = None
                 continue
             array = as_array(name, value)
@@ -291,10 +318,17 @@ class Operator:
             arrays[name] = array
         return arrays, dtype if dtype is not None else np.dtype(np.float64)
 
+    def _may_be_absent(self, name: str) -> bool:
+        """Is there something that the formula, or the adapter, takes for it? (torch has no array by default.)"""
+        return self._spec.tensors[self.adapter.tensors[name]].optional or self._defaults[name] is None
+
     def _check_indices(self, call: Call) -> None:
         """Values that kernels use as indices. Before each run: the array may have changed since the last."""
         for n in call.known.indices:
             layout = call.known.inputs[n].layout
+            if (v := layout.values) is not None:
+                check_below(layout.argument, call.arrays[n], layout.shape, v.below, v.origin, v.also)
+                continue
             below = self._spec.tensors[layout.tensor].below
             assert below is not None
             extent, origin = call.plan.environment[below], self._origin(call.plan, below)
@@ -330,6 +364,8 @@ class Operator:
             raise ArgumentTypeError(f"`out` is {shown(out)} but needs a tuple of {len(layouts)} arrays")
         inputs = [(i.layout.argument, array) for i, array in zip(call.known.inputs, call.arrays, strict=True)]
         for i in call.known.inputs:  # of one that was copied the original counts: strides make no difference
+            if i.full is not None:
+                continue
             original = call.args[i.source] if isinstance(i.source, int) else call.options[i.source]
             if not i.direct and isinstance(original, np.ndarray):
                 inputs.append((i.layout.argument, np.asarray(original)))
@@ -449,7 +485,7 @@ class Operator:
     # ---------------------------------------------------------------------------- derivatives
 
     def _real_inputs(self, call: Call) -> list[Layout]:
-        return [i for i in call.plan.inputs if i.tensor not in self._integers]
+        return [i for i in call.plan.inputs if i.tensor not in self._integers and i.fill is None]
 
     def _targets(self, call: Call, wrt: tuple[str, ...]) -> Targets:
         found = call.known.targets.get(wrt)
@@ -490,7 +526,7 @@ class Operator:
     def _tangents(self, call: Call, given: Mapping[str, Any], prefix: str) -> dict[str, Seen]:
         """Tangents of array arguments, or cotangents of their gradients, as tensors `prefix + tensor`."""
         found: dict[str, Seen] = {}
-        layouts = {i.argument: i for i in call.plan.inputs}
+        layouts = {i.argument: i for i in call.plan.inputs if i.fill is None}
         kind = "tangent of" if prefix == "t" else "cotangent of the gradient of"
         for name, value in given.items():
             if value is None:

@@ -85,19 +85,25 @@ def option_key(value: object, depth: int = 2) -> Hashable:
 
 
 def call_key(
-    args: Sequence[object], options: Mapping[str, object], arrays: Mapping[str, object]
+    args: Sequence[object],
+    options: Mapping[str, object],
+    arrays: Mapping[str, object],
+    later: Collection[int] = (),
 ) -> Hashable | None:
-    """The key of a call whose first arguments are `arrays`; None if there is none.
+    """The key of a call whose first arguments are `arrays`, but for those at the places `later`; None if there is none.
 
     One flat tuple: how many arguments have no keyword says where each of its parts begins.
     """
-    count = len(arrays)
+    count = len(arrays) - len(later)
     parts: list[Hashable] = [len(args)]
     try:
         for value in args[:count]:
             parts += array_key(value)
-        for value in args[count:]:
-            parts.append(option_key(value))
+        for place, value in enumerate(args[count:], count):
+            if place in later:
+                parts += array_key(value)
+            else:
+                parts.append(option_key(value))
         for name, value in options.items():
             parts.append(name)
             if name in arrays:
@@ -113,12 +119,13 @@ def call_key(
 
 
 class Input(NamedTuple):
-    """An array argument that is present."""
+    """An array argument that is present, or that an array full of one number stands for."""
 
     layout: Layout
     source: int | str  # its place among the arguments of the call, or its keyword
     place: Place  # as the tensor of the formula
     direct: bool  # kernels read its own memory; else a copy, made in every call
+    full: Array | None = None  # what stands for an absent one
 
 
 class Program(NamedTuple):

@@ -110,7 +110,9 @@ class IntegerPrinter(_Base):
 
 UNARY = {
     "exp",
+    "expm1",
     "log",
+    "log1p",
     "sin",
     "cos",
     "tan",

@@ -164,9 +164,7 @@ class VectorWriter(_Writer):
         return f"lanes.fill{text if text[0] == '(' and one_call(text) else f'({text})'}"
 
     def part(self, e: sp.Expr) -> str:
-        text = self.vector(e)
-        simple = text.isidentifier() or (text.endswith(")") and one_call(text))
-        return text if simple else f"({text})"
+        return closed(self.vector(e))
 
     def local(self, e: sp.Expr) -> str:
         """The name of a local that holds it."""
@@ -206,9 +204,9 @@ class VectorWriter(_Writer):
             else:
                 over.append(self.part(f))
         if top != 1 or not over:
-            over.insert(0, self.filled(top))
+            over.insert(0, closed(self.filled(top)))
         if bottom != 1:
-            under.append(self.filled(bottom))
+            under.append(closed(self.filled(bottom)))
         return " / ".join([" * ".join(over), *under])
 
     def _pow(self, e: sp.Expr) -> str:
@@ -328,6 +326,12 @@ def magnitude(form: Affine, relation: Relation) -> sp.Expr:
     return sp.Add(
         size(form.constant), *(relation.size(i) * size(c) for i, c in form.terms if isinstance(i, Index))
     )
+
+
+def closed(text: str) -> str:
+    """A text that may stand beside any operator."""
+    simple = text.isidentifier() or (text.endswith(")") and one_call(text))
+    return text if simple else f"({text})"
 
 
 def one_call(text: str) -> bool:
