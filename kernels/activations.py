@@ -205,8 +205,8 @@ def softmax(
     _stacklevel  not used
     dtype        None: the result has the type of `input`
 
-    The maximum is subtracted first, so that large logits lose no digits. Along an axis with NaN or +inf, or with
-    nothing but -inf, the result is NaN, as in torch.
+    The maximum is subtracted first, so that large logits lose no digits. Along an axis with NaN, or with nothing but
+    -inf, the result is NaN, as in torch; so it is where a logit is +inf, beside which the others have 0 (torch: NaN).
     """
     if dim is None:
         raise ArgumentError("`dim` is None but needs an axis of `input` (torch would guess one, and says not to rely on it)")

@@ -187,7 +187,7 @@ def shuffled(spec: Spec, input: Shape, shape: Shape, r: int) -> Plan:
 # ------------------------------------------------------------------------------------------ padding
 
 
-def pad(spec: Spec, input: Shape, pad: object, mode: object = "constant", value: object = None) -> Plan:
+def padded(spec: Spec, input: Shape, pad: object, mode: object = "constant", value: object = None) -> Plan:
     """More places around an array: torch.nn.functional.pad on NumPy arrays.
 
     input  any shape
@@ -200,8 +200,8 @@ def pad(spec: Spec, input: Shape, pad: object, mode: object = "constant", value:
                                                  "mean"       the mean of the plane, of the axes that `pad` names
     value  a number, of mode "constant": 0 by default
 
-    With "constant" a negative number cuts off as many places. At most three axes may have padding (axes beside each
-    other that have none count as one); torch has neither this limit for constants nor "symmetric" and "mean".
+    With "constant" a negative number cuts off as many places. Up to three axes may have padding, or with "constant" five;
+    between and behind them axes without count, too, those beside each other as one. torch has no "symmetric" and "mean".
     """
     kind = choice("mode", mode, ("constant", *MODES))
     pairs = pad_pairs(pad, input)
@@ -216,7 +216,7 @@ def pad(spec: Spec, input: Shape, pad: object, mode: object = "constant", value:
         if n < 0:
             raise ShapeError(f"`pad` is {shown(pad)}, which leaves {n} entries of {input[axis]} along axis {axis}")
     named = len(pad) // 2 if kind == "mean" else 0  # type: ignore[arg-type]
-    groups = grouped(input, pairs, named)
+    groups = grouped(input, pairs, named, spec.axes)
     see = reshaped(*(math.prod(input[axis] for axis in group) for group in groups))
     seen = reshaped(*(math.prod(shape[axis] for axis in group) for group in groups))
     around = [(0, 0) if len(group) != 1 else pairs[group[0]] for group in groups[1:]]
@@ -224,7 +224,8 @@ def pad(spec: Spec, input: Shape, pad: object, mode: object = "constant", value:
     if kind in ("constant", "mean"):
         integers |= numbered("cut", [max(-before, 0) for before, _ in around])
         integers |= numbered("P", [math.prod(shape[axis] for axis in group) for group in groups[1:]])
-    integers |= numbered("e", [max(after, 0) for _, after in around])
+    else:
+        integers |= numbered("e", [after for _, after in around])
     inputs = (Layout("input", "x", input, see),)
     environment = spec.environment(inputs, **integers)
     reals = {"value": number} if kind == "constant" else {}
@@ -257,8 +258,10 @@ def check_folds(mode: str, pairs: Sequence[tuple[int, int]], input: Shape) -> No
             raise ShapeError(f"`input` has no entries along axis {axis}, so there is nothing to pad with")
 
 
-def grouped(input: Shape, pairs: Sequence[tuple[int, int]], named: int) -> list[tuple[int, ...]]:
-    """Axes by which the formula has four: those without padding first, each with padding by itself.
+def grouped(
+    input: Shape, pairs: Sequence[tuple[int, int]], named: int, most: int
+) -> list[tuple[int, ...]]:
+    """The axes that each axis of the formula stands for: some without padding, and then `most` that may have it.
 
     The last `named` stay by themselves, and none of the others joins them.
     """
@@ -270,12 +273,12 @@ def grouped(input: Shape, pairs: Sequence[tuple[int, int]], named: int) -> list[
             groups[-1] = (*groups[-1], axis)
         else:
             groups.append((axis,))
-    if len(groups) > 4:
+    if len(groups) > most + 1:
         raise ArgumentError(
-            f"`pad` pads {sum(p != (0, 0) for p in pairs)} axes of `input` {input}, seen as {len(groups) - 1} beside each "
-            "other, but at most three are supported"
+            f"`pad` pads {sum(p != (0, 0) for p in pairs)} axes of `input` {input}, with those between and behind "
+            f"{len(groups) - 1}, but at most {most} are supported"
         )
-    return [groups[0], *[()] * (4 - len(groups)), *groups[1:]]
+    return [groups[0], *[()] * (most + 1 - len(groups)), *groups[1:]]
 
 
 MODES = ("reflect", "symmetric", "replicate", "circular", "mean")
@@ -288,8 +291,8 @@ ADAPTERS = {
     **SMOOTH,
     "pixel_shuffle": Adapter(pixel_shuffle, {"input": "x"}),
     "pixel_unshuffle": Adapter(pixel_unshuffle, {"input": "x"}),
-    "pad": Adapter(pad, {"input": "x"}),
-    **{f"pad_{mode}": Adapter(pad, {"input": "x"}, fixed={"mode": mode}) for mode in MODES},
+    "pad": Adapter(padded, {"input": "x"}, 5),
+    **{f"pad_{mode}": Adapter(padded, {"input": "x"}, 3, fixed={"mode": mode}) for mode in MODES},
 }
 VARIANTS = {
     "interpolate": Variants("mode", {mode: f"interpolate_{mode}" for mode in RANKS}),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sympy import Abs, Expr, Integer, Mod, Or, Piecewise, Rational, floor
 
-from derive.language import Mean, Operator, Real, Statement, Sum, Tensor, indices, parameters, tensors
+from derive.language import Mean, Operator, Real, Statement, Sum, Tensor, extent, indices, parameters, tensors
 
 n, c, i, j, k = indices("n c i j k")
 x, y, mu = tensors("x y mu")
@@ -64,13 +64,12 @@ def shuffles() -> tuple[Operator, Operator]:
 
 
 def pad(nd: int, mode: str) -> Operator:
-    """a places before and e after each axis, of which some may be cut off instead where nothing is folded back."""
+    """a places before and e after each axis; where nothing is folded back, or any number of places from one on."""
     (p, q), (a, e, cut) = indices("p q", nd), parameters("a e cut", nd, positive=False)
-    margin = list(zip(a, e, strict=True))
     if mode not in ("constant", "mean"):
-        x = Tensor("x", margin, mode)
+        x = Tensor("x", list(zip(a, e, strict=True)), mode)
         return Operator(f"pad_{mode}", y[n, *p] << x[n, *(p[m] - a[m] for m in range(nd))], inputs=(x,))
-    x = Tensor("x", margin, 0)
+    x = Tensor("x", [(a[m], extent(p[m])) for m in range(nd)], 0)
     at = [p[m] + cut[m] - a[m] for m in range(nd)]
     beyond = Or(*(where for m in range(nd) for where in (at[m] < 0, at[m] >= x.size(1 + m))))
     value = Real("value") if mode == "constant" else mu[n]
@@ -92,5 +91,6 @@ def operators() -> tuple[Operator, ...]:
         interpolate("interpolate_trilinear", 3, 2, hat),
         interpolate("interpolate_bicubic", 2, 4, cubic),
         *shuffles(),
-        *(pad(3, mode) for mode in ("constant", "reflect", "symmetric", "replicate", "circular", "mean")),
+        pad(5, "constant"),
+        *(pad(3, mode) for mode in ("reflect", "symmetric", "replicate", "circular", "mean")),
     )

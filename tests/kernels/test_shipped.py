@@ -30,8 +30,29 @@ every_case = pytest.mark.parametrize(
 every_operator = pytest.mark.parametrize("name", kernels.OPERATORS)
 
 
+class ByName:
+    """An operator whose arrays are given in order where its signature has options between them."""
+
+    def __init__(self, operator):
+        self.operator = operator
+        self.names = list(operator.adapter.tensors)
+        self.adapter, self.jvp = operator.adapter, operator.jvp
+
+    def __call__(self, *arrays, **options):
+        return self.operator(**dict(zip(self.names, arrays, strict=True)), **options)
+
+    def vjp(self, *arrays, **options):
+        return self.operator.vjp(**dict(zip(self.names, arrays, strict=True)), **options)
+
+    def output_shape(self, *arrays, **options):
+        return self.operator.output_shape(**dict(zip(self.names, arrays, strict=True)), **options)
+
+
 def of(case):
-    return getattr(kernels, case.operator)
+    operator = getattr(kernels, case.operator)
+    names = list(operator.adapter.tensors)
+    leading = list(inspect.signature(operator).parameters)[: len(names)] == names
+    return operator if leading else ByName(operator)
 
 
 def random_like(arrays, *key):

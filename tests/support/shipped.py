@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tests.support import reference
+from tests.support import reference, shipped_layers
+from tests.support.cases import Array, Case, apart, generator
 
-Array = Any  # an ndarray; its static type would be nothing but casts here
-
-
-@dataclass(frozen=True)
-class Case:
-    """One call, its result and its gradients."""
-
-    operator: str
-    label: str
-    arrays: tuple[Array | None, ...]
-    options: dict[str, Any]
-    forward: Callable[..., Array]  # of the arrays
-    vjp: Callable[..., tuple[Array | None, ...]]  # of the cotangent and the arrays
-    slow: bool = False  # its kernels are not among those that are compiled anyway
-
-    def __str__(self) -> str:
-        return f"{self.operator} {self.label}"
-
-
-def generator(*key: Any) -> np.random.Generator:
-    """The same numbers for the same key, in every process."""
-    return np.random.default_rng(zlib.crc32(repr(key).encode()))
-
-
-def apart(rng: np.random.Generator, shape: Sequence[int]) -> Array:
-    """Numbers of which no two are close, so that a maximum keeps its place under a small step."""
-    count = int(np.prod(shape))
-    return (rng.permutation(count).reshape(shape) - count / 2) / 4.0
+__all__ = ["CASES", "Case", "apart", "generator"]
 
 
 def conv_cases() -> list[Case]:
@@ -282,4 +254,4 @@ def layer_cases() -> list[Case]:
     return cases
 
 
-CASES = [*conv_cases(), *convolve_cases(), *pool_cases(), *global_cases(), *layer_cases()]
+CASES = [*conv_cases(), *convolve_cases(), *pool_cases(), *global_cases(), *layer_cases(), *shipped_layers.CASES]
