@@ -155,12 +155,24 @@ _ADAPTERS = {
         *("rms_norm", "local_response_norm"),
     ),
     "kernels.losses": (
-        *("cross_entropy", "cross_entropy_weighted", "cross_entropy_probabilities", "nll_loss", "binary_cross_entropy_with_logits"),
+        *(
+            "cross_entropy",
+            "cross_entropy_weighted",
+            "cross_entropy_probabilities",
+            "nll_loss",
+            "binary_cross_entropy_with_logits",
+        ),
         *("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "l1_regularizer"),
         *("l2_regularizer", "dropout"),
     ),
     "kernels.images": (
-        *("interpolate", "interpolate_linear", "interpolate_bilinear", "interpolate_trilinear", "interpolate_bicubic"),
+        *(
+            "interpolate",
+            "interpolate_linear",
+            "interpolate_bilinear",
+            "interpolate_trilinear",
+            "interpolate_bicubic",
+        ),
         *("pixel_shuffle", "pixel_unshuffle", "pad", "pad_reflect", "pad_symmetric"),
         *("pad_replicate", "pad_circular", "pad_mean"),
     ),

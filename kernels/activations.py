@@ -49,7 +49,9 @@ def prelu(spec: Spec, input: Shape, weight: Shape) -> Plan:
     channels = input[1] if len(input) > 1 else 1
     count = math.prod(weight)
     if count not in (1, channels):
-        raise ShapeError(f"`weight` has {count} entries but needs 1, or {channels}, one for each channel of `input`")
+        raise ShapeError(
+            f"`weight` has {count} entries but needs 1, or {channels}, one for each channel of `input`"
+        )
     see = reshaped(1, 1, math.prod(input))
     if count > 1:
         see = reshaped(input[0], channels, math.prod(input[2:]))
@@ -209,7 +211,9 @@ def softmax(
     -inf, the result is NaN, as in torch; so it is where a logit is +inf, beside which the others have 0 (torch: NaN).
     """
     if dim is None:
-        raise ArgumentError("`dim` is None but needs an axis of `input` (torch would guess one, and says not to rely on it)")
+        raise ArgumentError(
+            "`dim` is None but needs an axis of `input` (torch would guess one, and says not to rely on it)"
+        )
     if dtype is not None:
         raise ArgumentError(f"`dtype` is {shown(dtype)} but only None is supported; write input.astype(...)")
     before, n, after = around("dim", dim, input)

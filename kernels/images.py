@@ -40,7 +40,8 @@ def interpolate(
     antialias               False
 
     With O places of I along an axis and s = I / O (or 1 / scale_factor), place p lies at (p + 1/2) * s - 1/2; with corners
-    aligned, at p * (I - 1) / (O - 1). The first or last entry goes on beyond the edge. "nearest-exact" takes the place
+    aligned, at p * (I - 1) / (O - 1). The linear modes leave an axis that keeps its size as it is, whatever the factor.
+    The first or last entry goes on beyond the edge. "nearest-exact" takes the place
     nearest to that, "nearest" the one at p * s rounded down. Places are exact, from integers: torch rounds s to the type
     of `input`, and may take a neighbour. A scale factor is taken for the fraction nearest to it of a denominator up to a
     million. Not supported, and refused: mode "area", which is adaptive average pooling, and antialias.
@@ -84,7 +85,7 @@ def interpolate_smooth(
     for extent, (n, step) in zip(input[2:], steps, strict=True):
         if extent == 1:  # wherever it is, it is the same
             place = Fraction(1, n), Fraction(0)
-        elif aligned:
+        elif aligned or (n == extent and mode != "bicubic"):
             place = Fraction(extent - 1, max(n - 1, 1)), Fraction(0)
         else:
             place = step, step / 2 - Fraction(1, 2)
@@ -129,7 +130,9 @@ def scales(
         wanted = per_axis("size", size, len(extents), positive)
         return [(n, Fraction(extent, n)) for n, extent in zip(wanted, extents, strict=True)]
     found = []
-    for extent, factor in zip(extents, per_axis("scale_factor", scale_factor, len(extents), real), strict=True):
+    for extent, factor in zip(
+        extents, per_axis("scale_factor", scale_factor, len(extents), real), strict=True
+    ):
         n = math.floor(extent * factor) if 0 < factor < math.inf else 0
         ratio = Fraction(factor).limit_denominator(FINEST) if n else Fraction(0)
         if n < 1 or not ratio:
@@ -151,7 +154,9 @@ def pixel_shuffle(spec: Spec, input: Shape, upscale_factor: object) -> Plan:
     r = positive("upscale_factor", upscale_factor)
     *lead, channels, h, w = planes(input)
     if channels % (r * r):
-        raise ShapeError(f"`input` has {channels} channels, which {r} * {r} (`upscale_factor`) does not divide")
+        raise ShapeError(
+            f"`input` has {channels} channels, which {r} * {r} (`upscale_factor`) does not divide"
+        )
     shape = (channels // (r * r), h * r, w * r)
     return shuffled(spec, input, (*lead, *shape), r)
 
@@ -214,7 +219,9 @@ def padded(spec: Spec, input: Shape, pad: object, mode: object = "constant", val
     shape = tuple(n + before + after for n, (before, after) in zip(input, pairs, strict=True))
     for axis, n in enumerate(shape):
         if n < 0:
-            raise ShapeError(f"`pad` is {shown(pad)}, which leaves {n} entries of {input[axis]} along axis {axis}")
+            raise ShapeError(
+                f"`pad` is {shown(pad)}, which leaves {n} entries of {input[axis]} along axis {axis}"
+            )
     named = len(pad) // 2 if kind == "mean" else 0  # type: ignore[arg-type]
     groups = grouped(input, pairs, named, spec.axes)
     see = reshaped(*(math.prod(input[axis] for axis in group) for group in groups))
@@ -235,10 +242,14 @@ def padded(spec: Spec, input: Shape, pad: object, mode: object = "constant", val
 def pad_pairs(pad: object, input: Shape) -> tuple[tuple[int, int], ...]:
     """(before, after) of every axis, from torch's flat sequence that begins with the last one."""
     if not isinstance(pad, (tuple, list)) or len(pad) % 2:
-        raise ArgumentError(f"`pad` is {shown(pad)} but needs (before, after) of the last axis, then of the one before")
+        raise ArgumentError(
+            f"`pad` is {shown(pad)} but needs (before, after) of the last axis, then of the one before"
+        )
     numbers = [integer(f"pad[{i}]", n) for i, n in enumerate(pad)]
     if len(numbers) > 2 * len(input):
-        raise ArgumentError(f"`pad` has {len(numbers)} entries but `input` has only {len(input)} axes, of two each")
+        raise ArgumentError(
+            f"`pad` has {len(numbers)} entries but `input` has only {len(input)} axes, of two each"
+        )
     pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
     return (*[(0, 0)] * (len(input) - len(pairs)), *reversed(pairs))
 
@@ -247,7 +258,9 @@ def check_folds(mode: str, pairs: Sequence[tuple[int, int]], input: Shape) -> No
     """How far each mode reaches: what is folded back is folded once."""
     for axis, ((before, after), n) in enumerate(zip(pairs, input, strict=True)):
         if min(before, after) < 0:
-            raise ArgumentError(f"`pad` has {min(before, after)} for axis {axis}; only mode 'constant' cuts off")
+            raise ArgumentError(
+                f"`pad` has {min(before, after)} for axis {axis}; only mode 'constant' cuts off"
+            )
         most = {"reflect": n - 1, "symmetric": n, "circular": n}.get(mode, max(before, after))
         if max(before, after) > most:
             raise ShapeError(
@@ -258,9 +271,7 @@ def check_folds(mode: str, pairs: Sequence[tuple[int, int]], input: Shape) -> No
             raise ShapeError(f"`input` has no entries along axis {axis}, so there is nothing to pad with")
 
 
-def grouped(
-    input: Shape, pairs: Sequence[tuple[int, int]], named: int, most: int
-) -> list[tuple[int, ...]]:
+def grouped(input: Shape, pairs: Sequence[tuple[int, int]], named: int, most: int) -> list[tuple[int, ...]]:
     """The axes that each axis of the formula stands for: some without padding, and then `most` that may have it.
 
     The last `named` stay by themselves, and none of the others joins them.

@@ -38,7 +38,9 @@ def compared(
     only_default("reduce", reduce, None)
     only_default("weight", weight, None)
     if target != input:
-        raise ShapeError(f"`target` has shape {target} but needs {input}, that of `input`: nothing is broadcast")
+        raise ShapeError(
+            f"`target` has shape {target} but needs {input}, that of `input`: nothing is broadcast"
+        )
     flat = reshaped(math.prod(input))
     inputs = Layout("input", "x", input, flat), Layout("target", "t", target, flat)
     return Plan(
@@ -167,10 +169,14 @@ def binary_cross_entropy_with_logits(
     only_default("reduce", reduce, None)
     for name, shape in (("target", target), ("weight", weight)):
         if shape is not None and shape != input:
-            raise ShapeError(f"`{name}` has shape {shape} but needs {input}, that of `input`: nothing is broadcast")
+            raise ShapeError(
+                f"`{name}` has shape {shape} but needs {input}, that of `input`: nothing is broadcast"
+            )
     last = input if pos_weight is None else pos_weight
     if last != input[len(input) - len(last) :] or len(last) > len(input):
-        raise ShapeError(f"`pos_weight` has shape {last} but needs the shape of the last axes of `input` {input}")
+        raise ShapeError(
+            f"`pos_weight` has shape {last} but needs the shape of the last axes of `input` {input}"
+        )
     inner = math.prod(last)
     see = reshaped(math.prod(input[: len(input) - len(last)]), inner)
     inputs = (

@@ -68,7 +68,9 @@ def batch_norm_training(
 ) -> Plan:
     channels, see = channelled(input)
     if math.prod(input) == channels:
-        raise ShapeError(f"`input` has shape {input}: of one entry a channel there is no variance to train on")
+        raise ShapeError(
+            f"`input` has shape {input}: of one entry a channel there is no variance to train on"
+        )
     return trained(spec, input, channels, (running_mean, running_var), (weight, bias), see, momentum, eps)
 
 
@@ -159,7 +161,10 @@ def layer_norm(
     if bias is not None:
         inputs.append(Layout("bias", "b", fitting("bias", bias, row), flat))
     return Plan(
-        tuple(inputs), (Layout("output", "y", input, see),), spec.environment(inputs), {"eps": real("eps", eps)}
+        tuple(inputs),
+        (Layout("output", "y", input, see),),
+        spec.environment(inputs),
+        {"eps": real("eps", eps)},
     )
 
 
@@ -211,7 +216,10 @@ def group_norm(
     if bias is not None:
         inputs.append(Layout("bias", "b", fitting("bias", bias, (channels,)), pairs))
     return Plan(
-        tuple(inputs), (Layout("output", "y", input, see),), spec.environment(inputs), {"eps": real("eps", eps)}
+        tuple(inputs),
+        (Layout("output", "y", input, see),),
+        spec.environment(inputs),
+        {"eps": real("eps", eps)},
     )
 
 
@@ -281,7 +289,9 @@ def normalized(input: Shape, value: object) -> Shape:
     if not row:
         raise ArgumentError("`normalized_shape` has no entries but needs at least one")
     if input[-len(row) :] != row:
-        raise ShapeError(f"`input` has shape {input} but needs (*, {', '.join(map(str, row))}): `normalized_shape` comes last")
+        raise ShapeError(
+            f"`input` has shape {input} but needs (*, {', '.join(map(str, row))}): `normalized_shape` comes last"
+        )
     return row
 
 

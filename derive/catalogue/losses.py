@@ -33,8 +33,15 @@ def operators() -> tuple[Operator, ...]:
     return (
         reduced("mse_loss", d**2, x, t),
         reduced("l1_loss", Abs(d), x, t),
-        reduced("smooth_l1_loss", Piecewise((d**2 / (2 * delta), Abs(d) < delta), (Abs(d) - delta / 2, True)), x, t),
-        reduced("huber_loss", Piecewise((d**2 / 2, Abs(d) <= delta), (delta * (Abs(d) - delta / 2), True)), x, t),
+        reduced(
+            "smooth_l1_loss",
+            Piecewise((d**2 / (2 * delta), Abs(d) < delta), (Abs(d) - delta / 2, True)),
+            x,
+            t,
+        ),
+        reduced(
+            "huber_loss", Piecewise((d**2 / 2, Abs(d) <= delta), (delta * (Abs(d) - delta / 2), True)), x, t
+        ),
         Operator(
             "binary_cross_entropy_with_logits",
             l[i, j] << w[i, j] * ((1 - t[i, j]) * x[i, j] + (1 + (p[j] - 1) * t[i, j]) * logistic),
@@ -67,9 +74,7 @@ def operators() -> tuple[Operator, ...]:
             total[n, r] << LogSumExp[c](x[n, c, r]),
             l[n, r]
             << Sum[c](
-                w[c]
-                * (total[n, r] - x[n, c, r])
-                * ((1 - smoothing) * q[n, c, r] + smoothing / extent(c))
+                w[c] * (total[n, r] - x[n, c, r]) * ((1 - smoothing) * q[n, c, r] + smoothing / extent(c))
             ),
             y[()] << Mean[n, r](l[n, r]),
             z[()] << Sum[n, r](l[n, r]),

@@ -70,3 +70,22 @@ def test_a_variant_has_its_own_value_only():
     np.testing.assert_array_equal(largest(X), X.max((2, 3), keepdims=True))
     with pytest.raises(ArgumentError, match="`how` is 'avg' but this operator is the one of 'max'"):
         largest(X, how="avg")
+
+
+def test_all_arguments_may_choose():
+    """A function of what is given, by name; with an array given in a place of its own, too."""
+    seen = []
+
+    def choose(given):
+        seen.append(set(given))
+        return "largest" if given["input"].shape[1] == 2 else None
+
+    definition = kernels.global_avg_pool.definition
+    variants = Variants("input", {"largest": "global_max_pool"}, choose)
+    family = Family(definition, Adapter(plan, {"input": "x"}), variants, lambda _: member("max"))
+    with pytest.raises(ArgumentError, match="is 'avg' but this operator is the one of 'max'"):
+        family(X, "avg")
+    np.testing.assert_array_equal(family(X), X.max((2, 3), keepdims=True))
+    np.testing.assert_array_equal(family.jvp((X,), (X,))[0], X.max((2, 3), keepdims=True))
+    np.testing.assert_allclose(family(input=X[:, :1]), X[:, :1].mean((2, 3), keepdims=True))
+    assert seen == [{"input", "how"}, {"input"}, {"input"}, {"input"}]

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
+from sympy.codegen.cfunctions import expm1, log1p
 
 from derive import reference
 from derive.emit.module import module_source
@@ -218,7 +219,7 @@ class Trial:
                                        err_msg=f"{program} {name}")  # fmt: skip
 
 
-TRANSCENDENTAL = (sp.exp, sp.log, sp.sin, sp.cos, sp.tan, sp.tanh, sp.sinh, sp.cosh, sp.erf, sp.erfc, sp.asin, sp.acos, sp.atan,
+TRANSCENDENTAL = (sp.exp, expm1, sp.log, log1p, sp.sin, sp.cos, sp.tan, sp.tanh, sp.sinh, sp.cosh, sp.erf, sp.erfc, sp.asin, sp.acos, sp.atan,
                   sp.asinh, sp.acosh, sp.atanh)  # fmt: skip
 
 

@@ -254,4 +254,11 @@ def layer_cases() -> list[Case]:
     return cases
 
 
-CASES = [*conv_cases(), *convolve_cases(), *pool_cases(), *global_cases(), *layer_cases(), *shipped_layers.CASES]
+CASES = [
+    *conv_cases(),
+    *convolve_cases(),
+    *pool_cases(),
+    *global_cases(),
+    *layer_cases(),
+    *shipped_layers.CASES,
+]

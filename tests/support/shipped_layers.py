@@ -83,11 +83,19 @@ def activation_cases() -> list[Case]:
         x, w = apart(rng, shape) + 0.1, rng.standard_normal(count)
         see = (-1, *[1] * (len(shape) - 2)) if count > 1 else (1,)
         cases.append(
-            smooth("prelu", f"{shape} of {count}", (x, w), {}, lambda x, w, see=see: above(x, 0, x, w.reshape(see) * x))
+            smooth(
+                "prelu",
+                f"{shape} of {count}",
+                (x, w),
+                {},
+                lambda x, w, see=see: above(x, 0, x, w.reshape(see) * x),
+            )
         )
     for shape, dim in [((4, 5), -1), ((4, 5), 0), ((2, 3, 4), 1), ((6,), 0)]:
         x = generator("softmax", shape).standard_normal(shape) * 3
-        cases.append(smooth("softmax", f"{shape} dim={dim}", (x,), {"dim": dim}, lambda x, dim=dim: softmax(x, dim)))
+        cases.append(
+            smooth("softmax", f"{shape} dim={dim}", (x,), {"dim": dim}, lambda x, dim=dim: softmax(x, dim))
+        )
     return cases
 
 
@@ -266,7 +274,9 @@ def loss_cases() -> list[Case]:
 
     w = apart(generator("regularizer"), (3, 4)) + 0.1
     cases.append(
-        smooth("l1_regularizer", "(3, 4)", (w,), {"strength": 0.3}, lambda w: np.asarray(0.3 * absolute(w).sum()))
+        smooth(
+            "l1_regularizer", "(3, 4)", (w,), {"strength": 0.3}, lambda w: np.asarray(0.3 * absolute(w).sum())
+        )
     )
     cases.append(
         smooth("l2_regularizer", "(3, 4)", (w,), {"strength": 0.3}, lambda w: np.asarray(0.3 * (w * w).sum()))
@@ -301,9 +311,7 @@ def resized(x: Array, sizes: Sequence[int], scales: Sequence[float], mode: str, 
             half = 0.5 if mode == "nearest-exact" else 0.0
             matrix = np.stack([np.eye(extent)[math.floor((p + half) * s + 1e-12)] for p in range(n)])
         else:
-            places = [
-                p * (extent - 1) / max(n - 1, 1) if aligned else (p + 0.5) * s - 0.5 for p in range(n)
-            ]
+            places = [p * (extent - 1) / max(n - 1, 1) if aligned else (p + 0.5) * s - 0.5 for p in range(n)]
             matrix = np.stack([taps(extent, place, mode == "bicubic") for place in places])
         x = np.moveaxis(np.tensordot(matrix, x, ([1], [axis])), 0, axis)
     return x
