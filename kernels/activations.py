@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from kernels.adapter import Adapter, Layout, Plan, Spec, reshaped, Variants
+from kernels.adapter import Adapter, Layout, Plan, Spec, Variants, reshaped
 from kernels.arguments import Shape, choice, flag, integer, real, shown
 from kernels.errors import ArgumentError, ShapeError
 

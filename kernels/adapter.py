@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from kernels.arguments import LARGEST_ARRAY, Array, Shape, check_size, integer, per_axis, real, shown
+from kernels.arguments import LARGEST_ARRAY, REAL, Array, Shape, check_size, integer, per_axis, real, shown
 from kernels.errors import ArgumentError, ArgumentTypeError, ShapeError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Spec:
 
     definition: Definition
     axes: int = 0  # how many spatial axes
-    dtype: np.dtype[Any] = np.dtype(np.float64)  # of the real arrays
+    dtype: np.dtype[Any] = REAL[-1]  # of the real arrays
 
     @cached_property
     def tensors(self) -> Mapping[str, Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from kernels.adapter import Adapter, Layout, Plan, Spec, reshaped, Variants
+from kernels.adapter import Adapter, Layout, Plan, Spec, Variants, reshaped
 from kernels.arguments import Shape, choice, flag, integer, per_axis, positive, real, shown
 from kernels.convolution import numbered
 from kernels.errors import ArgumentError, ShapeError

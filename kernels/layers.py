@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from kernels.adapter import Adapter, Layout, Plan, Spec, reshaped
-from kernels.arguments import Shape, choice, integer, shown
+from kernels.arguments import Shape, integer, shown
 from kernels.errors import ArgumentError, ShapeError
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from kernels.adapter import Adapter, Layout, Plan, Spec, Values, reshaped, Variants
+from kernels.adapter import Adapter, Layout, Plan, Spec, Values, Variants, reshaped
 from kernels.arguments import Shape, attribute, choice, integer, real
 from kernels.errors import ArgumentError, ShapeError
 from kernels.layers import only_default

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kernels.adapter import Adapter, Layout, Plan, Spec, reshaped, same, Variants
+from kernels.adapter import Adapter, Layout, Plan, Spec, Variants, reshaped, same
 from kernels.arguments import Array, Shape, integer, positive, real, shown
 from kernels.errors import ArgumentError, ShapeError
 
@@ -284,8 +284,8 @@ def fitting(name: str, shape: Shape, needed: Shape) -> Shape:
 
 def normalized(input: Shape, value: object) -> Shape:
     """`normalized_shape`, which is that of the last axes."""
-    several = isinstance(value, (tuple, list))
-    row = tuple(integer("normalized_shape", n, 0) for n in (value if several else (value,)))  # type: ignore[union-attr]
+    several = value if isinstance(value, (tuple, list)) else (value,)
+    row = tuple(integer("normalized_shape", n, 0) for n in several)
     if not row:
         raise ArgumentError("`normalized_shape` has no entries but needs at least one")
     if input[-len(row) :] != row:

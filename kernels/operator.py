@@ -110,7 +110,7 @@ class Operator:
         self._arguments = arrays = tuple(self.adapter.tensors)
         places = [self._parameters.index(name) for name in arrays]
         self._later = frozenset(p for n, p in enumerate(places) if p != n)  # torch has options before some
-        assert places and places[0] == 0, f"{definition.name}: an array comes first"
+        assert places[:1] == [0], f"{definition.name}: an array comes first"
         self._defaults = {name: p.default for name, p in self.adapter.signature.parameters.items()}
         self.__name__ = self.__qualname__ = definition.name
         self.__doc__ = f"{self.adapter.doc}\n\n{COMMON}\n"

@@ -165,7 +165,8 @@ class ScalarPrinter(IntegerPrinter):
 
     def _print_floor(self, e: Any) -> str:
         """Rounding is of integers only, and integers stay integers up to here."""
-        return self.call("real", self.integers._print(e))
+        text = str(self.integers._print(e))
+        return self.call("real", text[1:-1] if text.startswith("(") else text)  # those of the call do
 
     _print_ceiling = _print_Mod = _print_Max = _print_Min = _print_floor
 

@@ -250,7 +250,7 @@ def z0_from_x_padded(z0: Real3, x_padded: Real3, N: int, P0: int, Q1: int, K: in
                 for lap in range(max(0, -((-p0*a0 + z3 - 1) // d0)), min(LAP, ((p0*a0 + z2) // d0) + 1)):
                     for xpadded1 in range(max(0, lap - lap_2), min(XPADDED1, lap - lap_2 + K)):
                         k = xpadded1 - lap + lap_2
-                        total += ((1 - (real(((p0*a0 + b0) % d0))) / real(d0)) if k < 1 else (real(((p0*a0 + b0) % d0))) / real(d0)) * x_padded[n, xpadded1, q1]
+                        total += ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)) * x_padded[n, xpadded1, q1]
             z0[n, p0, q1] = total
 
 
@@ -273,7 +273,7 @@ def gz0_padded_from_gy(gz0_padded: Real3, gy: Real3, N: int, P0: int, P1: int, K
                 for z0padded2 in range(max(0, lap - lap_2), min(Z0PADDED2, lap - lap_2 + K)):
                     k = z0padded2 - lap + lap_2
                     for p1 in range(max(0, -((-lap*d1 + z2) // a1)), min(P1, ((lap*d1 + z3 - 1) // a1) + 1)):
-                        gz0_padded[n, p0, z0padded2] += ((1 - (real(((p1*a1 + b1) % d1))) / real(d1)) if k < 1 else (real(((p1*a1 + b1) % d1))) / real(d1)) * gy[n, p0, p1]
+                        gz0_padded[n, p0, z0padded2] += ((1 - (real((p1*a1 + b1) % d1)) / real(d1)) if k < 1 else (real((p1*a1 + b1) % d1)) / real(d1)) * gy[n, p0, p1]
 
 
 @task

@@ -313,7 +313,7 @@ def y_from_x_padded(y: Real2, x_padded: Real2, N: int, P0: int, K: int, LAP: int
             for lap in range(max(0, -((-p0*a0 + z3 - 1) // d0)), min(LAP, ((p0*a0 + z2) // d0) + 1)):
                 for xpadded1 in range(max(0, lap - lap_2), min(XPADDED1, lap - lap_2 + K)):
                     k = xpadded1 - lap + lap_2
-                    total += ((1 - (real(((p0*a0 + b0) % d0))) / real(d0)) if k < 1 else (real(((p0*a0 + b0) % d0))) / real(d0)) * x_padded[n, xpadded1]
+                    total += ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)) * x_padded[n, xpadded1]
         y[n, p0] = total
 
 
@@ -334,7 +334,7 @@ def gx_padded_from_gy(gx_padded: Real2, gy: Real2, N: int, P0: int, K: int, LAP:
                 for xpadded1 in range(max(0, lap - lap_2), min(XPADDED1, lap - lap_2 + K)):
                     k = xpadded1 - lap + lap_2
                     for p0 in range(max(0, -((-lap*d0 + z2) // a0)), min(P0, ((lap*d0 + z3 - 1) // a0) + 1)):
-                        gx_padded[n, xpadded1] += ((1 - (real(((p0*a0 + b0) % d0))) / real(d0)) if k < 1 else (real(((p0*a0 + b0) % d0))) / real(d0)) * gy[n, p0]
+                        gx_padded[n, xpadded1] += ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)) * gy[n, p0]
 
 
 @task

@@ -263,7 +263,7 @@ def z0_from_x_padded(z0: Real4, x_padded: Real4, N: int, P0: int, Q1: int, Q2: i
                 for lap in range(max(0, -((-p0*a0 + z3 - 1) // d0)), min(LAP, ((p0*a0 + z2) // d0) + 1)):
                     for xpadded1 in range(max(0, lap - lap_2), min(XPADDED1, lap - lap_2 + K)):
                         k = xpadded1 - lap + lap_2
-                        total += ((1 - (real(((p0*a0 + b0) % d0))) / real(d0)) if k < 1 else (real(((p0*a0 + b0) % d0))) / real(d0)) * x_padded[n, xpadded1, q1, q2]
+                        total += ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)) * x_padded[n, xpadded1, q1, q2]
             z0[n, p0, q1, q2] = total
 
 
@@ -287,7 +287,7 @@ def gz1_padded_from_gy(gz1_padded: Real4, gy: Real4, N: int, P0: int, P1: int, P
                 for z1padded3 in range(max(0, lap - lap_2), min(Z1PADDED3, lap - lap_2 + K)):
                     k = z1padded3 - lap + lap_2
                     for p2 in range(max(0, -((-lap*d2 + z2) // a2)), min(P2, ((lap*d2 + z3 - 1) // a2) + 1)):
-                        gz1_padded[n, p0, p1, z1padded3] += ((1 - (real(((p2*a2 + b2) % d2))) / real(d2)) if k < 1 else (real(((p2*a2 + b2) % d2))) / real(d2)) * gy[n, p0, p1, p2]
+                        gz1_padded[n, p0, p1, z1padded3] += ((1 - (real((p2*a2 + b2) % d2)) / real(d2)) if k < 1 else (real((p2*a2 + b2) % d2)) / real(d2)) * gy[n, p0, p1, p2]
 
 
 @task

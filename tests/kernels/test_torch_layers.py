@@ -99,9 +99,8 @@ def test_activations(name, options):
     def torch_activation(input, **options):  # some of torch's know no keywords
         return getattr(F, name)(input, **options)
 
-    second = not (
-        name == "softplus"
-    )  # torch's second derivative is off its first by what the threshold cuts off
+    # torch's second derivative of softplus is not that of its first where the threshold cuts it off
+    second = name != "softplus"
     compare(name, {"input": 3 * normal(2, 4, 5)}, options, torch_activation, second=second)
 
 
