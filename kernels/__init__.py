@@ -78,7 +78,6 @@ if TYPE_CHECKING:
     linear: Operator
     relu: Operator
     log_softmax: Operator
-    cross_entropy: Operator
     leaky_relu: Operator
     prelu: Operator
     elu: Operator
@@ -101,6 +100,7 @@ if TYPE_CHECKING:
     group_norm: Operator
     rms_norm: Operator
     local_response_norm: Operator
+    cross_entropy: Operator
     cross_entropy_weighted: Operator
     cross_entropy_probabilities: Operator
     nll_loss: Operator
