@@ -316,7 +316,8 @@ class Ranges:
             if shape[axis] is None:
                 self.cover(tensor, axis)
             return
-        if isinstance(e, Index) and not (e in laws and r != s.target):
+        own = self.writes(tensor, axis) == [e]  # that it is read where it was written bounds nothing
+        if isinstance(e, Index) and not (e in laws and r != s.target and not own):
             if e in self.sizes:
                 if shape[axis] is None:
                     shape[axis] = self.sizes[e]

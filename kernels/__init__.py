@@ -69,12 +69,74 @@ if TYPE_CHECKING:
     max_pool1d: Operator
     max_pool2d: Operator
     max_pool3d: Operator
+    max_pool1d_last: Operator
+    max_pool1d_split: Operator
+    max_pool1d_all: Operator
+    max_pool2d_last: Operator
+    max_pool2d_split: Operator
+    max_pool2d_all: Operator
+    max_pool3d_last: Operator
+    max_pool3d_split: Operator
+    max_pool3d_all: Operator
+    min_pool1d: Operator
+    min_pool2d: Operator
+    min_pool3d: Operator
     avg_pool1d: Operator
     avg_pool2d: Operator
     avg_pool3d: Operator
     global_avg_pool: Operator
     global_max_pool: Operator
+    global_max_pool_last: Operator
+    global_max_pool_split: Operator
+    global_max_pool_all: Operator
     global_min_pool: Operator
+    lp_pool1d: Operator
+    lp_pool2d: Operator
+    lp_pool3d: Operator
+    lp_pool1d_2: Operator
+    lp_pool2d_2: Operator
+    lp_pool3d_2: Operator
+    lp_pool1d_inf: Operator
+    lp_pool2d_inf: Operator
+    lp_pool3d_inf: Operator
+    log_sum_exp_pool1d: Operator
+    log_sum_exp_pool2d: Operator
+    log_sum_exp_pool3d: Operator
+    log_mean_exp_pool1d: Operator
+    log_mean_exp_pool2d: Operator
+    log_mean_exp_pool3d: Operator
+    soft_pool1d: Operator
+    soft_pool2d: Operator
+    soft_pool3d: Operator
+    median_pool1d: Operator
+    median_pool2d: Operator
+    median_pool3d: Operator
+    stochastic_pool1d: Operator
+    stochastic_pool2d: Operator
+    stochastic_pool3d: Operator
+    stochastic_pool1d_mean: Operator
+    stochastic_pool2d_mean: Operator
+    stochastic_pool3d_mean: Operator
+    global_lp_pool: Operator
+    global_lp_pool_2: Operator
+    global_lp_pool_inf: Operator
+    global_log_sum_exp_pool: Operator
+    global_log_mean_exp_pool: Operator
+    global_soft_pool: Operator
+    global_median_pool: Operator
+    global_stochastic_pool: Operator
+    global_stochastic_pool_mean: Operator
+    adaptive_avg_pool1d: Operator
+    adaptive_avg_pool2d: Operator
+    adaptive_avg_pool3d: Operator
+    adaptive_max_pool1d: Operator
+    adaptive_max_pool2d: Operator
+    adaptive_max_pool3d: Operator
+    fractional_max_pool2d: Operator
+    fractional_max_pool3d: Operator
+    max_unpool1d: Operator
+    max_unpool2d: Operator
+    max_unpool3d: Operator
     linear: Operator
     relu: Operator
     log_softmax: Operator
@@ -141,9 +203,30 @@ _ADAPTERS = {
         *("toeplitz1d", "toeplitz2d", "toeplitz3d"),
     ),
     "kernels.pooling": (
-        *("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
-        *("global_avg_pool", "global_max_pool", "global_min_pool"),
+        *("max_pool1d", "max_pool2d", "max_pool3d", "max_pool1d_last", "max_pool1d_split"),
+        *("max_pool1d_all", "max_pool2d_last", "max_pool2d_split", "max_pool2d_all"),
+        *("max_pool3d_last", "max_pool3d_split", "max_pool3d_all", "min_pool1d", "min_pool2d"),
+        *("min_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "global_avg_pool"),
+        *("global_max_pool", "global_max_pool_last", "global_max_pool_split"),
+        *("global_max_pool_all", "global_min_pool"),
     ),
+    "kernels.pools": (
+        *("lp_pool1d", "lp_pool2d", "lp_pool3d", "lp_pool1d_2", "lp_pool2d_2", "lp_pool3d_2"),
+        *("lp_pool1d_inf", "lp_pool2d_inf", "lp_pool3d_inf", "log_sum_exp_pool1d"),
+        *("log_sum_exp_pool2d", "log_sum_exp_pool3d", "log_mean_exp_pool1d", "log_mean_exp_pool2d"),
+        *("log_mean_exp_pool3d", "soft_pool1d", "soft_pool2d", "soft_pool3d", "median_pool1d"),
+        *("median_pool2d", "median_pool3d", "stochastic_pool1d", "stochastic_pool2d"),
+        *("stochastic_pool3d", "stochastic_pool1d_mean", "stochastic_pool2d_mean"),
+        *("stochastic_pool3d_mean", "global_lp_pool", "global_lp_pool_2", "global_lp_pool_inf"),
+        *("global_log_sum_exp_pool", "global_log_mean_exp_pool", "global_soft_pool"),
+        *("global_median_pool", "global_stochastic_pool", "global_stochastic_pool_mean"),
+    ),
+    "kernels.adaptive": (
+        *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
+        *("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"),
+        *("fractional_max_pool2d", "fractional_max_pool3d"),
+    ),
+    "kernels.unpooling": ("max_unpool1d", "max_unpool2d", "max_unpool3d"),
     "kernels.layers": ("linear", "relu", "log_softmax"),
     "kernels.activations": (
         *("leaky_relu", "prelu", "elu", "gelu", "gelu_tanh"),
@@ -230,7 +313,8 @@ def _operator(name: str) -> Operator:
     from kernels.operator import Operator
 
     home = import_module(next(module for module, names in _ADAPTERS.items() if name in names))
-    path = f"kernels.generated.{name}"
+    adapter, variants = home.ADAPTERS[name], getattr(home, "VARIANTS", {}).get(name)
+    path = f"kernels.generated.{adapter.definition or name}"
     try:
         definition = import_module(path).DEFINITION
     except ModuleNotFoundError as error:
@@ -239,16 +323,15 @@ def _operator(name: str) -> Operator:
         raise MissingKernelsError(
             f"{path} is missing; generate it with `derive-kernels generate`", name=path
         ) from None
-    adapter, variants = home.ADAPTERS[name], getattr(home, "VARIANTS", {}).get(name)
     if variants is None:
-        return Operator(definition, adapter, module=__name__)
+        return Operator(definition, adapter, module=__name__, name=name)
     from kernels.family import Family
 
     def load(other: str) -> Operator:
         found: Operator = getattr(import_module(__name__), other)
         return found
 
-    return Family(definition, adapter, variants, load, module=__name__)
+    return Family(definition, adapter, variants, load, module=__name__, name=name)
 
 
 def __dir__() -> list[str]:

@@ -148,6 +148,7 @@ class Adapter:
     """A plan function, with the tensors that its array arguments are (in the order of the signature).
 
     `fixed` are options of which the operator has one value: conv2d_reflect is conv2d with padding_mode="reflect".
+    `definition` is the generated module, where that is another's: max_pool1d_last pools planes of one row.
     """
 
     def __init__(
@@ -156,15 +157,20 @@ class Adapter:
         tensors: Mapping[str, str],
         axes: int = 0,
         fixed: Mapping[str, object] = MappingProxyType({}),
+        definition: str | None = None,
     ) -> None:
         self.plan = plan
+        self.definition = definition
         self.tensors = tensors
         self.axes = axes
         self.fixed = fixed
         _, *arguments = inspect.signature(plan).parameters.values()
-        self.signature = inspect.Signature(
-            [p.replace(annotation=EMPTY, default=fixed.get(p.name, p.default)) for p in arguments]
-        )
+        made, trailing = list[inspect.Parameter](), True
+        for p in reversed(arguments):  # one value is its default, too, where a default may stand
+            value = fixed.get(p.name, p.default) if trailing else p.default
+            trailing = trailing and value is not EMPTY
+            made.insert(0, p.replace(annotation=EMPTY, default=value))
+        self.signature = inspect.Signature(made)
         self.doc = inspect.cleandoc(plan.__doc__ or "").replace("{axes}", str(axes))
         if fixed:
             self.doc += (
@@ -180,14 +186,14 @@ class Adapter:
         bound.apply_defaults()
         for name, only in self.fixed.items():
             value = bound.arguments[name]
-            if type(value) is not type(only) or value != only:
+            if not same_option(value, only):
                 raise ArgumentError(f"`{name}` is {shown(value)} but this operator is the one of {only!r}")
         return bound.arguments
 
 
 @dataclass(frozen=True)
 class Variants:
-    """An option that chooses the equations: for each of its values but the default, the operator that has them.
+    """An option that chooses the equations: for each of its values but some, the operator that has them.
 
     `choose` takes the arguments that a call gives, by name, and says the value where it is not that of one argument: a
     loss with a target of probabilities has other equations than one with classes, and nothing but the target says so.
@@ -198,13 +204,23 @@ class Variants:
     choose: Callable[[Mapping[str, Any]], Hashable] | None = None
 
 
+def same_option(value: object, only: object) -> bool:
+    """Is it that value of an option? 2 is 2.0, but True is not 1."""
+    number = (
+        isinstance(only, float)
+        and isinstance(value, (int, float, np.integer))
+        and not isinstance(value, bool)
+    )
+    return (number or type(value) is type(only)) and bool(value == only)
+
+
 class Plain(Adapter):
     """A definition as it stands: arrays in the formula's shapes and order, parameters by group or by name."""
 
     def __init__(self, definition: Definition) -> None:
         inputs = [definition.tensor(name) for name in definition.programs["forward"].inputs]
         self.tensors = {t.name: t.name for t in inputs}
-        self.axes, self.fixed = 0, MappingProxyType({})
+        self.axes, self.fixed, self.definition = 0, MappingProxyType({}), None
         self.groups: dict[str, list[Parameter]] = {}
         for p in definition.parameters:
             self.groups.setdefault(p.group or p.name, []).append(p)

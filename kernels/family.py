@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kernels.adapter import Adapter, Variants
+from kernels.adapter import Adapter, Variants, same_option
 from kernels.operator import Operator, Pullback, Result
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Family(Operator):
-    """The operator of the option's default, which hands calls with another value on."""
+    """The operator of the option's other values, which hands calls with one of these on."""
 
     def __init__(
         self,
@@ -27,17 +27,27 @@ class Family(Operator):
         load: Callable[[str], Operator],
         *,
         module: str | None = None,
+        name: str | None = None,
     ) -> None:
-        super().__init__(definition, adapter, module=module)
+        super().__init__(definition, adapter, module=module, name=name)
         self.variants = variants
         self._load = load
+        self._place, self._default = self._parameters.index(variants.option), self._defaults[variants.option]
 
     def variant(self, args: Sequence[Any], options: Mapping[str, Any]) -> Operator | None:
         """Which operator a call is for, if it is another one. A value that is none is left for this one to refuse."""
-        given = {**dict(zip(self._parameters, args, strict=False)), **options}
-        choose, option = self.variants.choose, self.variants.option
-        value = given.get(option) if choose is None else choose(given)
-        name = self.variants.names.get(value) if isinstance(value, (str, bool)) else None
+        choose, names = self.variants.choose, self.variants.names
+        if choose is not None:
+            value = choose({**dict(zip(self._parameters, args, strict=False)), **options})
+        else:
+            place = self._place
+            value = args[place] if place < len(args) else options.get(self.variants.option, self._default)
+        if type(value) is str:
+            name = names.get(value)
+        elif isinstance(value, (int, float)):
+            name = next((n for v, n in names.items() if same_option(value, v)), None)
+        else:
+            return None
         return None if name is None else self._load(name)
 
     def __call__(self, /, *args: Any, out: Any = None, **options: Any) -> Result:

@@ -96,7 +96,12 @@ class Operator:
     """
 
     def __init__(
-        self, definition: Definition, adapter: Adapter | None = None, *, module: str | None = None
+        self,
+        definition: Definition,
+        adapter: Adapter | None = None,
+        *,
+        module: str | None = None,
+        name: str | None = None,
     ) -> None:
         self.definition = definition
         self.adapter = adapter if adapter is not None else Plain(definition)
@@ -112,7 +117,7 @@ class Operator:
         self._later = frozenset(p for n, p in enumerate(places) if p != n)  # torch has options before some
         assert places[:1] == [0], f"{definition.name}: an array comes first"
         self._defaults = {name: p.default for name, p in self.adapter.signature.parameters.items()}
-        self.__name__ = self.__qualname__ = definition.name
+        self.__name__ = self.__qualname__ = name if name is not None else definition.name
         self.__doc__ = f"{self.adapter.doc}\n\n{COMMON}\n"
         if module is not None:
             self.__module__ = module

@@ -28,7 +28,7 @@ from derive.emit.tiled import TiledWriter
 from derive.emit.vectors import READ, Block, NoVector, fused, magnitude, one_call
 from derive.language import Index, Real, extent
 from derive.lower.lanes import Lanes
-from derive.lower.loops import Assign, Divides, FloorDiv, Loop, Nest, ResidueLoop, Step, Test
+from derive.lower.loops import Assign, CeilDiv, Divides, FloorDiv, Loop, Nest, ResidueLoop, Step, Test
 from derive.lower.slide import Fold, Slide, folds, slides
 from derive.program import Affine, affine
 
@@ -212,7 +212,7 @@ class _LanesWriter(TiledWriter, FoldWriter):
             ]
         elif way.bound:
             partners = [i for i, _ in way.moves]
-            tests = [f"{width} <= {self.size(i)}" for i in partners]
+            tests = [f"{width} <= {self.size(i)}" for i in partners] + self.long_enough(way)
             if len(partners) > 1:  # a window or an image, whichever is which
                 tests += [f"{self.size(w.lane)} <= {size}" for w in self.ways if not w.bound and not w.unit]
         else:
@@ -234,6 +234,18 @@ class _LanesWriter(TiledWriter, FoldWriter):
             return partly
         none_whole = " and ".join(f"tile.lanes.width > {self.size(w.lane)}" for w in others)
         return f"(tile.lanes.width{stride} <= {self.size(way.lane)} or ({partly} and {none_whole}))"
+
+    def long_enough(self, way: Lanes) -> list[str]:
+        """Where inequalities bound the loop that lanes share, and by how much does not depend on where: is it a vector?"""
+        loop = next(s for s in way.inner if isinstance(s, Loop) and s.index == way.lane)
+        tests = list[str]()
+        for first in (e for e in loop.low if isinstance(e, CeilDiv)):
+            for last in (e - 1 for e in loop.high if isinstance(e - 1, FloorDiv)):
+                apart = sp.expand(last.args[0] - first.args[0])
+                if first.args[1] == last.args[1] and not apart.has(Index):
+                    by = self.inner(first.args[1])
+                    tests.append(f"tile.lanes.width * {by} <= {self.inner(apart + first.args[1])}")
+        return tests
 
     def narrow_enough(self, bound: int = 2**31) -> list[str]:
         """Do integers of 32 bits hold the place of an extremum? Or so many of them?"""

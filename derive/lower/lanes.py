@@ -3,8 +3,8 @@
     lane free    the other target indices are looped over; every bound index is looped or solved as in plain
                  loops, but nothing that depends on the lane decides a loop: an equality that gives u = c*v + rest
                  with c an integer at run time gives each lane its own u, moving by c a lane, and 0 <= u < size
-                 is a mask. A loop that such an equality bounds runs from the first place that some lane needs
-                 to the last, its hull.
+                 is a mask. A loop that such an equality, or an inequality, bounds runs from the first place that
+                 some lane needs to the last, its hull.
     lane bound   the innermost loop of the plain nest, if the target has few elements: each lane reduces
                  its share, and the lanes are combined at the end
 
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 import sympy as sp
 
 from derive.language import Index
-from derive.lower.loops import Assign, Divides, Loop, Nest, ResidueLoop, Step, Test
+from derive.lower.loops import Assign, CeilDiv, Divides, FloorDiv, Loop, Nest, ResidueLoop, Step, Test
 from derive.lower.solve import FREE, Solver
 from derive.program import Access, Affine, Equation, affine
 
@@ -125,6 +125,27 @@ class LaneSolver(Solver):
         self.checks = [f for f in self.checks if f not in masks]
         super().loop(u)
         self.checks += masks
+        if isinstance(self.steps[-1], Loop) and self.steps[-1].index == u:
+            self.steps[-1] = self.hull(self.steps[-1], masks)
+
+    def hull(self, loop: Loop, masks: Sequence[Affine]) -> Loop:
+        """The loop, no further than from the first place that some lane's inequality allows to the last."""
+        u, low, high = loop.index, list(loop.low), list(loop.high)
+        for form in masks:
+            rest = form.without(u)
+            if not self.direct(form, u) or rest.reads or not set(rest.indices) <= set(self.equation.free):
+                continue
+            assert self.lane is not None
+            c, slope = form.coefficient(u), rest.coefficient(self.lane)
+            rising = slope.is_nonnegative is True
+            if not rising and (-slope).is_nonnegative is not True:
+                continue
+            most = rest.expr.xreplace({self.lane: self.last}) if rising else rest.expr
+            if c.is_positive:  # c*u >= -rest
+                low.append(CeilDiv(sp.expand(-most), c) if c != 1 else sp.expand(-most))
+            elif (-c).is_positive:  # -c*u <= rest
+                high.append((FloorDiv(most, sp.expand(-c)) if c != -1 else most) + 1)
+        return replace(loop, low=tuple(low), high=tuple(high))
 
     def classes(self, form: Affine, v: Index) -> bool:
         return self.moving(form)

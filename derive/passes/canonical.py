@@ -96,6 +96,7 @@ def _abstract(eq: Equation, radices: dict[tuple[Affine, sp.Expr], tuple[Index, .
     forms = (*eq.relation.zero, *eq.relation.nonneg, *((eq.at,) if eq.at is not None else ()))
     taken = {s.name for e in (eq.body, *extents, *(f.expr for f in forms)) for s in e.free_symbols}
     integers: dict[sp.Expr, sp.Symbol] = {}
+    there = _there(eq)
 
     def symbol(e: sp.Expr) -> sp.Symbol:
         if e not in integers:
@@ -103,9 +104,8 @@ def _abstract(eq: Equation, radices: dict[tuple[Affine, sp.Expr], tuple[Index, .
                 integers[e] = e
             else:
                 name = fresh_name(f"{e.name}v" if e.is_Symbol else f"z{len(integers)}", taken)
-                integers[e] = (
-                    Parameter(name, bool(e.is_positive)) if e.is_positive or e.is_nonnegative else Whole(name)
-                )
+                positive = bool(e.is_positive) or e in there
+                integers[e] = Parameter(name, positive) if positive or e.is_nonnegative else Whole(name)
         return integers[e]
 
     def coefficient(c: sp.Expr) -> sp.Expr:
@@ -149,6 +149,23 @@ def _abstract(eq: Equation, radices: dict[tuple[Affine, sp.Expr], tuple[Index, .
     tensors = tuple((table[a], a.tensor) for a in (eq.target, *eq.reads))
     reals = tuple(sorted((s for s in body.free_symbols if isinstance(s, Real)), key=str))
     return Shape(shape, tensors, tuple(bound.items()), reals)
+
+
+def _there(eq: Equation) -> set[sp.Expr]:
+    """Extents that are positive wherever inequalities are solved: of an index beside which each stands as a coefficient.
+
+    A loop that such an inequality bounds lies within that index's, which has run at least once.
+    """
+    own = {r.index: r.size for r in eq.relation.ranges if not r.size.is_Number}
+    found: dict[sp.Expr, bool] = {}
+    for z in (*eq.relation.zero, *eq.relation.nonneg):
+        for a, c in z.terms:
+            size = -c if _turned(c) else c
+            within = z in eq.relation.nonneg and any(
+                own.get(i) == size for i in z.indices if i != a and i in z.atoms
+            )
+            found[size] = found.get(size, True) and within
+    return {size for size, always in found.items() if always}
 
 
 def _turned(c: sp.Expr) -> bool:

@@ -372,3 +372,12 @@ def test_interval_where_one_rounding_stands_in_another_and_beside_it():
 def test_reads_come_in_one_order():
     t = Tensor("t", integer=True)
     assert [str(r) for r in reads_of(w[q] * x[t[p]] + x[p])] == ["t[p]", "w[q]", "x[p]", "x[t[p]]"]
+
+
+def test_what_an_index_wrote_does_not_bound_it():
+    """A law is for windows; where an intermediate is read as it was written, the law has nothing to say."""
+    X = Tensor("x", margin=[(a, e)])
+    window, law = Max[k](X[n, s * p + k - a]), {p: overhang()}
+    alone = program(y[n, p] << window, inputs=(X,), given=(k,), laws=law)
+    twice = program(z[n, p] << window, y[n, p] << z[n, p] ** 2, inputs=(X,), given=(k,), laws=law)
+    assert same(size(twice, "P"), size(alone, "P"))

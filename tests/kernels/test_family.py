@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import math
 
 import numpy as np
 import pytest
 
 import kernels
 from kernels.adapter import Adapter
-from kernels.errors import ArgumentError
+from kernels.errors import ArgumentError, ShapeError
 from kernels.family import Family, Variants
 from kernels.pooling import global_pool
 
@@ -89,3 +90,28 @@ def test_all_arguments_may_choose():
     np.testing.assert_array_equal(family.jvp((X,), (X,))[0], X.max((2, 3), keepdims=True))
     np.testing.assert_allclose(family(input=X[:, :1]), X[:, :1].mean((2, 3), keepdims=True))
     assert seen == [{"input", "how"}, {"input"}, {"input"}, {"input"}]
+
+
+def test_a_number_may_choose():
+    """2 is 2.0, but True is no number here; what is omitted is the option's default."""
+    for value, name in [(2, "global_lp_pool_2"), (2.0, "global_lp_pool_2"), (math.inf, "global_lp_pool_inf")]:
+        assert kernels.global_lp_pool.variant((X, value), {}) is getattr(kernels, name)
+    assert kernels.global_lp_pool.variant((X,), {}) is kernels.global_lp_pool_2
+    for value in (3.0, 1, True, "2", None, [2.0]):
+        assert kernels.global_lp_pool.variant((X, value), {}) is None
+
+
+def test_one_value_is_no_default_before_arguments_without():
+    parameters = inspect.signature(kernels.lp_pool2d_2).parameters
+    assert parameters["norm_type"].default is inspect.Parameter.empty
+    assert inspect.signature(kernels.global_lp_pool_2).parameters["norm_type"].default == 2.0
+    assert kernels.lp_pool2d_2.output_shape(X, 2, 3) == kernels.lp_pool2d_2.output_shape(X, 2.0, 3)
+
+
+def test_operators_share_a_generated_module():
+    """A line is a plane of one row; what is generated does not say what the operator is called."""
+    line, plane = kernels.soft_pool1d, kernels.soft_pool2d
+    assert line.definition is plane.definition
+    assert (line.__name__, plane.__name__) == ("soft_pool1d", "soft_pool2d")
+    with pytest.raises(ShapeError, match="^max_unpool1d: "):
+        kernels.max_unpool1d.output_shape((1, 2, 3), (1, 2, 4), 2)

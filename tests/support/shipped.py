@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.support import reference, shipped_layers
+from tests.support import reference, shipped_layers, shipped_pools
 from tests.support.cases import Array, Case, apart, generator
 
 __all__ = ["CASES", "Case", "apart", "generator"]
@@ -261,4 +261,5 @@ CASES = [
     *global_cases(),
     *layer_cases(),
     *shipped_layers.CASES,
+    *shipped_pools.CASES,
 ]
