@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.support import reference, shipped_layers, shipped_pools
+from tests.support import reference
 from tests.support.cases import Array, Case, apart, generator
 
 __all__ = ["CASES", "Case", "apart", "generator"]
@@ -260,6 +260,4 @@ CASES = [
     *pool_cases(),
     *global_cases(),
     *layer_cases(),
-    *shipped_layers.CASES,
-    *shipped_pools.CASES,
 ]
