@@ -239,6 +239,8 @@ class _LanesWriter(TiledWriter, FoldWriter):
         """Where inequalities bound the loop that lanes share, and by how much does not depend on where: is it a vector?"""
         loop = next(s for s in way.inner if isinstance(s, Loop) and s.index == way.lane)
         tests = list[str]()
+        if not any(way.lane in form.indices for form in self.eq.relation.nonneg):
+            return tests
         for first in (e for e in loop.low if isinstance(e, CeilDiv)):
             for last in (e - 1 for e in loop.high if isinstance(e - 1, FloorDiv)):
                 apart = sp.expand(last.args[0] - first.args[0])

@@ -432,7 +432,7 @@ def y_from_r_t_x(y: Real4, r: Real6, t: Real4, x: Real4, N: int, C: int, P0: int
     or lanes over p1
     else gather, tasks share n c p0
     """
-    if tile.lanes.width <= K1 and tile.lanes.width <= X3 and tile.lanes.width * d1 <= d1 + X3 - 1 and P1 <= K1:
+    if tile.lanes.width <= K1 and tile.lanes.width <= X3 and P1 <= K1:
         return y_from_r_t_x_over_k1
     if tile.lanes.width <= C and y.stride(1) == 1 and r.stride(1) == 1 and t.stride(1) == 1 and x.stride(1) == 1:
         return y_from_r_t_x_over_c
@@ -801,7 +801,7 @@ def ty_from_r_t_tx(ty: Real4, r: Real6, t: Real4, tx: Real4, N: int, C: int, P0:
     or lanes over p1
     else gather, tasks share n c p0
     """
-    if tile.lanes.width <= K1 and tile.lanes.width <= X3 and tile.lanes.width * d1 <= d1 + X3 - 1 and P1 <= K1:
+    if tile.lanes.width <= K1 and tile.lanes.width <= X3 and P1 <= K1:
         return ty_from_r_t_tx_over_k1
     if tile.lanes.width <= C and ty.stride(1) == 1 and r.stride(1) == 1 and t.stride(1) == 1 and tx.stride(1) == 1:
         return ty_from_r_t_tx_over_c

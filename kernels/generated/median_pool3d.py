@@ -480,7 +480,7 @@ def y_from_r_t_x(y: Real5, r: Real8, t: Real5, x: Real5, N: int, C: int, P0: int
     or lanes over p2
     else gather, tasks share n c p0 p1
     """
-    if tile.lanes.width <= K2 and tile.lanes.width <= X4 and tile.lanes.width * d2 <= d2 + X4 - 1 and P2 <= K2:
+    if tile.lanes.width <= K2 and tile.lanes.width <= X4 and P2 <= K2:
         return y_from_r_t_x_over_k2
     if tile.lanes.width <= C and y.stride(1) == 1 and r.stride(1) == 1 and t.stride(1) == 1 and x.stride(1) == 1:
         return y_from_r_t_x_over_c
@@ -896,7 +896,7 @@ def ty_from_r_t_tx(ty: Real5, r: Real8, t: Real5, tx: Real5, N: int, C: int, P0:
     or lanes over p2
     else gather, tasks share n c p0 p1
     """
-    if tile.lanes.width <= K2 and tile.lanes.width <= X4 and tile.lanes.width * d2 <= d2 + X4 - 1 and P2 <= K2:
+    if tile.lanes.width <= K2 and tile.lanes.width <= X4 and P2 <= K2:
         return ty_from_r_t_tx_over_k2
     if tile.lanes.width <= C and ty.stride(1) == 1 and r.stride(1) == 1 and t.stride(1) == 1 and tx.stride(1) == 1:
         return ty_from_r_t_tx_over_c
