@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from tests.support import golden as golden_files
 from tests.support.sampling import kept
+from tests.support.tally import Tally, table
 
 # Brute force over many points takes as long as it takes, the more so on a shared machine.
 settings.register_profile("derive", deadline=None)
@@ -44,6 +45,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if gone:
         config.hook.pytest_deselected(items=[i for i in items if id(i) in gone])
         items[:] = [i for i in items if id(i) not in gone]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the external suites came to: in scope, passed, out of scope and why."""
+    reports = [
+        r for kind in terminalreporter.stats.values() for r in kind if isinstance(r, pytest.TestReport)
+    ]
+    properties = [p for r in reports if r.when == "call" for p in r.user_properties]
+    if tallies := [Tally.of(values) for name, values in properties if name == "tally"]:
+        terminalreporter.section("external suites")
+        terminalreporter.write_line(table(tallies))
 
 
 @pytest.fixture

@@ -1,0 +1,383 @@
+"""PyTorch's own samples (OpInfo, and ModuleInfo for Lp pooling), each as a call of ours.
+
+`TABLE` has a row for every entry of theirs that names an operator of ours, shipped yet or not. A row says how a
+sample becomes a call; most need nothing, since our arguments have torch's names, order and defaults. A sample
+that is no call of ours raises `OutOfScope`, and one that we refuse counts as out of scope only where its row
+lists the refusal. Error inputs must raise a KernelError here as well, or are listed with a reason.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch.testing._internal.common_methods_invocations import op_db
+from torch.testing._internal.common_modules import module_db
+from torch.testing._internal.opinfo.core import OpInfo, SampleInput
+
+import kernels
+from kernels.errors import KernelError
+from kernels.operator import Operator
+from tests.external.against_torch import Call, Tensors, agree
+from tests.support.tally import OutOfScope, Tally
+
+DTYPES = (torch.float64, torch.float32)
+SUITE, ERRORS = "PyTorch OpInfo samples", "PyTorch OpInfo error inputs"
+Refusals = Mapping[str, str]  # a pattern of our error -> why such samples are out of scope
+
+
+@dataclass(frozen=True)
+class Row:
+    """An entry of theirs, by name and variant, and how its samples become calls of one operator of ours."""
+
+    entry: str
+    variant: str = ""
+    operator: str = ""  # by default the last part of the entry's name
+    translate: Callable[[Operator, SampleInput, Callable[..., Any]], Call] | None = None
+    refused: Refusals = field(default_factory=dict)
+    accepted: Refusals = field(default_factory=dict)  # a pattern of torch's error -> why we accept the call
+    constant: tuple[str, ...] = ()  # real arrays of which torch has no gradient
+    results: int | None = None
+
+    @property
+    def ours(self) -> str:
+        return self.operator or self.entry.removeprefix("nn.functional.")
+
+    @property
+    def name(self) -> str:
+        variant = f" ({self.variant})" if self.variant else ""
+        return f"{self.entry.removeprefix('nn.functional.')}{variant}" + (
+            f" by {self.operator}" if self.operator else ""
+        )
+
+    @property
+    def shipped(self) -> bool:
+        return self.ours in kernels.OPERATORS
+
+
+# ------------------------------------------------------------------------------------ translations
+
+
+def by_name(operator: Operator, sample: SampleInput, function: Callable[..., Any]) -> Call:
+    """The same arguments, by position and by name."""
+    args, options = (sample.input, *sample.args), dict(sample.kwargs)
+    if options.get("dtype") is not None:
+        if options["dtype"] != sample.input.dtype:
+            raise OutOfScope("`dtype=` another than the input's: our results have the input's type")
+        del options["dtype"]
+    if options.get("inplace") is False:
+        del options["inplace"]
+    given = dict(operator.adapter.signature.bind(*args, **options).arguments)
+    if given.get("stride") == ():  # torch's way to leave it out by position
+        del given["stride"]
+    tensors = {n: v for n, v in given.items() if isinstance(v, torch.Tensor)}
+    for name in set(tensors) - set(operator.adapter.tensors):
+        raise OutOfScope(f"`{name}` as a tensor: not an array argument of ours")
+    rest = {
+        n: v
+        for n, v in given.items()
+        if n not in tensors and not (n in operator.adapter.tensors and v is None)
+    }
+
+    def reference(arrays: Tensors) -> Any:
+        new = {id(tensors[n]): a for n, a in arrays.items()}
+
+        def put(value: Any) -> Any:
+            # copies, since torch may write to some (running statistics)
+            return new.get(id(value), value).clone() if isinstance(value, torch.Tensor) else value
+
+        return function(
+            *map(put, (sample.input, *sample.args)), **{n: put(v) for n, v in sample.kwargs.items()}
+        )
+
+    return Call(operator, tensors, rest, reference)
+
+
+def with_global(operator: Operator, sample: SampleInput, function: Callable[..., Any]) -> Call:
+    """Adaptive pooling to one place is global pooling."""
+    given = (sample.args or (sample.kwargs["output_size"],))[0]
+    axes = int(operator_axes(function))
+    sizes = given if isinstance(given, tuple) else (given,) * axes
+    extents = sample.input.shape[-axes:]
+    if any((n if size is None else size) != 1 for size, n in zip(sizes, extents, strict=True)):
+        raise OutOfScope("more than one place")
+    if sample.input.ndim == axes + 1:
+        raise OutOfScope("unbatched: global pooling needs (N, C, *spatial)")
+
+    def reference(arrays: Tensors) -> Any:
+        found = function(arrays["input"], *sample.args, **sample.kwargs)
+        return found[0] if isinstance(found, tuple) else found
+
+    return Call(operator, {"input": sample.input}, {}, reference)
+
+
+def operator_axes(function: Any) -> str:
+    return str(re.search(r"(\d)d", function.name)[1])  # type: ignore[index]
+
+
+def with_drawn_places(operator: Operator, sample: SampleInput, function: Callable[..., Any]) -> Call:
+    """Fractional pooling: both sides are given the same random numbers."""
+    name = next(n for n in operator.adapter.signature.parameters if "samples" in n)
+    axes = int(operator.__name__[-2])
+    shape = sample.input.shape
+    batch = shape[: -axes - 1].numel() if len(shape) > axes + 1 else 1
+    numbers = torch.rand(batch, shape[-axes - 1], axes, dtype=sample.input.dtype)
+    torch_name = "_random_samples"
+    known = SampleInput(sample.input, args=sample.args, kwargs=dict(sample.kwargs))
+    call = by_name(operator, known, function)
+
+    def reference(arrays: Tensors) -> Any:
+        f = getattr(torch.nn.functional, operator.__name__)
+        return f(arrays["input"], *sample.args, **{**sample.kwargs, torch_name: numbers})
+
+    if name in operator.adapter.tensors:
+        return replace(call, arrays={**call.arrays, name: numbers}, reference=reference, constant=(name,))
+    return replace(call, options={**call.options, name: numbers.numpy()}, reference=reference)
+
+
+def with_given_mask(operator: Operator, sample: SampleInput, function: Callable[..., Any]) -> Call:
+    """Dropout: the mask that torch drew is what ours is given."""
+    p, training = sample.kwargs.get("p", 0.5), sample.kwargs.get("training", True)
+
+    def reference(arrays: Tensors) -> Any:
+        with torch.random.fork_rng():
+            torch.manual_seed(7)
+            return function(arrays["input"], p=p, training=training)
+
+    if not training or p == 1.0:
+        raise OutOfScope("nothing is drawn" if not training else "p = 1: everything is dropped")
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        mask = function(torch.ones_like(sample.input), p=p, training=True) != 0
+    arrays = {"input": sample.input, "mask": mask.to(sample.input.dtype)}
+    options = {"p": p} if "p" in operator.adapter.signature.parameters else {}
+    return Call(operator, arrays, options, reference, constant=("mask",))
+
+
+def with_even_power(operator: Operator, sample: SampleInput, function: Callable[..., Any]) -> Call:
+    call = by_name(operator, sample, function)
+    if call.options["norm_type"] % 2:
+        raise OutOfScope("a power that is not even: ours has |x|^p, torch x^p (docs/differences.md)")
+    return call
+
+
+# ------------------------------------------------------------------------------------------ table
+
+# Entries that share a name with an operator of ours, and are something else.
+LEFT_OUT = {
+    ("unfold", ""): "Tensor.unfold: windows of one axis",
+    ("nn.functional.batch_norm", "without_cudnn"): "the samples of batch_norm once more",
+    ("nn.functional.silu", "complex"): "complex numbers",
+}
+
+AXES = (1, 2, 3)
+F = "nn.functional."
+CLASSES = {
+    r"`weight` is .* but only None": "class weights",
+    r"`ignore_index` is .* but only -100": "an index to ignore",
+    r"`label_smoothing` is .* but only 0.0": "label smoothing",
+    r"`target` is float(32|64) but needs integers": "probabilities as target",
+    r"`target` has shape .* but needs": "probabilities as target",
+}
+
+NO_CHANNELS = {
+    "with optional 0 dim batch size|non-batch dimensions to have positive length": "no channels: an empty result here",
+}
+
+TABLE: tuple[Row, ...] = (
+    *(
+        Row(
+            f"{F}conv{d}d",
+            accepted={"padding='same' is not supported for strided": '"same" works at any stride here'},
+        )
+        for d in AXES
+    ),
+    *(Row(f"{F}conv_transpose{d}d") for d in AXES),
+    *(Row(f"{F}max_pool{d}d", accepted=NO_CHANNELS) for d in AXES),
+    *(Row(f"{F}avg_pool{d}d") for d in AXES),
+    *(Row(f"{F}adaptive_{how}_pool{d}d") for how in ("avg", "max") for d in AXES),
+    *(
+        Row(f"{F}adaptive_{how}_pool{d}d", operator=f"global_{how}_pool", translate=with_global)
+        for how in ("avg", "max")
+        for d in AXES
+    ),
+    *(Row(f"nn.LPPool{d}d", operator=f"lp_pool{d}d", translate=with_even_power) for d in AXES),
+    *(Row(f"{F}max_unpool{d}d", variant) for d in AXES for variant in ("", "grad")),
+    *(Row(f"{F}fractional_max_pool{d}d", translate=with_drawn_places) for d in (2, 3)),
+    Row(f"{F}unfold"),
+    Row(f"{F}linear"),
+    Row(f"{F}relu"),
+    *(Row(f"{F}{name}") for name in ("leaky_relu", "prelu", "elu", "gelu", "silu", "mish")),
+    *(Row(f"{F}{name}") for name in ("softplus", "logsigmoid", "hardtanh", "relu6", "hardswish")),
+    Row("sigmoid"),
+    Row("tanh"),
+    *(Row(name, variant) for name in ("softmax", "log_softmax") for variant in ("", "with_dtype")),
+    Row(f"{F}batch_norm", constant=("running_mean", "running_var"), results=1),
+    Row(f"{F}instance_norm", constant=("running_mean", "running_var"), results=1),
+    *(Row(f"{F}{name}") for name in ("layer_norm", "group_norm", "rms_norm", "local_response_norm")),
+    *(Row(f"{F}{name}") for name in ("mse_loss", "l1_loss", "huber_loss", "smooth_l1_loss")),
+    Row(f"{F}binary_cross_entropy_with_logits"),
+    Row(f"{F}nll_loss", refused=CLASSES),
+    Row(f"{F}cross_entropy", refused=CLASSES),
+    *(
+        Row(f"{F}interpolate", mode)
+        for mode in ("nearest", "nearest-exact", "linear", "bilinear", "trilinear", "bicubic", "area")
+    ),
+    Row(f"{F}pixel_shuffle"),
+    Row(f"{F}pixel_unshuffle"),
+    *(
+        Row(f"{F}pad", mode)
+        for mode in ("constant", "reflect", "replicate", "replicate_negative", "circular")
+    ),
+    Row(f"{F}dropout", translate=with_given_mask),
+)
+
+
+# -------------------------------------------------------------------------------------- their side
+
+
+@cache
+def entries() -> Mapping[tuple[str, str], OpInfo]:
+    return {(op.name, op.variant_test_name): op for op in op_db}
+
+
+class Module:
+    """A ModuleInfo as an OpInfo, as far as this suite asks: nn.LPPool2d is torch.nn.functional.lp_pool2d."""
+
+    dtypes = frozenset({torch.float32, torch.float64})
+    supports_gradgrad = supports_forward_ad = supports_autograd = True
+    error_inputs_func = None
+
+    def __init__(self, name: str, function: str) -> None:
+        self.name = function
+        self.info = next(m for m in module_db if m.name == name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return getattr(torch.nn.functional, self.name)(*args, **kwargs)
+
+    def sample_inputs(self, device: str, dtype: torch.dtype, requires_grad: bool) -> Iterator[SampleInput]:
+        for m in self.info.module_inputs_func(self.info, device, dtype, requires_grad, training=True):
+            made, given = m.constructor_input, m.forward_input
+            yield SampleInput(given.args[0], args=tuple(made.args), kwargs=dict(made.kwargs))
+
+
+def theirs(row: Row) -> Any:
+    return (
+        Module(row.entry, row.operator)
+        if row.entry.startswith("nn.LP")
+        else entries()[row.entry, row.variant]
+    )
+
+
+def seeded() -> None:
+    """Samples are drawn anew, always the same."""
+    torch.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 -- torch's samples read the global generator
+
+
+def samples(row: Row, dtype: torch.dtype) -> list[SampleInput]:
+    op = theirs(row)
+    seeded()
+    return list(op.sample_inputs("cpu", dtype, requires_grad=op.supports_autograd))
+
+
+# ------------------------------------------------------------------------------------------- runs
+
+
+def run(row: Row, dtype: torch.dtype) -> Tally:
+    """Every sample of one dtype."""
+    tally, op = Tally(SUITE, row.name), theirs(row)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of reductions and copies
+        for n, sample in enumerate(samples(row, dtype)):
+            if not row.shipped:
+                tally.out["not shipped"] += 1
+                continue
+            try:
+                call = translated(row, op, sample)
+                apart = translated(row, op, sample.noncontiguous())
+                agree(
+                    call,
+                    second=op.supports_gradgrad,
+                    forward_mode=op.supports_forward_ad,
+                    strided=apart.arrays,
+                    seed=n,
+                )
+            except OutOfScope as reason:
+                tally.out[str(reason)] += 1
+            except KernelError as error:
+                if reason := listed(row.refused, str(error)):
+                    tally.out[reason] += 1
+                else:
+                    tally.failed.append(f"sample {n}, {dtype}: refused, {error}")
+            except Exception as error:
+                shown = f"{call}" if "call" in locals() else ""
+                tally.failed.append(f"sample {n}, {dtype}: {shown}\n{type(error).__name__}: {error}")
+            else:
+                tally.passed += 1
+    return tally
+
+
+def translated(row: Row, op: Any, sample: SampleInput) -> Call:
+    translate = row.translate or by_name
+    call = translate(getattr(kernels, row.ours), sample, op)
+    return replace(call, constant=(*call.constant, *row.constant), results=call.results or row.results)
+
+
+def other_dtypes(row: Row) -> Tally:
+    """The samples of types that no kernel computes in, counted."""
+    tally, op = Tally(SUITE, row.name), theirs(row)
+    for dtype in sorted(op.dtypes - set(DTYPES), key=str):
+        seeded()
+        count = len(list(op.sample_inputs("cpu", dtype, requires_grad=False)))
+        tally.out["in a type that is neither float32 nor float64" if row.shipped else "not shipped"] += count
+    return tally
+
+
+def run_errors(row: Row) -> Tally:
+    """Their error inputs: ours must raise a KernelError, whatever its text."""
+    tally, op = Tally(ERRORS, row.name), theirs(row)
+    if op.error_inputs_func is None:
+        return tally
+    seeded()
+    for n, wrong in enumerate(op.error_inputs("cpu")):
+        if not row.shipped:
+            tally.out["not shipped"] += 1
+            continue
+        if row.translate is with_global:
+            tally.out["errors in `output_size`, which global pooling has not"] += 1
+            continue
+        regex = str(wrong.error_regex)
+        sample = wrong.sample_input
+        try:
+            args = [plain(v) for v in (sample.input, *sample.args)]
+            getattr(kernels, row.ours)(*args, **{k: plain(v) for k, v in sample.kwargs.items()})
+        except KernelError as error:
+            if "unexpected keyword" in str(error):  # says nothing about what is wrong
+                tally.failed.append(f"error input {n} ({regex}): {error}")
+            else:
+                tally.passed += 1
+        except Exception as error:
+            tally.failed.append(f"error input {n} ({regex}): {type(error).__name__}: {error}")
+        else:
+            if reason := listed(row.accepted, regex):
+                tally.out[reason] += 1
+            else:
+                tally.failed.append(f"error input {n} ({regex}): accepted")
+    return tally
+
+
+def plain(value: Any) -> Any:
+    return value.detach().numpy() if isinstance(value, torch.Tensor) else value
+
+
+def listed(reasons: Refusals, text: str) -> str | None:
+    return next((reason for pattern, reason in reasons.items() if re.search(pattern, text)), None)

@@ -1,0 +1,88 @@
+"""PyTorch's own samples: results, gradients, gradients of gradients and forward mode equal torch's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch's own samples", exc_type=ImportError)
+pytest.importorskip("expecttest", reason="torch.testing._internal imports it")
+
+import kernels  # noqa: E402
+from tests.external import against_torch, opinfo  # noqa: E402
+from tests.support.tally import Tally, table  # noqa: E402
+
+pytestmark = [pytest.mark.slow, pytest.mark.external]
+rows = pytest.mark.parametrize("row", opinfo.TABLE, ids=lambda row: row.name.replace(" ", "_"))
+
+
+def shipped(row):
+    if not row.shipped:
+        pytest.skip(f"kernels has no {row.ours}")
+
+
+@rows
+@pytest.mark.parametrize("dtype", opinfo.DTYPES, ids=("float64", "float32"))
+def test_samples(row, dtype, count):
+    found = opinfo.run(row, dtype)
+    count(found)
+    shipped(row)
+    found.check()
+    assert found.scope or found.out, "torch has no sample"
+
+
+@rows
+def test_samples_of_other_types_are_counted(row, count):
+    count(opinfo.other_dtypes(row))
+    shipped(row)
+
+
+@rows
+def test_error_inputs(row, count):
+    found = opinfo.run_errors(row)
+    count(found)
+    shipped(row)
+    found.check()
+
+
+def test_every_entry_of_an_operator_of_ours_has_a_row():
+    have = {(row.entry, row.variant) for row in opinfo.TABLE}
+    ours = {k for k in opinfo.entries() if k[0].removeprefix("nn.functional.") in kernels.OPERATORS}
+    assert ours - have - set(opinfo.LEFT_OUT) == set()
+    assert all(k in opinfo.entries() for k in opinfo.LEFT_OUT)
+
+
+class Faulty:
+    """relu with a gradient that is wrong in one element, by 1e-9 of it."""
+
+    __name__ = "faulty"
+    adapter = property(lambda self: kernels.relu.adapter)
+
+    def __call__(self, *args, **options):
+        return kernels.relu(*args, **options)
+
+    def vjp(self, *args, **options):
+        y, pullback = kernels.relu.vjp(*args, **options)
+
+        def wrong(gy):
+            g = pullback(gy)[0].copy()
+            g.flat[np.abs(g).argmax()] *= 1 + 1e-9
+            return (g,)
+
+        return y, wrong
+
+
+def test_a_wrong_gradient_is_seen():
+    x = torch.linspace(-1, 2, 12, dtype=torch.float64).reshape(3, 4)
+    call = against_torch.Call(Faulty(), {"input": x}, {}, lambda a: torch.relu(a["input"]))
+    with pytest.raises(AssertionError, match="gradient of input"):
+        against_torch.agree(call, second=False)
+
+
+def test_a_failure_is_counted_and_told():
+    found = Tally("suite", "row", passed=2, failed=["sample 3: wrong"])
+    found.out["a reason"] += 4
+    with pytest.raises(AssertionError, match="1 of 3 differ\nsample 3: wrong"):
+        found.check()
+    assert "| row | 3 | 2 | 4 | 4 a reason |" in table([found, Tally("suite", "row")])
+    assert Tally.of(found.as_dict()) == found
