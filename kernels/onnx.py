@@ -360,26 +360,22 @@ def max_pool(
     stride, dilation = per_axis("strides", strides, axes), per_axis("dilations", dilations, axes)
     spans = covers(kernel, dilation)
     padding = window_pads(auto_pad, pads, x.shape[2:], spans, stride)
-    wide = any(max(pad) > span // 2 for pad, span in zip(padding, spans, strict=True))
-    if wide:  # more than ours takes: a copy is padded
-        if context.outputs > 1:
-            refuse("pads", padding, "at most half of the window's cover, where Indices are wanted")
-        if any(max(pad) >= span for pad, span in zip(padding, spans, strict=True)):
-            refuse("pads", padding, "less than the window's cover: a window of padding alone has no maximum")
+    extents, offsets = x.shape[2:], (0,) * axes
+    if any(max(pad) > span // 2 for pad, span in zip(padding, spans, strict=True)):
+        # more than ours takes: a copy is padded, as far as the last window reaches
         longer = lengthened(x, padding, spans, stride, ceil_mode)
         x = np.pad(x, ((0, 0), (0, 0), *longer), constant_values=-np.inf)
-        return (ours(f"max_pool{axes}d")(x, kernel, stride, 0, dilation),)
+        offsets, padding, ceil_mode = tuple(before for before, _ in longer), ((0, 0),) * axes, 0
     pool = partial(ours(f"max_pool{axes}d"), x, kernel, stride, padding, dilation, bool(ceil_mode))
     if context.outputs == 1:
         return (pool(),)
     y, i = pool(return_indices=True)
-    if (i < 0).any():
-        raise ArgumentError("a window holds padding alone, and has no index")
-    extents = x.shape[2:]
-    if storage_order:  # column-major within a plane
-        i = np.ravel_multi_index(np.unravel_index(i, extents), extents, order="F")
+    places = [p - o for p, o in zip(np.unravel_index(np.maximum(i, 0), x.shape[2:]), offsets, strict=True)]
+    if (i < 0).any() or any(((p < 0) | (p >= n)).any() for p, n in zip(places, extents, strict=True)):
+        raise ArgumentError("a window has its maximum in the padding, which has no index")
+    within = np.ravel_multi_index(places, extents, order="F" if storage_order else "C")
     planes = np.arange(x.shape[0] * x.shape[1]).reshape(x.shape[0], x.shape[1], *(1,) * axes)
-    return y, (i + planes * math.prod(extents)).astype(np.int64)
+    return y, (within + planes * math.prod(extents)).astype(np.int64)
 
 
 def average_pool(
@@ -415,7 +411,8 @@ def average_pool(
     if count_include_pad:  # the padding counts, what lies beyond does not
         counted = np.ones((1, 1, *(n + sum(pad) for n, pad in zip(extents, padding, strict=True))), x.dtype)
         around = tuple((0, far - near) for (_, near), (_, far) in zip(padding, longer, strict=True))
-    return (sums / convolve(counted, np.ones((1, 1, *kernel), x.dtype), padding=around),)
+    counts = convolve(counted, np.ones((1, 1, *kernel), x.dtype), padding=around)
+    return (sums / np.maximum(counts, 1),)  # over nothing it is 0, as in ours
 
 
 def lp_pool(
