@@ -43,7 +43,6 @@ class Row:
     translate: Callable[[Operator, SampleInput, Callable[..., Any]], Call] | None = None
     refused: Refusals = field(default_factory=dict)
     accepted: Refusals = field(default_factory=dict)  # a pattern of torch's error -> why we accept the call
-    constant: tuple[str, ...] = ()  # real arrays of which torch has no gradient
     results: int | None = None
 
     @property
@@ -97,7 +96,8 @@ def by_name(operator: Operator, sample: SampleInput, function: Callable[..., Any
             *map(put, (sample.input, *sample.args)), **{n: put(v) for n, v in sample.kwargs.items()}
         )
 
-    return Call(operator, tensors, rest, reference)
+    constant = tuple(n for n, a in tensors.items() if a.is_floating_point() and not a.requires_grad)
+    return Call(operator, tensors, rest, reference, constant)
 
 
 def with_global(operator: Operator, sample: SampleInput, function: Callable[..., Any]) -> Call:
@@ -138,7 +138,9 @@ def with_drawn_places(operator: Operator, sample: SampleInput, function: Callabl
         return f(arrays["input"], *sample.args, **{**sample.kwargs, torch_name: numbers})
 
     if name in operator.adapter.tensors:
-        return replace(call, arrays={**call.arrays, name: numbers}, reference=reference, constant=(name,))
+        return replace(
+            call, arrays={**call.arrays, name: numbers}, reference=reference, constant=(*call.constant, name)
+        )
     return replace(call, options={**call.options, name: numbers.numpy()}, reference=reference)
 
 
@@ -221,13 +223,12 @@ TABLE: tuple[Row, ...] = (
     *(Row(name, variant) for name in ("softmax", "log_softmax") for variant in ("", "with_dtype")),
     Row(
         f"{F}batch_norm",
-        constant=("running_mean", "running_var"),
         results=1,
         refused={
             "`input` has 1 axes but needs at least 2": "an empty array of one axis, which has no channels"
         },
     ),
-    Row(f"{F}instance_norm", constant=("running_mean", "running_var"), results=1),
+    Row(f"{F}instance_norm", results=1),
     *(Row(f"{F}{name}") for name in ("layer_norm", "group_norm", "rms_norm", "local_response_norm")),
     *(Row(f"{F}{name}") for name in ("mse_loss", "l1_loss", "huber_loss", "smooth_l1_loss")),
     Row(f"{F}binary_cross_entropy_with_logits"),
@@ -336,7 +337,7 @@ def run(row: Row, dtype: torch.dtype) -> Tally:
 def translated(row: Row, op: Any, sample: SampleInput) -> Call:
     translate = row.translate or by_name
     call = translate(getattr(kernels, row.ours), sample, op)
-    return replace(call, constant=(*call.constant, *row.constant), results=call.results or row.results)
+    return replace(call, results=call.results or row.results)
 
 
 def other_dtypes(row: Row) -> Tally:
