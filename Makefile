@@ -73,7 +73,7 @@ $(READY): $(PINS)
 	@touch $@
 
 $(OTHERS): $(READY)
-	$(INSTALL) --no-build-isolation --editable ".[torch,jax,autograd]"
+	$(INSTALL) --no-build-isolation --editable ".[torch,jax,autograd,external]"
 	@touch $@
 
 $(BENCH): $(READY)

@@ -206,7 +206,7 @@ def lengthened(
 
 
 def kernel_of(weight: Array, kernel_shape: Ints) -> tuple[int, ...]:
-    kernel = weight.shape[2:]
+    kernel: tuple[int, ...] = weight.shape[2:]
     if kernel_shape is not None and tuple(kernel_shape) != kernel:
         raise ArgumentError(f"`kernel_shape` is {shown(list(kernel_shape))} but W has {list(kernel)}")
     return kernel
@@ -608,11 +608,11 @@ def resize_nearest(
         [nearest(source(p, f, n, m, coordinates), nearest_mode, m) for p in range(n)]
         for n, f, m in zip(size, factors, x.shape[2:], strict=True)
     ]
-    half = Fraction(1, 2)
-    for name, at in (("nearest", lambda p, s: p * s), ("nearest-exact", lambda p, s: (p + half) * s)):
+    for name in ("nearest", "nearest-exact"):
+        lines = [np.arange(float(m)).reshape(1, 1, -1) for m in x.shape[2:]]  # each entry is its own place
         places = [
-            [min(math.floor(at(p, Fraction(m, n))), m - 1) for p in range(n)]
-            for n, m in zip(size, x.shape[2:], strict=True)
+            list(ours("interpolate")(line, size=(n,), mode=name)[0, 0])
+            for line, n in zip(lines, size, strict=True)
         ]
         if places == wanted:
             found: Array = ours("interpolate")(x, size=size, mode=name)

@@ -121,7 +121,7 @@ def agree(
         inputs,
     )
     first, pullback2 = pullback.vjp(*given) if second else (pullback(*given), None)
-    by_name = dict(zip(operator.adapter.tensors, first, strict=True))
+    by_name = dict(zip(pullback.wrt, first, strict=True))
     for name, b in zip(names, theirs, strict=True):
         close(call, f"gradient of {name}", by_name[name], b)
 
@@ -131,10 +131,8 @@ def agree(
         targets = [*cotangents.values(), *inputs]
         total = torch.stack([(g * h).sum() for g, h in moving]).sum()
         twice = filled(torch.autograd.grad(total, targets, allow_unused=True), targets)
-        mine = pullback2(
-            *(array_of(directions[n]) if n in directions else None for n in operator.adapter.tensors)
-        )
-        by_name = dict(zip(operator.adapter.tensors, mine[len(given) :], strict=True))
+        mine = pullback2(*(array_of(directions[n]) if n in directions else None for n in pullback.wrt))
+        by_name = dict(zip(pullback.wrt, mine[len(given) :], strict=True))
         reals = [n for n, a in enumerate(ours) if a.dtype.kind == "f"]
         for n, b in zip(flowing, twice, strict=False):
             close(call, f"gradient of the gradient, cotangent {n}", mine[reals.index(n)], b)
@@ -143,7 +141,7 @@ def agree(
 
     if forward_mode:
         tangents = moved(call, leaves, directions, flowing)
-        order = list(operator.adapter.tensors)
+        order = list(pullback.wrt)
         while order[-1] not in call.arrays:
             order.pop()
         primals = tuple(array_of(call.arrays[n]) if n in call.arrays else None for n in order)

@@ -8,6 +8,7 @@ lists the refusal. Error inputs must raise a KernelError here as well, or are li
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import warnings
@@ -77,8 +78,6 @@ def by_name(operator: Operator, sample: SampleInput, function: Callable[..., Any
     if given.get("stride") == ():  # torch's way to leave it out by position
         del given["stride"]
     tensors = {n: v for n, v in given.items() if isinstance(v, torch.Tensor)}
-    for name in set(tensors) - set(operator.adapter.tensors):
-        raise OutOfScope(f"`{name}` as a tensor: not an array argument of ours")
     rest = {
         n: v
         for n, v in given.items()
@@ -124,24 +123,28 @@ def operator_axes(function: Any) -> str:
 
 def with_drawn_places(operator: Operator, sample: SampleInput, function: Callable[..., Any]) -> Call:
     """Fractional pooling: both sides are given the same random numbers."""
-    name = next(n for n in operator.adapter.signature.parameters if "samples" in n)
     axes = int(operator.__name__[-2])
-    shape = sample.input.shape
-    batch = shape[: -axes - 1].numel() if len(shape) > axes + 1 else 1
-    numbers = torch.rand(batch, shape[-axes - 1], axes, dtype=sample.input.dtype)
-    torch_name = "_random_samples"
-    known = SampleInput(sample.input, args=sample.args, kwargs=dict(sample.kwargs))
-    call = by_name(operator, known, function)
+    *lead, channels = sample.input.shape[:-axes]
+    numbers = torch.rand(*(lead or [1]), channels, axes, dtype=sample.input.dtype)
+    given = operator.adapter.signature.bind(sample.input, numbers, *sample.args, **sample.kwargs).arguments
+    arrays = {"input": sample.input, "random_samples": numbers}
 
-    def reference(arrays: Tensors) -> Any:
-        f = getattr(torch.nn.functional, operator.__name__)
-        return f(arrays["input"], *sample.args, **{**sample.kwargs, torch_name: numbers})
+    def reference(tensors: Tensors) -> Any:
+        options = {**sample.kwargs, "_random_samples": tensors["random_samples"].detach()}
+        return getattr(torch.nn.functional, operator.__name__)(tensors["input"], *sample.args, **options)
 
-    if name in operator.adapter.tensors:
-        return replace(
-            call, arrays={**call.arrays, name: numbers}, reference=reference, constant=(*call.constant, name)
-        )
-    return replace(call, options={**call.options, name: numbers.numpy()}, reference=reference)
+    rest = {n: v for n, v in given.items() if n not in arrays}
+    return Call(operator, arrays, rest, reference, constant=("random_samples",))
+
+
+def with_places_apart(operator: Operator, sample: SampleInput, function: Callable[..., Any]) -> Call:
+    """Unpooling to places that are all different."""
+    call = by_name(operator, sample, function)
+    axes = int(operator.__name__[-2])
+    rows = call.arrays["indices"].flatten(-axes).reshape(-1, math.prod(call.arrays["indices"].shape[-axes:]))
+    if any(len(set(row.tolist())) < len(row) for row in rows):
+        raise OutOfScope("a place that is named twice: ours holds the mean there (docs/differences.md)")
+    return call
 
 
 def with_given_mask(operator: Operator, sample: SampleInput, function: Callable[..., Any]) -> Call:
@@ -189,6 +192,10 @@ CLASSES = {
     r"`target` has shape .* but needs": "probabilities as target",
 }
 
+PADS = {
+    r"only mode 'constant' cuts off": "a negative pad, which only mode constant takes here",
+    r"reaches at most -1 places beyond 0": "an empty batch, which ours refuses in this mode",
+}
 NO_CHANNELS = {
     "with optional 0 dim batch size|non-batch dimensions to have positive length": "no channels: an empty result here",
 }
@@ -211,7 +218,11 @@ TABLE: tuple[Row, ...] = (
         for d in AXES
     ),
     *(Row(f"nn.LPPool{d}d", operator=f"lp_pool{d}d", translate=with_even_power) for d in AXES),
-    *(Row(f"{F}max_unpool{d}d", variant) for d in AXES for variant in ("", "grad")),
+    *(
+        Row(f"{F}max_unpool{d}d", variant, translate=with_places_apart)
+        for d in AXES
+        for variant in ("", "grad")
+    ),
     *(Row(f"{F}fractional_max_pool{d}d", translate=with_drawn_places) for d in (2, 3)),
     Row(f"{F}unfold"),
     Row(f"{F}linear"),
@@ -231,17 +242,26 @@ TABLE: tuple[Row, ...] = (
     Row(f"{F}instance_norm", results=1),
     *(Row(f"{F}{name}") for name in ("layer_norm", "group_norm", "rms_norm", "local_response_norm")),
     *(Row(f"{F}{name}") for name in ("mse_loss", "l1_loss", "huber_loss", "smooth_l1_loss")),
-    Row(f"{F}binary_cross_entropy_with_logits"),
+    Row(
+        f"{F}binary_cross_entropy_with_logits",
+        refused={r"has shape .* but needs .*: nothing is broadcast": "weights that are broadcast"},
+    ),
     Row(f"{F}nll_loss", refused=CLASSES),
     Row(f"{F}cross_entropy", refused=CLASSES),
     *(
-        Row(f"{F}interpolate", mode)
+        Row(
+            f"{F}interpolate",
+            mode,
+            refused={r"`mode` is 'area'": "mode area: that is adaptive average pooling"},
+        )
         for mode in ("nearest", "nearest-exact", "linear", "bilinear", "trilinear", "bicubic", "area")
     ),
-    Row(f"{F}pixel_shuffle"),
-    Row(f"{F}pixel_unshuffle"),
     *(
-        Row(f"{F}pad", mode)
+        Row(f"{F}{name}", refused={r"needs [CPY]\d? >= 1, found 0 < 1": "an empty image, which ours refuses"})
+        for name in ("pixel_shuffle", "pixel_unshuffle")
+    ),
+    *(
+        Row(f"{F}pad", mode, refused=PADS)
         for mode in ("constant", "reflect", "replicate", "replicate_negative", "circular")
     ),
     Row(f"{F}dropout", translate=with_given_mask),

@@ -56,7 +56,7 @@ class Faulty:
     """relu with a gradient that is wrong in one element, by 1e-9 of it."""
 
     __name__ = "faulty"
-    adapter = property(lambda self: kernels.relu.adapter)
+    output_shape = staticmethod(kernels.relu.output_shape)
 
     def __call__(self, *args, **options):
         return kernels.relu(*args, **options)
@@ -69,6 +69,7 @@ class Faulty:
             g.flat[np.abs(g).argmax()] *= 1 + 1e-9
             return (g,)
 
+        wrong.wrt = pullback.wrt
         return y, wrong
 
 
