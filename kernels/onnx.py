@@ -584,17 +584,18 @@ def resize(
     if kind == "cubic":
         only("cubic_coeff_a", float(cubic_coeff_a), -0.75)
         only("exclude_outside", exclude_outside, 0)
+    exact = all(n == f * m for n, f, m in zip(size, given, x.shape[2:], strict=True))
     if coordinates == "pytorch_half_pixel" and 1 not in size:
         coordinates = "half_pixel"  # they differ where the result has one entry
-    if coordinates == "half_pixel_symmetric" and all(
-        n == f * m for n, f, m in zip(size, given, x.shape[2:], strict=True)
-    ):
+    if coordinates == "half_pixel_symmetric" and exact:
         coordinates = "half_pixel"  # they differ where the extent was rounded
     if coordinates == "align_corners":
+        if not exact:  # the last entry stands at the extent before it was rounded
+            refuse("scales", list(map(float, given)), "such that every extent is whole, with align_corners")
         return (ours("interpolate")(x, size=size, mode=name, align_corners=True),)
     if coordinates != "half_pixel":
         refuse("coordinate_transformation_mode", coordinates, "half_pixel or align_corners")
-    if all(n == f * m for n, f, m in zip(size, given, x.shape[2:], strict=True)):
+    if exact:
         return (ours("interpolate")(x, size=size, mode=name, align_corners=False),)
     factors_given = tuple(map(float, given))
     return (ours("interpolate")(x, scale_factor=factors_given, mode=name, align_corners=False),)
@@ -634,7 +635,7 @@ def source(p: int, factor: Fraction, n: int, m: int, coordinates: str) -> Fracti
         middle = Fraction(m, 2)
         return middle * (1 - Fraction(n) / (factor * m)) + (p + half) / factor - half
     if coordinates == "align_corners":
-        return Fraction(p * (m - 1), n - 1) if n > 1 else Fraction(0)
+        return p * (m - 1) / (factor * m - 1) if factor * m != 1 else Fraction(0)
     if coordinates == "asymmetric":
         return p / factor
     refuse("coordinate_transformation_mode", coordinates, "another")
@@ -813,9 +814,13 @@ def gelu(context: Context, x: Array, *, approximate: str | bytes = "none") -> Re
 
 
 def swish(context: Context, x: Array, *, alpha: float = 1.0) -> Results:
-    """Swish with alpha = 1, which is SiLU."""
-    only("alpha", float(alpha), 1.0)
-    return (ours("silu")(x),)
+    """Swish: SiLU of alpha * x, over alpha."""
+    if alpha == 1:
+        return (ours("silu")(x),)
+    if alpha == 0:
+        refuse("alpha", alpha, "another number")
+    factor = x.dtype.type(alpha)
+    return (ours("silu")(x * factor) / factor,)
 
 
 def pointwise(name: str, context: Context, x: Array) -> Results:

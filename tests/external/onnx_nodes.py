@@ -31,6 +31,8 @@ REFUSED = {
     r"coordinate_transformation_mode` is 'tf_crop_and_resize'": "crop and resize",
     r"coordinate_transformation_mode` is 'asymmetric'": "asymmetric coordinates of linear and cubic resizing",
     r"coordinate_transformation_mode` is 'half_pixel_symmetric'": "half_pixel_symmetric coordinates of a rounded extent",
+    r"coordinate_transformation_mode` is 'pytorch_half_pixel'": "pytorch_half_pixel coordinates of one entry",
+    r"Resize: `scales` is .* whole, with align_corners": "align_corners of a rounded extent",
     r"`cubic_coeff_a` is -0.5": "another cubic than torch's (a = -0.75)",
     r"are not those of a mode of `interpolate`": "nearest places that neither nearest nor nearest-exact reads",
     r"LpPool: `dilations` is": "dilated Lp pooling",

@@ -125,13 +125,16 @@ def with_drawn_places(operator: Operator, sample: SampleInput, function: Callabl
     """Fractional pooling: both sides are given the same random numbers."""
     axes = int(operator.__name__[-2])
     *lead, channels = sample.input.shape[:-axes]
-    numbers = torch.rand(*(lead or [1]), channels, axes, dtype=sample.input.dtype)
-    given = operator.adapter.signature.bind(sample.input, numbers, *sample.args, **sample.kwargs).arguments
+    always, options = torch.Generator().manual_seed(7), dict(sample.kwargs)
+    numbers = options.pop("_random_samples", None)
+    if numbers is None:
+        numbers = torch.rand(*(lead or [1]), channels, axes, dtype=sample.input.dtype, generator=always)
+    given = operator.adapter.signature.bind(sample.input, numbers, *sample.args, **options).arguments
     arrays = {"input": sample.input, "random_samples": numbers}
 
     def reference(tensors: Tensors) -> Any:
-        options = {**sample.kwargs, "_random_samples": tensors["random_samples"].detach()}
-        return getattr(torch.nn.functional, operator.__name__)(tensors["input"], *sample.args, **options)
+        drawn = {**options, "_random_samples": tensors["random_samples"].detach()}
+        return getattr(torch.nn.functional, operator.__name__)(tensors["input"], *sample.args, **drawn)
 
     rest = {n: v for n, v in given.items() if n not in arrays}
     return Call(operator, arrays, rest, reference, constant=("random_samples",))
