@@ -129,6 +129,8 @@ def with_drawn_places(operator: Operator, sample: SampleInput, function: Callabl
     numbers = options.pop("_random_samples", None)
     if numbers is None:
         numbers = torch.rand(*(lead or [1]), channels, axes, dtype=sample.input.dtype, generator=always)
+    if numbers.numel() and not 0 <= numbers.min() <= numbers.max() < 1:
+        raise OutOfScope("random numbers that are not in [0, 1)")
     given = operator.adapter.signature.bind(sample.input, numbers, *sample.args, **options).arguments
     arrays = {"input": sample.input, "random_samples": numbers}
 
