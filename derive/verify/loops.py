@@ -148,6 +148,7 @@ class Reading:
     reads: list[Read] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
     divisors: list[tuple[Path, Formula, int]] = field(default_factory=list)
+    counts: int = 0
 
 
 # ---- a module's text --------------------------------------------------------------------------
@@ -547,7 +548,7 @@ class Reader:
         if not isinstance(target, ast.Name):
             raise Unreadable(f"`{ast.unparse(target)}` is assigned to", line)
         held = self.env.get(target.id)
-        if isinstance(held, Cell) and self.data is not None:
+        if isinstance(held, Cell) and self.data is not None and binders(held.opened) != binders(self.path):
             held.parts.append(Part(self.path, self.data.with_(_scalar(value)), line))
             if isinstance(value, (int, Term)):
                 held.parts[-1] = Part(self.path, replace(held.parts[-1].scalar, value=value), line)
@@ -707,6 +708,7 @@ class Reader:
             case ast.Call(func=ast.Name(id="real"), args=[ast.Call(func=ast.Name(id="max"), args=[zero, many])]) if (
                 isinstance(zero, ast.Constant) and zero.value == 0
             ):
+                self.found.counts += 1
                 return Scalar(count=self.range_of(many))
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if (
                 name in FUNCTIONS or name in self.source.functions

@@ -66,6 +66,7 @@ class Point:
     indices: tuple[str, ...]
     sizes: Mapping[str, Formula]
     zero: tuple[Formula, ...]
+    digits: tuple[tuple[tuple[str, Formula], ...], ...]  # of a mixed radix, for each of `zero`
     nonneg: tuple[Formula, ...]
     reads: tuple[tuple[str, tuple[str, ...]], ...]
     place: Formula | None
@@ -81,12 +82,21 @@ class Point:
 
     @property
     def holds(self) -> Formula:
-        """That the point belongs to the relation."""
+        """That the point belongs to the relation. V*u + v = r is said as u = r // V, v = r % V: as 0 <= v < V, the same."""
         return sy.both(
             self.inside(self.indices),
-            *(sy.equals(z, 0) for z in self.zero),
+            *(
+                f
+                for z, digits in zip(self.zero, self.digits, strict=True)
+                for f in ([sy.equals(sy.var(i), value) for i, value in digits] or [sy.equals(z, 0)])
+            ),
             *(sy.at_most(0, p) for p in self.nonneg),
         )
+
+    @property
+    def premise(self) -> Formula:
+        """The same where it is given: both ways to say it."""
+        return sy.both(self.holds, *(sy.equals(z, 0) for z, d in zip(self.zero, self.digits, strict=True) if d))
 
 
 def mark(index: sp.Symbol) -> str:
@@ -113,11 +123,42 @@ def point(eq: Equation, known: Mapping[str, Formula]) -> Point:
         (eq.target.tensor, tuple(map(mark, eq.target.indices))),
         tuple(map(mark, eq.relation.indices)),
         {mark(r.index): formula(r.size, known) for r in eq.relation.ranges},
-        tuple(map(side, eq.relation.zero)),
+        (zero := tuple(map(side, eq.relation.zero))),
+        tuple(radix(z, {mark(r.index): formula(r.size, known) for r in eq.relation.ranges}) for z in zero),
         tuple(map(side, eq.relation.nonneg)),
         tuple((a.tensor, tuple(map(mark, a.indices))) for a in accesses(eq.body)),
         None if eq.at is None else side(eq.at),
     )
+
+
+def radix(z: Formula, size: Mapping[str, Formula]) -> tuple[tuple[str, Formula], ...]:
+    """Of z = V*U*t + V*u + v - r, with 0 <= v < V and 0 <= u < U: what t, u, v are, as digits of r; else nothing."""
+    best: tuple[tuple[str, Formula], ...] = ()
+    inside = [i for i in size if i in sy.names(z)]
+    steps = {i: sy.coefficient(z, i) for i in inside}
+    for last in (i for i in inside if steps[i] in (1, -1)):
+        sign, whole, chain = steps[last], 1, list[str]()
+        while True:
+            wanted = sy.mul(sign, whole)  # type: ignore[arg-type]
+            found = [
+                i for i in inside if i not in chain and steps[i] is not None and sy.same(steps[i], wanted)  # type: ignore[arg-type]
+            ]
+            if chain and isinstance(size[chain[-1]], int):
+                break  # a number is no extent that was meant
+            if not found:
+                break
+            chain.append(last if not chain else found[0])
+            whole = sy.mul(whole, size[chain[-1]])  # type: ignore[assignment]
+        if len(chain) < 2 or len(chain) <= len(best):
+            continue
+        rest = sy.replaced(z, dict.fromkeys(chain, 0))
+        left = sy.sub(0, rest) if sign == 1 else rest
+        digits = []
+        for i in chain[:-1]:
+            digits.append((i, sy.mod(left, size[i])))
+            left = sy.div(left, size[i])
+        best = (*digits, (chain[-1], left))
+    return best
 
 
 def formula(e: sp.Expr, known: Mapping[str, Formula]) -> Formula:
@@ -203,7 +244,7 @@ def _old(scalar: Scalar, target: str) -> bool:
 def _parts(scalar: Scalar, path: Path, line: int, target: str) -> Iterator[tuple[Path, Scalar, int]]:
     """What an accumulator, stored at the end of a path, was made of: each part with the path to where it was added."""
     if not scalar.cells:
-        yield path, scalar, line
+        yield _turned(path, scalar, line), scalar, line
         return
     held = binders(path)
     for cell in scalar.cells:
@@ -218,11 +259,15 @@ def _parts(scalar: Scalar, path: Path, line: int, target: str) -> Iterator[tuple
                 raise Unreadable("an accumulator is added to elsewhere", at)
             if any(binders(c.opened) != held for c in part.cells):
                 raise Unreadable("an accumulator within an accumulator", at)
-            if part.count is not None:
-                where = (*where, Binder(sy.var("turn'"), *part.count, 1, at))
+            where = _turned(where, part, at)
             if not _old(part, target):
                 part = replace(part, reads=(*part.reads, *scalar.reads))
             yield (*where, *guards), part, at
+
+
+def _turned(path: Path, scalar: Scalar, line: int) -> Path:
+    """A count as the loop that it stands for."""
+    return path if scalar.count is None else (*path, Binder(sy.var("turn'"), *scalar.count, 1, line))
 
 
 def _visit(
@@ -277,6 +322,9 @@ def _tie(
 def _follow(equation: Point, at: dict[str, Formula], path: Path) -> None:
     """Indices that no access shows: what an equality gives, or what a loop runs over, or a quotient."""
     shown = set(at.values())
+    for i, value in (d for digits in equation.digits for d in digits):
+        if i not in at and not any(j in sy.names(value) for j in equation.indices if j not in at):
+            at[i] = sy.replaced(value, at)
     for quotients in (False, True):
         progress = True
         while progress:
@@ -298,56 +346,9 @@ def _follow(equation: Point, at: dict[str, Formula], path: Path) -> None:
         raise Unreadable(f"what index {left[0][:-1]} is here is not seen")
 
 
-def _coefficient(f: Formula, name: str) -> Formula | None:
-    """What an unknown is multiplied by, in a formula that is linear in it: the difference of two values."""
-    kinds = {t.op for t in sy.walk(f) if name in sy.names(t) and t.op != "var"}
-    if kinds - {"+", "-", "*"}:
-        return None
-    zero, one, two = (polynomial(sy.replaced(f, {name: v})) for v in (0, 1, 2))
-    step, again = _minus(one, zero), _minus(two, one)
-    if step != again:
-        return None
-    return _formula(step)
-
-
-Polynomial = dict[tuple[sy.Term, ...], int]
-
-
-def polynomial(f: Formula) -> Polynomial:
-    """Sums of products of what is neither."""
-    if isinstance(f, int):
-        return {(): int(f)} if f else {}
-    if f.op in ("+", "-"):
-        a, b = map(polynomial, sy.operands(f))
-        return _minus(a, {m: -c for m, c in b.items()} if f.op == "+" else b)
-    if f.op == "*":
-        a, b = map(polynomial, sy.operands(f))
-        made: Polynomial = {}
-        for (m, c), (n, d) in product(a.items(), b.items()):
-            key = tuple(sorted((*m, *n), key=id))
-            made[key] = made.get(key, 0) + c * d
-        return {m: c for m, c in made.items() if c}
-    return {(f,): 1}
-
-
-def _minus(a: Polynomial, b: Polynomial) -> Polynomial:
-    made = {m: a.get(m, 0) - b.get(m, 0) for m in (*a, *b)}
-    return {m: c for m, c in made.items() if c}
-
-
-def _formula(p: Polynomial) -> Formula:
-    made: Formula = 0
-    for m, c in p.items():
-        term: Formula = c
-        for t in m:
-            term = sy.mul(term, t)
-        made = sy.add(made, term)
-    return made
-
-
 def _solved(z: Formula, name: str, quotients: bool) -> Formula | None:
     """The value of an unknown at which z is 0."""
-    c = _coefficient(z, name)
+    c = sy.coefficient(z, name)
     if c is None or c == 0:
         return None
     rest = sy.replaced(z, {name: 0})
@@ -400,16 +401,23 @@ class Statement:
 
 
 def law(source: Source) -> tuple[dict[str, Formula], tuple[Formula, ...]]:
-    """Every integer of the size environment as an unknown, and what is known of them."""
+    """Every integer of the size environment, and what is known of them: a sum of products stands for itself."""
     given, derived = sizes(source)
-    known: dict[str, Formula] = {name: sy.var(name) for name in (*given, *derived)}
+    known: dict[str, Formula] = {name: sy.var(name) for name in given}
+    for name, value in derived.items():
+        plain = all(t.op in ("var", "+", "-", "*") for t in sy.walk(value))
+        known[name] = sy.replaced(value, known) if plain else sy.var(name)
     least = {p.name: p.minimum for p in source.parameters if not p.real}
     facts: list[Formula] = []
     for name in given:
         low = least.get(name, 0)
         if low is not None:
             facts.append(sy.at_most(low, known[name]))
-    facts += [sy.equals(known[name], value) for name, value in derived.items()]
+    facts += [
+        sy.equals(known[name], sy.replaced(value, known))
+        for name, value in derived.items()
+        if known[name] == sy.var(name)
+    ]
     for c in source.conditions:
         left, right = (known[e] if isinstance(e, str) else e for e in (c.left, c.right))
         facts.append(sy.at_most(right, left))
@@ -454,7 +462,7 @@ def statements(
     for v in found:
         table = dict(v.at)
         claim = sy.both(
-            sy.replaced(equation.holds, table), *(sy.equals(*_canonical(a, b)) for a, b in v.same)
+            sy.replaced(equation.holds, table), *(_equal(a, b) for a, b in v.same)
         )
         yield Statement("nothing else", premises(v.runs), claim, v.line)
     yield _lost(equation, found, premises, reading)
@@ -494,9 +502,8 @@ def statements(
         raise Unreadable("nothing is stored, and nothing cleared")
 
 
-def _canonical(a: Formula, b: Formula) -> tuple[Formula, Formula]:
-    """The same equality, of polynomials that are equal none: 0 = 0."""
-    return (0, 0) if polynomial(sy.sub(a, b)) == {} else (a, b)
+def _equal(a: Formula, b: Formula) -> Formula:
+    return True if sy.same(a, b) else sy.equals(a, b)
 
 
 def _again(path: Path) -> dict[str, Formula]:
@@ -515,7 +522,7 @@ def _lost(equation: Point, found: Sequence[Visit], premises: object, reading: Re
         )
         parts.append(sy.both(here, same))
     claim = parts[0] if len(parts) == 1 else sy.either(*parts)
-    return Statement("nothing lost", premises(equation.holds), claim, found[0].line)  # type: ignore[operator]
+    return Statement("nothing lost", premises(equation.premise), claim, found[0].line)  # type: ignore[operator]
 
 
 def _bounds(
@@ -670,7 +677,7 @@ def prove_module(
     known, facts = law(source)
     solver = Solver(
         {p.name: p.minimum for p in source.parameters if not p.real},
-        frozenset(known) - {p.name for p in source.parameters},
+        frozenset(known) - {p.name for p in source.parameters if (p.minimum or 0) >= 1},
         values=values,
     )
     if solver_of is not None:
@@ -725,7 +732,7 @@ def prove_task(
             reading = Reader(source, row.task, phase, known, whole_counts).read()
             made = list(statements(source, reading, target, phase.covers, known, facts))
             attempts.append(made)
-            if not any(part.scalar.count for w in reading.writes for c in w.scalar.cells for part in c.parts):
+            if not reading.counts:
                 break
     except Unreadable as error:
         place = f" (line {error.line}: {source.line(error.line)})" if error.line else ""
@@ -733,7 +740,7 @@ def prove_task(
         return
     best: list[tuple[Statement, Verdict]] | None = None
     for made in attempts:
-        verdicts = [(s, solver.prove(s.premises, s.claim)) for s in made]
+        verdicts = [(s, solver.prove([*map(sy.collapsed, s.premises)], sy.collapsed(s.claim))) for s in made]
         if best is None or sum(v.proved for _, v in verdicts) > sum(v.proved for _, v in best):
             best = verdicts
         if all(v.proved for _, v in verdicts):

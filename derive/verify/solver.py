@@ -10,6 +10,7 @@ z3 tries for `PATIENCE`, and where it cannot tell, extents become numbers as wel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -39,7 +40,11 @@ class Verdict:
 
 @dataclass
 class Solver:
-    """What is known of unknowns: integers that are parameters, by their least value; which are extents."""
+    """What is known of unknowns.
+
+    parameters   which are parameters, each with its least value; those that are at least 1 are strides and dilations
+    extents      which are sizes: of arrays, of windows, of margins
+    """
 
     parameters: Mapping[str, int | None]
     extents: frozenset[str]
@@ -64,24 +69,33 @@ class Solver:
         flat = [p for premise in premises for p in sy.conjuncts(premise)]
         if claim is True or False in flat or claim in flat:
             return Verdict(True)
+        cones = list(self.cones(flat, claim))
+        keys = [self.letterless(kept, claim) for kept in cones]
+        if (known := next((self.proofs[k] for k in keys if k in self.proofs), None)) is not None:
+            return known
         verdict = Verdict(False, why="")
-        for kept in self.cones(flat, claim):
-            key = self.letterless(kept, claim)
-            if (known := self.proofs.get(key)) is not None:
-                return known
-            verdict = self.cases(kept, claim)
-            if verdict.proved:
-                self.proofs[key] = verdict
-                return verdict
+        for linear in (True, False):
+            for kept, key in zip(cones, keys, strict=True):
+                if not linear and not self.curved(kept, claim) and kept is not cones[-1]:
+                    continue
+                verdict = self.cases(kept, claim, linear, kept is cones[-1])
+                if verdict.proved:
+                    self.proofs[key] = verdict
+                    return verdict
         if verdict.model is not None:
             return self.confirmed(flat, claim, verdict)
         return verdict
+
+    def curved(self, premises: Sequence[Formula], claim: Formula) -> bool:
+        """Is anything left that is not linear, once strides and dilations are numbers?"""
+        numbers = {n: max(2, self.parameters[n] or 0) for n in self.chosen(premises, claim)}
+        return any(True for f in (claim, *premises) for _ in sy.nonlinear(settled(f, numbers)))
 
     def cones(self, premises: Sequence[Formula], claim: Formula) -> Iterator[list[Formula]]:
         """Premises that have to do with the claim: closely, then less so."""
         reached, kept = sy.names(claim), set[int]()
         while True:
-            inner = reached - self.parameters.keys()
+            inner = reached - self.parameters.keys() if kept else (reached - self.parameters.keys() or reached)
             more = {
                 k
                 for k, p in enumerate(premises)
@@ -109,64 +123,101 @@ class Solver:
 
     # --- numbers for strides and dilations -------------------------------------------------------
 
-    def cases(self, premises: Sequence[Formula], claim: Formula) -> Verdict:
-        """Every case of numbers for what stands where linear arithmetic needs a number."""
-        chosen = self.chosen(premises, claim)
-        spans = [self.span(name) for name in chosen]
-        count = 1
-        for span in spans:
-            count *= len(span)
-        if count > CASES:
-            return Verdict(False, why=f"too many cases: {', '.join(chosen)}")
+    def cases(self, premises: Sequence[Formula], claim: Formula, linear: bool, last: bool) -> Verdict:
+        """Every case of numbers for what stands where linear arithmetic needs a number.
+
+        With many of them, what is needed for one case says which premises, and so which numbers, matter.
+        """
+        kept: Sequence[Formula] = premises
+        if len(self.chosen(premises, claim)) > 2:
+            core = self.core(premises, claim, {}, linear, last)
+            if isinstance(core, Verdict):
+                return core
+            kept = [p for p in premises if p in core]
         bounded: int | None = None
-        for values in product(*spans):
-            verdict = self.query(premises, claim, dict(zip(chosen, values, strict=True)))
-            if not verdict.proved:
+        while True:
+            chosen = self.chosen(kept, claim)
+            spans = [self.span(name) for name in chosen]
+            if math.prod(map(len, spans)) > CASES:
+                return Verdict(False, why=f"too many cases: {', '.join(chosen)}")
+            for values in product(*spans):
+                numbers = dict(zip(chosen, values, strict=True))
+                verdict = self.query(kept, claim, numbers, linear, last)
+                if not verdict.proved:
+                    break
+                bounded = bounded if verdict.bounded is None else verdict.bounded
+            else:
+                return Verdict(True, bounded)
+            if len(kept) == len(premises):
                 return verdict
-            bounded = bounded if verdict.bounded is None else verdict.bounded
-        return Verdict(True, bounded)
+            core = self.core(premises, claim, numbers, linear, last)
+            if isinstance(core, Verdict):
+                return core
+            more = [p for p in premises if p in core or p in kept]
+            kept = premises if len(more) == len(kept) else more
+
+    def core(
+        self, premises: Sequence[Formula], claim: Formula, numbers: Mapping[str, int], linear: bool, last: bool
+    ) -> frozenset[Formula] | Verdict:
+        """Premises from which the claim follows, at these numbers and some others."""
+        import z3
+
+        numbers = {n: numbers.get(n, self.span(n)[min(1 + k % 2, len(self.span(n)) - 1)])
+                   for k, n in enumerate(self.chosen(premises, claim))}  # fmt: skip
+        parts = {p: settled(p, numbers) for p in premises}
+        negation = sy.negated(settled(claim, numbers))
+        if negation is False:
+            return frozenset()
+        solver = z3.Solver()
+        solver.set("timeout", PATIENCE)
+        solver.set("core.minimize", True)
+        marks = {f"premise {k}": p for k, p in enumerate(parts)}
+        for name, p in marks.items():
+            solver.assert_and_track(translated(parts[p], linear), name)
+        solver.add(translated(negation, linear))
+        self.queries += 1
+        if str(solver.check()) == "unsat":
+            return frozenset(marks[str(m)] for m in solver.unsat_core())
+        found = self.query(premises, claim, numbers, linear, last)
+        return frozenset(premises) if found.proved else found
 
     def span(self, name: str) -> Sequence[int]:
-        least = self.parameters[name]
-        if least is None:
-            return range(-self.largest, self.largest + 1)
+        least = self.parameters[name] or 0
         if self.values is not None:
             return [v for v in self.values if v >= least]
         return range(least, max(least, self.largest) + 1)
 
+    @property
+    def steps(self) -> frozenset[str]:
+        """Strides, dilations, factors."""
+        return frozenset(n for n, least in self.parameters.items() if least is not None and least >= 1)
+
     def chosen(self, premises: Sequence[Formula], claim: Formula) -> list[str]:
-        """The parameters that become numbers: divisors, then what multiplies; what is at least 1 before the rest."""
-        found: dict[str, None] = {}
-        formulas = [claim, *premises]
+        """The strides and dilations that become numbers: divisors, and what multiplies an unknown."""
+        found: set[str] = set()
         for kind in ("//", "*"):
-            for f in formulas:
+            for f in (claim, *premises):
                 for what, parts in sy.nonlinear(f):
-                    if what != kind:
-                        continue
-                    inside = [sorted(sy.names(p) & self.parameters.keys()) for p in parts]
-                    if kind == "//":
-                        found |= dict.fromkeys(n for names in inside for n in names)
-                    elif not any(sy.names(p) <= found.keys() for p in parts):
-                        whole = [
-                            names
-                            for names, p in zip(inside, parts, strict=True)
-                            if names and set(names) == set(sy.names(p))
-                        ]
-                        steps = [names for names in whole if all((self.parameters[n] or 0) >= 1 for n in names)]
-                        for names in (steps or whole)[:1]:
-                            found |= dict.fromkeys(names)
+                    if what == kind and not (kind == "*" and any(sy.names(p) <= found for p in parts)):
+                        inside = [sy.names(p) & self.steps for p in parts]
+                        whole = [own for own, p in zip(inside, parts, strict=True) if own == sy.names(p)]
+                        found |= frozenset().union(*(inside if kind == "//" else whole[:1]))
         return sorted(found)
 
     # --- one query -------------------------------------------------------------------------------
 
-    def query(self, premises: Sequence[Formula], claim: Formula, numbers: Mapping[str, int]) -> Verdict:
+    def query(
+        self, premises: Sequence[Formula], claim: Formula, numbers: Mapping[str, int], linear: bool, last: bool
+    ) -> Verdict:
         formulas = [settled(p, numbers) for p in premises]
         negation = sy.negated(settled(claim, numbers))
         if negation is False or False in formulas:
             return Verdict(True)
-        answer, model = self.ask(formulas, negation)
+        answer, model = self.ask(formulas, negation, linear, last and not linear)
         if answer == "unsat":
             return Verdict(True)
+        if linear or not last:
+            return Verdict(False, why="z3 cannot tell")
         if answer == "sat":
             return Verdict(False, model={**model, **numbers})
         extents = sorted(
@@ -183,14 +234,20 @@ class Solver:
         for values in product(range(EXTENT + 1), repeat=len(extents)):
             more = dict(zip(extents, values, strict=True))
             again = [settled(f, more) for f in formulas]
-            answer, model = self.ask(again, settled(negation, more))
+            answer, model = self.ask(again, settled(negation, more), False, True)
             if answer == "sat":
                 return Verdict(False, model={**model, **numbers, **more})
             if answer != "unsat":
                 return Verdict(False, why="z3 cannot tell, for extents that are numbers either")
         return Verdict(True, EXTENT)
 
-    def ask(self, premises: Iterable[Formula], negation: Formula) -> tuple[str, dict[str, int]]:
+    def ask(
+        self, premises: Iterable[Formula], negation: Formula, linear: bool, model_wanted: bool
+    ) -> tuple[str, dict[str, int]]:
+        """z3's answer, and the smallest numbers that satisfy these.
+
+        linear   what is not linear is some function of its operands: that is less, and often enough
+        """
         import z3
 
         parts = [p for p in (*premises, negation) if p is not True]
@@ -199,9 +256,9 @@ class Solver:
         self.queries += 1
         solver = z3.Solver()
         solver.set("timeout", PATIENCE)
-        solver.add([translated(p) for p in parts])
+        solver.add([translated(p, linear) for p in parts])
         answer = str(solver.check())
-        if answer != "sat":
+        if answer != "sat" or not model_wanted:
             return answer, {}
         every = [n for n in sorted(sy.all_names(parts))]
         reads = {str(t.args[0]) for p in parts for t in sy.walk(p) if t.op == "read"}
@@ -224,7 +281,7 @@ class Solver:
         numbers = {n: model[n] if n in model else max(1, self.parameters[n] or 0) for n in used}
         steps = set(self.chosen(premises, claim))
         numbers = {n: v for n, v in numbers.items() if n in steps}
-        found = self.query(premises, claim, numbers)
+        found = self.query(premises, claim, numbers, False, True)
         if found.proved:
             return Verdict(False, why="premises about several axes would be needed at once")
         return found
@@ -268,8 +325,11 @@ def _value(model: Any, name: str) -> int:
 
 
 @lru_cache(maxsize=1 << 18, typed=True)  # 1 is not True
-def translated(f: Formula) -> Any:
-    """A formula as z3's. Its integer division is floor division where the divisor is positive, as it is asked here."""
+def translated(f: Formula, linear: bool = False) -> Any:
+    """A formula as z3's. Its integer division is floor division where the divisor is positive, as it is asked here.
+
+    linear   what is not linear is some function of its operands
+    """
     import z3
 
     if isinstance(f, bool):
@@ -278,11 +338,14 @@ def translated(f: Formula) -> Any:
         return z3.IntVal(f)
     if f.op == "var":
         return z3.Int(str(f.args[0]))
-    args = [translated(a) for a in sy.operands(f)]
+    if linear and f.op == "*" and not any(isinstance(a, int) for a in f.args):
+        return z3.Sum(
+            [c * _product([translated(t, True) for t in m]) for m, c in sy.polynomial(f).items()]
+        )
+    args = [translated(a, linear) for a in sy.operands(f)]
     match f.op:
         case "read":
-            function = z3.Function(f"{f.args[0]}[]", *[z3.IntSort()] * len(args), z3.IntSort())
-            return function(*args) if args else z3.Int(f"{f.args[0]}[]")
+            return _function(f"{f.args[0]}[]", *args) if args else z3.Int(f"{f.args[0]}[]")
         case "+":
             return args[0] + args[1]
         case "-":
@@ -294,8 +357,9 @@ def translated(f: Formula) -> Any:
             made = a / b if f.op == "//" else a % b
             if isinstance(f.args[1], int):
                 return made
-            other = z3.Function(f"{f.op}negative", z3.IntSort(), z3.IntSort(), z3.IntSort())
-            return z3.If(b > 0, made, other(a, b))
+            if linear:
+                return _function(f.op, a, b)
+            return z3.If(b > 0, made, _function(f"{f.op}negative", a, b))
         case "ite":
             return z3.If(*args)
         case "<":
@@ -310,6 +374,16 @@ def translated(f: Formula) -> Any:
             return z3.Or(*args)
         case "not":
             return z3.Not(args[0])
-    # a residue class of a stride that is no number
-    function = z3.Function(f"residue{f.args[0]}", *[z3.IntSort()] * (len(args) - 1), z3.IntSort())
-    return function(*args[1:])
+    return _function(f"residue{f.args[0]}", *args[1:])  # of a stride that is no number
+
+
+def _function(name: str, *args: Any) -> Any:
+    import z3
+
+    return z3.Function(name, *[z3.IntSort()] * len(args), z3.IntSort())(*args)
+
+
+def _product(factors: Sequence[Any]) -> Any:
+    if len(factors) < 2:
+        return factors[0] if factors else 1
+    return _function(f"product{len(factors)}", *factors)

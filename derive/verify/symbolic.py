@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import product
 from typing import ClassVar
 from weakref import WeakValueDictionary
 
@@ -296,6 +297,7 @@ def evaluate(f: Formula, at: Mapping[str, int], tensors: Mapping[str, Callable[.
     return made
 
 
+@lru_cache(maxsize=1 << 16, typed=True)
 def show(f: Formula) -> str:
     """As one reads it."""
     if isinstance(f, int):
@@ -312,6 +314,70 @@ def show(f: Formula) -> str:
     if f.op == "residue":
         return f"residue({', '.join(parts[1:])})[{parts[0]}]"
     return f"({f' {f.op} '.join(parts)})"
+
+
+Polynomial = dict[tuple[Term, ...], int]
+
+
+def polynomial(f: Formula) -> Polynomial:
+    """Sums of products of what is neither, as monomials and their coefficients."""
+    if isinstance(f, int):
+        return {(): int(f)} if f else {}
+    if f.op in ("+", "-"):
+        a, b = map(polynomial, operands(f))
+        return _minus(a, {m: -c for m, c in b.items()} if f.op == "+" else b)
+    if f.op == "*":
+        a, b = map(polynomial, operands(f))
+        made: Polynomial = {}
+        for (m, c), (n, d) in product(a.items(), b.items()):
+            key = tuple(sorted((*m, *n), key=show))
+            made[key] = made.get(key, 0) + c * d
+        return {m: c for m, c in made.items() if c}
+    return {(f,): 1}
+
+
+def _minus(a: Polynomial, b: Polynomial) -> Polynomial:
+    made = {m: a.get(m, 0) - b.get(m, 0) for m in (*a, *b)}
+    return {m: c for m, c in made.items() if c}
+
+
+def expanded(p: Polynomial) -> Formula:
+    """A polynomial as a formula, in one order."""
+    made: Formula = 0
+    for m in sorted(p, key=lambda m: tuple(map(show, m))):
+        term: Formula = p[m]
+        for t in m:
+            term = mul(term, t)
+        made = add(made, term)
+    return made
+
+
+def same(a: Formula, b: Formula) -> bool:
+    """The same polynomial?"""
+    return a == b or not polynomial(sub(a, b))
+
+
+def coefficient(f: Formula, name: str) -> Formula | None:
+    """What an unknown is multiplied by, or None where the formula is not linear in it."""
+    if any(name in names(t) for t in walk(f) if t.op not in ("var", "+", "-", "*")):
+        return None
+    at = [polynomial(replaced(f, {name: v})) for v in (0, 1, 2)]
+    step = _minus(at[1], at[0])
+    return expanded(step) if step == _minus(at[2], at[1]) else None
+
+
+def collapsed(f: Formula) -> Formula:
+    """(a // b) // c as a // (b * c), and divisors in one form: the same for positive divisors, which all are."""
+    made: dict[Formula, Formula] = {}
+    for term in walk(f):
+        args = tuple(a if isinstance(a, (int, str)) else made[a] for a in term.args)
+        if term.op in ("//", "%") and not isinstance(args[1], int):
+            a, b = args
+            if term.op == "//" and isinstance(a, Term) and a.op == "//" and not isinstance(a.args[1], int):
+                a, b = a.args[0], mul(a.args[1], b)  # type: ignore[arg-type]
+            args = (expanded(polynomial(a)), expanded(polynomial(b)))  # type: ignore[arg-type]
+        made[term] = MAKERS[term.op](*args) if term.op in MAKERS else Term(term.op, args)
+    return f if isinstance(f, int) else made[f]
 
 
 def conjuncts(f: Formula) -> tuple[Formula, ...]:
