@@ -14,9 +14,10 @@ INSTALL := $(RUN) -m pip install --disable-pip-version-check --constraint constr
 READY   := $(VENV)/.ready
 OTHERS  := $(VENV)/.ready-others
 BENCH   := $(VENV)/.ready-bench
+PROOFS  := $(VENV)/.ready-proofs
 PINS    := pyproject.toml constraints.txt
 
-.PHONY: all setup generate warm verify mutate fuzz show test test-all bench check clean help
+.PHONY: all setup generate warm verify prove mutate fuzz show test test-all bench check clean help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -32,6 +33,9 @@ warm: $(READY)  ## compile the forward and VJP kernels into the cache
 
 verify: $(READY)  ## verify every gradient, on a sample of shapes
 	$(RUN) tools/verify.py --quick
+
+prove: $(PROOFS)  ## prove, for all sizes, what loops visit, read and write (ARGS=--quick: strides 1 to 3)
+	$(RUN) tools/prove.py $(ARGS)
 
 mutate: $(READY)  ## plant faults in the generated kernels, count those that the tests see (ARGS='--sample 400': more of them)
 	$(RUN) tools/mutate.py $(or $(ARGS),--sample 40)
@@ -73,7 +77,11 @@ $(READY): $(PINS)
 	@touch $@
 
 $(OTHERS): $(READY)
-	$(INSTALL) --no-build-isolation --editable ".[torch,jax,autograd,external]"
+	$(INSTALL) --no-build-isolation --editable ".[torch,jax,autograd,external,proofs]"
+	@touch $@
+
+$(PROOFS): $(READY)
+	$(INSTALL) --no-build-isolation --editable ".[proofs]"
 	@touch $@
 
 $(BENCH): $(READY)

@@ -1,4 +1,4 @@
-"""The command line: generate, show, verify, warm. Parses, calls, prints, returns a code."""
+"""The command line: generate, show, verify, prove, mutate, warm. Parses, calls, prints, returns a code."""
 
 from __future__ import annotations
 
@@ -306,6 +306,35 @@ def _fuzz(args: argparse.Namespace) -> int:
     return 1 if found.findings else 0
 
 
+def _prove(args: argparse.Namespace) -> int:
+    """Proofs for all sizes, from the text of generated modules."""
+    from importlib.util import find_spec
+
+    if find_spec("z3") is None:
+        print('derive-kernels prove needs z3: pip install "derive-kernels[proofs]"', file=sys.stderr)
+        return 2
+    from derive.verify.proofs import prove_lemmas, prove_modules, summary, table, uncovered
+
+    folder = Path(args.package) if args.package else ROOT / "kernels" / "generated"
+    pairs = [
+        (operator, (folder / f"{operator.name}.py").read_text(encoding="utf-8"))
+        for operator, _ in _pairs(args.package, args.only)
+    ]
+    lemmas = prove_lemmas()
+    for name, verdict in lemmas:
+        print(f"lemma, {name}: {'proved' if verdict.proved else 'NOT PROVED'}")
+    rows = []
+    for operator, text in pairs:
+        (made,) = prove_modules([(operator, text)], values=(1, 2, 3) if args.quick else None)
+        rows += made
+        print(f"\n{table(made)}" if any(not r.uncovered for r in made) else f"\n{operator.name}: nothing is covered")
+        for failure in (f for r in made for f in r.failures):
+            print(f"\n{operator.name}: {failure}")
+        sys.stdout.flush()
+    print(f"\n{uncovered(rows)}\n{summary(rows)}" if args.uncovered else f"\n{summary(rows)}")
+    return 1 if any(r.failures for r in rows) or not all(v.proved for _, v in lemmas) else 0
+
+
 def _count(text: str) -> int:
     """A number of things, for argparse: none would be a check that nothing fails."""
     count = int(text)
@@ -376,6 +405,16 @@ def parser() -> argparse.ArgumentParser:
     f.add_argument("--most", type=_count, default=20, metavar="N", help="findings, then it ends (default 20)")
     f.add_argument("--torch", action="store_true", help="pass tensors of torch, too")
     f.set_defaults(run=_fuzz)
+    q = commands.add_parser(
+        "prove", help="proofs for all sizes: what loops visit, read and write, from the text of generated modules"
+    )
+    q.add_argument(
+        "package", nargs="?", help="folder of a generated package (default: the shipped catalogue)"
+    )
+    q.add_argument("--only", nargs="+", default=[], metavar="OPERATOR", help="these operators (default: all)")
+    q.add_argument("--quick", action="store_true", help="strides and dilations 1, 2, 3 (default: 1 to 8)")
+    q.add_argument("--uncovered", action="store_true", help="list the tasks that are not covered, and why")
+    q.set_defaults(run=_prove)
 
     w = commands.add_parser("warm", help="compile forward and VJP kernels now")
     w.add_argument(

@@ -258,6 +258,11 @@ def residue(s: int, d: int, m: Formula) -> tuple[Formula, Formula]:
     return first, step
 
 
+def shared(count: Formula, task: Formula, tasks: Formula) -> tuple[Formula, ...]:
+    """The runtime's `share`, from its source."""
+    return call(_runtime("share"), (count, task, tasks))
+
+
 def call(function: ast.FunctionDef, values: Sequence[Formula]) -> tuple[Formula, ...]:
     """What a function of integers returns. Loops run if their conditions are numbers; a branch may return early."""
     env = dict(zip((a.arg for a in function.args.args), values, strict=True))

@@ -46,9 +46,10 @@ from derive.verify.loops import (
     bound,
     condition,
     parse,
+    shared,
     sizes,
 )
-from derive.verify.solver import Solver, Verdict
+from derive.verify.solver import EXTENT, Solver, Verdict
 from derive.verify.symbolic import Formula
 
 KINDS = ("nothing lost", "nothing twice", "nothing else", "in bounds", "own elements", "every element")
@@ -342,6 +343,8 @@ def _follow(equation: Point, at: dict[str, Formula], path: Path) -> None:
             if len(named) < len(left) and len(loops) == len(left):
                 named = dict(zip(left, loops, strict=True))
             at |= {i: b.var for i, b in named.items()}
+        elif not quotients and left and loops:  # a count: its loop has no name
+            at |= {i: b.var for i, b in zip(left, loops, strict=False)}
     if left := [i for i in equation.indices if i not in at]:
         raise Unreadable(f"what index {left[0][:-1]} is here is not seen")
 
@@ -381,8 +384,9 @@ def witness(path: Path, at: Mapping[str, Formula]) -> dict[str, Formula]:
                 left.remove(n)
                 progress = True
                 break
-    if left:
-        raise Unreadable(f"which turn of `{left[0]}` visits a point is not seen")
+    for b in binders(path):
+        if b.name in left:  # every turn visits the same: the first will do
+            found[b.name] = sy.replaced(b.low, found)
     return found
 
 
@@ -588,6 +592,69 @@ def _every(
     return Statement("every element", premises(inside, fresh), claim, stores[0].line)  # type: ignore[operator]
 
 
+# ---- what the others rest on ------------------------------------------------------------------
+
+
+def lemmas() -> tuple[tuple[str, tuple[Formula, ...], Formula], ...]:
+    """Of the runtime's `share`, from its source, and of numbers written in digits.
+
+    They are why a loop from `first` to `last` whose number is taken apart into digits is read as a loop over each digit:
+    shares are disjoint and make up the whole, and numbers below A*B are pairs of a digit below A and one below B.
+    """
+    count, task, later, tasks = map(sy.var, ("count", "task", "later", "tasks"))
+    first, last = shared(count, task, tasks)
+    whole = (sy.at_most(0, count), sy.at_most(0, task), sy.less(task, tasks))
+    a, b, item, other, q, r = map(sy.var, ("A", "B", "item", "other", "q", "r"))
+    extents = (sy.at_most(0, a), sy.at_most(0, b))
+
+    def below(v: Formula, end: Formula) -> tuple[Formula, Formula]:
+        return sy.at_most(0, v), sy.less(v, end)
+
+    ab = sy.mul(a, b)
+    pair = sy.add(sy.mul(q, b), r)
+    return (
+        ("the first share begins at 0", whole, sy.equals(shared(count, 0, tasks)[0], 0)),
+        ("the last one ends at the count", whole, sy.equals(shared(count, sy.sub(tasks, 1), tasks)[1], count)),
+        ("the next begins where one ends", whole, sy.equals(last, shared(count, sy.add(task, 1), tasks)[0])),
+        (
+            "later shares lie behind",
+            (*whole, sy.less(task, later), sy.less(later, tasks)),
+            sy.both(sy.at_most(first, last), sy.at_most(last, shared(count, later, tasks)[0])),
+        ),
+        (
+            "digits lie in their ranges",
+            (*extents, *below(item, ab)),
+            sy.both(*below(sy.div(item, b), a), *below(sy.mod(item, b), b)),
+        ),
+        (
+            "digits make up a number",
+            (*extents, *below(q, a), *below(r, b)),
+            sy.both(*below(pair, ab), sy.equals(sy.div(pair, b), q), sy.equals(sy.mod(pair, b), r)),
+        ),
+        (
+            "one number, one pair of digits",
+            (
+                *extents,
+                *below(item, ab),
+                *below(other, ab),
+                sy.equals(sy.div(item, b), sy.div(other, b)),
+                sy.equals(sy.mod(item, b), sy.mod(other, b)),
+            ),
+            sy.equals(item, other),
+        ),
+        (
+            "digits of digits",
+            (sy.at_most(1, a), sy.at_most(1, b), sy.at_most(0, item)),
+            sy.equals(sy.div(sy.div(item, b), a), sy.div(item, ab)),
+        ),
+    )
+
+
+def prove_lemmas() -> list[tuple[str, Verdict]]:
+    solver = Solver({}, frozenset())
+    return [(name, solver.prove(premises, claim)) for name, premises, claim in lemmas()]
+
+
 # ---- a module ---------------------------------------------------------------------------------
 
 
@@ -655,7 +722,7 @@ class Row:
             return "REFUTED"
         if bad:
             return "unknown"
-        return "to 4" if self.bounded[kind] else "all" if self.proved[kind] else "."
+        return f"to {EXTENT}" if self.bounded[kind] else "all" if self.proved[kind] else "."
 
 
 def prove_module(
@@ -665,12 +732,14 @@ def prove_module(
     tasks: Iterable[str] | None = None,
     values: Sequence[int] | None = None,
     made: Derivation | None = None,
-    solver_of: Solver | None = None,
+    proofs: dict[object, Verdict] | None = None,
 ) -> list[Row]:
     """Every task of a generated module, whose text this is, against the equations of its operator.
 
     tasks    only these (default: all)
     values   numbers for strides and dilations (default: all up to 8)
+    made     the operator's derivation, if it is at hand
+    proofs   claims proved before, which are not proved again; new ones are added
     """
     source = parse(text)
     derivation = made or derive(operator)
@@ -679,9 +748,8 @@ def prove_module(
         {p.name: p.minimum for p in source.parameters if not p.real},
         frozenset(known) - {p.name for p in source.parameters if (p.minimum or 0) >= 1},
         values=values,
+        proofs={} if proofs is None else proofs,
     )
-    if solver_of is not None:
-        solver.proofs = solver_of.proofs
     rows: dict[str, Row] = {}
     seen = set[tuple[object, ...]]()
     wanted = None if tasks is None else set(tasks)
@@ -757,14 +825,49 @@ def prove_task(
             )
 
 
+def prove_modules(
+    pairs: Iterable[tuple[Operator, str]], values: Sequence[int] | None = None
+) -> Iterator[list[Row]]:
+    """Rows of one module after the other; what is proved once is known for the next, whatever its letters."""
+    for operator, text in pairs:
+        yield prove_module(operator, text, values=values, proofs=_PROOFS.setdefault(tuple(values or ()), {}))
+
+
+_PROOFS: dict[tuple[int, ...], dict[object, Verdict]] = {}  # of this process
+
+
 def table(rows: Sequence[Row]) -> str:
-    """A line for each task: statements, queries, and for each kind whether it holds for all sizes."""
+    """A line for each task that is covered: statements, queries, and of each kind for which sizes it holds."""
     head = ["task", "equations", "statements", "queries", "seconds", *KINDS]
     lines = [head]
     for r in rows:
-        lines.append(
-            [f"{r.operator}.{r.task}", str(r.equations), str(r.statements), str(r.queries), f"{r.seconds:.1f}"]
-            + ([f"not covered: {r.uncovered}"] if r.uncovered else [r.cell(k) for k in KINDS])
-        )
-    widths = [max(len(line[k]) for line in lines if len(line) > k and (k < 5 or len(line) > 6)) for k in range(len(head))]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=False)).rstrip() for line in lines)
+        if not r.uncovered:
+            counts = (r.equations, r.statements, r.queries)
+            lines.append(
+                [f"{r.operator}.{r.task}", *map(str, counts), f"{r.seconds:.1f}", *map(r.cell, KINDS)]
+            )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def uncovered(rows: Sequence[Row]) -> str:
+    """The tasks of which nothing is proved, with the first thing in each that is not read here."""
+    return "\n".join(f"not covered: {r.operator}.{r.task}: {r.uncovered}" for r in rows if r.uncovered)
+
+
+def summary(rows: Sequence[Row]) -> str:
+    covered = [r for r in rows if not r.uncovered]
+    total = sum(r.statements for r in covered)
+    limited = sum(sum(r.bounded.values()) for r in covered)
+    failed = [f for r in covered for f in r.failures]
+    proved = sum(sum(r.proved.values()) for r in covered)
+    parts = [
+        f"{len(covered)} of {len(rows)} tasks covered",
+        f"{proved - limited} of {total} statements proved for all sizes",
+        *([f"{limited} for extents up to {EXTENT}"] if limited else []),
+        *([f"{sum(f.refuted for f in failed)} refuted"] if failed else []),
+        f"{sum(r.queries for r in rows)} queries, {sum(r.seconds for r in rows):.0f} s",
+    ]
+    return "; ".join(parts)
