@@ -282,28 +282,39 @@ def _visit(
     at: dict[str, Formula] = {}
     pairs: list[tuple[Formula, Formula]] = []
     _tie(at, pairs, equation.free, write.at)
-    best: tuple[int, dict[str, Formula], list[tuple[Formula, Formula]]] | None = None
     options = [[r for r in reads if r.tensor == tensor] for tensor, _ in equation.reads]
     for (tensor, _), some in zip(equation.reads, options, strict=True):
         if not some:
             raise Unreadable(f"{tensor} is not read", line)
-    for chosen in product(*options):
-        trial, more = dict(at), list(pairs)
-        for (_, indices), r in zip(equation.reads, chosen, strict=True):
-            _tie(trial, more, indices, r.at)
-        misses = len(more) + len(set(reads) - set(chosen))
-        if best is None or misses < best[0]:
-            best = misses, trial, more
-    assert best is not None
-    _, at, pairs = best
-    if more_reads := {r.tensor for r in reads} - {t for t, _ in equation.reads}:
-        raise Unreadable(f"{', '.join(sorted(more_reads))} is read, and the equation does not", line)
-    _follow(equation, at, path)
+    if more := {r.tensor for r in reads} - {t for t, _ in equation.reads}:
+        raise Unreadable(f"{', '.join(sorted(more))} is read, and the equation does not", line)
+    matched = [_matched(equation, at, pairs, reads, chosen, path) for chosen in product(*options)]
+    _, at, pairs, unseen = min(matched, key=lambda m: m[0])
+    if unseen:
+        raise Unreadable(f"what index {unseen[0][:-1]} is here is not seen", line)
     if equation.place is not None:
         if place is None:
             raise Unreadable("the place of an extremum has no formula here", line)
         pairs.append((place, sy.replaced(equation.place, at)))
     return Visit(path, at, tuple(pairs), line)
+
+
+def _matched(
+    equation: Point,
+    at: Mapping[str, Formula],
+    pairs: Sequence[tuple[Formula, Formula]],
+    reads: Sequence[Read],
+    chosen: Sequence[Read],
+    path: Path,
+) -> tuple[int, dict[str, Formula], list[tuple[Formula, Formula]], list[str]]:
+    """Which index is what if these reads are the equation's, and how much speaks against that."""
+    trial, more = dict(at), list(pairs)
+    for (_, indices), r in zip(equation.reads, chosen, strict=True):
+        _tie(trial, more, indices, r.at)
+    _follow(equation, trial, path)
+    unseen = [i for i in equation.indices if i not in trial]
+    odd = sum(not sy.same(sy.replaced(z, trial), 0) for z in equation.zero)
+    return len(more) + len(set(reads) - set(chosen)) + odd + len(unseen), trial, more, unseen
 
 
 def _tie(
@@ -345,8 +356,6 @@ def _follow(equation: Point, at: dict[str, Formula], path: Path) -> None:
             at |= {i: b.var for i, b in named.items()}
         elif not quotients and left and loops:  # a count: its loop has no name
             at |= {i: b.var for i, b in zip(left, loops, strict=False)}
-    if left := [i for i in equation.indices if i not in at]:
-        raise Unreadable(f"what index {left[0][:-1]} is here is not seen")
 
 
 def _solved(z: Formula, name: str, quotients: bool) -> Formula | None:

@@ -33,8 +33,13 @@ def phase_of(operator: str, task: str) -> tuple[Bound, Any]:
     return next(p for p in phases(source, derivation(operator)) if task in source.tasks(p[0].kernel))
 
 
+_MADE: dict[int, tuple[Source, dict[str, Any]]] = {}
+
+
 def functions(source: Source) -> dict[str, Any]:
     """A module's functions, none compiled: tasks run as they stand."""
+    if id(source) in _MADE:
+        return _MADE[id(source)][1]
     text = "from __future__ import annotations\n" + "\n\n".join(
         ast.unparse(ast.FunctionDef(f.name, f.args, f.body, [], f.returns, f.type_comment, lineno=1))
         for f in source.functions.values()
@@ -42,6 +47,7 @@ def functions(source: Source) -> dict[str, Any]:
     space = {name: getattr(runtime, name) for name in runtime.__all__}
     space |= {name: lambda *args: 1.0 for name in ("real", "zero", "one", "lowest", "highest", "exp", "log")}
     exec(compile(text, "emitted", "exec"), space)
+    _MADE[id(source)] = source, space
     return space
 
 
