@@ -327,7 +327,11 @@ def _prove(args: argparse.Namespace) -> int:
     for operator, text in pairs:
         (made,) = prove_modules([(operator, text)], values=(1, 2, 3) if args.quick else None)
         rows += made
-        print(f"\n{table(made)}" if any(not r.uncovered for r in made) else f"\n{operator.name}: nothing is covered")
+        print(
+            f"\n{table(made)}"
+            if any(not r.uncovered for r in made)
+            else f"\n{operator.name}: nothing is covered"
+        )
         for failure in (f for r in made for f in r.failures):
             print(f"\n{operator.name}: {failure}")
         sys.stdout.flush()
@@ -406,7 +410,8 @@ def parser() -> argparse.ArgumentParser:
     f.add_argument("--torch", action="store_true", help="pass tensors of torch, too")
     f.set_defaults(run=_fuzz)
     q = commands.add_parser(
-        "prove", help="proofs for all sizes: what loops visit, read and write, from the text of generated modules"
+        "prove",
+        help="proofs for all sizes: what loops visit, read and write, from the text of generated modules",
     )
     q.add_argument(
         "package", nargs="?", help="folder of a generated package (default: the shipped catalogue)"

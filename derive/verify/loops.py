@@ -253,8 +253,6 @@ def _runtime(name: str) -> ast.FunctionDef:
 def residue(s: int, d: int, m: Formula) -> tuple[Formula, Formula]:
     """The runtime's `residue` at a stride and a dilation: Euclid's loop runs, what depends on m is a formula."""
     first, step = call(_runtime("residue"), (s, d, m))
-    assert not isinstance(first, tuple)
-    assert not isinstance(step, tuple)
     return first, step
 
 
@@ -471,7 +469,12 @@ class Reader:
     """
 
     def __init__(
-        self, source: Source, task: str, phase: Bound, known: Mapping[str, Formula], whole_counts: bool = False
+        self,
+        source: Source,
+        task: str,
+        phase: Bound,
+        known: Mapping[str, Formula],
+        whole_counts: bool = False,
     ) -> None:
         self.source, self.function = source, source.functions[task]
         self.found = Reading(task)
@@ -520,7 +523,9 @@ class Reader:
                 made = [self.value(v) for v in values]
                 for t, v in zip(targets, made, strict=True):
                     self.assign(t, v, s.lineno)
-            case ast.Assign(targets=[ast.Tuple(elts=[ast.Name(id=a), ast.Name(id=b)])], value=ast.Call() as c):
+            case ast.Assign(
+                targets=[ast.Tuple(elts=[ast.Name(id=a), ast.Name(id=b)])], value=ast.Call() as c
+            ):
                 self.env[a], self.env[b] = self.pair(c)
             case ast.Assign(targets=[ast.Name() as target], value=value):
                 self.assign(target, self.value(value), s.lineno)
@@ -530,7 +535,9 @@ class Reader:
                 self.store(target, self.scalar(value), True, s.lineno)
             case ast.AugAssign(target=ast.Name(id=name), op=op, value=value):
                 self.augment(name, op, value, s.lineno)
-            case ast.For(target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=args), orelse=[]):
+            case ast.For(
+                target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=args), orelse=[]
+            ):
                 self.loop(name, args, s)
             case ast.If(test=test, body=body, orelse=orelse):
                 self.branch(test, body, orelse, s.lineno)
@@ -612,7 +619,8 @@ class Reader:
         self.path = outer_path
         after = self.env
         self.env = {
-            n: v if n not in inside or (isinstance(v, Cell) and after.get(n) is v) else LOST for n, v in before.items()
+            n: v if n not in inside or (isinstance(v, Cell) and after.get(n) is v) else LOST
+            for n, v in before.items()
         }
         self.env[name] = LOST
 
@@ -710,9 +718,9 @@ class Reader:
                 return self.scalar(a).with_(*map(self.scalar, parts))
             case ast.IfExp(test=test, body=a, orelse=b):
                 return self.scalar(test).with_(self.scalar(a), self.scalar(b))
-            case ast.Call(func=ast.Name(id="real"), args=[ast.Call(func=ast.Name(id="max"), args=[zero, many])]) if (
-                isinstance(zero, ast.Constant) and zero.value == 0
-            ):
+            case ast.Call(
+                func=ast.Name(id="real"), args=[ast.Call(func=ast.Name(id="max"), args=[zero, many])]
+            ) if isinstance(zero, ast.Constant) and zero.value == 0:
                 self.found.counts += 1
                 return Scalar(count=self.range_of(many))
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if (

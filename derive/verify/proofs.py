@@ -18,7 +18,7 @@ A value that an integer tensor holds is any function of its place, so places tha
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 
@@ -97,7 +97,9 @@ class Point:
     @property
     def premise(self) -> Formula:
         """The same where it is given: both ways to say it."""
-        return sy.both(self.holds, *(sy.equals(z, 0) for z, d in zip(self.zero, self.digits, strict=True) if d))
+        return sy.both(
+            self.holds, *(sy.equals(z, 0) for z, d in zip(self.zero, self.digits, strict=True) if d)
+        )
 
 
 def mark(index: sp.Symbol) -> str:
@@ -142,7 +144,9 @@ def radix(z: Formula, size: Mapping[str, Formula]) -> tuple[tuple[str, Formula],
         while True:
             wanted = sy.mul(sign, whole)  # type: ignore[arg-type]
             found = [
-                i for i in inside if i not in chain and steps[i] is not None and sy.same(steps[i], wanted)  # type: ignore[arg-type]
+                i
+                for i in inside
+                if i not in chain and steps[i] is not None and sy.same(steps[i], wanted)  # type: ignore[arg-type]
             ]
             if chain and isinstance(size[chain[-1]], int):
                 break  # a number is no extent that was meant
@@ -343,8 +347,8 @@ def _follow(equation: Point, at: dict[str, Formula], path: Path) -> None:
             progress = False
             for z in equation.zero:
                 left = [i for i in equation.indices if i not in at and i in sy.names(z)]
-                if len(left) == 1 and (value := _solved(z, left[0], quotients)) is not None:
-                    at[left[0]] = sy.replaced(value, at)
+                if len(left) == 1 and (found := _solved(z, left[0], quotients)) is not None:
+                    at[left[0]] = sy.replaced(found, at)
                     progress = True
         left = [i for i in equation.indices if i not in at]
         loops = [b for b in binders(path) if b.var not in shown]
@@ -400,6 +404,9 @@ def witness(path: Path, at: Mapping[str, Formula]) -> dict[str, Formula]:
 
 
 # ---- statements -------------------------------------------------------------------------------
+
+
+Given = Callable[..., tuple[Formula, ...]]  # more premises -> all premises
 
 
 @dataclass(frozen=True)
@@ -474,9 +481,7 @@ def statements(
         yield Statement("nothing else", premises(condition(old.path)), claim, old.line)
     for v in found:
         table = dict(v.at)
-        claim = sy.both(
-            sy.replaced(equation.holds, table), *(_equal(a, b) for a, b in v.same)
-        )
+        claim = sy.both(sy.replaced(equation.holds, table), *(_equal(a, b) for a, b in v.same))
         yield Statement("nothing else", premises(v.runs), claim, v.line)
     yield _lost(equation, found, premises, reading)
     for v in found:
@@ -496,9 +501,7 @@ def statements(
         other = _again(u.path)
         same = sy.both(*(sy.equals(v.at[i], sy.replaced(u.at[i], other)) for i in equation.indices))
         claim = False
-        yield Statement(
-            "nothing twice", premises(v.runs, sy.replaced(u.runs, other), same), claim, u.line
-        )
+        yield Statement("nothing twice", premises(v.runs, sy.replaced(u.runs, other), same), claim, u.line)
 
     yield from _bounds(reading, shapes, premises)
     writes = [w for w in reading.writes if w.tensor == target]
@@ -524,7 +527,7 @@ def _again(path: Path) -> dict[str, Formula]:
     return {b.name: sy.var(f"{b.name}'") for b in binders(path)}
 
 
-def _lost(equation: Point, found: Sequence[Visit], premises: object, reading: Reading) -> Statement:
+def _lost(equation: Point, found: Sequence[Visit], premises: Given, reading: Reading) -> Statement:
     parts = []
     for v in found:
         turn = witness(v.path, v.at)
@@ -535,13 +538,14 @@ def _lost(equation: Point, found: Sequence[Visit], premises: object, reading: Re
         )
         parts.append(sy.both(here, same))
     claim = parts[0] if len(parts) == 1 else sy.either(*parts)
-    return Statement("nothing lost", premises(equation.premise), claim, found[0].line)  # type: ignore[operator]
+    return Statement("nothing lost", premises(equation.premise), claim, found[0].line)
 
 
 def _bounds(
-    reading: Reading, shapes: Mapping[str, tuple[Formula, ...]], premises: object
+    reading: Reading, shapes: Mapping[str, tuple[Formula, ...]], premises: Given
 ) -> Iterator[Statement]:
-    for access in (*reading.reads, *reading.writes):
+    every: tuple[Read | Write, ...] = (*reading.reads, *reading.writes)
+    for access in every:
         shape = shapes[access.tensor]
         if len(shape) != len(access.at):
             raise Unreadable(f"{access.tensor} has {len(shape)} axes", access.line)
@@ -549,13 +553,13 @@ def _bounds(
             *(f for i, e in zip(access.at, shape, strict=True) for f in (sy.at_most(0, i), sy.less(i, e)))
         )
         runs = condition(access.path)
-        yield Statement("in bounds", premises(runs), claim, access.line)  # type: ignore[operator]
+        yield Statement("in bounds", premises(runs), claim, access.line)
     for path, divisor, line in dict.fromkeys(reading.divisors):
         claim = sy.negated(sy.equals(divisor, 0))
-        yield Statement("in bounds", premises(condition(path)), claim, line)  # type: ignore[operator]
+        yield Statement("in bounds", premises(condition(path)), claim, line)
 
 
-def _own(writes: Sequence[Write], adds: bool, premises: object) -> Iterator[Statement]:
+def _own(writes: Sequence[Write], adds: bool, premises: Given) -> Iterator[Statement]:
     """Two turns that write one element are of one item; where each is stored once, they are one turn."""
     for k, first in enumerate(writes):
         for second in writes[k:]:
@@ -577,11 +581,11 @@ def _own(writes: Sequence[Write], adds: bool, premises: object) -> Iterator[Stat
             if not outer:
                 claim = sy.both(claim, sy.equals(sy.var("task'"), sy.var("task''")))
             more = (sy.at_most(0, sy.var("task''")), sy.less(sy.var("task''"), sy.var("tasks'")))
-            yield Statement("own elements", premises(runs, same, *more), claim, second.line)  # type: ignore[operator]
+            yield Statement("own elements", premises(runs, same, *more), claim, second.line)
 
 
 def _every(
-    equation: Point, stores: Sequence[Write], shape: Sequence[Formula], premises: object, fresh: Formula
+    equation: Point, stores: Sequence[Write], shape: Sequence[Formula], premises: Given, fresh: Formula
 ) -> Statement:
     inside = sy.both(
         *(
@@ -598,7 +602,7 @@ def _every(
         same = sy.both(*(sy.equals(sy.var(i), sy.replaced(v, turn)) for i, v in at.items()))
         parts.append(sy.both(sy.replaced(condition(w.path), turn), same))
     claim = parts[0] if len(parts) == 1 else sy.either(*parts)
-    return Statement("every element", premises(inside, fresh), claim, stores[0].line)  # type: ignore[operator]
+    return Statement("every element", premises(inside, fresh), claim, stores[0].line)
 
 
 # ---- what the others rest on ------------------------------------------------------------------
@@ -623,7 +627,11 @@ def lemmas() -> tuple[tuple[str, tuple[Formula, ...], Formula], ...]:
     pair = sy.add(sy.mul(q, b), r)
     return (
         ("the first share begins at 0", whole, sy.equals(shared(count, 0, tasks)[0], 0)),
-        ("the last one ends at the count", whole, sy.equals(shared(count, sy.sub(tasks, 1), tasks)[1], count)),
+        (
+            "the last one ends at the count",
+            whole,
+            sy.equals(shared(count, sy.sub(tasks, 1), tasks)[1], count),
+        ),
         ("the next begins where one ends", whole, sy.equals(last, shared(count, sy.add(task, 1), tasks)[0])),
         (
             "later shares lie behind",
@@ -785,7 +793,9 @@ def phases(source: Source, derivation: Derivation) -> Iterator[tuple[Bound, tupl
     for name, program in source.programs.items():
         derived: Sequence[DerivedPhase] = derivation.phases[name]
         if len(derived) != len(program.phases):
-            raise Unreadable(f"{name} has {len(program.phases)} phases in the file and {len(derived)} derived")
+            raise Unreadable(
+                f"{name} has {len(program.phases)} phases in the file and {len(derived)} derived"
+            )
         for phase, d in zip(program.phases, derived, strict=True):
             yield bound(phase), (d.equation,)
         for joint in program.joints:

@@ -95,7 +95,9 @@ class Solver:
         """Premises that have to do with the claim: closely, then less so."""
         reached, kept = sy.names(claim), set[int]()
         while True:
-            inner = reached - self.parameters.keys() if kept else (reached - self.parameters.keys() or reached)
+            inner = (
+                reached - self.parameters.keys() if kept else (reached - self.parameters.keys() or reached)
+            )
             more = {
                 k
                 for k, p in enumerate(premises)
@@ -157,7 +159,12 @@ class Solver:
             kept = premises if len(more) == len(kept) else more
 
     def core(
-        self, premises: Sequence[Formula], claim: Formula, numbers: Mapping[str, int], linear: bool, last: bool
+        self,
+        premises: Sequence[Formula],
+        claim: Formula,
+        numbers: Mapping[str, int],
+        linear: bool,
+        last: bool,
     ) -> frozenset[Formula] | Verdict:
         """Premises from which the claim follows, at these numbers and some others."""
         import z3
@@ -207,7 +214,12 @@ class Solver:
     # --- one query -------------------------------------------------------------------------------
 
     def query(
-        self, premises: Sequence[Formula], claim: Formula, numbers: Mapping[str, int], linear: bool, last: bool
+        self,
+        premises: Sequence[Formula],
+        claim: Formula,
+        numbers: Mapping[str, int],
+        linear: bool,
+        last: bool,
     ) -> Verdict:
         formulas = [settled(p, numbers) for p in premises]
         negation = sy.negated(settled(claim, numbers))
@@ -260,7 +272,7 @@ class Solver:
         answer = str(solver.check())
         if answer != "sat" or not model_wanted:
             return answer, {}
-        every = [n for n in sorted(sy.all_names(parts))]
+        every = sorted(sy.all_names(parts))
         reads = {str(t.args[0]) for p in parts for t in sy.walk(p) if t.op == "read"}
         unknowns = [n for n in every if n not in reads]
         for bound in SMALL:  # the smallest that there are
@@ -339,9 +351,7 @@ def translated(f: Formula, linear: bool = False) -> Any:
     if f.op == "var":
         return z3.Int(str(f.args[0]))
     if linear and f.op == "*" and not any(isinstance(a, int) for a in f.args):
-        return z3.Sum(
-            [c * _product([translated(t, True) for t in m]) for m, c in sy.polynomial(f).items()]
-        )
+        return z3.Sum([c * _product([translated(t, True) for t in m]) for m, c in sy.polynomial(f).items()])
     args = [translated(a, linear) for a in sy.operands(f)]
     match f.op:
         case "read":

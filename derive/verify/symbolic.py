@@ -8,7 +8,7 @@ term in which strides stand for numbers is one without them. `evaluate` says wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import product
 from typing import ClassVar
 from weakref import WeakValueDictionary
@@ -231,7 +231,7 @@ def walk(f: Formula) -> Iterator[Term]:
         stack.extend((a, False) for a in operands(g))
 
 
-@lru_cache(maxsize=None)
+@cache
 def names(f: Formula) -> frozenset[str]:
     """Every unknown, and every integer tensor that is read."""
     if isinstance(f, int):
@@ -273,7 +273,9 @@ def nonlinear(f: Formula) -> Iterator[tuple[str, tuple[Formula, ...]]]:
             yield "//", operands(term)[1:3]
 
 
-def evaluate(f: Formula, at: Mapping[str, int], tensors: Mapping[str, Callable[..., int]] | None = None) -> int:
+def evaluate(
+    f: Formula, at: Mapping[str, int], tensors: Mapping[str, Callable[..., int]] | None = None
+) -> int:
     """What it comes to. Raises ZeroDivisionError where Python would."""
     if isinstance(f, int):
         return f
@@ -371,11 +373,16 @@ def collapsed(f: Formula) -> Formula:
     made: dict[Formula, Formula] = {}
     for term in walk(f):
         args = tuple(a if isinstance(a, (int, str)) else made[a] for a in term.args)
-        if term.op in ("//", "%") and not isinstance(args[1], int):
-            a, b = args
-            if term.op == "//" and isinstance(a, Term) and a.op == "//" and not isinstance(a.args[1], int):
-                a, b = a.args[0], mul(a.args[1], b)  # type: ignore[arg-type]
-            args = (expanded(polynomial(a)), expanded(polynomial(b)))  # type: ignore[arg-type]
+        if term.op in ("//", "%"):
+            a, b = (a for a in args if not isinstance(a, str))
+            if (
+                term.op == "//"
+                and isinstance(a, Term)
+                and a.op == "//"
+                and not (_number(b) or _number(operands(a)[1]))
+            ):
+                a, b = operands(a)[0], mul(operands(a)[1], b)
+            args = (a, b) if isinstance(b, int) else (expanded(polynomial(a)), expanded(polynomial(b)))
         made[term] = MAKERS[term.op](*args) if term.op in MAKERS else Term(term.op, args)
     return f if isinstance(f, int) else made[f]
 

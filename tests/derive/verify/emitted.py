@@ -12,7 +12,7 @@ from typing import Any
 import kernels.runtime as runtime
 from derive.catalogue import operators
 from derive.pipeline import Derivation, derive
-from derive.verify.loops import Bound, Source, bound, parse
+from derive.verify.loops import Bound, Source, parse
 from derive.verify.proofs import phases
 
 GENERATED = Path(runtime.__file__).parent.parent / "generated"
@@ -120,7 +120,9 @@ def logged(
     return log, integers
 
 
-def run(source: Source, task: str, phase: Bound, at: dict[str, int], **how: int) -> tuple[set[Any], dict[str, Any]]:
+def run(
+    source: Source, task: str, phase: Bound, at: dict[str, int], **how: int
+) -> tuple[set[Any], dict[str, Any]]:
     """The elements that a task touches. `x[i] += v` reads and writes; the reader says it as a write alone."""
     log, integers = logged(source, task, phase, at, **how)
     kept = []
@@ -136,5 +138,6 @@ def run(source: Source, task: str, phase: Bound, at: dict[str, int], **how: int)
 
 def scatters(source: Source, task: str) -> bool:
     return any(
-        isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Subscript) for n in ast.walk(source.functions[task])
+        isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Subscript)
+        for n in ast.walk(source.functions[task])
     )

@@ -74,6 +74,7 @@ def test_reading_is_what_runs(operator: str, task: str) -> None:
 
 def numbered(reading, at):
     """The reading with numbers for strides, so that residue classes are worked out."""
+
     def fixed(f):
         return sy.replaced(f, at, residue)
 
@@ -102,7 +103,7 @@ def test_residue_classes() -> None:
             assert (sy.evaluate(first, env), sy.evaluate(step, env)) == runtime_residue(s, d, value)
 
 
-TASK = '''
+TASK = """
 @task
 def y_plain(y: Real2, x: Real2, N: int, O: int, add: int, task: int, tasks: int) -> None:
     first, last = share(N * O, task, tasks)
@@ -113,7 +114,7 @@ def y_plain(y: Real2, x: Real2, N: int, O: int, add: int, task: int, tasks: int)
 
 
 DEFINITION = Definition(tensors=(), parameters=(), conditions=(), programs={{}})
-'''
+"""
 
 
 def reader(body: str) -> Reader:

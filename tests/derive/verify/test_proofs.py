@@ -40,14 +40,18 @@ def test_visits_are_the_points_of_the_relation(operator: str, task: str) -> None
             continue
         found, _ = visits(target, Reader(source, task, phase, here).read())
         integers = {
-            t: (lambda *p, t=t: Random(f"{t} {p}").randint(-1, 3)) for t, s in source.tensors.items() if s.integer
+            t: (lambda *p, t=t: Random(f"{t} {p}").randint(-1, 3))
+            for t, s in source.tensors.items()
+            if s.integer
         }
         visited: Counter[tuple[int, ...]] = Counter()
         for v in found:
             path = tuple(fixed(p) for p in v.path)
             for env in turns(path, {**at, "add'": 0, "task'": 0}, integers):
                 visited[
-                    tuple(sy.evaluate(sy.replaced(v.at[i], {}, residue), env, integers) for i in target.indices)
+                    tuple(
+                        sy.evaluate(sy.replaced(v.at[i], {}, residue), env, integers) for i in target.indices
+                    )
                 ] += 1
         points = [
             p
@@ -61,7 +65,11 @@ def test_visits_are_the_points_of_the_relation(operator: str, task: str) -> None
 def fixed(p):
     from dataclasses import replace
 
-    parts = {n: sy.replaced(getattr(p, n), {}, residue) for n in ("low", "high", "step", "holds") if n in vars(p) and n != "holds" or n == "holds" and not callable(p.holds)}
+    parts = {
+        n: sy.replaced(getattr(p, n), {}, residue)
+        for n in ("low", "high", "step", "holds")
+        if n in vars(p) and n != "holds" or n == "holds" and not callable(p.holds)
+    }
     return replace(p, **parts)
 
 
@@ -133,7 +141,9 @@ def planted(task: str, before: str, after: str) -> str:
 
 
 @pytest.mark.external
-@pytest.mark.parametrize(("task", "before", "after", "kinds"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS])
+@pytest.mark.parametrize(
+    ("task", "before", "after", "kinds"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS]
+)
 def test_planted_fault_is_refuted(task: str, before: str, after: str, kinds: set[str] | None) -> None:
     """The counterexample is one: at its sizes a run of the faulty task does something else than the equation."""
     text = planted(task, before, after)
