@@ -332,8 +332,9 @@ def _prove(args: argparse.Namespace) -> int:
             if any(not r.uncovered for r in made)
             else f"\n{operator.name}: nothing is covered"
         )
-        for failure in (f for r in made for f in r.failures):
-            print(f"\n{operator.name}: {failure}")
+        for kinds in ({f.kind: f for f in reversed(r.failures)} for r in made):
+            for failure in kinds.values():  # one of each kind shows it
+                print(f"\n{operator.name}: {failure}")
         sys.stdout.flush()
     print(f"\n{uncovered(rows)}\n{summary(rows)}" if args.uncovered else f"\n{summary(rows)}")
     return 1 if any(r.failures for r in rows) or not all(v.proved for _, v in lemmas) else 0

@@ -349,6 +349,8 @@ def integer(node: ast.expr, env: Mapping[str, Any]) -> Formula:
             return found
         case ast.UnaryOp(op=ast.USub(), operand=a):
             return sy.sub(0, integer(a, env))
+        case ast.UnaryOp(op=ast.UAdd(), operand=a):
+            return integer(a, env)
         case ast.BinOp(left=a, op=op, right=b):
             return _operated(op, integer(a, env), integer(b, env), node.lineno)
         case ast.IfExp(test=test, body=a, orelse=b):

@@ -70,6 +70,8 @@ class Solver:
         if claim is True or False in flat or claim in flat:
             return Verdict(True)
         cones = list(self.cones(flat, claim))
+        if not sy.names(claim) & self.steps:  # it may follow without any stride
+            cones = [*self.cones([p for p in flat if not sy.names(p) & self.steps], claim), *cones]
         keys = [self.letterless(kept, claim) for kept in cones]
         if (known := next((self.proofs[k] for k in keys if k in self.proofs), None)) is not None:
             return known
@@ -272,18 +274,16 @@ class Solver:
         answer = str(solver.check())
         if answer != "sat" or not model_wanted:
             return answer, {}
-        every = sorted(sy.all_names(parts))
         reads = {str(t.args[0]) for p in parts for t in sy.walk(p) if t.op == "read"}
-        unknowns = [n for n in every if n not in reads]
+        unknowns = sorted(sy.all_names(parts) - reads)
+        model = solver.model()
         for bound in SMALL:  # the smallest that there are
             solver.push()
             solver.add([z3.And(-bound <= z3.Int(n), z3.Int(n) <= bound) for n in unknowns])
             if str(solver.check()) == "sat":
                 model = solver.model()
-                return "sat", {n: _value(model, n) for n in unknowns}
+                break
             solver.pop()
-        solver.check()
-        model = solver.model()
         return "sat", {n: _value(model, n) for n in unknowns}
 
     def confirmed(self, premises: Sequence[Formula], claim: Formula, verdict: Verdict) -> Verdict:
