@@ -81,6 +81,25 @@ def condition(path: Path) -> Formula:
     return sy.both(*(p.holds() if isinstance(p, Binder) else p.holds for p in path))
 
 
+def turns(
+    path: Path, env: Mapping[str, int], tensors: Mapping[str, Callable[..., int]] | None = None
+) -> Iterator[Mapping[str, int]]:
+    """Every turn of these loops at concrete integers, counted as Python counts them."""
+    if not path:
+        yield env
+        return
+    first, rest = path[0], path[1:]
+    if isinstance(first, Binder):
+        low, high, step = (
+            sy.evaluate(sy.replaced(f, env, residue), env, tensors)
+            for f in (first.low, first.high, first.step)
+        )
+        for value in range(low, high, step) if step > 0 else ():
+            yield from turns(rest, {**env, first.name: value}, tensors)
+    elif sy.evaluate(sy.replaced(first.holds, env, residue), env, tensors):
+        yield from turns(rest, env, tensors)
+
+
 @dataclass(frozen=True)
 class Read:
     tensor: str

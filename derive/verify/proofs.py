@@ -18,9 +18,9 @@ A value that an integer tensor holds is any function of its place, so places tha
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations, product
+from itertools import combinations, islice, product
 
 import sympy as sp
 
@@ -46,12 +46,15 @@ from derive.verify.loops import (
     bound,
     condition,
     parse,
+    residue,
     shared,
     sizes,
+    turns,
 )
 from derive.verify.solver import EXTENT, Solver, Verdict
 from derive.verify.symbolic import Formula
 
+MANY = 20_000  # turns that are counted to confirm a counterexample
 KINDS = ("nothing lost", "nothing twice", "nothing else", "in bounds", "own elements", "every element")
 
 
@@ -315,10 +318,18 @@ def _matched(
     trial, more = dict(at), list(pairs)
     for (_, indices), r in zip(equation.reads, chosen, strict=True):
         _tie(trial, more, indices, r.at)
-    _follow(equation, trial, path)
-    unseen = [i for i in equation.indices if i not in trial]
-    odd = sum(not sy.same(sy.replaced(z, trial), 0) for z in equation.zero)
-    return len(more) + len(set(reads) - set(chosen)) + odd + len(unseen), trial, more, unseen
+    made = []
+    for loops_first in (
+        False,
+        True,
+    ):  # an index that no access shows may be solved for, or be what a loop runs over
+        at_ = dict(trial)
+        _follow(equation, at_, path, loops_first)
+        unseen = [i for i in equation.indices if i not in at_]
+        odd = sum(not sy.same(sy.replaced(z, at_), 0) for z in equation.zero)
+        idle = sum(b.var not in at_.values() for b in binders(path))
+        made.append((len(more) + len(set(reads) - set(chosen)) + odd + idle + len(unseen), at_, more, unseen))
+    return min(made, key=lambda m: m[0])
 
 
 def _tie(
@@ -335,9 +346,11 @@ def _tie(
         at.setdefault(i, v)
 
 
-def _follow(equation: Point, at: dict[str, Formula], path: Path) -> None:
+def _follow(equation: Point, at: dict[str, Formula], path: Path, loops_first: bool) -> None:
     """Indices that no access shows: what an equality gives, or what a loop runs over, or a quotient."""
     shown = set(at.values())
+    if loops_first:
+        _loops(equation, at, path, shown)
     for i, value in (d for digits in equation.digits for d in digits):
         if i not in at and not any(j in sy.names(value) for j in equation.indices if j not in at):
             at[i] = sy.replaced(value, at)
@@ -350,16 +363,22 @@ def _follow(equation: Point, at: dict[str, Formula], path: Path) -> None:
                 if len(left) == 1 and (found := _solved(z, left[0], quotients)) is not None:
                     at[left[0]] = sy.replaced(found, at)
                     progress = True
-        left = [i for i in equation.indices if i not in at]
-        loops = [b for b in binders(path) if b.var not in shown]
-        if not quotients and left and len(loops) >= len(left):
-            by_name = {b.name.rstrip("'0123456789"): b for b in loops}
-            named = {i: by_name[i[:-1]] for i in left if i[:-1] in by_name}
-            if len(named) < len(left) and len(loops) == len(left):
-                named = dict(zip(left, loops, strict=True))
-            at |= {i: b.var for i, b in named.items()}
-        elif not quotients and left and loops:  # a count: its loop has no name
-            at |= {i: b.var for i, b in zip(left, loops, strict=False)}
+        if not quotients:
+            _loops(equation, at, path, shown)
+
+
+def _loops(equation: Point, at: dict[str, Formula], path: Path, shown: Collection[Formula]) -> None:
+    """Indices that are loops of which no access shows the number."""
+    left = [i for i in equation.indices if i not in at]
+    loops = [b for b in binders(path) if b.var not in shown]
+    if len(loops) < len(left):  # a count: its loop has no name
+        at |= {i: b.var for i, b in zip(left, loops, strict=False)}
+        return
+    by_name = {b.name.rstrip("'0123456789"): b for b in loops}
+    named = {i: by_name[i[:-1]] for i in left if i[:-1] in by_name}
+    if len(named) < len(left) and len(loops) == len(left):
+        named = dict(zip(left, loops, strict=True))
+    at |= {i: b.var for i, b in named.items()}
 
 
 def _solved(z: Formula, name: str, quotients: bool) -> Formula | None:
@@ -417,7 +436,9 @@ class Statement:
     premises: tuple[Formula, ...]
     claim: Formula
     line: int
-    what: str = ""
+    missed: Callable[[Mapping[str, int]], bool] | None = (
+        None  # is a point that numbers give really not visited?
+    )
 
 
 def law(source: Source) -> tuple[dict[str, Formula], tuple[Formula, ...]]:
@@ -538,7 +559,20 @@ def _lost(equation: Point, found: Sequence[Visit], premises: Given, reading: Rea
         )
         parts.append(sy.both(here, same))
     claim = parts[0] if len(parts) == 1 else sy.either(*parts)
-    return Statement("nothing lost", premises(equation.premise), claim, found[0].line)
+
+    def missed(model: Mapping[str, int]) -> bool:
+        """Counted, for the turn that is solved for need not be the only one that could visit the point."""
+        if any(t.op == "read" for v in found for f in (v.runs, *v.at.values()) for t in sy.walk(f)):
+            return True  # what a tensor holds is not in the model
+        env = {**dict.fromkeys(("add'", "task'"), 0), "tasks'": 1, **model}
+        wanted = [env.get(i) for i in equation.indices]
+        return not any(
+            wanted == [sy.evaluate(sy.replaced(v.at[i], turn, residue), turn) for i in equation.indices]
+            for v in found
+            for turn in islice(turns(v.path, env), MANY)
+        )
+
+    return Statement("nothing lost", premises(equation.premise), claim, found[0].line, missed)
 
 
 def _bounds(
@@ -835,6 +869,8 @@ def prove_task(
     assert best is not None
     for s, verdict in best:
         row.statements += 1
+        if verdict.model is not None and s.missed is not None and not s.missed(verdict.model):
+            verdict = Verdict(False, why="a turn visits the point, and not the one that was solved for")
         if verdict.proved:
             row.proved[s.kind] += 1
             row.bounded[s.kind] += verdict.bounded is not None

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from derive.verify import symbolic as sy
-from derive.verify.loops import Binder, Bound, Reader, Unreadable, parse, residue, sizes
+from derive.verify.loops import Binder, Bound, Reader, Unreadable, parse, residue, sizes, turns
 from kernels.runtime import residue as runtime_residue
 from tests.derive.verify.emitted import module_text, phase_of, run, sizes_at
 
@@ -34,19 +34,6 @@ def enumerate_(reading, at, tensors) -> list[tuple[str, str, tuple[int, ...]]]:
                 place = tuple(sy.evaluate(i, env, tensors) for i in access.at)
                 found.append((kind, access.tensor, place))
     return found
-
-
-def turns(path, env, tensors):
-    if not path:
-        yield env
-        return
-    first, rest = path[0], path[1:]
-    if isinstance(first, Binder):
-        low, high, step = (sy.evaluate(e, env, tensors) for e in (first.low, first.high, first.step))
-        for value in range(low, high, step) if step > 0 else ():
-            yield from turns(rest, {**env, first.name: value}, tensors)
-    elif sy.evaluate(first.holds, env, tensors):
-        yield from turns(rest, env, tensors)
 
 
 @pytest.mark.parametrize(("operator", "task"), CASES)
