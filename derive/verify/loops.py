@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +28,8 @@ from derive.verify import symbolic as sy
 from derive.verify.symbolic import Formula, Term
 from kernels.runtime import arithmetic, functions, scalar
 from kernels.runtime.definition import Condition, Joint, Parameter, Phase, Program, Tensor
+
+GENERATED = "kernels.generated."  # where a module may have kernels from
 
 
 class Unreadable(Exception):
@@ -189,14 +193,16 @@ class Source:
     """A generated module as text: its functions, and its DEFINITION with kernels by name."""
 
     lines: tuple[str, ...]
+    elsewhere: Mapping[str, tuple[str, ...]]  # the lines of the file that holds a function, if it is another
     functions: Mapping[str, ast.FunctionDef]
     tensors: Mapping[str, Tensor]
     parameters: tuple[Parameter, ...]
     conditions: tuple[Condition, ...]
     programs: Mapping[str, Program]
 
-    def line(self, number: int) -> str:
-        return self.lines[number - 1].strip() if 0 < number <= len(self.lines) else ""
+    def line(self, task: str, number: int) -> str:
+        lines = self.elsewhere.get(task, self.lines)
+        return lines[number - 1].strip() if 0 < number <= len(lines) else ""
 
     def tasks(self, kernel: str) -> tuple[str, ...]:
         """The tasks that a phase's kernel may come to: itself, or what its choice names."""
@@ -210,6 +216,13 @@ def parse(text: str) -> Source:
     """A generated module's text. Its DEFINITION is data: nothing else of the file is run."""
     tree = ast.parse(text)
     functions = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
+    elsewhere: dict[str, tuple[str, ...]] = {}
+    for n in tree.body:  # kernels that another generated module holds
+        if isinstance(n, ast.ImportFrom) and n.module and n.module.startswith(GENERATED):
+            other = _other(n.module)
+            for name in other.functions.keys() - functions.keys():
+                functions[name] = other.functions[name]
+                elsewhere[name] = other.elsewhere.get(name, other.lines)
     (value,) = (
         n.value
         for n in tree.body
@@ -221,12 +234,21 @@ def parse(text: str) -> Source:
     data = eval(compile(ast.Expression(value), "DEFINITION", "eval"), words)
     return Source(
         tuple(text.splitlines()),
+        elsewhere,
         functions,
         {t.name: t for t in data.tensors},
         data.parameters,
         data.conditions,
         data.programs,
     )
+
+
+@cache
+def _other(module: str) -> Source:
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise Unreadable(f"there is no module {module}")
+    return parse(pathlib.Path(spec.origin).read_text(encoding="utf-8"))
 
 
 def bound(phase: Phase) -> Bound:

@@ -856,7 +856,7 @@ def prove_task(
             if not reading.counts:
                 break
     except Unreadable as error:
-        place = f" (line {error.line}: {source.line(error.line)})" if error.line else ""
+        place = f" (line {error.line}: {source.line(row.task, error.line)})" if error.line else ""
         row.uncovered = row.uncovered or f"{error.why}{place}"
         return
     best: list[tuple[Statement, Verdict]] | None = None
@@ -876,7 +876,15 @@ def prove_task(
             row.bounded[s.kind] += verdict.bounded is not None
         else:
             row.failures.append(
-                Failure(s.kind, row.task, str(equation), s.line, source.line(s.line), verdict, tuple(known))
+                Failure(
+                    s.kind,
+                    row.task,
+                    str(equation),
+                    s.line,
+                    source.line(row.task, s.line),
+                    verdict,
+                    tuple(known),
+                )
             )
 
 
