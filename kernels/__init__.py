@@ -187,6 +187,9 @@ if TYPE_CHECKING:
     pad_replicate: Operator
     pad_circular: Operator
     pad_mean: Operator
+    add: Operator
+    concatenate: Operator
+    flatten: Operator
 
 _MODES = ("constant", "mean", "reflect", "symmetric", "replicate", "circular")  # of padding, beside zeros
 _ADAPTERS = {
@@ -259,6 +262,7 @@ _ADAPTERS = {
         *("pixel_shuffle", "pixel_unshuffle", "pad", "pad_reflect", "pad_symmetric"),
         *("pad_replicate", "pad_circular", "pad_mean"),
     ),
+    "kernels.joining": ("add", "concatenate", "flatten"),
 }
 OPERATORS = tuple(name for names in _ADAPTERS.values() for name in names)
 

@@ -48,3 +48,11 @@ class AllocationError(KernelError, MemoryError):
 
 class MissingKernelsError(KernelError, ImportError):
     """An operator whose generated module is not there."""
+
+
+class NetworkError(KernelError, ValueError):
+    """A graph of operators that is none: a name twice, a source that is not there, too many of them."""
+
+
+class StateError(KernelError, ValueError):
+    """Saved parameters that do not fit a network."""
