@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from derive.emit.module import module_source
 from derive.errors import GenerateError
@@ -13,6 +14,8 @@ from derive.language import Operator
 from derive.pipeline import derive
 from derive.spec import load_definition
 from kernels.operator import Operator as Live
+
+_SPECS: WeakKeyDictionary[Live, Operator] = WeakKeyDictionary()
 
 
 def cache_folder() -> Path:
@@ -42,4 +45,11 @@ def build(operator: Operator) -> Live:
         write({path: text})
     if not path.is_file():
         raise GenerateError(f"could not write {path.name}")
-    return Live(load_definition(path))
+    live = Live(load_definition(path))
+    _SPECS[live] = operator
+    return live
+
+
+def spec_of(live: Live) -> Operator | None:
+    """The equations that a live operator was built from; None of any other."""
+    return _SPECS.get(live)

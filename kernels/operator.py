@@ -184,6 +184,12 @@ class Operator:
 
     def output_shape(self, /, *args: Any, **options: Any) -> Any:
         """The shape of the result from arrays or their shapes (several outputs: a tuple of shapes)."""
+        outputs = self.planned(*args, **options).outputs
+        return outputs[0].shape if len(outputs) == 1 else tuple(o.shape for o in outputs)
+
+    def planned(self, /, *args: Any, **options: Any) -> Plan:
+        """What a call would do, from arrays or their shapes: how each array is seen as a tensor of the formula, and
+        every integer of the formula. Nothing is computed."""
         with self._telling():
             arguments = self.adapter.arguments(args, options)
         with self._telling(lambda: arguments):
@@ -191,10 +197,10 @@ class Operator:
                 name: shape_of(name, arguments[name], self._may_be_absent(name))
                 for name in self.adapter.tensors
             }
-            outputs = self.adapter.plan(self._spec, **(arguments | shapes)).outputs
-            for layout in outputs:
+            plan = self.adapter.plan(self._spec, **(arguments | shapes))
+            for layout in plan.outputs:
                 check_size("the result", layout.shape)
-        return outputs[0].shape if len(outputs) == 1 else tuple(o.shape for o in outputs)
+        return plan
 
     # ------------------------------------------------------------------------------- what it is
 
