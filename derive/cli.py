@@ -340,6 +340,38 @@ def _prove(args: argparse.Namespace) -> int:
     return 1 if any(r.failures for r in rows) or not all(v.proved for _, v in lemmas) else 0
 
 
+def _geometry(args: argparse.Namespace) -> int:
+    """The receptive fields, sizes and costs of a network, as a table and a picture."""
+    from derive.errors import GeometryError
+    from derive.geometry import geometry, table
+    from derive.geometry.load import load_network
+
+    made = load_network(args.network)
+    shapes = tuple(args.input) if args.input else made.shapes
+    missing = [n for n, shape in zip(made.network.inputs, shapes, strict=False) if shape is None]
+    if missing:
+        raise GeometryError(f"the shape of `{missing[0]}` is not in {args.network}; give it with --input 1,3,224,224")
+    found = geometry(made.network, *shapes)
+    print(table(found), end="")
+    if args.png is not None:
+        from derive.geometry.picture import draw
+
+        draw(found, args.png)
+        print(f"\n{args.png}")
+    return 0
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    """1,3,224,224"""
+    try:
+        shape = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} needs whole numbers between commas: 1,3,224,224") from None
+    if min(shape) < 1:
+        raise argparse.ArgumentTypeError(f"{text} has an entry below 1")
+    return shape
+
+
 def _count(text: str) -> int:
     """A number of things, for argparse: none would be a check that nothing fails."""
     count = int(text)
@@ -421,6 +453,12 @@ def parser() -> argparse.ArgumentParser:
     q.add_argument("--quick", action="store_true", help="strides and dilations 1, 2, 3 (default: 1 to 8)")
     q.add_argument("--uncovered", action="store_true", help="list the tasks that are not covered, and why")
     q.set_defaults(run=_prove)
+    r = commands.add_parser("geometry", help="receptive fields, sizes and costs of a network")
+    r.add_argument("network", metavar="FILE", help="lines of text, a Python file that makes a network, or .onnx")
+    r.add_argument("--input", action="append", type=_shape, metavar="SHAPE",
+                   help="shape of an input, 1,3,224,224; once for each of several")  # fmt: skip
+    r.add_argument("--png", metavar="FILE", help="draw the receptive fields, too")
+    r.set_defaults(run=_geometry)
 
     w = commands.add_parser("warm", help="compile forward and VJP kernels now")
     w.add_argument(

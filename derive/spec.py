@@ -13,6 +13,7 @@ import traceback
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Any
 
 from derive.errors import DeriveError, SpecError
 from derive.language import Operator
@@ -54,21 +55,8 @@ def load_operators(path: str | Path) -> dict[str, Operator]:
     of one name, none at all.
     """
     path = Path(path)
-    if not path.is_file():
-        raise SpecError(f"there is no file {path}")
-    try:
-        module = _module(path, "derive_spec")
-    except SyntaxError as error:
-        line = (error.text or "").rstrip()
-        place = f" line {error.lineno}" if error.lineno else ""
-        raise SpecError(f"{path.name}{place}: {error.msg}", equation=line) from None
-    except DeriveError as error:
-        raise SpecError(f"{path.name}{_line(error, path)}: {error}", equation=_text(error, path)) from error
-    except (Exception, SystemExit) as error:
-        text = f"{path.name}{_line(error, path)}: {type(error).__name__}: {error}{_advice(error)}"
-        raise SpecError(text, equation=_text(error, path)) from error
     found: dict[str, Operator] = {}
-    for value in vars(module).values():
+    for value in load_names(path).values():
         several = value.values() if isinstance(value, dict) else value
         for operator in several if isinstance(value, (tuple, list, dict)) else (value,):
             if not isinstance(operator, Operator):
@@ -78,6 +66,27 @@ def load_operators(path: str | Path) -> dict[str, Operator]:
     if not found:
         raise SpecError(f"{path.name}: no operator at the top level (make one with derive.Operator)")
     return found
+
+
+def load_names(path: str | Path) -> dict[str, Any]:
+    """What a Python file has at its top level once it was run.
+
+    Raises SpecError: no such file, a syntax error, an error of its own (with the user's line).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SpecError(f"there is no file {path}")
+    try:
+        return vars(_module(path, "derive_spec"))
+    except SyntaxError as error:
+        line = (error.text or "").rstrip()
+        place = f" line {error.lineno}" if error.lineno else ""
+        raise SpecError(f"{path.name}{place}: {error.msg}", equation=line) from None
+    except DeriveError as error:
+        raise SpecError(f"{path.name}{_line(error, path)}: {error}", equation=_text(error, path)) from error
+    except (Exception, SystemExit) as error:
+        text = f"{path.name}{_line(error, path)}: {type(error).__name__}: {error}{_advice(error)}"
+        raise SpecError(text, equation=_text(error, path)) from error
 
 
 def _frame(error: BaseException, path: Path) -> traceback.FrameSummary | None:
