@@ -18,9 +18,12 @@ def advice(geometry: Geometry) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for row in geometry.rows:
         for source, (shape, reaches) in row.own.items():
+            places: dict[str, list[int]] = {}
             for axis in spatial_axes(shape) if len(shape) > 2 else ():
                 for text in _of_kernel(reaches[axis], row, shape[axis]):
-                    found[f"{row.name}: {text}{_where(axis, shape, source)}"] = None
+                    places.setdefault(text, []).append(axis)
+            for text, axes in places.items():
+                found[f"{row.name}: {text} ({_named(axes)} of `{source}`)"] = None
         for name, reaches in row.reads.items():
             before = [row_ for row_ in geometry.rows if row_.name in row.own]
             already = any(any(r.misaligned for r in b.reads.get(name, ())) for b in before)
@@ -28,14 +31,17 @@ def advice(geometry: Geometry) -> tuple[str, ...]:
                 found[f"{row.name}: {_apart(reaches)}"] = None
     last = geometry.row(geometry.output)
     for name, shape in geometry.inputs.items():
+        places = {}
         for axis in spatial_axes(shape):
             for text in _of_field(geometry, last, name, axis):
-                found[f"{last.name}: {text} (axis {axis} of `{name}`)"] = None
+                places.setdefault(text, []).append(axis)
+        for text, axes in places.items():
+            found[f"{last.name}: {text} ({_named(axes)} of `{name}`)"] = None
     return tuple(found)
 
 
-def _where(axis: int, shape: tuple[int, ...], source: str) -> str:
-    return f" (axis {axis} of `{source}`, {shape[axis]} entries)"
+def _named(axes: list[int]) -> str:
+    return f"axis {axes[0]}" if len(axes) == 1 else "axes " + ", ".join(map(str, axes))
 
 
 def _of_kernel(reach: Reach, row: Row, extent: int) -> Iterator[str]:
@@ -44,7 +50,7 @@ def _of_kernel(reach: Reach, row: Row, extent: int) -> Iterator[str]:
         return
     size, stride = own.size, int(own.jump)
     if size > extent:
-        yield f"a filter of {size} is larger than its input"
+        yield f"a filter of {size} is larger than its input of {extent}"
     if size % 2 == 0 and size != stride:
         yield f"a kernel of {size} has no middle, so that its result is shifted by half an entry; prefer an odd one"
     if stride > size:
@@ -52,7 +58,7 @@ def _of_kernel(reach: Reach, row: Row, extent: int) -> Iterator[str]:
     elif own.padding[1] < 0:
         yield f"the last {-own.padding[1]} entries are in no window; a stride of {stride} does not divide what there is"
     elif stride > 1 and extent % stride:
-        yield f"a stride of {stride} does not divide its input"
+        yield f"a stride of {stride} does not divide its input of {extent}"
 
 
 def _of_field(geometry: Geometry, last: Row, name: str, axis: int) -> Iterator[str]:

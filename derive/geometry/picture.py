@@ -58,7 +58,7 @@ def draw(geometry: Geometry, path: str | Path) -> None:
         plane.set_yticks([])
     title = " x ".join(str(shape[axis]) for axis in axes)
     plane.set_title(f"fields of the middle elements, on `{name}` ({title})", fontsize=10)
-    plane.legend(loc="upper left", fontsize=8, framealpha=0.9)
+    plane.legend(loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0, fontsize=8, frameon=False)
 
     _growth(growth, geometry, rows, across, shape[across], name)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -87,10 +87,16 @@ def _growth(plot: Any, geometry: Geometry, rows: Sequence[Row], axis: int, exten
 
 
 def _middle(geometry: Geometry, row: Row, axis: int) -> tuple[Fraction, Fraction]:
-    """Where the field of a node's middle element lies along an axis; the whole of it if it does not move."""
+    """The field along an axis of the element that is nearest to the middle; the whole axis if it does not move."""
     name, shape = next(iter(geometry.inputs.items()))
     band = row.reads[name][axis].band(row.middle)
-    return (Fraction(0), Fraction(shape[axis] - 1)) if band is None else band.at(row.middle)
+    if band is None:
+        return Fraction(0), Fraction(shape[axis] - 1)
+    own = next(k for k, slope in enumerate(band.slopes) if slope)
+    nearest = round((Fraction(shape[axis] - 1, 2) - band.centre) / band.slopes[own])
+    place = [0] * len(row.shape)
+    place[own] = min(max(nearest, 0), row.shape[own] - 1)
+    return band.at(place)
 
 
 def _widening(geometry: Geometry, rows: Sequence[Row], most: int = 8) -> list[Row]:
