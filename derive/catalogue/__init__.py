@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from derive.catalogue import activations, convolution, images, joining, layers, losses, norms, pooling, pools
+from derive.catalogue import (
+    activations,
+    convolution,
+    images,
+    joining,
+    layers,
+    losses,
+    norms,
+    optimizers,
+    pooling,
+    pools,
+)
 from derive.language import Operator
 
 # One of each kind, and what nearly everybody uses: compiled by `derive-kernels warm`, and every check made in every run of
@@ -21,7 +32,7 @@ CORE = (
 def families() -> Iterator[tuple[Operator, ...]]:
     """Every shipped operator, in the order in which they are generated. A family shares kernels: the first has them."""
     yield from convolution.families()
-    for module in (pooling, pools, layers, activations, norms, losses, images, joining):
+    for module in (pooling, pools, layers, activations, norms, losses, images, joining, optimizers):
         yield from ((operator,) for operator in module.operators())
 
 
