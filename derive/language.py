@@ -257,8 +257,6 @@ class Read(sp.Expr):
         return f"{self.tensor.name}[{','.join(map(printer._print, self.at))}]"
 
     def __lshift__(self, body: Any) -> Statement:
-        if isinstance(body, fused):
-            return Statement(self, _expression(body.body, f"the right-hand side of {self}"), fused=True)
         return Statement(self, _expression(body, f"the right-hand side of {self}"))
 
     def __rshift__(self, other: Any) -> Statement:
@@ -572,21 +570,9 @@ class Statement:
 
     target: Read
     body: sp.Expr
-    fused: bool = False
 
     def __str__(self) -> str:
-        return f"{self.target} << {f'fused({self.body})' if self.fused else self.body}"
-
-
-@dataclass(frozen=True)
-class fused:
-    """``target << fused(u + v)``: one equation, whose terms are added up before the element is stored.
-
-    Without it each term of a right-hand side is an equation of its own, which lets a term with an absent optional
-    tensor be left out; here none can.
-    """
-
-    body: Any
+        return f"{self.target} << {self.body}"
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class _Translator:
         self.ranges.infer()
         for s in self.operator.statements:
             try:
-                self.statement(s.target, s.body, s.fused)
+                self.statement(s.target, s.body)
             except SpecError as error:
                 raise error.within(equation=str(s)) from None
         self.known_extents()
@@ -142,7 +142,7 @@ class _Translator:
 
     # --- statements --------------------------------------------------------------------------
 
-    def statement(self, target: Read, body: sp.Expr, whole: bool = False) -> None:
+    def statement(self, target: Read, body: sp.Expr) -> None:
         body = guarded(apart(body, target.free_symbols))
         if target.tensor.integer:
             if not (isinstance(body, Reduce) and body.kind.startswith("arg")):
@@ -153,7 +153,7 @@ class _Translator:
                 target, self.lift(body.body, target), body.bound, body.where, body.kind, body.ties, body.at
             )
             return
-        terms = (body,) if whole else sp.Add.make_args(body)
+        terms = sp.Add.make_args(body)
         # SymPy forgets the written order; reductions first, so that they store and the rest adds
         for term in sorted(terms, key=lambda t: (not t.has(Reduce), str(t))):
             factors = sp.Mul.make_args(term)

@@ -190,6 +190,13 @@ if TYPE_CHECKING:
     add: Operator
     concatenate: Operator
     flatten: Operator
+    gd_step: Operator
+    sgd_step: Operator
+    rmsprop_step: Operator
+    rmsprop_centered_step: Operator
+    adam_step: Operator
+    amsgrad_step: Operator
+    adagrad_step: Operator
 
 _MODES = ("constant", "mean", "reflect", "symmetric", "replicate", "circular")  # of padding, beside zeros
 _ADAPTERS = {
@@ -263,6 +270,10 @@ _ADAPTERS = {
         *("pad_replicate", "pad_circular", "pad_mean"),
     ),
     "kernels.joining": ("add", "concatenate", "flatten"),
+    "kernels.optimizers": (
+        *("gd_step", "sgd_step", "rmsprop_step", "rmsprop_centered_step"),
+        *("adam_step", "amsgrad_step", "adagrad_step"),
+    ),
 }
 OPERATORS = tuple(name for names in _ADAPTERS.values() for name in names)
 

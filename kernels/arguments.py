@@ -283,6 +283,8 @@ def check_out(
 ) -> Array:
     """`out` can take the result: shape, type, writeable, no memory shared with an input, others or within itself.
 
+    `inputs` leaves out those that this result may overwrite (`kernels.in_place`).
+
     Of a subclass (a matrix, a memory map) it is the plain array: what a subclass makes of shapes is its own.
     """
     if not isinstance(out, np.ndarray):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import linecache
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,6 +42,7 @@ from kernels.arguments import (
     word,
 )
 from kernels.errors import AllocationError, ArgumentError, ArgumentTypeError, KernelError, ShapeError
+from kernels.in_place import Pairs, in_place
 from kernels.runtime.execute import Place, RoomError, address, prepare
 from kernels.runtime.selection import Run, left, read
 from kernels.specialize import (
@@ -360,7 +362,8 @@ class Operator:
         if out is None:
             return collected(self._run(call, "forward", names, outputs, keeper=keeper, later=later))
         with self._telling(call.arguments):
-            given = self._checked_out(call, out)
+            # what a pullback or a tangent will read has to stay as it is
+            given = self._checked_out(call, out, self._in_place if keeper is None else frozenset())
             seen = [Seen.by(layout, array) for layout, array in zip(outputs, given, strict=True)]
         self._run(call, "forward", names, outputs, NOTHING, seen, keeper, later)
         for array, s in zip(given, seen, strict=True):
@@ -368,7 +371,11 @@ class Operator:
                 array[...] = s.array.reshape(array.shape)
         return out if len(given) == 1 else entries(out)
 
-    def _checked_out(self, call: Call, out: Any) -> list[Array]:
+    @cached_property
+    def _in_place(self) -> Pairs:
+        return in_place(self.definition)
+
+    def _checked_out(self, call: Call, out: Any, pairs: Pairs) -> list[Array]:
         layouts = call.plan.outputs
         outs = entries(out) if len(layouts) > 1 else (out,)
         if outs is None or len(outs) != len(layouts):
@@ -384,9 +391,13 @@ class Operator:
         given: list[Array] = []
         for n, (layout, array) in enumerate(zip(layouts, outs, strict=True)):
             name = f"out[{n}]" if len(layouts) > 1 else "out"
-            given.append(
-                check_out(name, array, layout.shape, self._dtype(layout.tensor, call), inputs, others)
-            )
+            same = {
+                i.layout.argument
+                for i, own in zip(call.known.inputs, call.arrays, strict=True)
+                if i.direct and (layout.tensor, i.layout.tensor) in pairs and one_place(layout, array, i.layout, own)
+            }
+            read = [(argument, own) for argument, own in inputs if argument not in same]
+            given.append(check_out(name, array, layout.shape, self._dtype(layout.tensor, call), read, others))
             others.append((name, given[n]))
         return given
 
@@ -777,6 +788,18 @@ def shape_of(name: str, value: Any, optional: bool) -> Shape | None:
             f"`{name}` has {len(shape)} axes, more than the {MOST_AXES} that an array has at most"
         )
     return tuple(integer(f"{name}.shape[{i}]", n, 0, LARGEST_INTEGER) for i, n in enumerate(shape))
+
+
+def one_place(output: Layout, out: Any, input: Layout, array: Array) -> bool:
+    """Whether a result lies in the very memory of an input, each element of the tensors at the place of the other's."""
+    if type(out) is not np.ndarray or out.dtype != array.dtype or out.strides != array.strides:
+        return False
+    if out.shape != array.shape or address(out) != address(array):
+        return False
+    if output.view is input.view:
+        return True
+    seen, own = output.view(out), input.view(array)
+    return seen.shape == own.shape and seen.strides == own.strides and address(seen) == address(own)
 
 
 def described_array(value: Any) -> str:

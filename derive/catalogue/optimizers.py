@@ -1,14 +1,15 @@
 """One step of an optimizer: p the parameter, g its gradient, everything else a state; y and the rest what they become.
 
 Formulas are those of torch.optim. `rate` is the learning rate, `decay` the weight decay, `sign` -1 where the objective
-is maximised. What depends on the number of steps alone (a bias correction) comes in as a number.
+is maximised. What depends on the number of steps alone (a bias correction) comes in as a number. A running square is
+never negative; `Abs` says so, and where rounding makes a variance negative it keeps the step finite.
 """
 
 from __future__ import annotations
 
 import sympy as sp
 
-from derive.language import Operator, Parameter, Statement, Tensor, fused, indices, maximum, reals, tensors
+from derive.language import Operator, Parameter, Statement, Tensor, indices, maximum, reals, tensors
 
 n = indices("n")
 p, g, y = tensors("p g y")
@@ -20,7 +21,7 @@ slope = sign * g[n] + decay * p[n]
 
 def gd() -> Operator:
     """p - rate * (g + decay * p)."""
-    return Operator("gd_step", y[n] << fused(p[n] - rate * slope), inputs=(p, g))
+    return Operator("gd_step", y[n] << p[n] - rate * slope, inputs=(p, g))
 
 
 def sgd() -> Operator:
@@ -29,8 +30,8 @@ def sgd() -> Operator:
     ahead = sp.Piecewise((slope + mu * b[n], nesterov > 0), (b[n], True))
     return Operator(
         "sgd_step",
-        b[n] << fused(mu * m[n] + damp * slope),
-        y[n] << fused(p[n] - rate * ahead),
+        b[n] << mu * m[n] + damp * slope,
+        y[n] << p[n] - rate * ahead,
         inputs=(p, g, m),
         outputs=(y, b),
     )
@@ -40,12 +41,12 @@ def rmsprop(centered: bool) -> Operator:
     """The gradient over the root of its running square (centered: of its running variance), with a momentum m."""
     v, w, a, c, m, b = tensors("v w a c m b")
     square = w[n] - c[n] ** 2 if centered else w[n]
-    equations = [w[n] << fused(alpha * v[n] + (1 - alpha) * slope**2)]
+    equations = [w[n] << alpha * v[n] + (1 - alpha) * slope**2]
     if centered:
-        equations.append(c[n] << fused(a[n] + (1 - alpha) * (slope - a[n])))
+        equations.append(c[n] << a[n] + (1 - alpha) * (slope - a[n]))
     equations += [
-        b[n] << fused(mu * m[n] + slope / (sp.sqrt(square) + eps)),
-        y[n] << fused(p[n] - rate * b[n]),
+        b[n] << mu * m[n] + slope / (sp.sqrt(sp.Abs(square)) + eps),
+        y[n] << p[n] - rate * b[n],
     ]
     states: tuple[Tensor, ...] = (v, a, m) if centered else (v, m)
     results = (y, w, c, b) if centered else (y, w, b)
@@ -57,13 +58,13 @@ def adam(amsgrad: bool) -> Operator:
     """Running mean m and square v of gradients; `keep` is what a decoupled weight decay leaves of p, `root` corrects v."""
     m, b, v, w, h, k = tensors("m b v w h k")
     equations: list[Statement] = [
-        b[n] << fused(m[n] + (1 - beta) * (slope - m[n])),
-        w[n] << fused(beta2 * v[n] + (1 - beta2) * slope**2),
+        b[n] << m[n] + (1 - beta) * (slope - m[n]),
+        w[n] << beta2 * v[n] + (1 - beta2) * slope**2,
     ]
     if amsgrad:
         equations.append(k[n] << maximum(h[n], w[n]))
     largest = k if amsgrad else w
-    equations.append(y[n] << fused(keep * p[n] - rate * b[n] / (sp.sqrt(largest[n]) / root + eps)))
+    equations.append(y[n] << keep * p[n] - rate * b[n] / (sp.sqrt(sp.Abs(largest[n])) / root + eps))
     if amsgrad:
         return Operator("amsgrad_step", *equations, inputs=(p, g, m, v, h), outputs=(y, b, w, k))
     return Operator("adam_step", *equations, inputs=(p, g, m, v), outputs=(y, b, w))
@@ -74,8 +75,8 @@ def adagrad() -> Operator:
     v, w = tensors("v w")
     return Operator(
         "adagrad_step",
-        w[n] << fused(v[n] + slope**2),
-        y[n] << fused(p[n] - rate * slope / (sp.sqrt(w[n]) + eps)),
+        w[n] << v[n] + slope**2,
+        y[n] << p[n] - rate * slope / (sp.sqrt(sp.Abs(w[n])) + eps),
         inputs=(p, g, v),
         outputs=(y, w),
     )

@@ -2,7 +2,7 @@
 
     b[n] += (1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n]
     w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2
-    y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(w[n])/root)
+    y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(Abs(w[n]))/root)
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    absolute,
     ceil_div,
     choice,
+    equal,
     one,
     power,
     rational,
     require_abi,
+    select,
     share,
+    sign,
     sqrt,
     task,
 )
@@ -134,13 +138,13 @@ def w_from_g_p_v(w: Real1, g: Real1, p: Real1, v: Real1, N: int, beta2: float, d
 @task
 def y_from_b_p_w_plain(y: Real1, b: Real1, p: Real1, w: Real1, N: int, eps: float, keep: float, rate: float,
         root: float, task: int, tasks: int) -> None:
-    """y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(w[n])/root)
+    """y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(Abs(w[n]))/root)
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = keep * p[n] - rate * b[n] / (eps + sqrt(w[n]) / root)
+        total = keep * p[n] - rate * b[n] / (eps + sqrt(absolute(w[n])) / root)
         y[n] = total
 
 
@@ -156,21 +160,21 @@ def y_from_b_p_w_over_n(y: Real1, b: Real1, p: Real1, w: Real1, N: int, eps: flo
             b_lanes = lanes.read(b.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            total = (lanes.fill(keep) * p_lanes) - (lanes.fill(rate) * b_lanes / ((sqrt(w_lanes) / lanes.fill(root)) + lanes.fill(eps)))
+            total = (lanes.fill(keep) * p_lanes) - (lanes.fill(rate) * b_lanes / (lanes.fill(eps) + (sqrt(absolute(w_lanes)) / lanes.fill(root))))
             lanes.write_where(y.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             b_lanes = lanes.read_where(b.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            total = (lanes.fill(keep) * p_lanes) - (lanes.fill(rate) * b_lanes / ((sqrt(w_lanes) / lanes.fill(root)) + lanes.fill(eps)))
+            total = (lanes.fill(keep) * p_lanes) - (lanes.fill(rate) * b_lanes / (lanes.fill(eps) + (sqrt(absolute(w_lanes)) / lanes.fill(root))))
             lanes.write_where(y.line((n,), (1,)), total, active)
 
 
 @choice(y_from_b_p_w_over_n, y_from_b_p_w_plain)
 def y_from_b_p_w(y: Real1, b: Real1, p: Real1, w: Real1, N: int, eps: float, keep: float, rate: float, root: float,
         tile: Tile) -> Task[...]:
-    """y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(w[n])/root)
+    """y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(Abs(w[n]))/root)
 
     lanes over n
     else gather, tasks share n
@@ -225,13 +229,13 @@ def gb_total_from_gb(gb_total: Real1, gb: Real1, I0: int, tile: Tile) -> Task[..
 @task
 def gb_total_from_gy_w_plain(gb_total: Real1, gy: Real1, w: Real1, N: int, eps: float, rate: float, root: float,
         add: int, task: int, tasks: int) -> None:
-    """gb_total[n] += -rate*gy[n]/(eps + sqrt(w[n])/root)
+    """gb_total[n] += -rate*gy[n]/(eps + sqrt(Abs(w[n]))/root)
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = -rate * gy[n] / (eps + sqrt(w[n]) / root)
+        total = -rate * gy[n] / (eps + sqrt(absolute(w[n])) / root)
         if add != 0:
             total += gb_total[n]
         gb_total[n] = total
@@ -248,7 +252,7 @@ def gb_total_from_gy_w_over_n(gb_total: Real1, gy: Real1, w: Real1, N: int, eps:
         if count == lanes.width:
             gy_lanes = lanes.read(gy.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            total = -(lanes.fill(rate) * gy_lanes / ((sqrt(w_lanes) / lanes.fill(root)) + lanes.fill(eps)))
+            total = -(lanes.fill(rate) * gy_lanes / (lanes.fill(eps) + (sqrt(absolute(w_lanes)) / lanes.fill(root))))
             if add != 0:
                 total = total + lanes.read(gb_total.line((n,), (1,)))
             lanes.write_where(gb_total.line((n,), (1,)), total, lanes.where(True))
@@ -256,7 +260,7 @@ def gb_total_from_gy_w_over_n(gb_total: Real1, gy: Real1, w: Real1, N: int, eps:
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            total = -(lanes.fill(rate) * gy_lanes / ((sqrt(w_lanes) / lanes.fill(root)) + lanes.fill(eps)))
+            total = -(lanes.fill(rate) * gy_lanes / (lanes.fill(eps) + (sqrt(absolute(w_lanes)) / lanes.fill(root))))
             if add != 0:
                 total = total + lanes.read_where(gb_total.line((n,), (1,)), active)
             lanes.write_where(gb_total.line((n,), (1,)), total, active)
@@ -265,7 +269,7 @@ def gb_total_from_gy_w_over_n(gb_total: Real1, gy: Real1, w: Real1, N: int, eps:
 @choice(gb_total_from_gy_w_over_n, gb_total_from_gy_w_plain)
 def gb_total_from_gy_w(gb_total: Real1, gy: Real1, w: Real1, N: int, eps: float, rate: float, root: float, add: int,
         tile: Tile) -> Task[...]:
-    """gb_total[n] += -rate*gy[n]/(eps + sqrt(w[n])/root)
+    """gb_total[n] += -rate*gy[n]/(eps + sqrt(Abs(w[n]))/root)
 
     lanes over n
     else gather, tasks share n
@@ -279,16 +283,17 @@ def gb_total_from_gy_w(gb_total: Real1, gy: Real1, w: Real1, N: int, eps: float,
 def gw_total_from_g_gy_m_p_w_plain(gw_total: Real1, g: Real1, gy: Real1, m: Real1, p: Real1, w: Real1, N: int,
         beta: float, decay: float, eps: float, rate: float, root: float, sign: float, add: int, task: int,
         tasks: int) -> None:
-    """gw_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*gy[n]/(2*root*(eps + sqrt(w[n])/root)**2*sqrt(w[n]))
+    """gw_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*sign(w[n])*gy[n]/(2*root*(eps + sqrt(Abs(w[n]))/root)**2*sqrt(Abs(w[n])))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         v0 = 1 / root
-        v1 = sqrt(w[n])
-        v2 = m[n]
-        total = (rational(1, 2)) * v0 * rate * (v2 + (1 - beta) * (-v2 + decay * p[n] + sign * g[n])) * gy[n] / v1 / (v0 * v1 + eps)**2
+        v1 = w[n]
+        v2 = sqrt(absolute(v1))
+        v3 = m[n]
+        total = (rational(1, 2)) * v0 * rate * (v3 + (1 - beta) * (-v3 + decay * p[n] + sign * g[n])) * sign(v1) * gy[n] / v2 / (v0 * v2 + eps)**2
         if add != 0:
             total += gw_total[n]
         gw_total[n] = total
@@ -309,10 +314,10 @@ def gw_total_from_g_gy_m_p_w_over_n(gw_total: Real1, g: Real1, gy: Real1, m: Rea
             m_lanes = lanes.read(m.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = sqrt(w_lanes)
-            v1 = 1 / root
-            u_ = (lanes.fill(v1) * v0) + lanes.fill(eps)
-            total = lanes.fill((rational(1, 2)) * v1 * rate) * gy_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) / v0 / (u_ * u_)
+            v0 = 1 / root
+            v1 = sqrt(absolute(w_lanes))
+            u_ = (lanes.fill(v0) * v1) + lanes.fill(eps)
+            total = lanes.fill((rational(1, 2)) * v0 * rate) * gy_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)
             if add != 0:
                 total = total + lanes.read(gw_total.line((n,), (1,)))
             lanes.write_where(gw_total.line((n,), (1,)), total, lanes.where(True))
@@ -323,10 +328,10 @@ def gw_total_from_g_gy_m_p_w_over_n(gw_total: Real1, g: Real1, gy: Real1, m: Rea
             m_lanes = lanes.read_where(m.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = sqrt(w_lanes)
-            v1 = 1 / root
-            u_ = (lanes.fill(v1) * v0) + lanes.fill(eps)
-            total = lanes.fill((rational(1, 2)) * v1 * rate) * gy_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) / v0 / (u_ * u_)
+            v0 = 1 / root
+            v1 = sqrt(absolute(w_lanes))
+            u_ = (lanes.fill(v0) * v1) + lanes.fill(eps)
+            total = lanes.fill((rational(1, 2)) * v0 * rate) * gy_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)
             if add != 0:
                 total = total + lanes.read_where(gw_total.line((n,), (1,)), active)
             lanes.write_where(gw_total.line((n,), (1,)), total, active)
@@ -336,7 +341,7 @@ def gw_total_from_g_gy_m_p_w_over_n(gw_total: Real1, g: Real1, gy: Real1, m: Rea
 def gw_total_from_g_gy_m_p_w(gw_total: Real1, g: Real1, gy: Real1, m: Real1, p: Real1, w: Real1, N: int,
         beta: float, decay: float, eps: float, rate: float, root: float, sign: float, add: int,
         tile: Tile) -> Task[...]:
-    """gw_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*gy[n]/(2*root*(eps + sqrt(w[n])/root)**2*sqrt(w[n]))
+    """gw_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*sign(w[n])*gy[n]/(2*root*(eps + sqrt(Abs(w[n]))/root)**2*sqrt(Abs(w[n])))
 
     lanes over n
     else gather, tasks share n
@@ -498,14 +503,16 @@ def gp_from_g_gb_total_gw_total_gy_p(gp: Real1, g: Real1, gb_total: Real1, gw_to
 @task
 def tb_from_tg_tm_tp_plain(tb: Real1, tg: Real1, tm: Real1, tp: Real1, N: int, beta: float, decay: float,
         sign: float, task: int, tasks: int) -> None:
-    """tb[n] += beta*tm[n] + decay*(1 - beta)*tp[n] + sign*(1 - beta)*tg[n]
+    """tb[n] += decay*(1 - beta)*tp[n] + sign*(1 - beta)*tg[n] + (beta - 1)*tm[n] + tm[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        v0 = 1 - beta
-        total = v0 * decay * tp[n] + v0 * sign * tg[n] + beta * tm[n]
+        v0 = tm[n]
+        v1 = beta - 1
+        v2 = -v1
+        total = v0 * v1 + v0 + v2 * decay * tp[n] + v2 * sign * tg[n]
         tb[n] = total
 
 
@@ -521,23 +528,25 @@ def tb_from_tg_tm_tp_over_n(tb: Real1, tg: Real1, tm: Real1, tp: Real1, N: int, 
             tg_lanes = lanes.read(tg.line((n,), (1,)))
             tm_lanes = lanes.read(tm.line((n,), (1,)))
             tp_lanes = lanes.read(tp.line((n,), (1,)))
-            v0 = 1 - beta
-            total = (lanes.fill(v0 * sign) * tg_lanes) + (lanes.fill(beta) * tm_lanes) + (lanes.fill(v0 * decay) * tp_lanes)
+            v0 = beta - 1
+            v1 = -v0
+            total = (lanes.fill(v1 * sign) * tg_lanes) + (lanes.fill(v0) * tm_lanes) + tm_lanes + (lanes.fill(v1 * decay) * tp_lanes)
             lanes.write_where(tb.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
             tm_lanes = lanes.read_where(tm.line((n,), (1,)), active)
             tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            v0 = 1 - beta
-            total = (lanes.fill(v0 * sign) * tg_lanes) + (lanes.fill(beta) * tm_lanes) + (lanes.fill(v0 * decay) * tp_lanes)
+            v0 = beta - 1
+            v1 = -v0
+            total = (lanes.fill(v1 * sign) * tg_lanes) + (lanes.fill(v0) * tm_lanes) + tm_lanes + (lanes.fill(v1 * decay) * tp_lanes)
             lanes.write_where(tb.line((n,), (1,)), total, active)
 
 
 @choice(tb_from_tg_tm_tp_over_n, tb_from_tg_tm_tp_plain)
 def tb_from_tg_tm_tp(tb: Real1, tg: Real1, tm: Real1, tp: Real1, N: int, beta: float, decay: float, sign: float,
         tile: Tile) -> Task[...]:
-    """tb[n] += beta*tm[n] + decay*(1 - beta)*tp[n] + sign*(1 - beta)*tg[n]
+    """tb[n] += decay*(1 - beta)*tp[n] + sign*(1 - beta)*tg[n] + (beta - 1)*tm[n] + tm[n]
 
     lanes over n
     else gather, tasks share n
@@ -607,7 +616,7 @@ def tw_from_g_p_tg_tp_tv(tw: Real1, g: Real1, p: Real1, tg: Real1, tp: Real1, tv
 def ty_from_g_m_p_tb_tp_tw_v_plain(ty: Real1, g: Real1, m: Real1, p: Real1, tb: Real1, tp: Real1, tw: Real1,
         v: Real1, N: int, beta: float, beta2: float, decay: float, eps: float, keep: float, rate: float,
         root: float, sign: float, task: int, tasks: int) -> None:
-    """ty[n] += keep*tp[n] - rate*tb[n]/(eps + sqrt(beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2)/root) + rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*tw[n]/(2*root*(eps + sqrt(beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2)/root)**2*sqrt(beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2))
+    """ty[n] += keep*tp[n] - rate*tb[n]/(eps + sqrt(Abs(beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2))/root) + rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*sign(beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2)*tw[n]/(2*root*(eps + sqrt(Abs(beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2))/root)**2*sqrt(Abs(beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2)))
 
     gather, tasks share n
     """
@@ -615,10 +624,11 @@ def ty_from_g_m_p_tb_tp_tw_v_plain(ty: Real1, g: Real1, m: Real1, p: Real1, tb: 
     for n in range(first, last):
         v0 = 1 / root
         v1 = decay * p[n] + sign * g[n]
-        v2 = sqrt(v1**2 * (1 - beta2) + beta2 * v[n])
-        v3 = v0 * v2 + eps
-        v4 = m[n]
-        total = (rational(1, 2)) * v0 * rate * (v4 + (1 - beta) * (v1 - v4)) * tw[n] / v2 / v3**2 + keep * tp[n] - rate * tb[n] / v3
+        v2 = v1**2 * (1 - beta2) + beta2 * v[n]
+        v3 = sqrt(absolute(v2))
+        v4 = v0 * v3 + eps
+        v5 = m[n]
+        total = (rational(1, 2)) * v0 * rate * (v5 + (1 - beta) * (v1 - v5)) * sign(v2) * tw[n] / v3 / v4**2 + keep * tp[n] - rate * tb[n] / v4
         ty[n] = total
 
 
@@ -641,9 +651,10 @@ def ty_from_g_m_p_tb_tp_tw_v_over_n(ty: Real1, g: Real1, m: Real1, p: Real1, tb:
             v_lanes = lanes.read(v.line((n,), (1,)))
             v0 = 1 / root
             v1 = (lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes)
-            v2 = sqrt((lanes.fill(beta2) * v_lanes) + (lanes.fill(1 - beta2) * (v1 * v1)))
-            v3 = (lanes.fill(v0) * v2) + lanes.fill(eps)
-            total = (lanes.fill(keep) * tp_lanes) + (lanes.fill((rational(1, 2)) * v0 * rate) * tw_lanes * (m_lanes + (lanes.fill(1 - beta) * (v1 - m_lanes))) / v2 / (v3 * v3)) - (lanes.fill(rate) * tb_lanes / v3)
+            v2 = (lanes.fill(beta2) * v_lanes) + (lanes.fill(1 - beta2) * (v1 * v1))
+            v3 = sqrt(absolute(v2))
+            v4 = (lanes.fill(v0) * v3) + lanes.fill(eps)
+            total = (lanes.fill(keep) * tp_lanes) + (lanes.fill((rational(1, 2)) * v0 * rate) * tw_lanes * (m_lanes + (lanes.fill(1 - beta) * (v1 - m_lanes))) * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2))) / v3 / (v4 * v4)) - (lanes.fill(rate) * tb_lanes / v4)
             lanes.write_where(ty.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -656,9 +667,10 @@ def ty_from_g_m_p_tb_tp_tw_v_over_n(ty: Real1, g: Real1, m: Real1, p: Real1, tb:
             v_lanes = lanes.read_where(v.line((n,), (1,)), active)
             v0 = 1 / root
             v1 = (lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes)
-            v2 = sqrt((lanes.fill(beta2) * v_lanes) + (lanes.fill(1 - beta2) * (v1 * v1)))
-            v3 = (lanes.fill(v0) * v2) + lanes.fill(eps)
-            total = (lanes.fill(keep) * tp_lanes) + (lanes.fill((rational(1, 2)) * v0 * rate) * tw_lanes * (m_lanes + (lanes.fill(1 - beta) * (v1 - m_lanes))) / v2 / (v3 * v3)) - (lanes.fill(rate) * tb_lanes / v3)
+            v2 = (lanes.fill(beta2) * v_lanes) + (lanes.fill(1 - beta2) * (v1 * v1))
+            v3 = sqrt(absolute(v2))
+            v4 = (lanes.fill(v0) * v3) + lanes.fill(eps)
+            total = (lanes.fill(keep) * tp_lanes) + (lanes.fill((rational(1, 2)) * v0 * rate) * tw_lanes * (m_lanes + (lanes.fill(1 - beta) * (v1 - m_lanes))) * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2))) / v3 / (v4 * v4)) - (lanes.fill(rate) * tb_lanes / v4)
             lanes.write_where(ty.line((n,), (1,)), total, active)
 
 
@@ -666,7 +678,7 @@ def ty_from_g_m_p_tb_tp_tw_v_over_n(ty: Real1, g: Real1, m: Real1, p: Real1, tb:
 def ty_from_g_m_p_tb_tp_tw_v(ty: Real1, g: Real1, m: Real1, p: Real1, tb: Real1, tp: Real1, tw: Real1, v: Real1,
         N: int, beta: float, beta2: float, decay: float, eps: float, keep: float, rate: float, root: float,
         sign: float, tile: Tile) -> Task[...]:
-    """ty[n] += keep*tp[n] - rate*tb[n]/(eps + sqrt(beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2)/root) + rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*tw[n]/(2*root*(eps + sqrt(beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2)/root)**2*sqrt(beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2))
+    """ty[n] += keep*tp[n] - rate*tb[n]/(eps + sqrt(Abs(beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2))/root) + rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*sign(beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2)*tw[n]/(2*root*(eps + sqrt(Abs(beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2))/root)**2*sqrt(Abs(beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2)))
 
     lanes over n
     else gather, tasks share n
@@ -677,17 +689,70 @@ def ty_from_g_m_p_tb_tp_tw_v(ty: Real1, g: Real1, m: Real1, p: Real1, tb: Real1,
 
 
 @task
+def hgb_total_from_hgg_hgm_hgp_plain(hgb_total: Real1, hgg: Real1, hgm: Real1, hgp: Real1, N: int, beta: float,
+        decay: float, sign: float, task: int, tasks: int) -> None:
+    """hgb_total[n] += beta*hgm[n] + decay*(1 - beta)*hgp[n] + sign*(1 - beta)*hgg[n]
+
+    gather, tasks share n
+    """
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        v0 = 1 - beta
+        total = v0 * decay * hgp[n] + v0 * sign * hgg[n] + beta * hgm[n]
+        hgb_total[n] = total
+
+
+@task
+def hgb_total_from_hgg_hgm_hgp_over_n(hgb_total: Real1, hgg: Real1, hgm: Real1, hgp: Real1, N: int, beta: float,
+        decay: float, sign: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            hgg_lanes = lanes.read(hgg.line((n,), (1,)))
+            hgm_lanes = lanes.read(hgm.line((n,), (1,)))
+            hgp_lanes = lanes.read(hgp.line((n,), (1,)))
+            v0 = 1 - beta
+            total = (lanes.fill(v0 * sign) * hgg_lanes) + (lanes.fill(beta) * hgm_lanes) + (lanes.fill(v0 * decay) * hgp_lanes)
+            lanes.write_where(hgb_total.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
+            hgm_lanes = lanes.read_where(hgm.line((n,), (1,)), active)
+            hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
+            v0 = 1 - beta
+            total = (lanes.fill(v0 * sign) * hgg_lanes) + (lanes.fill(beta) * hgm_lanes) + (lanes.fill(v0 * decay) * hgp_lanes)
+            lanes.write_where(hgb_total.line((n,), (1,)), total, active)
+
+
+@choice(hgb_total_from_hgg_hgm_hgp_over_n, hgb_total_from_hgg_hgm_hgp_plain)
+def hgb_total_from_hgg_hgm_hgp(hgb_total: Real1, hgg: Real1, hgm: Real1, hgp: Real1, N: int, beta: float,
+        decay: float, sign: float, tile: Tile) -> Task[...]:
+    """hgb_total[n] += beta*hgm[n] + decay*(1 - beta)*hgp[n] + sign*(1 - beta)*hgg[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hgb_total_from_hgg_hgm_hgp_over_n
+    return hgb_total_from_hgg_hgm_hgp_plain
+
+
+@task
 def hm_from_gy_hgw_total_w_plain(hm: Real1, gy: Real1, hgw_total: Real1, w: Real1, N: int, beta: float, eps: float,
         rate: float, root: float, task: int, tasks: int) -> None:
-    """hm[n] += beta*rate*gy[n]*hgw_total[n]/(2*root*(eps + sqrt(w[n])/root)**2*sqrt(w[n]))
+    """hm[n] += beta*rate*sign(w[n])*gy[n]*hgw_total[n]/(2*root*(eps + sqrt(Abs(w[n]))/root)**2*sqrt(Abs(w[n])))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         v0 = 1 / root
-        v1 = sqrt(w[n])
-        total = (rational(1, 2)) * v0 * beta * rate * gy[n] * hgw_total[n] / v1 / (v0 * v1 + eps)**2
+        v1 = w[n]
+        v2 = sqrt(absolute(v1))
+        total = (rational(1, 2)) * v0 * beta * rate * sign(v1) * gy[n] * hgw_total[n] / v2 / (v0 * v2 + eps)**2
         hm[n] = total
 
 
@@ -703,27 +768,27 @@ def hm_from_gy_hgw_total_w_over_n(hm: Real1, gy: Real1, hgw_total: Real1, w: Rea
             gy_lanes = lanes.read(gy.line((n,), (1,)))
             hgw_total_lanes = lanes.read(hgw_total.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = sqrt(w_lanes)
-            v1 = 1 / root
-            u_ = (lanes.fill(v1) * v0) + lanes.fill(eps)
-            total = lanes.fill((rational(1, 2)) * v1 * beta * rate) * gy_lanes * hgw_total_lanes / v0 / (u_ * u_)
+            v0 = 1 / root
+            v1 = sqrt(absolute(w_lanes))
+            u_ = (lanes.fill(v0) * v1) + lanes.fill(eps)
+            total = lanes.fill((rational(1, 2)) * v0 * beta * rate) * gy_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)
             lanes.write_where(hm.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             hgw_total_lanes = lanes.read_where(hgw_total.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = sqrt(w_lanes)
-            v1 = 1 / root
-            u_ = (lanes.fill(v1) * v0) + lanes.fill(eps)
-            total = lanes.fill((rational(1, 2)) * v1 * beta * rate) * gy_lanes * hgw_total_lanes / v0 / (u_ * u_)
+            v0 = 1 / root
+            v1 = sqrt(absolute(w_lanes))
+            u_ = (lanes.fill(v0) * v1) + lanes.fill(eps)
+            total = lanes.fill((rational(1, 2)) * v0 * beta * rate) * gy_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)
             lanes.write_where(hm.line((n,), (1,)), total, active)
 
 
 @choice(hm_from_gy_hgw_total_w_over_n, hm_from_gy_hgw_total_w_plain)
 def hm_from_gy_hgw_total_w(hm: Real1, gy: Real1, hgw_total: Real1, w: Real1, N: int, beta: float, eps: float,
         rate: float, root: float, tile: Tile) -> Task[...]:
-    """hm[n] += beta*rate*gy[n]*hgw_total[n]/(2*root*(eps + sqrt(w[n])/root)**2*sqrt(w[n]))
+    """hm[n] += beta*rate*sign(w[n])*gy[n]*hgw_total[n]/(2*root*(eps + sqrt(Abs(w[n]))/root)**2*sqrt(Abs(w[n])))
 
     lanes over n
     else gather, tasks share n
@@ -737,17 +802,18 @@ def hm_from_gy_hgw_total_w(hm: Real1, gy: Real1, hgw_total: Real1, w: Real1, N: 
 def hgy_from_g_hgb_total_hgp_hgw_total_m_p_w_plain(hgy: Real1, g: Real1, hgb_total: Real1, hgp: Real1,
         hgw_total: Real1, m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, keep: float,
         rate: float, root: float, sign: float, task: int, tasks: int) -> None:
-    """hgy[n] += keep*hgp[n] - rate*hgb_total[n]/(eps + sqrt(w[n])/root) + rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*hgw_total[n]/(2*root*(eps + sqrt(w[n])/root)**2*sqrt(w[n]))
+    """hgy[n] += keep*hgp[n] - rate*hgb_total[n]/(eps + sqrt(Abs(w[n]))/root) + rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*sign(w[n])*hgw_total[n]/(2*root*(eps + sqrt(Abs(w[n]))/root)**2*sqrt(Abs(w[n])))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         v0 = 1 / root
-        v1 = sqrt(w[n])
-        v2 = v0 * v1 + eps
-        v3 = m[n]
-        total = (rational(1, 2)) * v0 * rate * (v3 + (1 - beta) * (-v3 + decay * p[n] + sign * g[n])) * hgw_total[n] / v1 / v2**2 + keep * hgp[n] - rate * hgb_total[n] / v2
+        v1 = w[n]
+        v2 = sqrt(absolute(v1))
+        v3 = v0 * v2 + eps
+        v4 = m[n]
+        total = (rational(1, 2)) * v0 * rate * (v4 + (1 - beta) * (-v4 + decay * p[n] + sign * g[n])) * sign(v1) * hgw_total[n] / v2 / v3**2 + keep * hgp[n] - rate * hgb_total[n] / v3
         hgy[n] = total
 
 
@@ -768,10 +834,10 @@ def hgy_from_g_hgb_total_hgp_hgw_total_m_p_w_over_n(hgy: Real1, g: Real1, hgb_to
             m_lanes = lanes.read(m.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = sqrt(w_lanes)
-            v1 = 1 / root
-            v2 = (lanes.fill(v1) * v0) + lanes.fill(eps)
-            total = (lanes.fill(keep) * hgp_lanes) + (lanes.fill((rational(1, 2)) * v1 * rate) * hgw_total_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) / v0 / (v2 * v2)) - (lanes.fill(rate) * hgb_total_lanes / v2)
+            v0 = 1 / root
+            v1 = sqrt(absolute(w_lanes))
+            v2 = (lanes.fill(v0) * v1) + lanes.fill(eps)
+            total = (lanes.fill(keep) * hgp_lanes) + (lanes.fill((rational(1, 2)) * v0 * rate) * hgw_total_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (v2 * v2)) - (lanes.fill(rate) * hgb_total_lanes / v2)
             lanes.write_where(hgy.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -782,10 +848,10 @@ def hgy_from_g_hgb_total_hgp_hgw_total_m_p_w_over_n(hgy: Real1, g: Real1, hgb_to
             m_lanes = lanes.read_where(m.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = sqrt(w_lanes)
-            v1 = 1 / root
-            v2 = (lanes.fill(v1) * v0) + lanes.fill(eps)
-            total = (lanes.fill(keep) * hgp_lanes) + (lanes.fill((rational(1, 2)) * v1 * rate) * hgw_total_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) / v0 / (v2 * v2)) - (lanes.fill(rate) * hgb_total_lanes / v2)
+            v0 = 1 / root
+            v1 = sqrt(absolute(w_lanes))
+            v2 = (lanes.fill(v0) * v1) + lanes.fill(eps)
+            total = (lanes.fill(keep) * hgp_lanes) + (lanes.fill((rational(1, 2)) * v0 * rate) * hgw_total_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (v2 * v2)) - (lanes.fill(rate) * hgb_total_lanes / v2)
             lanes.write_where(hgy.line((n,), (1,)), total, active)
 
 
@@ -793,7 +859,7 @@ def hgy_from_g_hgb_total_hgp_hgw_total_m_p_w_over_n(hgy: Real1, g: Real1, hgb_to
 def hgy_from_g_hgb_total_hgp_hgw_total_m_p_w(hgy: Real1, g: Real1, hgb_total: Real1, hgp: Real1, hgw_total: Real1,
         m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, keep: float, rate: float,
         root: float, sign: float, tile: Tile) -> Task[...]:
-    """hgy[n] += keep*hgp[n] - rate*hgb_total[n]/(eps + sqrt(w[n])/root) + rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*hgw_total[n]/(2*root*(eps + sqrt(w[n])/root)**2*sqrt(w[n]))
+    """hgy[n] += keep*hgp[n] - rate*hgb_total[n]/(eps + sqrt(Abs(w[n]))/root) + rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*sign(w[n])*hgw_total[n]/(2*root*(eps + sqrt(Abs(w[n]))/root)**2*sqrt(Abs(w[n])))
 
     lanes over n
     else gather, tasks share n
@@ -807,7 +873,7 @@ def hgy_from_g_hgb_total_hgp_hgw_total_m_p_w(hgy: Real1, g: Real1, hgb_total: Re
 def hw_from_g_gy_hgb_total_hgw_total_m_p_w(hw: Real1, g: Real1, gy: Real1, hgb_total: Real1, hgw_total: Real1,
         m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float, root: float,
         sign: float, task: int, tasks: int) -> None:
-    """hw[n] += rate*(-((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*(w[n]**(-3/2) + 2/(root*(eps + sqrt(w[n])/root)*w[n]))*hgw_total[n] + 2*hgb_total[n]/sqrt(w[n]))*gy[n]/(4*root*(eps + sqrt(w[n])/root)**2)
+    """hw[n] += rate*(-((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*(Abs(w[n])**(-3/2) + 2/(root*(eps + sqrt(Abs(w[n]))/root)*Abs(w[n])))*sign(w[n])*hgw_total[n] + 2*hgb_total[n]/sqrt(Abs(w[n])))*sign(w[n])*gy[n]/(4*root*(eps + sqrt(Abs(w[n]))/root)**2)
 
     gather, tasks share n
     """
@@ -815,10 +881,12 @@ def hw_from_g_gy_hgb_total_hgw_total_m_p_w(hw: Real1, g: Real1, gy: Real1, hgb_t
     for n in range(first, last):
         v0 = 1 / root
         v1 = w[n]
-        v2 = sqrt(v1)
-        v3 = v0 * v2 + eps
-        v4 = m[n]
-        total = (rational(1, 4)) * v0 * rate * (-(v4 + (1 - beta) * (-v4 + decay * p[n] + sign * g[n])) * (2 * v0 / v1 / v3 + power(v1, (rational(-3, 2)))) * hgw_total[n] + 2 * hgb_total[n] / v2) * gy[n] / v3**2
+        v2 = sign(v1)
+        v3 = absolute(v1)
+        v4 = sqrt(v3)
+        v5 = v0 * v4 + eps
+        v6 = m[n]
+        total = (rational(1, 4)) * v0 * v2 * rate * (-v2 * (v6 + (1 - beta) * (-v6 + decay * p[n] + sign * g[n])) * (2 * v0 / v3 / v5 + power(v3, (rational(-3, 2)))) * hgw_total[n] + 2 * hgb_total[n] / v4) * gy[n] / v5**2
         hw[n] = total
 
 
@@ -826,7 +894,7 @@ def hw_from_g_gy_hgb_total_hgw_total_m_p_w(hw: Real1, g: Real1, gy: Real1, hgb_t
 def hg_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_plain(hg: Real1, g: Real1, gw_total: Real1, gy: Real1,
         hgg: Real1, hgp: Real1, hgw_total: Real1, hw: Real1, p: Real1, w: Real1, N: int, beta: float, beta2: float,
         decay: float, eps: float, rate: float, root: float, sign: float, task: int, tasks: int) -> None:
-    """hg[n] += sign*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*gy[n]*hgw_total[n]/(2*root*(eps + sqrt(w[n])/root)**2*sqrt(w[n])) + 2*sign*(1 - beta2)*gw_total[n]*hgg[n] + 2*(1 - beta2)*(decay*p[n] + sign*g[n])*hw[n])
+    """hg[n] += sign*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*sign(w[n])*gy[n]*hgw_total[n]/(2*root*(eps + sqrt(Abs(w[n]))/root)**2*sqrt(Abs(w[n]))) + 2*sign*(1 - beta2)*gw_total[n]*hgg[n] + 2*(1 - beta2)*(decay*p[n] + sign*g[n])*hw[n])
 
     gather, tasks share n
     """
@@ -835,8 +903,9 @@ def hg_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_plain(hg: Real1, g: Real1, gw
         v0 = 2 - 2 * beta2
         v1 = v0 * gw_total[n]
         v2 = 1 / root
-        v3 = sqrt(w[n])
-        total = sign * (v0 * (decay * p[n] + sign * g[n]) * hw[n] + v1 * decay * hgp[n] + v1 * sign * hgg[n] + (rational(1, 2)) * v2 * rate * (1 - beta) * gy[n] * hgw_total[n] / v3 / (v2 * v3 + eps)**2)
+        v3 = w[n]
+        v4 = sqrt(absolute(v3))
+        total = sign * (v0 * (decay * p[n] + sign * g[n]) * hw[n] + v1 * decay * hgp[n] + v1 * sign * hgg[n] + (rational(1, 2)) * v2 * rate * (1 - beta) * sign(v3) * gy[n] * hgw_total[n] / v4 / (v2 * v4 + eps)**2)
         hg[n] = total
 
 
@@ -861,10 +930,10 @@ def hg_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_over_n(hg: Real1, g: Real1, g
             w_lanes = lanes.read(w.line((n,), (1,)))
             v0 = 2 - 2 * beta2
             v1 = lanes.fill(v0) * gw_total_lanes
-            v2 = sqrt(w_lanes)
-            v3 = 1 / root
-            u_ = (lanes.fill(v3) * v2) + lanes.fill(eps)
-            total = lanes.fill(sign) * ((lanes.fill((rational(1, 2)) * v3 * rate * (1 - beta)) * gy_lanes * hgw_total_lanes / v2 / (u_ * u_)) + (lanes.fill(sign) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            v2 = 1 / root
+            v3 = sqrt(absolute(w_lanes))
+            u_ = (lanes.fill(v2) * v3) + lanes.fill(eps)
+            total = lanes.fill(sign) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v3 / (u_ * u_)) + (lanes.fill(sign) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(hg.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -879,10 +948,10 @@ def hg_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_over_n(hg: Real1, g: Real1, g
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
             v0 = 2 - 2 * beta2
             v1 = lanes.fill(v0) * gw_total_lanes
-            v2 = sqrt(w_lanes)
-            v3 = 1 / root
-            u_ = (lanes.fill(v3) * v2) + lanes.fill(eps)
-            total = lanes.fill(sign) * ((lanes.fill((rational(1, 2)) * v3 * rate * (1 - beta)) * gy_lanes * hgw_total_lanes / v2 / (u_ * u_)) + (lanes.fill(sign) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            v2 = 1 / root
+            v3 = sqrt(absolute(w_lanes))
+            u_ = (lanes.fill(v2) * v3) + lanes.fill(eps)
+            total = lanes.fill(sign) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v3 / (u_ * u_)) + (lanes.fill(sign) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(hg.line((n,), (1,)), total, active)
 
 
@@ -890,7 +959,7 @@ def hg_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_over_n(hg: Real1, g: Real1, g
 def hg_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w(hg: Real1, g: Real1, gw_total: Real1, gy: Real1, hgg: Real1,
         hgp: Real1, hgw_total: Real1, hw: Real1, p: Real1, w: Real1, N: int, beta: float, beta2: float,
         decay: float, eps: float, rate: float, root: float, sign: float, tile: Tile) -> Task[...]:
-    """hg[n] += sign*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*gy[n]*hgw_total[n]/(2*root*(eps + sqrt(w[n])/root)**2*sqrt(w[n])) + 2*sign*(1 - beta2)*gw_total[n]*hgg[n] + 2*(1 - beta2)*(decay*p[n] + sign*g[n])*hw[n])
+    """hg[n] += sign*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*sign(w[n])*gy[n]*hgw_total[n]/(2*root*(eps + sqrt(Abs(w[n]))/root)**2*sqrt(Abs(w[n]))) + 2*sign*(1 - beta2)*gw_total[n]*hgg[n] + 2*(1 - beta2)*(decay*p[n] + sign*g[n])*hw[n])
 
     lanes over n
     else gather, tasks share n
@@ -904,7 +973,7 @@ def hg_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w(hg: Real1, g: Real1, gw_total
 def hp_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_plain(hp: Real1, g: Real1, gw_total: Real1, gy: Real1,
         hgg: Real1, hgp: Real1, hgw_total: Real1, hw: Real1, p: Real1, w: Real1, N: int, beta: float, beta2: float,
         decay: float, eps: float, rate: float, root: float, sign: float, task: int, tasks: int) -> None:
-    """hp[n] += decay*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*gy[n]*hgw_total[n]/(2*root*(eps + sqrt(w[n])/root)**2*sqrt(w[n])) + 2*sign*(1 - beta2)*gw_total[n]*hgg[n] + 2*(1 - beta2)*(decay*p[n] + sign*g[n])*hw[n])
+    """hp[n] += decay*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*sign(w[n])*gy[n]*hgw_total[n]/(2*root*(eps + sqrt(Abs(w[n]))/root)**2*sqrt(Abs(w[n]))) + 2*sign*(1 - beta2)*gw_total[n]*hgg[n] + 2*(1 - beta2)*(decay*p[n] + sign*g[n])*hw[n])
 
     gather, tasks share n
     """
@@ -913,8 +982,9 @@ def hp_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_plain(hp: Real1, g: Real1, gw
         v0 = 2 - 2 * beta2
         v1 = v0 * gw_total[n]
         v2 = 1 / root
-        v3 = sqrt(w[n])
-        total = decay * (v0 * (decay * p[n] + sign * g[n]) * hw[n] + v1 * decay * hgp[n] + v1 * sign * hgg[n] + (rational(1, 2)) * v2 * rate * (1 - beta) * gy[n] * hgw_total[n] / v3 / (v2 * v3 + eps)**2)
+        v3 = w[n]
+        v4 = sqrt(absolute(v3))
+        total = decay * (v0 * (decay * p[n] + sign * g[n]) * hw[n] + v1 * decay * hgp[n] + v1 * sign * hgg[n] + (rational(1, 2)) * v2 * rate * (1 - beta) * sign(v3) * gy[n] * hgw_total[n] / v4 / (v2 * v4 + eps)**2)
         hp[n] = total
 
 
@@ -939,10 +1009,10 @@ def hp_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_over_n(hp: Real1, g: Real1, g
             w_lanes = lanes.read(w.line((n,), (1,)))
             v0 = 2 - 2 * beta2
             v1 = lanes.fill(v0) * gw_total_lanes
-            v2 = sqrt(w_lanes)
-            v3 = 1 / root
-            u_ = (lanes.fill(v3) * v2) + lanes.fill(eps)
-            total = lanes.fill(decay) * ((lanes.fill((rational(1, 2)) * v3 * rate * (1 - beta)) * gy_lanes * hgw_total_lanes / v2 / (u_ * u_)) + (lanes.fill(sign) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            v2 = 1 / root
+            v3 = sqrt(absolute(w_lanes))
+            u_ = (lanes.fill(v2) * v3) + lanes.fill(eps)
+            total = lanes.fill(decay) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v3 / (u_ * u_)) + (lanes.fill(sign) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(hp.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -957,10 +1027,10 @@ def hp_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_over_n(hp: Real1, g: Real1, g
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
             v0 = 2 - 2 * beta2
             v1 = lanes.fill(v0) * gw_total_lanes
-            v2 = sqrt(w_lanes)
-            v3 = 1 / root
-            u_ = (lanes.fill(v3) * v2) + lanes.fill(eps)
-            total = lanes.fill(decay) * ((lanes.fill((rational(1, 2)) * v3 * rate * (1 - beta)) * gy_lanes * hgw_total_lanes / v2 / (u_ * u_)) + (lanes.fill(sign) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            v2 = 1 / root
+            v3 = sqrt(absolute(w_lanes))
+            u_ = (lanes.fill(v2) * v3) + lanes.fill(eps)
+            total = lanes.fill(decay) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v3 / (u_ * u_)) + (lanes.fill(sign) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(hp.line((n,), (1,)), total, active)
 
 
@@ -968,7 +1038,7 @@ def hp_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_over_n(hp: Real1, g: Real1, g
 def hp_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w(hp: Real1, g: Real1, gw_total: Real1, gy: Real1, hgg: Real1,
         hgp: Real1, hgw_total: Real1, hw: Real1, p: Real1, w: Real1, N: int, beta: float, beta2: float,
         decay: float, eps: float, rate: float, root: float, sign: float, tile: Tile) -> Task[...]:
-    """hp[n] += decay*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*gy[n]*hgw_total[n]/(2*root*(eps + sqrt(w[n])/root)**2*sqrt(w[n])) + 2*sign*(1 - beta2)*gw_total[n]*hgg[n] + 2*(1 - beta2)*(decay*p[n] + sign*g[n])*hw[n])
+    """hp[n] += decay*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*sign(w[n])*gy[n]*hgw_total[n]/(2*root*(eps + sqrt(Abs(w[n]))/root)**2*sqrt(Abs(w[n]))) + 2*sign*(1 - beta2)*gw_total[n]*hgg[n] + 2*(1 - beta2)*(decay*p[n] + sign*g[n])*hw[n])
 
     lanes over n
     else gather, tasks share n
@@ -981,16 +1051,17 @@ def hp_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w(hp: Real1, g: Real1, gw_total
 @task
 def tgb_total_from_gy_tgy_tw_w_plain(tgb_total: Real1, gy: Real1, tgy: Real1, tw: Real1, w: Real1, N: int,
         eps: float, rate: float, root: float, add: int, task: int, tasks: int) -> None:
-    """tgb_total[n] += rate*(-tgy[n] + gy[n]*tw[n]/(2*root*(eps + sqrt(w[n])/root)*sqrt(w[n])))/(eps + sqrt(w[n])/root)
+    """tgb_total[n] += rate*(-tgy[n] + sign(w[n])*gy[n]*tw[n]/(2*root*(eps + sqrt(Abs(w[n]))/root)*sqrt(Abs(w[n]))))/(eps + sqrt(Abs(w[n]))/root)
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         v0 = 1 / root
-        v1 = sqrt(w[n])
-        v2 = 1 / (v0 * v1 + eps)
-        total = v2 * rate * ((rational(1, 2)) * v0 * v2 * gy[n] * tw[n] / v1 - tgy[n])
+        v1 = w[n]
+        v2 = sqrt(absolute(v1))
+        v3 = 1 / (v0 * v2 + eps)
+        total = v3 * rate * ((rational(1, 2)) * v0 * v3 * sign(v1) * gy[n] * tw[n] / v2 - tgy[n])
         if add != 0:
             total += tgb_total[n]
         tgb_total[n] = total
@@ -1009,10 +1080,10 @@ def tgb_total_from_gy_tgy_tw_w_over_n(tgb_total: Real1, gy: Real1, tgy: Real1, t
             tgy_lanes = lanes.read(tgy.line((n,), (1,)))
             tw_lanes = lanes.read(tw.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = sqrt(w_lanes)
-            v1 = 1 / root
-            v2 = lanes.fill(one()) / ((lanes.fill(v1) * v0) + lanes.fill(eps))
-            total = lanes.fill(rate) * v2 * ((lanes.fill((rational(1, 2)) * v1) * gy_lanes * tw_lanes * v2 / v0) - tgy_lanes)
+            v0 = 1 / root
+            v1 = sqrt(absolute(w_lanes))
+            v2 = lanes.fill(one()) / ((lanes.fill(v0) * v1) + lanes.fill(eps))
+            total = lanes.fill(rate) * v2 * ((lanes.fill((rational(1, 2)) * v0) * gy_lanes * tw_lanes * v2 * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1) - tgy_lanes)
             if add != 0:
                 total = total + lanes.read(tgb_total.line((n,), (1,)))
             lanes.write_where(tgb_total.line((n,), (1,)), total, lanes.where(True))
@@ -1022,10 +1093,10 @@ def tgb_total_from_gy_tgy_tw_w_over_n(tgb_total: Real1, gy: Real1, tgy: Real1, t
             tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
             tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = sqrt(w_lanes)
-            v1 = 1 / root
-            v2 = lanes.fill(one()) / ((lanes.fill(v1) * v0) + lanes.fill(eps))
-            total = lanes.fill(rate) * v2 * ((lanes.fill((rational(1, 2)) * v1) * gy_lanes * tw_lanes * v2 / v0) - tgy_lanes)
+            v0 = 1 / root
+            v1 = sqrt(absolute(w_lanes))
+            v2 = lanes.fill(one()) / ((lanes.fill(v0) * v1) + lanes.fill(eps))
+            total = lanes.fill(rate) * v2 * ((lanes.fill((rational(1, 2)) * v0) * gy_lanes * tw_lanes * v2 * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1) - tgy_lanes)
             if add != 0:
                 total = total + lanes.read_where(tgb_total.line((n,), (1,)), active)
             lanes.write_where(tgb_total.line((n,), (1,)), total, active)
@@ -1034,7 +1105,7 @@ def tgb_total_from_gy_tgy_tw_w_over_n(tgb_total: Real1, gy: Real1, tgy: Real1, t
 @choice(tgb_total_from_gy_tgy_tw_w_over_n, tgb_total_from_gy_tgy_tw_w_plain)
 def tgb_total_from_gy_tgy_tw_w(tgb_total: Real1, gy: Real1, tgy: Real1, tw: Real1, w: Real1, N: int, eps: float,
         rate: float, root: float, add: int, tile: Tile) -> Task[...]:
-    """tgb_total[n] += rate*(-tgy[n] + gy[n]*tw[n]/(2*root*(eps + sqrt(w[n])/root)*sqrt(w[n])))/(eps + sqrt(w[n])/root)
+    """tgb_total[n] += rate*(-tgy[n] + sign(w[n])*gy[n]*tw[n]/(2*root*(eps + sqrt(Abs(w[n]))/root)*sqrt(Abs(w[n]))))/(eps + sqrt(Abs(w[n]))/root)
 
     lanes over n
     else gather, tasks share n
@@ -1048,7 +1119,7 @@ def tgb_total_from_gy_tgy_tw_w(tgb_total: Real1, gy: Real1, tgy: Real1, tw: Real
 def tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w(tgw_total: Real1, g: Real1, gy: Real1, m: Real1, p: Real1, tg: Real1,
         tgy: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1, N: int, beta: float, decay: float, eps: float,
         rate: float, root: float, sign: float, add: int, task: int, tasks: int) -> None:
-    """tgw_total[n] += rate*(2*beta*gy[n]*tm[n]/sqrt(w[n]) + 2*decay*(1 - beta)*gy[n]*tp[n]/sqrt(w[n]) + 2*sign*(1 - beta)*gy[n]*tg[n]/sqrt(w[n]) - ((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*(w[n]**(-3/2) + 2/(root*(eps + sqrt(w[n])/root)*w[n]))*gy[n]*tw[n] + 2*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*tgy[n]/sqrt(w[n]))/(4*root*(eps + sqrt(w[n])/root)**2)
+    """tgw_total[n] += rate*(2*beta*gy[n]*tm[n]/sqrt(Abs(w[n])) + 2*decay*(1 - beta)*gy[n]*tp[n]/sqrt(Abs(w[n])) + 2*sign*(1 - beta)*gy[n]*tg[n]/sqrt(Abs(w[n])) - ((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*(Abs(w[n])**(-3/2) + 2/(root*(eps + sqrt(Abs(w[n]))/root)*Abs(w[n])))*sign(w[n])*gy[n]*tw[n] + 2*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*tgy[n]/sqrt(Abs(w[n])))*sign(w[n])/(4*root*(eps + sqrt(Abs(w[n]))/root)**2)
 
     gather, tasks share n
     """
@@ -1056,16 +1127,18 @@ def tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w(tgw_total: Real1, g: Real1, gy: Re
     for n in range(first, last):
         v0 = 1 / root
         v1 = w[n]
-        v2 = sqrt(v1)
-        v3 = v0 * v2 + eps
-        v4 = gy[n]
-        v5 = 2 / v2
-        v6 = v4 * v5
-        v7 = 1 - beta
+        v2 = sign(v1)
+        v3 = absolute(v1)
+        v4 = sqrt(v3)
+        v5 = v0 * v4 + eps
+        v6 = gy[n]
+        v7 = 2 / v4
         v8 = v6 * v7
-        v9 = m[n]
-        v10 = v7 * (-v9 + decay * p[n] + sign * g[n]) + v9
-        total = (rational(1, 4)) * v0 * rate * (-v10 * v4 * (2 * v0 / v1 / v3 + power(v1, (rational(-3, 2)))) * tw[n] + v10 * v5 * tgy[n] + v6 * beta * tm[n] + v8 * decay * tp[n] + v8 * sign * tg[n]) / v3**2
+        v9 = 1 - beta
+        v10 = v8 * v9
+        v11 = m[n]
+        v12 = v11 + v9 * (-v11 + decay * p[n] + sign * g[n])
+        total = (rational(1, 4)) * v0 * v2 * rate * (v10 * decay * tp[n] + v10 * sign * tg[n] - v12 * v2 * v6 * (2 * v0 / v3 / v5 + power(v3, (rational(-3, 2)))) * tw[n] + v12 * v7 * tgy[n] + v8 * beta * tm[n]) / v5**2
         if add != 0:
             total += tgw_total[n]
         tgw_total[n] = total
@@ -1214,8 +1287,8 @@ def sizes(N: int) -> dict[str, int]:
 
 DEFINITION = Definition(
     name='adam_step',
-    formula='b[n] += (1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n]\nw[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2\ny[n] += keep*p[n] - rate*b[n]/(eps + sqrt(w[n])/root)',
-    latex='b_{n} \\mathrel{+}= \\left(1 - \\beta\\right) \\left(decay p_{n} + sign g_{n} - m_{n}\\right) + m_{n} \\\\ w_{n} \\mathrel{+}= \\beta_{2} v_{n} + \\left(1 - \\beta_{2}\\right) \\left(decay p_{n} + sign g_{n}\\right)^{2} \\\\ y_{n} \\mathrel{+}= keep p_{n} - \\frac{rate b_{n}}{eps + \\frac{\\sqrt{w_{n}}}{root}}',
+    formula='b[n] += (1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n]\nw[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2\ny[n] += keep*p[n] - rate*b[n]/(eps + sqrt(Abs(w[n]))/root)',
+    latex='b_{n} \\mathrel{+}= \\left(1 - \\beta\\right) \\left(decay p_{n} + sign g_{n} - m_{n}\\right) + m_{n} \\\\ w_{n} \\mathrel{+}= \\beta_{2} v_{n} + \\left(1 - \\beta_{2}\\right) \\left(decay p_{n} + sign g_{n}\\right)^{2} \\\\ y_{n} \\mathrel{+}= keep p_{n} - \\frac{rate b_{n}}{eps + \\frac{\\sqrt{\\left|{w_{n}}\\right|}}{root}}',
     tensors=(
         Tensor('p', ('N',)),
         Tensor('g', ('N',)),
@@ -1294,7 +1367,7 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta2', 'decay', 'sign'),
                 ),
-                Phase(  # y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(w[n])/root)
+                Phase(  # y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(Abs(w[n]))/root)
                     y_from_b_p_w,
                     ('y', 'b', 'p', 'w'),
                     ('N',),
@@ -1324,14 +1397,14 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('gw',),
                 ),
-                Phase(  # gb_total[n] += -rate*gy[n]/(eps + sqrt(w[n])/root)
+                Phase(  # gb_total[n] += -rate*gy[n]/(eps + sqrt(Abs(w[n]))/root)
                     gb_total_from_gy_w,
                     ('gb_total', 'gy', 'w'),
                     ('N',),
                     reals=('eps', 'rate', 'root'),
                     linear=('gy',),
                 ),
-                Phase(  # gw_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*gy[n]/(2*root*(...
+                Phase(  # gw_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*sign(w[n])*gy[n...
                     gw_total_from_g_gy_m_p_w,
                     ('gw_total', 'g', 'gy', 'm', 'p', 'w'),
                     ('N',),
@@ -1370,7 +1443,7 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'm', 'v', 'tp', 'tg', 'tm', 'tv'),
             outputs=('ty', 'tb', 'tw'),
             phases=(
-                Phase(  # tb[n] += beta*tm[n] + decay*(1 - beta)*tp[n] + sign*(1 - beta)*tg[n]
+                Phase(  # tb[n] += decay*(1 - beta)*tp[n] + sign*(1 - beta)*tg[n] + (beta - 1)*tm[n] + tm[n]
                     tb_from_tg_tm_tp,
                     ('tb', 'tg', 'tm', 'tp'),
                     ('N',),
@@ -1382,7 +1455,7 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta2', 'decay', 'sign'),
                 ),
-                Phase(  # ty[n] += keep*tp[n] - rate*tb[n]/(eps + sqrt(beta2*v[n] + (1 - beta2)*(decay*p[n] + sig...
+                Phase(  # ty[n] += keep*tp[n] - rate*tb[n]/(eps + sqrt(Abs(beta2*v[n] + (1 - beta2)*(decay*p[n] +...
                     ty_from_g_m_p_tb_tp_tw_v,
                     ('ty', 'g', 'm', 'p', 'tb', 'tp', 'tw', 'v'),
                     ('N',),
@@ -1406,15 +1479,15 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('gw',),
                 ),
-                Phase(  # gw_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*gy[n]/(2*root*(...
+                Phase(  # gw_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*sign(w[n])*gy[n...
                     gw_total_from_g_gy_m_p_w,
                     ('gw_total', 'g', 'gy', 'm', 'p', 'w'),
                     ('N',),
                     reals=('beta', 'decay', 'eps', 'rate', 'root', 'sign'),
                     linear=('gy',),
                 ),
-                Phase(  # hgb_total[n] += beta*hgm[n] + decay*(1 - beta)*hgp[n] + sign*(1 - beta)*hgg[n]  # as tb[n]
-                    tb_from_tg_tm_tp,
+                Phase(  # hgb_total[n] += beta*hgm[n] + decay*(1 - beta)*hgp[n] + sign*(1 - beta)*hgg[n]
+                    hgb_total_from_hgg_hgm_hgp,
                     ('hgb_total', 'hgg', 'hgm', 'hgp'),
                     ('N',),
                     reals=('beta', 'decay', 'sign'),
@@ -1425,20 +1498,20 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta2', 'decay', 'sign'),
                 ),
-                Phase(  # hm[n] += beta*rate*gy[n]*hgw_total[n]/(2*root*(eps + sqrt(w[n])/root)**2*sqrt(w[n]))
+                Phase(  # hm[n] += beta*rate*sign(w[n])*gy[n]*hgw_total[n]/(2*root*(eps + sqrt(Abs(w[n]))/root)**...
                     hm_from_gy_hgw_total_w,
                     ('hm', 'gy', 'hgw_total', 'w'),
                     ('N',),
                     reals=('beta', 'eps', 'rate', 'root'),
                     linear=('gy', 'hgw_total'),
                 ),
-                Phase(  # hgy[n] += keep*hgp[n] - rate*hgb_total[n]/(eps + sqrt(w[n])/root) + rate*((1 - beta)*(d...
+                Phase(  # hgy[n] += keep*hgp[n] - rate*hgb_total[n]/(eps + sqrt(Abs(w[n]))/root) + rate*((1 - bet...
                     hgy_from_g_hgb_total_hgp_hgw_total_m_p_w,
                     ('hgy', 'g', 'hgb_total', 'hgp', 'hgw_total', 'm', 'p', 'w'),
                     ('N',),
                     reals=('beta', 'decay', 'eps', 'keep', 'rate', 'root', 'sign'),
                 ),
-                Phase(  # hw[n] += rate*(-((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*(w[n]**(-3/2) + 2/(...
+                Phase(  # hw[n] += rate*(-((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*(Abs(w[n])**(-3/2) ...
                     hw_from_g_gy_hgb_total_hgw_total_m_p_w,
                     ('hw', 'g', 'gy', 'hgb_total', 'hgw_total', 'm', 'p', 'w'),
                     ('N',),
@@ -1457,13 +1530,13 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('hgb_total',),
                 ),
-                Phase(  # hg[n] += sign*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*gy[n]*hgw_total...
+                Phase(  # hg[n] += sign*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*sign(w[n])*gy[n...
                     hg_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w,
                     ('hg', 'g', 'gw_total', 'gy', 'hgg', 'hgp', 'hgw_total', 'hw', 'p', 'w'),
                     ('N',),
                     reals=('beta', 'beta2', 'decay', 'eps', 'rate', 'root', 'sign'),
                 ),
-                Phase(  # hp[n] += decay*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*gy[n]*hgw_tota...
+                Phase(  # hp[n] += decay*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*sign(w[n])*gy[...
                     hp_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w,
                     ('hp', 'g', 'gw_total', 'gy', 'hgg', 'hgp', 'hgw_total', 'hw', 'p', 'w'),
                     ('N',),
@@ -1494,7 +1567,7 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('gw',),
                 ),
-                Phase(  # gw_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*gy[n]/(2*root*(...
+                Phase(  # gw_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*sign(w[n])*gy[n...
                     gw_total_from_g_gy_m_p_w,
                     ('gw_total', 'g', 'gy', 'm', 'p', 'w'),
                     ('N',),
@@ -1519,13 +1592,13 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('tgw',),
                 ),
-                Phase(  # tgb_total[n] += rate*(-tgy[n] + gy[n]*tw[n]/(2*root*(eps + sqrt(w[n])/root)*sqrt(w[n]))...
+                Phase(  # tgb_total[n] += rate*(-tgy[n] + sign(w[n])*gy[n]*tw[n]/(2*root*(eps + sqrt(Abs(w[n]))/r...
                     tgb_total_from_gy_tgy_tw_w,
                     ('tgb_total', 'gy', 'tgy', 'tw', 'w'),
                     ('N',),
                     reals=('eps', 'rate', 'root'),
                 ),
-                Phase(  # tgw_total[n] += rate*(2*beta*gy[n]*tm[n]/sqrt(w[n]) + 2*decay*(1 - beta)*gy[n]*tp[n]/sq...
+                Phase(  # tgw_total[n] += rate*(2*beta*gy[n]*tm[n]/sqrt(Abs(w[n])) + 2*decay*(1 - beta)*gy[n]*tp[...
                     tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w,
                     ('tgw_total', 'g', 'gy', 'm', 'p', 'tg', 'tgy', 'tm', 'tp', 'tw', 'w'),
                     ('N',),
@@ -1573,6 +1646,7 @@ DEFINITION = Definition(
         'tb_from_tg_tm_tp: lanes over n; else gather, tasks share n',
         'tw_from_g_p_tg_tp_tv: lanes over n; else gather, tasks share n',
         'ty_from_g_m_p_tb_tp_tw_v: lanes over n; else gather, tasks share n',
+        'hgb_total_from_hgg_hgm_hgp: lanes over n; else gather, tasks share n',
         'hm_from_gy_hgw_total_w: lanes over n; else gather, tasks share n',
         'hgy_from_g_hgb_total_hgp_hgw_total_m_p_w: lanes over n; else gather, tasks share n',
         'hw_from_g_gy_hgb_total_hgw_total_m_p_w: gather, tasks share n',

@@ -3,7 +3,7 @@
     b[n] += (1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n]
     w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2
     k[n] += maximum(h[n], w[n])
-    y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(k[n])/root)
+    y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(Abs(k[n]))/root)
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    absolute,
     ceil_div,
     choice,
+    equal,
     indicator,
     larger,
     maximum,
@@ -28,6 +30,7 @@ from kernels.runtime import (
     require_abi,
     select,
     share,
+    sign,
     sqrt,
     task,
 )
@@ -183,13 +186,13 @@ def k_from_h_w(k: Real1, h: Real1, w: Real1, N: int, tile: Tile) -> Task[...]:
 @task
 def y_from_b_k_p_plain(y: Real1, b: Real1, k: Real1, p: Real1, N: int, eps: float, keep: float, rate: float,
         root: float, task: int, tasks: int) -> None:
-    """y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(k[n])/root)
+    """y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(Abs(k[n]))/root)
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = keep * p[n] - rate * b[n] / (eps + sqrt(k[n]) / root)
+        total = keep * p[n] - rate * b[n] / (eps + sqrt(absolute(k[n])) / root)
         y[n] = total
 
 
@@ -205,21 +208,21 @@ def y_from_b_k_p_over_n(y: Real1, b: Real1, k: Real1, p: Real1, N: int, eps: flo
             b_lanes = lanes.read(b.line((n,), (1,)))
             k_lanes = lanes.read(k.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
-            total = (lanes.fill(keep) * p_lanes) - (lanes.fill(rate) * b_lanes / ((sqrt(k_lanes) / lanes.fill(root)) + lanes.fill(eps)))
+            total = (lanes.fill(keep) * p_lanes) - (lanes.fill(rate) * b_lanes / (lanes.fill(eps) + (sqrt(absolute(k_lanes)) / lanes.fill(root))))
             lanes.write_where(y.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             b_lanes = lanes.read_where(b.line((n,), (1,)), active)
             k_lanes = lanes.read_where(k.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            total = (lanes.fill(keep) * p_lanes) - (lanes.fill(rate) * b_lanes / ((sqrt(k_lanes) / lanes.fill(root)) + lanes.fill(eps)))
+            total = (lanes.fill(keep) * p_lanes) - (lanes.fill(rate) * b_lanes / (lanes.fill(eps) + (sqrt(absolute(k_lanes)) / lanes.fill(root))))
             lanes.write_where(y.line((n,), (1,)), total, active)
 
 
 @choice(y_from_b_k_p_over_n, y_from_b_k_p_plain)
 def y_from_b_k_p(y: Real1, b: Real1, k: Real1, p: Real1, N: int, eps: float, keep: float, rate: float, root: float,
         tile: Tile) -> Task[...]:
-    """y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(k[n])/root)
+    """y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(Abs(k[n]))/root)
 
     lanes over n
     else gather, tasks share n
@@ -274,13 +277,13 @@ def gb_total_from_gb(gb_total: Real1, gb: Real1, I0: int, tile: Tile) -> Task[..
 @task
 def gb_total_from_gy_h_w_plain(gb_total: Real1, gy: Real1, h: Real1, w: Real1, N: int, eps: float, rate: float,
         root: float, add: int, task: int, tasks: int) -> None:
-    """gb_total[n] += -rate*gy[n]/(eps + sqrt(maximum(h[n], w[n]))/root)
+    """gb_total[n] += -rate*gy[n]/(eps + sqrt(Abs(maximum(h[n], w[n])))/root)
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = -rate * gy[n] / (eps + sqrt(larger(h[n], w[n])) / root)
+        total = -rate * gy[n] / (eps + sqrt(absolute(larger(h[n], w[n]))) / root)
         if add != 0:
             total += gb_total[n]
         gb_total[n] = total
@@ -298,7 +301,7 @@ def gb_total_from_gy_h_w_over_n(gb_total: Real1, gy: Real1, h: Real1, w: Real1, 
             gy_lanes = lanes.read(gy.line((n,), (1,)))
             h_lanes = lanes.read(h.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            total = -(lanes.fill(rate) * gy_lanes / (lanes.fill(eps) + (sqrt(maximum(h_lanes, w_lanes)) / lanes.fill(root))))
+            total = -(lanes.fill(rate) * gy_lanes / (lanes.fill(eps) + (sqrt(absolute(maximum(h_lanes, w_lanes))) / lanes.fill(root))))
             if add != 0:
                 total = total + lanes.read(gb_total.line((n,), (1,)))
             lanes.write_where(gb_total.line((n,), (1,)), total, lanes.where(True))
@@ -307,7 +310,7 @@ def gb_total_from_gy_h_w_over_n(gb_total: Real1, gy: Real1, h: Real1, w: Real1, 
             gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             h_lanes = lanes.read_where(h.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            total = -(lanes.fill(rate) * gy_lanes / (lanes.fill(eps) + (sqrt(maximum(h_lanes, w_lanes)) / lanes.fill(root))))
+            total = -(lanes.fill(rate) * gy_lanes / (lanes.fill(eps) + (sqrt(absolute(maximum(h_lanes, w_lanes))) / lanes.fill(root))))
             if add != 0:
                 total = total + lanes.read_where(gb_total.line((n,), (1,)), active)
             lanes.write_where(gb_total.line((n,), (1,)), total, active)
@@ -316,7 +319,7 @@ def gb_total_from_gy_h_w_over_n(gb_total: Real1, gy: Real1, h: Real1, w: Real1, 
 @choice(gb_total_from_gy_h_w_over_n, gb_total_from_gy_h_w_plain)
 def gb_total_from_gy_h_w(gb_total: Real1, gy: Real1, h: Real1, w: Real1, N: int, eps: float, rate: float,
         root: float, add: int, tile: Tile) -> Task[...]:
-    """gb_total[n] += -rate*gy[n]/(eps + sqrt(maximum(h[n], w[n]))/root)
+    """gb_total[n] += -rate*gy[n]/(eps + sqrt(Abs(maximum(h[n], w[n])))/root)
 
     lanes over n
     else gather, tasks share n
@@ -330,16 +333,17 @@ def gb_total_from_gy_h_w(gb_total: Real1, gy: Real1, h: Real1, w: Real1, N: int,
 def gk_total_from_g_gy_h_m_p_w_plain(gk_total: Real1, g: Real1, gy: Real1, h: Real1, m: Real1, p: Real1, w: Real1,
         N: int, beta: float, decay: float, eps: float, rate: float, root: float, sign: float, add: int, task: int,
         tasks: int) -> None:
-    """gk_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*gy[n]/(2*root*(eps + sqrt(maximum(h[n], w[n]))/root)**2*sqrt(maximum(h[n], w[n])))
+    """gk_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*sign(maximum(h[n], w[n]))*gy[n]/(2*root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)**2*sqrt(Abs(maximum(h[n], w[n]))))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         v0 = 1 / root
-        v1 = sqrt(larger(h[n], w[n]))
-        v2 = m[n]
-        total = (rational(1, 2)) * v0 * rate * (v2 + (1 - beta) * (-v2 + decay * p[n] + sign * g[n])) * gy[n] / v1 / (v0 * v1 + eps)**2
+        v1 = larger(h[n], w[n])
+        v2 = sqrt(absolute(v1))
+        v3 = m[n]
+        total = (rational(1, 2)) * v0 * rate * (v3 + (1 - beta) * (-v3 + decay * p[n] + sign * g[n])) * sign(v1) * gy[n] / v2 / (v0 * v2 + eps)**2
         if add != 0:
             total += gk_total[n]
         gk_total[n] = total
@@ -362,9 +366,10 @@ def gk_total_from_g_gy_h_m_p_w_over_n(gk_total: Real1, g: Real1, gy: Real1, h: R
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
             v0 = 1 / root
-            v1 = sqrt(maximum(h_lanes, w_lanes))
-            u_ = (lanes.fill(v0) * v1) + lanes.fill(eps)
-            total = lanes.fill((rational(1, 2)) * v0 * rate) * gy_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) / v1 / (u_ * u_)
+            v1 = maximum(h_lanes, w_lanes)
+            v2 = sqrt(absolute(v1))
+            u_ = (lanes.fill(v0) * v2) + lanes.fill(eps)
+            total = lanes.fill((rational(1, 2)) * v0 * rate) * gy_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2 / (u_ * u_)
             if add != 0:
                 total = total + lanes.read(gk_total.line((n,), (1,)))
             lanes.write_where(gk_total.line((n,), (1,)), total, lanes.where(True))
@@ -377,9 +382,10 @@ def gk_total_from_g_gy_h_m_p_w_over_n(gk_total: Real1, g: Real1, gy: Real1, h: R
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
             v0 = 1 / root
-            v1 = sqrt(maximum(h_lanes, w_lanes))
-            u_ = (lanes.fill(v0) * v1) + lanes.fill(eps)
-            total = lanes.fill((rational(1, 2)) * v0 * rate) * gy_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) / v1 / (u_ * u_)
+            v1 = maximum(h_lanes, w_lanes)
+            v2 = sqrt(absolute(v1))
+            u_ = (lanes.fill(v0) * v2) + lanes.fill(eps)
+            total = lanes.fill((rational(1, 2)) * v0 * rate) * gy_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2 / (u_ * u_)
             if add != 0:
                 total = total + lanes.read_where(gk_total.line((n,), (1,)), active)
             lanes.write_where(gk_total.line((n,), (1,)), total, active)
@@ -389,7 +395,7 @@ def gk_total_from_g_gy_h_m_p_w_over_n(gk_total: Real1, g: Real1, gy: Real1, h: R
 def gk_total_from_g_gy_h_m_p_w(gk_total: Real1, g: Real1, gy: Real1, h: Real1, m: Real1, p: Real1, w: Real1, N: int,
         beta: float, decay: float, eps: float, rate: float, root: float, sign: float, add: int,
         tile: Tile) -> Task[...]:
-    """gk_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*gy[n]/(2*root*(eps + sqrt(maximum(h[n], w[n]))/root)**2*sqrt(maximum(h[n], w[n])))
+    """gk_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*sign(maximum(h[n], w[n]))*gy[n]/(2*root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)**2*sqrt(Abs(maximum(h[n], w[n]))))
 
     lanes over n
     else gather, tasks share n
@@ -654,14 +660,16 @@ def gp_from_g_gb_total_gw_total_gy_p(gp: Real1, g: Real1, gb_total: Real1, gw_to
 @task
 def tb_from_tg_tm_tp_plain(tb: Real1, tg: Real1, tm: Real1, tp: Real1, N: int, beta: float, decay: float,
         sign: float, task: int, tasks: int) -> None:
-    """tb[n] += beta*tm[n] + decay*(1 - beta)*tp[n] + sign*(1 - beta)*tg[n]
+    """tb[n] += decay*(1 - beta)*tp[n] + sign*(1 - beta)*tg[n] + (beta - 1)*tm[n] + tm[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        v0 = 1 - beta
-        total = v0 * decay * tp[n] + v0 * sign * tg[n] + beta * tm[n]
+        v0 = tm[n]
+        v1 = beta - 1
+        v2 = -v1
+        total = v0 * v1 + v0 + v2 * decay * tp[n] + v2 * sign * tg[n]
         tb[n] = total
 
 
@@ -677,23 +685,25 @@ def tb_from_tg_tm_tp_over_n(tb: Real1, tg: Real1, tm: Real1, tp: Real1, N: int, 
             tg_lanes = lanes.read(tg.line((n,), (1,)))
             tm_lanes = lanes.read(tm.line((n,), (1,)))
             tp_lanes = lanes.read(tp.line((n,), (1,)))
-            v0 = 1 - beta
-            total = (lanes.fill(v0 * sign) * tg_lanes) + (lanes.fill(beta) * tm_lanes) + (lanes.fill(v0 * decay) * tp_lanes)
+            v0 = beta - 1
+            v1 = -v0
+            total = (lanes.fill(v1 * sign) * tg_lanes) + (lanes.fill(v0) * tm_lanes) + tm_lanes + (lanes.fill(v1 * decay) * tp_lanes)
             lanes.write_where(tb.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
             tm_lanes = lanes.read_where(tm.line((n,), (1,)), active)
             tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            v0 = 1 - beta
-            total = (lanes.fill(v0 * sign) * tg_lanes) + (lanes.fill(beta) * tm_lanes) + (lanes.fill(v0 * decay) * tp_lanes)
+            v0 = beta - 1
+            v1 = -v0
+            total = (lanes.fill(v1 * sign) * tg_lanes) + (lanes.fill(v0) * tm_lanes) + tm_lanes + (lanes.fill(v1 * decay) * tp_lanes)
             lanes.write_where(tb.line((n,), (1,)), total, active)
 
 
 @choice(tb_from_tg_tm_tp_over_n, tb_from_tg_tm_tp_plain)
 def tb_from_tg_tm_tp(tb: Real1, tg: Real1, tm: Real1, tp: Real1, N: int, beta: float, decay: float, sign: float,
         tile: Tile) -> Task[...]:
-    """tb[n] += beta*tm[n] + decay*(1 - beta)*tp[n] + sign*(1 - beta)*tg[n]
+    """tb[n] += decay*(1 - beta)*tp[n] + sign*(1 - beta)*tg[n] + (beta - 1)*tm[n] + tm[n]
 
     lanes over n
     else gather, tasks share n
@@ -813,17 +823,18 @@ def tk_from_h_th_tw_w(tk: Real1, h: Real1, th: Real1, tw: Real1, w: Real1, N: in
 def ty_from_g_h_m_p_tb_tk_tp_w_plain(ty: Real1, g: Real1, h: Real1, m: Real1, p: Real1, tb: Real1, tk: Real1,
         tp: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, keep: float, rate: float, root: float,
         sign: float, task: int, tasks: int) -> None:
-    """ty[n] += keep*tp[n] - rate*tb[n]/(eps + sqrt(maximum(h[n], w[n]))/root) + rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*tk[n]/(2*root*(eps + sqrt(maximum(h[n], w[n]))/root)**2*sqrt(maximum(h[n], w[n])))
+    """ty[n] += keep*tp[n] - rate*tb[n]/(eps + sqrt(Abs(maximum(h[n], w[n])))/root) + rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*sign(maximum(h[n], w[n]))*tk[n]/(2*root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)**2*sqrt(Abs(maximum(h[n], w[n]))))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         v0 = 1 / root
-        v1 = sqrt(larger(h[n], w[n]))
-        v2 = v0 * v1 + eps
-        v3 = m[n]
-        total = (rational(1, 2)) * v0 * rate * (v3 + (1 - beta) * (-v3 + decay * p[n] + sign * g[n])) * tk[n] / v1 / v2**2 + keep * tp[n] - rate * tb[n] / v2
+        v1 = larger(h[n], w[n])
+        v2 = sqrt(absolute(v1))
+        v3 = v0 * v2 + eps
+        v4 = m[n]
+        total = (rational(1, 2)) * v0 * rate * (v4 + (1 - beta) * (-v4 + decay * p[n] + sign * g[n])) * sign(v1) * tk[n] / v2 / v3**2 + keep * tp[n] - rate * tb[n] / v3
         ty[n] = total
 
 
@@ -846,9 +857,10 @@ def ty_from_g_h_m_p_tb_tk_tp_w_over_n(ty: Real1, g: Real1, h: Real1, m: Real1, p
             tp_lanes = lanes.read(tp.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
             v0 = 1 / root
-            v1 = sqrt(maximum(h_lanes, w_lanes))
-            v2 = (lanes.fill(v0) * v1) + lanes.fill(eps)
-            total = (lanes.fill((rational(1, 2)) * v0 * rate) * tk_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) / v1 / (v2 * v2)) + (lanes.fill(keep) * tp_lanes) - (lanes.fill(rate) * tb_lanes / v2)
+            v1 = maximum(h_lanes, w_lanes)
+            v2 = sqrt(absolute(v1))
+            v3 = (lanes.fill(v0) * v2) + lanes.fill(eps)
+            total = (lanes.fill((rational(1, 2)) * v0 * rate) * tk_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2 / (v3 * v3)) + (lanes.fill(keep) * tp_lanes) - (lanes.fill(rate) * tb_lanes / v3)
             lanes.write_where(ty.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -861,9 +873,10 @@ def ty_from_g_h_m_p_tb_tk_tp_w_over_n(ty: Real1, g: Real1, h: Real1, m: Real1, p
             tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
             v0 = 1 / root
-            v1 = sqrt(maximum(h_lanes, w_lanes))
-            v2 = (lanes.fill(v0) * v1) + lanes.fill(eps)
-            total = (lanes.fill((rational(1, 2)) * v0 * rate) * tk_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) / v1 / (v2 * v2)) + (lanes.fill(keep) * tp_lanes) - (lanes.fill(rate) * tb_lanes / v2)
+            v1 = maximum(h_lanes, w_lanes)
+            v2 = sqrt(absolute(v1))
+            v3 = (lanes.fill(v0) * v2) + lanes.fill(eps)
+            total = (lanes.fill((rational(1, 2)) * v0 * rate) * tk_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2 / (v3 * v3)) + (lanes.fill(keep) * tp_lanes) - (lanes.fill(rate) * tb_lanes / v3)
             lanes.write_where(ty.line((n,), (1,)), total, active)
 
 
@@ -871,7 +884,7 @@ def ty_from_g_h_m_p_tb_tk_tp_w_over_n(ty: Real1, g: Real1, h: Real1, m: Real1, p
 def ty_from_g_h_m_p_tb_tk_tp_w(ty: Real1, g: Real1, h: Real1, m: Real1, p: Real1, tb: Real1, tk: Real1, tp: Real1,
         w: Real1, N: int, beta: float, decay: float, eps: float, keep: float, rate: float, root: float, sign: float,
         tile: Tile) -> Task[...]:
-    """ty[n] += keep*tp[n] - rate*tb[n]/(eps + sqrt(maximum(h[n], w[n]))/root) + rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*tk[n]/(2*root*(eps + sqrt(maximum(h[n], w[n]))/root)**2*sqrt(maximum(h[n], w[n])))
+    """ty[n] += keep*tp[n] - rate*tb[n]/(eps + sqrt(Abs(maximum(h[n], w[n])))/root) + rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*sign(maximum(h[n], w[n]))*tk[n]/(2*root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)**2*sqrt(Abs(maximum(h[n], w[n]))))
 
     lanes over n
     else gather, tasks share n
@@ -882,17 +895,70 @@ def ty_from_g_h_m_p_tb_tk_tp_w(ty: Real1, g: Real1, h: Real1, m: Real1, p: Real1
 
 
 @task
+def hgb_total_from_hgg_hgm_hgp_plain(hgb_total: Real1, hgg: Real1, hgm: Real1, hgp: Real1, N: int, beta: float,
+        decay: float, sign: float, task: int, tasks: int) -> None:
+    """hgb_total[n] += beta*hgm[n] + decay*(1 - beta)*hgp[n] + sign*(1 - beta)*hgg[n]
+
+    gather, tasks share n
+    """
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        v0 = 1 - beta
+        total = v0 * decay * hgp[n] + v0 * sign * hgg[n] + beta * hgm[n]
+        hgb_total[n] = total
+
+
+@task
+def hgb_total_from_hgg_hgm_hgp_over_n(hgb_total: Real1, hgg: Real1, hgm: Real1, hgp: Real1, N: int, beta: float,
+        decay: float, sign: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            hgg_lanes = lanes.read(hgg.line((n,), (1,)))
+            hgm_lanes = lanes.read(hgm.line((n,), (1,)))
+            hgp_lanes = lanes.read(hgp.line((n,), (1,)))
+            v0 = 1 - beta
+            total = (lanes.fill(v0 * sign) * hgg_lanes) + (lanes.fill(beta) * hgm_lanes) + (lanes.fill(v0 * decay) * hgp_lanes)
+            lanes.write_where(hgb_total.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
+            hgm_lanes = lanes.read_where(hgm.line((n,), (1,)), active)
+            hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
+            v0 = 1 - beta
+            total = (lanes.fill(v0 * sign) * hgg_lanes) + (lanes.fill(beta) * hgm_lanes) + (lanes.fill(v0 * decay) * hgp_lanes)
+            lanes.write_where(hgb_total.line((n,), (1,)), total, active)
+
+
+@choice(hgb_total_from_hgg_hgm_hgp_over_n, hgb_total_from_hgg_hgm_hgp_plain)
+def hgb_total_from_hgg_hgm_hgp(hgb_total: Real1, hgg: Real1, hgm: Real1, hgp: Real1, N: int, beta: float,
+        decay: float, sign: float, tile: Tile) -> Task[...]:
+    """hgb_total[n] += beta*hgm[n] + decay*(1 - beta)*hgp[n] + sign*(1 - beta)*hgg[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hgb_total_from_hgg_hgm_hgp_over_n
+    return hgb_total_from_hgg_hgm_hgp_plain
+
+
+@task
 def hm_from_gy_h_hgk_total_w_plain(hm: Real1, gy: Real1, h: Real1, hgk_total: Real1, w: Real1, N: int, beta: float,
         eps: float, rate: float, root: float, task: int, tasks: int) -> None:
-    """hm[n] += beta*rate*gy[n]*hgk_total[n]/(2*root*(eps + sqrt(maximum(h[n], w[n]))/root)**2*sqrt(maximum(h[n], w[n])))
+    """hm[n] += beta*rate*sign(maximum(h[n], w[n]))*gy[n]*hgk_total[n]/(2*root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)**2*sqrt(Abs(maximum(h[n], w[n]))))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         v0 = 1 / root
-        v1 = sqrt(larger(h[n], w[n]))
-        total = (rational(1, 2)) * v0 * beta * rate * gy[n] * hgk_total[n] / v1 / (v0 * v1 + eps)**2
+        v1 = larger(h[n], w[n])
+        v2 = sqrt(absolute(v1))
+        total = (rational(1, 2)) * v0 * beta * rate * sign(v1) * gy[n] * hgk_total[n] / v2 / (v0 * v2 + eps)**2
         hm[n] = total
 
 
@@ -910,9 +976,10 @@ def hm_from_gy_h_hgk_total_w_over_n(hm: Real1, gy: Real1, h: Real1, hgk_total: R
             hgk_total_lanes = lanes.read(hgk_total.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
             v0 = 1 / root
-            v1 = sqrt(maximum(h_lanes, w_lanes))
-            u_ = (lanes.fill(v0) * v1) + lanes.fill(eps)
-            total = lanes.fill((rational(1, 2)) * v0 * beta * rate) * gy_lanes * hgk_total_lanes / v1 / (u_ * u_)
+            v1 = maximum(h_lanes, w_lanes)
+            v2 = sqrt(absolute(v1))
+            u_ = (lanes.fill(v0) * v2) + lanes.fill(eps)
+            total = lanes.fill((rational(1, 2)) * v0 * beta * rate) * gy_lanes * hgk_total_lanes * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2 / (u_ * u_)
             lanes.write_where(hm.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -921,16 +988,17 @@ def hm_from_gy_h_hgk_total_w_over_n(hm: Real1, gy: Real1, h: Real1, hgk_total: R
             hgk_total_lanes = lanes.read_where(hgk_total.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
             v0 = 1 / root
-            v1 = sqrt(maximum(h_lanes, w_lanes))
-            u_ = (lanes.fill(v0) * v1) + lanes.fill(eps)
-            total = lanes.fill((rational(1, 2)) * v0 * beta * rate) * gy_lanes * hgk_total_lanes / v1 / (u_ * u_)
+            v1 = maximum(h_lanes, w_lanes)
+            v2 = sqrt(absolute(v1))
+            u_ = (lanes.fill(v0) * v2) + lanes.fill(eps)
+            total = lanes.fill((rational(1, 2)) * v0 * beta * rate) * gy_lanes * hgk_total_lanes * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2 / (u_ * u_)
             lanes.write_where(hm.line((n,), (1,)), total, active)
 
 
 @choice(hm_from_gy_h_hgk_total_w_over_n, hm_from_gy_h_hgk_total_w_plain)
 def hm_from_gy_h_hgk_total_w(hm: Real1, gy: Real1, h: Real1, hgk_total: Real1, w: Real1, N: int, beta: float,
         eps: float, rate: float, root: float, tile: Tile) -> Task[...]:
-    """hm[n] += beta*rate*gy[n]*hgk_total[n]/(2*root*(eps + sqrt(maximum(h[n], w[n]))/root)**2*sqrt(maximum(h[n], w[n])))
+    """hm[n] += beta*rate*sign(maximum(h[n], w[n]))*gy[n]*hgk_total[n]/(2*root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)**2*sqrt(Abs(maximum(h[n], w[n]))))
 
     lanes over n
     else gather, tasks share n
@@ -944,7 +1012,7 @@ def hm_from_gy_h_hgk_total_w(hm: Real1, gy: Real1, h: Real1, hgk_total: Real1, w
 def hh_from_g_gy_h_hgb_total_hgk_total_m_p_w(hh: Real1, g: Real1, gy: Real1, h: Real1, hgb_total: Real1,
         hgk_total: Real1, m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float,
         root: float, sign: float, task: int, tasks: int) -> None:
-    """hh[n] += rate*(-((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*(maximum(h[n], w[n])**(-3/2) + 2/(root*(eps + sqrt(maximum(h[n], w[n]))/root)*maximum(h[n], w[n])))*hgk_total[n] + 2*hgb_total[n]/sqrt(maximum(h[n], w[n])))*indicator(h[n] >= w[n])*gy[n]/(4*root*(eps + sqrt(maximum(h[n], w[n]))/root)**2)
+    """hh[n] += rate*(-((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], w[n]))**(-3/2) + 2/(root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)*Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*hgk_total[n] + 2*hgb_total[n]/sqrt(Abs(maximum(h[n], w[n]))))*indicator(h[n] >= w[n])*sign(maximum(h[n], w[n]))*gy[n]/(4*root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)**2)
 
     gather, tasks share n
     """
@@ -954,10 +1022,12 @@ def hh_from_g_gy_h_hgb_total_hgk_total_m_p_w(hh: Real1, g: Real1, gy: Real1, h: 
         v1 = h[n]
         v2 = w[n]
         v3 = larger(v1, v2)
-        v4 = sqrt(v3)
-        v5 = v0 * v4 + eps
-        v6 = m[n]
-        total = (rational(1, 4)) * v0 * rate * (-(v6 + (1 - beta) * (-v6 + decay * p[n] + sign * g[n])) * (2 * v0 / v3 / v5 + power(v3, (rational(-3, 2)))) * hgk_total[n] + 2 * hgb_total[n] / v4) * indicator(v1 >= v2) * gy[n] / v5**2
+        v4 = sign(v3)
+        v5 = absolute(v3)
+        v6 = sqrt(v5)
+        v7 = v0 * v6 + eps
+        v8 = m[n]
+        total = (rational(1, 4)) * v0 * v4 * rate * (-v4 * (v8 + (1 - beta) * (-v8 + decay * p[n] + sign * g[n])) * (2 * v0 / v5 / v7 + power(v5, (rational(-3, 2)))) * hgk_total[n] + 2 * hgb_total[n] / v6) * indicator(v1 >= v2) * gy[n] / v7**2
         hh[n] = total
 
 
@@ -965,7 +1035,7 @@ def hh_from_g_gy_h_hgb_total_hgk_total_m_p_w(hh: Real1, g: Real1, gy: Real1, h: 
 def hw_from_g_gy_h_hgb_total_hgk_total_m_p_w(hw: Real1, g: Real1, gy: Real1, h: Real1, hgb_total: Real1,
         hgk_total: Real1, m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float,
         root: float, sign: float, task: int, tasks: int) -> None:
-    """hw[n] += rate*(2*(1 - indicator(h[n] >= w[n]))*hgb_total[n]/sqrt(maximum(h[n], w[n])) + ((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*((indicator(h[n] >= w[n]) - 1)/maximum(h[n], w[n])**(3/2) - 2*(1 - indicator(h[n] >= w[n]))/(root*(eps + sqrt(maximum(h[n], w[n]))/root)*maximum(h[n], w[n])))*hgk_total[n])*gy[n]/(4*root*(eps + sqrt(maximum(h[n], w[n]))/root)**2)
+    """hw[n] += rate*(1 - indicator(h[n] >= w[n]))*(-((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], w[n]))**(-3/2) + 2/(root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)*Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*hgk_total[n] + 2*hgb_total[n]/sqrt(Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*gy[n]/(4*root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)**2)
 
     gather, tasks share n
     """
@@ -975,12 +1045,12 @@ def hw_from_g_gy_h_hgb_total_hgk_total_m_p_w(hw: Real1, g: Real1, gy: Real1, h: 
         v1 = h[n]
         v2 = w[n]
         v3 = larger(v1, v2)
-        v4 = sqrt(v3)
-        v5 = v0 * v4 + eps
-        v6 = indicator(v1 >= v2) - 1
-        v7 = -2 * v6
+        v4 = sign(v3)
+        v5 = absolute(v3)
+        v6 = sqrt(v5)
+        v7 = v0 * v6 + eps
         v8 = m[n]
-        total = (rational(1, 4)) * v0 * rate * ((v8 + (1 - beta) * (-v8 + decay * p[n] + sign * g[n])) * (-v0 * v7 / v3 / v5 + v6 / power(v3, rational(3, 2))) * hgk_total[n] + v7 * hgb_total[n] / v4) * gy[n] / v5**2
+        total = (rational(1, 4)) * v0 * v4 * rate * (1 - indicator(v1 >= v2)) * (-v4 * (v8 + (1 - beta) * (-v8 + decay * p[n] + sign * g[n])) * (2 * v0 / v5 / v7 + power(v5, (rational(-3, 2)))) * hgk_total[n] + 2 * hgb_total[n] / v6) * gy[n] / v7**2
         hw[n] = total
 
 
@@ -989,7 +1059,7 @@ def hg_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w_plain(hg: Real1, g: Real1, 
         h: Real1, hgg: Real1, hgk_total: Real1, hgp: Real1, hw: Real1, p: Real1, w: Real1, N: int, beta: float,
         beta2: float, decay: float, eps: float, rate: float, root: float, sign: float, task: int,
         tasks: int) -> None:
-    """hg[n] += sign*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*gy[n]*hgk_total[n]/(2*root*(eps + sqrt(maximum(h[n], w[n]))/root)**2*sqrt(maximum(h[n], w[n]))) + 2*sign*(1 - beta2)*gw_total[n]*hgg[n] + 2*(1 - beta2)*(decay*p[n] + sign*g[n])*hw[n])
+    """hg[n] += sign*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*sign(maximum(h[n], w[n]))*gy[n]*hgk_total[n]/(2*root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)**2*sqrt(Abs(maximum(h[n], w[n])))) + 2*sign*(1 - beta2)*gw_total[n]*hgg[n] + 2*(1 - beta2)*(decay*p[n] + sign*g[n])*hw[n])
 
     gather, tasks share n
     """
@@ -998,8 +1068,9 @@ def hg_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w_plain(hg: Real1, g: Real1, 
         v0 = 2 - 2 * beta2
         v1 = v0 * gw_total[n]
         v2 = 1 / root
-        v3 = sqrt(larger(h[n], w[n]))
-        total = sign * (v0 * (decay * p[n] + sign * g[n]) * hw[n] + v1 * decay * hgp[n] + v1 * sign * hgg[n] + (rational(1, 2)) * v2 * rate * (1 - beta) * gy[n] * hgk_total[n] / v3 / (v2 * v3 + eps)**2)
+        v3 = larger(h[n], w[n])
+        v4 = sqrt(absolute(v3))
+        total = sign * (v0 * (decay * p[n] + sign * g[n]) * hw[n] + v1 * decay * hgp[n] + v1 * sign * hgg[n] + (rational(1, 2)) * v2 * rate * (1 - beta) * sign(v3) * gy[n] * hgk_total[n] / v4 / (v2 * v4 + eps)**2)
         hg[n] = total
 
 
@@ -1027,9 +1098,10 @@ def hg_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w_over_n(hg: Real1, g: Real1,
             v0 = 2 - 2 * beta2
             v1 = lanes.fill(v0) * gw_total_lanes
             v2 = 1 / root
-            v3 = sqrt(maximum(h_lanes, w_lanes))
-            u_ = (lanes.fill(v2) * v3) + lanes.fill(eps)
-            total = lanes.fill(sign) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgk_total_lanes / v3 / (u_ * u_)) + (lanes.fill(sign) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            v3 = maximum(h_lanes, w_lanes)
+            v4 = sqrt(absolute(v3))
+            u_ = (lanes.fill(v2) * v4) + lanes.fill(eps)
+            total = lanes.fill(sign) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgk_total_lanes * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3))) / v4 / (u_ * u_)) + (lanes.fill(sign) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(hg.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -1046,9 +1118,10 @@ def hg_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w_over_n(hg: Real1, g: Real1,
             v0 = 2 - 2 * beta2
             v1 = lanes.fill(v0) * gw_total_lanes
             v2 = 1 / root
-            v3 = sqrt(maximum(h_lanes, w_lanes))
-            u_ = (lanes.fill(v2) * v3) + lanes.fill(eps)
-            total = lanes.fill(sign) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgk_total_lanes / v3 / (u_ * u_)) + (lanes.fill(sign) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            v3 = maximum(h_lanes, w_lanes)
+            v4 = sqrt(absolute(v3))
+            u_ = (lanes.fill(v2) * v4) + lanes.fill(eps)
+            total = lanes.fill(sign) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgk_total_lanes * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3))) / v4 / (u_ * u_)) + (lanes.fill(sign) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(hg.line((n,), (1,)), total, active)
 
 
@@ -1057,7 +1130,7 @@ def hg_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w_over_n(hg: Real1, g: Real1,
 def hg_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w(hg: Real1, g: Real1, gw_total: Real1, gy: Real1, h: Real1,
         hgg: Real1, hgk_total: Real1, hgp: Real1, hw: Real1, p: Real1, w: Real1, N: int, beta: float, beta2: float,
         decay: float, eps: float, rate: float, root: float, sign: float, tile: Tile) -> Task[...]:
-    """hg[n] += sign*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*gy[n]*hgk_total[n]/(2*root*(eps + sqrt(maximum(h[n], w[n]))/root)**2*sqrt(maximum(h[n], w[n]))) + 2*sign*(1 - beta2)*gw_total[n]*hgg[n] + 2*(1 - beta2)*(decay*p[n] + sign*g[n])*hw[n])
+    """hg[n] += sign*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*sign(maximum(h[n], w[n]))*gy[n]*hgk_total[n]/(2*root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)**2*sqrt(Abs(maximum(h[n], w[n])))) + 2*sign*(1 - beta2)*gw_total[n]*hgg[n] + 2*(1 - beta2)*(decay*p[n] + sign*g[n])*hw[n])
 
     lanes over n
     else gather, tasks share n
@@ -1072,7 +1145,7 @@ def hp_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w_plain(hp: Real1, g: Real1, 
         h: Real1, hgg: Real1, hgk_total: Real1, hgp: Real1, hw: Real1, p: Real1, w: Real1, N: int, beta: float,
         beta2: float, decay: float, eps: float, rate: float, root: float, sign: float, task: int,
         tasks: int) -> None:
-    """hp[n] += decay*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*gy[n]*hgk_total[n]/(2*root*(eps + sqrt(maximum(h[n], w[n]))/root)**2*sqrt(maximum(h[n], w[n]))) + 2*sign*(1 - beta2)*gw_total[n]*hgg[n] + 2*(1 - beta2)*(decay*p[n] + sign*g[n])*hw[n])
+    """hp[n] += decay*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*sign(maximum(h[n], w[n]))*gy[n]*hgk_total[n]/(2*root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)**2*sqrt(Abs(maximum(h[n], w[n])))) + 2*sign*(1 - beta2)*gw_total[n]*hgg[n] + 2*(1 - beta2)*(decay*p[n] + sign*g[n])*hw[n])
 
     gather, tasks share n
     """
@@ -1081,8 +1154,9 @@ def hp_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w_plain(hp: Real1, g: Real1, 
         v0 = 2 - 2 * beta2
         v1 = v0 * gw_total[n]
         v2 = 1 / root
-        v3 = sqrt(larger(h[n], w[n]))
-        total = decay * (v0 * (decay * p[n] + sign * g[n]) * hw[n] + v1 * decay * hgp[n] + v1 * sign * hgg[n] + (rational(1, 2)) * v2 * rate * (1 - beta) * gy[n] * hgk_total[n] / v3 / (v2 * v3 + eps)**2)
+        v3 = larger(h[n], w[n])
+        v4 = sqrt(absolute(v3))
+        total = decay * (v0 * (decay * p[n] + sign * g[n]) * hw[n] + v1 * decay * hgp[n] + v1 * sign * hgg[n] + (rational(1, 2)) * v2 * rate * (1 - beta) * sign(v3) * gy[n] * hgk_total[n] / v4 / (v2 * v4 + eps)**2)
         hp[n] = total
 
 
@@ -1110,9 +1184,10 @@ def hp_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w_over_n(hp: Real1, g: Real1,
             v0 = 2 - 2 * beta2
             v1 = lanes.fill(v0) * gw_total_lanes
             v2 = 1 / root
-            v3 = sqrt(maximum(h_lanes, w_lanes))
-            u_ = (lanes.fill(v2) * v3) + lanes.fill(eps)
-            total = lanes.fill(decay) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgk_total_lanes / v3 / (u_ * u_)) + (lanes.fill(sign) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            v3 = maximum(h_lanes, w_lanes)
+            v4 = sqrt(absolute(v3))
+            u_ = (lanes.fill(v2) * v4) + lanes.fill(eps)
+            total = lanes.fill(decay) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgk_total_lanes * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3))) / v4 / (u_ * u_)) + (lanes.fill(sign) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(hp.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -1129,9 +1204,10 @@ def hp_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w_over_n(hp: Real1, g: Real1,
             v0 = 2 - 2 * beta2
             v1 = lanes.fill(v0) * gw_total_lanes
             v2 = 1 / root
-            v3 = sqrt(maximum(h_lanes, w_lanes))
-            u_ = (lanes.fill(v2) * v3) + lanes.fill(eps)
-            total = lanes.fill(decay) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgk_total_lanes / v3 / (u_ * u_)) + (lanes.fill(sign) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            v3 = maximum(h_lanes, w_lanes)
+            v4 = sqrt(absolute(v3))
+            u_ = (lanes.fill(v2) * v4) + lanes.fill(eps)
+            total = lanes.fill(decay) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgk_total_lanes * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3))) / v4 / (u_ * u_)) + (lanes.fill(sign) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(hp.line((n,), (1,)), total, active)
 
 
@@ -1140,7 +1216,7 @@ def hp_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w_over_n(hp: Real1, g: Real1,
 def hp_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w(hp: Real1, g: Real1, gw_total: Real1, gy: Real1, h: Real1,
         hgg: Real1, hgk_total: Real1, hgp: Real1, hw: Real1, p: Real1, w: Real1, N: int, beta: float, beta2: float,
         decay: float, eps: float, rate: float, root: float, sign: float, tile: Tile) -> Task[...]:
-    """hp[n] += decay*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*gy[n]*hgk_total[n]/(2*root*(eps + sqrt(maximum(h[n], w[n]))/root)**2*sqrt(maximum(h[n], w[n]))) + 2*sign*(1 - beta2)*gw_total[n]*hgg[n] + 2*(1 - beta2)*(decay*p[n] + sign*g[n])*hw[n])
+    """hp[n] += decay*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*sign(maximum(h[n], w[n]))*gy[n]*hgk_total[n]/(2*root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)**2*sqrt(Abs(maximum(h[n], w[n])))) + 2*sign*(1 - beta2)*gw_total[n]*hgg[n] + 2*(1 - beta2)*(decay*p[n] + sign*g[n])*hw[n])
 
     lanes over n
     else gather, tasks share n
@@ -1153,7 +1229,7 @@ def hp_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w(hp: Real1, g: Real1, gw_tot
 @task
 def tgb_total_from_gy_h_tgy_th_tw_w_plain(tgb_total: Real1, gy: Real1, h: Real1, tgy: Real1, th: Real1, tw: Real1,
         w: Real1, N: int, eps: float, rate: float, root: float, add: int, task: int, tasks: int) -> None:
-    """tgb_total[n] += rate*(-tgy[n] + (1 - indicator(h[n] >= w[n]))*gy[n]*tw[n]/(2*root*(eps + sqrt(maximum(h[n], w[n]))/root)*sqrt(maximum(h[n], w[n]))) + indicator(h[n] >= w[n])*gy[n]*th[n]/(2*root*(eps + sqrt(maximum(h[n], w[n]))/root)*sqrt(maximum(h[n], w[n]))))/(eps + sqrt(maximum(h[n], w[n]))/root)
+    """tgb_total[n] += rate*(-tgy[n] + (1 - indicator(h[n] >= w[n]))*sign(maximum(h[n], w[n]))*gy[n]*tw[n]/(2*root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)*sqrt(Abs(maximum(h[n], w[n])))) + indicator(h[n] >= w[n])*sign(maximum(h[n], w[n]))*gy[n]*th[n]/(2*root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)*sqrt(Abs(maximum(h[n], w[n])))))/(eps + sqrt(Abs(maximum(h[n], w[n])))/root)
 
     gather, tasks share n
     """
@@ -1162,11 +1238,12 @@ def tgb_total_from_gy_h_tgy_th_tw_w_plain(tgb_total: Real1, gy: Real1, h: Real1,
         v0 = 1 / root
         v1 = h[n]
         v2 = w[n]
-        v3 = sqrt(larger(v1, v2))
-        v4 = 1 / (v0 * v3 + eps)
-        v5 = indicator(v1 >= v2)
-        v6 = (rational(1, 2)) * v0 * v4 * gy[n] / v3
-        total = v4 * rate * (v5 * v6 * th[n] + v6 * (1 - v5) * tw[n] - tgy[n])
+        v3 = larger(v1, v2)
+        v4 = sqrt(absolute(v3))
+        v5 = 1 / (v0 * v4 + eps)
+        v6 = indicator(v1 >= v2)
+        v7 = (rational(1, 2)) * v0 * v5 * sign(v3) * gy[n] / v4
+        total = v5 * rate * (v6 * v7 * th[n] + v7 * (1 - v6) * tw[n] - tgy[n])
         if add != 0:
             total += tgb_total[n]
         tgb_total[n] = total
@@ -1189,11 +1266,12 @@ def tgb_total_from_gy_h_tgy_th_tw_w_over_n(tgb_total: Real1, gy: Real1, h: Real1
             tw_lanes = lanes.read(tw.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
             v0 = 1 / root
-            v1 = sqrt(maximum(h_lanes, w_lanes))
-            v2 = lanes.fill(one()) / ((lanes.fill(v0) * v1) + lanes.fill(eps))
-            v3 = select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero())
-            v4 = lanes.fill((rational(1, 2)) * v0) * gy_lanes * v2 / v1
-            total = lanes.fill(rate) * v2 * ((th_lanes * v3 * v4) + (tw_lanes * v4 * (lanes.fill(one()) - v3)) - tgy_lanes)
+            v1 = maximum(h_lanes, w_lanes)
+            v2 = sqrt(absolute(v1))
+            v3 = lanes.fill(one()) / ((lanes.fill(v0) * v2) + lanes.fill(eps))
+            v4 = select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero())
+            v5 = lanes.fill((rational(1, 2)) * v0) * gy_lanes * v3 * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2
+            total = lanes.fill(rate) * v3 * ((th_lanes * v4 * v5) + (tw_lanes * v5 * (lanes.fill(one()) - v4)) - tgy_lanes)
             if add != 0:
                 total = total + lanes.read(tgb_total.line((n,), (1,)))
             lanes.write_where(tgb_total.line((n,), (1,)), total, lanes.where(True))
@@ -1206,11 +1284,12 @@ def tgb_total_from_gy_h_tgy_th_tw_w_over_n(tgb_total: Real1, gy: Real1, h: Real1
             tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
             v0 = 1 / root
-            v1 = sqrt(maximum(h_lanes, w_lanes))
-            v2 = lanes.fill(one()) / ((lanes.fill(v0) * v1) + lanes.fill(eps))
-            v3 = select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero())
-            v4 = lanes.fill((rational(1, 2)) * v0) * gy_lanes * v2 / v1
-            total = lanes.fill(rate) * v2 * ((th_lanes * v3 * v4) + (tw_lanes * v4 * (lanes.fill(one()) - v3)) - tgy_lanes)
+            v1 = maximum(h_lanes, w_lanes)
+            v2 = sqrt(absolute(v1))
+            v3 = lanes.fill(one()) / ((lanes.fill(v0) * v2) + lanes.fill(eps))
+            v4 = select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero())
+            v5 = lanes.fill((rational(1, 2)) * v0) * gy_lanes * v3 * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2
+            total = lanes.fill(rate) * v3 * ((th_lanes * v4 * v5) + (tw_lanes * v5 * (lanes.fill(one()) - v4)) - tgy_lanes)
             if add != 0:
                 total = total + lanes.read_where(tgb_total.line((n,), (1,)), active)
             lanes.write_where(tgb_total.line((n,), (1,)), total, active)
@@ -1219,7 +1298,7 @@ def tgb_total_from_gy_h_tgy_th_tw_w_over_n(tgb_total: Real1, gy: Real1, h: Real1
 @choice(tgb_total_from_gy_h_tgy_th_tw_w_over_n, tgb_total_from_gy_h_tgy_th_tw_w_plain)
 def tgb_total_from_gy_h_tgy_th_tw_w(tgb_total: Real1, gy: Real1, h: Real1, tgy: Real1, th: Real1, tw: Real1,
         w: Real1, N: int, eps: float, rate: float, root: float, add: int, tile: Tile) -> Task[...]:
-    """tgb_total[n] += rate*(-tgy[n] + (1 - indicator(h[n] >= w[n]))*gy[n]*tw[n]/(2*root*(eps + sqrt(maximum(h[n], w[n]))/root)*sqrt(maximum(h[n], w[n]))) + indicator(h[n] >= w[n])*gy[n]*th[n]/(2*root*(eps + sqrt(maximum(h[n], w[n]))/root)*sqrt(maximum(h[n], w[n]))))/(eps + sqrt(maximum(h[n], w[n]))/root)
+    """tgb_total[n] += rate*(-tgy[n] + (1 - indicator(h[n] >= w[n]))*sign(maximum(h[n], w[n]))*gy[n]*tw[n]/(2*root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)*sqrt(Abs(maximum(h[n], w[n])))) + indicator(h[n] >= w[n])*sign(maximum(h[n], w[n]))*gy[n]*th[n]/(2*root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)*sqrt(Abs(maximum(h[n], w[n])))))/(eps + sqrt(Abs(maximum(h[n], w[n])))/root)
 
     lanes over n
     else gather, tasks share n
@@ -1233,7 +1312,7 @@ def tgb_total_from_gy_h_tgy_th_tw_w(tgb_total: Real1, gy: Real1, h: Real1, tgy: 
 def tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w(tgk_total: Real1, g: Real1, gy: Real1, h: Real1, m: Real1,
         p: Real1, tg: Real1, tgy: Real1, th: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1, N: int, beta: float,
         decay: float, eps: float, rate: float, root: float, sign: float, add: int, task: int, tasks: int) -> None:
-    """tgk_total[n] += rate*(2*beta*gy[n]*tm[n]/sqrt(maximum(h[n], w[n])) + 2*decay*(1 - beta)*gy[n]*tp[n]/sqrt(maximum(h[n], w[n])) + 2*sign*(1 - beta)*gy[n]*tg[n]/sqrt(maximum(h[n], w[n])) + ((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*((indicator(h[n] >= w[n]) - 1)/maximum(h[n], w[n])**(3/2) - 2*(1 - indicator(h[n] >= w[n]))/(root*(eps + sqrt(maximum(h[n], w[n]))/root)*maximum(h[n], w[n])))*gy[n]*tw[n] - ((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*(maximum(h[n], w[n])**(-3/2) + 2/(root*(eps + sqrt(maximum(h[n], w[n]))/root)*maximum(h[n], w[n])))*indicator(h[n] >= w[n])*gy[n]*th[n] + 2*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*tgy[n]/sqrt(maximum(h[n], w[n])))/(4*root*(eps + sqrt(maximum(h[n], w[n]))/root)**2)
+    """tgk_total[n] += rate*(2*beta*gy[n]*tm[n]/sqrt(Abs(maximum(h[n], w[n]))) + 2*decay*(1 - beta)*gy[n]*tp[n]/sqrt(Abs(maximum(h[n], w[n]))) + 2*sign*(1 - beta)*gy[n]*tg[n]/sqrt(Abs(maximum(h[n], w[n]))) - (1 - indicator(h[n] >= w[n]))*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], w[n]))**(-3/2) + 2/(root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)*Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*gy[n]*tw[n] - ((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], w[n]))**(-3/2) + 2/(root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)*Abs(maximum(h[n], w[n]))))*indicator(h[n] >= w[n])*sign(maximum(h[n], w[n]))*gy[n]*th[n] + 2*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*tgy[n]/sqrt(Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))/(4*root*(eps + sqrt(Abs(maximum(h[n], w[n])))/root)**2)
 
     gather, tasks share n
     """
@@ -1243,21 +1322,20 @@ def tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w(tgk_total: Real1, g: Real1, g
         v1 = h[n]
         v2 = w[n]
         v3 = larger(v1, v2)
-        v4 = sqrt(v3)
-        v5 = v0 * v4 + eps
-        v6 = gy[n]
-        v7 = 2 / v4
-        v8 = v6 * v7
-        v9 = 1 - beta
+        v4 = sign(v3)
+        v5 = absolute(v3)
+        v6 = sqrt(v5)
+        v7 = v0 * v6 + eps
+        v8 = gy[n]
+        v9 = 2 / v6
         v10 = v8 * v9
-        v11 = m[n]
-        v12 = v11 + v9 * (-v11 + decay * p[n] + sign * g[n])
-        v13 = power(v3, (rational(-3, 2)))
-        v14 = 2 * v0 / v3 / v5
+        v11 = 1 - beta
+        v12 = v10 * v11
+        v13 = m[n]
+        v14 = v11 * (-v13 + decay * p[n] + sign * g[n]) + v13
         v15 = indicator(v1 >= v2)
-        v16 = v12 * v6
-        v17 = v15 - 1
-        total = (rational(1, 4)) * v0 * rate * (v10 * decay * tp[n] + v10 * sign * tg[n] + v12 * v7 * tgy[n] - v15 * v16 * (v13 + v14) * th[n] + v16 * (v13 * v17 + v14 * v17) * tw[n] + v8 * beta * tm[n]) / v5**2
+        v16 = v14 * v4 * v8 * (2 * v0 / v5 / v7 + power(v5, (rational(-3, 2))))
+        total = (rational(1, 4)) * v0 * v4 * rate * (v10 * beta * tm[n] + v12 * decay * tp[n] + v12 * sign * tg[n] + v14 * v9 * tgy[n] - v15 * v16 * th[n] - v16 * (1 - v15) * tw[n]) / v7**2
         if add != 0:
             total += tgk_total[n]
         tgk_total[n] = total
@@ -1406,8 +1484,8 @@ def sizes(N: int) -> dict[str, int]:
 
 DEFINITION = Definition(
     name='amsgrad_step',
-    formula='b[n] += (1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n]\nw[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2\nk[n] += maximum(h[n], w[n])\ny[n] += keep*p[n] - rate*b[n]/(eps + sqrt(k[n])/root)',
-    latex='b_{n} \\mathrel{+}= \\left(1 - \\beta\\right) \\left(decay p_{n} + sign g_{n} - m_{n}\\right) + m_{n} \\\\ w_{n} \\mathrel{+}= \\beta_{2} v_{n} + \\left(1 - \\beta_{2}\\right) \\left(decay p_{n} + sign g_{n}\\right)^{2} \\\\ k_{n} \\mathrel{+}= \\operatorname{maximum}{\\left(h_{n},w_{n} \\right)} \\\\ y_{n} \\mathrel{+}= keep p_{n} - \\frac{rate b_{n}}{eps + \\frac{\\sqrt{k_{n}}}{root}}',
+    formula='b[n] += (1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n]\nw[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + sign*g[n])**2\nk[n] += maximum(h[n], w[n])\ny[n] += keep*p[n] - rate*b[n]/(eps + sqrt(Abs(k[n]))/root)',
+    latex='b_{n} \\mathrel{+}= \\left(1 - \\beta\\right) \\left(decay p_{n} + sign g_{n} - m_{n}\\right) + m_{n} \\\\ w_{n} \\mathrel{+}= \\beta_{2} v_{n} + \\left(1 - \\beta_{2}\\right) \\left(decay p_{n} + sign g_{n}\\right)^{2} \\\\ k_{n} \\mathrel{+}= \\operatorname{maximum}{\\left(h_{n},w_{n} \\right)} \\\\ y_{n} \\mathrel{+}= keep p_{n} - \\frac{rate b_{n}}{eps + \\frac{\\sqrt{\\left|{k_{n}}\\right|}}{root}}',
     tensors=(
         Tensor('p', ('N',)),
         Tensor('g', ('N',)),
@@ -1505,7 +1583,7 @@ DEFINITION = Definition(
                     ('k', 'h', 'w'),
                     ('N',),
                 ),
-                Phase(  # y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(k[n])/root)
+                Phase(  # y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(Abs(k[n]))/root)
                     y_from_b_k_p,
                     ('y', 'b', 'k', 'p'),
                     ('N',),
@@ -1541,14 +1619,14 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('gk',),
                 ),
-                Phase(  # gb_total[n] += -rate*gy[n]/(eps + sqrt(maximum(h[n], w[n]))/root)
+                Phase(  # gb_total[n] += -rate*gy[n]/(eps + sqrt(Abs(maximum(h[n], w[n])))/root)
                     gb_total_from_gy_h_w,
                     ('gb_total', 'gy', 'h', 'w'),
                     ('N',),
                     reals=('eps', 'rate', 'root'),
                     linear=('gy',),
                 ),
-                Phase(  # gk_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*gy[n]/(2*root*(...
+                Phase(  # gk_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*sign(maximum(h[...
                     gk_total_from_g_gy_h_m_p_w,
                     ('gk_total', 'g', 'gy', 'h', 'm', 'p', 'w'),
                     ('N',),
@@ -1605,7 +1683,7 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta2', 'decay', 'sign'),
                 ),
-                Phase(  # tb[n] += beta*tm[n] + decay*(1 - beta)*tp[n] + sign*(1 - beta)*tg[n]
+                Phase(  # tb[n] += decay*(1 - beta)*tp[n] + sign*(1 - beta)*tg[n] + (beta - 1)*tm[n] + tm[n]
                     tb_from_tg_tm_tp,
                     ('tb', 'tg', 'tm', 'tp'),
                     ('N',),
@@ -1622,7 +1700,7 @@ DEFINITION = Definition(
                     ('tk', 'h', 'th', 'tw', 'w'),
                     ('N',),
                 ),
-                Phase(  # ty[n] += keep*tp[n] - rate*tb[n]/(eps + sqrt(maximum(h[n], w[n]))/root) + rate*((1 - be...
+                Phase(  # ty[n] += keep*tp[n] - rate*tb[n]/(eps + sqrt(Abs(maximum(h[n], w[n])))/root) + rate*((1...
                     ty_from_g_h_m_p_tb_tk_tp_w,
                     ('ty', 'g', 'h', 'm', 'p', 'tb', 'tk', 'tp', 'w'),
                     ('N',),
@@ -1652,7 +1730,7 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('gk',),
                 ),
-                Phase(  # gk_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*gy[n]/(2*root*(...
+                Phase(  # gk_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*sign(maximum(h[...
                     gk_total_from_g_gy_h_m_p_w,
                     ('gk_total', 'g', 'gy', 'h', 'm', 'p', 'w'),
                     ('N',),
@@ -1665,8 +1743,8 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('gk_total',),
                 ),
-                Phase(  # hgb_total[n] += beta*hgm[n] + decay*(1 - beta)*hgp[n] + sign*(1 - beta)*hgg[n]  # as tb[n]
-                    tb_from_tg_tm_tp,
+                Phase(  # hgb_total[n] += beta*hgm[n] + decay*(1 - beta)*hgp[n] + sign*(1 - beta)*hgg[n]
+                    hgb_total_from_hgg_hgm_hgp,
                     ('hgb_total', 'hgg', 'hgm', 'hgp'),
                     ('N',),
                     reals=('beta', 'decay', 'sign'),
@@ -1682,27 +1760,27 @@ DEFINITION = Definition(
                     ('hgk_total', 'h', 'hgh', 'hgw_total', 'w'),
                     ('N',),
                 ),
-                Phase(  # hm[n] += beta*rate*gy[n]*hgk_total[n]/(2*root*(eps + sqrt(maximum(h[n], w[n]))/root)**2...
+                Phase(  # hm[n] += beta*rate*sign(maximum(h[n], w[n]))*gy[n]*hgk_total[n]/(2*root*(eps + sqrt(Abs...
                     hm_from_gy_h_hgk_total_w,
                     ('hm', 'gy', 'h', 'hgk_total', 'w'),
                     ('N',),
                     reals=('beta', 'eps', 'rate', 'root'),
                     linear=('gy', 'hgk_total'),
                 ),
-                Phase(  # hgy[n] += keep*hgp[n] - rate*hgb_total[n]/(eps + sqrt(maximum(h[n], w[n]))/root) + rate...  # as ty[n]
+                Phase(  # hgy[n] += keep*hgp[n] - rate*hgb_total[n]/(eps + sqrt(Abs(maximum(h[n], w[n])))/root) +...  # as ty[n]
                     ty_from_g_h_m_p_tb_tk_tp_w,
                     ('hgy', 'g', 'h', 'm', 'p', 'hgb_total', 'hgk_total', 'hgp', 'w'),
                     ('N',),
                     reals=('beta', 'decay', 'eps', 'keep', 'rate', 'root', 'sign'),
                 ),
-                Phase(  # hh[n] += rate*(-((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*(maximum(h[n], w[n]...
+                Phase(  # hh[n] += rate*(-((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], ...
                     hh_from_g_gy_h_hgb_total_hgk_total_m_p_w,
                     ('hh', 'g', 'gy', 'h', 'hgb_total', 'hgk_total', 'm', 'p', 'w'),
                     ('N',),
                     reals=('beta', 'decay', 'eps', 'rate', 'root', 'sign'),
                     linear=('gy',),
                 ),
-                Phase(  # hw[n] += rate*(2*(1 - indicator(h[n] >= w[n]))*hgb_total[n]/sqrt(maximum(h[n], w[n])) +...
+                Phase(  # hw[n] += rate*(1 - indicator(h[n] >= w[n]))*(-((1 - beta)*(decay*p[n] + sign*g[n] - m[n...
                     hw_from_g_gy_h_hgb_total_hgk_total_m_p_w,
                     ('hw', 'g', 'gy', 'h', 'hgb_total', 'hgk_total', 'm', 'p', 'w'),
                     ('N',),
@@ -1727,13 +1805,13 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('hgb_total',),
                 ),
-                Phase(  # hg[n] += sign*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*gy[n]*hgk_total...
+                Phase(  # hg[n] += sign*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*sign(maximum(h[...
                     hg_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w,
                     ('hg', 'g', 'gw_total', 'gy', 'h', 'hgg', 'hgk_total', 'hgp', 'hw', 'p', 'w'),
                     ('N',),
                     reals=('beta', 'beta2', 'decay', 'eps', 'rate', 'root', 'sign'),
                 ),
-                Phase(  # hp[n] += decay*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*gy[n]*hgk_tota...
+                Phase(  # hp[n] += decay*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*sign(maximum(h...
                     hp_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w,
                     ('hp', 'g', 'gw_total', 'gy', 'h', 'hgg', 'hgk_total', 'hgp', 'hw', 'p', 'w'),
                     ('N',),
@@ -1770,7 +1848,7 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('gk',),
                 ),
-                Phase(  # gk_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*gy[n]/(2*root*(...
+                Phase(  # gk_total[n] += rate*((1 - beta)*(decay*p[n] + sign*g[n] - m[n]) + m[n])*sign(maximum(h[...
                     gk_total_from_g_gy_h_m_p_w,
                     ('gk_total', 'g', 'gy', 'h', 'm', 'p', 'w'),
                     ('N',),
@@ -1807,13 +1885,13 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('tgk',),
                 ),
-                Phase(  # tgb_total[n] += rate*(-tgy[n] + (1 - indicator(h[n] >= w[n]))*gy[n]*tw[n]/(2*root*(eps ...
+                Phase(  # tgb_total[n] += rate*(-tgy[n] + (1 - indicator(h[n] >= w[n]))*sign(maximum(h[n], w[n]))...
                     tgb_total_from_gy_h_tgy_th_tw_w,
                     ('tgb_total', 'gy', 'h', 'tgy', 'th', 'tw', 'w'),
                     ('N',),
                     reals=('eps', 'rate', 'root'),
                 ),
-                Phase(  # tgk_total[n] += rate*(2*beta*gy[n]*tm[n]/sqrt(maximum(h[n], w[n])) + 2*decay*(1 - beta)...
+                Phase(  # tgk_total[n] += rate*(2*beta*gy[n]*tm[n]/sqrt(Abs(maximum(h[n], w[n]))) + 2*decay*(1 - ...
                     tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w,
                     ('tgk_total', 'g', 'gy', 'h', 'm', 'p', 'tg', 'tgy', 'th', 'tm', 'tp', 'tw', 'w'),
                     ('N',),
@@ -1877,6 +1955,7 @@ DEFINITION = Definition(
         'tw_from_g_p_tg_tp_tv: lanes over n; else gather, tasks share n',
         'tk_from_h_th_tw_w: lanes over n; else gather, tasks share n',
         'ty_from_g_h_m_p_tb_tk_tp_w: lanes over n; else gather, tasks share n',
+        'hgb_total_from_hgg_hgm_hgp: lanes over n; else gather, tasks share n',
         'hm_from_gy_h_hgk_total_w: lanes over n; else gather, tasks share n',
         'hh_from_g_gy_h_hgb_total_hgk_total_m_p_w: gather, tasks share n',
         'hw_from_g_gy_h_hgb_total_hgk_total_m_p_w: gather, tasks share n',

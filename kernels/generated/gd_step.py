@@ -116,13 +116,13 @@ def gg_from_gy(gg: Real1, gy: Real1, N: int, rate: float, sign: float, tile: Til
 
 @task
 def gp_from_gy_plain(gp: Real1, gy: Real1, N: int, decay: float, rate: float, task: int, tasks: int) -> None:
-    """gp[n] += (-decay*rate + 1)*gy[n]
+    """gp[n] += -decay*rate*gy[n] + gy[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (-decay * rate + 1) * gy[n]
+        total = -decay * rate * gy[n] + gy[n]
         gp[n] = total
 
 
@@ -136,18 +136,18 @@ def gp_from_gy_over_n(gp: Real1, gy: Real1, N: int, decay: float, rate: float, t
         count = min(lanes.width, N - n)
         if count == lanes.width:
             gy_lanes = lanes.read(gy.line((n,), (1,)))
-            total = lanes.fill(-decay * rate + 1) * gy_lanes
+            total = gy_lanes - (lanes.fill(decay * rate) * gy_lanes)
             lanes.write_where(gp.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            total = lanes.fill(-decay * rate + 1) * gy_lanes
+            total = gy_lanes - (lanes.fill(decay * rate) * gy_lanes)
             lanes.write_where(gp.line((n,), (1,)), total, active)
 
 
 @choice(gp_from_gy_over_n, gp_from_gy_plain)
 def gp_from_gy(gp: Real1, gy: Real1, N: int, decay: float, rate: float, tile: Tile) -> Task[...]:
-    """gp[n] += (-decay*rate + 1)*gy[n]
+    """gp[n] += -decay*rate*gy[n] + gy[n]
 
     lanes over n
     else gather, tasks share n
@@ -160,13 +160,13 @@ def gp_from_gy(gp: Real1, gy: Real1, N: int, decay: float, rate: float, tile: Ti
 @task
 def ty_from_tg_tp_plain(ty: Real1, tg: Real1, tp: Real1, N: int, decay: float, rate: float, sign: float, task: int,
         tasks: int) -> None:
-    """ty[n] += -rate*sign*tg[n] + (-decay*rate + 1)*tp[n]
+    """ty[n] += -decay*rate*tp[n] - rate*sign*tg[n] + tp[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = -rate * sign * tg[n] + (-decay * rate + 1) * tp[n]
+        total = -decay * rate * tp[n] - rate * sign * tg[n] + tp[n]
         ty[n] = total
 
 
@@ -181,20 +181,20 @@ def ty_from_tg_tp_over_n(ty: Real1, tg: Real1, tp: Real1, N: int, decay: float, 
         if count == lanes.width:
             tg_lanes = lanes.read(tg.line((n,), (1,)))
             tp_lanes = lanes.read(tp.line((n,), (1,)))
-            total = (lanes.fill(-decay * rate + 1) * tp_lanes) - (lanes.fill(rate * sign) * tg_lanes)
+            total = tp_lanes - (lanes.fill(rate * sign) * tg_lanes) - (lanes.fill(decay * rate) * tp_lanes)
             lanes.write_where(ty.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
             tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            total = (lanes.fill(-decay * rate + 1) * tp_lanes) - (lanes.fill(rate * sign) * tg_lanes)
+            total = tp_lanes - (lanes.fill(rate * sign) * tg_lanes) - (lanes.fill(decay * rate) * tp_lanes)
             lanes.write_where(ty.line((n,), (1,)), total, active)
 
 
 @choice(ty_from_tg_tp_over_n, ty_from_tg_tp_plain)
 def ty_from_tg_tp(ty: Real1, tg: Real1, tp: Real1, N: int, decay: float, rate: float, sign: float,
         tile: Tile) -> Task[...]:
-    """ty[n] += -rate*sign*tg[n] + (-decay*rate + 1)*tp[n]
+    """ty[n] += -decay*rate*tp[n] - rate*sign*tg[n] + tp[n]
 
     lanes over n
     else gather, tasks share n
@@ -202,6 +202,96 @@ def ty_from_tg_tp(ty: Real1, tg: Real1, tp: Real1, N: int, decay: float, rate: f
     if tile.lanes.width <= 8 * N:
         return ty_from_tg_tp_over_n
     return ty_from_tg_tp_plain
+
+
+@task
+def hgy_from_hgg_hgp_plain(hgy: Real1, hgg: Real1, hgp: Real1, N: int, decay: float, rate: float, sign: float,
+        task: int, tasks: int) -> None:
+    """hgy[n] += -rate*sign*hgg[n] + (-decay*rate + 1)*hgp[n]
+
+    gather, tasks share n
+    """
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        total = -rate * sign * hgg[n] + (-decay * rate + 1) * hgp[n]
+        hgy[n] = total
+
+
+@task
+def hgy_from_hgg_hgp_over_n(hgy: Real1, hgg: Real1, hgp: Real1, N: int, decay: float, rate: float, sign: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            hgg_lanes = lanes.read(hgg.line((n,), (1,)))
+            hgp_lanes = lanes.read(hgp.line((n,), (1,)))
+            total = (lanes.fill(-decay * rate + 1) * hgp_lanes) - (lanes.fill(rate * sign) * hgg_lanes)
+            lanes.write_where(hgy.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
+            hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
+            total = (lanes.fill(-decay * rate + 1) * hgp_lanes) - (lanes.fill(rate * sign) * hgg_lanes)
+            lanes.write_where(hgy.line((n,), (1,)), total, active)
+
+
+@choice(hgy_from_hgg_hgp_over_n, hgy_from_hgg_hgp_plain)
+def hgy_from_hgg_hgp(hgy: Real1, hgg: Real1, hgp: Real1, N: int, decay: float, rate: float, sign: float,
+        tile: Tile) -> Task[...]:
+    """hgy[n] += -rate*sign*hgg[n] + (-decay*rate + 1)*hgp[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hgy_from_hgg_hgp_over_n
+    return hgy_from_hgg_hgp_plain
+
+
+@task
+def tgp_from_tgy_plain(tgp: Real1, tgy: Real1, N: int, decay: float, rate: float, task: int, tasks: int) -> None:
+    """tgp[n] += (-decay*rate + 1)*tgy[n]
+
+    gather, tasks share n
+    """
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        total = (-decay * rate + 1) * tgy[n]
+        tgp[n] = total
+
+
+@task
+def tgp_from_tgy_over_n(tgp: Real1, tgy: Real1, N: int, decay: float, rate: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            tgy_lanes = lanes.read(tgy.line((n,), (1,)))
+            total = lanes.fill(-decay * rate + 1) * tgy_lanes
+            lanes.write_where(tgp.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
+            total = lanes.fill(-decay * rate + 1) * tgy_lanes
+            lanes.write_where(tgp.line((n,), (1,)), total, active)
+
+
+@choice(tgp_from_tgy_over_n, tgp_from_tgy_plain)
+def tgp_from_tgy(tgp: Real1, tgy: Real1, N: int, decay: float, rate: float, tile: Tile) -> Task[...]:
+    """tgp[n] += (-decay*rate + 1)*tgy[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgp_from_tgy_over_n
+    return tgp_from_tgy_plain
 
 
 def sizes(N: int) -> dict[str, int]:
@@ -264,7 +354,7 @@ DEFINITION = Definition(
                     reals=('rate', 'sign'),
                     linear=('gy',),
                 ),
-                Phase(  # gp[n] += (-decay*rate + 1)*gy[n]
+                Phase(  # gp[n] += -decay*rate*gy[n] + gy[n]
                     gp_from_gy,
                     ('gp', 'gy'),
                     ('N',),
@@ -277,7 +367,7 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'tp', 'tg'),
             outputs=('ty',),
             phases=(
-                Phase(  # ty[n] += -rate*sign*tg[n] + (-decay*rate + 1)*tp[n]
+                Phase(  # ty[n] += -decay*rate*tp[n] - rate*sign*tg[n] + tp[n]
                     ty_from_tg_tp,
                     ('ty', 'tg', 'tp'),
                     ('N',),
@@ -289,8 +379,8 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'gy', 'hgp', 'hgg'),
             outputs=('hp', 'hg', 'hgy'),
             phases=(
-                Phase(  # hgy[n] += -rate*sign*hgg[n] + (-decay*rate + 1)*hgp[n]  # as ty[n]
-                    ty_from_tg_tp,
+                Phase(  # hgy[n] += -rate*sign*hgg[n] + (-decay*rate + 1)*hgp[n]
+                    hgy_from_hgg_hgp,
                     ('hgy', 'hgg', 'hgp'),
                     ('N',),
                     reals=('decay', 'rate', 'sign'),
@@ -308,8 +398,8 @@ DEFINITION = Definition(
                     reals=('rate', 'sign'),
                     linear=('tgy',),
                 ),
-                Phase(  # tgp[n] += (-decay*rate + 1)*tgy[n]  # as gp[n]
-                    gp_from_gy,
+                Phase(  # tgp[n] += (-decay*rate + 1)*tgy[n]
+                    tgp_from_tgy,
                     ('tgp', 'tgy'),
                     ('N',),
                     reals=('decay', 'rate'),
@@ -323,5 +413,7 @@ DEFINITION = Definition(
         'gg_from_gy: lanes over n; else gather, tasks share n',
         'gp_from_gy: lanes over n; else gather, tasks share n',
         'ty_from_tg_tp: lanes over n; else gather, tasks share n',
+        'hgy_from_hgg_hgp: lanes over n; else gather, tasks share n',
+        'tgp_from_tgy: lanes over n; else gather, tasks share n',
     ),
 )

@@ -2,7 +2,7 @@
 
     w[n] += alpha*v[n] + (1 - alpha)*(decay*p[n] + sign*g[n])**2
     c[n] += (1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n]
-    b[n] += mu*m[n] + (decay*p[n] + sign*g[n])/(eps + sqrt(-c[n]**2 + w[n]))
+    b[n] += mu*m[n] + (decay*p[n] + sign*g[n])/(eps + sqrt(Abs(c[n]**2 - w[n])))
     y[n] += -rate*b[n] + p[n]
 """
 
@@ -17,14 +17,18 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    absolute,
     ceil_div,
     choice,
+    equal,
     one,
     power,
     rational,
     real,
     require_abi,
+    select,
     share,
+    sign,
     sqrt,
     task,
 )
@@ -136,13 +140,13 @@ def c_from_a_g_p(c: Real1, a: Real1, g: Real1, p: Real1, N: int, alpha: float, d
 @task
 def b_from_c_g_m_p_w_plain(b: Real1, c: Real1, g: Real1, m: Real1, p: Real1, w: Real1, N: int, decay: float,
         eps: float, mu: float, sign: float, task: int, tasks: int) -> None:
-    """b[n] += mu*m[n] + (decay*p[n] + sign*g[n])/(eps + sqrt(-c[n]**2 + w[n]))
+    """b[n] += mu*m[n] + (decay*p[n] + sign*g[n])/(eps + sqrt(Abs(c[n]**2 - w[n])))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = mu * m[n] + (decay * p[n] + sign * g[n]) / (eps + sqrt(-c[n]**2 + w[n]))
+        total = mu * m[n] + (decay * p[n] + sign * g[n]) / (eps + sqrt(absolute(c[n]**2 - w[n])))
         b[n] = total
 
 
@@ -160,7 +164,7 @@ def b_from_c_g_m_p_w_over_n(b: Real1, c: Real1, g: Real1, m: Real1, p: Real1, w:
             m_lanes = lanes.read(m.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            total = (lanes.fill(mu) * m_lanes) + (((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes)) / (lanes.fill(eps) + sqrt(w_lanes - (c_lanes * c_lanes))))
+            total = (lanes.fill(mu) * m_lanes) + (((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes)) / (lanes.fill(eps) + sqrt(absolute((c_lanes * c_lanes) - w_lanes))))
             lanes.write_where(b.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -169,14 +173,14 @@ def b_from_c_g_m_p_w_over_n(b: Real1, c: Real1, g: Real1, m: Real1, p: Real1, w:
             m_lanes = lanes.read_where(m.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            total = (lanes.fill(mu) * m_lanes) + (((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes)) / (lanes.fill(eps) + sqrt(w_lanes - (c_lanes * c_lanes))))
+            total = (lanes.fill(mu) * m_lanes) + (((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes)) / (lanes.fill(eps) + sqrt(absolute((c_lanes * c_lanes) - w_lanes))))
             lanes.write_where(b.line((n,), (1,)), total, active)
 
 
 @choice(b_from_c_g_m_p_w_over_n, b_from_c_g_m_p_w_plain)
 def b_from_c_g_m_p_w(b: Real1, c: Real1, g: Real1, m: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float,
         mu: float, sign: float, tile: Tile) -> Task[...]:
-    """b[n] += mu*m[n] + (decay*p[n] + sign*g[n])/(eps + sqrt(-c[n]**2 + w[n]))
+    """b[n] += mu*m[n] + (decay*p[n] + sign*g[n])/(eps + sqrt(Abs(c[n]**2 - w[n])))
 
     lanes over n
     else gather, tasks share n
@@ -323,71 +327,6 @@ def gb_total_from_gy(gb_total: Real1, gy: Real1, N: int, rate: float, add: int, 
 
 
 @task
-def gc_total_from_c_g_gb_total_p_w_plain(gc_total: Real1, c: Real1, g: Real1, gb_total: Real1, p: Real1, w: Real1,
-        N: int, decay: float, eps: float, sign: float, add: int, task: int, tasks: int) -> None:
-    """gc_total[n] += (decay*p[n] + sign*g[n])*c[n]*gb_total[n]/((eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n]))
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = c[n]
-        v1 = sqrt(-v0**2 + w[n])
-        total = v0 * (decay * p[n] + sign * g[n]) * gb_total[n] / v1 / (v1 + eps)**2
-        if add != 0:
-            total += gc_total[n]
-        gc_total[n] = total
-
-
-@task
-def gc_total_from_c_g_gb_total_p_w_over_n(gc_total: Real1, c: Real1, g: Real1, gb_total: Real1, p: Real1, w: Real1,
-        N: int, decay: float, eps: float, sign: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            c_lanes = lanes.read(c.line((n,), (1,)))
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = sqrt(w_lanes - (c_lanes * c_lanes))
-            u_ = v0 + lanes.fill(eps)
-            total = c_lanes * gb_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes)) / v0 / (u_ * u_)
-            if add != 0:
-                total = total + lanes.read(gc_total.line((n,), (1,)))
-            lanes.write_where(gc_total.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            c_lanes = lanes.read_where(c.line((n,), (1,)), active)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = sqrt(w_lanes - (c_lanes * c_lanes))
-            u_ = v0 + lanes.fill(eps)
-            total = c_lanes * gb_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes)) / v0 / (u_ * u_)
-            if add != 0:
-                total = total + lanes.read_where(gc_total.line((n,), (1,)), active)
-            lanes.write_where(gc_total.line((n,), (1,)), total, active)
-
-
-@choice(gc_total_from_c_g_gb_total_p_w_over_n, gc_total_from_c_g_gb_total_p_w_plain)
-def gc_total_from_c_g_gb_total_p_w(gc_total: Real1, c: Real1, g: Real1, gb_total: Real1, p: Real1, w: Real1, N: int,
-        decay: float, eps: float, sign: float, add: int, tile: Tile) -> Task[...]:
-    """gc_total[n] += (decay*p[n] + sign*g[n])*c[n]*gb_total[n]/((eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n]))
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return gc_total_from_c_g_gb_total_p_w_over_n
-    return gc_total_from_c_g_gb_total_p_w_plain
-
-
-@task
 def gm_from_gb_total_plain(gm: Real1, gb_total: Real1, N: int, mu: float, task: int, tasks: int) -> None:
     """gm[n] += mu*gb_total[n]
 
@@ -431,16 +370,85 @@ def gm_from_gb_total(gm: Real1, gb_total: Real1, N: int, mu: float, tile: Tile) 
 
 
 @task
-def gw_total_from_c_g_gb_total_p_w_plain(gw_total: Real1, c: Real1, g: Real1, gb_total: Real1, p: Real1, w: Real1,
+def gc_total_from_c_g_gb_total_p_w_plain(gc_total: Real1, c: Real1, g: Real1, gb_total: Real1, p: Real1, w: Real1,
         N: int, decay: float, eps: float, sign: float, add: int, task: int, tasks: int) -> None:
-    """gw_total[n] += (-decay*p[n]/2 - sign*g[n]/2)*gb_total[n]/((eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n]))
+    """gc_total[n] += -(decay*p[n] + sign*g[n])*sign(c[n]**2 - w[n])*c[n]*gb_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n])))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        v0 = sqrt(-c[n]**2 + w[n])
-        total = (-(rational(1, 2)) * decay * p[n] - (rational(1, 2)) * sign * g[n]) * gb_total[n] / v0 / (v0 + eps)**2
+        v0 = c[n]
+        v1 = v0**2 - w[n]
+        v2 = sqrt(absolute(v1))
+        total = -v0 * (decay * p[n] + sign * g[n]) * sign(v1) * gb_total[n] / v2 / (v2 + eps)**2
+        if add != 0:
+            total += gc_total[n]
+        gc_total[n] = total
+
+
+@task
+def gc_total_from_c_g_gb_total_p_w_over_n(gc_total: Real1, c: Real1, g: Real1, gb_total: Real1, p: Real1, w: Real1,
+        N: int, decay: float, eps: float, sign: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            c_lanes = lanes.read(c.line((n,), (1,)))
+            g_lanes = lanes.read(g.line((n,), (1,)))
+            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            p_lanes = lanes.read(p.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            v0 = (c_lanes * c_lanes) - w_lanes
+            v1 = sqrt(absolute(v0))
+            u_ = v1 + lanes.fill(eps)
+            total = -(c_lanes * gb_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0))) / v1 / (u_ * u_))
+            if add != 0:
+                total = total + lanes.read(gc_total.line((n,), (1,)))
+            lanes.write_where(gc_total.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            c_lanes = lanes.read_where(c.line((n,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
+            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            v0 = (c_lanes * c_lanes) - w_lanes
+            v1 = sqrt(absolute(v0))
+            u_ = v1 + lanes.fill(eps)
+            total = -(c_lanes * gb_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0))) / v1 / (u_ * u_))
+            if add != 0:
+                total = total + lanes.read_where(gc_total.line((n,), (1,)), active)
+            lanes.write_where(gc_total.line((n,), (1,)), total, active)
+
+
+@choice(gc_total_from_c_g_gb_total_p_w_over_n, gc_total_from_c_g_gb_total_p_w_plain)
+def gc_total_from_c_g_gb_total_p_w(gc_total: Real1, c: Real1, g: Real1, gb_total: Real1, p: Real1, w: Real1, N: int,
+        decay: float, eps: float, sign: float, add: int, tile: Tile) -> Task[...]:
+    """gc_total[n] += -(decay*p[n] + sign*g[n])*sign(c[n]**2 - w[n])*c[n]*gb_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n])))
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return gc_total_from_c_g_gb_total_p_w_over_n
+    return gc_total_from_c_g_gb_total_p_w_plain
+
+
+@task
+def gw_total_from_c_g_gb_total_p_w_plain(gw_total: Real1, c: Real1, g: Real1, gb_total: Real1, p: Real1, w: Real1,
+        N: int, decay: float, eps: float, sign: float, add: int, task: int, tasks: int) -> None:
+    """gw_total[n] += -(decay*p[n] + sign*g[n])*sign(-c[n]**2 + w[n])*gb_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n])))
+
+    gather, tasks share n
+    """
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        v0 = c[n]**2 - w[n]
+        v1 = sqrt(absolute(v0))
+        total = (rational(1, 2)) * (decay * p[n] + sign * g[n]) * sign(v0) * gb_total[n] / v1 / (v1 + eps)**2
         if add != 0:
             total += gw_total[n]
         gw_total[n] = total
@@ -460,9 +468,10 @@ def gw_total_from_c_g_gb_total_p_w_over_n(gw_total: Real1, c: Real1, g: Real1, g
             gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = sqrt(w_lanes - (c_lanes * c_lanes))
-            u_ = v0 + lanes.fill(eps)
-            total = gb_total_lanes * ((-(lanes.fill((rational(1, 2)) * sign) * g_lanes)) - (lanes.fill((rational(1, 2)) * decay) * p_lanes)) / v0 / (u_ * u_)
+            v0 = (c_lanes * c_lanes) - w_lanes
+            v1 = sqrt(absolute(v0))
+            u_ = v1 + lanes.fill(eps)
+            total = lanes.fill(rational(1, 2)) * gb_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0))) / v1 / (u_ * u_)
             if add != 0:
                 total = total + lanes.read(gw_total.line((n,), (1,)))
             lanes.write_where(gw_total.line((n,), (1,)), total, lanes.where(True))
@@ -473,9 +482,10 @@ def gw_total_from_c_g_gb_total_p_w_over_n(gw_total: Real1, c: Real1, g: Real1, g
             gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = sqrt(w_lanes - (c_lanes * c_lanes))
-            u_ = v0 + lanes.fill(eps)
-            total = gb_total_lanes * ((-(lanes.fill((rational(1, 2)) * sign) * g_lanes)) - (lanes.fill((rational(1, 2)) * decay) * p_lanes)) / v0 / (u_ * u_)
+            v0 = (c_lanes * c_lanes) - w_lanes
+            v1 = sqrt(absolute(v0))
+            u_ = v1 + lanes.fill(eps)
+            total = lanes.fill(rational(1, 2)) * gb_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0))) / v1 / (u_ * u_)
             if add != 0:
                 total = total + lanes.read_where(gw_total.line((n,), (1,)), active)
             lanes.write_where(gw_total.line((n,), (1,)), total, active)
@@ -484,7 +494,7 @@ def gw_total_from_c_g_gb_total_p_w_over_n(gw_total: Real1, c: Real1, g: Real1, g
 @choice(gw_total_from_c_g_gb_total_p_w_over_n, gw_total_from_c_g_gb_total_p_w_plain)
 def gw_total_from_c_g_gb_total_p_w(gw_total: Real1, c: Real1, g: Real1, gb_total: Real1, p: Real1, w: Real1, N: int,
         decay: float, eps: float, sign: float, add: int, tile: Tile) -> Task[...]:
-    """gw_total[n] += (-decay*p[n]/2 - sign*g[n]/2)*gb_total[n]/((eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n]))
+    """gw_total[n] += -(decay*p[n] + sign*g[n])*sign(-c[n]**2 + w[n])*gb_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n])))
 
     lanes over n
     else gather, tasks share n
@@ -498,14 +508,14 @@ def gw_total_from_c_g_gb_total_p_w(gw_total: Real1, c: Real1, g: Real1, gb_total
 def gg_from_c_g_gb_total_gc_total_gw_total_p_w_plain(gg: Real1, c: Real1, g: Real1, gb_total: Real1,
         gc_total: Real1, gw_total: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float,
         sign: float, task: int, tasks: int) -> None:
-    """gg[n] += sign*(2*(1 - alpha)*(decay*p[n] + sign*g[n])*gw_total[n] + (1 - alpha)*gc_total[n] + gb_total[n]/(eps + sqrt(-c[n]**2 + w[n])))
+    """gg[n] += sign*(2*(1 - alpha)*(decay*p[n] + sign*g[n])*gw_total[n] + (1 - alpha)*gc_total[n] + gb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         v0 = 1 - alpha
-        total = sign * (2 * v0 * (decay * p[n] + sign * g[n]) * gw_total[n] + v0 * gc_total[n] + gb_total[n] / (eps + sqrt(-c[n]**2 + w[n])))
+        total = sign * (2 * v0 * (decay * p[n] + sign * g[n]) * gw_total[n] + v0 * gc_total[n] + gb_total[n] / (eps + sqrt(absolute(c[n]**2 - w[n]))))
         gg[n] = total
 
 
@@ -527,7 +537,7 @@ def gg_from_c_g_gb_total_gc_total_gw_total_p_w_over_n(gg: Real1, c: Real1, g: Re
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
             v0 = 1 - alpha
-            total = lanes.fill(sign) * ((gb_total_lanes / (lanes.fill(eps) + sqrt(w_lanes - (c_lanes * c_lanes)))) + (lanes.fill(v0) * gc_total_lanes) + (lanes.fill(2 * v0) * gw_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            total = lanes.fill(sign) * ((gb_total_lanes / (lanes.fill(eps) + sqrt(absolute((c_lanes * c_lanes) - w_lanes)))) + (lanes.fill(v0) * gc_total_lanes) + (lanes.fill(2 * v0) * gw_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(gg.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -539,7 +549,7 @@ def gg_from_c_g_gb_total_gc_total_gw_total_p_w_over_n(gg: Real1, c: Real1, g: Re
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
             v0 = 1 - alpha
-            total = lanes.fill(sign) * ((gb_total_lanes / (lanes.fill(eps) + sqrt(w_lanes - (c_lanes * c_lanes)))) + (lanes.fill(v0) * gc_total_lanes) + (lanes.fill(2 * v0) * gw_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            total = lanes.fill(sign) * ((gb_total_lanes / (lanes.fill(eps) + sqrt(absolute((c_lanes * c_lanes) - w_lanes)))) + (lanes.fill(v0) * gc_total_lanes) + (lanes.fill(2 * v0) * gw_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(gg.line((n,), (1,)), total, active)
 
 
@@ -547,7 +557,7 @@ def gg_from_c_g_gb_total_gc_total_gw_total_p_w_over_n(gg: Real1, c: Real1, g: Re
 def gg_from_c_g_gb_total_gc_total_gw_total_p_w(gg: Real1, c: Real1, g: Real1, gb_total: Real1, gc_total: Real1,
         gw_total: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, sign: float,
         tile: Tile) -> Task[...]:
-    """gg[n] += sign*(2*(1 - alpha)*(decay*p[n] + sign*g[n])*gw_total[n] + (1 - alpha)*gc_total[n] + gb_total[n]/(eps + sqrt(-c[n]**2 + w[n])))
+    """gg[n] += sign*(2*(1 - alpha)*(decay*p[n] + sign*g[n])*gw_total[n] + (1 - alpha)*gc_total[n] + gb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))))
 
     lanes over n
     else gather, tasks share n
@@ -561,14 +571,14 @@ def gg_from_c_g_gb_total_gc_total_gw_total_p_w(gg: Real1, c: Real1, g: Real1, gb
 def gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w_plain(gp: Real1, c: Real1, g: Real1, gb_total: Real1,
         gc_total: Real1, gw_total: Real1, gy: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float,
         eps: float, sign: float, task: int, tasks: int) -> None:
-    """gp[n] += 2*decay*(1 - alpha)*(decay*p[n] + sign*g[n])*gw_total[n] + decay*(1 - alpha)*gc_total[n] + decay*gb_total[n]/(eps + sqrt(-c[n]**2 + w[n])) + gy[n]
+    """gp[n] += 2*decay*(1 - alpha)*(decay*p[n] + sign*g[n])*gw_total[n] + decay*(1 - alpha)*gc_total[n] + decay*gb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) + gy[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         v0 = decay * (1 - alpha)
-        total = 2 * v0 * (decay * p[n] + sign * g[n]) * gw_total[n] + v0 * gc_total[n] + decay * gb_total[n] / (eps + sqrt(-c[n]**2 + w[n])) + gy[n]
+        total = 2 * v0 * (decay * p[n] + sign * g[n]) * gw_total[n] + v0 * gc_total[n] + decay * gb_total[n] / (eps + sqrt(absolute(c[n]**2 - w[n]))) + gy[n]
         gp[n] = total
 
 
@@ -591,7 +601,7 @@ def gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w_over_n(gp: Real1, c: Real1, g:
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
             v0 = decay * (1 - alpha)
-            total = (lanes.fill(decay) * gb_total_lanes / (lanes.fill(eps) + sqrt(w_lanes - (c_lanes * c_lanes)))) + (lanes.fill(v0) * gc_total_lanes) + (lanes.fill(2 * v0) * gw_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) + gy_lanes
+            total = (lanes.fill(decay) * gb_total_lanes / (lanes.fill(eps) + sqrt(absolute((c_lanes * c_lanes) - w_lanes)))) + (lanes.fill(v0) * gc_total_lanes) + (lanes.fill(2 * v0) * gw_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) + gy_lanes
             lanes.write_where(gp.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -604,7 +614,7 @@ def gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w_over_n(gp: Real1, c: Real1, g:
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
             v0 = decay * (1 - alpha)
-            total = (lanes.fill(decay) * gb_total_lanes / (lanes.fill(eps) + sqrt(w_lanes - (c_lanes * c_lanes)))) + (lanes.fill(v0) * gc_total_lanes) + (lanes.fill(2 * v0) * gw_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) + gy_lanes
+            total = (lanes.fill(decay) * gb_total_lanes / (lanes.fill(eps) + sqrt(absolute((c_lanes * c_lanes) - w_lanes)))) + (lanes.fill(v0) * gc_total_lanes) + (lanes.fill(2 * v0) * gw_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) + gy_lanes
             lanes.write_where(gp.line((n,), (1,)), total, active)
 
 
@@ -612,7 +622,7 @@ def gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w_over_n(gp: Real1, c: Real1, g:
 def gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w(gp: Real1, c: Real1, g: Real1, gb_total: Real1, gc_total: Real1,
         gw_total: Real1, gy: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, sign: float,
         tile: Tile) -> Task[...]:
-    """gp[n] += 2*decay*(1 - alpha)*(decay*p[n] + sign*g[n])*gw_total[n] + decay*(1 - alpha)*gc_total[n] + decay*gb_total[n]/(eps + sqrt(-c[n]**2 + w[n])) + gy[n]
+    """gp[n] += 2*decay*(1 - alpha)*(decay*p[n] + sign*g[n])*gw_total[n] + decay*(1 - alpha)*gc_total[n] + decay*gb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) + gy[n]
 
     lanes over n
     else gather, tasks share n
@@ -681,14 +691,16 @@ def tw_from_g_p_tg_tp_tv(tw: Real1, g: Real1, p: Real1, tg: Real1, tp: Real1, tv
 @task
 def tc_from_ta_tg_tp_plain(tc: Real1, ta: Real1, tg: Real1, tp: Real1, N: int, alpha: float, decay: float,
         sign: float, task: int, tasks: int) -> None:
-    """tc[n] += alpha*ta[n] + decay*(1 - alpha)*tp[n] + sign*(1 - alpha)*tg[n]
+    """tc[n] += decay*(1 - alpha)*tp[n] + sign*(1 - alpha)*tg[n] + (alpha - 1)*ta[n] + ta[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        v0 = 1 - alpha
-        total = v0 * decay * tp[n] + v0 * sign * tg[n] + alpha * ta[n]
+        v0 = ta[n]
+        v1 = alpha - 1
+        v2 = -v1
+        total = v0 * v1 + v0 + v2 * decay * tp[n] + v2 * sign * tg[n]
         tc[n] = total
 
 
@@ -704,23 +716,25 @@ def tc_from_ta_tg_tp_over_n(tc: Real1, ta: Real1, tg: Real1, tp: Real1, N: int, 
             ta_lanes = lanes.read(ta.line((n,), (1,)))
             tg_lanes = lanes.read(tg.line((n,), (1,)))
             tp_lanes = lanes.read(tp.line((n,), (1,)))
-            v0 = 1 - alpha
-            total = (lanes.fill(alpha) * ta_lanes) + (lanes.fill(v0 * sign) * tg_lanes) + (lanes.fill(v0 * decay) * tp_lanes)
+            v0 = alpha - 1
+            v1 = -v0
+            total = (lanes.fill(v0) * ta_lanes) + ta_lanes + (lanes.fill(v1 * sign) * tg_lanes) + (lanes.fill(v1 * decay) * tp_lanes)
             lanes.write_where(tc.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             ta_lanes = lanes.read_where(ta.line((n,), (1,)), active)
             tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
             tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            v0 = 1 - alpha
-            total = (lanes.fill(alpha) * ta_lanes) + (lanes.fill(v0 * sign) * tg_lanes) + (lanes.fill(v0 * decay) * tp_lanes)
+            v0 = alpha - 1
+            v1 = -v0
+            total = (lanes.fill(v0) * ta_lanes) + ta_lanes + (lanes.fill(v1 * sign) * tg_lanes) + (lanes.fill(v1 * decay) * tp_lanes)
             lanes.write_where(tc.line((n,), (1,)), total, active)
 
 
 @choice(tc_from_ta_tg_tp_over_n, tc_from_ta_tg_tp_plain)
 def tc_from_ta_tg_tp(tc: Real1, ta: Real1, tg: Real1, tp: Real1, N: int, alpha: float, decay: float, sign: float,
         tile: Tile) -> Task[...]:
-    """tc[n] += alpha*ta[n] + decay*(1 - alpha)*tp[n] + sign*(1 - alpha)*tg[n]
+    """tc[n] += decay*(1 - alpha)*tp[n] + sign*(1 - alpha)*tg[n] + (alpha - 1)*ta[n] + ta[n]
 
     lanes over n
     else gather, tasks share n
@@ -734,7 +748,7 @@ def tc_from_ta_tg_tp(tc: Real1, ta: Real1, tg: Real1, tp: Real1, N: int, alpha: 
 def tb_from_a_g_p_tc_tg_tm_tp_tw_v_plain(tb: Real1, a: Real1, g: Real1, p: Real1, tc: Real1, tg: Real1, tm: Real1,
         tp: Real1, tw: Real1, v: Real1, N: int, alpha: float, decay: float, eps: float, mu: float, sign: float,
         task: int, tasks: int) -> None:
-    """tb[n] += decay*tp[n]/(eps + sqrt(alpha*v[n] + (1 - alpha)*(decay*p[n] + sign*g[n])**2 - ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2)) + mu*tm[n] + sign*tg[n]/(eps + sqrt(alpha*v[n] + (1 - alpha)*(decay*p[n] + sign*g[n])**2 - ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2)) + (decay*p[n] + sign*g[n])*((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])*tc[n]/((eps + sqrt(alpha*v[n] + (1 - alpha)*(decay*p[n] + sign*g[n])**2 - ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2))**2*sqrt(alpha*v[n] + (1 - alpha)*(decay*p[n] + sign*g[n])**2 - ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2)) - (decay*p[n] + sign*g[n])*tw[n]/(2*(eps + sqrt(alpha*v[n] + (1 - alpha)*(decay*p[n] + sign*g[n])**2 - ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2))**2*sqrt(alpha*v[n] + (1 - alpha)*(decay*p[n] + sign*g[n])**2 - ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2))
+    """tb[n] += decay*tp[n]/(eps + sqrt(Abs(-alpha*v[n] - (1 - alpha)*(decay*p[n] + sign*g[n])**2 + ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2))) + mu*tm[n] + sign*tg[n]/(eps + sqrt(Abs(-alpha*v[n] - (1 - alpha)*(decay*p[n] + sign*g[n])**2 + ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2))) - (decay*p[n] + sign*g[n])*((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])*sign(-alpha*v[n] - (1 - alpha)*(decay*p[n] + sign*g[n])**2 + ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2)*tc[n]/((eps + sqrt(Abs(-alpha*v[n] - (1 - alpha)*(decay*p[n] + sign*g[n])**2 + ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2)))**2*sqrt(Abs(-alpha*v[n] - (1 - alpha)*(decay*p[n] + sign*g[n])**2 + ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2))) - (decay*p[n] + sign*g[n])*sign(alpha*v[n] + (1 - alpha)*(decay*p[n] + sign*g[n])**2 - ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2)*tw[n]/(2*(eps + sqrt(Abs(-alpha*v[n] - (1 - alpha)*(decay*p[n] + sign*g[n])**2 + ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2)))**2*sqrt(Abs(-alpha*v[n] - (1 - alpha)*(decay*p[n] + sign*g[n])**2 + ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2)))
 
     gather, tasks share n
     """
@@ -744,11 +758,13 @@ def tb_from_a_g_p_tc_tg_tm_tp_tw_v_plain(tb: Real1, a: Real1, g: Real1, p: Real1
         v1 = decay * p[n] + sign * g[n]
         v2 = a[n]
         v3 = v0 * (v1 - v2) + v2
-        v4 = sqrt(v1**2 * v0 - v3**2 + alpha * v[n])
-        v5 = v4 + eps
-        v6 = 1 / v5
-        v7 = v1 / v4 / v5**2
-        total = v3 * v7 * tc[n] + v6 * decay * tp[n] + v6 * sign * tg[n] - (rational(1, 2)) * v7 * tw[n] + mu * tm[n]
+        v4 = v1**2 * v0 - v3**2 + alpha * v[n]
+        v5 = -v4
+        v6 = sqrt(absolute(v5))
+        v7 = v6 + eps
+        v8 = 1 / v7
+        v9 = v1 / v6 / v7**2
+        total = -v3 * v9 * sign(v5) * tc[n] + v8 * decay * tp[n] + v8 * sign * tg[n] - (rational(1, 2)) * v9 * sign(v4) * tw[n] + mu * tm[n]
         tb[n] = total
 
 
@@ -774,11 +790,13 @@ def tb_from_a_g_p_tc_tg_tm_tp_tw_v_over_n(tb: Real1, a: Real1, g: Real1, p: Real
             v0 = 1 - alpha
             v1 = (lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes)
             v2 = a_lanes + (lanes.fill(v0) * (v1 - a_lanes))
-            v3 = sqrt((lanes.fill(alpha) * v_lanes) + (lanes.fill(v0) * (v1 * v1)) - (v2 * v2))
-            v4 = v3 + lanes.fill(eps)
-            v5 = lanes.fill(one()) / v4
-            v6 = v1 / v3 / (v4 * v4)
-            total = (tc_lanes * v2 * v6) + (lanes.fill(sign) * tg_lanes * v5) + (lanes.fill(mu) * tm_lanes) + (lanes.fill(decay) * tp_lanes * v5) - (lanes.fill(rational(1, 2)) * tw_lanes * v6)
+            v3 = (lanes.fill(alpha) * v_lanes) + (lanes.fill(v0) * (v1 * v1)) - (v2 * v2)
+            v4 = -v3
+            v5 = sqrt(absolute(v4))
+            v6 = v5 + lanes.fill(eps)
+            v7 = lanes.fill(one()) / v6
+            v8 = v1 / v5 / (v6 * v6)
+            total = (lanes.fill(sign) * tg_lanes * v7) + (lanes.fill(mu) * tm_lanes) + (lanes.fill(decay) * tp_lanes * v7) - (tc_lanes * v2 * v8 * select(v4 > lanes.zero(), lanes.fill(one()), select(v4 < lanes.zero(), -lanes.fill(one()), select(equal(v4, lanes.zero()), lanes.zero(), v4)))) - (lanes.fill(rational(1, 2)) * tw_lanes * v8 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3))))
             lanes.write_where(tb.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -794,11 +812,13 @@ def tb_from_a_g_p_tc_tg_tm_tp_tw_v_over_n(tb: Real1, a: Real1, g: Real1, p: Real
             v0 = 1 - alpha
             v1 = (lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes)
             v2 = a_lanes + (lanes.fill(v0) * (v1 - a_lanes))
-            v3 = sqrt((lanes.fill(alpha) * v_lanes) + (lanes.fill(v0) * (v1 * v1)) - (v2 * v2))
-            v4 = v3 + lanes.fill(eps)
-            v5 = lanes.fill(one()) / v4
-            v6 = v1 / v3 / (v4 * v4)
-            total = (tc_lanes * v2 * v6) + (lanes.fill(sign) * tg_lanes * v5) + (lanes.fill(mu) * tm_lanes) + (lanes.fill(decay) * tp_lanes * v5) - (lanes.fill(rational(1, 2)) * tw_lanes * v6)
+            v3 = (lanes.fill(alpha) * v_lanes) + (lanes.fill(v0) * (v1 * v1)) - (v2 * v2)
+            v4 = -v3
+            v5 = sqrt(absolute(v4))
+            v6 = v5 + lanes.fill(eps)
+            v7 = lanes.fill(one()) / v6
+            v8 = v1 / v5 / (v6 * v6)
+            total = (lanes.fill(sign) * tg_lanes * v7) + (lanes.fill(mu) * tm_lanes) + (lanes.fill(decay) * tp_lanes * v7) - (tc_lanes * v2 * v8 * select(v4 > lanes.zero(), lanes.fill(one()), select(v4 < lanes.zero(), -lanes.fill(one()), select(equal(v4, lanes.zero()), lanes.zero(), v4)))) - (lanes.fill(rational(1, 2)) * tw_lanes * v8 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3))))
             lanes.write_where(tb.line((n,), (1,)), total, active)
 
 
@@ -806,7 +826,7 @@ def tb_from_a_g_p_tc_tg_tm_tp_tw_v_over_n(tb: Real1, a: Real1, g: Real1, p: Real
 def tb_from_a_g_p_tc_tg_tm_tp_tw_v(tb: Real1, a: Real1, g: Real1, p: Real1, tc: Real1, tg: Real1, tm: Real1,
         tp: Real1, tw: Real1, v: Real1, N: int, alpha: float, decay: float, eps: float, mu: float, sign: float,
         tile: Tile) -> Task[...]:
-    """tb[n] += decay*tp[n]/(eps + sqrt(alpha*v[n] + (1 - alpha)*(decay*p[n] + sign*g[n])**2 - ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2)) + mu*tm[n] + sign*tg[n]/(eps + sqrt(alpha*v[n] + (1 - alpha)*(decay*p[n] + sign*g[n])**2 - ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2)) + (decay*p[n] + sign*g[n])*((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])*tc[n]/((eps + sqrt(alpha*v[n] + (1 - alpha)*(decay*p[n] + sign*g[n])**2 - ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2))**2*sqrt(alpha*v[n] + (1 - alpha)*(decay*p[n] + sign*g[n])**2 - ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2)) - (decay*p[n] + sign*g[n])*tw[n]/(2*(eps + sqrt(alpha*v[n] + (1 - alpha)*(decay*p[n] + sign*g[n])**2 - ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2))**2*sqrt(alpha*v[n] + (1 - alpha)*(decay*p[n] + sign*g[n])**2 - ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2))
+    """tb[n] += decay*tp[n]/(eps + sqrt(Abs(-alpha*v[n] - (1 - alpha)*(decay*p[n] + sign*g[n])**2 + ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2))) + mu*tm[n] + sign*tg[n]/(eps + sqrt(Abs(-alpha*v[n] - (1 - alpha)*(decay*p[n] + sign*g[n])**2 + ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2))) - (decay*p[n] + sign*g[n])*((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])*sign(-alpha*v[n] - (1 - alpha)*(decay*p[n] + sign*g[n])**2 + ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2)*tc[n]/((eps + sqrt(Abs(-alpha*v[n] - (1 - alpha)*(decay*p[n] + sign*g[n])**2 + ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2)))**2*sqrt(Abs(-alpha*v[n] - (1 - alpha)*(decay*p[n] + sign*g[n])**2 + ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2))) - (decay*p[n] + sign*g[n])*sign(alpha*v[n] + (1 - alpha)*(decay*p[n] + sign*g[n])**2 - ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2)*tw[n]/(2*(eps + sqrt(Abs(-alpha*v[n] - (1 - alpha)*(decay*p[n] + sign*g[n])**2 + ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2)))**2*sqrt(Abs(-alpha*v[n] - (1 - alpha)*(decay*p[n] + sign*g[n])**2 + ((1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n])**2)))
 
     lanes over n
     else gather, tasks share n
@@ -817,10 +837,62 @@ def tb_from_a_g_p_tc_tg_tm_tp_tw_v(tb: Real1, a: Real1, g: Real1, p: Real1, tc: 
 
 
 @task
+def hgc_total_from_hga_hgg_hgp_plain(hgc_total: Real1, hga: Real1, hgg: Real1, hgp: Real1, N: int, alpha: float,
+        decay: float, sign: float, task: int, tasks: int) -> None:
+    """hgc_total[n] += alpha*hga[n] + decay*(1 - alpha)*hgp[n] + sign*(1 - alpha)*hgg[n]
+
+    gather, tasks share n
+    """
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        v0 = 1 - alpha
+        total = v0 * decay * hgp[n] + v0 * sign * hgg[n] + alpha * hga[n]
+        hgc_total[n] = total
+
+
+@task
+def hgc_total_from_hga_hgg_hgp_over_n(hgc_total: Real1, hga: Real1, hgg: Real1, hgp: Real1, N: int, alpha: float,
+        decay: float, sign: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            hga_lanes = lanes.read(hga.line((n,), (1,)))
+            hgg_lanes = lanes.read(hgg.line((n,), (1,)))
+            hgp_lanes = lanes.read(hgp.line((n,), (1,)))
+            v0 = 1 - alpha
+            total = (lanes.fill(alpha) * hga_lanes) + (lanes.fill(v0 * sign) * hgg_lanes) + (lanes.fill(v0 * decay) * hgp_lanes)
+            lanes.write_where(hgc_total.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            hga_lanes = lanes.read_where(hga.line((n,), (1,)), active)
+            hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
+            hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
+            v0 = 1 - alpha
+            total = (lanes.fill(alpha) * hga_lanes) + (lanes.fill(v0 * sign) * hgg_lanes) + (lanes.fill(v0 * decay) * hgp_lanes)
+            lanes.write_where(hgc_total.line((n,), (1,)), total, active)
+
+
+@choice(hgc_total_from_hga_hgg_hgp_over_n, hgc_total_from_hga_hgg_hgp_plain)
+def hgc_total_from_hga_hgg_hgp(hgc_total: Real1, hga: Real1, hgg: Real1, hgp: Real1, N: int, alpha: float,
+        decay: float, sign: float, tile: Tile) -> Task[...]:
+    """hgc_total[n] += alpha*hga[n] + decay*(1 - alpha)*hgp[n] + sign*(1 - alpha)*hgg[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hgc_total_from_hga_hgg_hgp_over_n
+    return hgc_total_from_hga_hgg_hgp_plain
+
+
+@task
 def hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w(hc: Real1, c: Real1, g: Real1, gb_total: Real1,
         hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float,
         eps: float, sign: float, task: int, tasks: int) -> None:
-    """hc[n] += (decay*c[n]*hgp[n]/sqrt(-c[n]**2 + w[n]) + sign*c[n]*hgg[n]/sqrt(-c[n]**2 + w[n]) - (decay*p[n] + sign*g[n])*((-c[n]**2 + w[n])**(-3/2) + 2/((eps + sqrt(-c[n]**2 + w[n]))*(-c[n]**2 + w[n])))*c[n]*hgw_total[n]/2 + (decay*p[n] + sign*g[n])*(1/sqrt(-c[n]**2 + w[n]) + c[n]**2/(-c[n]**2 + w[n])**(3/2) + 2*c[n]**2/((eps + sqrt(-c[n]**2 + w[n]))*(-c[n]**2 + w[n])))*hgc_total[n])*gb_total[n]/(eps + sqrt(-c[n]**2 + w[n]))**2
+    """hc[n] += (-decay*c[n]*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - sign*c[n]*hgg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + sign*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*c[n]*hgw_total[n]/2 + (decay*p[n] + sign*g[n])*(-1/sqrt(Abs(c[n]**2 - w[n])) + sign(c[n]**2 - w[n])*c[n]**2/Abs(c[n]**2 - w[n])**(3/2) + 2*sign(c[n]**2 - w[n])*c[n]**2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*hgc_total[n])*sign(c[n]**2 - w[n])*gb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n])))**2
 
     gather, tasks share n
     """
@@ -828,34 +900,61 @@ def hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w(hc: Real1, c: Real1, g:
     for n in range(first, last):
         v0 = c[n]
         v1 = v0**2
-        v2 = -v1 + w[n]
-        v3 = sqrt(v2)
-        v4 = v3 + eps
-        v5 = 1 / v3
-        v6 = v0 * v5
-        v7 = decay * p[n] + sign * g[n]
-        v8 = power(v2, (rational(-3, 2)))
-        v9 = 2 / v2 / v4
-        total = (-(rational(1, 2)) * v0 * v7 * (v8 + v9) * hgw_total[n] + v6 * decay * hgp[n] + v6 * sign * hgg[n] + v7 * (v1 * v8 + v1 * v9 + v5) * hgc_total[n]) * gb_total[n] / v4**2
+        v2 = v1 - w[n]
+        v3 = sign(v2)
+        v4 = absolute(v2)
+        v5 = sqrt(v4)
+        v6 = v5 + eps
+        v7 = 1 / v5
+        v8 = v0 * v7
+        v9 = decay * p[n] + sign * g[n]
+        v10 = power(v4, (rational(-3, 2)))
+        v11 = 2 / v4 / v6
+        v12 = v1 * v3
+        total = v3 * (-(rational(1, 2)) * v0 * v9 * (v10 + v11) * sign(v2) * hgw_total[n] - v8 * decay * hgp[n] - v8 * sign * hgg[n] + v9 * (v10 * v12 + v11 * v12 - v7) * hgc_total[n]) * gb_total[n] / v6**2
         hc[n] = total
 
 
 @task
-def hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_plain(hgb_total: Real1, c: Real1, g: Real1,
-        hgc_total: Real1, hgg: Real1, hgm: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int,
-        decay: float, eps: float, mu: float, sign: float, task: int, tasks: int) -> None:
-    """hgb_total[n] += decay*hgp[n]/(eps + sqrt(-c[n]**2 + w[n])) + mu*hgm[n] + sign*hgg[n]/(eps + sqrt(-c[n]**2 + w[n])) + (decay*p[n] + sign*g[n])*c[n]*hgc_total[n]/((eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n])) - (decay*p[n] + sign*g[n])*hgw_total[n]/(2*(eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n]))
+def hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w(hw: Real1, c: Real1, g: Real1, gb_total: Real1,
+        hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float,
+        eps: float, sign: float, task: int, tasks: int) -> None:
+    """hw[n] += (-2*decay*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - 2*sign*hgg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + sign*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*hgw_total[n] + 2*(decay*p[n] + sign*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(c[n]**2 - w[n])*c[n]*hgc_total[n])*sign(-c[n]**2 + w[n])*gb_total[n]/(4*(eps + sqrt(Abs(c[n]**2 - w[n])))**2)
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         v0 = c[n]
-        v1 = sqrt(-v0**2 + w[n])
-        v2 = v1 + eps
-        v3 = 1 / v2
-        v4 = (decay * p[n] + sign * g[n]) / v1 / v2**2
-        total = v0 * v4 * hgc_total[n] + v3 * decay * hgp[n] + v3 * sign * hgg[n] - (rational(1, 2)) * v4 * hgw_total[n] + mu * hgm[n]
+        v1 = v0**2 - w[n]
+        v2 = -sign(v1)
+        v3 = absolute(v1)
+        v4 = sqrt(v3)
+        v5 = v4 + eps
+        v6 = 2 / v4
+        v7 = decay * p[n] + sign * g[n]
+        v8 = 2 / v3 / v5 + power(v3, (rational(-3, 2)))
+        total = (rational(1, 4)) * v2 * (2 * v0 * v7 * v8 * sign(v1) * hgc_total[n] + v2 * v7 * v8 * hgw_total[n] - v6 * decay * hgp[n] - v6 * sign * hgg[n]) * gb_total[n] / v5**2
+        hw[n] = total
+
+
+@task
+def hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_plain(hgb_total: Real1, c: Real1, g: Real1,
+        hgc_total: Real1, hgg: Real1, hgm: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int,
+        decay: float, eps: float, mu: float, sign: float, task: int, tasks: int) -> None:
+    """hgb_total[n] += decay*hgp[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) + mu*hgm[n] + sign*hgg[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) - (decay*p[n] + sign*g[n])*sign(-c[n]**2 + w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - (decay*p[n] + sign*g[n])*sign(c[n]**2 - w[n])*c[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n])))
+
+    gather, tasks share n
+    """
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        v0 = c[n]
+        v1 = v0**2 - w[n]
+        v2 = sqrt(absolute(v1))
+        v3 = v2 + eps
+        v4 = 1 / v3
+        v5 = (decay * p[n] + sign * g[n]) / v2 / v3**2
+        total = -v0 * v5 * sign(v1) * hgc_total[n] + v4 * decay * hgp[n] + v4 * sign * hgg[n] + (rational(1, 2)) * v5 * sign(v1) * hgw_total[n] + mu * hgm[n]
         hgb_total[n] = total
 
 
@@ -878,11 +977,12 @@ def hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_over_n(hgb_total: Rea
             hgw_total_lanes = lanes.read(hgw_total.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = sqrt(w_lanes - (c_lanes * c_lanes))
-            v1 = v0 + lanes.fill(eps)
-            v2 = lanes.fill(one()) / v1
-            v3 = ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes)) / v0 / (v1 * v1)
-            total = (c_lanes * hgc_total_lanes * v3) + (lanes.fill(sign) * hgg_lanes * v2) + (lanes.fill(mu) * hgm_lanes) + (lanes.fill(decay) * hgp_lanes * v2) - (lanes.fill(rational(1, 2)) * hgw_total_lanes * v3)
+            v0 = (c_lanes * c_lanes) - w_lanes
+            v1 = sqrt(absolute(v0))
+            v2 = v1 + lanes.fill(eps)
+            v3 = lanes.fill(one()) / v2
+            v4 = ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes)) / v1 / (v2 * v2)
+            total = (lanes.fill(sign) * hgg_lanes * v3) + (lanes.fill(mu) * hgm_lanes) + (lanes.fill(decay) * hgp_lanes * v3) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))) - (c_lanes * hgc_total_lanes * v4 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0))))
             lanes.write_where(hgb_total.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -895,11 +995,12 @@ def hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_over_n(hgb_total: Rea
             hgw_total_lanes = lanes.read_where(hgw_total.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = sqrt(w_lanes - (c_lanes * c_lanes))
-            v1 = v0 + lanes.fill(eps)
-            v2 = lanes.fill(one()) / v1
-            v3 = ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes)) / v0 / (v1 * v1)
-            total = (c_lanes * hgc_total_lanes * v3) + (lanes.fill(sign) * hgg_lanes * v2) + (lanes.fill(mu) * hgm_lanes) + (lanes.fill(decay) * hgp_lanes * v2) - (lanes.fill(rational(1, 2)) * hgw_total_lanes * v3)
+            v0 = (c_lanes * c_lanes) - w_lanes
+            v1 = sqrt(absolute(v0))
+            v2 = v1 + lanes.fill(eps)
+            v3 = lanes.fill(one()) / v2
+            v4 = ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes)) / v1 / (v2 * v2)
+            total = (lanes.fill(sign) * hgg_lanes * v3) + (lanes.fill(mu) * hgm_lanes) + (lanes.fill(decay) * hgp_lanes * v3) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))) - (c_lanes * hgc_total_lanes * v4 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0))))
             lanes.write_where(hgb_total.line((n,), (1,)), total, active)
 
 
@@ -908,7 +1009,7 @@ def hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_over_n(hgb_total: Rea
 def hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w(hgb_total: Real1, c: Real1, g: Real1, hgc_total: Real1,
         hgg: Real1, hgm: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float,
         mu: float, sign: float, tile: Tile) -> Task[...]:
-    """hgb_total[n] += decay*hgp[n]/(eps + sqrt(-c[n]**2 + w[n])) + mu*hgm[n] + sign*hgg[n]/(eps + sqrt(-c[n]**2 + w[n])) + (decay*p[n] + sign*g[n])*c[n]*hgc_total[n]/((eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n])) - (decay*p[n] + sign*g[n])*hgw_total[n]/(2*(eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n]))
+    """hgb_total[n] += decay*hgp[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) + mu*hgm[n] + sign*hgg[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) - (decay*p[n] + sign*g[n])*sign(-c[n]**2 + w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - (decay*p[n] + sign*g[n])*sign(c[n]**2 - w[n])*c[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n])))
 
     lanes over n
     else gather, tasks share n
@@ -919,32 +1020,11 @@ def hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w(hgb_total: Real1, c: 
 
 
 @task
-def hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w(hw: Real1, c: Real1, g: Real1, gb_total: Real1,
-        hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float,
-        eps: float, sign: float, task: int, tasks: int) -> None:
-    """hw[n] += (-2*decay*hgp[n]/sqrt(-c[n]**2 + w[n]) - 2*sign*hgg[n]/sqrt(-c[n]**2 + w[n]) - 2*(decay*p[n] + sign*g[n])*((-c[n]**2 + w[n])**(-3/2) + 2/((eps + sqrt(-c[n]**2 + w[n]))*(-c[n]**2 + w[n])))*c[n]*hgc_total[n] + (decay*p[n] + sign*g[n])*((-c[n]**2 + w[n])**(-3/2) + 2/((eps + sqrt(-c[n]**2 + w[n]))*(-c[n]**2 + w[n])))*hgw_total[n])*gb_total[n]/(4*(eps + sqrt(-c[n]**2 + w[n]))**2)
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = c[n]
-        v1 = -v0**2 + w[n]
-        v2 = sqrt(v1)
-        v3 = v2 + eps
-        v4 = 2 / v2
-        v5 = decay * p[n] + sign * g[n]
-        v6 = 2 / v1 / v3 + power(v1, (rational(-3, 2)))
-        total = (rational(1, 4)) * (-2 * v0 * v5 * v6 * hgc_total[n] - v4 * decay * hgp[n] - v4 * sign * hgg[n] + v5 * v6 * hgw_total[n]) * gb_total[n] / v3**2
-        hw[n] = total
-
-
-@task
 def hg_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_plain(hg: Real1, c: Real1, g: Real1,
         gb_total: Real1, gw_total: Real1, hc: Real1, hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1,
         hw: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, sign: float, task: int,
         tasks: int) -> None:
-    """hg[n] += sign*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*sign*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + sign*g[n])*hw[n] + (1 - alpha)*hc[n] + c[n]*gb_total[n]*hgc_total[n]/((eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n])) - gb_total[n]*hgw_total[n]/(2*(eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n])))
+    """hg[n] += sign*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*sign*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + sign*g[n])*hw[n] + (1 - alpha)*hc[n] - sign(-c[n]**2 + w[n])*gb_total[n]*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - sign(c[n]**2 - w[n])*c[n]*gb_total[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))))
 
     gather, tasks share n
     """
@@ -954,9 +1034,10 @@ def hg_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_plain(hg
         v1 = 2 * v0
         v2 = v1 * gw_total[n]
         v3 = c[n]
-        v4 = sqrt(-v3**2 + w[n])
-        v5 = gb_total[n] / v4 / (v4 + eps)**2
-        total = sign * (v0 * hc[n] + v1 * (decay * p[n] + sign * g[n]) * hw[n] + v2 * decay * hgp[n] + v2 * sign * hgg[n] + v3 * v5 * hgc_total[n] - (rational(1, 2)) * v5 * hgw_total[n])
+        v4 = v3**2 - w[n]
+        v5 = sqrt(absolute(v4))
+        v6 = gb_total[n] / v5 / (v5 + eps)**2
+        total = sign * (v0 * hc[n] + v1 * (decay * p[n] + sign * g[n]) * hw[n] + v2 * decay * hgp[n] + v2 * sign * hgg[n] - v3 * v6 * sign(v4) * hgc_total[n] + (rational(1, 2)) * v6 * sign(v4) * hgw_total[n])
         hg[n] = total
 
 
@@ -986,10 +1067,11 @@ def hg_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n(h
             v0 = 1 - alpha
             v1 = 2 * v0
             v2 = lanes.fill(v1) * gw_total_lanes
-            v3 = sqrt(w_lanes - (c_lanes * c_lanes))
-            u_ = v3 + lanes.fill(eps)
-            v4 = gb_total_lanes / v3 / (u_ * u_)
-            total = lanes.fill(sign) * ((c_lanes * hgc_total_lanes * v4) + (lanes.fill(v0) * hc_lanes) + (lanes.fill(sign) * hgg_lanes * v2) + (lanes.fill(decay) * hgp_lanes * v2) + (lanes.fill(v1) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4))
+            v3 = (c_lanes * c_lanes) - w_lanes
+            v4 = sqrt(absolute(v3))
+            u_ = v4 + lanes.fill(eps)
+            v5 = gb_total_lanes / v4 / (u_ * u_)
+            total = lanes.fill(sign) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(sign) * hgg_lanes * v2) + (lanes.fill(decay) * hgp_lanes * v2) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v5 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))) + (lanes.fill(v1) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v5 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))))
             lanes.write_where(hg.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -1008,10 +1090,11 @@ def hg_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n(h
             v0 = 1 - alpha
             v1 = 2 * v0
             v2 = lanes.fill(v1) * gw_total_lanes
-            v3 = sqrt(w_lanes - (c_lanes * c_lanes))
-            u_ = v3 + lanes.fill(eps)
-            v4 = gb_total_lanes / v3 / (u_ * u_)
-            total = lanes.fill(sign) * ((c_lanes * hgc_total_lanes * v4) + (lanes.fill(v0) * hc_lanes) + (lanes.fill(sign) * hgg_lanes * v2) + (lanes.fill(decay) * hgp_lanes * v2) + (lanes.fill(v1) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4))
+            v3 = (c_lanes * c_lanes) - w_lanes
+            v4 = sqrt(absolute(v3))
+            u_ = v4 + lanes.fill(eps)
+            v5 = gb_total_lanes / v4 / (u_ * u_)
+            total = lanes.fill(sign) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(sign) * hgg_lanes * v2) + (lanes.fill(decay) * hgp_lanes * v2) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v5 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))) + (lanes.fill(v1) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v5 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))))
             lanes.write_where(hg.line((n,), (1,)), total, active)
 
 
@@ -1021,7 +1104,7 @@ def hg_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w(hg: Real
         gb_total: Real1, gw_total: Real1, hc: Real1, hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1,
         hw: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, sign: float,
         tile: Tile) -> Task[...]:
-    """hg[n] += sign*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*sign*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + sign*g[n])*hw[n] + (1 - alpha)*hc[n] + c[n]*gb_total[n]*hgc_total[n]/((eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n])) - gb_total[n]*hgw_total[n]/(2*(eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n])))
+    """hg[n] += sign*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*sign*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + sign*g[n])*hw[n] + (1 - alpha)*hc[n] - sign(-c[n]**2 + w[n])*gb_total[n]*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - sign(c[n]**2 - w[n])*c[n]*gb_total[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))))
 
     lanes over n
     else gather, tasks share n
@@ -1036,7 +1119,7 @@ def hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_plain(hp
         gb_total: Real1, gw_total: Real1, hc: Real1, hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1,
         hw: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, sign: float, task: int,
         tasks: int) -> None:
-    """hp[n] += decay*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*sign*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + sign*g[n])*hw[n] + (1 - alpha)*hc[n] + c[n]*gb_total[n]*hgc_total[n]/((eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n])) - gb_total[n]*hgw_total[n]/(2*(eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n])))
+    """hp[n] += decay*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*sign*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + sign*g[n])*hw[n] + (1 - alpha)*hc[n] - sign(-c[n]**2 + w[n])*gb_total[n]*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - sign(c[n]**2 - w[n])*c[n]*gb_total[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))))
 
     gather, tasks share n
     """
@@ -1046,9 +1129,10 @@ def hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_plain(hp
         v1 = 2 * v0
         v2 = v1 * gw_total[n]
         v3 = c[n]
-        v4 = sqrt(-v3**2 + w[n])
-        v5 = gb_total[n] / v4 / (v4 + eps)**2
-        total = decay * (v0 * hc[n] + v1 * (decay * p[n] + sign * g[n]) * hw[n] + v2 * decay * hgp[n] + v2 * sign * hgg[n] + v3 * v5 * hgc_total[n] - (rational(1, 2)) * v5 * hgw_total[n])
+        v4 = v3**2 - w[n]
+        v5 = sqrt(absolute(v4))
+        v6 = gb_total[n] / v5 / (v5 + eps)**2
+        total = decay * (v0 * hc[n] + v1 * (decay * p[n] + sign * g[n]) * hw[n] + v2 * decay * hgp[n] + v2 * sign * hgg[n] - v3 * v6 * sign(v4) * hgc_total[n] + (rational(1, 2)) * v6 * sign(v4) * hgw_total[n])
         hp[n] = total
 
 
@@ -1078,10 +1162,11 @@ def hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n(h
             v0 = 1 - alpha
             v1 = 2 * v0
             v2 = lanes.fill(v1) * gw_total_lanes
-            v3 = sqrt(w_lanes - (c_lanes * c_lanes))
-            u_ = v3 + lanes.fill(eps)
-            v4 = gb_total_lanes / v3 / (u_ * u_)
-            total = lanes.fill(decay) * ((c_lanes * hgc_total_lanes * v4) + (lanes.fill(v0) * hc_lanes) + (lanes.fill(sign) * hgg_lanes * v2) + (lanes.fill(decay) * hgp_lanes * v2) + (lanes.fill(v1) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4))
+            v3 = (c_lanes * c_lanes) - w_lanes
+            v4 = sqrt(absolute(v3))
+            u_ = v4 + lanes.fill(eps)
+            v5 = gb_total_lanes / v4 / (u_ * u_)
+            total = lanes.fill(decay) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(sign) * hgg_lanes * v2) + (lanes.fill(decay) * hgp_lanes * v2) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v5 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))) + (lanes.fill(v1) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v5 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))))
             lanes.write_where(hp.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -1100,10 +1185,11 @@ def hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n(h
             v0 = 1 - alpha
             v1 = 2 * v0
             v2 = lanes.fill(v1) * gw_total_lanes
-            v3 = sqrt(w_lanes - (c_lanes * c_lanes))
-            u_ = v3 + lanes.fill(eps)
-            v4 = gb_total_lanes / v3 / (u_ * u_)
-            total = lanes.fill(decay) * ((c_lanes * hgc_total_lanes * v4) + (lanes.fill(v0) * hc_lanes) + (lanes.fill(sign) * hgg_lanes * v2) + (lanes.fill(decay) * hgp_lanes * v2) + (lanes.fill(v1) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4))
+            v3 = (c_lanes * c_lanes) - w_lanes
+            v4 = sqrt(absolute(v3))
+            u_ = v4 + lanes.fill(eps)
+            v5 = gb_total_lanes / v4 / (u_ * u_)
+            total = lanes.fill(decay) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(sign) * hgg_lanes * v2) + (lanes.fill(decay) * hgp_lanes * v2) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v5 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))) + (lanes.fill(v1) * hw_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v5 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))))
             lanes.write_where(hp.line((n,), (1,)), total, active)
 
 
@@ -1113,7 +1199,7 @@ def hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w(hp: Real
         gb_total: Real1, gw_total: Real1, hc: Real1, hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1,
         hw: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, sign: float,
         tile: Tile) -> Task[...]:
-    """hp[n] += decay*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*sign*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + sign*g[n])*hw[n] + (1 - alpha)*hc[n] + c[n]*gb_total[n]*hgc_total[n]/((eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n])) - gb_total[n]*hgw_total[n]/(2*(eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n])))
+    """hp[n] += decay*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*sign*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + sign*g[n])*hw[n] + (1 - alpha)*hc[n] - sign(-c[n]**2 + w[n])*gb_total[n]*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - sign(c[n]**2 - w[n])*c[n]*gb_total[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))))
 
     lanes over n
     else gather, tasks share n
@@ -1127,7 +1213,7 @@ def hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w(hp: Real
 def tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w(tgc_total: Real1, c: Real1, g: Real1, gb_total: Real1,
         p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int, decay: float,
         eps: float, sign: float, add: int, task: int, tasks: int) -> None:
-    """tgc_total[n] += (decay*c[n]*gb_total[n]*tp[n]/sqrt(-c[n]**2 + w[n]) + sign*c[n]*gb_total[n]*tg[n]/sqrt(-c[n]**2 + w[n]) - (decay*p[n] + sign*g[n])*((-c[n]**2 + w[n])**(-3/2) + 2/((eps + sqrt(-c[n]**2 + w[n]))*(-c[n]**2 + w[n])))*c[n]*gb_total[n]*tw[n]/2 + (decay*p[n] + sign*g[n])*(1/sqrt(-c[n]**2 + w[n]) + c[n]**2/(-c[n]**2 + w[n])**(3/2) + 2*c[n]**2/((eps + sqrt(-c[n]**2 + w[n]))*(-c[n]**2 + w[n])))*gb_total[n]*tc[n] + (decay*p[n] + sign*g[n])*c[n]*tgb_total[n]/sqrt(-c[n]**2 + w[n]))/(eps + sqrt(-c[n]**2 + w[n]))**2
+    """tgc_total[n] += (-decay*c[n]*gb_total[n]*tp[n]/sqrt(Abs(c[n]**2 - w[n])) - sign*c[n]*gb_total[n]*tg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + sign*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*c[n]*gb_total[n]*tw[n]/2 + (decay*p[n] + sign*g[n])*(-1/sqrt(Abs(c[n]**2 - w[n])) + sign(c[n]**2 - w[n])*c[n]**2/Abs(c[n]**2 - w[n])**(3/2) + 2*sign(c[n]**2 - w[n])*c[n]**2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*gb_total[n]*tc[n] - (decay*p[n] + sign*g[n])*c[n]*tgb_total[n]/sqrt(Abs(c[n]**2 - w[n])))*sign(c[n]**2 - w[n])/(eps + sqrt(Abs(c[n]**2 - w[n])))**2
 
     gather, tasks share n
     """
@@ -1135,18 +1221,20 @@ def tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w(tgc_total: Real1, c: R
     for n in range(first, last):
         v0 = c[n]
         v1 = v0**2
-        v2 = -v1 + w[n]
-        v3 = sqrt(v2)
-        v4 = v3 + eps
-        v5 = gb_total[n]
-        v6 = 1 / v3
-        v7 = v0 * v6
-        v8 = v5 * v7
-        v9 = decay * p[n] + sign * g[n]
-        v10 = power(v2, (rational(-3, 2)))
-        v11 = 2 / v2 / v4
-        v12 = v5 * v9
-        total = (-(rational(1, 2)) * v0 * v12 * (v10 + v11) * tw[n] + v12 * (v1 * v10 + v1 * v11 + v6) * tc[n] + v7 * v9 * tgb_total[n] + v8 * decay * tp[n] + v8 * sign * tg[n]) / v4**2
+        v2 = v1 - w[n]
+        v3 = sign(v2)
+        v4 = absolute(v2)
+        v5 = sqrt(v4)
+        v6 = v5 + eps
+        v7 = gb_total[n]
+        v8 = 1 / v5
+        v9 = v0 * v8
+        v10 = v7 * v9
+        v11 = decay * p[n] + sign * g[n]
+        v12 = power(v4, (rational(-3, 2)))
+        v13 = 2 / v4 / v6
+        v14 = v1 * v3
+        total = v3 * (-(rational(1, 2)) * v0 * v11 * v7 * (v12 + v13) * sign(v2) * tw[n] - v10 * decay * tp[n] - v10 * sign * tg[n] + v11 * v7 * (v12 * v14 + v13 * v14 - v8) * tc[n] - v11 * v9 * tgb_total[n]) / v6**2
         if add != 0:
             total += tgc_total[n]
         tgc_total[n] = total
@@ -1156,22 +1244,24 @@ def tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w(tgc_total: Real1, c: R
 def tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w(tgw_total: Real1, c: Real1, g: Real1, gb_total: Real1,
         p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int, decay: float,
         eps: float, sign: float, add: int, task: int, tasks: int) -> None:
-    """tgw_total[n] += (-2*decay*gb_total[n]*tp[n]/sqrt(-c[n]**2 + w[n]) - 2*sign*gb_total[n]*tg[n]/sqrt(-c[n]**2 + w[n]) - 2*(decay*p[n] + sign*g[n])*((-c[n]**2 + w[n])**(-3/2) + 2/((eps + sqrt(-c[n]**2 + w[n]))*(-c[n]**2 + w[n])))*c[n]*gb_total[n]*tc[n] + (decay*p[n] + sign*g[n])*((-c[n]**2 + w[n])**(-3/2) + 2/((eps + sqrt(-c[n]**2 + w[n]))*(-c[n]**2 + w[n])))*gb_total[n]*tw[n] - 2*(decay*p[n] + sign*g[n])*tgb_total[n]/sqrt(-c[n]**2 + w[n]))/(4*(eps + sqrt(-c[n]**2 + w[n]))**2)
+    """tgw_total[n] += (-2*decay*gb_total[n]*tp[n]/sqrt(Abs(c[n]**2 - w[n])) - 2*sign*gb_total[n]*tg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + sign*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*gb_total[n]*tw[n] + 2*(decay*p[n] + sign*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(c[n]**2 - w[n])*c[n]*gb_total[n]*tc[n] - 2*(decay*p[n] + sign*g[n])*tgb_total[n]/sqrt(Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])/(4*(eps + sqrt(Abs(c[n]**2 - w[n])))**2)
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         v0 = c[n]
-        v1 = -v0**2 + w[n]
-        v2 = sqrt(v1)
-        v3 = v2 + eps
-        v4 = gb_total[n]
-        v5 = 2 / v2
-        v6 = v4 * v5
-        v7 = decay * p[n] + sign * g[n]
-        v8 = 2 / v1 / v3 + power(v1, (rational(-3, 2)))
-        total = (rational(1, 4)) * (-2 * v0 * v4 * v7 * v8 * tc[n] + v4 * v7 * v8 * tw[n] - v5 * v7 * tgb_total[n] - v6 * decay * tp[n] - v6 * sign * tg[n]) / v3**2
+        v1 = v0**2 - w[n]
+        v2 = -sign(v1)
+        v3 = absolute(v1)
+        v4 = sqrt(v3)
+        v5 = v4 + eps
+        v6 = gb_total[n]
+        v7 = 2 / v4
+        v8 = v6 * v7
+        v9 = decay * p[n] + sign * g[n]
+        v10 = 2 / v3 / v5 + power(v3, (rational(-3, 2)))
+        total = (rational(1, 4)) * v2 * (2 * v0 * v10 * v6 * v9 * sign(v1) * tc[n] + v10 * v2 * v6 * v9 * tw[n] - v7 * v9 * tgb_total[n] - v8 * decay * tp[n] - v8 * sign * tg[n]) / v5**2
         if add != 0:
             total += tgw_total[n]
         tgw_total[n] = total
@@ -1182,7 +1272,7 @@ def tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w
         g: Real1, gb_total: Real1, gw_total: Real1, p: Real1, tc: Real1, tg: Real1, tgb_total: Real1,
         tgc_total: Real1, tgw_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int, alpha: float, decay: float,
         eps: float, sign: float, task: int, tasks: int) -> None:
-    """tgg[n] += sign*(2*decay*(1 - alpha)*gw_total[n]*tp[n] + 2*sign*(1 - alpha)*gw_total[n]*tg[n] + 2*(1 - alpha)*(decay*p[n] + sign*g[n])*tgw_total[n] + (1 - alpha)*tgc_total[n] + tgb_total[n]/(eps + sqrt(-c[n]**2 + w[n])) + c[n]*gb_total[n]*tc[n]/((eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n])) - gb_total[n]*tw[n]/(2*(eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n])))
+    """tgg[n] += sign*(2*decay*(1 - alpha)*gw_total[n]*tp[n] + 2*sign*(1 - alpha)*gw_total[n]*tg[n] + 2*(1 - alpha)*(decay*p[n] + sign*g[n])*tgw_total[n] + (1 - alpha)*tgc_total[n] + tgb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) - sign(-c[n]**2 + w[n])*gb_total[n]*tw[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - sign(c[n]**2 - w[n])*c[n]*gb_total[n]*tc[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))))
 
     gather, tasks share n
     """
@@ -1192,10 +1282,11 @@ def tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w
         v1 = 2 * v0
         v2 = v1 * gw_total[n]
         v3 = c[n]
-        v4 = sqrt(-v3**2 + w[n])
-        v5 = v4 + eps
-        v6 = gb_total[n] / v4 / v5**2
-        total = sign * (v0 * tgc_total[n] + v1 * (decay * p[n] + sign * g[n]) * tgw_total[n] + v2 * decay * tp[n] + v2 * sign * tg[n] + v3 * v6 * tc[n] - (rational(1, 2)) * v6 * tw[n] + tgb_total[n] / v5)
+        v4 = v3**2 - w[n]
+        v5 = sqrt(absolute(v4))
+        v6 = v5 + eps
+        v7 = gb_total[n] / v5 / v6**2
+        total = sign * (v0 * tgc_total[n] + v1 * (decay * p[n] + sign * g[n]) * tgw_total[n] + v2 * decay * tp[n] + v2 * sign * tg[n] - v3 * v7 * sign(v4) * tc[n] + (rational(1, 2)) * v7 * sign(v4) * tw[n] + tgb_total[n] / v6)
         tgg[n] = total
 
 
@@ -1226,10 +1317,11 @@ def tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w
             v0 = 1 - alpha
             v1 = 2 * v0
             v2 = lanes.fill(v1) * gw_total_lanes
-            v3 = sqrt(w_lanes - (c_lanes * c_lanes))
-            v4 = v3 + lanes.fill(eps)
-            v5 = gb_total_lanes / v3 / (v4 * v4)
-            total = lanes.fill(sign) * ((c_lanes * tc_lanes * v5) + (lanes.fill(sign) * tg_lanes * v2) + (tgb_total_lanes / v4) + (lanes.fill(v0) * tgc_total_lanes) + (lanes.fill(v1) * tgw_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v2) - (lanes.fill(rational(1, 2)) * tw_lanes * v5))
+            v3 = (c_lanes * c_lanes) - w_lanes
+            v4 = sqrt(absolute(v3))
+            v5 = v4 + lanes.fill(eps)
+            v6 = gb_total_lanes / v4 / (v5 * v5)
+            total = lanes.fill(sign) * ((lanes.fill(sign) * tg_lanes * v2) + (tgb_total_lanes / v5) + (lanes.fill(v0) * tgc_total_lanes) + (lanes.fill(v1) * tgw_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v2) + (lanes.fill(rational(1, 2)) * tw_lanes * v6 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))) - (c_lanes * tc_lanes * v6 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))))
             lanes.write_where(tgg.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -1249,10 +1341,11 @@ def tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w
             v0 = 1 - alpha
             v1 = 2 * v0
             v2 = lanes.fill(v1) * gw_total_lanes
-            v3 = sqrt(w_lanes - (c_lanes * c_lanes))
-            v4 = v3 + lanes.fill(eps)
-            v5 = gb_total_lanes / v3 / (v4 * v4)
-            total = lanes.fill(sign) * ((c_lanes * tc_lanes * v5) + (lanes.fill(sign) * tg_lanes * v2) + (tgb_total_lanes / v4) + (lanes.fill(v0) * tgc_total_lanes) + (lanes.fill(v1) * tgw_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v2) - (lanes.fill(rational(1, 2)) * tw_lanes * v5))
+            v3 = (c_lanes * c_lanes) - w_lanes
+            v4 = sqrt(absolute(v3))
+            v5 = v4 + lanes.fill(eps)
+            v6 = gb_total_lanes / v4 / (v5 * v5)
+            total = lanes.fill(sign) * ((lanes.fill(sign) * tg_lanes * v2) + (tgb_total_lanes / v5) + (lanes.fill(v0) * tgc_total_lanes) + (lanes.fill(v1) * tgw_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v2) + (lanes.fill(rational(1, 2)) * tw_lanes * v6 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))) - (c_lanes * tc_lanes * v6 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))))
             lanes.write_where(tgg.line((n,), (1,)), total, active)
 
 
@@ -1262,7 +1355,7 @@ def tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w
         gb_total: Real1, gw_total: Real1, p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tgc_total: Real1,
         tgw_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float,
         sign: float, tile: Tile) -> Task[...]:
-    """tgg[n] += sign*(2*decay*(1 - alpha)*gw_total[n]*tp[n] + 2*sign*(1 - alpha)*gw_total[n]*tg[n] + 2*(1 - alpha)*(decay*p[n] + sign*g[n])*tgw_total[n] + (1 - alpha)*tgc_total[n] + tgb_total[n]/(eps + sqrt(-c[n]**2 + w[n])) + c[n]*gb_total[n]*tc[n]/((eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n])) - gb_total[n]*tw[n]/(2*(eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n])))
+    """tgg[n] += sign*(2*decay*(1 - alpha)*gw_total[n]*tp[n] + 2*sign*(1 - alpha)*gw_total[n]*tg[n] + 2*(1 - alpha)*(decay*p[n] + sign*g[n])*tgw_total[n] + (1 - alpha)*tgc_total[n] + tgb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) - sign(-c[n]**2 + w[n])*gb_total[n]*tw[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - sign(c[n]**2 - w[n])*c[n]*gb_total[n]*tc[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))))
 
     lanes over n
     else gather, tasks share n
@@ -1277,7 +1370,7 @@ def tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_
         g: Real1, gb_total: Real1, gw_total: Real1, p: Real1, tc: Real1, tg: Real1, tgb_total: Real1,
         tgc_total: Real1, tgw_total: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1, N: int, alpha: float,
         decay: float, eps: float, sign: float, task: int, tasks: int) -> None:
-    """tgp[n] += 2*decay**2*(1 - alpha)*gw_total[n]*tp[n] + 2*decay*sign*(1 - alpha)*gw_total[n]*tg[n] + 2*decay*(1 - alpha)*(decay*p[n] + sign*g[n])*tgw_total[n] + decay*(1 - alpha)*tgc_total[n] + decay*tgb_total[n]/(eps + sqrt(-c[n]**2 + w[n])) + decay*c[n]*gb_total[n]*tc[n]/((eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n])) - decay*gb_total[n]*tw[n]/(2*(eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n])) + tgy[n]
+    """tgp[n] += 2*decay**2*(1 - alpha)*gw_total[n]*tp[n] + 2*decay*sign*(1 - alpha)*gw_total[n]*tg[n] + 2*decay*(1 - alpha)*(decay*p[n] + sign*g[n])*tgw_total[n] + decay*(1 - alpha)*tgc_total[n] + decay*tgb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) - decay*sign(-c[n]**2 + w[n])*gb_total[n]*tw[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - decay*sign(c[n]**2 - w[n])*c[n]*gb_total[n]*tc[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) + tgy[n]
 
     gather, tasks share n
     """
@@ -1287,10 +1380,11 @@ def tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_
         v1 = v0 * decay
         v2 = 2 * gw_total[n]
         v3 = c[n]
-        v4 = sqrt(-v3**2 + w[n])
-        v5 = v4 + eps
-        v6 = decay * gb_total[n] / v4 / v5**2
-        total = v0 * v2 * decay**2 * tp[n] + v1 * v2 * sign * tg[n] + 2 * v1 * (decay * p[n] + sign * g[n]) * tgw_total[n] + v1 * tgc_total[n] + v3 * v6 * tc[n] - (rational(1, 2)) * v6 * tw[n] + tgy[n] + decay * tgb_total[n] / v5
+        v4 = v3**2 - w[n]
+        v5 = sqrt(absolute(v4))
+        v6 = v5 + eps
+        v7 = decay * gb_total[n] / v5 / v6**2
+        total = v0 * v2 * decay**2 * tp[n] + v1 * v2 * sign * tg[n] + 2 * v1 * (decay * p[n] + sign * g[n]) * tgw_total[n] + v1 * tgc_total[n] - v3 * v7 * sign(v4) * tc[n] + (rational(1, 2)) * v7 * sign(v4) * tw[n] + tgy[n] + decay * tgb_total[n] / v6
         tgp[n] = total
 
 
@@ -1322,10 +1416,11 @@ def tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_
             v0 = 1 - alpha
             v1 = v0 * decay
             v2 = lanes.fill(real(2)) * gw_total_lanes
-            v3 = sqrt(w_lanes - (c_lanes * c_lanes))
-            v4 = v3 + lanes.fill(eps)
-            v5 = lanes.fill(decay) * gb_total_lanes / v3 / (v4 * v4)
-            total = (c_lanes * tc_lanes * v5) + (lanes.fill(v1 * sign) * tg_lanes * v2) + (lanes.fill(decay) * tgb_total_lanes / v4) + (lanes.fill(v1) * tgc_total_lanes) + (lanes.fill(2 * v1) * tgw_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) + tgy_lanes + (lanes.fill(v0 * decay**2) * tp_lanes * v2) - (lanes.fill(rational(1, 2)) * tw_lanes * v5)
+            v3 = (c_lanes * c_lanes) - w_lanes
+            v4 = sqrt(absolute(v3))
+            v5 = v4 + lanes.fill(eps)
+            v6 = lanes.fill(decay) * gb_total_lanes / v4 / (v5 * v5)
+            total = (lanes.fill(v1 * sign) * tg_lanes * v2) + (lanes.fill(decay) * tgb_total_lanes / v5) + (lanes.fill(v1) * tgc_total_lanes) + (lanes.fill(2 * v1) * tgw_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) + tgy_lanes + (lanes.fill(v0 * decay**2) * tp_lanes * v2) + (lanes.fill(rational(1, 2)) * tw_lanes * v6 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))) - (c_lanes * tc_lanes * v6 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3))))
             lanes.write_where(tgp.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -1346,10 +1441,11 @@ def tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_
             v0 = 1 - alpha
             v1 = v0 * decay
             v2 = lanes.fill(real(2)) * gw_total_lanes
-            v3 = sqrt(w_lanes - (c_lanes * c_lanes))
-            v4 = v3 + lanes.fill(eps)
-            v5 = lanes.fill(decay) * gb_total_lanes / v3 / (v4 * v4)
-            total = (c_lanes * tc_lanes * v5) + (lanes.fill(v1 * sign) * tg_lanes * v2) + (lanes.fill(decay) * tgb_total_lanes / v4) + (lanes.fill(v1) * tgc_total_lanes) + (lanes.fill(2 * v1) * tgw_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) + tgy_lanes + (lanes.fill(v0 * decay**2) * tp_lanes * v2) - (lanes.fill(rational(1, 2)) * tw_lanes * v5)
+            v3 = (c_lanes * c_lanes) - w_lanes
+            v4 = sqrt(absolute(v3))
+            v5 = v4 + lanes.fill(eps)
+            v6 = lanes.fill(decay) * gb_total_lanes / v4 / (v5 * v5)
+            total = (lanes.fill(v1 * sign) * tg_lanes * v2) + (lanes.fill(decay) * tgb_total_lanes / v5) + (lanes.fill(v1) * tgc_total_lanes) + (lanes.fill(2 * v1) * tgw_total_lanes * ((lanes.fill(sign) * g_lanes) + (lanes.fill(decay) * p_lanes))) + tgy_lanes + (lanes.fill(v0 * decay**2) * tp_lanes * v2) + (lanes.fill(rational(1, 2)) * tw_lanes * v6 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))) - (c_lanes * tc_lanes * v6 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3))))
             lanes.write_where(tgp.line((n,), (1,)), total, active)
 
 
@@ -1359,7 +1455,7 @@ def tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_
         gb_total: Real1, gw_total: Real1, p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tgc_total: Real1,
         tgw_total: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1, N: int, alpha: float, decay: float,
         eps: float, sign: float, tile: Tile) -> Task[...]:
-    """tgp[n] += 2*decay**2*(1 - alpha)*gw_total[n]*tp[n] + 2*decay*sign*(1 - alpha)*gw_total[n]*tg[n] + 2*decay*(1 - alpha)*(decay*p[n] + sign*g[n])*tgw_total[n] + decay*(1 - alpha)*tgc_total[n] + decay*tgb_total[n]/(eps + sqrt(-c[n]**2 + w[n])) + decay*c[n]*gb_total[n]*tc[n]/((eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n])) - decay*gb_total[n]*tw[n]/(2*(eps + sqrt(-c[n]**2 + w[n]))**2*sqrt(-c[n]**2 + w[n])) + tgy[n]
+    """tgp[n] += 2*decay**2*(1 - alpha)*gw_total[n]*tp[n] + 2*decay*sign*(1 - alpha)*gw_total[n]*tg[n] + 2*decay*(1 - alpha)*(decay*p[n] + sign*g[n])*tgw_total[n] + decay*(1 - alpha)*tgc_total[n] + decay*tgb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) - decay*sign(-c[n]**2 + w[n])*gb_total[n]*tw[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - decay*sign(c[n]**2 - w[n])*c[n]*gb_total[n]*tc[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) + tgy[n]
 
     lanes over n
     else gather, tasks share n
@@ -1376,8 +1472,8 @@ def sizes(N: int) -> dict[str, int]:
 
 DEFINITION = Definition(
     name='rmsprop_centered_step',
-    formula='w[n] += alpha*v[n] + (1 - alpha)*(decay*p[n] + sign*g[n])**2\nc[n] += (1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n]\nb[n] += mu*m[n] + (decay*p[n] + sign*g[n])/(eps + sqrt(-c[n]**2 + w[n]))\ny[n] += -rate*b[n] + p[n]',
-    latex='w_{n} \\mathrel{+}= \\alpha v_{n} + \\left(1 - \\alpha\\right) \\left(decay p_{n} + sign g_{n}\\right)^{2} \\\\ c_{n} \\mathrel{+}= \\left(1 - \\alpha\\right) \\left(decay p_{n} + sign g_{n} - a_{n}\\right) + a_{n} \\\\ b_{n} \\mathrel{+}= \\mu m_{n} + \\frac{decay p_{n} + sign g_{n}}{eps + \\sqrt{- c_{n}^{2} + w_{n}}} \\\\ y_{n} \\mathrel{+}= - rate b_{n} + p_{n}',
+    formula='w[n] += alpha*v[n] + (1 - alpha)*(decay*p[n] + sign*g[n])**2\nc[n] += (1 - alpha)*(decay*p[n] + sign*g[n] - a[n]) + a[n]\nb[n] += mu*m[n] + (decay*p[n] + sign*g[n])/(eps + sqrt(Abs(c[n]**2 - w[n])))\ny[n] += -rate*b[n] + p[n]',
+    latex='w_{n} \\mathrel{+}= \\alpha v_{n} + \\left(1 - \\alpha\\right) \\left(decay p_{n} + sign g_{n}\\right)^{2} \\\\ c_{n} \\mathrel{+}= \\left(1 - \\alpha\\right) \\left(decay p_{n} + sign g_{n} - a_{n}\\right) + a_{n} \\\\ b_{n} \\mathrel{+}= \\mu m_{n} + \\frac{decay p_{n} + sign g_{n}}{eps + \\sqrt{\\left|{c_{n}^{2} - w_{n}}\\right|}} \\\\ y_{n} \\mathrel{+}= - rate b_{n} + p_{n}',
     tensors=(
         Tensor('p', ('N',)),
         Tensor('g', ('N',)),
@@ -1414,10 +1510,10 @@ DEFINITION = Definition(
         Tensor('hgv', ('N',)),
         Tensor('hga', ('N',)),
         Tensor('hgm', ('N',)),
-        Tensor('hgw_total', ('N',)),
         Tensor('hc', ('N',)),
         Tensor('hgb_total', ('N',)),
         Tensor('hgc_total', ('N',)),
+        Tensor('hgw_total', ('N',)),
         Tensor('hw', ('N',)),
         Tensor('hp', ('N',)),
         Tensor('hg', ('N',)),
@@ -1469,7 +1565,7 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'sign'),
                 ),
-                Phase(  # b[n] += mu*m[n] + (decay*p[n] + sign*g[n])/(eps + sqrt(-c[n]**2 + w[n]))
+                Phase(  # b[n] += mu*m[n] + (decay*p[n] + sign*g[n])/(eps + sqrt(Abs(c[n]**2 - w[n])))
                     b_from_c_g_m_p_w,
                     ('b', 'c', 'g', 'm', 'p', 'w'),
                     ('N',),
@@ -1524,13 +1620,6 @@ DEFINITION = Definition(
                     reals=('rate',),
                     linear=('gy',),
                 ),
-                Phase(  # gc_total[n] += (decay*p[n] + sign*g[n])*c[n]*gb_total[n]/((eps + sqrt(-c[n]**2 + w[n]))...
-                    gc_total_from_c_g_gb_total_p_w,
-                    ('gc_total', 'c', 'g', 'gb_total', 'p', 'w'),
-                    ('N',),
-                    reals=('decay', 'eps', 'sign'),
-                    linear=('c', 'gb_total'),
-                ),
                 Phase(  # gm[n] += mu*gb_total[n]
                     gm_from_gb_total,
                     ('gm', 'gb_total'),
@@ -1538,7 +1627,14 @@ DEFINITION = Definition(
                     reals=('mu',),
                     linear=('gb_total',),
                 ),
-                Phase(  # gw_total[n] += (-decay*p[n]/2 - sign*g[n]/2)*gb_total[n]/((eps + sqrt(-c[n]**2 + w[n]))...
+                Phase(  # gc_total[n] += -(decay*p[n] + sign*g[n])*sign(c[n]**2 - w[n])*c[n]*gb_total[n]/((eps + ...
+                    gc_total_from_c_g_gb_total_p_w,
+                    ('gc_total', 'c', 'g', 'gb_total', 'p', 'w'),
+                    ('N',),
+                    reals=('decay', 'eps', 'sign'),
+                    linear=('c', 'gb_total'),
+                ),
+                Phase(  # gw_total[n] += -(decay*p[n] + sign*g[n])*sign(-c[n]**2 + w[n])*gb_total[n]/(2*(eps + sq...
                     gw_total_from_c_g_gb_total_p_w,
                     ('gw_total', 'c', 'g', 'gb_total', 'p', 'w'),
                     ('N',),
@@ -1552,6 +1648,13 @@ DEFINITION = Definition(
                     reals=('alpha',),
                     linear=('gc_total',),
                 ),
+                Phase(  # gv[n] += alpha*gw_total[n]  # as gm[n]
+                    gm_from_gb_total,
+                    ('gv', 'gw_total'),
+                    ('N',),
+                    reals=('alpha',),
+                    linear=('gw_total',),
+                ),
                 Phase(  # gg[n] += sign*(2*(1 - alpha)*(decay*p[n] + sign*g[n])*gw_total[n] + (1 - alpha)*gc_tota...
                     gg_from_c_g_gb_total_gc_total_gw_total_p_w,
                     ('gg', 'c', 'g', 'gb_total', 'gc_total', 'gw_total', 'p', 'w'),
@@ -1563,13 +1666,6 @@ DEFINITION = Definition(
                     ('gp', 'c', 'g', 'gb_total', 'gc_total', 'gw_total', 'gy', 'p', 'w'),
                     ('N',),
                     reals=('alpha', 'decay', 'eps', 'sign'),
-                ),
-                Phase(  # gv[n] += alpha*gw_total[n]  # as gm[n]
-                    gm_from_gb_total,
-                    ('gv', 'gw_total'),
-                    ('N',),
-                    reals=('alpha',),
-                    linear=('gw_total',),
                 ),
             ),
         ),
@@ -1583,13 +1679,13 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'sign'),
                 ),
-                Phase(  # tc[n] += alpha*ta[n] + decay*(1 - alpha)*tp[n] + sign*(1 - alpha)*tg[n]
+                Phase(  # tc[n] += decay*(1 - alpha)*tp[n] + sign*(1 - alpha)*tg[n] + (alpha - 1)*ta[n] + ta[n]
                     tc_from_ta_tg_tp,
                     ('tc', 'ta', 'tg', 'tp'),
                     ('N',),
                     reals=('alpha', 'decay', 'sign'),
                 ),
-                Phase(  # tb[n] += decay*tp[n]/(eps + sqrt(alpha*v[n] + (1 - alpha)*(decay*p[n] + sign*g[n])**2 -...
+                Phase(  # tb[n] += decay*tp[n]/(eps + sqrt(Abs(-alpha*v[n] - (1 - alpha)*(decay*p[n] + sign*g[n])...
                     tb_from_a_g_p_tc_tg_tm_tp_tw_v,
                     ('tb', 'a', 'g', 'p', 'tc', 'tg', 'tm', 'tp', 'tw', 'v'),
                     ('N',),
@@ -1638,7 +1734,7 @@ DEFINITION = Definition(
                     reals=('rate',),
                     linear=('gy',),
                 ),
-                Phase(  # gw_total[n] += (-decay*p[n]/2 - sign*g[n]/2)*gb_total[n]/((eps + sqrt(-c[n]**2 + w[n]))...
+                Phase(  # gw_total[n] += -(decay*p[n] + sign*g[n])*sign(-c[n]**2 + w[n])*gb_total[n]/(2*(eps + sq...
                     gw_total_from_c_g_gb_total_p_w,
                     ('gw_total', 'c', 'g', 'gb_total', 'p', 'w'),
                     ('N',),
@@ -1651,31 +1747,31 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'sign'),
                 ),
-                Phase(  # hgc_total[n] += alpha*hga[n] + decay*(1 - alpha)*hgp[n] + sign*(1 - alpha)*hgg[n]  # as tc[n]
-                    tc_from_ta_tg_tp,
+                Phase(  # hgc_total[n] += alpha*hga[n] + decay*(1 - alpha)*hgp[n] + sign*(1 - alpha)*hgg[n]
+                    hgc_total_from_hga_hgg_hgp,
                     ('hgc_total', 'hga', 'hgg', 'hgp'),
                     ('N',),
                     reals=('alpha', 'decay', 'sign'),
                 ),
-                Phase(  # hc[n] += (decay*c[n]*hgp[n]/sqrt(-c[n]**2 + w[n]) + sign*c[n]*hgg[n]/sqrt(-c[n]**2 + w[...
+                Phase(  # hc[n] += (-decay*c[n]*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - sign*c[n]*hgg[n]/sqrt(Abs(c[n]...
                     hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w,
                     ('hc', 'c', 'g', 'gb_total', 'hgc_total', 'hgg', 'hgp', 'hgw_total', 'p', 'w'),
                     ('N',),
                     reals=('decay', 'eps', 'sign'),
                     linear=('gb_total',),
                 ),
-                Phase(  # hgb_total[n] += decay*hgp[n]/(eps + sqrt(-c[n]**2 + w[n])) + mu*hgm[n] + sign*hgg[n]/(e...
-                    hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w,
-                    ('hgb_total', 'c', 'g', 'hgc_total', 'hgg', 'hgm', 'hgp', 'hgw_total', 'p', 'w'),
-                    ('N',),
-                    reals=('decay', 'eps', 'mu', 'sign'),
-                ),
-                Phase(  # hw[n] += (-2*decay*hgp[n]/sqrt(-c[n]**2 + w[n]) - 2*sign*hgg[n]/sqrt(-c[n]**2 + w[n]) -...
+                Phase(  # hw[n] += (-2*decay*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - 2*sign*hgg[n]/sqrt(Abs(c[n]**2 - ...
                     hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w,
                     ('hw', 'c', 'g', 'gb_total', 'hgc_total', 'hgg', 'hgp', 'hgw_total', 'p', 'w'),
                     ('N',),
                     reals=('decay', 'eps', 'sign'),
                     linear=('gb_total',),
+                ),
+                Phase(  # hgb_total[n] += decay*hgp[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) + mu*hgm[n] + sign*hgg[n...
+                    hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w,
+                    ('hgb_total', 'c', 'g', 'hgc_total', 'hgg', 'hgm', 'hgp', 'hgw_total', 'p', 'w'),
+                    ('N',),
+                    reals=('decay', 'eps', 'mu', 'sign'),
                 ),
                 Phase(  # hgy[n] += -rate*hgb_total[n] + hgp[n]  # as y[n]
                     y_from_b_p,
@@ -1764,7 +1860,7 @@ DEFINITION = Definition(
                     reals=('rate',),
                     linear=('gy',),
                 ),
-                Phase(  # gw_total[n] += (-decay*p[n]/2 - sign*g[n]/2)*gb_total[n]/((eps + sqrt(-c[n]**2 + w[n]))...
+                Phase(  # gw_total[n] += -(decay*p[n] + sign*g[n])*sign(-c[n]**2 + w[n])*gb_total[n]/(2*(eps + sq...
                     gw_total_from_c_g_gb_total_p_w,
                     ('gw_total', 'c', 'g', 'gb_total', 'p', 'w'),
                     ('N',),
@@ -1777,8 +1873,8 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'sign'),
                 ),
-                Phase(  # tc[n] += alpha*ta[n] + decay*(1 - alpha)*tp[n] + sign*(1 - alpha)*tg[n]
-                    tc_from_ta_tg_tp,
+                Phase(  # tc[n] += alpha*ta[n] + decay*(1 - alpha)*tp[n] + sign*(1 - alpha)*tg[n]  # as hgc_total[n]
+                    hgc_total_from_hga_hgg_hgp,
                     ('tc', 'ta', 'tg', 'tp'),
                     ('N',),
                     reals=('alpha', 'decay', 'sign'),
@@ -1808,12 +1904,6 @@ DEFINITION = Definition(
                     reals=('rate',),
                     linear=('tgy',),
                 ),
-                Phase(  # tgc_total[n] += (decay*c[n]*gb_total[n]*tp[n]/sqrt(-c[n]**2 + w[n]) + sign*c[n]*gb_tota...
-                    tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w,
-                    ('tgc_total', 'c', 'g', 'gb_total', 'p', 'tc', 'tg', 'tgb_total', 'tp', 'tw', 'w'),
-                    ('N',),
-                    reals=('decay', 'eps', 'sign'),
-                ),
                 Phase(  # tgm[n] += mu*tgb_total[n]  # as gm[n]
                     gm_from_gb_total,
                     ('tgm', 'tgb_total'),
@@ -1821,7 +1911,13 @@ DEFINITION = Definition(
                     reals=('mu',),
                     linear=('tgb_total',),
                 ),
-                Phase(  # tgw_total[n] += (-2*decay*gb_total[n]*tp[n]/sqrt(-c[n]**2 + w[n]) - 2*sign*gb_total[n]*...
+                Phase(  # tgc_total[n] += (-decay*c[n]*gb_total[n]*tp[n]/sqrt(Abs(c[n]**2 - w[n])) - sign*c[n]*gb...
+                    tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w,
+                    ('tgc_total', 'c', 'g', 'gb_total', 'p', 'tc', 'tg', 'tgb_total', 'tp', 'tw', 'w'),
+                    ('N',),
+                    reals=('decay', 'eps', 'sign'),
+                ),
+                Phase(  # tgw_total[n] += (-2*decay*gb_total[n]*tp[n]/sqrt(Abs(c[n]**2 - w[n])) - 2*sign*gb_total...
                     tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w,
                     ('tgw_total', 'c', 'g', 'gb_total', 'p', 'tc', 'tg', 'tgb_total', 'tp', 'tw', 'w'),
                     ('N',),
@@ -1833,6 +1929,13 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha',),
                     linear=('tgc_total',),
+                ),
+                Phase(  # tgv[n] += alpha*tgw_total[n]  # as gm[n]
+                    gm_from_gb_total,
+                    ('tgv', 'tgw_total'),
+                    ('N',),
+                    reals=('alpha',),
+                    linear=('tgw_total',),
                 ),
                 Phase(  # tgg[n] += sign*(2*decay*(1 - alpha)*gw_total[n]*tp[n] + 2*sign*(1 - alpha)*gw_total[n]*...
                     tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w,
@@ -1846,13 +1949,6 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'eps', 'sign'),
                 ),
-                Phase(  # tgv[n] += alpha*tgw_total[n]  # as gm[n]
-                    gm_from_gb_total,
-                    ('tgv', 'tgw_total'),
-                    ('N',),
-                    reals=('alpha',),
-                    linear=('tgw_total',),
-                ),
             ),
         ),
     },
@@ -1863,17 +1959,18 @@ DEFINITION = Definition(
         'y_from_b_p: lanes over n; else gather, tasks share n',
         'gw_total_from_gw: lanes over i0; else gather, tasks share i0',
         'gb_total_from_gy: lanes over n; else gather, tasks share n',
-        'gc_total_from_c_g_gb_total_p_w: lanes over n; else gather, tasks share n',
         'gm_from_gb_total: lanes over n; else gather, tasks share n',
+        'gc_total_from_c_g_gb_total_p_w: lanes over n; else gather, tasks share n',
         'gw_total_from_c_g_gb_total_p_w: lanes over n; else gather, tasks share n',
         'gg_from_c_g_gb_total_gc_total_gw_total_p_w: lanes over n; else gather, tasks share n',
         'gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w: lanes over n; else gather, tasks share n',
         'tw_from_g_p_tg_tp_tv: lanes over n; else gather, tasks share n',
         'tc_from_ta_tg_tp: lanes over n; else gather, tasks share n',
         'tb_from_a_g_p_tc_tg_tm_tp_tw_v: lanes over n; else gather, tasks share n',
+        'hgc_total_from_hga_hgg_hgp: lanes over n; else gather, tasks share n',
         'hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w: gather, tasks share n',
-        'hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
         'hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w: gather, tasks share n',
+        'hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
         'hg_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
         'hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
         'tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w: gather, tasks share n',

@@ -219,6 +219,49 @@ def gb_total_from_gy(gb_total: Real1, gy: Real1, N: int, nesterov: int, mu: floa
 
 
 @task
+def gm_from_gb_total_plain(gm: Real1, gb_total: Real1, N: int, mu: float, task: int, tasks: int) -> None:
+    """gm[n] += mu*gb_total[n]
+
+    gather, tasks share n
+    """
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        total = mu * gb_total[n]
+        gm[n] = total
+
+
+@task
+def gm_from_gb_total_over_n(gm: Real1, gb_total: Real1, N: int, mu: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            total = lanes.fill(mu) * gb_total_lanes
+            lanes.write_where(gm.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            total = lanes.fill(mu) * gb_total_lanes
+            lanes.write_where(gm.line((n,), (1,)), total, active)
+
+
+@choice(gm_from_gb_total_over_n, gm_from_gb_total_plain)
+def gm_from_gb_total(gm: Real1, gb_total: Real1, N: int, mu: float, tile: Tile) -> Task[...]:
+    """gm[n] += mu*gb_total[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return gm_from_gb_total_over_n
+    return gm_from_gb_total_plain
+
+
+@task
 def gg_from_gb_total_gy_plain(gg: Real1, gb_total: Real1, gy: Real1, N: int, nesterov: int, damp: float,
         rate: float, sign: float, task: int, tasks: int) -> None:
     """gg[n] += damp*sign*gb_total[n] - rate*Piecewise((sign, nesterov > 0), (0, True))*gy[n]
@@ -266,58 +309,15 @@ def gg_from_gb_total_gy(gg: Real1, gb_total: Real1, gy: Real1, N: int, nesterov:
 
 
 @task
-def gm_from_gb_total_plain(gm: Real1, gb_total: Real1, N: int, mu: float, task: int, tasks: int) -> None:
-    """gm[n] += mu*gb_total[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = mu * gb_total[n]
-        gm[n] = total
-
-
-@task
-def gm_from_gb_total_over_n(gm: Real1, gb_total: Real1, N: int, mu: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
-            total = lanes.fill(mu) * gb_total_lanes
-            lanes.write_where(gm.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
-            total = lanes.fill(mu) * gb_total_lanes
-            lanes.write_where(gm.line((n,), (1,)), total, active)
-
-
-@choice(gm_from_gb_total_over_n, gm_from_gb_total_plain)
-def gm_from_gb_total(gm: Real1, gb_total: Real1, N: int, mu: float, tile: Tile) -> Task[...]:
-    """gm[n] += mu*gb_total[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return gm_from_gb_total_over_n
-    return gm_from_gb_total_plain
-
-
-@task
 def gp_from_gb_total_gy_plain(gp: Real1, gb_total: Real1, gy: Real1, N: int, nesterov: int, damp: float,
         decay: float, rate: float, task: int, tasks: int) -> None:
-    """gp[n] += damp*decay*gb_total[n] + (-rate*Piecewise((decay, nesterov > 0), (0, True)) + 1)*gy[n]
+    """gp[n] += damp*decay*gb_total[n] - rate*Piecewise((decay, nesterov > 0), (0, True))*gy[n] + gy[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = damp * decay * gb_total[n] + (-rate * (decay if nesterov > 0 else zero()) + 1) * gy[n]
+        total = damp * decay * gb_total[n] - rate * (decay if nesterov > 0 else zero()) * gy[n] + gy[n]
         gp[n] = total
 
 
@@ -332,20 +332,20 @@ def gp_from_gb_total_gy_over_n(gp: Real1, gb_total: Real1, gy: Real1, N: int, ne
         if count == lanes.width:
             gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
             gy_lanes = lanes.read(gy.line((n,), (1,)))
-            total = (lanes.fill(damp * decay) * gb_total_lanes) + (lanes.fill(-rate * (decay if nesterov > 0 else zero()) + 1) * gy_lanes)
+            total = (lanes.fill(damp * decay) * gb_total_lanes) + gy_lanes - (lanes.fill(rate * (decay if nesterov > 0 else zero())) * gy_lanes)
             lanes.write_where(gp.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
             gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            total = (lanes.fill(damp * decay) * gb_total_lanes) + (lanes.fill(-rate * (decay if nesterov > 0 else zero()) + 1) * gy_lanes)
+            total = (lanes.fill(damp * decay) * gb_total_lanes) + gy_lanes - (lanes.fill(rate * (decay if nesterov > 0 else zero())) * gy_lanes)
             lanes.write_where(gp.line((n,), (1,)), total, active)
 
 
 @choice(gp_from_gb_total_gy_over_n, gp_from_gb_total_gy_plain)
 def gp_from_gb_total_gy(gp: Real1, gb_total: Real1, gy: Real1, N: int, nesterov: int, damp: float, decay: float,
         rate: float, tile: Tile) -> Task[...]:
-    """gp[n] += damp*decay*gb_total[n] + (-rate*Piecewise((decay, nesterov > 0), (0, True)) + 1)*gy[n]
+    """gp[n] += damp*decay*gb_total[n] - rate*Piecewise((decay, nesterov > 0), (0, True))*gy[n] + gy[n]
 
     lanes over n
     else gather, tasks share n
@@ -407,13 +407,13 @@ def tb_from_tg_tm_tp(tb: Real1, tg: Real1, tm: Real1, tp: Real1, N: int, damp: f
 @task
 def ty_from_tb_tg_tp_plain(ty: Real1, tb: Real1, tg: Real1, tp: Real1, N: int, nesterov: int, decay: float,
         mu: float, rate: float, sign: float, task: int, tasks: int) -> None:
-    """ty[n] += -rate*Piecewise((mu, nesterov > 0), (1, True))*tb[n] - rate*Piecewise((sign, nesterov > 0), (0, True))*tg[n] + (-rate*Piecewise((decay, nesterov > 0), (0, True)) + 1)*tp[n]
+    """ty[n] += -rate*Piecewise((decay, nesterov > 0), (0, True))*tp[n] - rate*Piecewise((mu, nesterov > 0), (1, True))*tb[n] - rate*Piecewise((sign, nesterov > 0), (0, True))*tg[n] + tp[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = -rate * (mu if nesterov > 0 else one()) * tb[n] - rate * (sign if nesterov > 0 else zero()) * tg[n] + (-rate * (decay if nesterov > 0 else zero()) + 1) * tp[n]
+        total = -rate * (decay if nesterov > 0 else zero()) * tp[n] - rate * (mu if nesterov > 0 else one()) * tb[n] - rate * (sign if nesterov > 0 else zero()) * tg[n] + tp[n]
         ty[n] = total
 
 
@@ -429,21 +429,21 @@ def ty_from_tb_tg_tp_over_n(ty: Real1, tb: Real1, tg: Real1, tp: Real1, N: int, 
             tb_lanes = lanes.read(tb.line((n,), (1,)))
             tg_lanes = lanes.read(tg.line((n,), (1,)))
             tp_lanes = lanes.read(tp.line((n,), (1,)))
-            total = (lanes.fill(-rate * (decay if nesterov > 0 else zero()) + 1) * tp_lanes) - (lanes.fill(rate * (mu if nesterov > 0 else one())) * tb_lanes) - (lanes.fill(rate * (sign if nesterov > 0 else zero())) * tg_lanes)
+            total = tp_lanes - (lanes.fill(rate * (mu if nesterov > 0 else one())) * tb_lanes) - (lanes.fill(rate * (sign if nesterov > 0 else zero())) * tg_lanes) - (lanes.fill(rate * (decay if nesterov > 0 else zero())) * tp_lanes)
             lanes.write_where(ty.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             tb_lanes = lanes.read_where(tb.line((n,), (1,)), active)
             tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
             tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            total = (lanes.fill(-rate * (decay if nesterov > 0 else zero()) + 1) * tp_lanes) - (lanes.fill(rate * (mu if nesterov > 0 else one())) * tb_lanes) - (lanes.fill(rate * (sign if nesterov > 0 else zero())) * tg_lanes)
+            total = tp_lanes - (lanes.fill(rate * (mu if nesterov > 0 else one())) * tb_lanes) - (lanes.fill(rate * (sign if nesterov > 0 else zero())) * tg_lanes) - (lanes.fill(rate * (decay if nesterov > 0 else zero())) * tp_lanes)
             lanes.write_where(ty.line((n,), (1,)), total, active)
 
 
 @choice(ty_from_tb_tg_tp_over_n, ty_from_tb_tg_tp_plain)
 def ty_from_tb_tg_tp(ty: Real1, tb: Real1, tg: Real1, tp: Real1, N: int, nesterov: int, decay: float, mu: float,
         rate: float, sign: float, tile: Tile) -> Task[...]:
-    """ty[n] += -rate*Piecewise((mu, nesterov > 0), (1, True))*tb[n] - rate*Piecewise((sign, nesterov > 0), (0, True))*tg[n] + (-rate*Piecewise((decay, nesterov > 0), (0, True)) + 1)*tp[n]
+    """ty[n] += -rate*Piecewise((decay, nesterov > 0), (0, True))*tp[n] - rate*Piecewise((mu, nesterov > 0), (1, True))*tb[n] - rate*Piecewise((sign, nesterov > 0), (0, True))*tg[n] + tp[n]
 
     lanes over n
     else gather, tasks share n
@@ -451,6 +451,102 @@ def ty_from_tb_tg_tp(ty: Real1, tb: Real1, tg: Real1, tp: Real1, N: int, nestero
     if tile.lanes.width <= 8 * N:
         return ty_from_tb_tg_tp_over_n
     return ty_from_tb_tg_tp_plain
+
+
+@task
+def hgy_from_hgb_total_hgg_hgp_plain(hgy: Real1, hgb_total: Real1, hgg: Real1, hgp: Real1, N: int, nesterov: int,
+        decay: float, mu: float, rate: float, sign: float, task: int, tasks: int) -> None:
+    """hgy[n] += -rate*Piecewise((mu, nesterov > 0), (1, True))*hgb_total[n] - rate*Piecewise((sign, nesterov > 0), (0, True))*hgg[n] + (-rate*Piecewise((decay, nesterov > 0), (0, True)) + 1)*hgp[n]
+
+    gather, tasks share n
+    """
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        total = -rate * (mu if nesterov > 0 else one()) * hgb_total[n] - rate * (sign if nesterov > 0 else zero()) * hgg[n] + (-rate * (decay if nesterov > 0 else zero()) + 1) * hgp[n]
+        hgy[n] = total
+
+
+@task
+def hgy_from_hgb_total_hgg_hgp_over_n(hgy: Real1, hgb_total: Real1, hgg: Real1, hgp: Real1, N: int, nesterov: int,
+        decay: float, mu: float, rate: float, sign: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            hgb_total_lanes = lanes.read(hgb_total.line((n,), (1,)))
+            hgg_lanes = lanes.read(hgg.line((n,), (1,)))
+            hgp_lanes = lanes.read(hgp.line((n,), (1,)))
+            total = (lanes.fill(-rate * (decay if nesterov > 0 else zero()) + 1) * hgp_lanes) - (lanes.fill(rate * (mu if nesterov > 0 else one())) * hgb_total_lanes) - (lanes.fill(rate * (sign if nesterov > 0 else zero())) * hgg_lanes)
+            lanes.write_where(hgy.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            hgb_total_lanes = lanes.read_where(hgb_total.line((n,), (1,)), active)
+            hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
+            hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
+            total = (lanes.fill(-rate * (decay if nesterov > 0 else zero()) + 1) * hgp_lanes) - (lanes.fill(rate * (mu if nesterov > 0 else one())) * hgb_total_lanes) - (lanes.fill(rate * (sign if nesterov > 0 else zero())) * hgg_lanes)
+            lanes.write_where(hgy.line((n,), (1,)), total, active)
+
+
+@choice(hgy_from_hgb_total_hgg_hgp_over_n, hgy_from_hgb_total_hgg_hgp_plain)
+def hgy_from_hgb_total_hgg_hgp(hgy: Real1, hgb_total: Real1, hgg: Real1, hgp: Real1, N: int, nesterov: int,
+        decay: float, mu: float, rate: float, sign: float, tile: Tile) -> Task[...]:
+    """hgy[n] += -rate*Piecewise((mu, nesterov > 0), (1, True))*hgb_total[n] - rate*Piecewise((sign, nesterov > 0), (0, True))*hgg[n] + (-rate*Piecewise((decay, nesterov > 0), (0, True)) + 1)*hgp[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hgy_from_hgb_total_hgg_hgp_over_n
+    return hgy_from_hgb_total_hgg_hgp_plain
+
+
+@task
+def tgp_from_tgb_total_tgy_plain(tgp: Real1, tgb_total: Real1, tgy: Real1, N: int, nesterov: int, damp: float,
+        decay: float, rate: float, task: int, tasks: int) -> None:
+    """tgp[n] += damp*decay*tgb_total[n] + (-rate*Piecewise((decay, nesterov > 0), (0, True)) + 1)*tgy[n]
+
+    gather, tasks share n
+    """
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        total = damp * decay * tgb_total[n] + (-rate * (decay if nesterov > 0 else zero()) + 1) * tgy[n]
+        tgp[n] = total
+
+
+@task
+def tgp_from_tgb_total_tgy_over_n(tgp: Real1, tgb_total: Real1, tgy: Real1, N: int, nesterov: int, damp: float,
+        decay: float, rate: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            tgb_total_lanes = lanes.read(tgb_total.line((n,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((n,), (1,)))
+            total = (lanes.fill(damp * decay) * tgb_total_lanes) + (lanes.fill(-rate * (decay if nesterov > 0 else zero()) + 1) * tgy_lanes)
+            lanes.write_where(tgp.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            tgb_total_lanes = lanes.read_where(tgb_total.line((n,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
+            total = (lanes.fill(damp * decay) * tgb_total_lanes) + (lanes.fill(-rate * (decay if nesterov > 0 else zero()) + 1) * tgy_lanes)
+            lanes.write_where(tgp.line((n,), (1,)), total, active)
+
+
+@choice(tgp_from_tgb_total_tgy_over_n, tgp_from_tgb_total_tgy_plain)
+def tgp_from_tgb_total_tgy(tgp: Real1, tgb_total: Real1, tgy: Real1, N: int, nesterov: int, damp: float,
+        decay: float, rate: float, tile: Tile) -> Task[...]:
+    """tgp[n] += damp*decay*tgb_total[n] + (-rate*Piecewise((decay, nesterov > 0), (0, True)) + 1)*tgy[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgp_from_tgb_total_tgy_over_n
+    return tgp_from_tgb_total_tgy_plain
 
 
 def sizes(N: int, nesterov: int) -> dict[str, int]:
@@ -542,12 +638,6 @@ DEFINITION = Definition(
                     reals=('mu', 'rate'),
                     linear=('gy',),
                 ),
-                Phase(  # gg[n] += damp*sign*gb_total[n] - rate*Piecewise((sign, nesterov > 0), (0, True))*gy[n]
-                    gg_from_gb_total_gy,
-                    ('gg', 'gb_total', 'gy'),
-                    ('N', 'nesterov'),
-                    reals=('damp', 'rate', 'sign'),
-                ),
                 Phase(  # gm[n] += mu*gb_total[n]
                     gm_from_gb_total,
                     ('gm', 'gb_total'),
@@ -555,7 +645,13 @@ DEFINITION = Definition(
                     reals=('mu',),
                     linear=('gb_total',),
                 ),
-                Phase(  # gp[n] += damp*decay*gb_total[n] + (-rate*Piecewise((decay, nesterov > 0), (0, True)) + ...
+                Phase(  # gg[n] += damp*sign*gb_total[n] - rate*Piecewise((sign, nesterov > 0), (0, True))*gy[n]
+                    gg_from_gb_total_gy,
+                    ('gg', 'gb_total', 'gy'),
+                    ('N', 'nesterov'),
+                    reals=('damp', 'rate', 'sign'),
+                ),
+                Phase(  # gp[n] += damp*decay*gb_total[n] - rate*Piecewise((decay, nesterov > 0), (0, True))*gy[n...
                     gp_from_gb_total_gy,
                     ('gp', 'gb_total', 'gy'),
                     ('N', 'nesterov'),
@@ -573,7 +669,7 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('damp', 'decay', 'mu', 'sign'),
                 ),
-                Phase(  # ty[n] += -rate*Piecewise((mu, nesterov > 0), (1, True))*tb[n] - rate*Piecewise((sign, n...
+                Phase(  # ty[n] += -rate*Piecewise((decay, nesterov > 0), (0, True))*tp[n] - rate*Piecewise((mu, ...
                     ty_from_tb_tg_tp,
                     ('ty', 'tb', 'tg', 'tp'),
                     ('N', 'nesterov'),
@@ -591,8 +687,8 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('damp', 'decay', 'mu', 'sign'),
                 ),
-                Phase(  # hgy[n] += -rate*Piecewise((mu, nesterov > 0), (1, True))*hgb_total[n] - rate*Piecewise(...  # as ty[n]
-                    ty_from_tb_tg_tp,
+                Phase(  # hgy[n] += -rate*Piecewise((mu, nesterov > 0), (1, True))*hgb_total[n] - rate*Piecewise(...
+                    hgy_from_hgb_total_hgg_hgp,
                     ('hgy', 'hgb_total', 'hgg', 'hgp'),
                     ('N', 'nesterov'),
                     reals=('decay', 'mu', 'rate', 'sign'),
@@ -622,12 +718,6 @@ DEFINITION = Definition(
                     reals=('mu', 'rate'),
                     linear=('tgy',),
                 ),
-                Phase(  # tgg[n] += damp*sign*tgb_total[n] - rate*Piecewise((sign, nesterov > 0), (0, True))*tgy[n]  # as gg[n]
-                    gg_from_gb_total_gy,
-                    ('tgg', 'tgb_total', 'tgy'),
-                    ('N', 'nesterov'),
-                    reals=('damp', 'rate', 'sign'),
-                ),
                 Phase(  # tgm[n] += mu*tgb_total[n]  # as gm[n]
                     gm_from_gb_total,
                     ('tgm', 'tgb_total'),
@@ -635,8 +725,14 @@ DEFINITION = Definition(
                     reals=('mu',),
                     linear=('tgb_total',),
                 ),
-                Phase(  # tgp[n] += damp*decay*tgb_total[n] + (-rate*Piecewise((decay, nesterov > 0), (0, True)) ...  # as gp[n]
-                    gp_from_gb_total_gy,
+                Phase(  # tgg[n] += damp*sign*tgb_total[n] - rate*Piecewise((sign, nesterov > 0), (0, True))*tgy[n]  # as gg[n]
+                    gg_from_gb_total_gy,
+                    ('tgg', 'tgb_total', 'tgy'),
+                    ('N', 'nesterov'),
+                    reals=('damp', 'rate', 'sign'),
+                ),
+                Phase(  # tgp[n] += damp*decay*tgb_total[n] + (-rate*Piecewise((decay, nesterov > 0), (0, True)) ...
+                    tgp_from_tgb_total_tgy,
                     ('tgp', 'tgb_total', 'tgy'),
                     ('N', 'nesterov'),
                     reals=('damp', 'decay', 'rate'),
@@ -649,10 +745,12 @@ DEFINITION = Definition(
         'y_from_b_g_p: lanes over n; else gather, tasks share n',
         'gb_total_from_gb: lanes over i0; else gather, tasks share i0',
         'gb_total_from_gy: lanes over n; else gather, tasks share n',
-        'gg_from_gb_total_gy: lanes over n; else gather, tasks share n',
         'gm_from_gb_total: lanes over n; else gather, tasks share n',
+        'gg_from_gb_total_gy: lanes over n; else gather, tasks share n',
         'gp_from_gb_total_gy: lanes over n; else gather, tasks share n',
         'tb_from_tg_tm_tp: lanes over n; else gather, tasks share n',
         'ty_from_tb_tg_tp: lanes over n; else gather, tasks share n',
+        'hgy_from_hgb_total_hgg_hgp: lanes over n; else gather, tasks share n',
+        'tgp_from_tgb_total_tgy: lanes over n; else gather, tasks share n',
     ),
 )
