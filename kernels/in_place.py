@@ -8,8 +8,10 @@ after it was overwritten:
     y is written from scratch: nothing has to be zeroed before
 
 The second is read off the generated module, from every task that a phase may come to. In each body that writes y all
-accesses to x stand before it, at the same index expression as y's; a task that hands a view on (packs it, slides over
-it) is not looked into, and counts as one that reads anywhere. Phases that a call may leave out count as run.
+accesses to x stand before it, at the same index expression as y's, and the loops around it come to each place once: each
+of their indices stands in that expression, as the loop has it or as quotients and remainders of it. (A last vector that
+is moved back to lie inside an axis reads places again.) A task that hands a view on (packs it, slides over it) is not
+looked into, and counts as one that reads anywhere. Phases that a call may leave out count as run.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 from functools import cache
+from typing import NamedTuple
 
 from kernels.runtime.compile import Task
 from kernels.runtime.definition import Definition, Phase, Program
@@ -72,46 +75,80 @@ def _before_the_write(task: Task[...], y: str, x: str) -> bool:
     assert isinstance(function, ast.FunctionDef)
     uses = sum(isinstance(n, ast.Name) and n.id in (x, y) for n in ast.walk(function))
     seen = 0
-    for body in _bodies(function):
-        accesses = [(name, at) for line in body for name, at in _accesses(line, (x, y))]
+    for body, loops in _bodies(function.body, ()):
+        accesses = [a for line in body for a in _accesses(line, (x, y))]
         seen += len(accesses)
-        written = [at for name, at in accesses if name == y]
         if not accesses:
             continue
-        # reads of x, then one place of y, at one index expression; nothing of x after it
-        if not written or len({at for _, at in accesses}) > 1:
+        writes = [n for n, a in enumerate(accesses) if a.view == y]
+        if not writes or len({ast.dump(a.at) for a in accesses}) > 1 or len({a.line for a in accesses}) > 1:
             return False
-        first = next(n for n, (name, _) in enumerate(accesses) if name == y)
-        if any(name == x for name, _ in accesses[first:]):
+        if any(a.view == x for a in accesses[writes[0] :]) or not _once(accesses[0], loops):
             return False
     return seen == uses
 
 
-def _bodies(node: ast.AST) -> Iterator[list[ast.stmt]]:
-    """Every list of statements that are carried out one after another, those inside them left out."""
-    for _, value in ast.iter_fields(node):
-        if isinstance(value, list) and value and isinstance(value[0], ast.stmt):
-            yield [s for s in value if not isinstance(s, (ast.For, ast.While, ast.If, ast.With))]
-            for statement in value:
-                yield from _bodies(statement)
+class Access(NamedTuple):
+    """An element of a view, or a vector of elements from there on."""
+
+    view: str
+    at: ast.expr
+    line: bool
 
 
-def _accesses(line: ast.stmt, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+Loops = tuple[ast.For, ...]
+
+
+def _bodies(statements: list[ast.stmt], loops: Loops) -> Iterator[tuple[list[ast.stmt], Loops]]:
+    """Every list of statements that are carried out one after another, without those inside them, and its loops."""
+    yield [s for s in statements if not isinstance(s, (ast.For, ast.While, ast.If, ast.With))], loops
+    for s in statements:
+        inner = (*loops, s) if isinstance(s, ast.For) else loops
+        for _, value in ast.iter_fields(s):
+            if isinstance(value, list) and value and isinstance(value[0], ast.stmt):
+                yield from _bodies(value, inner)
+
+
+def _accesses(line: ast.stmt, names: tuple[str, ...]) -> Iterator[Access]:
     """Elements and lines of these views in a statement, as they are worked out: the value before the target."""
     parts: list[ast.AST] = [line.value, *line.targets] if isinstance(line, ast.Assign) else [line]
     for part in parts:
         for node in ast.walk(part):
-            if isinstance(node, ast.Subscript) and _named(node.value, names):
-                yield _name(node.value), ast.dump(node.slice)
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "line":
-                if _named(node.func.value, names):
-                    yield _name(node.func.value), ast.dump(ast.Tuple(node.args, ast.Load()))
+            match node:
+                case ast.Subscript(value=ast.Name(id=view), slice=at) if view in names:
+                    yield Access(view, at, False)
+                case ast.Call(func=ast.Attribute(value=ast.Name(id=view), attr="line"), args=args) if view in names:
+                    yield Access(view, ast.Tuple(args, ast.Load()), True)
 
 
-def _named(node: ast.AST, names: tuple[str, ...]) -> bool:
-    return isinstance(node, ast.Name) and node.id in names
+def _once(access: Access, loops: Loops) -> bool:
+    """Whether these loops come to each place of an access once."""
+    used = {n.id for n in ast.walk(access.at) if isinstance(n, ast.Name)}
+    vectors = 0
+    for loop in loops:
+        match loop:
+            case ast.For(target=ast.Name(id=index), iter=ast.Call(func=ast.Name(id="range"), args=args)):
+                digits = {
+                    name
+                    for s in loop.body
+                    for name in _digits(s, index)
+                }
+                step = ast.unparse(args[2]) if len(args) == 3 else "1"
+                if step == "lanes.width" and access.line:
+                    vectors += 1
+                elif step != "1":
+                    return False
+                if index not in used and (not digits or not digits <= used):
+                    return False
+                used -= {index} | digits
+            case _:
+                return False
+    return not used and vectors == access.line
 
 
-def _name(node: ast.AST) -> str:
-    assert isinstance(node, ast.Name)
-    return node.id
+def _digits(statement: ast.stmt, index: str) -> Iterator[str]:
+    """The name that a statement gives to a digit of a mixed radix: `m = item // R`, `r = item % R`."""
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.BinOp(op=ast.FloorDiv() | ast.Mod()) as value):
+            if any(isinstance(n, ast.Name) and n.id == index for n in ast.walk(value)):
+                yield name
