@@ -350,8 +350,10 @@ def _geometry(args: argparse.Namespace) -> int:
     shapes = tuple(args.input) if args.input else made.shapes
     missing = [n for n, shape in zip(made.network.inputs, shapes, strict=False) if shape is None]
     if missing:
-        raise GeometryError(f"the shape of `{missing[0]}` is not in {args.network}; give it with --input 1,3,224,224")
-    found = geometry(made.network, *shapes)
+        raise GeometryError(
+            f"the shape of `{missing[0]}` is not in {args.network}; give it with --input 1,3,224,224"
+        )
+    found = geometry(made.network, *(shape for shape in shapes if shape is not None))
     print(table(found), end="")
     if args.png is not None:
         from derive.geometry.picture import draw
@@ -454,7 +456,9 @@ def parser() -> argparse.ArgumentParser:
     q.add_argument("--uncovered", action="store_true", help="list the tasks that are not covered, and why")
     q.set_defaults(run=_prove)
     r = commands.add_parser("geometry", help="receptive fields, sizes and costs of a network")
-    r.add_argument("network", metavar="FILE", help="lines of text, a Python file that makes a network, or .onnx")
+    r.add_argument(
+        "network", metavar="FILE", help="lines of text, a Python file that makes a network, or .onnx"
+    )
     r.add_argument("--input", action="append", type=_shape, metavar="SHAPE",
                    help="shape of an input, 1,3,224,224; once for each of several")  # fmt: skip
     r.add_argument("--png", metavar="FILE", help="draw the receptive fields, too")

@@ -159,7 +159,9 @@ def main() -> int:
 
     draw(losses, accuracies)
     draw_features(model, images[held][target[held] == 3][0])
-    print(f"held-out accuracy {accuracies[-1]:.1%} after {EPOCHS} epochs in {seconds:.1f} s: {PICTURE}, {FEATURES}")
+    print(
+        f"held-out accuracy {accuracies[-1]:.1%} after {EPOCHS} epochs in {seconds:.1f} s: {PICTURE}, {FEATURES}"
+    )
     return 0 if accuracies[-1] >= TARGET else 1
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from mnist import accuracy, digits, gradients, head, network, shifted
 from tqdm import tqdm
 
+from examples.mnist import accuracy, digits, gradients, head, network, shifted
 from kernels.network import Network
 from kernels.training import Adam, cosine
 
@@ -46,7 +46,9 @@ def main() -> int:
     low = target < 5
     model = network(rng, 5)
     train(model, images[low], target[low], FIRST, rng)
-    print(f"digits 0 to 4 after {FIRST} batches: {accuracy(model, images[low], target[low]):.1%} of those learnt from")
+    print(
+        f"digits 0 to 4 after {FIRST} batches: {accuracy(model, images[low], target[low]):.1%} of those learnt from"
+    )
 
     features = model.until("flat")
     features.freeze("conv*")
@@ -54,7 +56,7 @@ def main() -> int:
     order = rng.permutation(len(images))
     held, rest = order[:1000], order[1000:]
 
-    found = {"frozen features, a new head": {}, "from scratch": {}}
+    found: dict[str, dict[int, float]] = {"frozen features, a new head": {}, "from scratch": {}}
     with tqdm(total=len(SAMPLES) * REPEATS, desc="learning 5 to 9", unit="set", mininterval=0.5) as bar:
         for count in SAMPLES:
             scores: dict[str, list[float]] = {name: [] for name in found}
@@ -71,7 +73,12 @@ def main() -> int:
     figure, plot = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
     for name, curve in found.items():
         plot.plot(list(curve), [100 * v for v in curve.values()], marker="o", label=name)
-    plot.set(title="digits 5 to 9, 1,000 held out", xlabel="samples of each digit", ylabel="accuracy, %", xscale="log")
+    plot.set(
+        title="digits 5 to 9, 1,000 held out",
+        xlabel="samples of each digit",
+        ylabel="accuracy, %",
+        xscale="log",
+    )
     plot.set_xticks(SAMPLES, [str(s) for s in SAMPLES])
     plot.minorticks_off()
     plot.legend()
@@ -79,7 +86,9 @@ def main() -> int:
     figure.savefig(PICTURE, dpi=110)
     frozen, scratch = found.values()
     for count in SAMPLES:
-        print(f"{count:3} of each digit: {frozen[count]:.1%} on frozen features, {scratch[count]:.1%} from scratch")
+        print(
+            f"{count:3} of each digit: {frozen[count]:.1%} on frozen features, {scratch[count]:.1%} from scratch"
+        )
     print(PICTURE)
     return 0 if all(frozen[count] > scratch[count] for count in SAMPLES if count <= 10) else 1
 

@@ -117,7 +117,9 @@ def _accesses(line: ast.stmt, names: tuple[str, ...]) -> Iterator[Access]:
             match node:
                 case ast.Subscript(value=ast.Name(id=view), slice=at) if view in names:
                     yield Access(view, at, False)
-                case ast.Call(func=ast.Attribute(value=ast.Name(id=view), attr="line"), args=args) if view in names:
+                case ast.Call(func=ast.Attribute(value=ast.Name(id=view), attr="line"), args=args) if (
+                    view in names
+                ):
                     yield Access(view, ast.Tuple(args, ast.Load()), True)
 
 
@@ -128,11 +130,7 @@ def _once(access: Access, loops: Loops) -> bool:
     for loop in loops:
         match loop:
             case ast.For(target=ast.Name(id=index), iter=ast.Call(func=ast.Name(id="range"), args=args)):
-                digits = {
-                    name
-                    for s in loop.body
-                    for name in _digits(s, index)
-                }
+                digits = {name for s in loop.body for name in _digits(s, index)}
                 step = ast.unparse(args[2]) if len(args) == 3 else "1"
                 if step == "lanes.width" and access.line:
                     vectors += 1

@@ -352,7 +352,9 @@ class Network:
         previous = self.output
         for name, made in nodes.items():
             if not isinstance(made, Node):
-                raise NetworkError(f"node `{name}` is {type(made).__name__}; make it with node(operator, ...)")
+                raise NetworkError(
+                    f"node `{name}` is {type(made).__name__}; make it with node(operator, ...)"
+                )
             before = self.nodes[name].sources if name in self.nodes else (previous,)
             kept[name] = Node(made.operator, made.sources or before, made.parameters, made.options)
             previous = name

@@ -394,7 +394,9 @@ class Operator:
             same = {
                 i.layout.argument
                 for i, own in zip(call.known.inputs, call.arrays, strict=True)
-                if i.direct and (layout.tensor, i.layout.tensor) in pairs and one_place(layout, array, i.layout, own)
+                if i.direct
+                and (layout.tensor, i.layout.tensor) in pairs
+                and one_place(layout, array, i.layout, own)
             }
             read = [(argument, own) for argument, own in inputs if argument not in same]
             given.append(check_out(name, array, layout.shape, self._dtype(layout.tensor, call), read, others))

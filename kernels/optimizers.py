@@ -39,7 +39,7 @@ def common(lr: object, weight_decay: object, maximize: object) -> dict[str, floa
     return {
         "rate": real("lr", lr),
         "decay": real("weight_decay", weight_decay),
-        "sign": -1.0 if flag("maximize", maximize) else 1.0,
+        "towards": -1.0 if flag("maximize", maximize) else 1.0,
     }
 
 
@@ -79,7 +79,11 @@ def sgd_step(
 
     The buffer begins as zeros; torch's first step has no dampening, and here one gives `dampening=0` for it.
     """
-    inputs = {"parameter": ("p", parameter), "gradient": ("g", gradient), "momentum_buffer": ("m", momentum_buffer)}
+    inputs = {
+        "parameter": ("p", parameter),
+        "gradient": ("g", gradient),
+        "momentum_buffer": ("m", momentum_buffer),
+    }
     reals = common(lr, weight_decay, maximize)
     reals |= {"mu": real("momentum", momentum), "damp": 1 - real("dampening", dampening)}
     outputs = {"output": "y", "momentum_buffer": "b"}
@@ -101,10 +105,10 @@ def rmsprop_step(
 ) -> Plan:
     """A step of torch.optim.RMSprop: the new parameter, running square, and momentum buffer.
 
-        d = gradient + weight_decay * parameter
-        square_avg = alpha * square_avg + (1 - alpha) * d^2
-        buffer = momentum * buffer + d / (sqrt(square_avg) + eps)
-        parameter = parameter - lr * buffer
+    d = gradient + weight_decay * parameter
+    square_avg = alpha * square_avg + (1 - alpha) * d^2
+    buffer = momentum * buffer + d / (sqrt(square_avg) + eps)
+    parameter = parameter - lr * buffer
     """
     inputs = {
         "parameter": ("p", parameter),
@@ -150,7 +154,13 @@ def rmsprop_centered_step(
 
 
 def corrected(
-    lr: object, betas: object, eps: object, weight_decay: object, decoupled: object, maximize: object, step: object
+    lr: object,
+    betas: object,
+    eps: object,
+    weight_decay: object,
+    decoupled: object,
+    maximize: object,
+    step: object,
 ) -> dict[str, float]:
     """What Adam's formula needs as numbers, from the options and the number of the step (the first is 1)."""
     if not isinstance(betas, (tuple, list)) or len(betas) != 2:
@@ -166,7 +176,12 @@ def corrected(
     else:
         reals["keep"] = 1.0
     reals["rate"] /= 1 - beta**count
-    return reals | {"beta": beta, "beta2": beta2, "eps": real("eps", eps), "root": math.sqrt(1 - beta2**count)}
+    return reals | {
+        "beta": beta,
+        "beta2": beta2,
+        "eps": real("eps", eps),
+        "unbias": math.sqrt(1 - beta2**count),
+    }
 
 
 def adam_step(
@@ -269,6 +284,8 @@ ADAPTERS = {
         rmsprop_centered_step, GRADIENT | {"square_avg": "v", "grad_avg": "a", "momentum_buffer": "m"}
     ),
     "adam_step": Adapter(adam_step, GRADIENT | {"exp_avg": "m", "exp_avg_sq": "v"}),
-    "amsgrad_step": Adapter(amsgrad_step, GRADIENT | {"exp_avg": "m", "exp_avg_sq": "v", "max_exp_avg_sq": "h"}),
+    "amsgrad_step": Adapter(
+        amsgrad_step, GRADIENT | {"exp_avg": "m", "exp_avg_sq": "v", "max_exp_avg_sq": "h"}
+    ),
     "adagrad_step": Adapter(adagrad_step, GRADIENT | {"sum": "v"}),
 }

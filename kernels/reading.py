@@ -138,6 +138,11 @@ def _line(
         else:
             parts.append(part)
     sources = sources or [previous]
+    for source in sources:
+        if source.split("[")[0] not in extents:
+            raise ReadingError(
+                f"there is no line called {source} before this one (there are {', '.join(extents)})"
+            )
     base = sources[0].split("[")[0]
     channels = extents[base][1] if base in extents and len(extents[base]) > 1 else None
     arguments: dict[str, Any] = {}
@@ -146,7 +151,9 @@ def _line(
             arguments[part["array"]] = zeros(_shape(part["shape"], channels))
         elif part["option"] is not None:
             arguments[part["option"]] = _value(part["value"])
-    return match["name"] or _fresh(match["operator"], {*nodes, *extents}), node(operator, *sources, **arguments)
+    return match["name"] or _fresh(match["operator"], {*nodes, *extents}), node(
+        operator, *sources, **arguments
+    )
 
 
 def _result(made: Node, extents: Mapping[str, Shape]) -> Shape:
@@ -223,7 +230,9 @@ def from_torch(module: Any, operators: Operators = {}) -> Network:  # noqa: B006
             raise ReadingError(f"module {path or '0'} is {kind}, and no operator is called {snake(kind)}")
         mode = getattr(part, "padding_mode", "zeros")
         if mode != "zeros" and "padding_mode" not in inspect.signature(found[name]).parameters:
-            raise ReadingError(f"module {path} ({kind}) has padding_mode={mode!r}, which {name} does not take")
+            raise ReadingError(
+                f"module {path} ({kind}) has padding_mode={mode!r}, which {name} does not take"
+            )
         nodes[path.replace(".", "_") or name] = node(found[name], **_attributes(part, found[name]))
     if not nodes:
         raise ReadingError(f"{type(module).__name__} has no module that is an operator")
@@ -259,7 +268,9 @@ def snake(name: str) -> str:
     """MaxPool2d: max_pool2d. ReLU: relu. BatchNorm2d: batch_norm2d. LogSoftmax: log_softmax. GELU: gelu."""
     words = re.findall(r"[A-Z]+(?![a-z])\d*d?|[A-Z][a-z]+(?:\d+d)?|[a-z]+|\d+", name)
     joined = "_".join(words).lower()
-    return {"re_lu": "relu", "leaky_re_lu": "leaky_relu", "p_re_lu": "prelu", "si_lu": "silu"}.get(joined, joined)
+    return {"re_lu": "relu", "leaky_re_lu": "leaky_relu", "p_re_lu": "prelu", "si_lu": "silu"}.get(
+        joined, joined
+    )
 
 
 # ------------------------------------------------------------------------------------------- ONNX
@@ -455,7 +466,9 @@ def _reshape(graph: _Graph, step: Any, attributes: Mapping[str, Any]) -> None:
 def _batch_norm(graph: _Graph, step: Any, attributes: Mapping[str, Any]) -> None:
     names = ("weight", "bias", "running_mean", "running_var")
     arrays = dict(zip(names, map(graph.array, step.input[1:5]), strict=True))
-    graph.put(step, "batch_norm", graph.source(step.input[0]), **arrays, eps=float(attributes.get("epsilon", 1e-5)))
+    graph.put(
+        step, "batch_norm", graph.source(step.input[0]), **arrays, eps=float(attributes.get("epsilon", 1e-5))
+    )
 
 
 def _simple(name: str) -> Callable[[_Graph, Any, Mapping[str, Any]], None]:

@@ -221,7 +221,9 @@ def gain(activation: str, slope: float = 0.01) -> float:
     if activation == "leaky_relu":
         return math.sqrt(2 / (1 + slope**2))
     if activation not in GAINS:
-        raise ArgumentError(f"`activation` is {activation!r} but needs one of {', '.join([*GAINS, 'leaky_relu'])}")
+        raise ArgumentError(
+            f"`activation` is {activation!r} but needs one of {', '.join([*GAINS, 'leaky_relu'])}"
+        )
     return GAINS[activation]
 
 
@@ -233,7 +235,9 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[1] * taps, shape[0] * taps
 
 
-def normal(rng: np.random.Generator, shape: tuple[int, ...], deviation: float, dtype: Any = np.float32) -> Array:
+def normal(
+    rng: np.random.Generator, shape: tuple[int, ...], deviation: float, dtype: Any = np.float32
+) -> Array:
     return (rng.standard_normal(shape) * deviation).astype(dtype)
 
 
@@ -289,7 +293,8 @@ class Normalisation:
     def __call__(self, images: Array) -> Array:
         shape = (1, -1, *(1,) * (images.ndim - 2))
         mean, scale = (a.reshape(shape).astype(images.dtype) for a in (self.mean, self.deviation))
-        return (images - mean) / scale
+        normalised: Array = (images - mean) / scale
+        return normalised
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """One step of an optimizer: p the parameter, g its gradient, everything else a state; y and the rest what they become.
 
-Formulas are those of torch.optim. `rate` is the learning rate, `decay` the weight decay, `sign` -1 where the objective
+Formulas are those of torch.optim. `rate` is the learning rate, `decay` the weight decay, `towards` -1 where the objective
 is maximised. What depends on the number of steps alone (a bias correction) comes in as a number. A running square is
 never negative; `Abs` says so, and where rounding makes a variance negative it keeps the step finite.
 """
@@ -13,10 +13,12 @@ from derive.language import Operator, Parameter, Statement, Tensor, indices, max
 
 n = indices("n")
 p, g, y = tensors("p g y")
-rate, decay, mu, eps, alpha, beta, beta2, root = reals("rate decay mu eps alpha beta beta2 root", positive=True)
-damp, keep, sign = reals("damp keep sign")
+rate, decay, mu, eps, alpha, beta, beta2, unbias = reals(
+    "rate decay mu eps alpha beta beta2 unbias", positive=True
+)
+damp, keep, towards = reals("damp keep towards")
 nesterov = Parameter("nesterov", positive=False)
-slope = sign * g[n] + decay * p[n]
+slope = towards * g[n] + decay * p[n]
 
 
 def gd() -> Operator:
@@ -55,7 +57,7 @@ def rmsprop(centered: bool) -> Operator:
 
 
 def adam(amsgrad: bool) -> Operator:
-    """Running mean m and square v of gradients; `keep` is what a decoupled weight decay leaves of p, `root` corrects v."""
+    """Running mean m and square v of gradients; `keep` is what a decoupled weight decay leaves of p, `unbias` corrects v."""
     m, b, v, w, h, k = tensors("m b v w h k")
     equations: list[Statement] = [
         b[n] << m[n] + (1 - beta) * (slope - m[n]),
@@ -64,7 +66,7 @@ def adam(amsgrad: bool) -> Operator:
     if amsgrad:
         equations.append(k[n] << maximum(h[n], w[n]))
     largest = k if amsgrad else w
-    equations.append(y[n] << keep * p[n] - rate * b[n] / (sp.sqrt(sp.Abs(largest[n])) / root + eps))
+    equations.append(y[n] << keep * p[n] - rate * b[n] / (sp.sqrt(sp.Abs(largest[n])) / unbias + eps))
     if amsgrad:
         return Operator("amsgrad_step", *equations, inputs=(p, g, m, v, h), outputs=(y, b, w, k))
     return Operator("adam_step", *equations, inputs=(p, g, m, v), outputs=(y, b, w))

@@ -43,7 +43,9 @@ def spec_behind(operator: Any) -> Spec:
     if not isinstance(operator, Operator):
         name = getattr(operator, "__name__", type(operator).__name__)
         raise GeometryError(f"{name} is no operator of kernels: it has no index maps to compose")
-    spec = spec_of(operator) or (_catalogue().get(operator.__name__) if operator.__module__ == "kernels" else None)
+    spec = spec_of(operator) or (
+        _catalogue().get(operator.__name__) if operator.__module__ == "kernels" else None
+    )
     if spec is None:
         raise GeometryError(
             f"the equations of {operator.__name__} are not at hand; make it with derive.build(its specification)"

@@ -65,9 +65,7 @@ def field(reach: Reach, row: Row, extent: int) -> Field | None:
     if band is None:
         return None
     first, last = ends_of(band, row)
-    return Field(
-        band.size, band.jump, band.low, band.centre, (-first, last - (extent - 1)), reach.misaligned
-    )
+    return Field(band.size, band.jump, band.low, band.centre, (-first, last - (extent - 1)), reach.misaligned)
 
 
 def ends_of(band: Band, row: Row) -> tuple[Fraction, Fraction]:

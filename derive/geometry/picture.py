@@ -23,6 +23,7 @@ def draw(geometry: Geometry, path: str | Path) -> None:
         raise GeometryError("pictures need matplotlib: pip install matplotlib") from None
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.patches import Rectangle
 
     name, shape = next(iter(geometry.inputs.items()))
     axes = geometry.spatial()
@@ -39,14 +40,14 @@ def draw(geometry: Geometry, path: str | Path) -> None:
     colours = pyplot.get_cmap("viridis")
     widening = _widening(geometry, rows)
     height = 1 if down is None else shape[down]
-    plane.add_patch(pyplot.Rectangle((-0.5, -0.5), shape[across], height, facecolor="0.93", edgecolor="0.3"))
+    plane.add_patch(Rectangle((-0.5, -0.5), shape[across], height, facecolor="0.93", edgecolor="0.3"))
     bounds = [(-0.5, shape[across] - 0.5), (-0.5, height - 0.5)]
     for k, row in enumerate(reversed(widening)):
         colour = colours(1 - k / max(1, len(widening) - 1)) if len(widening) > 1 else colours(0.5)
         left, right = _middle(geometry, row, across)
         top, bottom = (Fraction(0), Fraction(0)) if down is None else _middle(geometry, row, down)
         box = (float(left) - 0.5, float(top) - 0.5), float(right - left) + 1, float(bottom - top) + 1
-        plane.add_patch(pyplot.Rectangle(*box, fill=False, edgecolor=colour, linewidth=1.8, label=row.name))
+        plane.add_patch(Rectangle(*box, fill=False, edgecolor=colour, linewidth=1.8, label=row.name))
         bounds[0] = min(bounds[0][0], box[0][0]), max(bounds[0][1], box[0][0] + box[1])
         bounds[1] = min(bounds[1][0], box[0][1]), max(bounds[1][1], box[0][1] + box[2])
     for (low, high), limit, turned in ((bounds[0], plane.set_xlim, False), (bounds[1], plane.set_ylim, True)):

@@ -125,7 +125,10 @@ class Solved:
         return tuple(found)
 
     def intervals(
-        self, at: Mapping[Index, int], lifted: Iterable[sp.Basic] = (), turns: Mapping[sp.Basic, Interval] = {}
+        self,
+        at: Mapping[Index, int],
+        lifted: Iterable[sp.Basic] = (),
+        turns: Mapping[sp.Basic, Interval] = {},
     ) -> dict[sp.Basic, Interval] | None:
         """Where every index may be if the target's are `at`; None if there is no point. `lifted` have no range."""
         free = set(lifted)
@@ -134,7 +137,8 @@ class Solved:
         }
         known |= {i: (x, x) for i, x in at.items()} | dict(turns)
         for _ in range(SWEEPS):
-            if not any([f.narrowed(known) for f in self.forms]):
+            changed = [f.narrowed(known) for f in self.forms]  # every one of them
+            if not any(changed):
                 break
         empty = any(l is not None and h is not None and l > h for l, h in known.values())
         return None if empty else known

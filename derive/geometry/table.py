@@ -22,7 +22,9 @@ def table(geometry: Geometry) -> str:
     lines.append(("", "", "", "", "", "", "", "", f"{geometry.parameters:,}", f"{geometry.operations:,}"))
     widths = [max(len(line[k]) for line in lines) for k in range(len(HEAD))]
     text = [
-        "  ".join(c.ljust(w) if k < LEFT else c.rjust(w) for k, (c, w) in enumerate(zip(line, widths, strict=True)))
+        "  ".join(
+            c.ljust(w) if k < LEFT else c.rjust(w) for k, (c, w) in enumerate(zip(line, widths, strict=True))
+        )
         for line in lines
     ]
     first = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in geometry.inputs.items())

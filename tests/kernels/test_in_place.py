@@ -29,7 +29,15 @@ def test_the_rule_is_found_from_the_modules():
     assert pairs("add") == {("y", "x"), ("y", "z")}
     # the momentum is written first and the gradient read after it: it may not take the gradient's memory
     assert pairs("sgd_step") == {("b", "m"), ("y", "p"), ("y", "g"), ("y", "m")}
-    for name in ("conv2d", "max_pool2d", "avg_pool1d", "linear", "concatenate", "global_avg_pool", "log_softmax"):
+    for name in (
+        "conv2d",
+        "max_pool2d",
+        "avg_pool1d",
+        "linear",
+        "concatenate",
+        "global_avg_pool",
+        "log_softmax",
+    ):
         assert pairs(name) == set(), name
 
 

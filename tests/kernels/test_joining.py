@@ -42,9 +42,13 @@ def test_add_and_flatten_are_numpys():
 
 def test_what_does_not_fit_is_refused():
     a = np.zeros((2, 3, 4))
-    with pytest.raises(ShapeError, match=r"`other` has shape \(2, 3\) but `input` has \(2, 3, 4\); nothing is"):
+    with pytest.raises(
+        ShapeError, match=r"`other` has shape \(2, 3\) but `input` has \(2, 3, 4\); nothing is"
+    ):
         add(a, np.zeros((2, 3)))
-    with pytest.raises(ShapeError, match=r"`other` has shape \(2, 3, 5\) but needs that of `input` \(2, 3, 4\), "):
+    with pytest.raises(
+        ShapeError, match=r"`other` has shape \(2, 3, 5\) but needs that of `input` \(2, 3, 4\), "
+    ):
         concatenate(a, np.zeros((2, 3, 5)))
     with pytest.raises(ArgumentError, match=r"`dim` is 3 but needs -3 <= dim < 3"):
         concatenate(a, a, dim=3)

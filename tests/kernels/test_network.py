@@ -265,7 +265,10 @@ def test_another_head_on_the_same_features():
         ({"a.b": node(relu)}, "a node cannot be called 'a.b': no dot"),
         ({"input": node(relu)}, "`input` is both an input and a node"),
         ({"a": relu}, r"node `a` is Operator; make it with node\(operator, ...\)"),
-        ({"a": node(relu, "b"), "b": node(relu)}, "node `a` has the source 'b', which does not come before it"),
+        (
+            {"a": node(relu, "b"), "b": node(relu)},
+            "node `a` has the source 'b', which does not come before it",
+        ),
         ({"a": node(relu, "input", "input")}, "node `a` has 2 sources, too many"),
     ],
 )

@@ -35,7 +35,9 @@ from kernels.network import Network, node
 from kernels.reading import from_text, zeros
 
 layers = st.lists(
-    st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(1, 3), st.integers(0, 2)), min_size=1, max_size=5
+    st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(1, 3), st.integers(0, 2)),
+    min_size=1,
+    max_size=5,
 )
 
 
@@ -138,11 +140,18 @@ def graphs(draw):
         k, s, d = draw(st.integers(1, 4)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
         if kind == "conv":
             nodes[f"n{n}"] = node(
-                conv1d, last, weight=positive(rng, 2, width, k), stride=s, dilation=d, padding=draw(st.integers(0, 2))
+                conv1d,
+                last,
+                weight=positive(rng, 2, width, k),
+                stride=s,
+                dilation=d,
+                padding=draw(st.integers(0, 2)),
             )
             width = 2
         elif kind == "pool":
-            nodes[f"n{n}"] = node(avg_pool1d, last, kernel_size=k, stride=s, padding=draw(st.integers(0, k // 2)))
+            nodes[f"n{n}"] = node(
+                avg_pool1d, last, kernel_size=k, stride=s, padding=draw(st.integers(0, k // 2))
+            )
         elif kind == "relu":
             nodes[f"n{n}"] = node(relu, last)
         else:
@@ -250,8 +259,14 @@ def test_after_a_mean_over_the_plane_everything_is_read():
     ("lines", "expected"),
     [
         ("conv2d weight[1, 1, 4, 3]", "conv2d: a kernel of 4 has no middle, so that its result is shifted"),
-        ("conv2d weight[1, 1, 19, 3] padding=((2, 2), (1, 1))", "a filter of 19 is larger than its input of 16"),
-        ("conv2d weight[1, 1, 1, 1] stride=2", "a stride of 2 is larger than the kernel of 1: 1 of 2 entries are not"),
+        (
+            "conv2d weight[1, 1, 19, 3] padding=((2, 2), (1, 1))",
+            "a filter of 19 is larger than its input of 16",
+        ),
+        (
+            "conv2d weight[1, 1, 1, 1] stride=2",
+            "a stride of 2 is larger than the kernel of 1: 1 of 2 entries are not",
+        ),
         ("max_pool2d kernel_size=3", "the last 1 entries are in no window; a stride of 3 does not divide"),
         ("conv2d weight[1, 1, 3, 3] stride=3 padding=1", "a stride of 3 does not divide its input of 16"),
         ("conv2d weight[1, 1, 3, 3]", "conv2d: a receptive field of 3 is far too small for an input of 16"),

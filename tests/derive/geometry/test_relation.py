@@ -78,7 +78,9 @@ def band(slope: int, low: int, high: int) -> Reach:
 
 def test_composition():
     assert composed((band(2, -1, 1),), (band(3, -2, 0),), 1) == (band(6, -5, 3),)
-    assert composed((band(2, -1, 2),), (band(-1, 0, 0),), 1) == (band(-2, -2, 1),)  # flipped: ends change places
+    assert composed((band(2, -1, 2),), (band(-1, 0, 0),), 1) == (
+        band(-2, -2, 1),
+    )  # flipped: ends change places
     assert composed((everywhere(1, 5),), (band(2, -1, 1),), 1) == (band(0, -1, 9),)
     assert composed(unmoved(2), unmoved(2), 2) == unmoved(2)
 
