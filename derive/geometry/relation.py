@@ -235,7 +235,7 @@ def operations(body: sp.Basic) -> int:
     if isinstance(body, sp.Add):
         return inner + len(body.args) - 1
     if isinstance(body, sp.Mul):
-        return inner + sum(a != -1 for a in body.args) - 1
+        return inner + sum(1 for a in body.args if a != -1) - 1
     if isinstance(body, sp.Pow) and body.exp == -1:
         return inner  # the product that it stands in is a division
     return inner + 1
