@@ -39,8 +39,5 @@ class VerificationError(AssertionError, DeriveError):
     counterexample: Any = None
 
 
-    """A kernel or a derivative does not do what the equations say."""
-
-
 class GeometryError(DeriveError):
     """A network whose index maps cannot be had, or a file that describes none."""

@@ -6,4 +6,4 @@ from kernels.generated.adam_step import DEFINITION
 
 OPERATOR = next(o for o in operators() if o.name == "adam_step")
 
-test_adam_step = suite(OPERATOR, DEFINITION)
+test_adam_step = suite(OPERATOR, DEFINITION, core=False)

@@ -6,4 +6,4 @@ from kernels.generated.add import DEFINITION
 
 OPERATOR = next(o for o in operators() if o.name == "add")
 
-test_add = suite(OPERATOR, DEFINITION)
+test_add = suite(OPERATOR, DEFINITION, core=False)

@@ -6,4 +6,4 @@ from kernels.generated.concatenate import DEFINITION
 
 OPERATOR = next(o for o in operators() if o.name == "concatenate")
 
-test_concatenate = suite(OPERATOR, DEFINITION)
+test_concatenate = suite(OPERATOR, DEFINITION, core=False)

@@ -6,4 +6,4 @@ from kernels.generated.flatten import DEFINITION
 
 OPERATOR = next(o for o in operators() if o.name == "flatten")
 
-test_flatten = suite(OPERATOR, DEFINITION)
+test_flatten = suite(OPERATOR, DEFINITION, core=False)

@@ -6,4 +6,4 @@ from kernels.generated.gd_step import DEFINITION
 
 OPERATOR = next(o for o in operators() if o.name == "gd_step")
 
-test_gd_step = suite(OPERATOR, DEFINITION)
+test_gd_step = suite(OPERATOR, DEFINITION, core=False)

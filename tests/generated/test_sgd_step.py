@@ -6,4 +6,4 @@ from kernels.generated.sgd_step import DEFINITION
 
 OPERATOR = next(o for o in operators() if o.name == "sgd_step")
 
-test_sgd_step = suite(OPERATOR, DEFINITION)
+test_sgd_step = suite(OPERATOR, DEFINITION, core=False)
