@@ -32,8 +32,9 @@ CORE = (
 def families() -> Iterator[tuple[Operator, ...]]:
     """Every shipped operator, in the order in which they are generated. A family shares kernels: the first has them."""
     yield from convolution.families()
-    for module in (pooling, pools, layers, activations, norms, losses, images, joining, optimizers):
-        yield from ((operator,) for operator in module.operators())
+    yield (*pooling.operators(), *pools.operators())
+    for module in (layers, activations, norms, losses, images, joining, optimizers):
+        yield module.operators()
 
 
 def operators() -> tuple[Operator, ...]:

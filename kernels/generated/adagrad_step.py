@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+from kernels.generated.sgd_step import (
+    gb_total_from_gb,
+)
 from kernels.runtime import (
     Definition,
     Parameter,
@@ -133,48 +136,6 @@ def y_from_g_p_w(y: Real1, g: Real1, p: Real1, w: Real1, N: int, decay: float, e
     if tile.lanes.width <= 8 * N:
         return y_from_g_p_w_over_n
     return y_from_g_p_w_plain
-
-
-@task
-def gw_total_from_gw_plain(gw_total: Real1, gw: Real1, I0: int, task: int, tasks: int) -> None:
-    """gw_total[i0] += gw[i0]
-
-    gather, tasks share i0
-    """
-    first, last = share(I0, task, tasks)
-    for i0 in range(first, last):
-        total = gw[i0]
-        gw_total[i0] = total
-
-
-@task
-def gw_total_from_gw_over_i0(gw_total: Real1, gw: Real1, I0: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over i0."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(I0, lanes.width), task, tasks)
-    for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
-        count = min(lanes.width, I0 - i0)
-        if count == lanes.width:
-            gw_lanes = lanes.read(gw.line((i0,), (1,)))
-            total = gw_lanes
-            lanes.write_where(gw_total.line((i0,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            gw_lanes = lanes.read_where(gw.line((i0,), (1,)), active)
-            total = gw_lanes
-            lanes.write_where(gw_total.line((i0,), (1,)), total, active)
-
-
-@choice(gw_total_from_gw_over_i0, gw_total_from_gw_plain)
-def gw_total_from_gw(gw_total: Real1, gw: Real1, I0: int, tile: Tile) -> Task[...]:
-    """gw_total[i0] += gw[i0]
-
-    lanes over i0
-    else gather, tasks share i0
-    """
-    if tile.lanes.width <= 8 * I0:
-        return gw_total_from_gw_over_i0
-    return gw_total_from_gw_plain
 
 
 @task
@@ -969,8 +930,8 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0] += gw[i0]
-                    gw_total_from_gw,
+                Phase(  # gw_total[i0] += gw[i0]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('gw_total', 'gw'),
                     ('N',),
                     linear=('gw',),
@@ -982,8 +943,8 @@ DEFINITION = Definition(
                     reals=('decay', 'eps', 'rate', 'towards'),
                     linear=('gy',),
                 ),
-                Phase(  # gv[n] += gw_total[n]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # gv[n] += gw_total[n]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('gv', 'gw_total'),
                     ('N',),
                     linear=('gw_total',),
@@ -1030,8 +991,8 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0] += gw[i0]
-                    gw_total_from_gw,
+                Phase(  # gw_total[i0] += gw[i0]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('gw_total', 'gw'),
                     ('N',),
                     linear=('gw',),
@@ -1062,8 +1023,8 @@ DEFINITION = Definition(
                     reals=('decay', 'eps', 'rate', 'towards'),
                     linear=('gy',),
                 ),
-                Phase(  # hgw[i0] += hgw_total[i0]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # hgw[i0] += hgw_total[i0]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('hgw', 'hgw_total'),
                     ('N',),
                     linear=('hgw_total',),
@@ -1080,8 +1041,8 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('decay', 'eps', 'rate', 'towards'),
                 ),
-                Phase(  # hv[n] += hw[n]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # hv[n] += hw[n]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('hv', 'hw'),
                     ('N',),
                     linear=('hw',),
@@ -1098,8 +1059,8 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0] += gw[i0]
-                    gw_total_from_gw,
+                Phase(  # gw_total[i0] += gw[i0]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('gw_total', 'gw'),
                     ('N',),
                     linear=('gw',),
@@ -1117,8 +1078,8 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('decay', 'towards'),
                 ),
-                Phase(  # tgw_total[i0] += tgw[i0]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # tgw_total[i0] += tgw[i0]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('tgw_total', 'tgw'),
                     ('N',),
                     linear=('tgw',),
@@ -1129,8 +1090,8 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('decay', 'eps', 'rate', 'towards'),
                 ),
-                Phase(  # tgv[n] += tgw_total[n]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # tgv[n] += tgw_total[n]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('tgv', 'tgw_total'),
                     ('N',),
                     linear=('tgw_total',),
@@ -1153,7 +1114,7 @@ DEFINITION = Definition(
     report=(
         'w_from_g_p_v: lanes over n; else gather, tasks share n',
         'y_from_g_p_w: lanes over n; else gather, tasks share n',
-        'gw_total_from_gw: lanes over i0; else gather, tasks share i0',
+        'gb_total_from_gb: that of kernels.generated.sgd_step',
         'gw_total_from_g_gy_p_w: lanes over n; else gather, tasks share n',
         'gg_from_g_gw_total_gy_p_w: lanes over n; else gather, tasks share n',
         'gp_from_g_gw_total_gy_p_w: lanes over n; else gather, tasks share n',

@@ -7,6 +7,19 @@
 
 from __future__ import annotations
 
+from kernels.generated.rmsprop_centered_step import (
+    c_from_a_g_p,
+    hgc_total_from_hga_hgg_hgp,
+    tc_from_ta_tg_tp,
+)
+from kernels.generated.rmsprop_step import (
+    tw_from_g_p_tg_tp_tv,
+    w_from_g_p_v,
+)
+from kernels.generated.sgd_step import (
+    gb_total_from_gb,
+    gm_from_gb_total,
+)
 from kernels.runtime import (
     Definition,
     Parameter,
@@ -32,107 +45,6 @@ from kernels.runtime import (
 )
 
 require_abi(7, __name__)
-
-
-@task
-def b_from_g_m_p_plain(b: Real1, g: Real1, m: Real1, p: Real1, N: int, beta: float, decay: float, towards: float,
-        task: int, tasks: int) -> None:
-    """b[n] += (1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = m[n]
-        total = v0 + (1 - beta) * (-v0 + decay * p[n] + towards * g[n])
-        b[n] = total
-
-
-@task
-def b_from_g_m_p_over_n(b: Real1, g: Real1, m: Real1, p: Real1, N: int, beta: float, decay: float, towards: float,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            m_lanes = lanes.read(m.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            total = m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))
-            lanes.write_where(b.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            m_lanes = lanes.read_where(m.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            total = m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))
-            lanes.write_where(b.line((n,), (1,)), total, active)
-
-
-@choice(b_from_g_m_p_over_n, b_from_g_m_p_plain)
-def b_from_g_m_p(b: Real1, g: Real1, m: Real1, p: Real1, N: int, beta: float, decay: float, towards: float,
-        tile: Tile) -> Task[...]:
-    """b[n] += (1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return b_from_g_m_p_over_n
-    return b_from_g_m_p_plain
-
-
-@task
-def w_from_g_p_v_plain(w: Real1, g: Real1, p: Real1, v: Real1, N: int, beta2: float, decay: float, towards: float,
-        task: int, tasks: int) -> None:
-    """w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = beta2 * v[n] + (1 - beta2) * (decay * p[n] + towards * g[n])**2
-        w[n] = total
-
-
-@task
-def w_from_g_p_v_over_n(w: Real1, g: Real1, p: Real1, v: Real1, N: int, beta2: float, decay: float, towards: float,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            v_lanes = lanes.read(v.line((n,), (1,)))
-            u_ = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
-            total = (lanes.fill(beta2) * v_lanes) + (lanes.fill(1 - beta2) * (u_ * u_))
-            lanes.write_where(w.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            v_lanes = lanes.read_where(v.line((n,), (1,)), active)
-            u_ = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
-            total = (lanes.fill(beta2) * v_lanes) + (lanes.fill(1 - beta2) * (u_ * u_))
-            lanes.write_where(w.line((n,), (1,)), total, active)
-
-
-@choice(w_from_g_p_v_over_n, w_from_g_p_v_plain)
-def w_from_g_p_v(w: Real1, g: Real1, p: Real1, v: Real1, N: int, beta2: float, decay: float, towards: float,
-        tile: Tile) -> Task[...]:
-    """w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return w_from_g_p_v_over_n
-    return w_from_g_p_v_plain
 
 
 @task
@@ -182,48 +94,6 @@ def y_from_b_p_w(y: Real1, b: Real1, p: Real1, w: Real1, N: int, eps: float, kee
     if tile.lanes.width <= 8 * N:
         return y_from_b_p_w_over_n
     return y_from_b_p_w_plain
-
-
-@task
-def gb_total_from_gb_plain(gb_total: Real1, gb: Real1, I0: int, task: int, tasks: int) -> None:
-    """gb_total[i0] += gb[i0]
-
-    gather, tasks share i0
-    """
-    first, last = share(I0, task, tasks)
-    for i0 in range(first, last):
-        total = gb[i0]
-        gb_total[i0] = total
-
-
-@task
-def gb_total_from_gb_over_i0(gb_total: Real1, gb: Real1, I0: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over i0."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(I0, lanes.width), task, tasks)
-    for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
-        count = min(lanes.width, I0 - i0)
-        if count == lanes.width:
-            gb_lanes = lanes.read(gb.line((i0,), (1,)))
-            total = gb_lanes
-            lanes.write_where(gb_total.line((i0,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            gb_lanes = lanes.read_where(gb.line((i0,), (1,)), active)
-            total = gb_lanes
-            lanes.write_where(gb_total.line((i0,), (1,)), total, active)
-
-
-@choice(gb_total_from_gb_over_i0, gb_total_from_gb_plain)
-def gb_total_from_gb(gb_total: Real1, gb: Real1, I0: int, tile: Tile) -> Task[...]:
-    """gb_total[i0] += gb[i0]
-
-    lanes over i0
-    else gather, tasks share i0
-    """
-    if tile.lanes.width <= 8 * I0:
-        return gb_total_from_gb_over_i0
-    return gb_total_from_gb_plain
 
 
 @task
@@ -352,49 +222,6 @@ def gw_total_from_g_gy_m_p_w(gw_total: Real1, g: Real1, gy: Real1, m: Real1, p: 
 
 
 @task
-def gv_from_gw_total_plain(gv: Real1, gw_total: Real1, N: int, beta2: float, task: int, tasks: int) -> None:
-    """gv[n] += beta2*gw_total[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = beta2 * gw_total[n]
-        gv[n] = total
-
-
-@task
-def gv_from_gw_total_over_n(gv: Real1, gw_total: Real1, N: int, beta2: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
-            total = lanes.fill(beta2) * gw_total_lanes
-            lanes.write_where(gv.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
-            total = lanes.fill(beta2) * gw_total_lanes
-            lanes.write_where(gv.line((n,), (1,)), total, active)
-
-
-@choice(gv_from_gw_total_over_n, gv_from_gw_total_plain)
-def gv_from_gw_total(gv: Real1, gw_total: Real1, N: int, beta2: float, tile: Tile) -> Task[...]:
-    """gv[n] += beta2*gw_total[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return gv_from_gw_total_over_n
-    return gv_from_gw_total_plain
-
-
-@task
 def gg_from_g_gb_total_gw_total_p_plain(gg: Real1, g: Real1, gb_total: Real1, gw_total: Real1, p: Real1, N: int,
         beta: float, beta2: float, decay: float, towards: float, task: int, tasks: int) -> None:
     """gg[n] += towards*((1 - beta)*gb_total[n] + 2*(1 - beta2)*(decay*p[n] + towards*g[n])*gw_total[n])
@@ -501,118 +328,6 @@ def gp_from_g_gb_total_gw_total_gy_p(gp: Real1, g: Real1, gb_total: Real1, gw_to
 
 
 @task
-def tb_from_tg_tm_tp_plain(tb: Real1, tg: Real1, tm: Real1, tp: Real1, N: int, beta: float, decay: float,
-        towards: float, task: int, tasks: int) -> None:
-    """tb[n] += decay*(1 - beta)*tp[n] + towards*(1 - beta)*tg[n] + (beta - 1)*tm[n] + tm[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = tm[n]
-        v1 = beta - 1
-        v2 = -v1
-        total = v0 * v1 + v0 + v2 * decay * tp[n] + v2 * towards * tg[n]
-        tb[n] = total
-
-
-@task
-def tb_from_tg_tm_tp_over_n(tb: Real1, tg: Real1, tm: Real1, tp: Real1, N: int, beta: float, decay: float,
-        towards: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            tg_lanes = lanes.read(tg.line((n,), (1,)))
-            tm_lanes = lanes.read(tm.line((n,), (1,)))
-            tp_lanes = lanes.read(tp.line((n,), (1,)))
-            v0 = beta - 1
-            v1 = -v0
-            total = (lanes.fill(v1 * towards) * tg_lanes) + (lanes.fill(v0) * tm_lanes) + tm_lanes + (lanes.fill(v1 * decay) * tp_lanes)
-            lanes.write_where(tb.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
-            tm_lanes = lanes.read_where(tm.line((n,), (1,)), active)
-            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            v0 = beta - 1
-            v1 = -v0
-            total = (lanes.fill(v1 * towards) * tg_lanes) + (lanes.fill(v0) * tm_lanes) + tm_lanes + (lanes.fill(v1 * decay) * tp_lanes)
-            lanes.write_where(tb.line((n,), (1,)), total, active)
-
-
-@choice(tb_from_tg_tm_tp_over_n, tb_from_tg_tm_tp_plain)
-def tb_from_tg_tm_tp(tb: Real1, tg: Real1, tm: Real1, tp: Real1, N: int, beta: float, decay: float, towards: float,
-        tile: Tile) -> Task[...]:
-    """tb[n] += decay*(1 - beta)*tp[n] + towards*(1 - beta)*tg[n] + (beta - 1)*tm[n] + tm[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return tb_from_tg_tm_tp_over_n
-    return tb_from_tg_tm_tp_plain
-
-
-@task
-def tw_from_g_p_tg_tp_tv_plain(tw: Real1, g: Real1, p: Real1, tg: Real1, tp: Real1, tv: Real1, N: int, beta2: float,
-        decay: float, towards: float, task: int, tasks: int) -> None:
-    """tw[n] += beta2*tv[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*tp[n] + 2*towards*(1 - beta2)*(decay*p[n] + towards*g[n])*tg[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = 2 * (1 - beta2) * (decay * p[n] + towards * g[n])
-        total = v0 * decay * tp[n] + v0 * towards * tg[n] + beta2 * tv[n]
-        tw[n] = total
-
-
-@task
-def tw_from_g_p_tg_tp_tv_over_n(tw: Real1, g: Real1, p: Real1, tg: Real1, tp: Real1, tv: Real1, N: int,
-        beta2: float, decay: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            tg_lanes = lanes.read(tg.line((n,), (1,)))
-            tp_lanes = lanes.read(tp.line((n,), (1,)))
-            tv_lanes = lanes.read(tv.line((n,), (1,)))
-            v0 = lanes.fill(2 - 2 * beta2) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))
-            total = (lanes.fill(towards) * tg_lanes * v0) + (lanes.fill(decay) * tp_lanes * v0) + (lanes.fill(beta2) * tv_lanes)
-            lanes.write_where(tw.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
-            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            tv_lanes = lanes.read_where(tv.line((n,), (1,)), active)
-            v0 = lanes.fill(2 - 2 * beta2) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))
-            total = (lanes.fill(towards) * tg_lanes * v0) + (lanes.fill(decay) * tp_lanes * v0) + (lanes.fill(beta2) * tv_lanes)
-            lanes.write_where(tw.line((n,), (1,)), total, active)
-
-
-@choice(tw_from_g_p_tg_tp_tv_over_n, tw_from_g_p_tg_tp_tv_plain)
-def tw_from_g_p_tg_tp_tv(tw: Real1, g: Real1, p: Real1, tg: Real1, tp: Real1, tv: Real1, N: int, beta2: float,
-        decay: float, towards: float, tile: Tile) -> Task[...]:
-    """tw[n] += beta2*tv[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*tp[n] + 2*towards*(1 - beta2)*(decay*p[n] + towards*g[n])*tg[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return tw_from_g_p_tg_tp_tv_over_n
-    return tw_from_g_p_tg_tp_tv_plain
-
-
-@task
 def ty_from_g_m_p_tb_tp_tw_v_plain(ty: Real1, g: Real1, m: Real1, p: Real1, tb: Real1, tp: Real1, tw: Real1,
         v: Real1, N: int, beta: float, beta2: float, decay: float, eps: float, keep: float, rate: float,
         towards: float, unbias: float, task: int, tasks: int) -> None:
@@ -686,58 +401,6 @@ def ty_from_g_m_p_tb_tp_tw_v(ty: Real1, g: Real1, m: Real1, p: Real1, tb: Real1,
     if tile.lanes.width <= 8 * N:
         return ty_from_g_m_p_tb_tp_tw_v_over_n
     return ty_from_g_m_p_tb_tp_tw_v_plain
-
-
-@task
-def hgb_total_from_hgg_hgm_hgp_plain(hgb_total: Real1, hgg: Real1, hgm: Real1, hgp: Real1, N: int, beta: float,
-        decay: float, towards: float, task: int, tasks: int) -> None:
-    """hgb_total[n] += beta*hgm[n] + decay*(1 - beta)*hgp[n] + towards*(1 - beta)*hgg[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = 1 - beta
-        total = v0 * decay * hgp[n] + v0 * towards * hgg[n] + beta * hgm[n]
-        hgb_total[n] = total
-
-
-@task
-def hgb_total_from_hgg_hgm_hgp_over_n(hgb_total: Real1, hgg: Real1, hgm: Real1, hgp: Real1, N: int, beta: float,
-        decay: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            hgg_lanes = lanes.read(hgg.line((n,), (1,)))
-            hgm_lanes = lanes.read(hgm.line((n,), (1,)))
-            hgp_lanes = lanes.read(hgp.line((n,), (1,)))
-            v0 = 1 - beta
-            total = (lanes.fill(v0 * towards) * hgg_lanes) + (lanes.fill(beta) * hgm_lanes) + (lanes.fill(v0 * decay) * hgp_lanes)
-            lanes.write_where(hgb_total.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
-            hgm_lanes = lanes.read_where(hgm.line((n,), (1,)), active)
-            hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
-            v0 = 1 - beta
-            total = (lanes.fill(v0 * towards) * hgg_lanes) + (lanes.fill(beta) * hgm_lanes) + (lanes.fill(v0 * decay) * hgp_lanes)
-            lanes.write_where(hgb_total.line((n,), (1,)), total, active)
-
-
-@choice(hgb_total_from_hgg_hgm_hgp_over_n, hgb_total_from_hgg_hgm_hgp_plain)
-def hgb_total_from_hgg_hgm_hgp(hgb_total: Real1, hgg: Real1, hgm: Real1, hgp: Real1, N: int, beta: float,
-        decay: float, towards: float, tile: Tile) -> Task[...]:
-    """hgb_total[n] += beta*hgm[n] + decay*(1 - beta)*hgp[n] + towards*(1 - beta)*hgg[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return hgb_total_from_hgg_hgm_hgp_over_n
-    return hgb_total_from_hgg_hgm_hgp_plain
 
 
 @task
@@ -1357,13 +1020,13 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'm', 'v'),
             outputs=('y', 'b', 'w'),
             phases=(
-                Phase(  # b[n] += (1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n]
-                    b_from_g_m_p,
-                    ('b', 'g', 'm', 'p'),
+                Phase(  # b[n] += (1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n]  # as c[n] of rmsprop_centered_step
+                    c_from_a_g_p,
+                    ('b', 'm', 'g', 'p'),
                     ('N',),
                     reals=('beta', 'decay', 'towards'),
                 ),
-                Phase(  # w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2
+                Phase(  # w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2  # as w[n] of rmsprop_step
                     w_from_g_p_v,
                     ('w', 'g', 'p', 'v'),
                     ('N',),
@@ -1381,19 +1044,19 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'm', 'v', 'gy', 'gb', 'gw'),
             outputs=('gp', 'gg', 'gm', 'gv'),
             phases=(
-                Phase(  # w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2
+                Phase(  # w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2  # as w[n] of rmsprop_step
                     w_from_g_p_v,
                     ('w', 'g', 'p', 'v'),
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # gb_total[i0] += gb[i0]
+                Phase(  # gb_total[i0] += gb[i0]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('gb_total', 'gb'),
                     ('N',),
                     linear=('gb',),
                 ),
-                Phase(  # gw_total[i0_2] += gw[i0_2]  # as gb_total[i0]
+                Phase(  # gw_total[i0_2] += gw[i0_2]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('gw_total', 'gw'),
                     ('N',),
@@ -1413,8 +1076,8 @@ DEFINITION = Definition(
                     reals=('beta', 'decay', 'eps', 'rate', 'towards', 'unbias'),
                     linear=('gy',),
                 ),
-                Phase(  # gv[n] += beta2*gw_total[n]
-                    gv_from_gw_total,
+                Phase(  # gv[n] += beta2*gw_total[n]  # as gm[n] of sgd_step
+                    gm_from_gb_total,
                     ('gv', 'gw_total'),
                     ('N',),
                     reals=('beta2',),
@@ -1426,8 +1089,8 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta', 'beta2', 'decay', 'towards'),
                 ),
-                Phase(  # gm[n] += beta*gb_total[n]  # as gv[n]
-                    gv_from_gw_total,
+                Phase(  # gm[n] += beta*gb_total[n]  # as gm[n] of sgd_step
+                    gm_from_gb_total,
                     ('gm', 'gb_total'),
                     ('N',),
                     reals=('beta',),
@@ -1445,13 +1108,13 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'm', 'v', 'tp', 'tg', 'tm', 'tv'),
             outputs=('ty', 'tb', 'tw'),
             phases=(
-                Phase(  # tb[n] += decay*(1 - beta)*tp[n] + towards*(1 - beta)*tg[n] + (beta - 1)*tm[n] + tm[n]
-                    tb_from_tg_tm_tp,
-                    ('tb', 'tg', 'tm', 'tp'),
+                Phase(  # tb[n] += decay*(1 - beta)*tp[n] + towards*(1 - beta)*tg[n] + (beta - 1)*tm[n] + tm[n]  # as tc[n] of rmsprop_centered_step
+                    tc_from_ta_tg_tp,
+                    ('tb', 'tm', 'tg', 'tp'),
                     ('N',),
                     reals=('beta', 'decay', 'towards'),
                 ),
-                Phase(  # tw[n] += beta2*tv[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*tp[n] + 2*toward...
+                Phase(  # tw[n] += beta2*tv[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*tp[n] + 2*toward...  # as tw[n] of rmsprop_step
                     tw_from_g_p_tg_tp_tv,
                     ('tw', 'g', 'p', 'tg', 'tp', 'tv'),
                     ('N',),
@@ -1469,13 +1132,13 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'm', 'v', 'gy', 'gb', 'gw', 'hgp', 'hgg', 'hgm', 'hgv'),
             outputs=('hp', 'hg', 'hm', 'hv', 'hgy', 'hgb', 'hgw'),
             phases=(
-                Phase(  # w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2
+                Phase(  # w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2  # as w[n] of rmsprop_step
                     w_from_g_p_v,
                     ('w', 'g', 'p', 'v'),
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0_2] += gw[i0_2]  # as gb_total[i0]
+                Phase(  # gw_total[i0_2] += gw[i0_2]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('gw_total', 'gw'),
                     ('N',),
@@ -1488,13 +1151,13 @@ DEFINITION = Definition(
                     reals=('beta', 'decay', 'eps', 'rate', 'towards', 'unbias'),
                     linear=('gy',),
                 ),
-                Phase(  # hgb_total[n] += beta*hgm[n] + decay*(1 - beta)*hgp[n] + towards*(1 - beta)*hgg[n]
-                    hgb_total_from_hgg_hgm_hgp,
-                    ('hgb_total', 'hgg', 'hgm', 'hgp'),
+                Phase(  # hgb_total[n] += beta*hgm[n] + decay*(1 - beta)*hgp[n] + towards*(1 - beta)*hgg[n]  # as hgc_total[n] of rmsprop_centered_step
+                    hgc_total_from_hga_hgg_hgp,
+                    ('hgb_total', 'hgm', 'hgg', 'hgp'),
                     ('N',),
                     reals=('beta', 'decay', 'towards'),
                 ),
-                Phase(  # hgw_total[n] += beta2*hgv[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*hgp[n] +...  # as tw[n]
+                Phase(  # hgw_total[n] += beta2*hgv[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*hgp[n] +...  # as tw[n] of rmsprop_step
                     tw_from_g_p_tg_tp_tv,
                     ('hgw_total', 'g', 'p', 'hgg', 'hgp', 'hgv'),
                     ('N',),
@@ -1520,13 +1183,13 @@ DEFINITION = Definition(
                     reals=('beta', 'decay', 'eps', 'rate', 'towards', 'unbias'),
                     linear=('gy',),
                 ),
-                Phase(  # hgw[i0_2] += hgw_total[i0_2]  # as gb_total[i0]
+                Phase(  # hgw[i0_2] += hgw_total[i0_2]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('hgw', 'hgw_total'),
                     ('N',),
                     linear=('hgw_total',),
                 ),
-                Phase(  # hgb[i0] += hgb_total[i0]  # as gb_total[i0]
+                Phase(  # hgb[i0] += hgb_total[i0]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('hgb', 'hgb_total'),
                     ('N',),
@@ -1544,8 +1207,8 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta', 'beta2', 'decay', 'eps', 'rate', 'towards', 'unbias'),
                 ),
-                Phase(  # hv[n] += beta2*hw[n]  # as gv[n]
-                    gv_from_gw_total,
+                Phase(  # hv[n] += beta2*hw[n]  # as gm[n] of sgd_step
+                    gm_from_gb_total,
                     ('hv', 'hw'),
                     ('N',),
                     reals=('beta2',),
@@ -1557,13 +1220,13 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'm', 'v', 'gy', 'gb', 'gw', 'tp', 'tg', 'tm', 'tv', 'tgy', 'tgb', 'tgw'),
             outputs=('tgp', 'tgg', 'tgm', 'tgv'),
             phases=(
-                Phase(  # w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2
+                Phase(  # w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2  # as w[n] of rmsprop_step
                     w_from_g_p_v,
                     ('w', 'g', 'p', 'v'),
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0_2] += gw[i0_2]  # as gb_total[i0]
+                Phase(  # gw_total[i0_2] += gw[i0_2]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('gw_total', 'gw'),
                     ('N',),
@@ -1576,19 +1239,19 @@ DEFINITION = Definition(
                     reals=('beta', 'decay', 'eps', 'rate', 'towards', 'unbias'),
                     linear=('gy',),
                 ),
-                Phase(  # tw[n] += beta2*tv[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*tp[n] + 2*toward...
+                Phase(  # tw[n] += beta2*tv[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*tp[n] + 2*toward...  # as tw[n] of rmsprop_step
                     tw_from_g_p_tg_tp_tv,
                     ('tw', 'g', 'p', 'tg', 'tp', 'tv'),
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # tgb_total[i0] += tgb[i0]  # as gb_total[i0]
+                Phase(  # tgb_total[i0] += tgb[i0]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('tgb_total', 'tgb'),
                     ('N',),
                     linear=('tgb',),
                 ),
-                Phase(  # tgw_total[i0_2] += tgw[i0_2]  # as gb_total[i0]
+                Phase(  # tgw_total[i0_2] += tgw[i0_2]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('tgw_total', 'tgw'),
                     ('N',),
@@ -1606,8 +1269,8 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta', 'decay', 'eps', 'rate', 'towards', 'unbias'),
                 ),
-                Phase(  # tgv[n] += beta2*tgw_total[n]  # as gv[n]
-                    gv_from_gw_total,
+                Phase(  # tgv[n] += beta2*tgw_total[n]  # as gm[n] of sgd_step
+                    gm_from_gb_total,
                     ('tgv', 'tgw_total'),
                     ('N',),
                     reals=('beta2',),
@@ -1619,8 +1282,8 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta', 'beta2', 'decay', 'towards'),
                 ),
-                Phase(  # tgm[n] += beta*tgb_total[n]  # as gv[n]
-                    gv_from_gw_total,
+                Phase(  # tgm[n] += beta*tgb_total[n]  # as gm[n] of sgd_step
+                    gm_from_gb_total,
                     ('tgm', 'tgb_total'),
                     ('N',),
                     reals=('beta',),
@@ -1636,19 +1299,19 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'b_from_g_m_p: lanes over n; else gather, tasks share n',
-        'w_from_g_p_v: lanes over n; else gather, tasks share n',
+        'c_from_a_g_p: that of kernels.generated.rmsprop_centered_step',
+        'w_from_g_p_v: that of kernels.generated.rmsprop_step',
         'y_from_b_p_w: lanes over n; else gather, tasks share n',
-        'gb_total_from_gb: lanes over i0; else gather, tasks share i0',
+        'gb_total_from_gb: that of kernels.generated.sgd_step',
         'gb_total_from_gy_w: lanes over n; else gather, tasks share n',
         'gw_total_from_g_gy_m_p_w: lanes over n; else gather, tasks share n',
-        'gv_from_gw_total: lanes over n; else gather, tasks share n',
+        'gm_from_gb_total: that of kernels.generated.sgd_step',
         'gg_from_g_gb_total_gw_total_p: lanes over n; else gather, tasks share n',
         'gp_from_g_gb_total_gw_total_gy_p: lanes over n; else gather, tasks share n',
-        'tb_from_tg_tm_tp: lanes over n; else gather, tasks share n',
-        'tw_from_g_p_tg_tp_tv: lanes over n; else gather, tasks share n',
+        'tc_from_ta_tg_tp: that of kernels.generated.rmsprop_centered_step',
+        'tw_from_g_p_tg_tp_tv: that of kernels.generated.rmsprop_step',
         'ty_from_g_m_p_tb_tp_tw_v: lanes over n; else gather, tasks share n',
-        'hgb_total_from_hgg_hgm_hgp: lanes over n; else gather, tasks share n',
+        'hgc_total_from_hga_hgg_hgp: that of kernels.generated.rmsprop_centered_step',
         'hm_from_gy_hgw_total_w: lanes over n; else gather, tasks share n',
         'hgy_from_g_hgb_total_hgp_hgw_total_m_p_w: lanes over n; else gather, tasks share n',
         'hw_from_g_gy_hgb_total_hgw_total_m_p_w: gather, tasks share n',

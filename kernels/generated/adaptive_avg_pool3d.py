@@ -10,6 +10,9 @@
 
 from __future__ import annotations
 
+from kernels.generated.adaptive_avg_pool2d import (
+    m0_sum_filled,
+)
 from kernels.runtime import (
     Definition,
     Parameter,
@@ -22,7 +25,6 @@ from kernels.runtime import (
     Tile,
     ceil_div,
     choice,
-    real,
     require_abi,
     select,
     share,
@@ -32,19 +34,6 @@ from kernels.runtime import (
 )
 
 require_abi(7, __name__)
-
-
-@task
-def m0_sum_filled(m0_sum: Real1, P0: int, Q0: int, P0v: int, Q0v: int, task: int, tasks: int) -> None:
-    """m0_sum[p0] += sum[q0] 1   { -Q0v*p0 + P0v*q0 + P0v - 1 >= 0, Q0v*p0 - P0v*q0 + Q0v - 1 >= 0 }
-
-    gather, tasks share p0
-    """
-    first, last = share(P0, task, tasks)
-    for p0 in range(first, last):
-        total = zero()
-        total += real(max(0, min(Q0, ((p0*Q0v + Q0v - 1) // P0v) + 1) - max(0, -((-p0*Q0v + P0v - 1) // P0v))))
-        m0_sum[p0] = total
 
 
 @task
@@ -354,7 +343,7 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # m0_sum[p0] += sum[q0] 1
+                Phase(  # m0_sum[p0] += sum[q0] 1  # as m0_sum[p0] of adaptive_avg_pool2d
                     m0_sum_filled,
                     ('m0_sum',),
                     ('P0', 'Q0', 'P0', 'Q0'),
@@ -365,7 +354,7 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'Q1', 'Q2', 'Q0', 'P0', 'Q0'),
                     linear=('x',),
                 ),
-                Phase(  # m1_sum[p1] += sum[q1] 1  # as m0_sum[p0]
+                Phase(  # m1_sum[p1] += sum[q1] 1  # as m0_sum[p0] of adaptive_avg_pool2d
                     m0_sum_filled,
                     ('m1_sum',),
                     ('P1', 'Q1', 'P1', 'Q1'),
@@ -377,7 +366,7 @@ DEFINITION = Definition(
                     axes=((0, 1, 3, 2, 4), (0,), (0, 1, 3, 2, 4)),
                     linear=('m0',),
                 ),
-                Phase(  # y_sum[p2] += sum[q2] 1  # as m0_sum[p0]
+                Phase(  # y_sum[p2] += sum[q2] 1  # as m0_sum[p0] of adaptive_avg_pool2d
                     m0_sum_filled,
                     ('y_sum',),
                     ('P2', 'Q2', 'P2', 'Q2'),
@@ -395,17 +384,17 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # m0_sum[p0] += sum[q0] 1
+                Phase(  # m0_sum[p0] += sum[q0] 1  # as m0_sum[p0] of adaptive_avg_pool2d
                     m0_sum_filled,
                     ('m0_sum',),
                     ('P0', 'Q0', 'P0', 'Q0'),
                 ),
-                Phase(  # m1_sum[p1] += sum[q1] 1  # as m0_sum[p0]
+                Phase(  # m1_sum[p1] += sum[q1] 1  # as m0_sum[p0] of adaptive_avg_pool2d
                     m0_sum_filled,
                     ('m1_sum',),
                     ('P1', 'Q1', 'P1', 'Q1'),
                 ),
-                Phase(  # y_sum[p2] += sum[q2] 1  # as m0_sum[p0]
+                Phase(  # y_sum[p2] += sum[q2] 1  # as m0_sum[p0] of adaptive_avg_pool2d
                     m0_sum_filled,
                     ('y_sum',),
                     ('P2', 'Q2', 'P2', 'Q2'),
@@ -436,17 +425,17 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # m0_sum[p0] += sum[q0] 1
+                Phase(  # m0_sum[p0] += sum[q0] 1  # as m0_sum[p0] of adaptive_avg_pool2d
                     m0_sum_filled,
                     ('m0_sum',),
                     ('P0', 'Q0', 'P0', 'Q0'),
                 ),
-                Phase(  # m1_sum[p1] += sum[q1] 1  # as m0_sum[p0]
+                Phase(  # m1_sum[p1] += sum[q1] 1  # as m0_sum[p0] of adaptive_avg_pool2d
                     m0_sum_filled,
                     ('m1_sum',),
                     ('P1', 'Q1', 'P1', 'Q1'),
                 ),
-                Phase(  # y_sum[p2] += sum[q2] 1  # as m0_sum[p0]
+                Phase(  # y_sum[p2] += sum[q2] 1  # as m0_sum[p0] of adaptive_avg_pool2d
                     m0_sum_filled,
                     ('y_sum',),
                     ('P2', 'Q2', 'P2', 'Q2'),
@@ -477,17 +466,17 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # m0_sum[p0] += sum[q0] 1
+                Phase(  # m0_sum[p0] += sum[q0] 1  # as m0_sum[p0] of adaptive_avg_pool2d
                     m0_sum_filled,
                     ('m0_sum',),
                     ('P0', 'Q0', 'P0', 'Q0'),
                 ),
-                Phase(  # m1_sum[p1] += sum[q1] 1  # as m0_sum[p0]
+                Phase(  # m1_sum[p1] += sum[q1] 1  # as m0_sum[p0] of adaptive_avg_pool2d
                     m0_sum_filled,
                     ('m1_sum',),
                     ('P1', 'Q1', 'P1', 'Q1'),
                 ),
-                Phase(  # y_sum[p2] += sum[q2] 1  # as m0_sum[p0]
+                Phase(  # y_sum[p2] += sum[q2] 1  # as m0_sum[p0] of adaptive_avg_pool2d
                     m0_sum_filled,
                     ('y_sum',),
                     ('P2', 'Q2', 'P2', 'Q2'),
@@ -518,17 +507,17 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # m0_sum[p0] += sum[q0] 1
+                Phase(  # m0_sum[p0] += sum[q0] 1  # as m0_sum[p0] of adaptive_avg_pool2d
                     m0_sum_filled,
                     ('m0_sum',),
                     ('P0', 'Q0', 'P0', 'Q0'),
                 ),
-                Phase(  # m1_sum[p1] += sum[q1] 1  # as m0_sum[p0]
+                Phase(  # m1_sum[p1] += sum[q1] 1  # as m0_sum[p0] of adaptive_avg_pool2d
                     m0_sum_filled,
                     ('m1_sum',),
                     ('P1', 'Q1', 'P1', 'Q1'),
                 ),
-                Phase(  # y_sum[p2] += sum[q2] 1  # as m0_sum[p0]
+                Phase(  # y_sum[p2] += sum[q2] 1  # as m0_sum[p0] of adaptive_avg_pool2d
                     m0_sum_filled,
                     ('y_sum',),
                     ('P2', 'Q2', 'P2', 'Q2'),
@@ -557,7 +546,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'm0_sum_filled: gather, tasks share p0',
+        'm0_sum_filled: that of kernels.generated.adaptive_avg_pool2d',
         'm0_from_m0_sum_x: lanes over q2, or lanes over q0, combined at the end; else gather, tasks share n c p0 q1',
         'gm1_from_gy_y_sum: lanes over p2, combined at the end, or lanes over p1 where it is contiguous, or lanes over q2; else gather, tasks share n c p0 p1',
     ),

@@ -8,6 +8,26 @@
 
 from __future__ import annotations
 
+from kernels.generated.adam_step import (
+    gg_from_g_gb_total_gw_total_p,
+    gp_from_g_gb_total_gw_total_gy_p,
+    tgg_from_g_gw_total_p_tg_tgb_total_tgw_total_tp,
+    tgp_from_g_gw_total_p_tg_tgb_total_tgw_total_tgy_tp,
+    y_from_b_p_w,
+)
+from kernels.generated.rmsprop_centered_step import (
+    c_from_a_g_p,
+    hgc_total_from_hga_hgg_hgp,
+    tc_from_ta_tg_tp,
+)
+from kernels.generated.rmsprop_step import (
+    tw_from_g_p_tg_tp_tv,
+    w_from_g_p_v,
+)
+from kernels.generated.sgd_step import (
+    gb_total_from_gb,
+    gm_from_gb_total,
+)
 from kernels.runtime import (
     Definition,
     Parameter,
@@ -36,107 +56,6 @@ from kernels.runtime import (
 )
 
 require_abi(7, __name__)
-
-
-@task
-def b_from_g_m_p_plain(b: Real1, g: Real1, m: Real1, p: Real1, N: int, beta: float, decay: float, towards: float,
-        task: int, tasks: int) -> None:
-    """b[n] += (1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = m[n]
-        total = v0 + (1 - beta) * (-v0 + decay * p[n] + towards * g[n])
-        b[n] = total
-
-
-@task
-def b_from_g_m_p_over_n(b: Real1, g: Real1, m: Real1, p: Real1, N: int, beta: float, decay: float, towards: float,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            m_lanes = lanes.read(m.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            total = m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))
-            lanes.write_where(b.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            m_lanes = lanes.read_where(m.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            total = m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))
-            lanes.write_where(b.line((n,), (1,)), total, active)
-
-
-@choice(b_from_g_m_p_over_n, b_from_g_m_p_plain)
-def b_from_g_m_p(b: Real1, g: Real1, m: Real1, p: Real1, N: int, beta: float, decay: float, towards: float,
-        tile: Tile) -> Task[...]:
-    """b[n] += (1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return b_from_g_m_p_over_n
-    return b_from_g_m_p_plain
-
-
-@task
-def w_from_g_p_v_plain(w: Real1, g: Real1, p: Real1, v: Real1, N: int, beta2: float, decay: float, towards: float,
-        task: int, tasks: int) -> None:
-    """w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = beta2 * v[n] + (1 - beta2) * (decay * p[n] + towards * g[n])**2
-        w[n] = total
-
-
-@task
-def w_from_g_p_v_over_n(w: Real1, g: Real1, p: Real1, v: Real1, N: int, beta2: float, decay: float, towards: float,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            v_lanes = lanes.read(v.line((n,), (1,)))
-            u_ = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
-            total = (lanes.fill(beta2) * v_lanes) + (lanes.fill(1 - beta2) * (u_ * u_))
-            lanes.write_where(w.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            v_lanes = lanes.read_where(v.line((n,), (1,)), active)
-            u_ = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
-            total = (lanes.fill(beta2) * v_lanes) + (lanes.fill(1 - beta2) * (u_ * u_))
-            lanes.write_where(w.line((n,), (1,)), total, active)
-
-
-@choice(w_from_g_p_v_over_n, w_from_g_p_v_plain)
-def w_from_g_p_v(w: Real1, g: Real1, p: Real1, v: Real1, N: int, beta2: float, decay: float, towards: float,
-        tile: Tile) -> Task[...]:
-    """w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return w_from_g_p_v_over_n
-    return w_from_g_p_v_plain
 
 
 @task
@@ -181,97 +100,6 @@ def k_from_h_w(k: Real1, h: Real1, w: Real1, N: int, tile: Tile) -> Task[...]:
     if tile.lanes.width <= 8 * N:
         return k_from_h_w_over_n
     return k_from_h_w_plain
-
-
-@task
-def y_from_b_k_p_plain(y: Real1, b: Real1, k: Real1, p: Real1, N: int, eps: float, keep: float, rate: float,
-        unbias: float, task: int, tasks: int) -> None:
-    """y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(Abs(k[n]))/unbias)
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = keep * p[n] - rate * b[n] / (eps + sqrt(absolute(k[n])) / unbias)
-        y[n] = total
-
-
-@task
-def y_from_b_k_p_over_n(y: Real1, b: Real1, k: Real1, p: Real1, N: int, eps: float, keep: float, rate: float,
-        unbias: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            b_lanes = lanes.read(b.line((n,), (1,)))
-            k_lanes = lanes.read(k.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            total = (lanes.fill(keep) * p_lanes) - (lanes.fill(rate) * b_lanes / (lanes.fill(eps) + (sqrt(absolute(k_lanes)) / lanes.fill(unbias))))
-            lanes.write_where(y.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            b_lanes = lanes.read_where(b.line((n,), (1,)), active)
-            k_lanes = lanes.read_where(k.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            total = (lanes.fill(keep) * p_lanes) - (lanes.fill(rate) * b_lanes / (lanes.fill(eps) + (sqrt(absolute(k_lanes)) / lanes.fill(unbias))))
-            lanes.write_where(y.line((n,), (1,)), total, active)
-
-
-@choice(y_from_b_k_p_over_n, y_from_b_k_p_plain)
-def y_from_b_k_p(y: Real1, b: Real1, k: Real1, p: Real1, N: int, eps: float, keep: float, rate: float,
-        unbias: float, tile: Tile) -> Task[...]:
-    """y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(Abs(k[n]))/unbias)
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return y_from_b_k_p_over_n
-    return y_from_b_k_p_plain
-
-
-@task
-def gb_total_from_gb_plain(gb_total: Real1, gb: Real1, I0: int, task: int, tasks: int) -> None:
-    """gb_total[i0] += gb[i0]
-
-    gather, tasks share i0
-    """
-    first, last = share(I0, task, tasks)
-    for i0 in range(first, last):
-        total = gb[i0]
-        gb_total[i0] = total
-
-
-@task
-def gb_total_from_gb_over_i0(gb_total: Real1, gb: Real1, I0: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over i0."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(I0, lanes.width), task, tasks)
-    for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
-        count = min(lanes.width, I0 - i0)
-        if count == lanes.width:
-            gb_lanes = lanes.read(gb.line((i0,), (1,)))
-            total = gb_lanes
-            lanes.write_where(gb_total.line((i0,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            gb_lanes = lanes.read_where(gb.line((i0,), (1,)), active)
-            total = gb_lanes
-            lanes.write_where(gb_total.line((i0,), (1,)), total, active)
-
-
-@choice(gb_total_from_gb_over_i0, gb_total_from_gb_plain)
-def gb_total_from_gb(gb_total: Real1, gb: Real1, I0: int, tile: Tile) -> Task[...]:
-    """gb_total[i0] += gb[i0]
-
-    lanes over i0
-    else gather, tasks share i0
-    """
-    if tile.lanes.width <= 8 * I0:
-        return gb_total_from_gb_over_i0
-    return gb_total_from_gb_plain
 
 
 @task
@@ -509,267 +337,6 @@ def gw_total_from_gk_total_h_w(gw_total: Real1, gk_total: Real1, h: Real1, w: Re
 
 
 @task
-def gv_from_gw_total_plain(gv: Real1, gw_total: Real1, N: int, beta2: float, task: int, tasks: int) -> None:
-    """gv[n] += beta2*gw_total[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = beta2 * gw_total[n]
-        gv[n] = total
-
-
-@task
-def gv_from_gw_total_over_n(gv: Real1, gw_total: Real1, N: int, beta2: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
-            total = lanes.fill(beta2) * gw_total_lanes
-            lanes.write_where(gv.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
-            total = lanes.fill(beta2) * gw_total_lanes
-            lanes.write_where(gv.line((n,), (1,)), total, active)
-
-
-@choice(gv_from_gw_total_over_n, gv_from_gw_total_plain)
-def gv_from_gw_total(gv: Real1, gw_total: Real1, N: int, beta2: float, tile: Tile) -> Task[...]:
-    """gv[n] += beta2*gw_total[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return gv_from_gw_total_over_n
-    return gv_from_gw_total_plain
-
-
-@task
-def gg_from_g_gb_total_gw_total_p_plain(gg: Real1, g: Real1, gb_total: Real1, gw_total: Real1, p: Real1, N: int,
-        beta: float, beta2: float, decay: float, towards: float, task: int, tasks: int) -> None:
-    """gg[n] += towards*((1 - beta)*gb_total[n] + 2*(1 - beta2)*(decay*p[n] + towards*g[n])*gw_total[n])
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = towards * ((1 - beta) * gb_total[n] + 2 * (1 - beta2) * (decay * p[n] + towards * g[n]) * gw_total[n])
-        gg[n] = total
-
-
-@task
-def gg_from_g_gb_total_gw_total_p_over_n(gg: Real1, g: Real1, gb_total: Real1, gw_total: Real1, p: Real1, N: int,
-        beta: float, beta2: float, decay: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
-            gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            total = lanes.fill(towards) * ((lanes.fill(1 - beta) * gb_total_lanes) + (lanes.fill(2 - 2 * beta2) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
-            lanes.write_where(gg.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
-            gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            total = lanes.fill(towards) * ((lanes.fill(1 - beta) * gb_total_lanes) + (lanes.fill(2 - 2 * beta2) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
-            lanes.write_where(gg.line((n,), (1,)), total, active)
-
-
-@choice(gg_from_g_gb_total_gw_total_p_over_n, gg_from_g_gb_total_gw_total_p_plain)
-def gg_from_g_gb_total_gw_total_p(gg: Real1, g: Real1, gb_total: Real1, gw_total: Real1, p: Real1, N: int,
-        beta: float, beta2: float, decay: float, towards: float, tile: Tile) -> Task[...]:
-    """gg[n] += towards*((1 - beta)*gb_total[n] + 2*(1 - beta2)*(decay*p[n] + towards*g[n])*gw_total[n])
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return gg_from_g_gb_total_gw_total_p_over_n
-    return gg_from_g_gb_total_gw_total_p_plain
-
-
-@task
-def gp_from_g_gb_total_gw_total_gy_p_plain(gp: Real1, g: Real1, gb_total: Real1, gw_total: Real1, gy: Real1,
-        p: Real1, N: int, beta: float, beta2: float, decay: float, keep: float, towards: float, task: int,
-        tasks: int) -> None:
-    """gp[n] += decay*(1 - beta)*gb_total[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*gw_total[n] + keep*gy[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = decay * (1 - beta) * gb_total[n] + 2 * decay * (1 - beta2) * (decay * p[n] + towards * g[n]) * gw_total[n] + keep * gy[n]
-        gp[n] = total
-
-
-@task
-def gp_from_g_gb_total_gw_total_gy_p_over_n(gp: Real1, g: Real1, gb_total: Real1, gw_total: Real1, gy: Real1,
-        p: Real1, N: int, beta: float, beta2: float, decay: float, keep: float, towards: float, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
-            gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
-            gy_lanes = lanes.read(gy.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            total = (lanes.fill(decay * (1 - beta)) * gb_total_lanes) + (lanes.fill(2 * decay * (1 - beta2)) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(keep) * gy_lanes)
-            lanes.write_where(gp.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
-            gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
-            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            total = (lanes.fill(decay * (1 - beta)) * gb_total_lanes) + (lanes.fill(2 * decay * (1 - beta2)) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(keep) * gy_lanes)
-            lanes.write_where(gp.line((n,), (1,)), total, active)
-
-
-@choice(gp_from_g_gb_total_gw_total_gy_p_over_n, gp_from_g_gb_total_gw_total_gy_p_plain)
-def gp_from_g_gb_total_gw_total_gy_p(gp: Real1, g: Real1, gb_total: Real1, gw_total: Real1, gy: Real1, p: Real1,
-        N: int, beta: float, beta2: float, decay: float, keep: float, towards: float, tile: Tile) -> Task[...]:
-    """gp[n] += decay*(1 - beta)*gb_total[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*gw_total[n] + keep*gy[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return gp_from_g_gb_total_gw_total_gy_p_over_n
-    return gp_from_g_gb_total_gw_total_gy_p_plain
-
-
-@task
-def tb_from_tg_tm_tp_plain(tb: Real1, tg: Real1, tm: Real1, tp: Real1, N: int, beta: float, decay: float,
-        towards: float, task: int, tasks: int) -> None:
-    """tb[n] += decay*(1 - beta)*tp[n] + towards*(1 - beta)*tg[n] + (beta - 1)*tm[n] + tm[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = tm[n]
-        v1 = beta - 1
-        v2 = -v1
-        total = v0 * v1 + v0 + v2 * decay * tp[n] + v2 * towards * tg[n]
-        tb[n] = total
-
-
-@task
-def tb_from_tg_tm_tp_over_n(tb: Real1, tg: Real1, tm: Real1, tp: Real1, N: int, beta: float, decay: float,
-        towards: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            tg_lanes = lanes.read(tg.line((n,), (1,)))
-            tm_lanes = lanes.read(tm.line((n,), (1,)))
-            tp_lanes = lanes.read(tp.line((n,), (1,)))
-            v0 = beta - 1
-            v1 = -v0
-            total = (lanes.fill(v1 * towards) * tg_lanes) + (lanes.fill(v0) * tm_lanes) + tm_lanes + (lanes.fill(v1 * decay) * tp_lanes)
-            lanes.write_where(tb.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
-            tm_lanes = lanes.read_where(tm.line((n,), (1,)), active)
-            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            v0 = beta - 1
-            v1 = -v0
-            total = (lanes.fill(v1 * towards) * tg_lanes) + (lanes.fill(v0) * tm_lanes) + tm_lanes + (lanes.fill(v1 * decay) * tp_lanes)
-            lanes.write_where(tb.line((n,), (1,)), total, active)
-
-
-@choice(tb_from_tg_tm_tp_over_n, tb_from_tg_tm_tp_plain)
-def tb_from_tg_tm_tp(tb: Real1, tg: Real1, tm: Real1, tp: Real1, N: int, beta: float, decay: float, towards: float,
-        tile: Tile) -> Task[...]:
-    """tb[n] += decay*(1 - beta)*tp[n] + towards*(1 - beta)*tg[n] + (beta - 1)*tm[n] + tm[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return tb_from_tg_tm_tp_over_n
-    return tb_from_tg_tm_tp_plain
-
-
-@task
-def tw_from_g_p_tg_tp_tv_plain(tw: Real1, g: Real1, p: Real1, tg: Real1, tp: Real1, tv: Real1, N: int, beta2: float,
-        decay: float, towards: float, task: int, tasks: int) -> None:
-    """tw[n] += beta2*tv[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*tp[n] + 2*towards*(1 - beta2)*(decay*p[n] + towards*g[n])*tg[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = 2 * (1 - beta2) * (decay * p[n] + towards * g[n])
-        total = v0 * decay * tp[n] + v0 * towards * tg[n] + beta2 * tv[n]
-        tw[n] = total
-
-
-@task
-def tw_from_g_p_tg_tp_tv_over_n(tw: Real1, g: Real1, p: Real1, tg: Real1, tp: Real1, tv: Real1, N: int,
-        beta2: float, decay: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            tg_lanes = lanes.read(tg.line((n,), (1,)))
-            tp_lanes = lanes.read(tp.line((n,), (1,)))
-            tv_lanes = lanes.read(tv.line((n,), (1,)))
-            v0 = lanes.fill(2 - 2 * beta2) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))
-            total = (lanes.fill(towards) * tg_lanes * v0) + (lanes.fill(decay) * tp_lanes * v0) + (lanes.fill(beta2) * tv_lanes)
-            lanes.write_where(tw.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
-            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            tv_lanes = lanes.read_where(tv.line((n,), (1,)), active)
-            v0 = lanes.fill(2 - 2 * beta2) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))
-            total = (lanes.fill(towards) * tg_lanes * v0) + (lanes.fill(decay) * tp_lanes * v0) + (lanes.fill(beta2) * tv_lanes)
-            lanes.write_where(tw.line((n,), (1,)), total, active)
-
-
-@choice(tw_from_g_p_tg_tp_tv_over_n, tw_from_g_p_tg_tp_tv_plain)
-def tw_from_g_p_tg_tp_tv(tw: Real1, g: Real1, p: Real1, tg: Real1, tp: Real1, tv: Real1, N: int, beta2: float,
-        decay: float, towards: float, tile: Tile) -> Task[...]:
-    """tw[n] += beta2*tv[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*tp[n] + 2*towards*(1 - beta2)*(decay*p[n] + towards*g[n])*tg[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return tw_from_g_p_tg_tp_tv_over_n
-    return tw_from_g_p_tg_tp_tv_plain
-
-
-@task
 def tk_from_h_th_tw_w_plain(tk: Real1, h: Real1, th: Real1, tw: Real1, w: Real1, N: int, task: int,
         tasks: int) -> None:
     """tk[n] += (1 - indicator(h[n] >= w[n]))*tw[n] + indicator(h[n] >= w[n])*th[n]
@@ -892,58 +459,6 @@ def ty_from_g_h_m_p_tb_tk_tp_w(ty: Real1, g: Real1, h: Real1, m: Real1, p: Real1
     if tile.lanes.width <= 8 * N:
         return ty_from_g_h_m_p_tb_tk_tp_w_over_n
     return ty_from_g_h_m_p_tb_tk_tp_w_plain
-
-
-@task
-def hgb_total_from_hgg_hgm_hgp_plain(hgb_total: Real1, hgg: Real1, hgm: Real1, hgp: Real1, N: int, beta: float,
-        decay: float, towards: float, task: int, tasks: int) -> None:
-    """hgb_total[n] += beta*hgm[n] + decay*(1 - beta)*hgp[n] + towards*(1 - beta)*hgg[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = 1 - beta
-        total = v0 * decay * hgp[n] + v0 * towards * hgg[n] + beta * hgm[n]
-        hgb_total[n] = total
-
-
-@task
-def hgb_total_from_hgg_hgm_hgp_over_n(hgb_total: Real1, hgg: Real1, hgm: Real1, hgp: Real1, N: int, beta: float,
-        decay: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            hgg_lanes = lanes.read(hgg.line((n,), (1,)))
-            hgm_lanes = lanes.read(hgm.line((n,), (1,)))
-            hgp_lanes = lanes.read(hgp.line((n,), (1,)))
-            v0 = 1 - beta
-            total = (lanes.fill(v0 * towards) * hgg_lanes) + (lanes.fill(beta) * hgm_lanes) + (lanes.fill(v0 * decay) * hgp_lanes)
-            lanes.write_where(hgb_total.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
-            hgm_lanes = lanes.read_where(hgm.line((n,), (1,)), active)
-            hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
-            v0 = 1 - beta
-            total = (lanes.fill(v0 * towards) * hgg_lanes) + (lanes.fill(beta) * hgm_lanes) + (lanes.fill(v0 * decay) * hgp_lanes)
-            lanes.write_where(hgb_total.line((n,), (1,)), total, active)
-
-
-@choice(hgb_total_from_hgg_hgm_hgp_over_n, hgb_total_from_hgg_hgm_hgp_plain)
-def hgb_total_from_hgg_hgm_hgp(hgb_total: Real1, hgg: Real1, hgm: Real1, hgp: Real1, N: int, beta: float,
-        decay: float, towards: float, tile: Tile) -> Task[...]:
-    """hgb_total[n] += beta*hgm[n] + decay*(1 - beta)*hgp[n] + towards*(1 - beta)*hgg[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return hgb_total_from_hgg_hgm_hgp_over_n
-    return hgb_total_from_hgg_hgm_hgp_plain
 
 
 @task
@@ -1342,142 +857,6 @@ def tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w(tgk_total: Real1, g: Real1, g
         tgk_total[n] = total
 
 
-@task
-def tgg_from_g_gw_total_p_tg_tgb_total_tgw_total_tp_plain(tgg: Real1, g: Real1, gw_total: Real1, p: Real1,
-        tg: Real1, tgb_total: Real1, tgw_total: Real1, tp: Real1, N: int, beta: float, beta2: float, decay: float,
-        towards: float, task: int, tasks: int) -> None:
-    """tgg[n] += towards*(2*decay*(1 - beta2)*gw_total[n]*tp[n] + 2*towards*(1 - beta2)*gw_total[n]*tg[n] + (1 - beta)*tgb_total[n] + 2*(1 - beta2)*(decay*p[n] + towards*g[n])*tgw_total[n])
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = 2 - 2 * beta2
-        v1 = v0 * gw_total[n]
-        total = towards * (v0 * (decay * p[n] + towards * g[n]) * tgw_total[n] + v1 * decay * tp[n] + v1 * towards * tg[n] + (1 - beta) * tgb_total[n])
-        tgg[n] = total
-
-
-@task
-def tgg_from_g_gw_total_p_tg_tgb_total_tgw_total_tp_over_n(tgg: Real1, g: Real1, gw_total: Real1, p: Real1,
-        tg: Real1, tgb_total: Real1, tgw_total: Real1, tp: Real1, N: int, beta: float, beta2: float, decay: float,
-        towards: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            tg_lanes = lanes.read(tg.line((n,), (1,)))
-            tgb_total_lanes = lanes.read(tgb_total.line((n,), (1,)))
-            tgw_total_lanes = lanes.read(tgw_total.line((n,), (1,)))
-            tp_lanes = lanes.read(tp.line((n,), (1,)))
-            v0 = 2 - 2 * beta2
-            v1 = lanes.fill(v0) * gw_total_lanes
-            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v1) + (lanes.fill(1 - beta) * tgb_total_lanes) + (lanes.fill(v0) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v1))
-            lanes.write_where(tgg.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
-            tgb_total_lanes = lanes.read_where(tgb_total.line((n,), (1,)), active)
-            tgw_total_lanes = lanes.read_where(tgw_total.line((n,), (1,)), active)
-            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            v0 = 2 - 2 * beta2
-            v1 = lanes.fill(v0) * gw_total_lanes
-            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v1) + (lanes.fill(1 - beta) * tgb_total_lanes) + (lanes.fill(v0) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v1))
-            lanes.write_where(tgg.line((n,), (1,)), total, active)
-
-
-@choice(tgg_from_g_gw_total_p_tg_tgb_total_tgw_total_tp_over_n,
-    tgg_from_g_gw_total_p_tg_tgb_total_tgw_total_tp_plain)
-def tgg_from_g_gw_total_p_tg_tgb_total_tgw_total_tp(tgg: Real1, g: Real1, gw_total: Real1, p: Real1, tg: Real1,
-        tgb_total: Real1, tgw_total: Real1, tp: Real1, N: int, beta: float, beta2: float, decay: float,
-        towards: float, tile: Tile) -> Task[...]:
-    """tgg[n] += towards*(2*decay*(1 - beta2)*gw_total[n]*tp[n] + 2*towards*(1 - beta2)*gw_total[n]*tg[n] + (1 - beta)*tgb_total[n] + 2*(1 - beta2)*(decay*p[n] + towards*g[n])*tgw_total[n])
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return tgg_from_g_gw_total_p_tg_tgb_total_tgw_total_tp_over_n
-    return tgg_from_g_gw_total_p_tg_tgb_total_tgw_total_tp_plain
-
-
-@task
-def tgp_from_g_gw_total_p_tg_tgb_total_tgw_total_tgy_tp_plain(tgp: Real1, g: Real1, gw_total: Real1, p: Real1,
-        tg: Real1, tgb_total: Real1, tgw_total: Real1, tgy: Real1, tp: Real1, N: int, beta: float, beta2: float,
-        decay: float, keep: float, towards: float, task: int, tasks: int) -> None:
-    """tgp[n] += 2*decay**2*(1 - beta2)*gw_total[n]*tp[n] + 2*decay*towards*(1 - beta2)*gw_total[n]*tg[n] + decay*(1 - beta)*tgb_total[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*tgw_total[n] + keep*tgy[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = 2 - 2 * beta2
-        v1 = v0 * gw_total[n]
-        total = v0 * decay * (decay * p[n] + towards * g[n]) * tgw_total[n] + v1 * decay**2 * tp[n] + v1 * decay * towards * tg[n] + decay * (1 - beta) * tgb_total[n] + keep * tgy[n]
-        tgp[n] = total
-
-
-@task
-def tgp_from_g_gw_total_p_tg_tgb_total_tgw_total_tgy_tp_over_n(tgp: Real1, g: Real1, gw_total: Real1, p: Real1,
-        tg: Real1, tgb_total: Real1, tgw_total: Real1, tgy: Real1, tp: Real1, N: int, beta: float, beta2: float,
-        decay: float, keep: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            tg_lanes = lanes.read(tg.line((n,), (1,)))
-            tgb_total_lanes = lanes.read(tgb_total.line((n,), (1,)))
-            tgw_total_lanes = lanes.read(tgw_total.line((n,), (1,)))
-            tgy_lanes = lanes.read(tgy.line((n,), (1,)))
-            tp_lanes = lanes.read(tp.line((n,), (1,)))
-            v0 = 2 - 2 * beta2
-            v1 = lanes.fill(v0) * gw_total_lanes
-            total = (lanes.fill(decay * towards) * tg_lanes * v1) + (lanes.fill(decay * (1 - beta)) * tgb_total_lanes) + (lanes.fill(v0 * decay) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(keep) * tgy_lanes) + (lanes.fill(decay**2) * tp_lanes * v1)
-            lanes.write_where(tgp.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
-            tgb_total_lanes = lanes.read_where(tgb_total.line((n,), (1,)), active)
-            tgw_total_lanes = lanes.read_where(tgw_total.line((n,), (1,)), active)
-            tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
-            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            v0 = 2 - 2 * beta2
-            v1 = lanes.fill(v0) * gw_total_lanes
-            total = (lanes.fill(decay * towards) * tg_lanes * v1) + (lanes.fill(decay * (1 - beta)) * tgb_total_lanes) + (lanes.fill(v0 * decay) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(keep) * tgy_lanes) + (lanes.fill(decay**2) * tp_lanes * v1)
-            lanes.write_where(tgp.line((n,), (1,)), total, active)
-
-
-@choice(tgp_from_g_gw_total_p_tg_tgb_total_tgw_total_tgy_tp_over_n,
-    tgp_from_g_gw_total_p_tg_tgb_total_tgw_total_tgy_tp_plain)
-def tgp_from_g_gw_total_p_tg_tgb_total_tgw_total_tgy_tp(tgp: Real1, g: Real1, gw_total: Real1, p: Real1, tg: Real1,
-        tgb_total: Real1, tgw_total: Real1, tgy: Real1, tp: Real1, N: int, beta: float, beta2: float, decay: float,
-        keep: float, towards: float, tile: Tile) -> Task[...]:
-    """tgp[n] += 2*decay**2*(1 - beta2)*gw_total[n]*tp[n] + 2*decay*towards*(1 - beta2)*gw_total[n]*tg[n] + decay*(1 - beta)*tgb_total[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*tgw_total[n] + keep*tgy[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return tgp_from_g_gw_total_p_tg_tgb_total_tgw_total_tgy_tp_over_n
-    return tgp_from_g_gw_total_p_tg_tgb_total_tgw_total_tgy_tp_plain
-
-
 def sizes(N: int) -> dict[str, int]:
     """Every integer that follows from the extents of the inputs and the parameters."""
     return {}
@@ -1567,13 +946,13 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'm', 'v', 'h'),
             outputs=('y', 'b', 'w', 'k'),
             phases=(
-                Phase(  # b[n] += (1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n]
-                    b_from_g_m_p,
-                    ('b', 'g', 'm', 'p'),
+                Phase(  # b[n] += (1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n]  # as c[n] of rmsprop_centered_step
+                    c_from_a_g_p,
+                    ('b', 'm', 'g', 'p'),
                     ('N',),
                     reals=('beta', 'decay', 'towards'),
                 ),
-                Phase(  # w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2
+                Phase(  # w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2  # as w[n] of rmsprop_step
                     w_from_g_p_v,
                     ('w', 'g', 'p', 'v'),
                     ('N',),
@@ -1584,9 +963,9 @@ DEFINITION = Definition(
                     ('k', 'h', 'w'),
                     ('N',),
                 ),
-                Phase(  # y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(Abs(k[n]))/unbias)
-                    y_from_b_k_p,
-                    ('y', 'b', 'k', 'p'),
+                Phase(  # y[n] += keep*p[n] - rate*b[n]/(eps + sqrt(Abs(k[n]))/unbias)  # as y[n] of adam_step
+                    y_from_b_p_w,
+                    ('y', 'b', 'p', 'k'),
                     ('N',),
                     reals=('eps', 'keep', 'rate', 'unbias'),
                 ),
@@ -1596,25 +975,25 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'm', 'v', 'h', 'gy', 'gb', 'gw', 'gk'),
             outputs=('gp', 'gg', 'gm', 'gv', 'gh'),
             phases=(
-                Phase(  # w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2
+                Phase(  # w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2  # as w[n] of rmsprop_step
                     w_from_g_p_v,
                     ('w', 'g', 'p', 'v'),
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # gb_total[i0] += gb[i0]
+                Phase(  # gb_total[i0] += gb[i0]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('gb_total', 'gb'),
                     ('N',),
                     linear=('gb',),
                 ),
-                Phase(  # gw_total[i0_2] += gw[i0_2]  # as gb_total[i0]
+                Phase(  # gw_total[i0_2] += gw[i0_2]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('gw_total', 'gw'),
                     ('N',),
                     linear=('gw',),
                 ),
-                Phase(  # gk_total[i0_3] += gk[i0_3]  # as gb_total[i0]
+                Phase(  # gk_total[i0_3] += gk[i0_3]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('gk_total', 'gk'),
                     ('N',),
@@ -1646,27 +1025,27 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('gk_total',),
                 ),
-                Phase(  # gv[n] += beta2*gw_total[n]
-                    gv_from_gw_total,
+                Phase(  # gv[n] += beta2*gw_total[n]  # as gm[n] of sgd_step
+                    gm_from_gb_total,
                     ('gv', 'gw_total'),
                     ('N',),
                     reals=('beta2',),
                     linear=('gw_total',),
                 ),
-                Phase(  # gg[n] += towards*((1 - beta)*gb_total[n] + 2*(1 - beta2)*(decay*p[n] + towards*g[n])*gw...
+                Phase(  # gg[n] += towards*((1 - beta)*gb_total[n] + 2*(1 - beta2)*(decay*p[n] + towards*g[n])*gw...  # as gg[n] of adam_step
                     gg_from_g_gb_total_gw_total_p,
                     ('gg', 'g', 'gb_total', 'gw_total', 'p'),
                     ('N',),
                     reals=('beta', 'beta2', 'decay', 'towards'),
                 ),
-                Phase(  # gm[n] += beta*gb_total[n]  # as gv[n]
-                    gv_from_gw_total,
+                Phase(  # gm[n] += beta*gb_total[n]  # as gm[n] of sgd_step
+                    gm_from_gb_total,
                     ('gm', 'gb_total'),
                     ('N',),
                     reals=('beta',),
                     linear=('gb_total',),
                 ),
-                Phase(  # gp[n] += decay*(1 - beta)*gb_total[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])...
+                Phase(  # gp[n] += decay*(1 - beta)*gb_total[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])...  # as gp[n] of adam_step
                     gp_from_g_gb_total_gw_total_gy_p,
                     ('gp', 'g', 'gb_total', 'gw_total', 'gy', 'p'),
                     ('N',),
@@ -1678,19 +1057,19 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'm', 'v', 'h', 'tp', 'tg', 'tm', 'tv', 'th'),
             outputs=('ty', 'tb', 'tw', 'tk'),
             phases=(
-                Phase(  # w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2
+                Phase(  # w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2  # as w[n] of rmsprop_step
                     w_from_g_p_v,
                     ('w', 'g', 'p', 'v'),
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # tb[n] += decay*(1 - beta)*tp[n] + towards*(1 - beta)*tg[n] + (beta - 1)*tm[n] + tm[n]
-                    tb_from_tg_tm_tp,
-                    ('tb', 'tg', 'tm', 'tp'),
+                Phase(  # tb[n] += decay*(1 - beta)*tp[n] + towards*(1 - beta)*tg[n] + (beta - 1)*tm[n] + tm[n]  # as tc[n] of rmsprop_centered_step
+                    tc_from_ta_tg_tp,
+                    ('tb', 'tm', 'tg', 'tp'),
                     ('N',),
                     reals=('beta', 'decay', 'towards'),
                 ),
-                Phase(  # tw[n] += beta2*tv[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*tp[n] + 2*toward...
+                Phase(  # tw[n] += beta2*tv[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*tp[n] + 2*toward...  # as tw[n] of rmsprop_step
                     tw_from_g_p_tg_tp_tv,
                     ('tw', 'g', 'p', 'tg', 'tp', 'tv'),
                     ('N',),
@@ -1713,19 +1092,19 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'm', 'v', 'h', 'gy', 'gb', 'gw', 'gk', 'hgp', 'hgg', 'hgm', 'hgv', 'hgh'),
             outputs=('hp', 'hg', 'hm', 'hv', 'hh', 'hgy', 'hgb', 'hgw', 'hgk'),
             phases=(
-                Phase(  # w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2
+                Phase(  # w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2  # as w[n] of rmsprop_step
                     w_from_g_p_v,
                     ('w', 'g', 'p', 'v'),
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0_2] += gw[i0_2]  # as gb_total[i0]
+                Phase(  # gw_total[i0_2] += gw[i0_2]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('gw_total', 'gw'),
                     ('N',),
                     linear=('gw',),
                 ),
-                Phase(  # gk_total[i0_3] += gk[i0_3]  # as gb_total[i0]
+                Phase(  # gk_total[i0_3] += gk[i0_3]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('gk_total', 'gk'),
                     ('N',),
@@ -1744,13 +1123,13 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('gk_total',),
                 ),
-                Phase(  # hgb_total[n] += beta*hgm[n] + decay*(1 - beta)*hgp[n] + towards*(1 - beta)*hgg[n]
-                    hgb_total_from_hgg_hgm_hgp,
-                    ('hgb_total', 'hgg', 'hgm', 'hgp'),
+                Phase(  # hgb_total[n] += beta*hgm[n] + decay*(1 - beta)*hgp[n] + towards*(1 - beta)*hgg[n]  # as hgc_total[n] of rmsprop_centered_step
+                    hgc_total_from_hga_hgg_hgp,
+                    ('hgb_total', 'hgm', 'hgg', 'hgp'),
                     ('N',),
                     reals=('beta', 'decay', 'towards'),
                 ),
-                Phase(  # hgw_total[n] += beta2*hgv[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*hgp[n] +...  # as tw[n]
+                Phase(  # hgw_total[n] += beta2*hgv[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*hgp[n] +...  # as tw[n] of rmsprop_step
                     tw_from_g_p_tg_tp_tv,
                     ('hgw_total', 'g', 'p', 'hgg', 'hgp', 'hgv'),
                     ('N',),
@@ -1788,19 +1167,19 @@ DEFINITION = Definition(
                     reals=('beta', 'decay', 'eps', 'rate', 'towards', 'unbias'),
                     linear=('gy',),
                 ),
-                Phase(  # hgk[i0_3] += hgk_total[i0_3]  # as gb_total[i0]
+                Phase(  # hgk[i0_3] += hgk_total[i0_3]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('hgk', 'hgk_total'),
                     ('N',),
                     linear=('hgk_total',),
                 ),
-                Phase(  # hgw[i0_2] += hgw_total[i0_2]  # as gb_total[i0]
+                Phase(  # hgw[i0_2] += hgw_total[i0_2]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('hgw', 'hgw_total'),
                     ('N',),
                     linear=('hgw_total',),
                 ),
-                Phase(  # hgb[i0] += hgb_total[i0]  # as gb_total[i0]
+                Phase(  # hgb[i0] += hgb_total[i0]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('hgb', 'hgb_total'),
                     ('N',),
@@ -1818,8 +1197,8 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta', 'beta2', 'decay', 'eps', 'rate', 'towards', 'unbias'),
                 ),
-                Phase(  # hv[n] += beta2*hw[n]  # as gv[n]
-                    gv_from_gw_total,
+                Phase(  # hv[n] += beta2*hw[n]  # as gm[n] of sgd_step
+                    gm_from_gb_total,
                     ('hv', 'hw'),
                     ('N',),
                     reals=('beta2',),
@@ -1831,19 +1210,19 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'm', 'v', 'h', 'gy', 'gb', 'gw', 'gk', 'tp', 'tg', 'tm', 'tv', 'th', 'tgy', 'tgb', 'tgw', 'tgk'),
             outputs=('tgp', 'tgg', 'tgm', 'tgv', 'tgh'),
             phases=(
-                Phase(  # w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2
+                Phase(  # w[n] += beta2*v[n] + (1 - beta2)*(decay*p[n] + towards*g[n])**2  # as w[n] of rmsprop_step
                     w_from_g_p_v,
                     ('w', 'g', 'p', 'v'),
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0_2] += gw[i0_2]  # as gb_total[i0]
+                Phase(  # gw_total[i0_2] += gw[i0_2]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('gw_total', 'gw'),
                     ('N',),
                     linear=('gw',),
                 ),
-                Phase(  # gk_total[i0_3] += gk[i0_3]  # as gb_total[i0]
+                Phase(  # gk_total[i0_3] += gk[i0_3]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('gk_total', 'gk'),
                     ('N',),
@@ -1862,25 +1241,25 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('gk_total',),
                 ),
-                Phase(  # tw[n] += beta2*tv[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*tp[n] + 2*toward...
+                Phase(  # tw[n] += beta2*tv[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*tp[n] + 2*toward...  # as tw[n] of rmsprop_step
                     tw_from_g_p_tg_tp_tv,
                     ('tw', 'g', 'p', 'tg', 'tp', 'tv'),
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # tgb_total[i0] += tgb[i0]  # as gb_total[i0]
+                Phase(  # tgb_total[i0] += tgb[i0]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('tgb_total', 'tgb'),
                     ('N',),
                     linear=('tgb',),
                 ),
-                Phase(  # tgw_total[i0_2] += tgw[i0_2]  # as gb_total[i0]
+                Phase(  # tgw_total[i0_2] += tgw[i0_2]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('tgw_total', 'tgw'),
                     ('N',),
                     linear=('tgw',),
                 ),
-                Phase(  # tgk_total[i0_3] += tgk[i0_3]  # as gb_total[i0]
+                Phase(  # tgk_total[i0_3] += tgk[i0_3]  # as gb_total[i0] of sgd_step
                     gb_total_from_gb,
                     ('tgk_total', 'tgk'),
                     ('N',),
@@ -1910,27 +1289,27 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('tgk_total',),
                 ),
-                Phase(  # tgv[n] += beta2*tgw_total[n]  # as gv[n]
-                    gv_from_gw_total,
+                Phase(  # tgv[n] += beta2*tgw_total[n]  # as gm[n] of sgd_step
+                    gm_from_gb_total,
                     ('tgv', 'tgw_total'),
                     ('N',),
                     reals=('beta2',),
                     linear=('tgw_total',),
                 ),
-                Phase(  # tgg[n] += towards*(2*decay*(1 - beta2)*gw_total[n]*tp[n] + 2*towards*(1 - beta2)*gw_tot...
+                Phase(  # tgg[n] += towards*(2*decay*(1 - beta2)*gw_total[n]*tp[n] + 2*towards*(1 - beta2)*gw_tot...  # as tgg[n] of adam_step
                     tgg_from_g_gw_total_p_tg_tgb_total_tgw_total_tp,
                     ('tgg', 'g', 'gw_total', 'p', 'tg', 'tgb_total', 'tgw_total', 'tp'),
                     ('N',),
                     reals=('beta', 'beta2', 'decay', 'towards'),
                 ),
-                Phase(  # tgm[n] += beta*tgb_total[n]  # as gv[n]
-                    gv_from_gw_total,
+                Phase(  # tgm[n] += beta*tgb_total[n]  # as gm[n] of sgd_step
+                    gm_from_gb_total,
                     ('tgm', 'tgb_total'),
                     ('N',),
                     reals=('beta',),
                     linear=('tgb_total',),
                 ),
-                Phase(  # tgp[n] += 2*decay**2*(1 - beta2)*gw_total[n]*tp[n] + 2*decay*towards*(1 - beta2)*gw_tot...
+                Phase(  # tgp[n] += 2*decay**2*(1 - beta2)*gw_total[n]*tp[n] + 2*decay*towards*(1 - beta2)*gw_tot...  # as tgp[n] of adam_step
                     tgp_from_g_gw_total_p_tg_tgb_total_tgw_total_tgy_tp,
                     ('tgp', 'g', 'gw_total', 'p', 'tg', 'tgb_total', 'tgw_total', 'tgy', 'tp'),
                     ('N',),
@@ -1940,23 +1319,23 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'b_from_g_m_p: lanes over n; else gather, tasks share n',
-        'w_from_g_p_v: lanes over n; else gather, tasks share n',
+        'c_from_a_g_p: that of kernels.generated.rmsprop_centered_step',
+        'w_from_g_p_v: that of kernels.generated.rmsprop_step',
         'k_from_h_w: lanes over n; else gather, tasks share n',
-        'y_from_b_k_p: lanes over n; else gather, tasks share n',
-        'gb_total_from_gb: lanes over i0; else gather, tasks share i0',
+        'y_from_b_p_w: that of kernels.generated.adam_step',
+        'gb_total_from_gb: that of kernels.generated.sgd_step',
         'gb_total_from_gy_h_w: lanes over n; else gather, tasks share n',
         'gk_total_from_g_gy_h_m_p_w: lanes over n; else gather, tasks share n',
         'gh_from_gk_total_h_w: lanes over n; else gather, tasks share n',
         'gw_total_from_gk_total_h_w: lanes over n; else gather, tasks share n',
-        'gv_from_gw_total: lanes over n; else gather, tasks share n',
-        'gg_from_g_gb_total_gw_total_p: lanes over n; else gather, tasks share n',
-        'gp_from_g_gb_total_gw_total_gy_p: lanes over n; else gather, tasks share n',
-        'tb_from_tg_tm_tp: lanes over n; else gather, tasks share n',
-        'tw_from_g_p_tg_tp_tv: lanes over n; else gather, tasks share n',
+        'gm_from_gb_total: that of kernels.generated.sgd_step',
+        'gg_from_g_gb_total_gw_total_p: that of kernels.generated.adam_step',
+        'gp_from_g_gb_total_gw_total_gy_p: that of kernels.generated.adam_step',
+        'tc_from_ta_tg_tp: that of kernels.generated.rmsprop_centered_step',
+        'tw_from_g_p_tg_tp_tv: that of kernels.generated.rmsprop_step',
         'tk_from_h_th_tw_w: lanes over n; else gather, tasks share n',
         'ty_from_g_h_m_p_tb_tk_tp_w: lanes over n; else gather, tasks share n',
-        'hgb_total_from_hgg_hgm_hgp: lanes over n; else gather, tasks share n',
+        'hgc_total_from_hga_hgg_hgp: that of kernels.generated.rmsprop_centered_step',
         'hm_from_gy_h_hgk_total_w: lanes over n; else gather, tasks share n',
         'hh_from_g_gy_h_hgb_total_hgk_total_m_p_w: gather, tasks share n',
         'hw_from_g_gy_h_hgb_total_hgk_total_m_p_w: gather, tasks share n',
@@ -1964,7 +1343,7 @@ DEFINITION = Definition(
         'hp_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w: lanes over n; else gather, tasks share n',
         'tgb_total_from_gy_h_tgy_th_tw_w: lanes over n; else gather, tasks share n',
         'tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w: gather, tasks share n',
-        'tgg_from_g_gw_total_p_tg_tgb_total_tgw_total_tp: lanes over n; else gather, tasks share n',
-        'tgp_from_g_gw_total_p_tg_tgb_total_tgw_total_tgy_tp: lanes over n; else gather, tasks share n',
+        'tgg_from_g_gw_total_p_tg_tgb_total_tgw_total_tp: that of kernels.generated.adam_step',
+        'tgp_from_g_gw_total_p_tg_tgb_total_tgw_total_tgy_tp: that of kernels.generated.adam_step',
     ),
 )

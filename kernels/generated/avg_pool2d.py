@@ -9,6 +9,10 @@
 
 from __future__ import annotations
 
+from kernels.generated.avg_pool1d import (
+    y_sum_2_filled,
+    y_sum_filled,
+)
 from kernels.runtime import (
     Condition,
     Definition,
@@ -39,19 +43,6 @@ from kernels.runtime import (
 )
 
 require_abi(7, __name__)
-
-
-@task
-def y_sum_sum_filled(y_sum_sum: Real1, P0: int, K0: int, s0: int, z1: int, task: int, tasks: int) -> None:
-    """y_sum_sum[p0] += sum[k0] 1   { -k0 - s0*p0 + z1 - 1 >= 0 }
-
-    gather, tasks share p0
-    """
-    first, last = share(P0, task, tasks)
-    for p0 in range(first, last):
-        total = zero()
-        total += real(max(0, min(K0, -p0*s0 + z1)))
-        y_sum_sum[p0] = total
 
 
 @task
@@ -125,20 +116,6 @@ def y_sum_from_y_sum_sum_y_sum_sum_2(y_sum: Real2, y_sum_sum: Real1, y_sum_sum_2
     if tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > P1):
         return y_sum_from_y_sum_sum_y_sum_sum_2_over_p0
     return y_sum_from_y_sum_sum_y_sum_sum_2_plain
-
-
-@task
-def y_sum_2_sum_filled(y_sum_2_sum: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, task: int,
-        tasks: int) -> None:
-    """y_sum_2_sum[p0] += sum[k0,x2] 1   { k0 + s0*p0 - a0 = x2 }
-
-    gather, tasks share p0
-    """
-    first, last = share(P0, task, tasks)
-    for p0 in range(first, last):
-        total = zero()
-        total += real(max(0, min(K0, -p0*s0 + a0 + X2) - max(0, -p0*s0 + a0)))
-        y_sum_2_sum[p0] = total
 
 
 @task
@@ -937,13 +914,13 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # y_sum_sum[p0] += sum[k0] 1
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum[p0] += sum[k0] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum',),
                     ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum_2',),
                     ('P1', 'K1', 's1', 'z1'),
                 ),
@@ -953,13 +930,13 @@ DEFINITION = Definition(
                     ('P0', 'P1'),
                     linear=('y_sum_sum', 'y_sum_sum_2'),
                 ),
-                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 's1'),
                 ),
@@ -986,13 +963,13 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # y_sum_sum[p0] += sum[k0] 1
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum[p0] += sum[k0] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum',),
                     ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum_2',),
                     ('P1', 'K1', 's1', 'z1'),
                 ),
@@ -1002,13 +979,13 @@ DEFINITION = Definition(
                     ('P0', 'P1'),
                     linear=('y_sum_sum', 'y_sum_sum_2'),
                 ),
-                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 's1'),
                 ),
@@ -1041,13 +1018,13 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # y_sum_sum[p0] += sum[k0] 1
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum[p0] += sum[k0] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum',),
                     ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum_2',),
                     ('P1', 'K1', 's1', 'z1'),
                 ),
@@ -1057,13 +1034,13 @@ DEFINITION = Definition(
                     ('P0', 'P1'),
                     linear=('y_sum_sum', 'y_sum_sum_2'),
                 ),
-                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 's1'),
                 ),
@@ -1090,13 +1067,13 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # y_sum_sum[p0] += sum[k0] 1
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum[p0] += sum[k0] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum',),
                     ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum_2',),
                     ('P1', 'K1', 's1', 'z1'),
                 ),
@@ -1106,13 +1083,13 @@ DEFINITION = Definition(
                     ('P0', 'P1'),
                     linear=('y_sum_sum', 'y_sum_sum_2'),
                 ),
-                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 's1'),
                 ),
@@ -1139,13 +1116,13 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # y_sum_sum[p0] += sum[k0] 1
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum[p0] += sum[k0] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum',),
                     ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum_2',),
                     ('P1', 'K1', 's1', 'z1'),
                 ),
@@ -1155,13 +1132,13 @@ DEFINITION = Definition(
                     ('P0', 'P1'),
                     linear=('y_sum_sum', 'y_sum_sum_2'),
                 ),
-                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 's1'),
                 ),
@@ -1192,9 +1169,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_sum_sum_filled: gather, tasks share p0',
+        'y_sum_filled: that of kernels.generated.avg_pool1d',
         'y_sum_from_y_sum_sum_y_sum_sum_2: lanes over p1, or lanes over p0; else gather, tasks share p0',
-        'y_sum_2_sum_filled: gather, tasks share p0',
+        'y_sum_2_filled: that of kernels.generated.avg_pool1d',
         'y_divisor_from_y_sum_y_sum_2: lanes over p1, or lanes over p0; else gather, tasks share p0',
         'y_from_x_y_divisor: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'gx_term_from_gx_term_divisor_gy: lanes over p1, or lanes over p0; else gather, tasks share n c p0',

@@ -10,6 +10,10 @@
 
 from __future__ import annotations
 
+from kernels.generated.avg_pool1d import (
+    y_sum_2_filled,
+    y_sum_filled,
+)
 from kernels.runtime import (
     Condition,
     Definition,
@@ -40,19 +44,6 @@ from kernels.runtime import (
 )
 
 require_abi(7, __name__)
-
-
-@task
-def y_sum_sum_filled(y_sum_sum: Real1, P0: int, K0: int, s0: int, z1: int, task: int, tasks: int) -> None:
-    """y_sum_sum[p0] += sum[k0] 1   { -k0 - s0*p0 + z1 - 1 >= 0 }
-
-    gather, tasks share p0
-    """
-    first, last = share(P0, task, tasks)
-    for p0 in range(first, last):
-        total = zero()
-        total += real(max(0, min(K0, -p0*s0 + z1)))
-        y_sum_sum[p0] = total
 
 
 @task
@@ -132,20 +123,6 @@ def y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3(y_sum: Real3, y_sum_sum: Real1,
     if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
         return y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p1
     return y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_plain
-
-
-@task
-def y_sum_2_sum_filled(y_sum_2_sum: Real1, P0: int, K0: int, X2: int, a0: int, s0: int, task: int,
-        tasks: int) -> None:
-    """y_sum_2_sum[p0] += sum[k0,x2] 1   { k0 + s0*p0 - a0 = x2 }
-
-    gather, tasks share p0
-    """
-    first, last = share(P0, task, tasks)
-    for p0 in range(first, last):
-        total = zero()
-        total += real(max(0, min(K0, -p0*s0 + a0 + X2) - max(0, -p0*s0 + a0)))
-        y_sum_2_sum[p0] = total
 
 
 @task
@@ -1027,18 +1004,18 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # y_sum_sum[p0] += sum[k0] 1
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum[p0] += sum[k0] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum',),
                     ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum_2',),
                     ('P1', 'K1', 's1', 'z1'),
                 ),
-                Phase(  # y_sum_sum_3[p2] += sum[k2] 1  # as y_sum_sum[p0]
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum_3[p2] += sum[k2] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum_3',),
                     ('P2', 'K2', 's2', 'z2'),
                 ),
@@ -1048,18 +1025,18 @@ DEFINITION = Definition(
                     ('P0', 'P1', 'P2'),
                     linear=('y_sum_sum', 'y_sum_sum_2', 'y_sum_sum_3'),
                 ),
-                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 's1'),
                 ),
-                Phase(  # y_sum_2_sum_3[p2] += sum[k2,x4] 1  # as y_sum_2_sum[p0]
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum_3[p2] += sum[k2,x4] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum_3',),
                     ('P2', 'K2', 'X4', 'a2', 's2'),
                 ),
@@ -1086,18 +1063,18 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # y_sum_sum[p0] += sum[k0] 1
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum[p0] += sum[k0] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum',),
                     ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum_2',),
                     ('P1', 'K1', 's1', 'z1'),
                 ),
-                Phase(  # y_sum_sum_3[p2] += sum[k2] 1  # as y_sum_sum[p0]
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum_3[p2] += sum[k2] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum_3',),
                     ('P2', 'K2', 's2', 'z2'),
                 ),
@@ -1107,18 +1084,18 @@ DEFINITION = Definition(
                     ('P0', 'P1', 'P2'),
                     linear=('y_sum_sum', 'y_sum_sum_2', 'y_sum_sum_3'),
                 ),
-                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 's1'),
                 ),
-                Phase(  # y_sum_2_sum_3[p2] += sum[k2,x4] 1  # as y_sum_2_sum[p0]
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum_3[p2] += sum[k2,x4] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum_3',),
                     ('P2', 'K2', 'X4', 'a2', 's2'),
                 ),
@@ -1151,18 +1128,18 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # y_sum_sum[p0] += sum[k0] 1
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum[p0] += sum[k0] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum',),
                     ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum_2',),
                     ('P1', 'K1', 's1', 'z1'),
                 ),
-                Phase(  # y_sum_sum_3[p2] += sum[k2] 1  # as y_sum_sum[p0]
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum_3[p2] += sum[k2] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum_3',),
                     ('P2', 'K2', 's2', 'z2'),
                 ),
@@ -1172,18 +1149,18 @@ DEFINITION = Definition(
                     ('P0', 'P1', 'P2'),
                     linear=('y_sum_sum', 'y_sum_sum_2', 'y_sum_sum_3'),
                 ),
-                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 's1'),
                 ),
-                Phase(  # y_sum_2_sum_3[p2] += sum[k2,x4] 1  # as y_sum_2_sum[p0]
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum_3[p2] += sum[k2,x4] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum_3',),
                     ('P2', 'K2', 'X4', 'a2', 's2'),
                 ),
@@ -1210,18 +1187,18 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # y_sum_sum[p0] += sum[k0] 1
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum[p0] += sum[k0] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum',),
                     ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum_2',),
                     ('P1', 'K1', 's1', 'z1'),
                 ),
-                Phase(  # y_sum_sum_3[p2] += sum[k2] 1  # as y_sum_sum[p0]
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum_3[p2] += sum[k2] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum_3',),
                     ('P2', 'K2', 's2', 'z2'),
                 ),
@@ -1231,18 +1208,18 @@ DEFINITION = Definition(
                     ('P0', 'P1', 'P2'),
                     linear=('y_sum_sum', 'y_sum_sum_2', 'y_sum_sum_3'),
                 ),
-                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 's1'),
                 ),
-                Phase(  # y_sum_2_sum_3[p2] += sum[k2,x4] 1  # as y_sum_2_sum[p0]
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum_3[p2] += sum[k2,x4] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum_3',),
                     ('P2', 'K2', 'X4', 'a2', 's2'),
                 ),
@@ -1269,18 +1246,18 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # y_sum_sum[p0] += sum[k0] 1
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum[p0] += sum[k0] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum',),
                     ('P0', 'K0', 's0', 'z0'),
                 ),
-                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum_sum[p0]
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum_2[p1] += sum[k1] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum_2',),
                     ('P1', 'K1', 's1', 'z1'),
                 ),
-                Phase(  # y_sum_sum_3[p2] += sum[k2] 1  # as y_sum_sum[p0]
-                    y_sum_sum_filled,
+                Phase(  # y_sum_sum_3[p2] += sum[k2] 1  # as y_sum[p0] of avg_pool1d
+                    y_sum_filled,
                     ('y_sum_sum_3',),
                     ('P2', 'K2', 's2', 'z2'),
                 ),
@@ -1290,18 +1267,18 @@ DEFINITION = Definition(
                     ('P0', 'P1', 'P2'),
                     linear=('y_sum_sum', 'y_sum_sum_2', 'y_sum_sum_3'),
                 ),
-                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum[p0] += sum[k0,x2] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum',),
                     ('P0', 'K0', 'X2', 'a0', 's0'),
                 ),
-                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2_sum[p0]
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum_2[p1] += sum[k1,x3] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 's1'),
                 ),
-                Phase(  # y_sum_2_sum_3[p2] += sum[k2,x4] 1  # as y_sum_2_sum[p0]
-                    y_sum_2_sum_filled,
+                Phase(  # y_sum_2_sum_3[p2] += sum[k2,x4] 1  # as y_sum_2[p0] of avg_pool1d
+                    y_sum_2_filled,
                     ('y_sum_2_sum_3',),
                     ('P2', 'K2', 'X4', 'a2', 's2'),
                 ),
@@ -1332,9 +1309,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_sum_sum_filled: gather, tasks share p0',
+        'y_sum_filled: that of kernels.generated.avg_pool1d',
         'y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3: lanes over p2, or lanes over p1; else gather, tasks share p0 p1',
-        'y_sum_2_sum_filled: gather, tasks share p0',
+        'y_sum_2_filled: that of kernels.generated.avg_pool1d',
         'y_divisor_from_y_sum_y_sum_2: lanes over p2, or lanes over p1; else gather, tasks share p0 p1',
         'y_from_x_y_divisor: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
         'gx_term_from_gx_term_divisor_gy: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',

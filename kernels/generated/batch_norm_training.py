@@ -9,6 +9,18 @@
 
 from __future__ import annotations
 
+from kernels.generated.batch_norm import (
+    gb_from_gy,
+    gmean_from_gy_var_w,
+    gvar_from_gy_mean_var_w_x,
+    gw_from_gy_mean_var_x,
+    hmean_from_gy_hgvar_var_w,
+    hvar_from_gy_hgvar_mean_var_w_x,
+    hvar_from_gy_hgx_var_w,
+    hw_from_gy_hgx_var,
+    ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x,
+    y_from_b_mean_var_w_x,
+)
 from kernels.runtime import (
     Definition,
     Parameter,
@@ -218,92 +230,6 @@ def var_from_mean_x(var: Real1, mean: Real1, x: Real3, C: int, N: int, R: int, t
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
         return var_from_mean_x_over_c
     return var_from_mean_x_plain
-
-
-@task
-def y_from_b_mean_var_w_x_plain(y: Real3, b: Real1, mean: Real1, var: Real1, w: Real1, x: Real3, N: int, C: int,
-        R: int, eps: float, task: int, tasks: int) -> None:
-    """y[n,c,r] += b[c] + (-mean[c] + x[n,c,r])*w[c]/sqrt(eps + var[c])
-
-    gather, tasks share n c
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for r in range(R):
-            total = b[c] + (-mean[c] + x[n, c, r]) * w[c] / sqrt(eps + var[c])
-            y[n, c, r] = total
-
-
-@task
-def y_from_b_mean_var_w_x_over_r(y: Real3, b: Real1, mean: Real1, var: Real1, w: Real1, x: Real3, N: int, C: int,
-        R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                total = (lanes.fill(w[c]) * (x_lanes - lanes.fill(mean[c])) / lanes.fill(sqrt(eps + var[c]))) + lanes.fill(b[c])
-                lanes.write_where(y.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                total = (lanes.fill(w[c]) * (x_lanes - lanes.fill(mean[c])) / lanes.fill(sqrt(eps + var[c]))) + lanes.fill(b[c])
-                lanes.write_where(y.line((n, c, r), (0, 0, 1)), total, active)
-
-
-@task
-def y_from_b_mean_var_w_x_over_c(y: Real3, b: Real1, mean: Real1, var: Real1, w: Real1, x: Real3, N: int, C: int,
-        R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(N * R, task, tasks)
-    for item in range(first, last):
-        n = item // R
-        r = item % R
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            if count == lanes.width:
-                b_lanes = lanes.read(b.line((c,), (1,)))
-                mean_lanes = lanes.read(mean.line((c,), (1,)))
-                var_lanes = lanes.read(var.line((c,), (1,)))
-                w_lanes = lanes.read(w.line((c,), (1,)))
-                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                total = b_lanes + (w_lanes * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps)))
-                lanes.write_where(y.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                b_lanes = lanes.read_where(b.line((c,), (1,)), active)
-                mean_lanes = lanes.read_where(mean.line((c,), (1,)), active)
-                var_lanes = lanes.read_where(var.line((c,), (1,)), active)
-                w_lanes = lanes.read_where(w.line((c,), (1,)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = b_lanes + (w_lanes * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps)))
-                lanes.write_where(y.line((n, c, r), (0, 1, 0)), total, active)
-
-
-@choice(y_from_b_mean_var_w_x_over_r, y_from_b_mean_var_w_x_over_c, y_from_b_mean_var_w_x_plain)
-def y_from_b_mean_var_w_x(y: Real3, b: Real1, mean: Real1, var: Real1, w: Real1, x: Real3, N: int, C: int, R: int,
-        eps: float, tile: Tile) -> Task[...]:
-    """y[n,c,r] += b[c] + (-mean[c] + x[n,c,r])*w[c]/sqrt(eps + var[c])
-
-    lanes over r
-    or lanes over c
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return y_from_b_mean_var_w_x_over_r
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return y_from_b_mean_var_w_x_over_c
-    return y_from_b_mean_var_w_x_plain
 
 
 @task
@@ -534,363 +460,6 @@ def gmean_from_gnew_mean(gmean: Real1, gnew_mean: Real1, C: int, momentum: float
     if tile.lanes.width <= 8 * C:
         return gmean_from_gnew_mean_over_c
     return gmean_from_gnew_mean_plain
-
-
-@task
-def gb_from_gy_plain(gb: Real1, gy: Real3, N: int, C: int, R: int, task: int, tasks: int) -> None:
-    """gb[c] += sum[n,r] gy[n,c,r]
-
-    gather, tasks share c
-    """
-    first, last = share(C, task, tasks)
-    for c in range(first, last):
-        total = zero()
-        for n in range(N):
-            for r in range(R):
-                total += gy[n, c, r]
-        gb[c] = total
-
-
-@task
-def gb_from_gy_over_r(gb: Real1, gy: Real3, N: int, C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        c = item * tile.lines
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for n in range(N):
-            for start in range(0, R, 64 * lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
-                    if r + lanes.width <= R:
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
-                            total[0, u] = total[0, u] + gy_lanes
-                    else:
-                        active = lanes.first(R - r)
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
-                            total[0, u] = select(active, total[0, u] + gy_lanes, total[0, u])
-                for u in range(tile.lines):
-                    wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(c + u, C - 1)
-            if c + u < C:
-                result = lanes.sum(wide[0, u])
-                gb[plane] = result
-
-
-@task
-def gb_from_gy_over_c(gb: Real1, gy: Real3, N: int, C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
-                total = total + gy_lanes
-        lanes.write_where(gb.line((c,), (1,)), total, active)
-
-
-@choice(gb_from_gy_over_r, gb_from_gy_over_c, gb_from_gy_plain)
-def gb_from_gy(gb: Real1, gy: Real3, N: int, C: int, R: int, tile: Tile) -> Task[...]:
-    """gb[c] += sum[n,r] gy[n,c,r]
-
-    lanes over r, combined at the end
-    or lanes over c
-    else gather, tasks share c
-    """
-    if tile.lanes.width <= R:
-        return gb_from_gy_over_r
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return gb_from_gy_over_c
-    return gb_from_gy_plain
-
-
-@task
-def gmean_from_gy_var_w_plain(gmean: Real1, gy: Real3, var: Real1, w: Real1, N: int, C: int, R: int, eps: float,
-        add: int, task: int, tasks: int) -> None:
-    """gmean[c] += sum[n,r] -w[c]*gy[n,c,r]/sqrt(eps + var[c])
-
-    gather, tasks share c
-    """
-    first, last = share(C, task, tasks)
-    for c in range(first, last):
-        total = zero()
-        for n in range(N):
-            for r in range(R):
-                total += gy[n, c, r]
-        if total != zero():
-            total = -total * w[c] / sqrt(eps + var[c])
-        if add != 0:
-            total += gmean[c]
-        gmean[c] = total
-
-
-@task
-def gmean_from_gy_var_w_over_r(gmean: Real1, gy: Real3, var: Real1, w: Real1, N: int, C: int, R: int, eps: float,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        c = item * tile.lines
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for n in range(N):
-            for start in range(0, R, 64 * lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
-                    if r + lanes.width <= R:
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
-                            total[0, u] = total[0, u] + gy_lanes
-                    else:
-                        active = lanes.first(R - r)
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
-                            total[0, u] = select(active, total[0, u] + gy_lanes, total[0, u])
-                for u in range(tile.lines):
-                    wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(c + u, C - 1)
-            if c + u < C:
-                result = lanes.sum(wide[0, u])
-                if result != zero():
-                    result = -result * w[plane] / sqrt(eps + var[plane])
-                if add != 0:
-                    result += gmean[plane]
-                gmean[plane] = result
-
-
-@task
-def gmean_from_gy_var_w_over_c(gmean: Real1, gy: Real3, var: Real1, w: Real1, N: int, C: int, R: int, eps: float,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
-                total = total + gy_lanes
-        var_lanes = lanes.read_where(var.line((c,), (1,)), active)
-        w_lanes = lanes.read_where(w.line((c,), (1,)), active)
-        total = select(unequal(total, lanes.zero()), -(total * w_lanes / sqrt(var_lanes + lanes.fill(eps))), total)
-        if add != 0:
-            total = total + lanes.read_where(gmean.line((c,), (1,)), active)
-        lanes.write_where(gmean.line((c,), (1,)), total, active)
-
-
-@choice(gmean_from_gy_var_w_over_r, gmean_from_gy_var_w_over_c, gmean_from_gy_var_w_plain)
-def gmean_from_gy_var_w(gmean: Real1, gy: Real3, var: Real1, w: Real1, N: int, C: int, R: int, eps: float, add: int,
-        tile: Tile) -> Task[...]:
-    """gmean[c] += sum[n,r] -w[c]*gy[n,c,r]/sqrt(eps + var[c])
-
-    lanes over r, combined at the end
-    or lanes over c
-    else gather, tasks share c
-    """
-    if tile.lanes.width <= R:
-        return gmean_from_gy_var_w_over_r
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return gmean_from_gy_var_w_over_c
-    return gmean_from_gy_var_w_plain
-
-
-@task
-def gvar_from_gy_mean_var_w_x_plain(gvar: Real1, gy: Real3, mean: Real1, var: Real1, w: Real1, x: Real3, N: int,
-        C: int, R: int, eps: float, add: int, task: int, tasks: int) -> None:
-    """gvar[c] += sum[n,r] -(-mean[c] + x[n,c,r])*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))
-
-    gather, tasks share c
-    """
-    first, last = share(C, task, tasks)
-    for c in range(first, last):
-        total = zero()
-        for n in range(N):
-            for r in range(R):
-                total += (-mean[c] + x[n, c, r]) * gy[n, c, r]
-        if total != zero():
-            total = -(rational(1, 2)) * total * w[c] / power((eps + var[c]), rational(3, 2))
-        if add != 0:
-            total += gvar[c]
-        gvar[c] = total
-
-
-@task
-def gvar_from_gy_mean_var_w_x_over_r(gvar: Real1, gy: Real3, mean: Real1, var: Real1, w: Real1, x: Real3, N: int,
-        C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        c = item * tile.lines
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for n in range(N):
-            for start in range(0, R, 64 * lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
-                    if r + lanes.width <= R:
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
-                            x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
-                            total[0, u] = fma(gy_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u])
-                    else:
-                        active = lanes.first(R - r)
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
-                            x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
-                            total[0, u] = select(active, fma(gy_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines):
-                    wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(c + u, C - 1)
-            if c + u < C:
-                result = lanes.sum(wide[0, u])
-                if result != zero():
-                    result = -(rational(1, 2)) * result * w[plane] / power((eps + var[plane]), rational(3, 2))
-                if add != 0:
-                    result += gvar[plane]
-                gvar[plane] = result
-
-
-@choice(gvar_from_gy_mean_var_w_x_over_r, gvar_from_gy_mean_var_w_x_plain)
-def gvar_from_gy_mean_var_w_x(gvar: Real1, gy: Real3, mean: Real1, var: Real1, w: Real1, x: Real3, N: int, C: int,
-        R: int, eps: float, add: int, tile: Tile) -> Task[...]:
-    """gvar[c] += sum[n,r] -(-mean[c] + x[n,c,r])*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))
-
-    lanes over r, combined at the end
-    else gather, tasks share c
-    """
-    if tile.lanes.width <= R:
-        return gvar_from_gy_mean_var_w_x_over_r
-    return gvar_from_gy_mean_var_w_x_plain
-
-
-@task
-def gw_from_gy_mean_var_x_plain(gw: Real1, gy: Real3, mean: Real1, var: Real1, x: Real3, N: int, C: int, R: int,
-        eps: float, task: int, tasks: int) -> None:
-    """gw[c] += sum[n,r] (-mean[c] + x[n,c,r])*gy[n,c,r]/sqrt(eps + var[c])
-
-    gather, tasks share c
-    """
-    first, last = share(C, task, tasks)
-    for c in range(first, last):
-        total = zero()
-        for n in range(N):
-            for r in range(R):
-                total += (-mean[c] + x[n, c, r]) * gy[n, c, r]
-        if total != zero():
-            total = total / sqrt(eps + var[c])
-        gw[c] = total
-
-
-@task
-def gw_from_gy_mean_var_x_over_r(gw: Real1, gy: Real3, mean: Real1, var: Real1, x: Real3, N: int, C: int, R: int,
-        eps: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        c = item * tile.lines
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for n in range(N):
-            for start in range(0, R, 64 * lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
-                    if r + lanes.width <= R:
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
-                            x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
-                            total[0, u] = fma(gy_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u])
-                    else:
-                        active = lanes.first(R - r)
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
-                            x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
-                            total[0, u] = select(active, fma(gy_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines):
-                    wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(c + u, C - 1)
-            if c + u < C:
-                result = lanes.sum(wide[0, u])
-                if result != zero():
-                    result = result / sqrt(eps + var[plane])
-                gw[plane] = result
-
-
-@task
-def gw_from_gy_mean_var_x_over_c(gw: Real1, gy: Real3, mean: Real1, var: Real1, x: Real3, N: int, C: int, R: int,
-        eps: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
-                mean_lanes = lanes.read_where(mean.line((c,), (1,)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = fma(gy_lanes, x_lanes - mean_lanes, total)
-        var_lanes = lanes.read_where(var.line((c,), (1,)), active)
-        total = select(unequal(total, lanes.zero()), total / sqrt(var_lanes + lanes.fill(eps)), total)
-        lanes.write_where(gw.line((c,), (1,)), total, active)
-
-
-@choice(gw_from_gy_mean_var_x_over_r, gw_from_gy_mean_var_x_over_c, gw_from_gy_mean_var_x_plain)
-def gw_from_gy_mean_var_x(gw: Real1, gy: Real3, mean: Real1, var: Real1, x: Real3, N: int, C: int, R: int,
-        eps: float, tile: Tile) -> Task[...]:
-    """gw[c] += sum[n,r] (-mean[c] + x[n,c,r])*gy[n,c,r]/sqrt(eps + var[c])
-
-    lanes over r, combined at the end
-    or lanes over c
-    else gather, tasks share c
-    """
-    if tile.lanes.width <= R:
-        return gw_from_gy_mean_var_x_over_r
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return gw_from_gy_mean_var_x_over_c
-    return gw_from_gy_mean_var_x_plain
 
 
 @task
@@ -1196,78 +765,6 @@ def tvar_from_mean_tx_x(tvar: Real1, mean: Real1, tx: Real3, x: Real3, C: int, N
 
 
 @task
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain(ty: Real3, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
-        tw: Real1, tx: Real3, var: Real1, w: Real1, x: Real3, N: int, C: int, R: int, eps: float, task: int,
-        tasks: int) -> None:
-    """ty[n,c,r] += tb[c] + (-mean[c] + x[n,c,r])*tw[c]/sqrt(eps + var[c]) - tmean[c]*w[c]/sqrt(eps + var[c]) + w[c]*tx[n,c,r]/sqrt(eps + var[c]) - (-mean[c] + x[n,c,r])*tvar[c]*w[c]/(2*(eps + var[c])**(3/2))
-
-    gather, tasks share n c
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for r in range(R):
-            v0 = eps + var[c]
-            v1 = 1 / sqrt(v0)
-            v2 = w[c]
-            v3 = v1 * v2
-            v4 = -mean[c] + x[n, c, r]
-            total = v1 * v4 * tw[c] - v3 * tmean[c] + v3 * tx[n, c, r] + tb[c] - (rational(1, 2)) * v2 * v4 * tvar[c] / power(v0, rational(3, 2))
-            ty[n, c, r] = total
-
-
-@task
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r(ty: Real3, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
-        tw: Real1, tx: Real3, var: Real1, w: Real1, x: Real3, N: int, C: int, R: int, eps: float, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
-                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                v0 = eps + var[c]
-                v1 = 1 / sqrt(v0)
-                v2 = w[c]
-                v3 = v1 * v2
-                v4 = x_lanes - lanes.fill(mean[c])
-                total = (lanes.fill(v3) * tx_lanes) + (lanes.fill(v1 * tw[c]) * v4) + lanes.fill(tb[c]) - lanes.fill(v3 * tmean[c]) - (lanes.fill((rational(1, 2)) * v2 * tvar[c]) * v4 / lanes.fill(power(v0, rational(3, 2))))
-                lanes.write_where(ty.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                v0 = eps + var[c]
-                v1 = 1 / sqrt(v0)
-                v2 = w[c]
-                v3 = v1 * v2
-                v4 = x_lanes - lanes.fill(mean[c])
-                total = (lanes.fill(v3) * tx_lanes) + (lanes.fill(v1 * tw[c]) * v4) + lanes.fill(tb[c]) - lanes.fill(v3 * tmean[c]) - (lanes.fill((rational(1, 2)) * v2 * tvar[c]) * v4 / lanes.fill(power(v0, rational(3, 2))))
-                lanes.write_where(ty.line((n, c, r), (0, 0, 1)), total, active)
-
-
-@choice(ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r, ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain)
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real3, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
-        tw: Real1, tx: Real3, var: Real1, w: Real1, x: Real3, N: int, C: int, R: int, eps: float,
-        tile: Tile) -> Task[...]:
-    """ty[n,c,r] += tb[c] + (-mean[c] + x[n,c,r])*tw[c]/sqrt(eps + var[c]) - tmean[c]*w[c]/sqrt(eps + var[c]) + w[c]*tx[n,c,r]/sqrt(eps + var[c]) - (-mean[c] + x[n,c,r])*tvar[c]*w[c]/(2*(eps + var[c])**(3/2))
-
-    lanes over r
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= 8 * R:
-        return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r
-    return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain
-
-
-@task
 def hmean_from_gvar_hgx_plain(hmean: Real1, gvar: Real1, hgx: Real3, C: int, N: int, R: int, add: int, task: int,
         tasks: int) -> None:
     """hmean[c] += sum[n,r] -2*gvar[c]*hgx[n,c,r]/(N*R)
@@ -1367,185 +864,6 @@ def hmean_from_gvar_hgx(hmean: Real1, gvar: Real1, hgx: Real3, C: int, N: int, R
 
 
 @task
-def hvar_from_gy_hgx_var_w_plain(hvar: Real1, gy: Real3, hgx: Real3, var: Real1, w: Real1, C: int, N: int, R: int,
-        eps: float, add: int, task: int, tasks: int) -> None:
-    """hvar[c] += sum[n,r] -w[c]*gy[n,c,r]*hgx[n,c,r]/(2*(eps + var[c])**(3/2))
-
-    gather, tasks share c
-    """
-    first, last = share(C, task, tasks)
-    for c in range(first, last):
-        total = zero()
-        for n in range(N):
-            for r in range(R):
-                total += gy[n, c, r] * hgx[n, c, r]
-        if total != zero():
-            total = -(rational(1, 2)) * total * w[c] / power((eps + var[c]), rational(3, 2))
-        if add != 0:
-            total += hvar[c]
-        hvar[c] = total
-
-
-@task
-def hvar_from_gy_hgx_var_w_over_r(hvar: Real1, gy: Real3, hgx: Real3, var: Real1, w: Real1, C: int, N: int, R: int,
-        eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        c = item * tile.lines
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for n in range(N):
-            for start in range(0, R, 64 * lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
-                    if r + lanes.width <= R:
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
-                            hgx_lanes = lanes.read(hgx.line((n, plane, r), (0, 0, 1)))
-                            total[0, u] = fma(gy_lanes, hgx_lanes, total[0, u])
-                    else:
-                        active = lanes.first(R - r)
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
-                            hgx_lanes = lanes.read_where(hgx.line((n, plane, r), (0, 0, 1)), active)
-                            total[0, u] = select(active, fma(gy_lanes, hgx_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines):
-                    wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(c + u, C - 1)
-            if c + u < C:
-                result = lanes.sum(wide[0, u])
-                if result != zero():
-                    result = -(rational(1, 2)) * result * w[plane] / power((eps + var[plane]), rational(3, 2))
-                if add != 0:
-                    result += hvar[plane]
-                hvar[plane] = result
-
-
-@choice(hvar_from_gy_hgx_var_w_over_r, hvar_from_gy_hgx_var_w_plain)
-def hvar_from_gy_hgx_var_w(hvar: Real1, gy: Real3, hgx: Real3, var: Real1, w: Real1, C: int, N: int, R: int,
-        eps: float, add: int, tile: Tile) -> Task[...]:
-    """hvar[c] += sum[n,r] -w[c]*gy[n,c,r]*hgx[n,c,r]/(2*(eps + var[c])**(3/2))
-
-    lanes over r, combined at the end
-    else gather, tasks share c
-    """
-    if tile.lanes.width <= R:
-        return hvar_from_gy_hgx_var_w_over_r
-    return hvar_from_gy_hgx_var_w_plain
-
-
-@task
-def hw_from_gy_hgx_var_plain(hw: Real1, gy: Real3, hgx: Real3, var: Real1, C: int, N: int, R: int, eps: float,
-        add: int, task: int, tasks: int) -> None:
-    """hw[c] += sum[n,r] gy[n,c,r]*hgx[n,c,r]/sqrt(eps + var[c])
-
-    gather, tasks share c
-    """
-    first, last = share(C, task, tasks)
-    for c in range(first, last):
-        total = zero()
-        for n in range(N):
-            for r in range(R):
-                total += gy[n, c, r] * hgx[n, c, r]
-        if total != zero():
-            total = total / sqrt(eps + var[c])
-        if add != 0:
-            total += hw[c]
-        hw[c] = total
-
-
-@task
-def hw_from_gy_hgx_var_over_r(hw: Real1, gy: Real3, hgx: Real3, var: Real1, C: int, N: int, R: int, eps: float,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        c = item * tile.lines
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for n in range(N):
-            for start in range(0, R, 64 * lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
-                    if r + lanes.width <= R:
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
-                            hgx_lanes = lanes.read(hgx.line((n, plane, r), (0, 0, 1)))
-                            total[0, u] = fma(gy_lanes, hgx_lanes, total[0, u])
-                    else:
-                        active = lanes.first(R - r)
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
-                            hgx_lanes = lanes.read_where(hgx.line((n, plane, r), (0, 0, 1)), active)
-                            total[0, u] = select(active, fma(gy_lanes, hgx_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines):
-                    wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(c + u, C - 1)
-            if c + u < C:
-                result = lanes.sum(wide[0, u])
-                if result != zero():
-                    result = result / sqrt(eps + var[plane])
-                if add != 0:
-                    result += hw[plane]
-                hw[plane] = result
-
-
-@task
-def hw_from_gy_hgx_var_over_c(hw: Real1, gy: Real3, hgx: Real3, var: Real1, C: int, N: int, R: int, eps: float,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
-                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
-                total = fma(gy_lanes, hgx_lanes, total)
-        var_lanes = lanes.read_where(var.line((c,), (1,)), active)
-        total = select(unequal(total, lanes.zero()), total / sqrt(var_lanes + lanes.fill(eps)), total)
-        if add != 0:
-            total = total + lanes.read_where(hw.line((c,), (1,)), active)
-        lanes.write_where(hw.line((c,), (1,)), total, active)
-
-
-@choice(hw_from_gy_hgx_var_over_r, hw_from_gy_hgx_var_over_c, hw_from_gy_hgx_var_plain)
-def hw_from_gy_hgx_var(hw: Real1, gy: Real3, hgx: Real3, var: Real1, C: int, N: int, R: int, eps: float, add: int,
-        tile: Tile) -> Task[...]:
-    """hw[c] += sum[n,r] gy[n,c,r]*hgx[n,c,r]/sqrt(eps + var[c])
-
-    lanes over r, combined at the end
-    or lanes over c
-    else gather, tasks share c
-    """
-    if tile.lanes.width <= R:
-        return hw_from_gy_hgx_var_over_r
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return hw_from_gy_hgx_var_over_c
-    return hw_from_gy_hgx_var_plain
-
-
-@task
 def hmean_from_gvar_hgmean_plain(hmean: Real1, gvar: Real1, hgmean: Real1, C: int, N: int, R: int, add: int,
         task: int, tasks: int) -> None:
     """hmean[c] += sum[n,r] 2*gvar[c]*hgmean[c]/(N*R)
@@ -1597,158 +915,6 @@ def hmean_from_gvar_hgmean(hmean: Real1, gvar: Real1, hgmean: Real1, C: int, N: 
     if tile.lanes.width <= 8 * C:
         return hmean_from_gvar_hgmean_over_c
     return hmean_from_gvar_hgmean_plain
-
-
-@task
-def hmean_from_gy_hgvar_var_w_plain(hmean: Real1, gy: Real3, hgvar: Real1, var: Real1, w: Real1, N: int, C: int,
-        R: int, eps: float, add: int, task: int, tasks: int) -> None:
-    """hmean[c] += sum[n,r] hgvar[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))
-
-    gather, tasks share c
-    """
-    first, last = share(C, task, tasks)
-    for c in range(first, last):
-        total = zero()
-        for n in range(N):
-            for r in range(R):
-                total += gy[n, c, r]
-        if total != zero():
-            total = (rational(1, 2)) * total * hgvar[c] * w[c] / power((eps + var[c]), rational(3, 2))
-        if add != 0:
-            total += hmean[c]
-        hmean[c] = total
-
-
-@task
-def hmean_from_gy_hgvar_var_w_over_r(hmean: Real1, gy: Real3, hgvar: Real1, var: Real1, w: Real1, N: int, C: int,
-        R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        c = item * tile.lines
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for n in range(N):
-            for start in range(0, R, 64 * lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
-                    if r + lanes.width <= R:
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
-                            total[0, u] = total[0, u] + gy_lanes
-                    else:
-                        active = lanes.first(R - r)
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
-                            total[0, u] = select(active, total[0, u] + gy_lanes, total[0, u])
-                for u in range(tile.lines):
-                    wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(c + u, C - 1)
-            if c + u < C:
-                result = lanes.sum(wide[0, u])
-                if result != zero():
-                    result = (rational(1, 2)) * result * hgvar[plane] * w[plane] / power((eps + var[plane]), rational(3, 2))
-                if add != 0:
-                    result += hmean[plane]
-                hmean[plane] = result
-
-
-@choice(hmean_from_gy_hgvar_var_w_over_r, hmean_from_gy_hgvar_var_w_plain)
-def hmean_from_gy_hgvar_var_w(hmean: Real1, gy: Real3, hgvar: Real1, var: Real1, w: Real1, N: int, C: int, R: int,
-        eps: float, add: int, tile: Tile) -> Task[...]:
-    """hmean[c] += sum[n,r] hgvar[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))
-
-    lanes over r, combined at the end
-    else gather, tasks share c
-    """
-    if tile.lanes.width <= R:
-        return hmean_from_gy_hgvar_var_w_over_r
-    return hmean_from_gy_hgvar_var_w_plain
-
-
-@task
-def hvar_from_gy_hgvar_mean_var_w_x_plain(hvar: Real1, gy: Real3, hgvar: Real1, mean: Real1, var: Real1, w: Real1,
-        x: Real3, N: int, C: int, R: int, eps: float, add: int, task: int, tasks: int) -> None:
-    """hvar[c] += sum[n,r] 3*(-mean[c] + x[n,c,r])*hgvar[c]*w[c]*gy[n,c,r]/(4*(eps + var[c])**(5/2))
-
-    gather, tasks share c
-    """
-    first, last = share(C, task, tasks)
-    for c in range(first, last):
-        total = zero()
-        for n in range(N):
-            for r in range(R):
-                total += (-mean[c] + x[n, c, r]) * gy[n, c, r]
-        if total != zero():
-            total = (rational(3, 4)) * total * hgvar[c] * w[c] / power((eps + var[c]), rational(5, 2))
-        if add != 0:
-            total += hvar[c]
-        hvar[c] = total
-
-
-@task
-def hvar_from_gy_hgvar_mean_var_w_x_over_r(hvar: Real1, gy: Real3, hgvar: Real1, mean: Real1, var: Real1, w: Real1,
-        x: Real3, N: int, C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        c = item * tile.lines
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for n in range(N):
-            for start in range(0, R, 64 * lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
-                    if r + lanes.width <= R:
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
-                            x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
-                            total[0, u] = fma(gy_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u])
-                    else:
-                        active = lanes.first(R - r)
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
-                            x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
-                            total[0, u] = select(active, fma(gy_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines):
-                    wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(c + u, C - 1)
-            if c + u < C:
-                result = lanes.sum(wide[0, u])
-                if result != zero():
-                    result = (rational(3, 4)) * result * hgvar[plane] * w[plane] / power((eps + var[plane]), rational(5, 2))
-                if add != 0:
-                    result += hvar[plane]
-                hvar[plane] = result
-
-
-@choice(hvar_from_gy_hgvar_mean_var_w_x_over_r, hvar_from_gy_hgvar_mean_var_w_x_plain)
-def hvar_from_gy_hgvar_mean_var_w_x(hvar: Real1, gy: Real3, hgvar: Real1, mean: Real1, var: Real1, w: Real1,
-        x: Real3, N: int, C: int, R: int, eps: float, add: int, tile: Tile) -> Task[...]:
-    """hvar[c] += sum[n,r] 3*(-mean[c] + x[n,c,r])*hgvar[c]*w[c]*gy[n,c,r]/(4*(eps + var[c])**(5/2))
-
-    lanes over r, combined at the end
-    else gather, tasks share c
-    """
-    if tile.lanes.width <= R:
-        return hvar_from_gy_hgvar_mean_var_w_x_over_r
-    return hvar_from_gy_hgvar_mean_var_w_x_plain
 
 
 @task
@@ -1997,7 +1163,7 @@ DEFINITION = Definition(
                     ('var', 'mean', 'x'),
                     ('C', 'N', 'R'),
                 ),
-                Phase(  # y[n,c,r] += b[c] + (-mean[c] + x[n,c,r])*w[c]/sqrt(eps + var[c])
+                Phase(  # y[n,c,r] += b[c] + (-mean[c] + x[n,c,r])*w[c]/sqrt(eps + var[c])  # as y[n,c,r] of batch_norm
                     y_from_b_mean_var_w_x,
                     ('y', 'b', 'mean', 'var', 'w', 'x'),
                     ('N', 'C', 'R'),
@@ -2060,27 +1226,27 @@ DEFINITION = Definition(
                     reals=('momentum',),
                     linear=('gnew_mean',),
                 ),
-                Phase(  # gb[c] += sum[n,r] gy[n,c,r]
+                Phase(  # gb[c] += sum[n,r] gy[n,c,r]  # as gb[c] of batch_norm
                     gb_from_gy,
                     ('gb', 'gy'),
                     ('N', 'C', 'R'),
                     linear=('gy',),
                 ),
-                Phase(  # gmean[c] += sum[n,r] -w[c]*gy[n,c,r]/sqrt(eps + var[c])
+                Phase(  # gmean[c] += sum[n,r] -w[c]*gy[n,c,r]/sqrt(eps + var[c])  # as gmean[c] of batch_norm
                     gmean_from_gy_var_w,
                     ('gmean', 'gy', 'var', 'w'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'w'),
                 ),
-                Phase(  # gvar[c] += sum[n,r] -(-mean[c] + x[n,c,r])*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))
+                Phase(  # gvar[c] += sum[n,r] -(-mean[c] + x[n,c,r])*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))  # as gvar[c] of batch_norm
                     gvar_from_gy_mean_var_w_x,
                     ('gvar', 'gy', 'mean', 'var', 'w', 'x'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'w'),
                 ),
-                Phase(  # gw[c] += sum[n,r] (-mean[c] + x[n,c,r])*gy[n,c,r]/sqrt(eps + var[c])
+                Phase(  # gw[c] += sum[n,r] (-mean[c] + x[n,c,r])*gy[n,c,r]/sqrt(eps + var[c])  # as gw[c] of batch_norm
                     gw_from_gy_mean_var_x,
                     ('gw', 'gy', 'mean', 'var', 'x'),
                     ('N', 'C', 'R'),
@@ -2134,7 +1300,7 @@ DEFINITION = Definition(
                     ('C', 'N', 'R'),
                     linear=('tx',),
                 ),
-                Phase(  # ty[n,c,r] += tb[c] + (-mean[c] + x[n,c,r])*tw[c]/sqrt(eps + var[c]) - tmean[c]*w[c]/sqr...
+                Phase(  # ty[n,c,r] += tb[c] + (-mean[c] + x[n,c,r])*tw[c]/sqrt(eps + var[c]) - tmean[c]*w[c]/sqr...  # as ty[n,c,r] of batch_norm
                     ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x,
                     ('ty', 'mean', 'tb', 'tmean', 'tvar', 'tw', 'tx', 'var', 'w', 'x'),
                     ('N', 'C', 'R'),
@@ -2176,7 +1342,7 @@ DEFINITION = Definition(
                     reals=('momentum',),
                     linear=('gnew_var',),
                 ),
-                Phase(  # gvar[c] += sum[n,r] -(-mean[c] + x[n,c,r])*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))
+                Phase(  # gvar[c] += sum[n,r] -(-mean[c] + x[n,c,r])*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))  # as gvar[c] of batch_norm
                     gvar_from_gy_mean_var_w_x,
                     ('gvar', 'gy', 'mean', 'var', 'w', 'x'),
                     ('N', 'C', 'R'),
@@ -2201,17 +1367,17 @@ DEFINITION = Definition(
                     ('C', 'N', 'R'),
                     linear=('gvar', 'hgx'),
                 ),
-                Phase(  # hvar[c] += sum[n,r] -w[c]*gy[n,c,r]*hgx[n,c,r]/(2*(eps + var[c])**(3/2))
+                Phase(  # hvar[c] += sum[n,r] -w[c]*gy[n,c,r]*hgx[n,c,r]/(2*(eps + var[c])**(3/2))  # as hvar[c] of batch_norm
                     hvar_from_gy_hgx_var_w,
                     ('hvar', 'gy', 'hgx', 'var', 'w'),
-                    ('C', 'N', 'R'),
+                    ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'hgx', 'w'),
                 ),
-                Phase(  # hw[c] += sum[n,r] gy[n,c,r]*hgx[n,c,r]/sqrt(eps + var[c])
+                Phase(  # hw[c] += sum[n,r] gy[n,c,r]*hgx[n,c,r]/sqrt(eps + var[c])  # as hw[c] of batch_norm
                     hw_from_gy_hgx_var,
                     ('hw', 'gy', 'hgx', 'var'),
-                    ('C', 'N', 'R'),
+                    ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'hgx'),
                 ),
@@ -2227,56 +1393,56 @@ DEFINITION = Definition(
                     ('C', 'N', 'R'),
                     linear=('gvar', 'hgmean'),
                 ),
-                Phase(  # hmean[c] += sum[n,r] -hgw[c]*gy[n,c,r]/sqrt(eps + var[c])  # as gmean[c]
+                Phase(  # hmean[c] += sum[n,r] -hgw[c]*gy[n,c,r]/sqrt(eps + var[c])  # as gmean[c] of batch_norm
                     gmean_from_gy_var_w,
                     ('hmean', 'gy', 'var', 'hgw'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'hgw'),
                 ),
-                Phase(  # hvar[c] += sum[n,r] -(-mean[c] + x[n,c,r])*hgw[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))  # as gvar[c]
+                Phase(  # hvar[c] += sum[n,r] -(-mean[c] + x[n,c,r])*hgw[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))  # as gvar[c] of batch_norm
                     gvar_from_gy_mean_var_w_x,
                     ('hvar', 'gy', 'mean', 'var', 'hgw', 'x'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'hgw'),
                 ),
-                Phase(  # hmean[c] += sum[n,r] hgvar[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))
+                Phase(  # hmean[c] += sum[n,r] hgvar[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))  # as hmean[c] of batch_norm
                     hmean_from_gy_hgvar_var_w,
                     ('hmean', 'gy', 'hgvar', 'var', 'w'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'hgvar', 'w'),
                 ),
-                Phase(  # hvar[c] += sum[n,r] 3*(-mean[c] + x[n,c,r])*hgvar[c]*w[c]*gy[n,c,r]/(4*(eps + var[c])**...
+                Phase(  # hvar[c] += sum[n,r] 3*(-mean[c] + x[n,c,r])*hgvar[c]*w[c]*gy[n,c,r]/(4*(eps + var[c])**...  # as hvar[c] of batch_norm
                     hvar_from_gy_hgvar_mean_var_w_x,
                     ('hvar', 'gy', 'hgvar', 'mean', 'var', 'w', 'x'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'hgvar', 'w'),
                 ),
-                Phase(  # hw[c] += sum[n,r] -(-mean[c] + x[n,c,r])*hgvar[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))  # as gvar[c]
+                Phase(  # hw[c] += sum[n,r] -(-mean[c] + x[n,c,r])*hgvar[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))  # as gvar[c] of batch_norm
                     gvar_from_gy_mean_var_w_x,
                     ('hw', 'gy', 'mean', 'var', 'hgvar', 'x'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'hgvar'),
                 ),
-                Phase(  # hvar[c] += sum[n,r] hgmean[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))  # as hmean[c]
+                Phase(  # hvar[c] += sum[n,r] hgmean[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))  # as hmean[c] of batch_norm
                     hmean_from_gy_hgvar_var_w,
                     ('hvar', 'gy', 'hgmean', 'var', 'w'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'hgmean', 'w'),
                 ),
-                Phase(  # hw[c] += sum[n,r] -hgmean[c]*gy[n,c,r]/sqrt(eps + var[c])  # as gmean[c]
+                Phase(  # hw[c] += sum[n,r] -hgmean[c]*gy[n,c,r]/sqrt(eps + var[c])  # as gmean[c] of batch_norm
                     gmean_from_gy_var_w,
                     ('hw', 'gy', 'var', 'hgmean'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'hgmean'),
                 ),
-                Phase(  # hgy[n,c,r] += hgb[c] + (-mean[c] + x[n,c,r])*hgw[c]/sqrt(eps + var[c]) - hgmean[c]*w[c]...  # as ty[n,c,r]
+                Phase(  # hgy[n,c,r] += hgb[c] + (-mean[c] + x[n,c,r])*hgw[c]/sqrt(eps + var[c]) - hgmean[c]*w[c]...  # as ty[n,c,r] of batch_norm
                     ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x,
                     ('hgy', 'mean', 'hgb', 'hgmean', 'hgvar', 'hgw', 'hgx', 'var', 'w', 'x'),
                     ('N', 'C', 'R'),
@@ -2330,7 +1496,7 @@ DEFINITION = Definition(
                     reals=('momentum',),
                     linear=('gnew_var',),
                 ),
-                Phase(  # gvar[c] += sum[n,r] -(-mean[c] + x[n,c,r])*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))
+                Phase(  # gvar[c] += sum[n,r] -(-mean[c] + x[n,c,r])*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))  # as gvar[c] of batch_norm
                     gvar_from_gy_mean_var_w_x,
                     ('gvar', 'gy', 'mean', 'var', 'w', 'x'),
                     ('N', 'C', 'R'),
@@ -2383,93 +1549,93 @@ DEFINITION = Definition(
                     reals=('momentum',),
                     linear=('tgnew_mean',),
                 ),
-                Phase(  # tgb[c] += sum[n,r] tgy[n,c,r]  # as gb[c]
+                Phase(  # tgb[c] += sum[n,r] tgy[n,c,r]  # as gb[c] of batch_norm
                     gb_from_gy,
                     ('tgb', 'tgy'),
                     ('N', 'C', 'R'),
                     linear=('tgy',),
                 ),
-                Phase(  # tgmean[c] += sum[n,r] -w[c]*tgy[n,c,r]/sqrt(eps + var[c])  # as gmean[c]
+                Phase(  # tgmean[c] += sum[n,r] -w[c]*tgy[n,c,r]/sqrt(eps + var[c])  # as gmean[c] of batch_norm
                     gmean_from_gy_var_w,
                     ('tgmean', 'tgy', 'var', 'w'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('tgy', 'w'),
                 ),
-                Phase(  # tgmean[c] += sum[n,r] tvar[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))  # as hmean[c]
+                Phase(  # tgmean[c] += sum[n,r] tvar[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))  # as hmean[c] of batch_norm
                     hmean_from_gy_hgvar_var_w,
                     ('tgmean', 'gy', 'tvar', 'var', 'w'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'tvar', 'w'),
                 ),
-                Phase(  # tgmean[c] += sum[n,r] -tw[c]*gy[n,c,r]/sqrt(eps + var[c])  # as gmean[c]
+                Phase(  # tgmean[c] += sum[n,r] -tw[c]*gy[n,c,r]/sqrt(eps + var[c])  # as gmean[c] of batch_norm
                     gmean_from_gy_var_w,
                     ('tgmean', 'gy', 'var', 'tw'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'tw'),
                 ),
-                Phase(  # tgvar[c] += sum[n,r] -(-mean[c] + x[n,c,r])*w[c]*tgy[n,c,r]/(2*(eps + var[c])**(3/2))  # as gvar[c]
+                Phase(  # tgvar[c] += sum[n,r] -(-mean[c] + x[n,c,r])*w[c]*tgy[n,c,r]/(2*(eps + var[c])**(3/2))  # as gvar[c] of batch_norm
                     gvar_from_gy_mean_var_w_x,
                     ('tgvar', 'tgy', 'mean', 'var', 'w', 'x'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('tgy', 'w'),
                 ),
-                Phase(  # tgvar[c] += sum[n,r] tmean[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))  # as hmean[c]
+                Phase(  # tgvar[c] += sum[n,r] tmean[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))  # as hmean[c] of batch_norm
                     hmean_from_gy_hgvar_var_w,
                     ('tgvar', 'gy', 'tmean', 'var', 'w'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'tmean', 'w'),
                 ),
-                Phase(  # tgvar[c] += sum[n,r] 3*(-mean[c] + x[n,c,r])*tvar[c]*w[c]*gy[n,c,r]/(4*(eps + var[c])**...  # as hvar[c]
+                Phase(  # tgvar[c] += sum[n,r] 3*(-mean[c] + x[n,c,r])*tvar[c]*w[c]*gy[n,c,r]/(4*(eps + var[c])**...  # as hvar[c] of batch_norm
                     hvar_from_gy_hgvar_mean_var_w_x,
                     ('tgvar', 'gy', 'tvar', 'mean', 'var', 'w', 'x'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'tvar', 'w'),
                 ),
-                Phase(  # tgvar[c] += sum[n,r] -(-mean[c] + x[n,c,r])*tw[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))  # as gvar[c]
+                Phase(  # tgvar[c] += sum[n,r] -(-mean[c] + x[n,c,r])*tw[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))  # as gvar[c] of batch_norm
                     gvar_from_gy_mean_var_w_x,
                     ('tgvar', 'gy', 'mean', 'var', 'tw', 'x'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'tw'),
                 ),
-                Phase(  # tgvar[c] += sum[n,r] -w[c]*gy[n,c,r]*tx[n,c,r]/(2*(eps + var[c])**(3/2))  # as hvar[c]
+                Phase(  # tgvar[c] += sum[n,r] -w[c]*gy[n,c,r]*tx[n,c,r]/(2*(eps + var[c])**(3/2))  # as hvar[c] of batch_norm
                     hvar_from_gy_hgx_var_w,
                     ('tgvar', 'gy', 'tx', 'var', 'w'),
-                    ('C', 'N', 'R'),
+                    ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'tx', 'w'),
                 ),
-                Phase(  # tgw[c] += sum[n,r] (-mean[c] + x[n,c,r])*tgy[n,c,r]/sqrt(eps + var[c])  # as gw[c]
+                Phase(  # tgw[c] += sum[n,r] (-mean[c] + x[n,c,r])*tgy[n,c,r]/sqrt(eps + var[c])  # as gw[c] of batch_norm
                     gw_from_gy_mean_var_x,
                     ('tgw', 'tgy', 'mean', 'var', 'x'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('tgy',),
                 ),
-                Phase(  # tgw[c] += sum[n,r] -tmean[c]*gy[n,c,r]/sqrt(eps + var[c])  # as gmean[c]
+                Phase(  # tgw[c] += sum[n,r] -tmean[c]*gy[n,c,r]/sqrt(eps + var[c])  # as gmean[c] of batch_norm
                     gmean_from_gy_var_w,
                     ('tgw', 'gy', 'var', 'tmean'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'tmean'),
                 ),
-                Phase(  # tgw[c] += sum[n,r] -(-mean[c] + x[n,c,r])*tvar[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))  # as gvar[c]
+                Phase(  # tgw[c] += sum[n,r] -(-mean[c] + x[n,c,r])*tvar[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))  # as gvar[c] of batch_norm
                     gvar_from_gy_mean_var_w_x,
                     ('tgw', 'gy', 'mean', 'var', 'tvar', 'x'),
                     ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'tvar'),
                 ),
-                Phase(  # tgw[c] += sum[n,r] gy[n,c,r]*tx[n,c,r]/sqrt(eps + var[c])  # as hw[c]
+                Phase(  # tgw[c] += sum[n,r] gy[n,c,r]*tx[n,c,r]/sqrt(eps + var[c])  # as hw[c] of batch_norm
                     hw_from_gy_hgx_var,
                     ('tgw', 'gy', 'tx', 'var'),
-                    ('C', 'N', 'R'),
+                    ('N', 'C', 'R'),
                     reals=('eps',),
                     linear=('gy', 'tx'),
                 ),
@@ -2503,26 +1669,26 @@ DEFINITION = Definition(
     report=(
         'mean_from_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'var_from_mean_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
-        'y_from_b_mean_var_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
+        'y_from_b_mean_var_w_x: that of kernels.generated.batch_norm',
         'new_mean_from_mean_old_mean: lanes over c; else gather, tasks share c',
         'new_var_from_old_var_var: lanes over c; else gather, tasks share c',
         'gvar_from_gnew_var: lanes over c; else gather, tasks share c',
         'gold_var_from_gnew_var: lanes over c; else gather, tasks share c',
         'gmean_from_gnew_mean: lanes over c; else gather, tasks share c',
-        'gb_from_gy: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
-        'gmean_from_gy_var_w: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
-        'gvar_from_gy_mean_var_w_x: lanes over r, combined at the end; else gather, tasks share c',
-        'gw_from_gy_mean_var_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
+        'gb_from_gy: that of kernels.generated.batch_norm',
+        'gmean_from_gy_var_w: that of kernels.generated.batch_norm',
+        'gvar_from_gy_mean_var_w_x: that of kernels.generated.batch_norm',
+        'gw_from_gy_mean_var_x: that of kernels.generated.batch_norm',
         'gmean_from_gvar_mean_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'gx_from_gmean_gvar_gy_mean_var_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
         'tvar_from_mean_tx_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
-        'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: lanes over r; else gather, tasks share n c',
+        'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: that of kernels.generated.batch_norm',
         'hmean_from_gvar_hgx: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
-        'hvar_from_gy_hgx_var_w: lanes over r, combined at the end; else gather, tasks share c',
-        'hw_from_gy_hgx_var: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
+        'hvar_from_gy_hgx_var_w: that of kernels.generated.batch_norm',
+        'hw_from_gy_hgx_var: that of kernels.generated.batch_norm',
         'hmean_from_gvar_hgmean: lanes over c; else gather, tasks share c',
-        'hmean_from_gy_hgvar_var_w: lanes over r, combined at the end; else gather, tasks share c',
-        'hvar_from_gy_hgvar_mean_var_w_x: lanes over r, combined at the end; else gather, tasks share c',
+        'hmean_from_gy_hgvar_var_w: that of kernels.generated.batch_norm',
+        'hvar_from_gy_hgvar_mean_var_w_x: that of kernels.generated.batch_norm',
         'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: lanes over r; else gather, tasks share n c',
         'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: lanes over r; else gather, tasks share n c',
     ),

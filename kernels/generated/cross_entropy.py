@@ -9,6 +9,16 @@
 
 from __future__ import annotations
 
+from kernels.generated.log_softmax import (
+    gx_from_gy_logsumexp_x_y_logsumexp,
+    hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp,
+    hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp,
+    tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp,
+    ty_logsumexp_from_tx_x_y_logsumexp,
+    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
+    y_logsumexp_max_from_x,
+    y_logsumexp_sum_from_x_y_logsumexp_max,
+)
 from kernels.runtime import (
     Definition,
     Integer2,
@@ -23,13 +33,6 @@ from kernels.runtime import (
     ceil_div,
     choice,
     equal,
-    exp,
-    finite,
-    fma,
-    highest,
-    log,
-    lowest,
-    maximum,
     real,
     require_abi,
     select,
@@ -39,276 +42,6 @@ from kernels.runtime import (
 )
 
 require_abi(7, __name__)
-
-
-@task
-def l_logsumexp_max_from_x_plain(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: int, task: int,
-        tasks: int) -> None:
-    """l_logsumexp_max[n,r] += max[c] x[n,c,r]
-
-    gather, tasks share n r
-    """
-    first, last = share(N * R, task, tasks)
-    for item in range(first, last):
-        n = item // R
-        r = item % R
-        best = lowest()
-        for c in range(C):
-            value = x[n, c, r]
-            if value > best or value != value:
-                best = value
-        l_logsumexp_max[n, r] = best
-
-
-@task
-def l_logsumexp_max_from_x_over_r(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        n = item * tile.lines
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            best = tile.column()
-            for u in range(tile.lines):
-                best[0, u] = lanes.fill(lowest())
-            for c in range(C):
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
-                    best[0, u] = maximum(best[0, u], x_lanes)
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    lanes.write_where(l_logsumexp_max.line((plane, r), (0, 1)), best[0, u], active)
-
-
-@task
-def l_logsumexp_max_from_x_over_c(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over c, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes * R, task, tasks)
-    for item in range(first, last):
-        n = item // R * tile.lines
-        r = item % R
-        best = tile.column()
-        for u in range(tile.lines):
-            best[0, u] = lanes.fill(lowest())
-        for c in range(0, C, lanes.width):
-            if c + lanes.width <= C:
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
-                    best[0, u] = maximum(best[0, u], x_lanes)
-            else:
-                active = lanes.first(C - c)
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
-                    best[0, u] = select(active, maximum(best[0, u], x_lanes), best[0, u])
-        for u in range(tile.lines):
-            plane = min(n + u, N - 1)
-            if n + u < N:
-                l_logsumexp_max[plane, r] = lanes.largest(best[0, u])
-
-
-@choice(l_logsumexp_max_from_x_over_r, l_logsumexp_max_from_x_over_c, l_logsumexp_max_from_x_plain)
-def l_logsumexp_max_from_x(l_logsumexp_max: Real2, x: Real3, N: int, R: int, C: int, tile: Tile) -> Task[...]:
-    """l_logsumexp_max[n,r] += max[c] x[n,c,r]
-
-    lanes over r
-    or lanes over c, combined at the end
-    else gather, tasks share n r
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return l_logsumexp_max_from_x_over_r
-    if tile.lanes.width <= C:
-        return l_logsumexp_max_from_x_over_c
-    return l_logsumexp_max_from_x_plain
-
-
-@task
-def l_logsumexp_sum_from_l_logsumexp_max_x_plain(l_logsumexp_sum: Real2, l_logsumexp_max: Real2, x: Real3, N: int,
-        R: int, C: int, task: int, tasks: int) -> None:
-    """l_logsumexp_sum[n,r] += sum[c] exp(-finite(l_logsumexp_max[n,r]) + x[n,c,r])
-
-    gather, tasks share n r
-    """
-    first, last = share(N * R, task, tasks)
-    for item in range(first, last):
-        n = item // R
-        r = item % R
-        total = zero()
-        for c in range(C):
-            total += exp(-finite(l_logsumexp_max[n, r]) + x[n, c, r])
-        l_logsumexp_sum[n, r] = total
-
-
-@task
-def l_logsumexp_sum_from_l_logsumexp_max_x_over_r(l_logsumexp_sum: Real2, l_logsumexp_max: Real2, x: Real3, N: int,
-        R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        n = item * tile.lines
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for c in range(C):
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    l_logsumexp_max_lanes = lanes.read_where(l_logsumexp_max.line((plane, r), (0, 1)), active)
-                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
-                    total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < l_logsumexp_max_lanes) & (l_logsumexp_max_lanes < lanes.fill(highest())), l_logsumexp_max_lanes, lanes.zero()))
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    lanes.write_where(l_logsumexp_sum.line((plane, r), (0, 1)), result, active)
-
-
-@task
-def l_logsumexp_sum_from_l_logsumexp_max_x_over_c(l_logsumexp_sum: Real2, l_logsumexp_max: Real2, x: Real3, N: int,
-        R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes * R, task, tasks)
-    for item in range(first, last):
-        n = item // R * tile.lines
-        r = item % R
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for start in range(0, C, 64 * lanes.width):
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
-                if c + lanes.width <= C:
-                    for u in range(tile.lines):
-                        plane = min(n + u, N - 1)
-                        x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
-                        total[0, u] = total[0, u] + exp(x_lanes - lanes.fill(finite(l_logsumexp_max[plane, r])))
-                else:
-                    active = lanes.first(C - c)
-                    for u in range(tile.lines):
-                        plane = min(n + u, N - 1)
-                        x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
-                        total[0, u] = select(active, total[0, u] + exp(x_lanes - lanes.fill(finite(l_logsumexp_max[plane, r]))), total[0, u])
-            for u in range(tile.lines):
-                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(n + u, N - 1)
-            if n + u < N:
-                result = lanes.sum(wide[0, u])
-                l_logsumexp_sum[plane, r] = result
-
-
-@choice(l_logsumexp_sum_from_l_logsumexp_max_x_over_r, l_logsumexp_sum_from_l_logsumexp_max_x_over_c,
-    l_logsumexp_sum_from_l_logsumexp_max_x_plain)
-def l_logsumexp_sum_from_l_logsumexp_max_x(l_logsumexp_sum: Real2, l_logsumexp_max: Real2, x: Real3, N: int, R: int,
-        C: int, tile: Tile) -> Task[...]:
-    """l_logsumexp_sum[n,r] += sum[c] exp(-finite(l_logsumexp_max[n,r]) + x[n,c,r])
-
-    lanes over r
-    or lanes over c, combined at the end
-    else gather, tasks share n r
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return l_logsumexp_sum_from_l_logsumexp_max_x_over_r
-    if tile.lanes.width <= C:
-        return l_logsumexp_sum_from_l_logsumexp_max_x_over_c
-    return l_logsumexp_sum_from_l_logsumexp_max_x_plain
-
-
-@task
-def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_plain(l_logsumexp: Real2, l_logsumexp_max: Real2,
-        l_logsumexp_sum: Real2, N: int, R: int, task: int, tasks: int) -> None:
-    """l_logsumexp[n,r] += log(l_logsumexp_sum[n,r]) + finite(l_logsumexp_max[n,r])
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for r in range(R):
-            total = log(l_logsumexp_sum[n, r]) + finite(l_logsumexp_max[n, r])
-            l_logsumexp[n, r] = total
-
-
-@task
-def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_r(l_logsumexp: Real2, l_logsumexp_max: Real2,
-        l_logsumexp_sum: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                l_logsumexp_max_lanes = lanes.read(l_logsumexp_max.line((n, r), (0, 1)))
-                l_logsumexp_sum_lanes = lanes.read(l_logsumexp_sum.line((n, r), (0, 1)))
-                total = log(l_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < l_logsumexp_max_lanes) & (l_logsumexp_max_lanes < lanes.fill(highest())), l_logsumexp_max_lanes, lanes.zero())
-                lanes.write_where(l_logsumexp.line((n, r), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                l_logsumexp_max_lanes = lanes.read_where(l_logsumexp_max.line((n, r), (0, 1)), active)
-                l_logsumexp_sum_lanes = lanes.read_where(l_logsumexp_sum.line((n, r), (0, 1)), active)
-                total = log(l_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < l_logsumexp_max_lanes) & (l_logsumexp_max_lanes < lanes.fill(highest())), l_logsumexp_max_lanes, lanes.zero())
-                lanes.write_where(l_logsumexp.line((n, r), (0, 1)), total, active)
-
-
-@task
-def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_n(l_logsumexp: Real2, l_logsumexp_max: Real2,
-        l_logsumexp_sum: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(R, task, tasks)
-    for r in range(first, last):
-        for start in range(0, N, lanes.width):
-            n = max(0, min(start, N - lanes.width))
-            count = min(lanes.width, N - n)
-            if count == lanes.width:
-                l_logsumexp_max_lanes = lanes.read(l_logsumexp_max.line((n, r), (1, 0)))
-                l_logsumexp_sum_lanes = lanes.read(l_logsumexp_sum.line((n, r), (1, 0)))
-                total = log(l_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < l_logsumexp_max_lanes) & (l_logsumexp_max_lanes < lanes.fill(highest())), l_logsumexp_max_lanes, lanes.zero())
-                lanes.write_where(l_logsumexp.line((n, r), (1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                l_logsumexp_max_lanes = lanes.read_where(l_logsumexp_max.line((n, r), (1, 0)), active)
-                l_logsumexp_sum_lanes = lanes.read_where(l_logsumexp_sum.line((n, r), (1, 0)), active)
-                total = log(l_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < l_logsumexp_max_lanes) & (l_logsumexp_max_lanes < lanes.fill(highest())), l_logsumexp_max_lanes, lanes.zero())
-                lanes.write_where(l_logsumexp.line((n, r), (1, 0)), total, active)
-
-
-@choice(l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_r,
-    l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_n, l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_plain)
-def l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum(l_logsumexp: Real2, l_logsumexp_max: Real2,
-        l_logsumexp_sum: Real2, N: int, R: int, tile: Tile) -> Task[...]:
-    """l_logsumexp[n,r] += log(l_logsumexp_sum[n,r]) + finite(l_logsumexp_max[n,r])
-
-    lanes over r
-    or lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > N):
-        return l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_r
-    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > R):
-        return l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_over_n
-    return l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum_plain
 
 
 @task
@@ -643,511 +376,6 @@ def gx_from_gl_total_t(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, 
     return gx_from_gl_total_t_plain
 
 
-@task
-def gx_from_gl_total_l_logsumexp_x_plain(gx: Real3, gl_total: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int,
-        C: int, add: int, task: int, tasks: int) -> None:
-    """gx[n,c,r] += exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]
-
-    gather, tasks share n c
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for r in range(R):
-            total = exp(-l_logsumexp[n, r] + x[n, c, r]) * gl_total[n, r]
-            if add != 0:
-                total += gx[n, c, r]
-            gx[n, c, r] = total
-
-
-@task
-def gx_from_gl_total_l_logsumexp_x_over_r(gx: Real3, gl_total: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int,
-        C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                gl_total_lanes = lanes.read(gl_total.line((n, r), (0, 1)))
-                l_logsumexp_lanes = lanes.read(l_logsumexp.line((n, r), (0, 1)))
-                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                total = gl_total_lanes * exp(x_lanes - l_logsumexp_lanes)
-                if add != 0:
-                    total = total + lanes.read(gx.line((n, c, r), (0, 0, 1)))
-                lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
-                l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                total = gl_total_lanes * exp(x_lanes - l_logsumexp_lanes)
-                if add != 0:
-                    total = total + lanes.read_where(gx.line((n, c, r), (0, 0, 1)), active)
-                lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, active)
-
-
-@task
-def gx_from_gl_total_l_logsumexp_x_over_c(gx: Real3, gl_total: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int,
-        C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(N * R, task, tasks)
-    for item in range(first, last):
-        n = item // R
-        r = item % R
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width)) if add == 0 else start
-            count = min(lanes.width, C - c)
-            if count == lanes.width:
-                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                total = lanes.fill(gl_total[n, r]) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
-                if add != 0:
-                    total = total + lanes.read(gx.line((n, c, r), (0, 1, 0)))
-                lanes.write_where(gx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = lanes.fill(gl_total[n, r]) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
-                if add != 0:
-                    total = total + lanes.read_where(gx.line((n, c, r), (0, 1, 0)), active)
-                lanes.write_where(gx.line((n, c, r), (0, 1, 0)), total, active)
-
-
-@choice(gx_from_gl_total_l_logsumexp_x_over_r, gx_from_gl_total_l_logsumexp_x_over_c,
-    gx_from_gl_total_l_logsumexp_x_plain)
-def gx_from_gl_total_l_logsumexp_x(gx: Real3, gl_total: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int,
-        add: int, tile: Tile) -> Task[...]:
-    """gx[n,c,r] += exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]
-
-    lanes over r
-    or lanes over c
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return gx_from_gl_total_l_logsumexp_x_over_r
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return gx_from_gl_total_l_logsumexp_x_over_c
-    return gx_from_gl_total_l_logsumexp_x_plain
-
-
-@task
-def tl_logsumexp_from_l_logsumexp_tx_x_plain(tl_logsumexp: Real2, l_logsumexp: Real2, tx: Real3, x: Real3, N: int,
-        R: int, C: int, task: int, tasks: int) -> None:
-    """tl_logsumexp[n,r] += sum[c] exp(-l_logsumexp[n,r] + x[n,c,r])*tx[n,c,r]
-
-    gather, tasks share n r
-    """
-    first, last = share(N * R, task, tasks)
-    for item in range(first, last):
-        n = item // R
-        r = item % R
-        total = zero()
-        for c in range(C):
-            total += exp(-l_logsumexp[n, r] + x[n, c, r]) * tx[n, c, r]
-        tl_logsumexp[n, r] = total
-
-
-@task
-def tl_logsumexp_from_l_logsumexp_tx_x_over_r(tl_logsumexp: Real2, l_logsumexp: Real2, tx: Real3, x: Real3, N: int,
-        R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        n = item * tile.lines
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for c in range(C):
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((plane, r), (0, 1)), active)
-                    tx_lanes = lanes.read_where(tx.line((plane, c, r), (0, 0, 1)), active)
-                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
-                    total[0, u] = fma(tx_lanes, exp(x_lanes - l_logsumexp_lanes), total[0, u])
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    lanes.write_where(tl_logsumexp.line((plane, r), (0, 1)), result, active)
-
-
-@task
-def tl_logsumexp_from_l_logsumexp_tx_x_over_c(tl_logsumexp: Real2, l_logsumexp: Real2, tx: Real3, x: Real3, N: int,
-        R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes * R, task, tasks)
-    for item in range(first, last):
-        n = item // R * tile.lines
-        r = item % R
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for start in range(0, C, 64 * lanes.width):
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
-                if c + lanes.width <= C:
-                    for u in range(tile.lines):
-                        plane = min(n + u, N - 1)
-                        tx_lanes = lanes.read(tx.line((plane, c, r), (0, 1, 0)))
-                        x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
-                        total[0, u] = fma(tx_lanes, exp(x_lanes - lanes.fill(l_logsumexp[plane, r])), total[0, u])
-                else:
-                    active = lanes.first(C - c)
-                    for u in range(tile.lines):
-                        plane = min(n + u, N - 1)
-                        tx_lanes = lanes.read_where(tx.line((plane, c, r), (0, 1, 0)), active)
-                        x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
-                        total[0, u] = select(active, fma(tx_lanes, exp(x_lanes - lanes.fill(l_logsumexp[plane, r])), total[0, u]), total[0, u])
-            for u in range(tile.lines):
-                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(n + u, N - 1)
-            if n + u < N:
-                result = lanes.sum(wide[0, u])
-                tl_logsumexp[plane, r] = result
-
-
-@choice(tl_logsumexp_from_l_logsumexp_tx_x_over_r, tl_logsumexp_from_l_logsumexp_tx_x_over_c,
-    tl_logsumexp_from_l_logsumexp_tx_x_plain)
-def tl_logsumexp_from_l_logsumexp_tx_x(tl_logsumexp: Real2, l_logsumexp: Real2, tx: Real3, x: Real3, N: int, R: int,
-        C: int, tile: Tile) -> Task[...]:
-    """tl_logsumexp[n,r] += sum[c] exp(-l_logsumexp[n,r] + x[n,c,r])*tx[n,c,r]
-
-    lanes over r
-    or lanes over c, combined at the end
-    else gather, tasks share n r
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return tl_logsumexp_from_l_logsumexp_tx_x_over_r
-    if tile.lanes.width <= C:
-        return tl_logsumexp_from_l_logsumexp_tx_x_over_c
-    return tl_logsumexp_from_l_logsumexp_tx_x_plain
-
-
-@task
-def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_plain(hl_logsumexp: Real2, gl_total: Real2, hgx: Real3,
-        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, task: int, tasks: int) -> None:
-    """hl_logsumexp[n,r] += sum[c] -exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]*hgx[n,c,r]
-
-    gather, tasks share n r
-    """
-    first, last = share(N * R, task, tasks)
-    for item in range(first, last):
-        n = item // R
-        r = item % R
-        total = zero()
-        for c in range(C):
-            total += exp(-l_logsumexp[n, r] + x[n, c, r]) * hgx[n, c, r]
-        total = -total * gl_total[n, r]
-        hl_logsumexp[n, r] = total
-
-
-@task
-def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_r(hl_logsumexp: Real2, gl_total: Real2, hgx: Real3,
-        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        n = item * tile.lines
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for c in range(C):
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 0, 1)), active)
-                    l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((plane, r), (0, 1)), active)
-                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
-                    total[0, u] = fma(hgx_lanes, exp(x_lanes - l_logsumexp_lanes), total[0, u])
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    gl_total_lanes = lanes.read_where(gl_total.line((plane, r), (0, 1)), active)
-                    result = -(gl_total_lanes * result)
-                    lanes.write_where(hl_logsumexp.line((plane, r), (0, 1)), result, active)
-
-
-@task
-def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_c(hl_logsumexp: Real2, gl_total: Real2, hgx: Real3,
-        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes * R, task, tasks)
-    for item in range(first, last):
-        n = item // R * tile.lines
-        r = item % R
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for start in range(0, C, 64 * lanes.width):
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
-                if c + lanes.width <= C:
-                    for u in range(tile.lines):
-                        plane = min(n + u, N - 1)
-                        hgx_lanes = lanes.read(hgx.line((plane, c, r), (0, 1, 0)))
-                        x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
-                        total[0, u] = fma(hgx_lanes, exp(x_lanes - lanes.fill(l_logsumexp[plane, r])), total[0, u])
-                else:
-                    active = lanes.first(C - c)
-                    for u in range(tile.lines):
-                        plane = min(n + u, N - 1)
-                        hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 1, 0)), active)
-                        x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
-                        total[0, u] = select(active, fma(hgx_lanes, exp(x_lanes - lanes.fill(l_logsumexp[plane, r])), total[0, u]), total[0, u])
-            for u in range(tile.lines):
-                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(n + u, N - 1)
-            if n + u < N:
-                result = lanes.sum(wide[0, u])
-                result = -result * gl_total[plane, r]
-                hl_logsumexp[plane, r] = result
-
-
-@choice(hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_r, hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_c,
-    hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_plain)
-def hl_logsumexp_from_gl_total_hgx_l_logsumexp_x(hl_logsumexp: Real2, gl_total: Real2, hgx: Real3,
-        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile) -> Task[...]:
-    """hl_logsumexp[n,r] += sum[c] -exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]*hgx[n,c,r]
-
-    lanes over r
-    or lanes over c, combined at the end
-    else gather, tasks share n r
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_r
-    if tile.lanes.width <= C:
-        return hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_over_c
-    return hl_logsumexp_from_gl_total_hgx_l_logsumexp_x_plain
-
-
-@task
-def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_plain(hx: Real3, gl_total: Real2, hgx: Real3,
-        hl_logsumexp: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, task: int, tasks: int) -> None:
-    """hx[n,c,r] += (gl_total[n,r]*hgx[n,c,r] + hl_logsumexp[n,r])*exp(-l_logsumexp[n,r] + x[n,c,r])
-
-    gather, tasks share n c
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for r in range(R):
-            total = (gl_total[n, r] * hgx[n, c, r] + hl_logsumexp[n, r]) * exp(-l_logsumexp[n, r] + x[n, c, r])
-            hx[n, c, r] = total
-
-
-@task
-def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_r(hx: Real3, gl_total: Real2, hgx: Real3,
-        hl_logsumexp: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                gl_total_lanes = lanes.read(gl_total.line((n, r), (0, 1)))
-                hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 0, 1)))
-                hl_logsumexp_lanes = lanes.read(hl_logsumexp.line((n, r), (0, 1)))
-                l_logsumexp_lanes = lanes.read(l_logsumexp.line((n, r), (0, 1)))
-                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                total = ((gl_total_lanes * hgx_lanes) + hl_logsumexp_lanes) * exp(x_lanes - l_logsumexp_lanes)
-                lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
-                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 0, 1)), active)
-                hl_logsumexp_lanes = lanes.read_where(hl_logsumexp.line((n, r), (0, 1)), active)
-                l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                total = ((gl_total_lanes * hgx_lanes) + hl_logsumexp_lanes) * exp(x_lanes - l_logsumexp_lanes)
-                lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, active)
-
-
-@task
-def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_c(hx: Real3, gl_total: Real2, hgx: Real3,
-        hl_logsumexp: Real2, l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(N * R, task, tasks)
-    for item in range(first, last):
-        n = item // R
-        r = item % R
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            if count == lanes.width:
-                hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
-                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                total = ((lanes.fill(gl_total[n, r]) * hgx_lanes) + lanes.fill(hl_logsumexp[n, r])) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
-                lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = ((lanes.fill(gl_total[n, r]) * hgx_lanes) + lanes.fill(hl_logsumexp[n, r])) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
-                lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, active)
-
-
-@choice(hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_r,
-    hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_c, hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_plain)
-def hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x(hx: Real3, gl_total: Real2, hgx: Real3, hl_logsumexp: Real2,
-        l_logsumexp: Real2, x: Real3, N: int, R: int, C: int, tile: Tile) -> Task[...]:
-    """hx[n,c,r] += (gl_total[n,r]*hgx[n,c,r] + hl_logsumexp[n,r])*exp(-l_logsumexp[n,r] + x[n,c,r])
-
-    lanes over r
-    or lanes over c
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_r
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_over_c
-    return hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x_plain
-
-
-@task
-def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_plain(tgx: Real3, gl_total: Real2, l_logsumexp: Real2,
-        tgl_total: Real2, tl_logsumexp: Real2, tx: Real3, x: Real3, N: int, R: int, C: int, add: int, task: int,
-        tasks: int) -> None:
-    """tgx[n,c,r] += (-gl_total[n,r]*tl_logsumexp[n,r] + gl_total[n,r]*tx[n,c,r] + tgl_total[n,r])*exp(-l_logsumexp[n,r] + x[n,c,r])
-
-    gather, tasks share n c
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for r in range(R):
-            v0 = gl_total[n, r]
-            total = (-v0 * tl_logsumexp[n, r] + v0 * tx[n, c, r] + tgl_total[n, r]) * exp(-l_logsumexp[n, r] + x[n, c, r])
-            if add != 0:
-                total += tgx[n, c, r]
-            tgx[n, c, r] = total
-
-
-@task
-def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_r(tgx: Real3, gl_total: Real2,
-        l_logsumexp: Real2, tgl_total: Real2, tl_logsumexp: Real2, tx: Real3, x: Real3, N: int, R: int, C: int,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                gl_total_lanes = lanes.read(gl_total.line((n, r), (0, 1)))
-                l_logsumexp_lanes = lanes.read(l_logsumexp.line((n, r), (0, 1)))
-                tgl_total_lanes = lanes.read(tgl_total.line((n, r), (0, 1)))
-                tl_logsumexp_lanes = lanes.read(tl_logsumexp.line((n, r), (0, 1)))
-                tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
-                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                total = ((gl_total_lanes * tx_lanes) + tgl_total_lanes - (gl_total_lanes * tl_logsumexp_lanes)) * exp(x_lanes - l_logsumexp_lanes)
-                if add != 0:
-                    total = total + lanes.read(tgx.line((n, c, r), (0, 0, 1)))
-                lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
-                l_logsumexp_lanes = lanes.read_where(l_logsumexp.line((n, r), (0, 1)), active)
-                tgl_total_lanes = lanes.read_where(tgl_total.line((n, r), (0, 1)), active)
-                tl_logsumexp_lanes = lanes.read_where(tl_logsumexp.line((n, r), (0, 1)), active)
-                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                total = ((gl_total_lanes * tx_lanes) + tgl_total_lanes - (gl_total_lanes * tl_logsumexp_lanes)) * exp(x_lanes - l_logsumexp_lanes)
-                if add != 0:
-                    total = total + lanes.read_where(tgx.line((n, c, r), (0, 0, 1)), active)
-                lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, active)
-
-
-@task
-def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_c(tgx: Real3, gl_total: Real2,
-        l_logsumexp: Real2, tgl_total: Real2, tl_logsumexp: Real2, tx: Real3, x: Real3, N: int, R: int, C: int,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(N * R, task, tasks)
-    for item in range(first, last):
-        n = item // R
-        r = item % R
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width)) if add == 0 else start
-            count = min(lanes.width, C - c)
-            if count == lanes.width:
-                tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
-                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                v0 = gl_total[n, r]
-                total = ((lanes.fill(v0) * tx_lanes) + lanes.fill(tgl_total[n, r]) - lanes.fill(v0 * tl_logsumexp[n, r])) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
-                if add != 0:
-                    total = total + lanes.read(tgx.line((n, c, r), (0, 1, 0)))
-                lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                v0 = gl_total[n, r]
-                total = ((lanes.fill(v0) * tx_lanes) + lanes.fill(tgl_total[n, r]) - lanes.fill(v0 * tl_logsumexp[n, r])) * exp(x_lanes - lanes.fill(l_logsumexp[n, r]))
-                if add != 0:
-                    total = total + lanes.read_where(tgx.line((n, c, r), (0, 1, 0)), active)
-                lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, active)
-
-
-@choice(tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_r,
-    tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_c,
-    tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_plain)
-def tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x(tgx: Real3, gl_total: Real2, l_logsumexp: Real2,
-        tgl_total: Real2, tl_logsumexp: Real2, tx: Real3, x: Real3, N: int, R: int, C: int, add: int,
-        tile: Tile) -> Task[...]:
-    """tgx[n,c,r] += (-gl_total[n,r]*tl_logsumexp[n,r] + gl_total[n,r]*tx[n,c,r] + tgl_total[n,r])*exp(-l_logsumexp[n,r] + x[n,c,r])
-
-    lanes over r
-    or lanes over c
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_r
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_over_c
-    return tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x_plain
-
-
 def sizes(N: int, C: int, R: int) -> dict[str, int]:
     """Every integer that follows from the extents of the inputs and the parameters."""
     return {}
@@ -1199,18 +427,18 @@ DEFINITION = Definition(
             inputs=('x', 't'),
             outputs=('l', 'y', 'z'),
             phases=(
-                Phase(  # l_logsumexp_max[n,r] += max[c] x[n,c,r]
-                    l_logsumexp_max_from_x,
+                Phase(  # l_logsumexp_max[n,r] += max[c] x[n,c,r]  # as y_logsumexp_max[m,r] of log_softmax
+                    y_logsumexp_max_from_x,
                     ('l_logsumexp_max', 'x'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # l_logsumexp_sum[n,r] += sum[c] exp(-finite(l_logsumexp_max[n,r]) + x[n,c,r])
-                    l_logsumexp_sum_from_l_logsumexp_max_x,
-                    ('l_logsumexp_sum', 'l_logsumexp_max', 'x'),
+                Phase(  # l_logsumexp_sum[n,r] += sum[c] exp(-finite(l_logsumexp_max[n,r]) + x[n,c,r])  # as y_logsumexp_sum[m,r] of log_softmax
+                    y_logsumexp_sum_from_x_y_logsumexp_max,
+                    ('l_logsumexp_sum', 'x', 'l_logsumexp_max'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # l_logsumexp[n,r] += log(l_logsumexp_sum[n,r]) + finite(l_logsumexp_max[n,r])
-                    l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum,
+                Phase(  # l_logsumexp[n,r] += log(l_logsumexp_sum[n,r]) + finite(l_logsumexp_max[n,r])  # as y_logsumexp[m,r] of log_softmax
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l_logsumexp', 'l_logsumexp_max', 'l_logsumexp_sum'),
                     ('N', 'R'),
                 ),
@@ -1244,18 +472,18 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz'),
             outputs=('gx',),
             phases=(
-                Phase(  # l_logsumexp_max[n,r] += max[c] x[n,c,r]
-                    l_logsumexp_max_from_x,
+                Phase(  # l_logsumexp_max[n,r] += max[c] x[n,c,r]  # as y_logsumexp_max[m,r] of log_softmax
+                    y_logsumexp_max_from_x,
                     ('l_logsumexp_max', 'x'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # l_logsumexp_sum[n,r] += sum[c] exp(-finite(l_logsumexp_max[n,r]) + x[n,c,r])
-                    l_logsumexp_sum_from_l_logsumexp_max_x,
-                    ('l_logsumexp_sum', 'l_logsumexp_max', 'x'),
+                Phase(  # l_logsumexp_sum[n,r] += sum[c] exp(-finite(l_logsumexp_max[n,r]) + x[n,c,r])  # as y_logsumexp_sum[m,r] of log_softmax
+                    y_logsumexp_sum_from_x_y_logsumexp_max,
+                    ('l_logsumexp_sum', 'x', 'l_logsumexp_max'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # l_logsumexp[n,r] += log(l_logsumexp_sum[n,r]) + finite(l_logsumexp_max[n,r])
-                    l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum,
+                Phase(  # l_logsumexp[n,r] += log(l_logsumexp_sum[n,r]) + finite(l_logsumexp_max[n,r])  # as y_logsumexp[m,r] of log_softmax
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l_logsumexp', 'l_logsumexp_max', 'l_logsumexp_sum'),
                     ('N', 'R'),
                 ),
@@ -1276,9 +504,9 @@ DEFINITION = Definition(
                     ('N', 'R', 'C'),
                     linear=('gl_total',),
                 ),
-                Phase(  # gx[n,c,r] += exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]
-                    gx_from_gl_total_l_logsumexp_x,
-                    ('gx', 'gl_total', 'l_logsumexp', 'x'),
+                Phase(  # gx[n,c,r] += exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]  # as gx[m,j,r] of log_softmax
+                    gx_from_gy_logsumexp_x_y_logsumexp,
+                    ('gx', 'gl_total', 'x', 'l_logsumexp'),
                     ('N', 'R', 'C'),
                     linear=('gl_total',),
                 ),
@@ -1288,24 +516,24 @@ DEFINITION = Definition(
             inputs=('x', 't', 'tx'),
             outputs=('tl', 'ty', 'tz'),
             phases=(
-                Phase(  # l_logsumexp_max[n,r] += max[c] x[n,c,r]
-                    l_logsumexp_max_from_x,
+                Phase(  # l_logsumexp_max[n,r] += max[c] x[n,c,r]  # as y_logsumexp_max[m,r] of log_softmax
+                    y_logsumexp_max_from_x,
                     ('l_logsumexp_max', 'x'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # l_logsumexp_sum[n,r] += sum[c] exp(-finite(l_logsumexp_max[n,r]) + x[n,c,r])
-                    l_logsumexp_sum_from_l_logsumexp_max_x,
-                    ('l_logsumexp_sum', 'l_logsumexp_max', 'x'),
+                Phase(  # l_logsumexp_sum[n,r] += sum[c] exp(-finite(l_logsumexp_max[n,r]) + x[n,c,r])  # as y_logsumexp_sum[m,r] of log_softmax
+                    y_logsumexp_sum_from_x_y_logsumexp_max,
+                    ('l_logsumexp_sum', 'x', 'l_logsumexp_max'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # l_logsumexp[n,r] += log(l_logsumexp_sum[n,r]) + finite(l_logsumexp_max[n,r])
-                    l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum,
+                Phase(  # l_logsumexp[n,r] += log(l_logsumexp_sum[n,r]) + finite(l_logsumexp_max[n,r])  # as y_logsumexp[m,r] of log_softmax
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l_logsumexp', 'l_logsumexp_max', 'l_logsumexp_sum'),
                     ('N', 'R'),
                 ),
-                Phase(  # tl_logsumexp[n,r] += sum[c] exp(-l_logsumexp[n,r] + x[n,c,r])*tx[n,c,r]
-                    tl_logsumexp_from_l_logsumexp_tx_x,
-                    ('tl_logsumexp', 'l_logsumexp', 'tx', 'x'),
+                Phase(  # tl_logsumexp[n,r] += sum[c] exp(-l_logsumexp[n,r] + x[n,c,r])*tx[n,c,r]  # as ty_logsumexp[m,r] of log_softmax
+                    ty_logsumexp_from_tx_x_y_logsumexp,
+                    ('tl_logsumexp', 'tx', 'x', 'l_logsumexp'),
                     ('N', 'R', 'C'),
                     linear=('tx',),
                 ),
@@ -1339,18 +567,18 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'hgx'),
             outputs=('hx', 'hgl', 'hgy', 'hgz'),
             phases=(
-                Phase(  # l_logsumexp_max[n,r] += max[c] x[n,c,r]
-                    l_logsumexp_max_from_x,
+                Phase(  # l_logsumexp_max[n,r] += max[c] x[n,c,r]  # as y_logsumexp_max[m,r] of log_softmax
+                    y_logsumexp_max_from_x,
                     ('l_logsumexp_max', 'x'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # l_logsumexp_sum[n,r] += sum[c] exp(-finite(l_logsumexp_max[n,r]) + x[n,c,r])
-                    l_logsumexp_sum_from_l_logsumexp_max_x,
-                    ('l_logsumexp_sum', 'l_logsumexp_max', 'x'),
+                Phase(  # l_logsumexp_sum[n,r] += sum[c] exp(-finite(l_logsumexp_max[n,r]) + x[n,c,r])  # as y_logsumexp_sum[m,r] of log_softmax
+                    y_logsumexp_sum_from_x_y_logsumexp_max,
+                    ('l_logsumexp_sum', 'x', 'l_logsumexp_max'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # l_logsumexp[n,r] += log(l_logsumexp_sum[n,r]) + finite(l_logsumexp_max[n,r])
-                    l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum,
+                Phase(  # l_logsumexp[n,r] += log(l_logsumexp_sum[n,r]) + finite(l_logsumexp_max[n,r])  # as y_logsumexp[m,r] of log_softmax
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l_logsumexp', 'l_logsumexp_max', 'l_logsumexp_sum'),
                     ('N', 'R'),
                 ),
@@ -1365,15 +593,15 @@ DEFINITION = Definition(
                     ('gl_total', 'gy', 'gz'),
                     ('N', 'R'),
                 ),
-                Phase(  # hgl_total[n,r] += sum[c] exp(-l_logsumexp[n,r] + x[n,c,r])*hgx[n,c,r]  # as tl_logsumexp[n,r]
-                    tl_logsumexp_from_l_logsumexp_tx_x,
-                    ('hgl_total', 'l_logsumexp', 'hgx', 'x'),
+                Phase(  # hgl_total[n,r] += sum[c] exp(-l_logsumexp[n,r] + x[n,c,r])*hgx[n,c,r]  # as ty_logsumexp[m,r] of log_softmax
+                    ty_logsumexp_from_tx_x_y_logsumexp,
+                    ('hgl_total', 'hgx', 'x', 'l_logsumexp'),
                     ('N', 'R', 'C'),
                     linear=('hgx',),
                 ),
-                Phase(  # hl_logsumexp[n,r] += sum[c] -exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]*hgx[n,c,r]
-                    hl_logsumexp_from_gl_total_hgx_l_logsumexp_x,
-                    ('hl_logsumexp', 'gl_total', 'hgx', 'l_logsumexp', 'x'),
+                Phase(  # hl_logsumexp[n,r] += sum[c] -exp(-l_logsumexp[n,r] + x[n,c,r])*gl_total[n,r]*hgx[n,c,r]  # as hy_logsumexp[m,r] of log_softmax
+                    hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp,
+                    ('hl_logsumexp', 'gl_total', 'hgx', 'x', 'l_logsumexp'),
                     ('N', 'R', 'C'),
                     linear=('gl_total', 'hgx'),
                 ),
@@ -1401,9 +629,9 @@ DEFINITION = Definition(
                     ('N', 'R'),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hx[n,c,r] += (gl_total[n,r]*hgx[n,c,r] + hl_logsumexp[n,r])*exp(-l_logsumexp[n,r] + x[n...
-                    hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x,
-                    ('hx', 'gl_total', 'hgx', 'hl_logsumexp', 'l_logsumexp', 'x'),
+                Phase(  # hx[n,c,r] += (gl_total[n,r]*hgx[n,c,r] + hl_logsumexp[n,r])*exp(-l_logsumexp[n,r] + x[n...  # as hx[m,j,r] of log_softmax
+                    hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp,
+                    ('hx', 'gl_total', 'hgx', 'hl_logsumexp', 'x', 'l_logsumexp'),
                     ('N', 'R', 'C'),
                 ),
             ),
@@ -1412,18 +640,18 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'tx', 'tgl', 'tgy', 'tgz'),
             outputs=('tgx',),
             phases=(
-                Phase(  # l_logsumexp_max[n,r] += max[c] x[n,c,r]
-                    l_logsumexp_max_from_x,
+                Phase(  # l_logsumexp_max[n,r] += max[c] x[n,c,r]  # as y_logsumexp_max[m,r] of log_softmax
+                    y_logsumexp_max_from_x,
                     ('l_logsumexp_max', 'x'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # l_logsumexp_sum[n,r] += sum[c] exp(-finite(l_logsumexp_max[n,r]) + x[n,c,r])
-                    l_logsumexp_sum_from_l_logsumexp_max_x,
-                    ('l_logsumexp_sum', 'l_logsumexp_max', 'x'),
+                Phase(  # l_logsumexp_sum[n,r] += sum[c] exp(-finite(l_logsumexp_max[n,r]) + x[n,c,r])  # as y_logsumexp_sum[m,r] of log_softmax
+                    y_logsumexp_sum_from_x_y_logsumexp_max,
+                    ('l_logsumexp_sum', 'x', 'l_logsumexp_max'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # l_logsumexp[n,r] += log(l_logsumexp_sum[n,r]) + finite(l_logsumexp_max[n,r])
-                    l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum,
+                Phase(  # l_logsumexp[n,r] += log(l_logsumexp_sum[n,r]) + finite(l_logsumexp_max[n,r])  # as y_logsumexp[m,r] of log_softmax
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l_logsumexp', 'l_logsumexp_max', 'l_logsumexp_sum'),
                     ('N', 'R'),
                 ),
@@ -1438,9 +666,9 @@ DEFINITION = Definition(
                     ('gl_total', 'gy', 'gz'),
                     ('N', 'R'),
                 ),
-                Phase(  # tl_logsumexp[n,r] += sum[c] exp(-l_logsumexp[n,r] + x[n,c,r])*tx[n,c,r]
-                    tl_logsumexp_from_l_logsumexp_tx_x,
-                    ('tl_logsumexp', 'l_logsumexp', 'tx', 'x'),
+                Phase(  # tl_logsumexp[n,r] += sum[c] exp(-l_logsumexp[n,r] + x[n,c,r])*tx[n,c,r]  # as ty_logsumexp[m,r] of log_softmax
+                    ty_logsumexp_from_tx_x_y_logsumexp,
+                    ('tl_logsumexp', 'tx', 'x', 'l_logsumexp'),
                     ('N', 'R', 'C'),
                     linear=('tx',),
                 ),
@@ -1461,28 +689,28 @@ DEFINITION = Definition(
                     ('N', 'R', 'C'),
                     linear=('tgl_total',),
                 ),
-                Phase(  # tgx[n,c,r] += (-gl_total[n,r]*tl_logsumexp[n,r] + gl_total[n,r]*tx[n,c,r] + tgl_total[n...
-                    tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x,
-                    ('tgx', 'gl_total', 'l_logsumexp', 'tgl_total', 'tl_logsumexp', 'tx', 'x'),
+                Phase(  # tgx[n,c,r] += (-gl_total[n,r]*tl_logsumexp[n,r] + gl_total[n,r]*tx[n,c,r] + tgl_total[n...  # as tgx[m,j,r] of log_softmax
+                    tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp,
+                    ('tgx', 'gl_total', 'tgl_total', 'tx', 'tl_logsumexp', 'x', 'l_logsumexp'),
                     ('N', 'R', 'C'),
                 ),
             ),
         ),
     },
     report=(
-        'l_logsumexp_max_from_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
-        'l_logsumexp_sum_from_l_logsumexp_max_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
-        'l_logsumexp_from_l_logsumexp_max_l_logsumexp_sum: lanes over r, or lanes over n; else gather, tasks share n',
+        'y_logsumexp_max_from_x: that of kernels.generated.log_softmax',
+        'y_logsumexp_sum_from_x_y_logsumexp_max: that of kernels.generated.log_softmax',
+        'y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum: that of kernels.generated.log_softmax',
         'l_from_l_logsumexp: lanes over r, or lanes over n; else gather, tasks share n',
         'l_from_x_t: gather, tasks share n; 1 guard',
         'y_from_l: lanes over r, combined at the end; else gather, tasks share nothing (one task)',
         'z_from_l: lanes over r, combined at the end; else gather, tasks share nothing (one task)',
         'gl_total_from_gy_gz: lanes over r; else gather, tasks share n',
         'gx_from_gl_total_t: lanes over r, or lanes over n; else scatter, tasks share n r; 1 guard',
-        'gx_from_gl_total_l_logsumexp_x: lanes over r, or lanes over c; else gather, tasks share n c',
-        'tl_logsumexp_from_l_logsumexp_tx_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
-        'hl_logsumexp_from_gl_total_hgx_l_logsumexp_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
-        'hx_from_gl_total_hgx_hl_logsumexp_l_logsumexp_x: lanes over r, or lanes over c; else gather, tasks share n c',
-        'tgx_from_gl_total_l_logsumexp_tgl_total_tl_logsumexp_tx_x: lanes over r, or lanes over c; else gather, tasks share n c',
+        'gx_from_gy_logsumexp_x_y_logsumexp: that of kernels.generated.log_softmax',
+        'ty_logsumexp_from_tx_x_y_logsumexp: that of kernels.generated.log_softmax',
+        'hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp: that of kernels.generated.log_softmax',
+        'hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp: that of kernels.generated.log_softmax',
+        'tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp: that of kernels.generated.log_softmax',
     ),
 )

@@ -8,12 +8,24 @@
 
 from __future__ import annotations
 
+from kernels.generated.binary_cross_entropy_with_logits import (
+    gl_total_from_gl,
+    gl_total_from_gy_gz,
+    y_from_l,
+    z_from_l,
+)
+from kernels.generated.cross_entropy_weighted import (
+    htotal_from_gtotal_hgx_total_x,
+    total_from_total_max_total_sum,
+    total_max_from_x,
+    total_sum_from_total_max_x,
+    ttotal_from_total_tx_x,
+)
 from kernels.runtime import (
     Definition,
     Parameter,
     Phase,
     Program,
-    Real0,
     Real1,
     Real2,
     Real3,
@@ -23,12 +35,7 @@ from kernels.runtime import (
     ceil_div,
     choice,
     exp,
-    finite,
     fma,
-    highest,
-    log,
-    lowest,
-    maximum,
     real,
     require_abi,
     select,
@@ -38,274 +45,6 @@ from kernels.runtime import (
 )
 
 require_abi(7, __name__)
-
-
-@task
-def total_max_from_x_plain(total_max: Real2, x: Real3, N: int, R: int, C: int, task: int, tasks: int) -> None:
-    """total_max[n,r] += max[c] x[n,c,r]
-
-    gather, tasks share n r
-    """
-    first, last = share(N * R, task, tasks)
-    for item in range(first, last):
-        n = item // R
-        r = item % R
-        best = lowest()
-        for c in range(C):
-            value = x[n, c, r]
-            if value > best or value != value:
-                best = value
-        total_max[n, r] = best
-
-
-@task
-def total_max_from_x_over_r(total_max: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        n = item * tile.lines
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            best = tile.column()
-            for u in range(tile.lines):
-                best[0, u] = lanes.fill(lowest())
-            for c in range(C):
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
-                    best[0, u] = maximum(best[0, u], x_lanes)
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    lanes.write_where(total_max.line((plane, r), (0, 1)), best[0, u], active)
-
-
-@task
-def total_max_from_x_over_c(total_max: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over c, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes * R, task, tasks)
-    for item in range(first, last):
-        n = item // R * tile.lines
-        r = item % R
-        best = tile.column()
-        for u in range(tile.lines):
-            best[0, u] = lanes.fill(lowest())
-        for c in range(0, C, lanes.width):
-            if c + lanes.width <= C:
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
-                    best[0, u] = maximum(best[0, u], x_lanes)
-            else:
-                active = lanes.first(C - c)
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
-                    best[0, u] = select(active, maximum(best[0, u], x_lanes), best[0, u])
-        for u in range(tile.lines):
-            plane = min(n + u, N - 1)
-            if n + u < N:
-                total_max[plane, r] = lanes.largest(best[0, u])
-
-
-@choice(total_max_from_x_over_r, total_max_from_x_over_c, total_max_from_x_plain)
-def total_max_from_x(total_max: Real2, x: Real3, N: int, R: int, C: int, tile: Tile) -> Task[...]:
-    """total_max[n,r] += max[c] x[n,c,r]
-
-    lanes over r
-    or lanes over c, combined at the end
-    else gather, tasks share n r
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return total_max_from_x_over_r
-    if tile.lanes.width <= C:
-        return total_max_from_x_over_c
-    return total_max_from_x_plain
-
-
-@task
-def total_sum_from_total_max_x_plain(total_sum: Real2, total_max: Real2, x: Real3, N: int, R: int, C: int,
-        task: int, tasks: int) -> None:
-    """total_sum[n,r] += sum[c] exp(-finite(total_max[n,r]) + x[n,c,r])
-
-    gather, tasks share n r
-    """
-    first, last = share(N * R, task, tasks)
-    for item in range(first, last):
-        n = item // R
-        r = item % R
-        total = zero()
-        for c in range(C):
-            total += exp(-finite(total_max[n, r]) + x[n, c, r])
-        total_sum[n, r] = total
-
-
-@task
-def total_sum_from_total_max_x_over_r(total_sum: Real2, total_max: Real2, x: Real3, N: int, R: int, C: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        n = item * tile.lines
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for c in range(C):
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    total_max_lanes = lanes.read_where(total_max.line((plane, r), (0, 1)), active)
-                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
-                    total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < total_max_lanes) & (total_max_lanes < lanes.fill(highest())), total_max_lanes, lanes.zero()))
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    lanes.write_where(total_sum.line((plane, r), (0, 1)), result, active)
-
-
-@task
-def total_sum_from_total_max_x_over_c(total_sum: Real2, total_max: Real2, x: Real3, N: int, R: int, C: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes * R, task, tasks)
-    for item in range(first, last):
-        n = item // R * tile.lines
-        r = item % R
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for start in range(0, C, 64 * lanes.width):
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
-                if c + lanes.width <= C:
-                    for u in range(tile.lines):
-                        plane = min(n + u, N - 1)
-                        x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
-                        total[0, u] = total[0, u] + exp(x_lanes - lanes.fill(finite(total_max[plane, r])))
-                else:
-                    active = lanes.first(C - c)
-                    for u in range(tile.lines):
-                        plane = min(n + u, N - 1)
-                        x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
-                        total[0, u] = select(active, total[0, u] + exp(x_lanes - lanes.fill(finite(total_max[plane, r]))), total[0, u])
-            for u in range(tile.lines):
-                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(n + u, N - 1)
-            if n + u < N:
-                result = lanes.sum(wide[0, u])
-                total_sum[plane, r] = result
-
-
-@choice(total_sum_from_total_max_x_over_r, total_sum_from_total_max_x_over_c, total_sum_from_total_max_x_plain)
-def total_sum_from_total_max_x(total_sum: Real2, total_max: Real2, x: Real3, N: int, R: int, C: int,
-        tile: Tile) -> Task[...]:
-    """total_sum[n,r] += sum[c] exp(-finite(total_max[n,r]) + x[n,c,r])
-
-    lanes over r
-    or lanes over c, combined at the end
-    else gather, tasks share n r
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return total_sum_from_total_max_x_over_r
-    if tile.lanes.width <= C:
-        return total_sum_from_total_max_x_over_c
-    return total_sum_from_total_max_x_plain
-
-
-@task
-def total_from_total_max_total_sum_plain(total_: Real2, total_max: Real2, total_sum: Real2, N: int, R: int,
-        task: int, tasks: int) -> None:
-    """total[n,r] += log(total_sum[n,r]) + finite(total_max[n,r])
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for r in range(R):
-            total = log(total_sum[n, r]) + finite(total_max[n, r])
-            total_[n, r] = total
-
-
-@task
-def total_from_total_max_total_sum_over_r(total_: Real2, total_max: Real2, total_sum: Real2, N: int, R: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                total_max_lanes = lanes.read(total_max.line((n, r), (0, 1)))
-                total_sum_lanes = lanes.read(total_sum.line((n, r), (0, 1)))
-                total = log(total_sum_lanes) + select((lanes.fill(lowest()) < total_max_lanes) & (total_max_lanes < lanes.fill(highest())), total_max_lanes, lanes.zero())
-                lanes.write_where(total_.line((n, r), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                total_max_lanes = lanes.read_where(total_max.line((n, r), (0, 1)), active)
-                total_sum_lanes = lanes.read_where(total_sum.line((n, r), (0, 1)), active)
-                total = log(total_sum_lanes) + select((lanes.fill(lowest()) < total_max_lanes) & (total_max_lanes < lanes.fill(highest())), total_max_lanes, lanes.zero())
-                lanes.write_where(total_.line((n, r), (0, 1)), total, active)
-
-
-@task
-def total_from_total_max_total_sum_over_n(total_: Real2, total_max: Real2, total_sum: Real2, N: int, R: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(R, task, tasks)
-    for r in range(first, last):
-        for start in range(0, N, lanes.width):
-            n = max(0, min(start, N - lanes.width))
-            count = min(lanes.width, N - n)
-            if count == lanes.width:
-                total_max_lanes = lanes.read(total_max.line((n, r), (1, 0)))
-                total_sum_lanes = lanes.read(total_sum.line((n, r), (1, 0)))
-                total = log(total_sum_lanes) + select((lanes.fill(lowest()) < total_max_lanes) & (total_max_lanes < lanes.fill(highest())), total_max_lanes, lanes.zero())
-                lanes.write_where(total_.line((n, r), (1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                total_max_lanes = lanes.read_where(total_max.line((n, r), (1, 0)), active)
-                total_sum_lanes = lanes.read_where(total_sum.line((n, r), (1, 0)), active)
-                total = log(total_sum_lanes) + select((lanes.fill(lowest()) < total_max_lanes) & (total_max_lanes < lanes.fill(highest())), total_max_lanes, lanes.zero())
-                lanes.write_where(total_.line((n, r), (1, 0)), total, active)
-
-
-@choice(total_from_total_max_total_sum_over_r, total_from_total_max_total_sum_over_n,
-    total_from_total_max_total_sum_plain)
-def total_from_total_max_total_sum(total_: Real2, total_max: Real2, total_sum: Real2, N: int, R: int,
-        tile: Tile) -> Task[...]:
-    """total[n,r] += log(total_sum[n,r]) + finite(total_max[n,r])
-
-    lanes over r
-    or lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > N):
-        return total_from_total_max_total_sum_over_r
-    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > R):
-        return total_from_total_max_total_sum_over_n
-    return total_from_total_max_total_sum_plain
 
 
 @task
@@ -417,228 +156,6 @@ def l_from_q_total_w_x(l: Real2, q: Real3, total_: Real2, w: Real1, x: Real3, N:
     if tile.lanes.width <= C:
         return l_from_q_total_w_x_over_c
     return l_from_q_total_w_x_plain
-
-
-@task
-def y_from_l_plain(y: Real0, l: Real2, N: int, R: int, task: int, tasks: int) -> None:
-    """y[] += sum[n,r] l[n,r]/(N*R)
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        total = zero()
-        for n in range(N):
-            for r in range(R):
-                total += l[n, r]
-        if total != zero():
-            total = total / real(N) / real(R)
-        y[()] = total
-
-
-@task
-def y_from_l_over_r(y: Real0, l: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r, combined at the end."""
-    lanes = tile.lanes
-    if task == 0:
-        wide = lanes.wide_zero()
-        for n in range(N):
-            for start in range(0, R, 64 * lanes.width):
-                total = lanes.zero()
-                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
-                    if r + lanes.width <= R:
-                        l_lanes = lanes.read(l.line((n, r), (0, 1)))
-                        total = total + l_lanes
-                    else:
-                        active = lanes.first(R - r)
-                        l_lanes = lanes.read_where(l.line((n, r), (0, 1)), active)
-                        total = select(active, total + l_lanes, total)
-                wide = wide + lanes.widen(total)
-        result = lanes.sum(wide)
-        if result != zero():
-            result = result / real(N) / real(R)
-        y[()] = result
-
-
-@choice(y_from_l_over_r, y_from_l_plain)
-def y_from_l(y: Real0, l: Real2, N: int, R: int, tile: Tile) -> Task[...]:
-    """y[] += sum[n,r] l[n,r]/(N*R)
-
-    lanes over r, combined at the end
-    else gather, tasks share nothing (one task)
-    """
-    if tile.lanes.width <= R:
-        return y_from_l_over_r
-    return y_from_l_plain
-
-
-@task
-def z_from_l_plain(z: Real0, l: Real2, N: int, R: int, task: int, tasks: int) -> None:
-    """z[] += sum[n,r] l[n,r]
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        total = zero()
-        for n in range(N):
-            for r in range(R):
-                total += l[n, r]
-        z[()] = total
-
-
-@task
-def z_from_l_over_r(z: Real0, l: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r, combined at the end."""
-    lanes = tile.lanes
-    if task == 0:
-        wide = lanes.wide_zero()
-        for n in range(N):
-            for start in range(0, R, 64 * lanes.width):
-                total = lanes.zero()
-                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
-                    if r + lanes.width <= R:
-                        l_lanes = lanes.read(l.line((n, r), (0, 1)))
-                        total = total + l_lanes
-                    else:
-                        active = lanes.first(R - r)
-                        l_lanes = lanes.read_where(l.line((n, r), (0, 1)), active)
-                        total = select(active, total + l_lanes, total)
-                wide = wide + lanes.widen(total)
-        result = lanes.sum(wide)
-        z[()] = result
-
-
-@choice(z_from_l_over_r, z_from_l_plain)
-def z_from_l(z: Real0, l: Real2, N: int, R: int, tile: Tile) -> Task[...]:
-    """z[] += sum[n,r] l[n,r]
-
-    lanes over r, combined at the end
-    else gather, tasks share nothing (one task)
-    """
-    if tile.lanes.width <= R:
-        return z_from_l_over_r
-    return z_from_l_plain
-
-
-@task
-def gl_total_from_gl_plain(gl_total: Real2, gl: Real2, I0: int, I1: int, task: int, tasks: int) -> None:
-    """gl_total[i0,i1] += gl[i0,i1]
-
-    gather, tasks share i0
-    """
-    first, last = share(I0, task, tasks)
-    for i0 in range(first, last):
-        for i1 in range(I1):
-            total = gl[i0, i1]
-            gl_total[i0, i1] = total
-
-
-@task
-def gl_total_from_gl_over_i1(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over i1."""
-    lanes = tile.lanes
-    first, last = share(I0, task, tasks)
-    for i0 in range(first, last):
-        for start in range(0, I1, lanes.width):
-            i1 = max(0, min(start, I1 - lanes.width))
-            count = min(lanes.width, I1 - i1)
-            if count == lanes.width:
-                gl_lanes = lanes.read(gl.line((i0, i1), (0, 1)))
-                total = gl_lanes
-                lanes.write_where(gl_total.line((i0, i1), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gl_lanes = lanes.read_where(gl.line((i0, i1), (0, 1)), active)
-                total = gl_lanes
-                lanes.write_where(gl_total.line((i0, i1), (0, 1)), total, active)
-
-
-@task
-def gl_total_from_gl_over_i0(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over i0."""
-    lanes = tile.lanes
-    first, last = share(I1, task, tasks)
-    for i1 in range(first, last):
-        for start in range(0, I0, lanes.width):
-            i0 = max(0, min(start, I0 - lanes.width))
-            count = min(lanes.width, I0 - i0)
-            if count == lanes.width:
-                gl_lanes = lanes.read(gl.line((i0, i1), (1, 0)))
-                total = gl_lanes
-                lanes.write_where(gl_total.line((i0, i1), (1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gl_lanes = lanes.read_where(gl.line((i0, i1), (1, 0)), active)
-                total = gl_lanes
-                lanes.write_where(gl_total.line((i0, i1), (1, 0)), total, active)
-
-
-@choice(gl_total_from_gl_over_i1, gl_total_from_gl_over_i0, gl_total_from_gl_plain)
-def gl_total_from_gl(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile) -> Task[...]:
-    """gl_total[i0,i1] += gl[i0,i1]
-
-    lanes over i1
-    or lanes over i0
-    else gather, tasks share i0
-    """
-    if tile.lanes.width <= I1 or (tile.lanes.width <= 8 * I1 and tile.lanes.width > I0):
-        return gl_total_from_gl_over_i1
-    if tile.lanes.width <= I0 or (tile.lanes.width <= 8 * I0 and tile.lanes.width > I1):
-        return gl_total_from_gl_over_i0
-    return gl_total_from_gl_plain
-
-
-@task
-def gl_total_from_gy_gz_plain(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, add: int, task: int,
-        tasks: int) -> None:
-    """gl_total[n,r] += gz[] + gy[]/(N*R)
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for r in range(R):
-            total = gz[()] + gy[()] / real(N) / real(R)
-            if add != 0:
-                total += gl_total[n, r]
-            gl_total[n, r] = total
-
-
-@task
-def gl_total_from_gy_gz_over_r(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        value = lanes.fill(gz[()]) + (lanes.fill(gy[()]) / lanes.fill(real(N)) / lanes.fill(real(R)))
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                total = value
-                if add != 0:
-                    total = total + lanes.read(gl_total.line((n, r), (0, 1)))
-                lanes.write_where(gl_total.line((n, r), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                total = value
-                if add != 0:
-                    total = total + lanes.read_where(gl_total.line((n, r), (0, 1)), active)
-                lanes.write_where(gl_total.line((n, r), (0, 1)), total, active)
-
-
-@choice(gl_total_from_gy_gz_over_r, gl_total_from_gy_gz_plain)
-def gl_total_from_gy_gz(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, add: int, tile: Tile) -> Task[...]:
-    """gl_total[n,r] += gz[] + gy[]/(N*R)
-
-    lanes over r
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * R:
-        return gl_total_from_gy_gz_over_r
-    return gl_total_from_gy_gz_plain
 
 
 @task
@@ -1022,109 +539,6 @@ def gx_from_gl_total_gtotal_q_total_w_x(gx: Real3, gl_total: Real2, gtotal: Real
 
 
 @task
-def ttotal_from_total_tx_x_plain(ttotal: Real2, total_: Real2, tx: Real3, x: Real3, N: int, R: int, C: int,
-        task: int, tasks: int) -> None:
-    """ttotal[n,r] += sum[c] exp(-total[n,r] + x[n,c,r])*tx[n,c,r]
-
-    gather, tasks share n r
-    """
-    first, last = share(N * R, task, tasks)
-    for item in range(first, last):
-        n = item // R
-        r = item % R
-        total = zero()
-        for c in range(C):
-            total += exp(-total_[n, r] + x[n, c, r]) * tx[n, c, r]
-        ttotal[n, r] = total
-
-
-@task
-def ttotal_from_total_tx_x_over_r(ttotal: Real2, total_: Real2, tx: Real3, x: Real3, N: int, R: int, C: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        n = item * tile.lines
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for c in range(C):
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    total__lanes = lanes.read_where(total_.line((plane, r), (0, 1)), active)
-                    tx_lanes = lanes.read_where(tx.line((plane, c, r), (0, 0, 1)), active)
-                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
-                    total[0, u] = fma(tx_lanes, exp(x_lanes - total__lanes), total[0, u])
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    lanes.write_where(ttotal.line((plane, r), (0, 1)), result, active)
-
-
-@task
-def ttotal_from_total_tx_x_over_c(ttotal: Real2, total_: Real2, tx: Real3, x: Real3, N: int, R: int, C: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes * R, task, tasks)
-    for item in range(first, last):
-        n = item // R * tile.lines
-        r = item % R
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for start in range(0, C, 64 * lanes.width):
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
-                if c + lanes.width <= C:
-                    for u in range(tile.lines):
-                        plane = min(n + u, N - 1)
-                        tx_lanes = lanes.read(tx.line((plane, c, r), (0, 1, 0)))
-                        x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
-                        total[0, u] = fma(tx_lanes, exp(x_lanes - lanes.fill(total_[plane, r])), total[0, u])
-                else:
-                    active = lanes.first(C - c)
-                    for u in range(tile.lines):
-                        plane = min(n + u, N - 1)
-                        tx_lanes = lanes.read_where(tx.line((plane, c, r), (0, 1, 0)), active)
-                        x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
-                        total[0, u] = select(active, fma(tx_lanes, exp(x_lanes - lanes.fill(total_[plane, r])), total[0, u]), total[0, u])
-            for u in range(tile.lines):
-                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(n + u, N - 1)
-            if n + u < N:
-                result = lanes.sum(wide[0, u])
-                ttotal[plane, r] = result
-
-
-@choice(ttotal_from_total_tx_x_over_r, ttotal_from_total_tx_x_over_c, ttotal_from_total_tx_x_plain)
-def ttotal_from_total_tx_x(ttotal: Real2, total_: Real2, tx: Real3, x: Real3, N: int, R: int, C: int,
-        tile: Tile) -> Task[...]:
-    """ttotal[n,r] += sum[c] exp(-total[n,r] + x[n,c,r])*tx[n,c,r]
-
-    lanes over r
-    or lanes over c, combined at the end
-    else gather, tasks share n r
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return ttotal_from_total_tx_x_over_r
-    if tile.lanes.width <= C:
-        return ttotal_from_total_tx_x_over_c
-    return ttotal_from_total_tx_x_plain
-
-
-@task
 def tl_from_total_tq_w_x_plain(tl: Real2, total_: Real2, tq: Real3, w: Real1, x: Real3, N: int, R: int, C: int,
         smoothing: float, add: int, task: int, tasks: int) -> None:
     """tl[n,r] += sum[c] (1 - smoothing)*(total[n,r] - x[n,c,r])*w[c]*tq[n,c,r]
@@ -1349,114 +763,6 @@ def tl_from_q_tx_w(tl: Real2, q: Real3, tx: Real3, w: Real1, N: int, R: int, C: 
     if tile.lanes.width <= C:
         return tl_from_q_tx_w_over_c
     return tl_from_q_tx_w_plain
-
-
-@task
-def htotal_from_gtotal_hgx_total_x_plain(htotal: Real2, gtotal: Real2, hgx: Real3, total_: Real2, x: Real3, N: int,
-        R: int, C: int, task: int, tasks: int) -> None:
-    """htotal[n,r] += sum[c] -exp(-total[n,r] + x[n,c,r])*gtotal[n,r]*hgx[n,c,r]
-
-    gather, tasks share n r
-    """
-    first, last = share(N * R, task, tasks)
-    for item in range(first, last):
-        n = item // R
-        r = item % R
-        total = zero()
-        for c in range(C):
-            total += exp(-total_[n, r] + x[n, c, r]) * hgx[n, c, r]
-        total = -total * gtotal[n, r]
-        htotal[n, r] = total
-
-
-@task
-def htotal_from_gtotal_hgx_total_x_over_r(htotal: Real2, gtotal: Real2, hgx: Real3, total_: Real2, x: Real3, N: int,
-        R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        n = item * tile.lines
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for c in range(C):
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 0, 1)), active)
-                    total__lanes = lanes.read_where(total_.line((plane, r), (0, 1)), active)
-                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
-                    total[0, u] = fma(hgx_lanes, exp(x_lanes - total__lanes), total[0, u])
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    gtotal_lanes = lanes.read_where(gtotal.line((plane, r), (0, 1)), active)
-                    result = -(gtotal_lanes * result)
-                    lanes.write_where(htotal.line((plane, r), (0, 1)), result, active)
-
-
-@task
-def htotal_from_gtotal_hgx_total_x_over_c(htotal: Real2, gtotal: Real2, hgx: Real3, total_: Real2, x: Real3, N: int,
-        R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes * R, task, tasks)
-    for item in range(first, last):
-        n = item // R * tile.lines
-        r = item % R
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for start in range(0, C, 64 * lanes.width):
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
-                if c + lanes.width <= C:
-                    for u in range(tile.lines):
-                        plane = min(n + u, N - 1)
-                        hgx_lanes = lanes.read(hgx.line((plane, c, r), (0, 1, 0)))
-                        x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
-                        total[0, u] = fma(hgx_lanes, exp(x_lanes - lanes.fill(total_[plane, r])), total[0, u])
-                else:
-                    active = lanes.first(C - c)
-                    for u in range(tile.lines):
-                        plane = min(n + u, N - 1)
-                        hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 1, 0)), active)
-                        x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
-                        total[0, u] = select(active, fma(hgx_lanes, exp(x_lanes - lanes.fill(total_[plane, r])), total[0, u]), total[0, u])
-            for u in range(tile.lines):
-                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(n + u, N - 1)
-            if n + u < N:
-                result = lanes.sum(wide[0, u])
-                result = -result * gtotal[plane, r]
-                htotal[plane, r] = result
-
-
-@choice(htotal_from_gtotal_hgx_total_x_over_r, htotal_from_gtotal_hgx_total_x_over_c,
-    htotal_from_gtotal_hgx_total_x_plain)
-def htotal_from_gtotal_hgx_total_x(htotal: Real2, gtotal: Real2, hgx: Real3, total_: Real2, x: Real3, N: int,
-        R: int, C: int, tile: Tile) -> Task[...]:
-    """htotal[n,r] += sum[c] -exp(-total[n,r] + x[n,c,r])*gtotal[n,r]*hgx[n,c,r]
-
-    lanes over r
-    or lanes over c, combined at the end
-    else gather, tasks share n r
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return htotal_from_gtotal_hgx_total_x_over_r
-    if tile.lanes.width <= C:
-        return htotal_from_gtotal_hgx_total_x_over_c
-    return htotal_from_gtotal_hgx_total_x_plain
 
 
 @task
@@ -2414,17 +1720,17 @@ DEFINITION = Definition(
             inputs=('x', 'q', 'w'),
             outputs=('l', 'y', 'z'),
             phases=(
-                Phase(  # total_max[n,r] += max[c] x[n,c,r]
+                Phase(  # total_max[n,r] += max[c] x[n,c,r]  # as total_max[n,r] of cross_entropy_weighted
                     total_max_from_x,
                     ('total_max', 'x'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # total_sum[n,r] += sum[c] exp(-finite(total_max[n,r]) + x[n,c,r])
+                Phase(  # total_sum[n,r] += sum[c] exp(-finite(total_max[n,r]) + x[n,c,r])  # as total_sum[n,r] of cross_entropy_weighted
                     total_sum_from_total_max_x,
                     ('total_sum', 'total_max', 'x'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # total[n,r] += log(total_sum[n,r]) + finite(total_max[n,r])
+                Phase(  # total[n,r] += log(total_sum[n,r]) + finite(total_max[n,r])  # as total[n,r] of cross_entropy_weighted
                     total_from_total_max_total_sum,
                     ('total', 'total_max', 'total_sum'),
                     ('N', 'R'),
@@ -2436,13 +1742,13 @@ DEFINITION = Definition(
                     reals=('smoothing',),
                     linear=('w',),
                 ),
-                Phase(  # y[] += sum[n,r] l[n,r]/(N*R)
+                Phase(  # y[] += sum[n,r] l[n,r]/(N*R)  # as y[] of binary_cross_entropy_with_logits
                     y_from_l,
                     ('y', 'l'),
                     ('N', 'R'),
                     linear=('l',),
                 ),
-                Phase(  # z[] += sum[n,r] l[n,r]
+                Phase(  # z[] += sum[n,r] l[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('z', 'l'),
                     ('N', 'R'),
@@ -2454,28 +1760,28 @@ DEFINITION = Definition(
             inputs=('x', 'q', 'w', 'gl', 'gy', 'gz'),
             outputs=('gx', 'gq', 'gw'),
             phases=(
-                Phase(  # total_max[n,r] += max[c] x[n,c,r]
+                Phase(  # total_max[n,r] += max[c] x[n,c,r]  # as total_max[n,r] of cross_entropy_weighted
                     total_max_from_x,
                     ('total_max', 'x'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # total_sum[n,r] += sum[c] exp(-finite(total_max[n,r]) + x[n,c,r])
+                Phase(  # total_sum[n,r] += sum[c] exp(-finite(total_max[n,r]) + x[n,c,r])  # as total_sum[n,r] of cross_entropy_weighted
                     total_sum_from_total_max_x,
                     ('total_sum', 'total_max', 'x'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # total[n,r] += log(total_sum[n,r]) + finite(total_max[n,r])
+                Phase(  # total[n,r] += log(total_sum[n,r]) + finite(total_max[n,r])  # as total[n,r] of cross_entropy_weighted
                     total_from_total_max_total_sum,
                     ('total', 'total_max', 'total_sum'),
                     ('N', 'R'),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]
+                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N', 'R'),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n,r] += gz[] + gy[]/(N*R)
+                Phase(  # gl_total[n,r] += gz[] + gy[]/(N*R)  # as gl_total[i,j] of binary_cross_entropy_with_logits
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N', 'R'),
@@ -2513,22 +1819,22 @@ DEFINITION = Definition(
             inputs=('x', 'q', 'w', 'tx', 'tq', 'tw'),
             outputs=('tl', 'ty', 'tz'),
             phases=(
-                Phase(  # total_max[n,r] += max[c] x[n,c,r]
+                Phase(  # total_max[n,r] += max[c] x[n,c,r]  # as total_max[n,r] of cross_entropy_weighted
                     total_max_from_x,
                     ('total_max', 'x'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # total_sum[n,r] += sum[c] exp(-finite(total_max[n,r]) + x[n,c,r])
+                Phase(  # total_sum[n,r] += sum[c] exp(-finite(total_max[n,r]) + x[n,c,r])  # as total_sum[n,r] of cross_entropy_weighted
                     total_sum_from_total_max_x,
                     ('total_sum', 'total_max', 'x'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # total[n,r] += log(total_sum[n,r]) + finite(total_max[n,r])
+                Phase(  # total[n,r] += log(total_sum[n,r]) + finite(total_max[n,r])  # as total[n,r] of cross_entropy_weighted
                     total_from_total_max_total_sum,
                     ('total', 'total_max', 'total_sum'),
                     ('N', 'R'),
                 ),
-                Phase(  # ttotal[n,r] += sum[c] exp(-total[n,r] + x[n,c,r])*tx[n,c,r]
+                Phase(  # ttotal[n,r] += sum[c] exp(-total[n,r] + x[n,c,r])*tx[n,c,r]  # as ttotal[n,r] of cross_entropy_weighted
                     ttotal_from_total_tx_x,
                     ('ttotal', 'total', 'tx', 'x'),
                     ('N', 'R', 'C'),
@@ -2562,13 +1868,13 @@ DEFINITION = Definition(
                     reals=('smoothing',),
                     linear=('tx', 'w'),
                 ),
-                Phase(  # ty[] += sum[n,r] tl[n,r]/(N*R)  # as y[]
+                Phase(  # ty[] += sum[n,r] tl[n,r]/(N*R)  # as y[] of binary_cross_entropy_with_logits
                     y_from_l,
                     ('ty', 'tl'),
                     ('N', 'R'),
                     linear=('tl',),
                 ),
-                Phase(  # tz[] += sum[n,r] tl[n,r]  # as z[]
+                Phase(  # tz[] += sum[n,r] tl[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('tz', 'tl'),
                     ('N', 'R'),
@@ -2580,28 +1886,28 @@ DEFINITION = Definition(
             inputs=('x', 'q', 'w', 'gl', 'gy', 'gz', 'hgx', 'hgq', 'hgw'),
             outputs=('hx', 'hq', 'hw', 'hgl', 'hgy', 'hgz'),
             phases=(
-                Phase(  # total_max[n,r] += max[c] x[n,c,r]
+                Phase(  # total_max[n,r] += max[c] x[n,c,r]  # as total_max[n,r] of cross_entropy_weighted
                     total_max_from_x,
                     ('total_max', 'x'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # total_sum[n,r] += sum[c] exp(-finite(total_max[n,r]) + x[n,c,r])
+                Phase(  # total_sum[n,r] += sum[c] exp(-finite(total_max[n,r]) + x[n,c,r])  # as total_sum[n,r] of cross_entropy_weighted
                     total_sum_from_total_max_x,
                     ('total_sum', 'total_max', 'x'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # total[n,r] += log(total_sum[n,r]) + finite(total_max[n,r])
+                Phase(  # total[n,r] += log(total_sum[n,r]) + finite(total_max[n,r])  # as total[n,r] of cross_entropy_weighted
                     total_from_total_max_total_sum,
                     ('total', 'total_max', 'total_sum'),
                     ('N', 'R'),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]
+                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N', 'R'),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n,r] += gz[] + gy[]/(N*R)
+                Phase(  # gl_total[n,r] += gz[] + gy[]/(N*R)  # as gl_total[i,j] of binary_cross_entropy_with_logits
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N', 'R'),
@@ -2620,13 +1926,13 @@ DEFINITION = Definition(
                     reals=('smoothing',),
                     linear=('hgx', 'w'),
                 ),
-                Phase(  # hgtotal[n,r] += sum[c] exp(-total[n,r] + x[n,c,r])*hgx[n,c,r]  # as ttotal[n,r]
+                Phase(  # hgtotal[n,r] += sum[c] exp(-total[n,r] + x[n,c,r])*hgx[n,c,r]  # as ttotal[n,r] of cross_entropy_weighted
                     ttotal_from_total_tx_x,
                     ('hgtotal', 'total', 'hgx', 'x'),
                     ('N', 'R', 'C'),
                     linear=('hgx',),
                 ),
-                Phase(  # htotal[n,r] += sum[c] -exp(-total[n,r] + x[n,c,r])*gtotal[n,r]*hgx[n,c,r]
+                Phase(  # htotal[n,r] += sum[c] -exp(-total[n,r] + x[n,c,r])*gtotal[n,r]*hgx[n,c,r]  # as htotal[n,r] of cross_entropy_weighted
                     htotal_from_gtotal_hgx_total_x,
                     ('htotal', 'gtotal', 'hgx', 'total', 'x'),
                     ('N', 'R', 'C'),
@@ -2695,19 +2001,19 @@ DEFINITION = Definition(
                     reals=('smoothing',),
                     linear=('gl_total', 'hgq'),
                 ),
-                Phase(  # hgy[] += sum[n,r] hgl_total[n,r]/(N*R)  # as y[]
+                Phase(  # hgy[] += sum[n,r] hgl_total[n,r]/(N*R)  # as y[] of binary_cross_entropy_with_logits
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N', 'R'),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n,r] hgl_total[n,r]  # as z[]
+                Phase(  # hgz[] += sum[n,r] hgl_total[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('hgz', 'hgl_total'),
                     ('N', 'R'),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as gl_total[i0,i1]
+                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('hgl', 'hgl_total'),
                     ('N', 'R'),
@@ -2725,28 +2031,28 @@ DEFINITION = Definition(
             inputs=('x', 'q', 'w', 'gl', 'gy', 'gz', 'tx', 'tq', 'tw', 'tgl', 'tgy', 'tgz'),
             outputs=('tgx', 'tgq', 'tgw'),
             phases=(
-                Phase(  # total_max[n,r] += max[c] x[n,c,r]
+                Phase(  # total_max[n,r] += max[c] x[n,c,r]  # as total_max[n,r] of cross_entropy_weighted
                     total_max_from_x,
                     ('total_max', 'x'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # total_sum[n,r] += sum[c] exp(-finite(total_max[n,r]) + x[n,c,r])
+                Phase(  # total_sum[n,r] += sum[c] exp(-finite(total_max[n,r]) + x[n,c,r])  # as total_sum[n,r] of cross_entropy_weighted
                     total_sum_from_total_max_x,
                     ('total_sum', 'total_max', 'x'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # total[n,r] += log(total_sum[n,r]) + finite(total_max[n,r])
+                Phase(  # total[n,r] += log(total_sum[n,r]) + finite(total_max[n,r])  # as total[n,r] of cross_entropy_weighted
                     total_from_total_max_total_sum,
                     ('total', 'total_max', 'total_sum'),
                     ('N', 'R'),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]
+                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N', 'R'),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n,r] += gz[] + gy[]/(N*R)
+                Phase(  # gl_total[n,r] += gz[] + gy[]/(N*R)  # as gl_total[i,j] of binary_cross_entropy_with_logits
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N', 'R'),
@@ -2758,19 +2064,19 @@ DEFINITION = Definition(
                     reals=('smoothing',),
                     linear=('gl_total', 'w'),
                 ),
-                Phase(  # ttotal[n,r] += sum[c] exp(-total[n,r] + x[n,c,r])*tx[n,c,r]
+                Phase(  # ttotal[n,r] += sum[c] exp(-total[n,r] + x[n,c,r])*tx[n,c,r]  # as ttotal[n,r] of cross_entropy_weighted
                     ttotal_from_total_tx_x,
                     ('ttotal', 'total', 'tx', 'x'),
                     ('N', 'R', 'C'),
                     linear=('tx',),
                 ),
-                Phase(  # tgl_total[i0,i1] += tgl[i0,i1]  # as gl_total[i0,i1]
+                Phase(  # tgl_total[i0,i1] += tgl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('tgl_total', 'tgl'),
                     ('N', 'R'),
                     linear=('tgl',),
                 ),
-                Phase(  # tgl_total[n,r] += tgz[] + tgy[]/(N*R)  # as gl_total[n,r]
+                Phase(  # tgl_total[n,r] += tgz[] + tgy[]/(N*R)  # as gl_total[i,j] of binary_cross_entropy_with_logits
                     gl_total_from_gy_gz,
                     ('tgl_total', 'tgy', 'tgz'),
                     ('N', 'R'),
@@ -2840,22 +2146,22 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'total_max_from_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
-        'total_sum_from_total_max_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
-        'total_from_total_max_total_sum: lanes over r, or lanes over n; else gather, tasks share n',
+        'total_max_from_x: that of kernels.generated.cross_entropy_weighted',
+        'total_sum_from_total_max_x: that of kernels.generated.cross_entropy_weighted',
+        'total_from_total_max_total_sum: that of kernels.generated.cross_entropy_weighted',
         'l_from_q_total_w_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
-        'y_from_l: lanes over r, combined at the end; else gather, tasks share nothing (one task)',
-        'z_from_l: lanes over r, combined at the end; else gather, tasks share nothing (one task)',
-        'gl_total_from_gl: lanes over i1, or lanes over i0; else gather, tasks share i0',
-        'gl_total_from_gy_gz: lanes over r; else gather, tasks share n',
+        'y_from_l: that of kernels.generated.binary_cross_entropy_with_logits',
+        'z_from_l: that of kernels.generated.binary_cross_entropy_with_logits',
+        'gl_total_from_gl: that of kernels.generated.binary_cross_entropy_with_logits',
+        'gl_total_from_gy_gz: that of kernels.generated.binary_cross_entropy_with_logits',
         'gq_from_gl_total_total_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
         'gtotal_from_gl_total_q_w: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
         'gw_from_gl_total_q_total_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'gx_from_gl_total_gtotal_q_total_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
-        'ttotal_from_total_tx_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
+        'ttotal_from_total_tx_x: that of kernels.generated.cross_entropy_weighted',
         'tl_from_total_tq_w_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
         'tl_from_q_tx_w: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
-        'htotal_from_gtotal_hgx_total_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
+        'htotal_from_gtotal_hgx_total_x: that of kernels.generated.cross_entropy_weighted',
         'hw_from_gl_total_hgx_q: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'hq_from_gl_total_hgtotal_hgw_hgx_total_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
         'hw_from_gl_total_hgtotal_q: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',

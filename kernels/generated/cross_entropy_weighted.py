@@ -10,6 +10,24 @@
 
 from __future__ import annotations
 
+from kernels.generated.binary_cross_entropy_with_logits import (
+    gl_total_from_gl,
+    z_from_l,
+)
+from kernels.generated.nll_loss import (
+    gl_total_from_gz_total,
+    gw_from_gy_sum_t,
+    gy_sum_from_gy_y_sum_z,
+    gz_total_from_gy_gz_y_sum,
+    hgz_from_hgz_total,
+    hy_sum_from_gy_hgy_sum_hgz_total_y_sum_z,
+    tgy_sum_from_gy_tgy_ty_sum_tz_y_sum_z,
+    tgz_total_from_gy_tgy_tgz_ty_sum_y_sum,
+    ty_from_ty_sum_tz_y_sum_z,
+    ty_sum_from_tw_t,
+    y_from_y_sum_z,
+    y_sum_from_w_t,
+)
 from kernels.runtime import (
     Definition,
     Integer2,
@@ -409,244 +427,6 @@ def l_from_t_total_w_x(l: Real2, t: Integer2, total_: Real2, w: Real1, x: Real3,
     if tile.lanes.width <= C:
         return l_from_t_total_w_x_over_c
     return l_from_t_total_w_x_plain
-
-
-@task
-def z_from_l_plain(z: Real0, l: Real2, N: int, R: int, task: int, tasks: int) -> None:
-    """z[] += sum[n,r] l[n,r]
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        total = zero()
-        for n in range(N):
-            for r in range(R):
-                total += l[n, r]
-        z[()] = total
-
-
-@task
-def z_from_l_over_r(z: Real0, l: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r, combined at the end."""
-    lanes = tile.lanes
-    if task == 0:
-        wide = lanes.wide_zero()
-        for n in range(N):
-            for start in range(0, R, 64 * lanes.width):
-                total = lanes.zero()
-                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
-                    if r + lanes.width <= R:
-                        l_lanes = lanes.read(l.line((n, r), (0, 1)))
-                        total = total + l_lanes
-                    else:
-                        active = lanes.first(R - r)
-                        l_lanes = lanes.read_where(l.line((n, r), (0, 1)), active)
-                        total = select(active, total + l_lanes, total)
-                wide = wide + lanes.widen(total)
-        result = lanes.sum(wide)
-        z[()] = result
-
-
-@choice(z_from_l_over_r, z_from_l_plain)
-def z_from_l(z: Real0, l: Real2, N: int, R: int, tile: Tile) -> Task[...]:
-    """z[] += sum[n,r] l[n,r]
-
-    lanes over r, combined at the end
-    else gather, tasks share nothing (one task)
-    """
-    if tile.lanes.width <= R:
-        return z_from_l_over_r
-    return z_from_l_plain
-
-
-@task
-def y_sum_from_w_t(y_sum: Real0, w: Real1, t: Integer2, N: int, R: int, C: int, ignore: int, task: int,
-        tasks: int) -> None:
-    """y_sum[] += sum[n,r,c] chosen(Ne(c, ignore), w[c])   { t[n,r] = c }
-
-    gather, tasks share nothing (one task); 1 guard
-    """
-    if task == 0:
-        total = zero()
-        for n in range(N):
-            for r in range(R):
-                c = t[n, r]
-                if 0 <= c < C:
-                    total += (w[c] if c != ignore else zero())
-        y_sum[()] = total
-
-
-@task
-def y_from_y_sum_z(y: Real0, y_sum: Real0, z: Real0, task: int, tasks: int) -> None:
-    """y[] += z[]/y_sum[]
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        total = z[()] / y_sum[()]
-        y[()] = total
-
-
-@task
-def gl_total_from_gl_plain(gl_total: Real2, gl: Real2, I0: int, I1: int, task: int, tasks: int) -> None:
-    """gl_total[i0,i1] += gl[i0,i1]
-
-    gather, tasks share i0
-    """
-    first, last = share(I0, task, tasks)
-    for i0 in range(first, last):
-        for i1 in range(I1):
-            total = gl[i0, i1]
-            gl_total[i0, i1] = total
-
-
-@task
-def gl_total_from_gl_over_i1(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over i1."""
-    lanes = tile.lanes
-    first, last = share(I0, task, tasks)
-    for i0 in range(first, last):
-        for start in range(0, I1, lanes.width):
-            i1 = max(0, min(start, I1 - lanes.width))
-            count = min(lanes.width, I1 - i1)
-            if count == lanes.width:
-                gl_lanes = lanes.read(gl.line((i0, i1), (0, 1)))
-                total = gl_lanes
-                lanes.write_where(gl_total.line((i0, i1), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gl_lanes = lanes.read_where(gl.line((i0, i1), (0, 1)), active)
-                total = gl_lanes
-                lanes.write_where(gl_total.line((i0, i1), (0, 1)), total, active)
-
-
-@task
-def gl_total_from_gl_over_i0(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over i0."""
-    lanes = tile.lanes
-    first, last = share(I1, task, tasks)
-    for i1 in range(first, last):
-        for start in range(0, I0, lanes.width):
-            i0 = max(0, min(start, I0 - lanes.width))
-            count = min(lanes.width, I0 - i0)
-            if count == lanes.width:
-                gl_lanes = lanes.read(gl.line((i0, i1), (1, 0)))
-                total = gl_lanes
-                lanes.write_where(gl_total.line((i0, i1), (1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gl_lanes = lanes.read_where(gl.line((i0, i1), (1, 0)), active)
-                total = gl_lanes
-                lanes.write_where(gl_total.line((i0, i1), (1, 0)), total, active)
-
-
-@choice(gl_total_from_gl_over_i1, gl_total_from_gl_over_i0, gl_total_from_gl_plain)
-def gl_total_from_gl(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile) -> Task[...]:
-    """gl_total[i0,i1] += gl[i0,i1]
-
-    lanes over i1
-    or lanes over i0
-    else gather, tasks share i0
-    """
-    if tile.lanes.width <= I1 or (tile.lanes.width <= 8 * I1 and tile.lanes.width > I0):
-        return gl_total_from_gl_over_i1
-    if tile.lanes.width <= I0 or (tile.lanes.width <= 8 * I0 and tile.lanes.width > I1):
-        return gl_total_from_gl_over_i0
-    return gl_total_from_gl_plain
-
-
-@task
-def gy_sum_from_gy_y_sum_z(gy_sum: Real0, gy: Real0, y_sum: Real0, z: Real0, task: int, tasks: int) -> None:
-    """gy_sum[] += -gy[]*z[]/y_sum[]**2
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        total = -gy[()] * z[()] / y_sum[()]**2
-        gy_sum[()] = total
-
-
-@task
-def gz_total_from_gy_gz_y_sum(gz_total: Real0, gy: Real0, gz: Real0, y_sum: Real0, task: int, tasks: int) -> None:
-    """gz_total[] += gy[]/y_sum[] + gz[]
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        total = gy[()] / y_sum[()] + gz[()]
-        gz_total[()] = total
-
-
-@task
-def gw_from_gy_sum_t(gw: Real1, gy_sum: Real0, t: Integer2, N: int, R: int, C: int, ignore: int, add: int,
-        task: int, tasks: int) -> None:
-    """gw[c] += sum[n,r] chosen(Ne(c, ignore), 1)*gy_sum[]   { t[n,r] = c }
-
-    scatter, tasks share nothing (one task); 1 guard
-    """
-    if task == 0:
-        if add == 0:
-            for c in range(C):
-                gw[c] = zero()
-        for n in range(N):
-            for r in range(R):
-                c = t[n, r]
-                if 0 <= c < C:
-                    gw[c] += (one() if c != ignore else zero()) * gy_sum[()]
-
-
-@task
-def gl_total_from_gz_total_plain(gl_total: Real2, gz_total: Real0, N: int, R: int, add: int, task: int,
-        tasks: int) -> None:
-    """gl_total[n,r] += gz_total[]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for r in range(R):
-            total = gz_total[()]
-            if add != 0:
-                total += gl_total[n, r]
-            gl_total[n, r] = total
-
-
-@task
-def gl_total_from_gz_total_over_r(gl_total: Real2, gz_total: Real0, N: int, R: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        value = lanes.fill(gz_total[()])
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                total = value
-                if add != 0:
-                    total = total + lanes.read(gl_total.line((n, r), (0, 1)))
-                lanes.write_where(gl_total.line((n, r), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                total = value
-                if add != 0:
-                    total = total + lanes.read_where(gl_total.line((n, r), (0, 1)), active)
-                lanes.write_where(gl_total.line((n, r), (0, 1)), total, active)
-
-
-@choice(gl_total_from_gz_total_over_r, gl_total_from_gz_total_plain)
-def gl_total_from_gz_total(gl_total: Real2, gz_total: Real0, N: int, R: int, add: int, tile: Tile) -> Task[...]:
-    """gl_total[n,r] += gz_total[]
-
-    lanes over r
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * R:
-        return gl_total_from_gz_total_over_r
-    return gl_total_from_gz_total_plain
 
 
 @task
@@ -1273,35 +1053,6 @@ def tl_from_t_tx_w(tl: Real2, t: Integer2, tx: Real3, w: Real1, N: int, R: int, 
 
 
 @task
-def ty_sum_from_tw_t(ty_sum: Real0, tw: Real1, t: Integer2, N: int, R: int, C: int, ignore: int, task: int,
-        tasks: int) -> None:
-    """ty_sum[] += sum[n,r,c] chosen(Ne(c, ignore), 1)*tw[c]   { t[n,r] = c }
-
-    gather, tasks share nothing (one task); 1 guard
-    """
-    if task == 0:
-        total = zero()
-        for n in range(N):
-            for r in range(R):
-                c = t[n, r]
-                if 0 <= c < C:
-                    total += (one() if c != ignore else zero()) * tw[c]
-        ty_sum[()] = total
-
-
-@task
-def ty_from_ty_sum_tz_y_sum_z(ty: Real0, ty_sum: Real0, tz: Real0, y_sum: Real0, z: Real0, task: int,
-        tasks: int) -> None:
-    """ty[] += (-ty_sum[]*z[]/y_sum[] + tz[])/y_sum[]
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        total = (-ty_sum[()] * z[()] / y_sum[()] + tz[()]) / y_sum[()]
-        ty[()] = total
-
-
-@task
 def htotal_from_gtotal_hgx_total_x_plain(htotal: Real2, gtotal: Real2, hgx: Real3, total_: Real2, x: Real3, N: int,
         R: int, C: int, task: int, tasks: int) -> None:
     """htotal[n,r] += sum[c] -exp(-total[n,r] + x[n,c,r])*gtotal[n,r]*hgx[n,c,r]
@@ -1650,30 +1401,6 @@ def hw_from_gl_total_hgtotal_t_2(hw: Real1, gl_total: Real2, hgtotal: Real2, t: 
 
 
 @task
-def hgz_from_hgz_total(hgz: Real0, hgz_total: Real0, task: int, tasks: int) -> None:
-    """hgz[] += hgz_total[]
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        total = hgz_total[()]
-        hgz[()] = total
-
-
-@task
-def hy_sum_from_gy_hgy_sum_hgz_total_y_sum_z(hy_sum: Real0, gy: Real0, hgy_sum: Real0, hgz_total: Real0,
-        y_sum: Real0, z: Real0, task: int, tasks: int) -> None:
-    """hy_sum[] += (2*hgy_sum[]*z[]/y_sum[] - hgz_total[])*gy[]/y_sum[]**2
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        v0 = y_sum[()]
-        total = (-hgz_total[()] + 2 * hgy_sum[()] * z[()] / v0) * gy[()] / v0**2
-        hy_sum[()] = total
-
-
-@task
 def htotal_from_hz_t_w_plain(htotal: Real2, hz: Real0, t: Integer2, w: Real1, N: int, R: int, C: int, ignore: int,
         smoothing: float, add: int, task: int, tasks: int) -> None:
     """htotal[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*hz[]/C
@@ -2005,33 +1732,6 @@ def hx_from_gl_total_gtotal_hgw_hgx_htotal_hz_t_total_w_x(hx: Real3, gl_total: R
 
 
 @task
-def tgy_sum_from_gy_tgy_ty_sum_tz_y_sum_z(tgy_sum: Real0, gy: Real0, tgy: Real0, ty_sum: Real0, tz: Real0,
-        y_sum: Real0, z: Real0, task: int, tasks: int) -> None:
-    """tgy_sum[] += (2*gy[]*ty_sum[]*z[]/y_sum[] - gy[]*tz[] - tgy[]*z[])/y_sum[]**2
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        v0 = y_sum[()]
-        v1 = gy[()]
-        v2 = z[()]
-        total = (-v1 * tz[()] - v2 * tgy[()] + 2 * v1 * v2 * ty_sum[()] / v0) / v0**2
-        tgy_sum[()] = total
-
-
-@task
-def tgz_total_from_gy_tgy_tgz_ty_sum_y_sum(tgz_total: Real0, gy: Real0, tgy: Real0, tgz: Real0, ty_sum: Real0,
-        y_sum: Real0, task: int, tasks: int) -> None:
-    """tgz_total[] += -gy[]*ty_sum[]/y_sum[]**2 + tgy[]/y_sum[] + tgz[]
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        total = -gy[()] * ty_sum[()] / y_sum[()]**2 + tgy[()] / y_sum[()] + tgz[()]
-        tgz_total[()] = total
-
-
-@task
 def tgx_from_gl_total_tgl_total_tw_w_t_plain(tgx: Real3, gl_total: Real2, tgl_total: Real2, tw: Real1, w: Real1,
         t: Integer2, N: int, R: int, C: int, ignore: int, smoothing: float, task: int, tasks: int) -> None:
     """tgx[n,c,r] += (1 - smoothing)*(chosen(Ne(c, ignore), -1)*tw[c]*gl_total[n,r] + chosen(Ne(c, ignore), -w[c])*tgl_total[n,r])
@@ -2301,19 +2001,19 @@ DEFINITION = Definition(
                     reals=('smoothing',),
                     linear=('w',),
                 ),
-                Phase(  # z[] += sum[n,r] l[n,r]
+                Phase(  # z[] += sum[n,r] l[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('z', 'l'),
                     ('N', 'R'),
                     linear=('l',),
                 ),
-                Phase(  # y_sum[] += sum[n,r,c] chosen(Ne(c, ignore), w[c])
+                Phase(  # y_sum[] += sum[n,r,c] chosen(Ne(c, ignore), w[c])  # as y_sum[] of nll_loss
                     y_sum_from_w_t,
                     ('y_sum', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     linear=('w',),
                 ),
-                Phase(  # y[] += z[]/y_sum[]
+                Phase(  # y[] += z[]/y_sum[]  # as y[] of nll_loss
                     y_from_y_sum_z,
                     ('y', 'y_sum', 'z'),
                     (),
@@ -2354,42 +2054,42 @@ DEFINITION = Definition(
                     reals=('smoothing',),
                     linear=('w',),
                 ),
-                Phase(  # z[] += sum[n,r] l[n,r]
+                Phase(  # z[] += sum[n,r] l[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('z', 'l'),
                     ('N', 'R'),
                     linear=('l',),
                 ),
-                Phase(  # y_sum[] += sum[n,r,c] chosen(Ne(c, ignore), w[c])
+                Phase(  # y_sum[] += sum[n,r,c] chosen(Ne(c, ignore), w[c])  # as y_sum[] of nll_loss
                     y_sum_from_w_t,
                     ('y_sum', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     linear=('w',),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]
+                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N', 'R'),
                     linear=('gl',),
                 ),
-                Phase(  # gy_sum[] += -gy[]*z[]/y_sum[]**2
+                Phase(  # gy_sum[] += -gy[]*z[]/y_sum[]**2  # as gy_sum[] of nll_loss
                     gy_sum_from_gy_y_sum_z,
                     ('gy_sum', 'gy', 'y_sum', 'z'),
                     (),
                     linear=('gy', 'z'),
                 ),
-                Phase(  # gz_total[] += gy[]/y_sum[] + gz[]
+                Phase(  # gz_total[] += gy[]/y_sum[] + gz[]  # as gz_total[] of nll_loss
                     gz_total_from_gy_gz_y_sum,
                     ('gz_total', 'gy', 'gz', 'y_sum'),
                     (),
                 ),
-                Phase(  # gw[c] += sum[n,r] chosen(Ne(c, ignore), 1)*gy_sum[]
+                Phase(  # gw[c] += sum[n,r] chosen(Ne(c, ignore), 1)*gy_sum[]  # as gw[c] of nll_loss
                     gw_from_gy_sum_t,
                     ('gw', 'gy_sum', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     linear=('gy_sum',),
                 ),
-                Phase(  # gl_total[n,r] += gz_total[]
+                Phase(  # gl_total[n,r] += gz_total[]  # as gl_total[n,r] of nll_loss
                     gl_total_from_gz_total,
                     ('gl_total', 'gz_total'),
                     ('N', 'R'),
@@ -2471,13 +2171,13 @@ DEFINITION = Definition(
                     reals=('smoothing',),
                     linear=('w',),
                 ),
-                Phase(  # z[] += sum[n,r] l[n,r]
+                Phase(  # z[] += sum[n,r] l[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('z', 'l'),
                     ('N', 'R'),
                     linear=('l',),
                 ),
-                Phase(  # y_sum[] += sum[n,r,c] chosen(Ne(c, ignore), w[c])
+                Phase(  # y_sum[] += sum[n,r,c] chosen(Ne(c, ignore), w[c])  # as y_sum[] of nll_loss
                     y_sum_from_w_t,
                     ('y_sum', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
@@ -2531,19 +2231,19 @@ DEFINITION = Definition(
                     reals=('smoothing',),
                     linear=('tx', 'w'),
                 ),
-                Phase(  # tz[] += sum[n,r] tl[n,r]  # as z[]
+                Phase(  # tz[] += sum[n,r] tl[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('tz', 'tl'),
                     ('N', 'R'),
                     linear=('tl',),
                 ),
-                Phase(  # ty_sum[] += sum[n,r,c] chosen(Ne(c, ignore), 1)*tw[c]
+                Phase(  # ty_sum[] += sum[n,r,c] chosen(Ne(c, ignore), 1)*tw[c]  # as ty_sum[] of nll_loss
                     ty_sum_from_tw_t,
                     ('ty_sum', 'tw', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     linear=('tw',),
                 ),
-                Phase(  # ty[] += (-ty_sum[]*z[]/y_sum[] + tz[])/y_sum[]
+                Phase(  # ty[] += (-ty_sum[]*z[]/y_sum[] + tz[])/y_sum[]  # as ty[] of nll_loss
                     ty_from_ty_sum_tz_y_sum_z,
                     ('ty', 'ty_sum', 'tz', 'y_sum', 'z'),
                     (),
@@ -2583,30 +2283,30 @@ DEFINITION = Definition(
                     reals=('smoothing',),
                     linear=('w',),
                 ),
-                Phase(  # z[] += sum[n,r] l[n,r]
+                Phase(  # z[] += sum[n,r] l[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('z', 'l'),
                     ('N', 'R'),
                     linear=('l',),
                 ),
-                Phase(  # y_sum[] += sum[n,r,c] chosen(Ne(c, ignore), w[c])
+                Phase(  # y_sum[] += sum[n,r,c] chosen(Ne(c, ignore), w[c])  # as y_sum[] of nll_loss
                     y_sum_from_w_t,
                     ('y_sum', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     linear=('w',),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]
+                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N', 'R'),
                     linear=('gl',),
                 ),
-                Phase(  # gz_total[] += gy[]/y_sum[] + gz[]
+                Phase(  # gz_total[] += gy[]/y_sum[] + gz[]  # as gz_total[] of nll_loss
                     gz_total_from_gy_gz_y_sum,
                     ('gz_total', 'gy', 'gz', 'y_sum'),
                     (),
                 ),
-                Phase(  # gl_total[n,r] += gz_total[]
+                Phase(  # gl_total[n,r] += gz_total[]  # as gl_total[n,r] of nll_loss
                     gl_total_from_gz_total,
                     ('gl_total', 'gz_total'),
                     ('N', 'R'),
@@ -2722,48 +2422,48 @@ DEFINITION = Definition(
                     reals=('smoothing',),
                     linear=('gl_total', 'hgtotal'),
                 ),
-                Phase(  # hgz_total[] += sum[n,r] hgl_total[n,r]  # as z[]
+                Phase(  # hgz_total[] += sum[n,r] hgl_total[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('hgz_total', 'hgl_total'),
                     ('N', 'R'),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgy_sum[] += sum[n,r,c] chosen(Ne(c, ignore), 1)*hgw[c]  # as ty_sum[]
+                Phase(  # hgy_sum[] += sum[n,r,c] chosen(Ne(c, ignore), 1)*hgw[c]  # as ty_sum[] of nll_loss
                     ty_sum_from_tw_t,
                     ('hgy_sum', 'hgw', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     linear=('hgw',),
                 ),
-                Phase(  # hgz[] += hgz_total[]
+                Phase(  # hgz[] += hgz_total[]  # as hgz[] of nll_loss
                     hgz_from_hgz_total,
                     ('hgz', 'hgz_total'),
                     (),
                     linear=('hgz_total',),
                 ),
-                Phase(  # hgy[] += (-hgy_sum[]*z[]/y_sum[] + hgz_total[])/y_sum[]  # as ty[]
+                Phase(  # hgy[] += (-hgy_sum[]*z[]/y_sum[] + hgz_total[])/y_sum[]  # as ty[] of nll_loss
                     ty_from_ty_sum_tz_y_sum_z,
                     ('hgy', 'hgy_sum', 'hgz_total', 'y_sum', 'z'),
                     (),
                 ),
-                Phase(  # hy_sum[] += (2*hgy_sum[]*z[]/y_sum[] - hgz_total[])*gy[]/y_sum[]**2
+                Phase(  # hy_sum[] += (2*hgy_sum[]*z[]/y_sum[] - hgz_total[])*gy[]/y_sum[]**2  # as hy_sum[] of nll_loss
                     hy_sum_from_gy_hgy_sum_hgz_total_y_sum_z,
                     ('hy_sum', 'gy', 'hgy_sum', 'hgz_total', 'y_sum', 'z'),
                     (),
                     linear=('gy',),
                 ),
-                Phase(  # hz[] += -gy[]*hgy_sum[]/y_sum[]**2  # as gy_sum[]
+                Phase(  # hz[] += -gy[]*hgy_sum[]/y_sum[]**2  # as gy_sum[] of nll_loss
                     gy_sum_from_gy_y_sum_z,
                     ('hz', 'gy', 'y_sum', 'hgy_sum'),
                     (),
                     linear=('gy', 'hgy_sum'),
                 ),
-                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as gl_total[i0,i1]
+                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('hgl', 'hgl_total'),
                     ('N', 'R'),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hw[c] += sum[n,r] chosen(Ne(c, ignore), 1)*hy_sum[]  # as gw[c]
+                Phase(  # hw[c] += sum[n,r] chosen(Ne(c, ignore), 1)*hy_sum[]  # as gw[c] of nll_loss
                     gw_from_gy_sum_t,
                     ('hw', 'hy_sum', 't'),
                     ('N', 'R', 'C', 'ignore'),
@@ -2844,30 +2544,30 @@ DEFINITION = Definition(
                     reals=('smoothing',),
                     linear=('w',),
                 ),
-                Phase(  # z[] += sum[n,r] l[n,r]
+                Phase(  # z[] += sum[n,r] l[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('z', 'l'),
                     ('N', 'R'),
                     linear=('l',),
                 ),
-                Phase(  # y_sum[] += sum[n,r,c] chosen(Ne(c, ignore), w[c])
+                Phase(  # y_sum[] += sum[n,r,c] chosen(Ne(c, ignore), w[c])  # as y_sum[] of nll_loss
                     y_sum_from_w_t,
                     ('y_sum', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     linear=('w',),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]
+                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N', 'R'),
                     linear=('gl',),
                 ),
-                Phase(  # gz_total[] += gy[]/y_sum[] + gz[]
+                Phase(  # gz_total[] += gy[]/y_sum[] + gz[]  # as gz_total[] of nll_loss
                     gz_total_from_gy_gz_y_sum,
                     ('gz_total', 'gy', 'gz', 'y_sum'),
                     (),
                 ),
-                Phase(  # gl_total[n,r] += gz_total[]
+                Phase(  # gl_total[n,r] += gz_total[]  # as gl_total[n,r] of nll_loss
                     gl_total_from_gz_total,
                     ('gl_total', 'gz_total'),
                     ('N', 'R'),
@@ -2935,41 +2635,41 @@ DEFINITION = Definition(
                     reals=('smoothing',),
                     linear=('tx', 'w'),
                 ),
-                Phase(  # tz[] += sum[n,r] tl[n,r]  # as z[]
+                Phase(  # tz[] += sum[n,r] tl[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('tz', 'tl'),
                     ('N', 'R'),
                     linear=('tl',),
                 ),
-                Phase(  # ty_sum[] += sum[n,r,c] chosen(Ne(c, ignore), 1)*tw[c]
+                Phase(  # ty_sum[] += sum[n,r,c] chosen(Ne(c, ignore), 1)*tw[c]  # as ty_sum[] of nll_loss
                     ty_sum_from_tw_t,
                     ('ty_sum', 'tw', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     linear=('tw',),
                 ),
-                Phase(  # tgl_total[i0,i1] += tgl[i0,i1]  # as gl_total[i0,i1]
+                Phase(  # tgl_total[i0,i1] += tgl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('tgl_total', 'tgl'),
                     ('N', 'R'),
                     linear=('tgl',),
                 ),
-                Phase(  # tgy_sum[] += (2*gy[]*ty_sum[]*z[]/y_sum[] - gy[]*tz[] - tgy[]*z[])/y_sum[]**2
+                Phase(  # tgy_sum[] += (2*gy[]*ty_sum[]*z[]/y_sum[] - gy[]*tz[] - tgy[]*z[])/y_sum[]**2  # as tgy_sum[] of nll_loss
                     tgy_sum_from_gy_tgy_ty_sum_tz_y_sum_z,
                     ('tgy_sum', 'gy', 'tgy', 'ty_sum', 'tz', 'y_sum', 'z'),
                     (),
                 ),
-                Phase(  # tgz_total[] += -gy[]*ty_sum[]/y_sum[]**2 + tgy[]/y_sum[] + tgz[]
+                Phase(  # tgz_total[] += -gy[]*ty_sum[]/y_sum[]**2 + tgy[]/y_sum[] + tgz[]  # as tgz_total[] of nll_loss
                     tgz_total_from_gy_tgy_tgz_ty_sum_y_sum,
                     ('tgz_total', 'gy', 'tgy', 'tgz', 'ty_sum', 'y_sum'),
                     (),
                 ),
-                Phase(  # tgw[c] += sum[n,r] chosen(Ne(c, ignore), 1)*tgy_sum[]  # as gw[c]
+                Phase(  # tgw[c] += sum[n,r] chosen(Ne(c, ignore), 1)*tgy_sum[]  # as gw[c] of nll_loss
                     gw_from_gy_sum_t,
                     ('tgw', 'tgy_sum', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     linear=('tgy_sum',),
                 ),
-                Phase(  # tgl_total[n,r] += tgz_total[]  # as gl_total[n,r]
+                Phase(  # tgl_total[n,r] += tgz_total[]  # as gl_total[n,r] of nll_loss
                     gl_total_from_gz_total,
                     ('tgl_total', 'tgz_total'),
                     ('N', 'R'),
@@ -3066,14 +2766,14 @@ DEFINITION = Definition(
         'total_from_total_max_total_sum: lanes over r, or lanes over n; else gather, tasks share n',
         'l_from_total_w_x_t: gather, tasks share n; 1 guard',
         'l_from_t_total_w_x: lanes over c, combined at the end; else gather, tasks share n r',
-        'z_from_l: lanes over r, combined at the end; else gather, tasks share nothing (one task)',
-        'y_sum_from_w_t: gather, tasks share nothing (one task); 1 guard',
-        'y_from_y_sum_z: gather, tasks share nothing (one task)',
-        'gl_total_from_gl: lanes over i1, or lanes over i0; else gather, tasks share i0',
-        'gy_sum_from_gy_y_sum_z: gather, tasks share nothing (one task)',
-        'gz_total_from_gy_gz_y_sum: gather, tasks share nothing (one task)',
-        'gw_from_gy_sum_t: scatter, tasks share nothing (one task); 1 guard',
-        'gl_total_from_gz_total: lanes over r; else gather, tasks share n',
+        'z_from_l: that of kernels.generated.binary_cross_entropy_with_logits',
+        'y_sum_from_w_t: that of kernels.generated.nll_loss',
+        'y_from_y_sum_z: that of kernels.generated.nll_loss',
+        'gl_total_from_gl: that of kernels.generated.binary_cross_entropy_with_logits',
+        'gy_sum_from_gy_y_sum_z: that of kernels.generated.nll_loss',
+        'gz_total_from_gy_gz_y_sum: that of kernels.generated.nll_loss',
+        'gw_from_gy_sum_t: that of kernels.generated.nll_loss',
+        'gl_total_from_gz_total: that of kernels.generated.nll_loss',
         'gtotal_from_gl_total_t_w: lanes over c, combined at the end; else gather, tasks share n r',
         'gw_from_gl_total_t_total_x: lanes over c; else gather, tasks share c',
         'gtotal_from_gl_total_w_t: gather, tasks share n; 1 guard',
@@ -3085,8 +2785,8 @@ DEFINITION = Definition(
         'tl_from_tx_w_t: gather, tasks share n; 1 guard',
         'tl_from_t_total_tw_x: lanes over c, combined at the end; else gather, tasks share n r',
         'tl_from_t_tx_w: lanes over c, combined at the end; else gather, tasks share n r',
-        'ty_sum_from_tw_t: gather, tasks share nothing (one task); 1 guard',
-        'ty_from_ty_sum_tz_y_sum_z: gather, tasks share nothing (one task)',
+        'ty_sum_from_tw_t: that of kernels.generated.nll_loss',
+        'ty_from_ty_sum_tz_y_sum_z: that of kernels.generated.nll_loss',
         'htotal_from_gtotal_hgx_total_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
         'hw_from_gl_total_hgx_t: lanes over c; else gather, tasks share c',
         'hw_from_gl_total_hgx_t_2: scatter, tasks share nothing (one task); 1 guard',
@@ -3094,16 +2794,16 @@ DEFINITION = Definition(
         'hw_from_gl_total_hgtotal_t: scatter, tasks share nothing (one task); 1 guard',
         'htotal_from_gl_total_hgw_t_2: lanes over c, combined at the end; else gather, tasks share n r',
         'hw_from_gl_total_hgtotal_t_2: lanes over c; else gather, tasks share c',
-        'hgz_from_hgz_total: gather, tasks share nothing (one task)',
-        'hy_sum_from_gy_hgy_sum_hgz_total_y_sum_z: gather, tasks share nothing (one task)',
+        'hgz_from_hgz_total: that of kernels.generated.nll_loss',
+        'hy_sum_from_gy_hgy_sum_hgz_total_y_sum_z: that of kernels.generated.nll_loss',
         'htotal_from_hz_t_w: lanes over c, combined at the end; else gather, tasks share n r',
         'hw_from_hz_t_total_x: lanes over c; else gather, tasks share c',
         'htotal_from_hz_w_t: gather, tasks share n; 1 guard',
         'hw_from_hz_total_x_t: scatter, tasks share nothing (one task); 1 guard',
         'hx_from_gl_total_hgw_hz_w_t: lanes over r, or lanes over c; else scatter, tasks share n r; 1 guard',
         'hx_from_gl_total_gtotal_hgw_hgx_htotal_hz_t_total_w_x: lanes over c; else gather, tasks share n c',
-        'tgy_sum_from_gy_tgy_ty_sum_tz_y_sum_z: gather, tasks share nothing (one task)',
-        'tgz_total_from_gy_tgy_tgz_ty_sum_y_sum: gather, tasks share nothing (one task)',
+        'tgy_sum_from_gy_tgy_ty_sum_tz_y_sum_z: that of kernels.generated.nll_loss',
+        'tgz_total_from_gy_tgy_tgz_ty_sum_y_sum: that of kernels.generated.nll_loss',
         'tgx_from_gl_total_tgl_total_tw_w_t: lanes over r, or lanes over c; else scatter, tasks share n r; 1 guard',
         'tgx_from_gl_total_gtotal_t_tgl_total_tgtotal_total_ttotal_tw_tx_w_x: lanes over c; else gather, tasks share n c',
     ),

@@ -5,64 +5,18 @@
 
 from __future__ import annotations
 
+from kernels.generated.add import (
+    gz_from_gy,
+)
 from kernels.runtime import (
     Definition,
     Phase,
     Program,
-    Real1,
-    Task,
     Tensor,
-    Tile,
-    ceil_div,
-    choice,
     require_abi,
-    share,
-    task,
 )
 
 require_abi(7, __name__)
-
-
-@task
-def y_from_x_plain(y: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
-    """y[n] += x[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = x[n]
-        y[n] = total
-
-
-@task
-def y_from_x_over_n(y: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            x_lanes = lanes.read(x.line((n,), (1,)))
-            total = x_lanes
-            lanes.write_where(y.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            total = x_lanes
-            lanes.write_where(y.line((n,), (1,)), total, active)
-
-
-@choice(y_from_x_over_n, y_from_x_plain)
-def y_from_x(y: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
-    """y[n] += x[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return y_from_x_over_n
-    return y_from_x_plain
 
 
 def sizes(N: int) -> dict[str, int]:
@@ -97,8 +51,8 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # y[n] += x[n]
-                    y_from_x,
+                Phase(  # y[n] += x[n]  # as gz[n] of add
+                    gz_from_gy,
                     ('y', 'x'),
                     ('N',),
                     linear=('x',),
@@ -109,8 +63,8 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # gx[n] += gy[n]  # as y[n]
-                    y_from_x,
+                Phase(  # gx[n] += gy[n]  # as gz[n] of add
+                    gz_from_gy,
                     ('gx', 'gy'),
                     ('N',),
                     linear=('gy',),
@@ -121,8 +75,8 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # ty[n] += tx[n]  # as y[n]
-                    y_from_x,
+                Phase(  # ty[n] += tx[n]  # as gz[n] of add
+                    gz_from_gy,
                     ('ty', 'tx'),
                     ('N',),
                     linear=('tx',),
@@ -133,8 +87,8 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # hgy[n] += hgx[n]  # as y[n]
-                    y_from_x,
+                Phase(  # hgy[n] += hgx[n]  # as gz[n] of add
+                    gz_from_gy,
                     ('hgy', 'hgx'),
                     ('N',),
                     linear=('hgx',),
@@ -145,8 +99,8 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # tgx[n] += tgy[n]  # as y[n]
-                    y_from_x,
+                Phase(  # tgx[n] += tgy[n]  # as gz[n] of add
+                    gz_from_gy,
                     ('tgx', 'tgy'),
                     ('N',),
                     linear=('tgy',),
@@ -155,6 +109,6 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_x: lanes over n; else gather, tasks share n',
+        'gz_from_gy: that of kernels.generated.add',
     ),
 )

@@ -12,6 +12,12 @@
 
 from __future__ import annotations
 
+from kernels.generated.fractional_max_pool2d import (
+    t0_from_u_v0,
+    t1_from_u_v1,
+    v0_from_u,
+    v1_from_u,
+)
 from kernels.runtime import (
     Definition,
     Integer3,
@@ -41,282 +47,6 @@ from kernels.runtime import (
 )
 
 require_abi(7, __name__)
-
-
-@task
-def v0_from_u_plain(v0: Real2, u_: Real3, N: int, C: int, B0: int, U2: int, K0: int, P0: int, X2: int, task: int,
-        tasks: int) -> None:
-    """v0[n,c] += sum[b0,u2] indicator((b0 + 1)*(P0 - 1) <= (-K0 + X2)*u[n,c,u2])   { -u2 = 0 }
-
-    gather, tasks share n c; 1 guard
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        total = zero()
-        u2 = 0
-        if 0 <= u2 < U2:
-            for b0 in range(B0):
-                total += indicator((real(b0) + 1) * (real(P0) - 1) <= (-real(K0) + real(X2)) * u_[n, c, u2])
-        v0[n, c] = total
-
-
-@task
-def v0_from_u_over_c(v0: Real2, u_: Real3, N: int, C: int, B0: int, U2: int, K0: int, P0: int, X2: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        n = item * tile.lines
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            u2 = 0
-            if 0 <= u2 < U2:
-                for b0 in range(B0):
-                    for u in range(tile.lines):
-                        plane = min(n + u, N - 1)
-                        u__lanes = lanes.read_where(u_.line((plane, c, u2), (0, 1, 0)), active)
-                        total[0, u] = total[0, u] + select(lanes.real(lanes.integers(b0*(P0 - 1) + P0 - 1)) <= (u__lanes * lanes.real(lanes.integers(-K0 + X2))), lanes.fill(one()), lanes.zero())
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    lanes.write_where(v0.line((plane, c), (0, 1)), result, active)
-
-
-@choice(v0_from_u_over_c, v0_from_u_plain)
-def v0_from_u(v0: Real2, u_: Real3, N: int, C: int, B0: int, U2: int, K0: int, P0: int, X2: int,
-        tile: Tile) -> Task[...]:
-    """v0[n,c] += sum[b0,u2] indicator((b0 + 1)*(P0 - 1) <= (-K0 + X2)*u[n,c,u2])   { -u2 = 0 }
-
-    lanes over c
-    else gather, tasks share n c; 1 guard
-    """
-    if tile.lanes.width <= 8 * C:
-        return v0_from_u_over_c
-    return v0_from_u_plain
-
-
-@task
-def t0_from_u_v0_plain(t0: Integer3, u_: Real3, v0: Real2, N: int, C: int, P0: int, B0: int, U2: int, K0: int,
-        X2: int, task: int, tasks: int) -> None:
-    """t0[n,c,p0] += argmax[b0,u2] (last of ties) indicator((p0 >= P0 - 1) | ((b0 + v0[n,c])*(P0 - 1) <= (p0 + u[n,c,u2])*(-K0 + X2))) at b0
-    { -u2 = 0 }
-
-    gather, tasks share n c; 1 guard
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for p0 in range(P0):
-            best = lowest()
-            place, found = -1, 0
-            u2 = 0
-            if 0 <= u2 < U2:
-                for b0 in range(B0):
-                    v0_ = real(P0) - 1
-                    value = indicator((v0_ * (real(b0) + v0[n, c]) <= (real(p0) + u_[n, c, u2]) * (-real(K0) + real(X2))) or (real(p0) >= v0_))
-                    if found == 0 or value >= best or value != value:
-                        best = value
-                        place, found = b0, 1
-            t0[n, c, p0] = place
-
-
-@task
-def t0_from_u_v0_over_p0(t0: Integer3, u_: Real3, v0: Real2, N: int, C: int, P0: int, B0: int, U2: int, K0: int,
-        X2: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p0."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes, task, tasks)
-    for item in range(first, last):
-        n = item // planes
-        c = item % planes * tile.lines
-        for start in range(0, P0, lanes.width):
-            p0 = max(0, min(start, P0 - lanes.width))
-            count = min(lanes.width, P0 - p0)
-            active = lanes.first(count)
-            known = lanes.where(False)
-            best, place = tile.column(), tile.narrow_column()
-            for u in range(tile.lines):
-                best[0, u] = lanes.fill(lowest())
-                place[0, u] = lanes.narrow_integers(-1)
-            u2 = 0
-            if 0 <= u2 < U2:
-                for b0 in range(B0):
-                    for u in range(tile.lines):
-                        plane = min(c + u, C - 1)
-                        v0_ = real(P0) - 1
-                        value = select(((lanes.fill(v0_) * (lanes.fill(real(b0)) + lanes.fill(v0[n, plane]))) <= ((lanes.real(lanes.ramp(p0, 1)) + lanes.fill(u_[n, plane, u2])) * lanes.real(lanes.integers(-K0 + X2)))) | (lanes.real(lanes.ramp(p0, 1)) >= lanes.fill(v0_)), lanes.fill(one()), lanes.zero())
-                        better = (value >= best[0, u]) | unequal(value, value) | ~known
-                        best[0, u] = select(better, value, best[0, u])
-                        place[0, u] = select(better, lanes.narrow_integers(b0), place[0, u])
-                    known = lanes.where(True)
-            for u in range(tile.lines):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    lanes.write_where(t0.line((n, plane, p0), (0, 0, 1)), lanes.long(place[0, u]), active)
-
-
-@choice(t0_from_u_v0_over_p0, t0_from_u_v0_plain)
-def t0_from_u_v0(t0: Integer3, u_: Real3, v0: Real2, N: int, C: int, P0: int, B0: int, U2: int, K0: int, X2: int,
-        tile: Tile) -> Task[...]:
-    """t0[n,c,p0] += argmax[b0,u2] (last of ties) indicator((p0 >= P0 - 1) | ((b0 + v0[n,c])*(P0 - 1) <= (p0 + u[n,c,u2])*(-K0 + X2))) at b0
-    { -u2 = 0 }
-
-    lanes over p0
-    else gather, tasks share n c; 1 guard
-    """
-    if tile.lanes.width <= 8 * P0 and B0 < 2**31:
-        return t0_from_u_v0_over_p0
-    return t0_from_u_v0_plain
-
-
-@task
-def v1_from_u_plain(v1: Real2, u_: Real3, N: int, C: int, B1: int, U2: int, K1: int, P1: int, X3: int, task: int,
-        tasks: int) -> None:
-    """v1[n,c] += sum[b1,u2] indicator((b1 + 1)*(P1 - 1) <= (-K1 + X3)*u[n,c,u2])   { -u2 + 1 = 0 }
-
-    gather, tasks share n c; 1 guard
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        total = zero()
-        u2 = 1
-        if 0 <= u2 < U2:
-            for b1 in range(B1):
-                total += indicator((real(b1) + 1) * (real(P1) - 1) <= (-real(K1) + real(X3)) * u_[n, c, u2])
-        v1[n, c] = total
-
-
-@task
-def v1_from_u_over_c(v1: Real2, u_: Real3, N: int, C: int, B1: int, U2: int, K1: int, P1: int, X3: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        n = item * tile.lines
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            u2 = 1
-            if 0 <= u2 < U2:
-                for b1 in range(B1):
-                    for u in range(tile.lines):
-                        plane = min(n + u, N - 1)
-                        u__lanes = lanes.read_where(u_.line((plane, c, u2), (0, 1, 0)), active)
-                        total[0, u] = total[0, u] + select(lanes.real(lanes.integers(b1*(P1 - 1) + P1 - 1)) <= (u__lanes * lanes.real(lanes.integers(-K1 + X3))), lanes.fill(one()), lanes.zero())
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    lanes.write_where(v1.line((plane, c), (0, 1)), result, active)
-
-
-@choice(v1_from_u_over_c, v1_from_u_plain)
-def v1_from_u(v1: Real2, u_: Real3, N: int, C: int, B1: int, U2: int, K1: int, P1: int, X3: int,
-        tile: Tile) -> Task[...]:
-    """v1[n,c] += sum[b1,u2] indicator((b1 + 1)*(P1 - 1) <= (-K1 + X3)*u[n,c,u2])   { -u2 + 1 = 0 }
-
-    lanes over c
-    else gather, tasks share n c; 1 guard
-    """
-    if tile.lanes.width <= 8 * C:
-        return v1_from_u_over_c
-    return v1_from_u_plain
-
-
-@task
-def t1_from_u_v1_plain(t1: Integer3, u_: Real3, v1: Real2, N: int, C: int, P1: int, B1: int, U2: int, K1: int,
-        X3: int, task: int, tasks: int) -> None:
-    """t1[n,c,p1] += argmax[b1,u2] (last of ties) indicator((p1 >= P1 - 1) | ((b1 + v1[n,c])*(P1 - 1) <= (p1 + u[n,c,u2])*(-K1 + X3))) at b1
-    { -u2 + 1 = 0 }
-
-    gather, tasks share n c; 1 guard
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for p1 in range(P1):
-            best = lowest()
-            place, found = -1, 0
-            u2 = 1
-            if 0 <= u2 < U2:
-                for b1 in range(B1):
-                    v0 = real(P1) - 1
-                    value = indicator((v0 * (real(b1) + v1[n, c]) <= (real(p1) + u_[n, c, u2]) * (-real(K1) + real(X3))) or (real(p1) >= v0))
-                    if found == 0 or value >= best or value != value:
-                        best = value
-                        place, found = b1, 1
-            t1[n, c, p1] = place
-
-
-@task
-def t1_from_u_v1_over_p1(t1: Integer3, u_: Real3, v1: Real2, N: int, C: int, P1: int, B1: int, U2: int, K1: int,
-        X3: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes, task, tasks)
-    for item in range(first, last):
-        n = item // planes
-        c = item % planes * tile.lines
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            active = lanes.first(count)
-            known = lanes.where(False)
-            best, place = tile.column(), tile.narrow_column()
-            for u in range(tile.lines):
-                best[0, u] = lanes.fill(lowest())
-                place[0, u] = lanes.narrow_integers(-1)
-            u2 = 1
-            if 0 <= u2 < U2:
-                for b1 in range(B1):
-                    for u in range(tile.lines):
-                        plane = min(c + u, C - 1)
-                        v0 = real(P1) - 1
-                        value = select(((lanes.fill(v0) * (lanes.fill(real(b1)) + lanes.fill(v1[n, plane]))) <= ((lanes.real(lanes.ramp(p1, 1)) + lanes.fill(u_[n, plane, u2])) * lanes.real(lanes.integers(-K1 + X3)))) | (lanes.real(lanes.ramp(p1, 1)) >= lanes.fill(v0)), lanes.fill(one()), lanes.zero())
-                        better = (value >= best[0, u]) | unequal(value, value) | ~known
-                        best[0, u] = select(better, value, best[0, u])
-                        place[0, u] = select(better, lanes.narrow_integers(b1), place[0, u])
-                    known = lanes.where(True)
-            for u in range(tile.lines):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    lanes.write_where(t1.line((n, plane, p1), (0, 0, 1)), lanes.long(place[0, u]), active)
-
-
-@choice(t1_from_u_v1_over_p1, t1_from_u_v1_plain)
-def t1_from_u_v1(t1: Integer3, u_: Real3, v1: Real2, N: int, C: int, P1: int, B1: int, U2: int, K1: int, X3: int,
-        tile: Tile) -> Task[...]:
-    """t1[n,c,p1] += argmax[b1,u2] (last of ties) indicator((p1 >= P1 - 1) | ((b1 + v1[n,c])*(P1 - 1) <= (p1 + u[n,c,u2])*(-K1 + X3))) at b1
-    { -u2 + 1 = 0 }
-
-    lanes over p1
-    else gather, tasks share n c; 1 guard
-    """
-    if tile.lanes.width <= 8 * P1 and B1 < 2**31:
-        return t1_from_u_v1_over_p1
-    return t1_from_u_v1_plain
 
 
 @task
@@ -710,23 +440,23 @@ DEFINITION = Definition(
             inputs=('x', 'u'),
             outputs=('y', 'i'),
             phases=(
-                Phase(  # v0[n,c] += sum[b0,u2] indicator((b0 + 1)*(P0 - 1) <= (-K0 + X2)*u[n,c,u2])
-                    v0_from_u,
+                Phase(  # v0[n,c] += sum[b0,u2] indicator((b0 + 1)*(P0 - 1) <= (-K0 + X2)*u[n,c,u2])  # as v1[n,c] of fractional_max_pool2d
+                    v1_from_u,
                     ('v0', 'u'),
                     ('N', 'C', 'z0', 'U2', 'K0', 'P0', 'X2'),
                 ),
-                Phase(  # t0[n,c,p0] += argmax[b0,u2] (last of ties) indicator((p0 >= P0 - 1) | ((b0 + v0[n,c])*(...
-                    t0_from_u_v0,
+                Phase(  # t0[n,c,p0] += argmax[b0,u2] (last of ties) indicator((p0 >= P0 - 1) | ((b0 + v0[n,c])*(...  # as t1[n,c,p1] of fractional_max_pool2d
+                    t1_from_u_v1,
                     ('t0', 'u', 'v0'),
                     ('N', 'C', 'P0', 'z0', 'U2', 'K0', 'X2'),
                 ),
-                Phase(  # v1[n,c] += sum[b1,u2] indicator((b1 + 1)*(P1 - 1) <= (-K1 + X3)*u[n,c,u2])
-                    v1_from_u,
+                Phase(  # v1[n,c] += sum[b1,u2] indicator((b1 + 1)*(P1 - 1) <= (-K1 + X3)*u[n,c,u2])  # as v0[n,c] of fractional_max_pool2d
+                    v0_from_u,
                     ('v1', 'u'),
                     ('N', 'C', 'z1', 'U2', 'K1', 'P1', 'X3'),
                 ),
-                Phase(  # t1[n,c,p1] += argmax[b1,u2] (last of ties) indicator((p1 >= P1 - 1) | ((b1 + v1[n,c])*(...
-                    t1_from_u_v1,
+                Phase(  # t1[n,c,p1] += argmax[b1,u2] (last of ties) indicator((p1 >= P1 - 1) | ((b1 + v1[n,c])*(...  # as t0[n,c,p0] of fractional_max_pool2d
+                    t0_from_u_v0,
                     ('t1', 'u', 'v1'),
                     ('N', 'C', 'P1', 'z1', 'U2', 'K1', 'X3'),
                 ),
@@ -766,23 +496,23 @@ DEFINITION = Definition(
             inputs=('x', 'u', 'gy'),
             outputs=('gx', 'gu'),
             phases=(
-                Phase(  # v0[n,c] += sum[b0,u2] indicator((b0 + 1)*(P0 - 1) <= (-K0 + X2)*u[n,c,u2])
-                    v0_from_u,
+                Phase(  # v0[n,c] += sum[b0,u2] indicator((b0 + 1)*(P0 - 1) <= (-K0 + X2)*u[n,c,u2])  # as v1[n,c] of fractional_max_pool2d
+                    v1_from_u,
                     ('v0', 'u'),
                     ('N', 'C', 'z0', 'U2', 'K0', 'P0', 'X2'),
                 ),
-                Phase(  # t0[n,c,p0] += argmax[b0,u2] (last of ties) indicator((p0 >= P0 - 1) | ((b0 + v0[n,c])*(...
-                    t0_from_u_v0,
+                Phase(  # t0[n,c,p0] += argmax[b0,u2] (last of ties) indicator((p0 >= P0 - 1) | ((b0 + v0[n,c])*(...  # as t1[n,c,p1] of fractional_max_pool2d
+                    t1_from_u_v1,
                     ('t0', 'u', 'v0'),
                     ('N', 'C', 'P0', 'z0', 'U2', 'K0', 'X2'),
                 ),
-                Phase(  # v1[n,c] += sum[b1,u2] indicator((b1 + 1)*(P1 - 1) <= (-K1 + X3)*u[n,c,u2])
-                    v1_from_u,
+                Phase(  # v1[n,c] += sum[b1,u2] indicator((b1 + 1)*(P1 - 1) <= (-K1 + X3)*u[n,c,u2])  # as v0[n,c] of fractional_max_pool2d
+                    v0_from_u,
                     ('v1', 'u'),
                     ('N', 'C', 'z1', 'U2', 'K1', 'P1', 'X3'),
                 ),
-                Phase(  # t1[n,c,p1] += argmax[b1,u2] (last of ties) indicator((p1 >= P1 - 1) | ((b1 + v1[n,c])*(...
-                    t1_from_u_v1,
+                Phase(  # t1[n,c,p1] += argmax[b1,u2] (last of ties) indicator((p1 >= P1 - 1) | ((b1 + v1[n,c])*(...  # as t0[n,c,p0] of fractional_max_pool2d
+                    t0_from_u_v0,
                     ('t1', 'u', 'v1'),
                     ('N', 'C', 'P1', 'z1', 'U2', 'K1', 'X3'),
                 ),
@@ -813,23 +543,23 @@ DEFINITION = Definition(
             inputs=('x', 'u', 'tx', 'tu'),
             outputs=('ty',),
             phases=(
-                Phase(  # v0[n,c] += sum[b0,u2] indicator((b0 + 1)*(P0 - 1) <= (-K0 + X2)*u[n,c,u2])
-                    v0_from_u,
+                Phase(  # v0[n,c] += sum[b0,u2] indicator((b0 + 1)*(P0 - 1) <= (-K0 + X2)*u[n,c,u2])  # as v1[n,c] of fractional_max_pool2d
+                    v1_from_u,
                     ('v0', 'u'),
                     ('N', 'C', 'z0', 'U2', 'K0', 'P0', 'X2'),
                 ),
-                Phase(  # t0[n,c,p0] += argmax[b0,u2] (last of ties) indicator((p0 >= P0 - 1) | ((b0 + v0[n,c])*(...
-                    t0_from_u_v0,
+                Phase(  # t0[n,c,p0] += argmax[b0,u2] (last of ties) indicator((p0 >= P0 - 1) | ((b0 + v0[n,c])*(...  # as t1[n,c,p1] of fractional_max_pool2d
+                    t1_from_u_v1,
                     ('t0', 'u', 'v0'),
                     ('N', 'C', 'P0', 'z0', 'U2', 'K0', 'X2'),
                 ),
-                Phase(  # v1[n,c] += sum[b1,u2] indicator((b1 + 1)*(P1 - 1) <= (-K1 + X3)*u[n,c,u2])
-                    v1_from_u,
+                Phase(  # v1[n,c] += sum[b1,u2] indicator((b1 + 1)*(P1 - 1) <= (-K1 + X3)*u[n,c,u2])  # as v0[n,c] of fractional_max_pool2d
+                    v0_from_u,
                     ('v1', 'u'),
                     ('N', 'C', 'z1', 'U2', 'K1', 'P1', 'X3'),
                 ),
-                Phase(  # t1[n,c,p1] += argmax[b1,u2] (last of ties) indicator((p1 >= P1 - 1) | ((b1 + v1[n,c])*(...
-                    t1_from_u_v1,
+                Phase(  # t1[n,c,p1] += argmax[b1,u2] (last of ties) indicator((p1 >= P1 - 1) | ((b1 + v1[n,c])*(...  # as t0[n,c,p0] of fractional_max_pool2d
+                    t0_from_u_v0,
                     ('t1', 'u', 'v1'),
                     ('N', 'C', 'P1', 'z1', 'U2', 'K1', 'X3'),
                 ),
@@ -860,23 +590,23 @@ DEFINITION = Definition(
             inputs=('x', 'u', 'gy', 'hgx', 'hgu'),
             outputs=('hx', 'hu', 'hgy'),
             phases=(
-                Phase(  # v0[n,c] += sum[b0,u2] indicator((b0 + 1)*(P0 - 1) <= (-K0 + X2)*u[n,c,u2])
-                    v0_from_u,
+                Phase(  # v0[n,c] += sum[b0,u2] indicator((b0 + 1)*(P0 - 1) <= (-K0 + X2)*u[n,c,u2])  # as v1[n,c] of fractional_max_pool2d
+                    v1_from_u,
                     ('v0', 'u'),
                     ('N', 'C', 'z0', 'U2', 'K0', 'P0', 'X2'),
                 ),
-                Phase(  # t0[n,c,p0] += argmax[b0,u2] (last of ties) indicator((p0 >= P0 - 1) | ((b0 + v0[n,c])*(...
-                    t0_from_u_v0,
+                Phase(  # t0[n,c,p0] += argmax[b0,u2] (last of ties) indicator((p0 >= P0 - 1) | ((b0 + v0[n,c])*(...  # as t1[n,c,p1] of fractional_max_pool2d
+                    t1_from_u_v1,
                     ('t0', 'u', 'v0'),
                     ('N', 'C', 'P0', 'z0', 'U2', 'K0', 'X2'),
                 ),
-                Phase(  # v1[n,c] += sum[b1,u2] indicator((b1 + 1)*(P1 - 1) <= (-K1 + X3)*u[n,c,u2])
-                    v1_from_u,
+                Phase(  # v1[n,c] += sum[b1,u2] indicator((b1 + 1)*(P1 - 1) <= (-K1 + X3)*u[n,c,u2])  # as v0[n,c] of fractional_max_pool2d
+                    v0_from_u,
                     ('v1', 'u'),
                     ('N', 'C', 'z1', 'U2', 'K1', 'P1', 'X3'),
                 ),
-                Phase(  # t1[n,c,p1] += argmax[b1,u2] (last of ties) indicator((p1 >= P1 - 1) | ((b1 + v1[n,c])*(...
-                    t1_from_u_v1,
+                Phase(  # t1[n,c,p1] += argmax[b1,u2] (last of ties) indicator((p1 >= P1 - 1) | ((b1 + v1[n,c])*(...  # as t0[n,c,p0] of fractional_max_pool2d
+                    t0_from_u_v0,
                     ('t1', 'u', 'v1'),
                     ('N', 'C', 'P1', 'z1', 'U2', 'K1', 'X3'),
                 ),
@@ -907,23 +637,23 @@ DEFINITION = Definition(
             inputs=('x', 'u', 'gy', 'tx', 'tu', 'tgy'),
             outputs=('tgx', 'tgu'),
             phases=(
-                Phase(  # v0[n,c] += sum[b0,u2] indicator((b0 + 1)*(P0 - 1) <= (-K0 + X2)*u[n,c,u2])
-                    v0_from_u,
+                Phase(  # v0[n,c] += sum[b0,u2] indicator((b0 + 1)*(P0 - 1) <= (-K0 + X2)*u[n,c,u2])  # as v1[n,c] of fractional_max_pool2d
+                    v1_from_u,
                     ('v0', 'u'),
                     ('N', 'C', 'z0', 'U2', 'K0', 'P0', 'X2'),
                 ),
-                Phase(  # t0[n,c,p0] += argmax[b0,u2] (last of ties) indicator((p0 >= P0 - 1) | ((b0 + v0[n,c])*(...
-                    t0_from_u_v0,
+                Phase(  # t0[n,c,p0] += argmax[b0,u2] (last of ties) indicator((p0 >= P0 - 1) | ((b0 + v0[n,c])*(...  # as t1[n,c,p1] of fractional_max_pool2d
+                    t1_from_u_v1,
                     ('t0', 'u', 'v0'),
                     ('N', 'C', 'P0', 'z0', 'U2', 'K0', 'X2'),
                 ),
-                Phase(  # v1[n,c] += sum[b1,u2] indicator((b1 + 1)*(P1 - 1) <= (-K1 + X3)*u[n,c,u2])
-                    v1_from_u,
+                Phase(  # v1[n,c] += sum[b1,u2] indicator((b1 + 1)*(P1 - 1) <= (-K1 + X3)*u[n,c,u2])  # as v0[n,c] of fractional_max_pool2d
+                    v0_from_u,
                     ('v1', 'u'),
                     ('N', 'C', 'z1', 'U2', 'K1', 'P1', 'X3'),
                 ),
-                Phase(  # t1[n,c,p1] += argmax[b1,u2] (last of ties) indicator((p1 >= P1 - 1) | ((b1 + v1[n,c])*(...
-                    t1_from_u_v1,
+                Phase(  # t1[n,c,p1] += argmax[b1,u2] (last of ties) indicator((p1 >= P1 - 1) | ((b1 + v1[n,c])*(...  # as t0[n,c,p0] of fractional_max_pool2d
+                    t0_from_u_v0,
                     ('t1', 'u', 'v1'),
                     ('N', 'C', 'P1', 'z1', 'U2', 'K1', 'X3'),
                 ),
@@ -952,10 +682,10 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'v0_from_u: lanes over c; else gather, tasks share n c; 1 guard',
-        't0_from_u_v0: lanes over p0; else gather, tasks share n c; 1 guard',
-        'v1_from_u: lanes over c; else gather, tasks share n c; 1 guard',
-        't1_from_u_v1: lanes over p1; else gather, tasks share n c; 1 guard',
+        'v1_from_u: that of kernels.generated.fractional_max_pool2d',
+        't1_from_u_v1: that of kernels.generated.fractional_max_pool2d',
+        'v0_from_u: that of kernels.generated.fractional_max_pool2d',
+        't0_from_u_v0: that of kernels.generated.fractional_max_pool2d',
         'v2_from_u: lanes over c; else gather, tasks share n c; 1 guard',
         't2_from_u_v2: lanes over p2; else gather, tasks share n c; 1 guard',
         'i_from_x_t0_t1_t2: gather, tasks share n c p0 p1',

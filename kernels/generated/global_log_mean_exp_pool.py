@@ -6,305 +6,35 @@
 
 from __future__ import annotations
 
+from kernels.generated.global_log_sum_exp_pool import (
+    gx_from_gy_logsumexp_x_y_logsumexp,
+    hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp,
+    hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp,
+    tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp,
+    ty_logsumexp_from_tx_x_y_logsumexp,
+    y_from_y_logsumexp as y_from_y_logsumexp_of_global_log_sum_exp_pool,
+    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
+    y_logsumexp_max_from_x,
+    y_logsumexp_sum_from_x_y_logsumexp_max,
+)
 from kernels.runtime import (
     Definition,
     Parameter,
     Phase,
     Program,
     Real2,
-    Real3,
     Task,
     Tensor,
     Tile,
-    ceil_div,
     choice,
-    exp,
-    finite,
-    fma,
-    highest,
     log,
-    lowest,
-    maximum,
     real,
     require_abi,
-    select,
     share,
     task,
-    zero,
 )
 
 require_abi(7, __name__)
-
-
-@task
-def y_logsumexp_max_from_x_plain(y_logsumexp_max: Real2, x: Real3, N: int, C: int, Q: int, sharp: float, task: int,
-        tasks: int) -> None:
-    """y_logsumexp_max[n,c] += max[q] sharp*x[n,c,q]
-
-    gather, tasks share n c
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        best = lowest()
-        for q in range(Q):
-            value = sharp * x[n, c, q]
-            if value > best or value != value:
-                best = value
-        y_logsumexp_max[n, c] = best
-
-
-@task
-def y_logsumexp_max_from_x_over_q(y_logsumexp_max: Real2, x: Real3, N: int, C: int, Q: int, sharp: float,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over q, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes, task, tasks)
-    for item in range(first, last):
-        n = item // planes
-        c = item % planes * tile.lines
-        best = tile.column()
-        for u in range(tile.lines):
-            best[0, u] = lanes.fill(lowest())
-        for q in range(0, Q, lanes.width):
-            if q + lanes.width <= Q:
-                for u in range(tile.lines):
-                    plane = min(c + u, C - 1)
-                    x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
-                    best[0, u] = maximum(best[0, u], lanes.fill(sharp) * x_lanes)
-            else:
-                active = lanes.first(Q - q)
-                for u in range(tile.lines):
-                    plane = min(c + u, C - 1)
-                    x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
-                    best[0, u] = select(active, maximum(best[0, u], lanes.fill(sharp) * x_lanes), best[0, u])
-        for u in range(tile.lines):
-            plane = min(c + u, C - 1)
-            if c + u < C:
-                y_logsumexp_max[n, plane] = lanes.largest(best[0, u])
-
-
-@task
-def y_logsumexp_max_from_x_over_c(y_logsumexp_max: Real2, x: Real3, N: int, C: int, Q: int, sharp: float,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        n = item * tile.lines
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            best = tile.column()
-            for u in range(tile.lines):
-                best[0, u] = lanes.fill(lowest())
-            for q in range(Q):
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
-                    best[0, u] = maximum(best[0, u], lanes.fill(sharp) * x_lanes)
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    lanes.write_where(y_logsumexp_max.line((plane, c), (0, 1)), best[0, u], active)
-
-
-@choice(y_logsumexp_max_from_x_over_q, y_logsumexp_max_from_x_over_c, y_logsumexp_max_from_x_plain)
-def y_logsumexp_max_from_x(y_logsumexp_max: Real2, x: Real3, N: int, C: int, Q: int, sharp: float,
-        tile: Tile) -> Task[...]:
-    """y_logsumexp_max[n,c] += max[q] sharp*x[n,c,q]
-
-    lanes over q, combined at the end
-    or lanes over c
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= Q:
-        return y_logsumexp_max_from_x_over_q
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
-        return y_logsumexp_max_from_x_over_c
-    return y_logsumexp_max_from_x_plain
-
-
-@task
-def y_logsumexp_sum_from_x_y_logsumexp_max_plain(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, N: int,
-        C: int, Q: int, sharp: float, task: int, tasks: int) -> None:
-    """y_logsumexp_sum[n,c] += sum[q] exp(sharp*x[n,c,q] - finite(y_logsumexp_max[n,c]))
-
-    gather, tasks share n c
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        total = zero()
-        for q in range(Q):
-            total += exp(sharp * x[n, c, q] - finite(y_logsumexp_max[n, c]))
-        y_logsumexp_sum[n, c] = total
-
-
-@task
-def y_logsumexp_sum_from_x_y_logsumexp_max_over_q(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, N: int,
-        C: int, Q: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over q, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes, task, tasks)
-    for item in range(first, last):
-        n = item // planes
-        c = item % planes * tile.lines
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for start in range(0, Q, 64 * lanes.width):
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
-                if q + lanes.width <= Q:
-                    for u in range(tile.lines):
-                        plane = min(c + u, C - 1)
-                        x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
-                        total[0, u] = total[0, u] + exp((lanes.fill(sharp) * x_lanes) - lanes.fill(finite(y_logsumexp_max[n, plane])))
-                else:
-                    active = lanes.first(Q - q)
-                    for u in range(tile.lines):
-                        plane = min(c + u, C - 1)
-                        x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
-                        total[0, u] = select(active, total[0, u] + exp((lanes.fill(sharp) * x_lanes) - lanes.fill(finite(y_logsumexp_max[n, plane]))), total[0, u])
-            for u in range(tile.lines):
-                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(c + u, C - 1)
-            if c + u < C:
-                result = lanes.sum(wide[0, u])
-                y_logsumexp_sum[n, plane] = result
-
-
-@task
-def y_logsumexp_sum_from_x_y_logsumexp_max_over_c(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, N: int,
-        C: int, Q: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        n = item * tile.lines
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for q in range(Q):
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
-                    y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((plane, c), (0, 1)), active)
-                    total[0, u] = total[0, u] + exp((lanes.fill(sharp) * x_lanes) - select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero()))
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    lanes.write_where(y_logsumexp_sum.line((plane, c), (0, 1)), result, active)
-
-
-@choice(y_logsumexp_sum_from_x_y_logsumexp_max_over_q, y_logsumexp_sum_from_x_y_logsumexp_max_over_c,
-    y_logsumexp_sum_from_x_y_logsumexp_max_plain)
-def y_logsumexp_sum_from_x_y_logsumexp_max(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, N: int, C: int,
-        Q: int, sharp: float, tile: Tile) -> Task[...]:
-    """y_logsumexp_sum[n,c] += sum[q] exp(sharp*x[n,c,q] - finite(y_logsumexp_max[n,c]))
-
-    lanes over q, combined at the end
-    or lanes over c
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= Q:
-        return y_logsumexp_sum_from_x_y_logsumexp_max_over_q
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
-        return y_logsumexp_sum_from_x_y_logsumexp_max_over_c
-    return y_logsumexp_sum_from_x_y_logsumexp_max_plain
-
-
-@task
-def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain(y_logsumexp: Real2, y_logsumexp_max: Real2,
-        y_logsumexp_sum: Real2, N: int, C: int, task: int, tasks: int) -> None:
-    """y_logsumexp[n,c] += log(y_logsumexp_sum[n,c]) + finite(y_logsumexp_max[n,c])
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for c in range(C):
-            total = log(y_logsumexp_sum[n, c]) + finite(y_logsumexp_max[n, c])
-            y_logsumexp[n, c] = total
-
-
-@task
-def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_c(y_logsumexp: Real2, y_logsumexp_max: Real2,
-        y_logsumexp_sum: Real2, N: int, C: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            if count == lanes.width:
-                y_logsumexp_max_lanes = lanes.read(y_logsumexp_max.line((n, c), (0, 1)))
-                y_logsumexp_sum_lanes = lanes.read(y_logsumexp_sum.line((n, c), (0, 1)))
-                total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
-                lanes.write_where(y_logsumexp.line((n, c), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((n, c), (0, 1)), active)
-                y_logsumexp_sum_lanes = lanes.read_where(y_logsumexp_sum.line((n, c), (0, 1)), active)
-                total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
-                lanes.write_where(y_logsumexp.line((n, c), (0, 1)), total, active)
-
-
-@task
-def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_n(y_logsumexp: Real2, y_logsumexp_max: Real2,
-        y_logsumexp_sum: Real2, N: int, C: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(C, task, tasks)
-    for c in range(first, last):
-        for start in range(0, N, lanes.width):
-            n = max(0, min(start, N - lanes.width))
-            count = min(lanes.width, N - n)
-            if count == lanes.width:
-                y_logsumexp_max_lanes = lanes.read(y_logsumexp_max.line((n, c), (1, 0)))
-                y_logsumexp_sum_lanes = lanes.read(y_logsumexp_sum.line((n, c), (1, 0)))
-                total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
-                lanes.write_where(y_logsumexp.line((n, c), (1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((n, c), (1, 0)), active)
-                y_logsumexp_sum_lanes = lanes.read_where(y_logsumexp_sum.line((n, c), (1, 0)), active)
-                total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
-                lanes.write_where(y_logsumexp.line((n, c), (1, 0)), total, active)
-
-
-@choice(y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_c,
-    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_n, y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain)
-def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum(y_logsumexp: Real2, y_logsumexp_max: Real2,
-        y_logsumexp_sum: Real2, N: int, C: int, tile: Tile) -> Task[...]:
-    """y_logsumexp[n,c] += log(y_logsumexp_sum[n,c]) + finite(y_logsumexp_max[n,c])
-
-    lanes over c
-    or lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > N):
-        return y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_c
-    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > C):
-        return y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_n
-    return y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain
 
 
 @task
@@ -378,570 +108,6 @@ def y_from_y_logsumexp(y: Real2, y_logsumexp: Real2, N: int, C: int, Q: int, sha
     return y_from_y_logsumexp_plain
 
 
-@task
-def gy_logsumexp_from_gy_plain(gy_logsumexp: Real2, gy: Real2, N: int, C: int, sharp: float, task: int,
-        tasks: int) -> None:
-    """gy_logsumexp[n,c] += gy[n,c]/sharp
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for c in range(C):
-            total = gy[n, c] / sharp
-            gy_logsumexp[n, c] = total
-
-
-@task
-def gy_logsumexp_from_gy_over_c(gy_logsumexp: Real2, gy: Real2, N: int, C: int, sharp: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((n, c), (0, 1)))
-                total = gy_lanes / lanes.fill(sharp)
-                lanes.write_where(gy_logsumexp.line((n, c), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
-                total = gy_lanes / lanes.fill(sharp)
-                lanes.write_where(gy_logsumexp.line((n, c), (0, 1)), total, active)
-
-
-@task
-def gy_logsumexp_from_gy_over_n(gy_logsumexp: Real2, gy: Real2, N: int, C: int, sharp: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(C, task, tasks)
-    for c in range(first, last):
-        for start in range(0, N, lanes.width):
-            n = max(0, min(start, N - lanes.width))
-            count = min(lanes.width, N - n)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((n, c), (1, 0)))
-                total = gy_lanes / lanes.fill(sharp)
-                lanes.write_where(gy_logsumexp.line((n, c), (1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((n, c), (1, 0)), active)
-                total = gy_lanes / lanes.fill(sharp)
-                lanes.write_where(gy_logsumexp.line((n, c), (1, 0)), total, active)
-
-
-@choice(gy_logsumexp_from_gy_over_c, gy_logsumexp_from_gy_over_n, gy_logsumexp_from_gy_plain)
-def gy_logsumexp_from_gy(gy_logsumexp: Real2, gy: Real2, N: int, C: int, sharp: float, tile: Tile) -> Task[...]:
-    """gy_logsumexp[n,c] += gy[n,c]/sharp
-
-    lanes over c
-    or lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > N):
-        return gy_logsumexp_from_gy_over_c
-    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > C):
-        return gy_logsumexp_from_gy_over_n
-    return gy_logsumexp_from_gy_plain
-
-
-@task
-def gx_from_gy_logsumexp_x_y_logsumexp_plain(gx: Real3, gy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, N: int,
-        C: int, Q: int, sharp: float, task: int, tasks: int) -> None:
-    """gx[n,c,q] += sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*gy_logsumexp[n,c]
-
-    gather, tasks share n c
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for q in range(Q):
-            total = sharp * exp(sharp * x[n, c, q] - y_logsumexp[n, c]) * gy_logsumexp[n, c]
-            gx[n, c, q] = total
-
-
-@task
-def gx_from_gy_logsumexp_x_y_logsumexp_over_q(gx: Real3, gy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, N: int,
-        C: int, Q: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over q."""
-    lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width))
-            count = min(lanes.width, Q - q)
-            if count == lanes.width:
-                x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
-                total = lanes.fill(sharp * gy_logsumexp[n, c]) * exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, c]))
-                lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
-                total = lanes.fill(sharp * gy_logsumexp[n, c]) * exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, c]))
-                lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, active)
-
-
-@task
-def gx_from_gy_logsumexp_x_y_logsumexp_over_c(gx: Real3, gy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, N: int,
-        C: int, Q: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(N * Q, task, tasks)
-    for item in range(first, last):
-        n = item // Q
-        q = item % Q
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            if count == lanes.width:
-                gy_logsumexp_lanes = lanes.read(gy_logsumexp.line((n, c), (0, 1)))
-                x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                y_logsumexp_lanes = lanes.read(y_logsumexp.line((n, c), (0, 1)))
-                total = lanes.fill(sharp) * gy_logsumexp_lanes * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes)
-                lanes.write_where(gx.line((n, c, q), (0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, c), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
-                y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, c), (0, 1)), active)
-                total = lanes.fill(sharp) * gy_logsumexp_lanes * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes)
-                lanes.write_where(gx.line((n, c, q), (0, 1, 0)), total, active)
-
-
-@choice(gx_from_gy_logsumexp_x_y_logsumexp_over_q, gx_from_gy_logsumexp_x_y_logsumexp_over_c,
-    gx_from_gy_logsumexp_x_y_logsumexp_plain)
-def gx_from_gy_logsumexp_x_y_logsumexp(gx: Real3, gy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, N: int, C: int,
-        Q: int, sharp: float, tile: Tile) -> Task[...]:
-    """gx[n,c,q] += sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*gy_logsumexp[n,c]
-
-    lanes over q
-    or lanes over c
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= Q or (tile.lanes.width <= 8 * Q and tile.lanes.width > C):
-        return gx_from_gy_logsumexp_x_y_logsumexp_over_q
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
-        return gx_from_gy_logsumexp_x_y_logsumexp_over_c
-    return gx_from_gy_logsumexp_x_y_logsumexp_plain
-
-
-@task
-def ty_logsumexp_from_tx_x_y_logsumexp_plain(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, N: int,
-        C: int, Q: int, sharp: float, task: int, tasks: int) -> None:
-    """ty_logsumexp[n,c] += sum[q] sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*tx[n,c,q]
-
-    gather, tasks share n c
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        total = zero()
-        for q in range(Q):
-            total += exp(sharp * x[n, c, q] - y_logsumexp[n, c]) * tx[n, c, q]
-        total = sharp * total
-        ty_logsumexp[n, c] = total
-
-
-@task
-def ty_logsumexp_from_tx_x_y_logsumexp_over_q(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, N: int,
-        C: int, Q: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over q, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes, task, tasks)
-    for item in range(first, last):
-        n = item // planes
-        c = item % planes * tile.lines
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for start in range(0, Q, 64 * lanes.width):
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
-                if q + lanes.width <= Q:
-                    for u in range(tile.lines):
-                        plane = min(c + u, C - 1)
-                        tx_lanes = lanes.read(tx.line((n, plane, q), (0, 0, 1)))
-                        x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
-                        total[0, u] = fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, plane])), total[0, u])
-                else:
-                    active = lanes.first(Q - q)
-                    for u in range(tile.lines):
-                        plane = min(c + u, C - 1)
-                        tx_lanes = lanes.read_where(tx.line((n, plane, q), (0, 0, 1)), active)
-                        x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
-                        total[0, u] = select(active, fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, plane])), total[0, u]), total[0, u])
-            for u in range(tile.lines):
-                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(c + u, C - 1)
-            if c + u < C:
-                result = lanes.sum(wide[0, u])
-                result = sharp * result
-                ty_logsumexp[n, plane] = result
-
-
-@task
-def ty_logsumexp_from_tx_x_y_logsumexp_over_c(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, N: int,
-        C: int, Q: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        n = item * tile.lines
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for q in range(Q):
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    tx_lanes = lanes.read_where(tx.line((plane, c, q), (0, 1, 0)), active)
-                    x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
-                    y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((plane, c), (0, 1)), active)
-                    total[0, u] = fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    result = lanes.fill(sharp) * result
-                    lanes.write_where(ty_logsumexp.line((plane, c), (0, 1)), result, active)
-
-
-@choice(ty_logsumexp_from_tx_x_y_logsumexp_over_q, ty_logsumexp_from_tx_x_y_logsumexp_over_c,
-    ty_logsumexp_from_tx_x_y_logsumexp_plain)
-def ty_logsumexp_from_tx_x_y_logsumexp(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, N: int, C: int,
-        Q: int, sharp: float, tile: Tile) -> Task[...]:
-    """ty_logsumexp[n,c] += sum[q] sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*tx[n,c,q]
-
-    lanes over q, combined at the end
-    or lanes over c
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= Q:
-        return ty_logsumexp_from_tx_x_y_logsumexp_over_q
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
-        return ty_logsumexp_from_tx_x_y_logsumexp_over_c
-    return ty_logsumexp_from_tx_x_y_logsumexp_plain
-
-
-@task
-def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3,
-        x: Real3, y_logsumexp: Real2, N: int, C: int, Q: int, sharp: float, task: int, tasks: int) -> None:
-    """hy_logsumexp[n,c] += sum[q] -sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*gy_logsumexp[n,c]*hgx[n,c,q]
-
-    gather, tasks share n c
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        total = zero()
-        for q in range(Q):
-            total += exp(sharp * x[n, c, q] - y_logsumexp[n, c]) * hgx[n, c, q]
-        total = -sharp * total * gy_logsumexp[n, c]
-        hy_logsumexp[n, c] = total
-
-
-@task
-def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_q(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3,
-        x: Real3, y_logsumexp: Real2, N: int, C: int, Q: int, sharp: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over q, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes, task, tasks)
-    for item in range(first, last):
-        n = item // planes
-        c = item % planes * tile.lines
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for start in range(0, Q, 64 * lanes.width):
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
-                if q + lanes.width <= Q:
-                    for u in range(tile.lines):
-                        plane = min(c + u, C - 1)
-                        hgx_lanes = lanes.read(hgx.line((n, plane, q), (0, 0, 1)))
-                        x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
-                        total[0, u] = fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, plane])), total[0, u])
-                else:
-                    active = lanes.first(Q - q)
-                    for u in range(tile.lines):
-                        plane = min(c + u, C - 1)
-                        hgx_lanes = lanes.read_where(hgx.line((n, plane, q), (0, 0, 1)), active)
-                        x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
-                        total[0, u] = select(active, fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, plane])), total[0, u]), total[0, u])
-            for u in range(tile.lines):
-                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(c + u, C - 1)
-            if c + u < C:
-                result = lanes.sum(wide[0, u])
-                result = -sharp * result * gy_logsumexp[n, plane]
-                hy_logsumexp[n, plane] = result
-
-
-@task
-def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3,
-        x: Real3, y_logsumexp: Real2, N: int, C: int, Q: int, sharp: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        n = item * tile.lines
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for q in range(Q):
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    hgx_lanes = lanes.read_where(hgx.line((plane, c, q), (0, 1, 0)), active)
-                    x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
-                    y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((plane, c), (0, 1)), active)
-                    total[0, u] = fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((plane, c), (0, 1)), active)
-                    result = -(lanes.fill(sharp) * gy_logsumexp_lanes * result)
-                    lanes.write_where(hy_logsumexp.line((plane, c), (0, 1)), result, active)
-
-
-@choice(hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_q,
-    hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c, hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain)
-def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3, x: Real3,
-        y_logsumexp: Real2, N: int, C: int, Q: int, sharp: float, tile: Tile) -> Task[...]:
-    """hy_logsumexp[n,c] += sum[q] -sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*gy_logsumexp[n,c]*hgx[n,c,q]
-
-    lanes over q, combined at the end
-    or lanes over c
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= Q:
-        return hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_q
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
-        return hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c
-    return hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain
-
-
-@task
-def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_plain(hx: Real3, gy_logsumexp: Real2, hgx: Real3,
-        hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, N: int, C: int, Q: int, sharp: float, task: int,
-        tasks: int) -> None:
-    """hx[n,c,q] += sharp*(sharp*gy_logsumexp[n,c]*hgx[n,c,q] + hy_logsumexp[n,c])*exp(sharp*x[n,c,q] - y_logsumexp[n,c])
-
-    gather, tasks share n c
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for q in range(Q):
-            total = sharp * (sharp * gy_logsumexp[n, c] * hgx[n, c, q] + hy_logsumexp[n, c]) * exp(sharp * x[n, c, q] - y_logsumexp[n, c])
-            hx[n, c, q] = total
-
-
-@task
-def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_q(hx: Real3, gy_logsumexp: Real2, hgx: Real3,
-        hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, N: int, C: int, Q: int, sharp: float, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over q."""
-    lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width))
-            count = min(lanes.width, Q - q)
-            if count == lanes.width:
-                hgx_lanes = lanes.read(hgx.line((n, c, q), (0, 0, 1)))
-                x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
-                total = lanes.fill(sharp) * ((lanes.fill(sharp * gy_logsumexp[n, c]) * hgx_lanes) + lanes.fill(hy_logsumexp[n, c])) * exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, c]))
-                lanes.write_where(hx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                hgx_lanes = lanes.read_where(hgx.line((n, c, q), (0, 0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
-                total = lanes.fill(sharp) * ((lanes.fill(sharp * gy_logsumexp[n, c]) * hgx_lanes) + lanes.fill(hy_logsumexp[n, c])) * exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, c]))
-                lanes.write_where(hx.line((n, c, q), (0, 0, 1)), total, active)
-
-
-@task
-def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_c(hx: Real3, gy_logsumexp: Real2, hgx: Real3,
-        hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, N: int, C: int, Q: int, sharp: float, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(N * Q, task, tasks)
-    for item in range(first, last):
-        n = item // Q
-        q = item % Q
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            if count == lanes.width:
-                gy_logsumexp_lanes = lanes.read(gy_logsumexp.line((n, c), (0, 1)))
-                hgx_lanes = lanes.read(hgx.line((n, c, q), (0, 1, 0)))
-                hy_logsumexp_lanes = lanes.read(hy_logsumexp.line((n, c), (0, 1)))
-                x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                y_logsumexp_lanes = lanes.read(y_logsumexp.line((n, c), (0, 1)))
-                total = lanes.fill(sharp) * ((lanes.fill(sharp) * gy_logsumexp_lanes * hgx_lanes) + hy_logsumexp_lanes) * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes)
-                lanes.write_where(hx.line((n, c, q), (0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, c), (0, 1)), active)
-                hgx_lanes = lanes.read_where(hgx.line((n, c, q), (0, 1, 0)), active)
-                hy_logsumexp_lanes = lanes.read_where(hy_logsumexp.line((n, c), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
-                y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, c), (0, 1)), active)
-                total = lanes.fill(sharp) * ((lanes.fill(sharp) * gy_logsumexp_lanes * hgx_lanes) + hy_logsumexp_lanes) * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes)
-                lanes.write_where(hx.line((n, c, q), (0, 1, 0)), total, active)
-
-
-@choice(hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_q,
-    hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_c,
-    hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_plain)
-def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp(hx: Real3, gy_logsumexp: Real2, hgx: Real3,
-        hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, N: int, C: int, Q: int, sharp: float,
-        tile: Tile) -> Task[...]:
-    """hx[n,c,q] += sharp*(sharp*gy_logsumexp[n,c]*hgx[n,c,q] + hy_logsumexp[n,c])*exp(sharp*x[n,c,q] - y_logsumexp[n,c])
-
-    lanes over q
-    or lanes over c
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= Q or (tile.lanes.width <= 8 * Q and tile.lanes.width > C):
-        return hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_q
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
-        return hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_c
-    return hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_plain
-
-
-@task
-def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_plain(tgx: Real3, gy_logsumexp: Real2,
-        tgy_logsumexp: Real2, tx: Real3, ty_logsumexp: Real2, x: Real3, y_logsumexp: Real2, N: int, C: int, Q: int,
-        sharp: float, task: int, tasks: int) -> None:
-    """tgx[n,c,q] += sharp*(sharp*gy_logsumexp[n,c]*tx[n,c,q] - gy_logsumexp[n,c]*ty_logsumexp[n,c] + tgy_logsumexp[n,c])*exp(sharp*x[n,c,q] - y_logsumexp[n,c])
-
-    gather, tasks share n c
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for q in range(Q):
-            v0 = gy_logsumexp[n, c]
-            total = sharp * (v0 * sharp * tx[n, c, q] - v0 * ty_logsumexp[n, c] + tgy_logsumexp[n, c]) * exp(sharp * x[n, c, q] - y_logsumexp[n, c])
-            tgx[n, c, q] = total
-
-
-@task
-def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_q(tgx: Real3, gy_logsumexp: Real2,
-        tgy_logsumexp: Real2, tx: Real3, ty_logsumexp: Real2, x: Real3, y_logsumexp: Real2, N: int, C: int, Q: int,
-        sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over q."""
-    lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width))
-            count = min(lanes.width, Q - q)
-            if count == lanes.width:
-                tx_lanes = lanes.read(tx.line((n, c, q), (0, 0, 1)))
-                x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
-                v0 = gy_logsumexp[n, c]
-                total = lanes.fill(sharp) * ((lanes.fill(v0 * sharp) * tx_lanes) + lanes.fill(tgy_logsumexp[n, c]) - lanes.fill(v0 * ty_logsumexp[n, c])) * exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, c]))
-                lanes.write_where(tgx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                tx_lanes = lanes.read_where(tx.line((n, c, q), (0, 0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
-                v0 = gy_logsumexp[n, c]
-                total = lanes.fill(sharp) * ((lanes.fill(v0 * sharp) * tx_lanes) + lanes.fill(tgy_logsumexp[n, c]) - lanes.fill(v0 * ty_logsumexp[n, c])) * exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, c]))
-                lanes.write_where(tgx.line((n, c, q), (0, 0, 1)), total, active)
-
-
-@task
-def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_c(tgx: Real3, gy_logsumexp: Real2,
-        tgy_logsumexp: Real2, tx: Real3, ty_logsumexp: Real2, x: Real3, y_logsumexp: Real2, N: int, C: int, Q: int,
-        sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(N * Q, task, tasks)
-    for item in range(first, last):
-        n = item // Q
-        q = item % Q
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            if count == lanes.width:
-                gy_logsumexp_lanes = lanes.read(gy_logsumexp.line((n, c), (0, 1)))
-                tgy_logsumexp_lanes = lanes.read(tgy_logsumexp.line((n, c), (0, 1)))
-                tx_lanes = lanes.read(tx.line((n, c, q), (0, 1, 0)))
-                ty_logsumexp_lanes = lanes.read(ty_logsumexp.line((n, c), (0, 1)))
-                x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                y_logsumexp_lanes = lanes.read(y_logsumexp.line((n, c), (0, 1)))
-                total = lanes.fill(sharp) * ((lanes.fill(sharp) * gy_logsumexp_lanes * tx_lanes) + tgy_logsumexp_lanes - (gy_logsumexp_lanes * ty_logsumexp_lanes)) * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes)
-                lanes.write_where(tgx.line((n, c, q), (0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, c), (0, 1)), active)
-                tgy_logsumexp_lanes = lanes.read_where(tgy_logsumexp.line((n, c), (0, 1)), active)
-                tx_lanes = lanes.read_where(tx.line((n, c, q), (0, 1, 0)), active)
-                ty_logsumexp_lanes = lanes.read_where(ty_logsumexp.line((n, c), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
-                y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, c), (0, 1)), active)
-                total = lanes.fill(sharp) * ((lanes.fill(sharp) * gy_logsumexp_lanes * tx_lanes) + tgy_logsumexp_lanes - (gy_logsumexp_lanes * ty_logsumexp_lanes)) * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes)
-                lanes.write_where(tgx.line((n, c, q), (0, 1, 0)), total, active)
-
-
-@choice(tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_q,
-    tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_c,
-    tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_plain)
-def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp(tgx: Real3, gy_logsumexp: Real2,
-        tgy_logsumexp: Real2, tx: Real3, ty_logsumexp: Real2, x: Real3, y_logsumexp: Real2, N: int, C: int, Q: int,
-        sharp: float, tile: Tile) -> Task[...]:
-    """tgx[n,c,q] += sharp*(sharp*gy_logsumexp[n,c]*tx[n,c,q] - gy_logsumexp[n,c]*ty_logsumexp[n,c] + tgy_logsumexp[n,c])*exp(sharp*x[n,c,q] - y_logsumexp[n,c])
-
-    lanes over q
-    or lanes over c
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= Q or (tile.lanes.width <= 8 * Q and tile.lanes.width > C):
-        return tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_q
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
-        return tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_c
-    return tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_plain
-
-
 def sizes(N: int, C: int, Q: int) -> dict[str, int]:
     """Every integer that follows from the extents of the inputs and the parameters."""
     return {}
@@ -983,19 +149,19 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # y_logsumexp_max[n,c] += max[q] sharp*x[n,c,q]
+                Phase(  # y_logsumexp_max[n,c] += max[q] sharp*x[n,c,q]  # as y_logsumexp_max[n,c] of global_log_sum_exp_pool
                     y_logsumexp_max_from_x,
                     ('y_logsumexp_max', 'x'),
                     ('N', 'C', 'Q'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp_sum[n,c] += sum[q] exp(sharp*x[n,c,q] - finite(y_logsumexp_max[n,c]))
+                Phase(  # y_logsumexp_sum[n,c] += sum[q] exp(sharp*x[n,c,q] - finite(y_logsumexp_max[n,c]))  # as y_logsumexp_sum[n,c] of global_log_sum_exp_pool
                     y_logsumexp_sum_from_x_y_logsumexp_max,
                     ('y_logsumexp_sum', 'x', 'y_logsumexp_max'),
                     ('N', 'C', 'Q'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp[n,c] += log(y_logsumexp_sum[n,c]) + finite(y_logsumexp_max[n,c])
+                Phase(  # y_logsumexp[n,c] += log(y_logsumexp_sum[n,c]) + finite(y_logsumexp_max[n,c])  # as y_logsumexp[n,c] of global_log_sum_exp_pool
                     y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('y_logsumexp', 'y_logsumexp_max', 'y_logsumexp_sum'),
                     ('N', 'C'),
@@ -1012,31 +178,31 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # y_logsumexp_max[n,c] += max[q] sharp*x[n,c,q]
+                Phase(  # y_logsumexp_max[n,c] += max[q] sharp*x[n,c,q]  # as y_logsumexp_max[n,c] of global_log_sum_exp_pool
                     y_logsumexp_max_from_x,
                     ('y_logsumexp_max', 'x'),
                     ('N', 'C', 'Q'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp_sum[n,c] += sum[q] exp(sharp*x[n,c,q] - finite(y_logsumexp_max[n,c]))
+                Phase(  # y_logsumexp_sum[n,c] += sum[q] exp(sharp*x[n,c,q] - finite(y_logsumexp_max[n,c]))  # as y_logsumexp_sum[n,c] of global_log_sum_exp_pool
                     y_logsumexp_sum_from_x_y_logsumexp_max,
                     ('y_logsumexp_sum', 'x', 'y_logsumexp_max'),
                     ('N', 'C', 'Q'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp[n,c] += log(y_logsumexp_sum[n,c]) + finite(y_logsumexp_max[n,c])
+                Phase(  # y_logsumexp[n,c] += log(y_logsumexp_sum[n,c]) + finite(y_logsumexp_max[n,c])  # as y_logsumexp[n,c] of global_log_sum_exp_pool
                     y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('y_logsumexp', 'y_logsumexp_max', 'y_logsumexp_sum'),
                     ('N', 'C'),
                 ),
-                Phase(  # gy_logsumexp[n,c] += gy[n,c]/sharp
-                    gy_logsumexp_from_gy,
+                Phase(  # gy_logsumexp[n,c] += gy[n,c]/sharp  # as y[n,c] of global_log_sum_exp_pool
+                    y_from_y_logsumexp_of_global_log_sum_exp_pool,
                     ('gy_logsumexp', 'gy'),
                     ('N', 'C'),
                     reals=('sharp',),
                     linear=('gy',),
                 ),
-                Phase(  # gx[n,c,q] += sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*gy_logsumexp[n,c]
+                Phase(  # gx[n,c,q] += sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*gy_logsumexp[n,c]  # as gx[n,c,q] of global_log_sum_exp_pool
                     gx_from_gy_logsumexp_x_y_logsumexp,
                     ('gx', 'gy_logsumexp', 'x', 'y_logsumexp'),
                     ('N', 'C', 'Q'),
@@ -1049,32 +215,32 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # y_logsumexp_max[n,c] += max[q] sharp*x[n,c,q]
+                Phase(  # y_logsumexp_max[n,c] += max[q] sharp*x[n,c,q]  # as y_logsumexp_max[n,c] of global_log_sum_exp_pool
                     y_logsumexp_max_from_x,
                     ('y_logsumexp_max', 'x'),
                     ('N', 'C', 'Q'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp_sum[n,c] += sum[q] exp(sharp*x[n,c,q] - finite(y_logsumexp_max[n,c]))
+                Phase(  # y_logsumexp_sum[n,c] += sum[q] exp(sharp*x[n,c,q] - finite(y_logsumexp_max[n,c]))  # as y_logsumexp_sum[n,c] of global_log_sum_exp_pool
                     y_logsumexp_sum_from_x_y_logsumexp_max,
                     ('y_logsumexp_sum', 'x', 'y_logsumexp_max'),
                     ('N', 'C', 'Q'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp[n,c] += log(y_logsumexp_sum[n,c]) + finite(y_logsumexp_max[n,c])
+                Phase(  # y_logsumexp[n,c] += log(y_logsumexp_sum[n,c]) + finite(y_logsumexp_max[n,c])  # as y_logsumexp[n,c] of global_log_sum_exp_pool
                     y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('y_logsumexp', 'y_logsumexp_max', 'y_logsumexp_sum'),
                     ('N', 'C'),
                 ),
-                Phase(  # ty_logsumexp[n,c] += sum[q] sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*tx[n,c,q]
+                Phase(  # ty_logsumexp[n,c] += sum[q] sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*tx[n,c,q]  # as ty_logsumexp[n,c] of global_log_sum_exp_pool
                     ty_logsumexp_from_tx_x_y_logsumexp,
                     ('ty_logsumexp', 'tx', 'x', 'y_logsumexp'),
                     ('N', 'C', 'Q'),
                     reals=('sharp',),
                     linear=('tx',),
                 ),
-                Phase(  # ty[n,c] += ty_logsumexp[n,c]/sharp  # as gy_logsumexp[n,c]
-                    gy_logsumexp_from_gy,
+                Phase(  # ty[n,c] += ty_logsumexp[n,c]/sharp  # as y[n,c] of global_log_sum_exp_pool
+                    y_from_y_logsumexp_of_global_log_sum_exp_pool,
                     ('ty', 'ty_logsumexp'),
                     ('N', 'C'),
                     reals=('sharp',),
@@ -1086,52 +252,52 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # y_logsumexp_max[n,c] += max[q] sharp*x[n,c,q]
+                Phase(  # y_logsumexp_max[n,c] += max[q] sharp*x[n,c,q]  # as y_logsumexp_max[n,c] of global_log_sum_exp_pool
                     y_logsumexp_max_from_x,
                     ('y_logsumexp_max', 'x'),
                     ('N', 'C', 'Q'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp_sum[n,c] += sum[q] exp(sharp*x[n,c,q] - finite(y_logsumexp_max[n,c]))
+                Phase(  # y_logsumexp_sum[n,c] += sum[q] exp(sharp*x[n,c,q] - finite(y_logsumexp_max[n,c]))  # as y_logsumexp_sum[n,c] of global_log_sum_exp_pool
                     y_logsumexp_sum_from_x_y_logsumexp_max,
                     ('y_logsumexp_sum', 'x', 'y_logsumexp_max'),
                     ('N', 'C', 'Q'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp[n,c] += log(y_logsumexp_sum[n,c]) + finite(y_logsumexp_max[n,c])
+                Phase(  # y_logsumexp[n,c] += log(y_logsumexp_sum[n,c]) + finite(y_logsumexp_max[n,c])  # as y_logsumexp[n,c] of global_log_sum_exp_pool
                     y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('y_logsumexp', 'y_logsumexp_max', 'y_logsumexp_sum'),
                     ('N', 'C'),
                 ),
-                Phase(  # gy_logsumexp[n,c] += gy[n,c]/sharp
-                    gy_logsumexp_from_gy,
+                Phase(  # gy_logsumexp[n,c] += gy[n,c]/sharp  # as y[n,c] of global_log_sum_exp_pool
+                    y_from_y_logsumexp_of_global_log_sum_exp_pool,
                     ('gy_logsumexp', 'gy'),
                     ('N', 'C'),
                     reals=('sharp',),
                     linear=('gy',),
                 ),
-                Phase(  # hgy_logsumexp[n,c] += sum[q] sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*hgx[n,c,q]  # as ty_logsumexp[n,c]
+                Phase(  # hgy_logsumexp[n,c] += sum[q] sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*hgx[n,c,q]  # as ty_logsumexp[n,c] of global_log_sum_exp_pool
                     ty_logsumexp_from_tx_x_y_logsumexp,
                     ('hgy_logsumexp', 'hgx', 'x', 'y_logsumexp'),
                     ('N', 'C', 'Q'),
                     reals=('sharp',),
                     linear=('hgx',),
                 ),
-                Phase(  # hy_logsumexp[n,c] += sum[q] -sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*gy_logsumexp[...
+                Phase(  # hy_logsumexp[n,c] += sum[q] -sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*gy_logsumexp[...  # as hy_logsumexp[n,c] of global_log_sum_exp_pool
                     hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp,
                     ('hy_logsumexp', 'gy_logsumexp', 'hgx', 'x', 'y_logsumexp'),
                     ('N', 'C', 'Q'),
                     reals=('sharp',),
                     linear=('gy_logsumexp', 'hgx'),
                 ),
-                Phase(  # hgy[n,c] += hgy_logsumexp[n,c]/sharp  # as gy_logsumexp[n,c]
-                    gy_logsumexp_from_gy,
+                Phase(  # hgy[n,c] += hgy_logsumexp[n,c]/sharp  # as y[n,c] of global_log_sum_exp_pool
+                    y_from_y_logsumexp_of_global_log_sum_exp_pool,
                     ('hgy', 'hgy_logsumexp'),
                     ('N', 'C'),
                     reals=('sharp',),
                     linear=('hgy_logsumexp',),
                 ),
-                Phase(  # hx[n,c,q] += sharp*(sharp*gy_logsumexp[n,c]*hgx[n,c,q] + hy_logsumexp[n,c])*exp(sharp*x...
+                Phase(  # hx[n,c,q] += sharp*(sharp*gy_logsumexp[n,c]*hgx[n,c,q] + hy_logsumexp[n,c])*exp(sharp*x...  # as hx[n,c,q] of global_log_sum_exp_pool
                     hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp,
                     ('hx', 'gy_logsumexp', 'hgx', 'hy_logsumexp', 'x', 'y_logsumexp'),
                     ('N', 'C', 'Q'),
@@ -1143,45 +309,45 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # y_logsumexp_max[n,c] += max[q] sharp*x[n,c,q]
+                Phase(  # y_logsumexp_max[n,c] += max[q] sharp*x[n,c,q]  # as y_logsumexp_max[n,c] of global_log_sum_exp_pool
                     y_logsumexp_max_from_x,
                     ('y_logsumexp_max', 'x'),
                     ('N', 'C', 'Q'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp_sum[n,c] += sum[q] exp(sharp*x[n,c,q] - finite(y_logsumexp_max[n,c]))
+                Phase(  # y_logsumexp_sum[n,c] += sum[q] exp(sharp*x[n,c,q] - finite(y_logsumexp_max[n,c]))  # as y_logsumexp_sum[n,c] of global_log_sum_exp_pool
                     y_logsumexp_sum_from_x_y_logsumexp_max,
                     ('y_logsumexp_sum', 'x', 'y_logsumexp_max'),
                     ('N', 'C', 'Q'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp[n,c] += log(y_logsumexp_sum[n,c]) + finite(y_logsumexp_max[n,c])
+                Phase(  # y_logsumexp[n,c] += log(y_logsumexp_sum[n,c]) + finite(y_logsumexp_max[n,c])  # as y_logsumexp[n,c] of global_log_sum_exp_pool
                     y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('y_logsumexp', 'y_logsumexp_max', 'y_logsumexp_sum'),
                     ('N', 'C'),
                 ),
-                Phase(  # gy_logsumexp[n,c] += gy[n,c]/sharp
-                    gy_logsumexp_from_gy,
+                Phase(  # gy_logsumexp[n,c] += gy[n,c]/sharp  # as y[n,c] of global_log_sum_exp_pool
+                    y_from_y_logsumexp_of_global_log_sum_exp_pool,
                     ('gy_logsumexp', 'gy'),
                     ('N', 'C'),
                     reals=('sharp',),
                     linear=('gy',),
                 ),
-                Phase(  # ty_logsumexp[n,c] += sum[q] sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*tx[n,c,q]
+                Phase(  # ty_logsumexp[n,c] += sum[q] sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*tx[n,c,q]  # as ty_logsumexp[n,c] of global_log_sum_exp_pool
                     ty_logsumexp_from_tx_x_y_logsumexp,
                     ('ty_logsumexp', 'tx', 'x', 'y_logsumexp'),
                     ('N', 'C', 'Q'),
                     reals=('sharp',),
                     linear=('tx',),
                 ),
-                Phase(  # tgy_logsumexp[n,c] += tgy[n,c]/sharp  # as gy_logsumexp[n,c]
-                    gy_logsumexp_from_gy,
+                Phase(  # tgy_logsumexp[n,c] += tgy[n,c]/sharp  # as y[n,c] of global_log_sum_exp_pool
+                    y_from_y_logsumexp_of_global_log_sum_exp_pool,
                     ('tgy_logsumexp', 'tgy'),
                     ('N', 'C'),
                     reals=('sharp',),
                     linear=('tgy',),
                 ),
-                Phase(  # tgx[n,c,q] += sharp*(sharp*gy_logsumexp[n,c]*tx[n,c,q] - gy_logsumexp[n,c]*ty_logsumexp...
+                Phase(  # tgx[n,c,q] += sharp*(sharp*gy_logsumexp[n,c]*tx[n,c,q] - gy_logsumexp[n,c]*ty_logsumexp...  # as tgx[n,c,q] of global_log_sum_exp_pool
                     tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp,
                     ('tgx', 'gy_logsumexp', 'tgy_logsumexp', 'tx', 'ty_logsumexp', 'x', 'y_logsumexp'),
                     ('N', 'C', 'Q'),
@@ -1191,15 +357,15 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_logsumexp_max_from_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
-        'y_logsumexp_sum_from_x_y_logsumexp_max: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
-        'y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum: lanes over c, or lanes over n; else gather, tasks share n',
+        'y_logsumexp_max_from_x: that of kernels.generated.global_log_sum_exp_pool',
+        'y_logsumexp_sum_from_x_y_logsumexp_max: that of kernels.generated.global_log_sum_exp_pool',
+        'y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum: that of kernels.generated.global_log_sum_exp_pool',
         'y_from_y_logsumexp: lanes over c, or lanes over n; else gather, tasks share n',
-        'gy_logsumexp_from_gy: lanes over c, or lanes over n; else gather, tasks share n',
-        'gx_from_gy_logsumexp_x_y_logsumexp: lanes over q, or lanes over c; else gather, tasks share n c',
-        'ty_logsumexp_from_tx_x_y_logsumexp: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
-        'hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
-        'hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp: lanes over q, or lanes over c; else gather, tasks share n c',
-        'tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp: lanes over q, or lanes over c; else gather, tasks share n c',
+        'y_from_y_logsumexp_of_global_log_sum_exp_pool: that of kernels.generated.global_log_sum_exp_pool',
+        'gx_from_gy_logsumexp_x_y_logsumexp: that of kernels.generated.global_log_sum_exp_pool',
+        'ty_logsumexp_from_tx_x_y_logsumexp: that of kernels.generated.global_log_sum_exp_pool',
+        'hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp: that of kernels.generated.global_log_sum_exp_pool',
+        'hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp: that of kernels.generated.global_log_sum_exp_pool',
+        'tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp: that of kernels.generated.global_log_sum_exp_pool',
     ),
 )

@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+from kernels.generated.global_max_pool import (
+    gx_from_gy_y_at,
+    ty_from_tx_y_at,
+)
 from kernels.runtime import (
     Definition,
     Integer2,
@@ -17,7 +21,6 @@ from kernels.runtime import (
     Tile,
     ceil_div,
     choice,
-    equal,
     highest,
     minimum,
     require_abi,
@@ -25,7 +28,6 @@ from kernels.runtime import (
     share,
     task,
     unequal,
-    zero,
 )
 
 require_abi(7, __name__)
@@ -183,112 +185,6 @@ def y_at_from_x(y_at: Integer2, x: Real3, N: int, C: int, Q: int, tile: Tile) ->
     return y_at_from_x_plain
 
 
-@task
-def gx_from_gy_y_at_plain(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, task: int,
-        tasks: int) -> None:
-    """gx[n,c,q] += gy[n,c]   { q = y_at[n,c] }
-
-    scatter, tasks share n c; 1 guard
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for q in range(Q):
-            gx[n, c, q] = zero()
-        q = y_at[n, c]
-        if 0 <= q < Q:
-            gx[n, c, q] += gy[n, c]
-
-
-@task
-def gx_from_gy_y_at_over_q(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over q."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes, task, tasks)
-    for item in range(first, last):
-        n = item // planes
-        c = item % planes * tile.lines
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width))
-            count = min(lanes.width, Q - q)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for u in range(tile.lines):
-                plane = min(c + u, C - 1)
-                chosen = active & equal(lanes.ramp(q - y_at[n, plane], 1), lanes.integers(0))
-                total[0, u] = select(chosen, total[0, u] + lanes.fill(gy[n, plane]), total[0, u])
-            for u in range(tile.lines):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    result = total[0, u]
-                    lanes.write_where(gx.line((n, plane, q), (0, 0, 1)), result, active)
-
-
-@task
-def gx_from_gy_y_at_over_c(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes * Q, task, tasks)
-    for item in range(first, last):
-        n = item // Q * tile.lines
-        q = item % Q
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                chosen = active & equal(lanes.read_where(y_at.line((plane, c), (0, 1)), active), lanes.integers(q))
-                gy_lanes = lanes.read_where(gy.line((plane, c), (0, 1)), chosen)
-                total[0, u] = select(chosen, total[0, u] + gy_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    lanes.write_where(gx.line((plane, c, q), (0, 1, 0)), result, active)
-
-
-@choice(gx_from_gy_y_at_over_q, gx_from_gy_y_at_over_c, gx_from_gy_y_at_plain)
-def gx_from_gy_y_at(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
-    """gx[n,c,q] += gy[n,c]   { q = y_at[n,c] }
-
-    lanes over q
-    or lanes over c
-    else scatter, tasks share n c; 1 guard
-    """
-    if (tile.lanes.width <= Q or (tile.lanes.width <= 8 * Q and tile.lanes.width > C)) and Q <= 64:
-        return gx_from_gy_y_at_over_q
-    if (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q)) and Q <= 64:
-        return gx_from_gy_y_at_over_c
-    return gx_from_gy_y_at_plain
-
-
-@task
-def ty_from_tx_y_at(ty: Real2, tx: Real3, y_at: Integer2, N: int, C: int, Q: int, task: int, tasks: int) -> None:
-    """ty[n,c] += sum[q] tx[n,c,q]   { q = y_at[n,c] }
-
-    gather, tasks share n; 1 guard
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for c in range(C):
-            total = zero()
-            q = y_at[n, c]
-            if 0 <= q < Q:
-                total += tx[n, c, q]
-            ty[n, c] = total
-
-
 def sizes(N: int, C: int, Q: int) -> dict[str, int]:
     """Every integer that follows from the extents of the inputs and the parameters."""
     return {}
@@ -338,7 +234,7 @@ DEFINITION = Definition(
                     ('y_at', 'x'),
                     ('N', 'C', 'Q'),
                 ),
-                Phase(  # gx[n,c,q] += gy[n,c]
+                Phase(  # gx[n,c,q] += gy[n,c]  # as gx[n,c,q] of global_max_pool
                     gx_from_gy_y_at,
                     ('gx', 'gy', 'y_at'),
                     ('N', 'C', 'Q'),
@@ -355,7 +251,7 @@ DEFINITION = Definition(
                     ('y_at', 'x'),
                     ('N', 'C', 'Q'),
                 ),
-                Phase(  # ty[n,c] += sum[q] tx[n,c,q]
+                Phase(  # ty[n,c] += sum[q] tx[n,c,q]  # as ty[n,c] of global_max_pool
                     ty_from_tx_y_at,
                     ('ty', 'tx', 'y_at'),
                     ('N', 'C', 'Q'),
@@ -372,7 +268,7 @@ DEFINITION = Definition(
                     ('y_at', 'x'),
                     ('N', 'C', 'Q'),
                 ),
-                Phase(  # hgy[n,c] += sum[q] hgx[n,c,q]  # as ty[n,c]
+                Phase(  # hgy[n,c] += sum[q] hgx[n,c,q]  # as ty[n,c] of global_max_pool
                     ty_from_tx_y_at,
                     ('hgy', 'hgx', 'y_at'),
                     ('N', 'C', 'Q'),
@@ -389,7 +285,7 @@ DEFINITION = Definition(
                     ('y_at', 'x'),
                     ('N', 'C', 'Q'),
                 ),
-                Phase(  # tgx[n,c,q] += tgy[n,c]  # as gx[n,c,q]
+                Phase(  # tgx[n,c,q] += tgy[n,c]  # as gx[n,c,q] of global_max_pool
                     gx_from_gy_y_at,
                     ('tgx', 'tgy', 'y_at'),
                     ('N', 'C', 'Q'),
@@ -401,7 +297,7 @@ DEFINITION = Definition(
     report=(
         'y_from_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
         'y_at_from_x: lanes over c; else gather, tasks share n c',
-        'gx_from_gy_y_at: lanes over q, or lanes over c; else scatter, tasks share n c; 1 guard',
-        'ty_from_tx_y_at: gather, tasks share n; 1 guard',
+        'gx_from_gy_y_at: that of kernels.generated.global_max_pool',
+        'ty_from_tx_y_at: that of kernels.generated.global_max_pool',
     ),
 )

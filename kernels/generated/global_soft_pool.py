@@ -6,6 +6,12 @@
 
 from __future__ import annotations
 
+from kernels.generated.global_log_sum_exp_pool import (
+    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
+)
+from kernels.generated.global_max_pool import (
+    y_from_x,
+)
 from kernels.runtime import (
     Definition,
     Phase,
@@ -21,9 +27,7 @@ from kernels.runtime import (
     finite,
     fma,
     highest,
-    log,
     lowest,
-    maximum,
     one,
     require_abi,
     select,
@@ -33,95 +37,6 @@ from kernels.runtime import (
 )
 
 require_abi(7, __name__)
-
-
-@task
-def l_max_from_x_plain(l_max: Real2, x: Real3, N: int, C: int, Q: int, task: int, tasks: int) -> None:
-    """l_max[n,c] += max[q] x[n,c,q]
-
-    gather, tasks share n c
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        best = lowest()
-        for q in range(Q):
-            value = x[n, c, q]
-            if value > best or value != value:
-                best = value
-        l_max[n, c] = best
-
-
-@task
-def l_max_from_x_over_q(l_max: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over q, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes, task, tasks)
-    for item in range(first, last):
-        n = item // planes
-        c = item % planes * tile.lines
-        best = tile.column()
-        for u in range(tile.lines):
-            best[0, u] = lanes.fill(lowest())
-        for q in range(0, Q, lanes.width):
-            if q + lanes.width <= Q:
-                for u in range(tile.lines):
-                    plane = min(c + u, C - 1)
-                    x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
-                    best[0, u] = maximum(best[0, u], x_lanes)
-            else:
-                active = lanes.first(Q - q)
-                for u in range(tile.lines):
-                    plane = min(c + u, C - 1)
-                    x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
-                    best[0, u] = select(active, maximum(best[0, u], x_lanes), best[0, u])
-        for u in range(tile.lines):
-            plane = min(c + u, C - 1)
-            if c + u < C:
-                l_max[n, plane] = lanes.largest(best[0, u])
-
-
-@task
-def l_max_from_x_over_c(l_max: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        n = item * tile.lines
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            best = tile.column()
-            for u in range(tile.lines):
-                best[0, u] = lanes.fill(lowest())
-            for q in range(Q):
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
-                    best[0, u] = maximum(best[0, u], x_lanes)
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    lanes.write_where(l_max.line((plane, c), (0, 1)), best[0, u], active)
-
-
-@choice(l_max_from_x_over_q, l_max_from_x_over_c, l_max_from_x_plain)
-def l_max_from_x(l_max: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
-    """l_max[n,c] += max[q] x[n,c,q]
-
-    lanes over q, combined at the end
-    or lanes over c
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= Q:
-        return l_max_from_x_over_q
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
-        return l_max_from_x_over_c
-    return l_max_from_x_plain
 
 
 @task
@@ -221,80 +136,6 @@ def l_sum_from_l_max_x(l_sum: Real2, l_max: Real2, x: Real3, N: int, C: int, Q: 
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return l_sum_from_l_max_x_over_c
     return l_sum_from_l_max_x_plain
-
-
-@task
-def l_from_l_max_l_sum_plain(l: Real2, l_max: Real2, l_sum: Real2, N: int, C: int, task: int, tasks: int) -> None:
-    """l[n,c] += log(l_sum[n,c]) + finite(l_max[n,c])
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for c in range(C):
-            total = log(l_sum[n, c]) + finite(l_max[n, c])
-            l[n, c] = total
-
-
-@task
-def l_from_l_max_l_sum_over_c(l: Real2, l_max: Real2, l_sum: Real2, N: int, C: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            if count == lanes.width:
-                l_max_lanes = lanes.read(l_max.line((n, c), (0, 1)))
-                l_sum_lanes = lanes.read(l_sum.line((n, c), (0, 1)))
-                total = log(l_sum_lanes) + select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero())
-                lanes.write_where(l.line((n, c), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                l_max_lanes = lanes.read_where(l_max.line((n, c), (0, 1)), active)
-                l_sum_lanes = lanes.read_where(l_sum.line((n, c), (0, 1)), active)
-                total = log(l_sum_lanes) + select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero())
-                lanes.write_where(l.line((n, c), (0, 1)), total, active)
-
-
-@task
-def l_from_l_max_l_sum_over_n(l: Real2, l_max: Real2, l_sum: Real2, N: int, C: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(C, task, tasks)
-    for c in range(first, last):
-        for start in range(0, N, lanes.width):
-            n = max(0, min(start, N - lanes.width))
-            count = min(lanes.width, N - n)
-            if count == lanes.width:
-                l_max_lanes = lanes.read(l_max.line((n, c), (1, 0)))
-                l_sum_lanes = lanes.read(l_sum.line((n, c), (1, 0)))
-                total = log(l_sum_lanes) + select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero())
-                lanes.write_where(l.line((n, c), (1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                l_max_lanes = lanes.read_where(l_max.line((n, c), (1, 0)), active)
-                l_sum_lanes = lanes.read_where(l_sum.line((n, c), (1, 0)), active)
-                total = log(l_sum_lanes) + select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero())
-                lanes.write_where(l.line((n, c), (1, 0)), total, active)
-
-
-@choice(l_from_l_max_l_sum_over_c, l_from_l_max_l_sum_over_n, l_from_l_max_l_sum_plain)
-def l_from_l_max_l_sum(l: Real2, l_max: Real2, l_sum: Real2, N: int, C: int, tile: Tile) -> Task[...]:
-    """l[n,c] += log(l_sum[n,c]) + finite(l_max[n,c])
-
-    lanes over c
-    or lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > N):
-        return l_from_l_max_l_sum_over_c
-    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > C):
-        return l_from_l_max_l_sum_over_n
-    return l_from_l_max_l_sum_plain
 
 
 @task
@@ -1490,8 +1331,8 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # l_max[n,c] += max[q] x[n,c,q]
-                    l_max_from_x,
+                Phase(  # l_max[n,c] += max[q] x[n,c,q]  # as y[n,c] of global_max_pool
+                    y_from_x,
                     ('l_max', 'x'),
                     ('N', 'C', 'Q'),
                 ),
@@ -1500,8 +1341,8 @@ DEFINITION = Definition(
                     ('l_sum', 'l_max', 'x'),
                     ('N', 'C', 'Q'),
                 ),
-                Phase(  # l[n,c] += log(l_sum[n,c]) + finite(l_max[n,c])
-                    l_from_l_max_l_sum,
+                Phase(  # l[n,c] += log(l_sum[n,c]) + finite(l_max[n,c])  # as y_logsumexp[n,c] of global_log_sum_exp_pool
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l', 'l_max', 'l_sum'),
                     ('N', 'C'),
                 ),
@@ -1517,8 +1358,8 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # l_max[n,c] += max[q] x[n,c,q]
-                    l_max_from_x,
+                Phase(  # l_max[n,c] += max[q] x[n,c,q]  # as y[n,c] of global_max_pool
+                    y_from_x,
                     ('l_max', 'x'),
                     ('N', 'C', 'Q'),
                 ),
@@ -1527,8 +1368,8 @@ DEFINITION = Definition(
                     ('l_sum', 'l_max', 'x'),
                     ('N', 'C', 'Q'),
                 ),
-                Phase(  # l[n,c] += log(l_sum[n,c]) + finite(l_max[n,c])
-                    l_from_l_max_l_sum,
+                Phase(  # l[n,c] += log(l_sum[n,c]) + finite(l_max[n,c])  # as y_logsumexp[n,c] of global_log_sum_exp_pool
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l', 'l_max', 'l_sum'),
                     ('N', 'C'),
                 ),
@@ -1549,8 +1390,8 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # l_max[n,c] += max[q] x[n,c,q]
-                    l_max_from_x,
+                Phase(  # l_max[n,c] += max[q] x[n,c,q]  # as y[n,c] of global_max_pool
+                    y_from_x,
                     ('l_max', 'x'),
                     ('N', 'C', 'Q'),
                 ),
@@ -1559,8 +1400,8 @@ DEFINITION = Definition(
                     ('l_sum', 'l_max', 'x'),
                     ('N', 'C', 'Q'),
                 ),
-                Phase(  # l[n,c] += log(l_sum[n,c]) + finite(l_max[n,c])
-                    l_from_l_max_l_sum,
+                Phase(  # l[n,c] += log(l_sum[n,c]) + finite(l_max[n,c])  # as y_logsumexp[n,c] of global_log_sum_exp_pool
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l', 'l_max', 'l_sum'),
                     ('N', 'C'),
                 ),
@@ -1588,8 +1429,8 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # l_max[n,c] += max[q] x[n,c,q]
-                    l_max_from_x,
+                Phase(  # l_max[n,c] += max[q] x[n,c,q]  # as y[n,c] of global_max_pool
+                    y_from_x,
                     ('l_max', 'x'),
                     ('N', 'C', 'Q'),
                 ),
@@ -1598,8 +1439,8 @@ DEFINITION = Definition(
                     ('l_sum', 'l_max', 'x'),
                     ('N', 'C', 'Q'),
                 ),
-                Phase(  # l[n,c] += log(l_sum[n,c]) + finite(l_max[n,c])
-                    l_from_l_max_l_sum,
+                Phase(  # l[n,c] += log(l_sum[n,c]) + finite(l_max[n,c])  # as y_logsumexp[n,c] of global_log_sum_exp_pool
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l', 'l_max', 'l_sum'),
                     ('N', 'C'),
                 ),
@@ -1650,8 +1491,8 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # l_max[n,c] += max[q] x[n,c,q]
-                    l_max_from_x,
+                Phase(  # l_max[n,c] += max[q] x[n,c,q]  # as y[n,c] of global_max_pool
+                    y_from_x,
                     ('l_max', 'x'),
                     ('N', 'C', 'Q'),
                 ),
@@ -1660,8 +1501,8 @@ DEFINITION = Definition(
                     ('l_sum', 'l_max', 'x'),
                     ('N', 'C', 'Q'),
                 ),
-                Phase(  # l[n,c] += log(l_sum[n,c]) + finite(l_max[n,c])
-                    l_from_l_max_l_sum,
+                Phase(  # l[n,c] += log(l_sum[n,c]) + finite(l_max[n,c])  # as y_logsumexp[n,c] of global_log_sum_exp_pool
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l', 'l_max', 'l_sum'),
                     ('N', 'C'),
                 ),
@@ -1704,9 +1545,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'l_max_from_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
+        'y_from_x: that of kernels.generated.global_max_pool',
         'l_sum_from_l_max_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
-        'l_from_l_max_l_sum: lanes over c, or lanes over n; else gather, tasks share n',
+        'y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum: that of kernels.generated.global_log_sum_exp_pool',
         'y_from_l_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
         'gl_from_gy_l_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
         'gx_from_gl_gy_l_x: lanes over q, or lanes over c; else gather, tasks share n c',

@@ -11,6 +11,9 @@
 
 from __future__ import annotations
 
+from kernels.generated.batch_norm import (
+    gb_from_gy,
+)
 from kernels.runtime import (
     Definition,
     Parameter,
@@ -653,89 +656,6 @@ def gmean_from_gnew_mean(gmean: Real2, gnew_mean: Real1, C: int, N: int, momentu
     if tile.lanes.width <= 8 * C:
         return gmean_from_gnew_mean_over_c
     return gmean_from_gnew_mean_plain
-
-
-@task
-def gb_from_gy_plain(gb: Real1, gy: Real3, N: int, C: int, R: int, task: int, tasks: int) -> None:
-    """gb[c] += sum[n,r] gy[n,c,r]
-
-    gather, tasks share c
-    """
-    first, last = share(C, task, tasks)
-    for c in range(first, last):
-        total = zero()
-        for n in range(N):
-            for r in range(R):
-                total += gy[n, c, r]
-        gb[c] = total
-
-
-@task
-def gb_from_gy_over_r(gb: Real1, gy: Real3, N: int, C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        c = item * tile.lines
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for n in range(N):
-            for start in range(0, R, 64 * lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
-                    if r + lanes.width <= R:
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
-                            total[0, u] = total[0, u] + gy_lanes
-                    else:
-                        active = lanes.first(R - r)
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
-                            total[0, u] = select(active, total[0, u] + gy_lanes, total[0, u])
-                for u in range(tile.lines):
-                    wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(c + u, C - 1)
-            if c + u < C:
-                result = lanes.sum(wide[0, u])
-                gb[plane] = result
-
-
-@task
-def gb_from_gy_over_c(gb: Real1, gy: Real3, N: int, C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
-                total = total + gy_lanes
-        lanes.write_where(gb.line((c,), (1,)), total, active)
-
-
-@choice(gb_from_gy_over_r, gb_from_gy_over_c, gb_from_gy_plain)
-def gb_from_gy(gb: Real1, gy: Real3, N: int, C: int, R: int, tile: Tile) -> Task[...]:
-    """gb[c] += sum[n,r] gy[n,c,r]
-
-    lanes over r, combined at the end
-    or lanes over c
-    else gather, tasks share c
-    """
-    if tile.lanes.width <= R:
-        return gb_from_gy_over_r
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return gb_from_gy_over_c
-    return gb_from_gy_plain
 
 
 @task
@@ -2422,7 +2342,7 @@ DEFINITION = Definition(
                     reals=('momentum',),
                     linear=('gnew_mean',),
                 ),
-                Phase(  # gb[c] += sum[n,r] gy[n,c,r]
+                Phase(  # gb[c] += sum[n,r] gy[n,c,r]  # as gb[c] of batch_norm
                     gb_from_gy,
                     ('gb', 'gy'),
                     ('N', 'C', 'R'),
@@ -2777,7 +2697,7 @@ DEFINITION = Definition(
                     reals=('momentum',),
                     linear=('tgnew_mean',),
                 ),
-                Phase(  # tgb[c] += sum[n,r] tgy[n,c,r]  # as gb[c]
+                Phase(  # tgb[c] += sum[n,r] tgy[n,c,r]  # as gb[c] of batch_norm
                     gb_from_gy,
                     ('tgb', 'tgy'),
                     ('N', 'C', 'R'),
@@ -2903,7 +2823,7 @@ DEFINITION = Definition(
         'new_var_from_var: lanes over c, or lanes over n, combined at the end; else gather, tasks share c',
         'gvar_from_gnew_var: lanes over c; else gather, tasks share n',
         'gmean_from_gnew_mean: lanes over c; else gather, tasks share n',
-        'gb_from_gy: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
+        'gb_from_gy: that of kernels.generated.batch_norm',
         'gmean_from_gy_var_w: lanes over r, combined at the end, or lanes over c; else gather, tasks share n c',
         'gvar_from_gy_mean_var_w_x: lanes over r, combined at the end; else gather, tasks share n c',
         'gw_from_gy_mean_var_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',

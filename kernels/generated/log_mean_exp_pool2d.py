@@ -9,494 +9,45 @@
 
 from __future__ import annotations
 
+from kernels.generated.avg_pool2d import (
+    y_sum_from_y_sum_sum_y_sum_sum_2,
+)
+from kernels.generated.log_sum_exp_pool2d import (
+    gx_from_gy_logsumexp_x_y_logsumexp,
+    hx_from_gy_logsumexp_hgx_x_y_logsumexp,
+    hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp,
+    tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp,
+    ty_logsumexp_from_tx_x_y_logsumexp,
+    y_from_y_logsumexp,
+    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
+    y_logsumexp_max_from_x,
+    y_logsumexp_sum_from_x_y_logsumexp_max,
+)
 from kernels.runtime import (
     Condition,
     Definition,
-    IntegerScratch,
     Parameter,
     Phase,
     Program,
     Real1,
     Real2,
     Real4,
-    Scratch,
     Task,
     Tensor,
     Tile,
-    bounded,
-    ceil_div,
     choice,
-    exp,
-    finite,
-    fma,
-    highest,
     larger,
     log,
-    lowest,
     maximum,
     one,
     real,
     require_abi,
-    residue,
-    select,
     share,
     task,
     zero,
 )
 
 require_abi(7, __name__)
-
-
-@task
-def y_logsumexp_max_from_x_plain(y_logsumexp_max: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int,
-        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, sharp: float, task: int,
-        tasks: int) -> None:
-    """y_logsumexp_max[n,c,p0,p1] += max[k0,k1,x2,x3] sharp*x[n,c,x2,x3]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
-
-    gather, tasks share n c p0
-    """
-    first, last = share(N * C * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
-        p0 = item % P0
-        for p1 in range(P1):
-            best = lowest()
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
-                    x3 = k1*d1 + p1*s1 - a1
-                    value = sharp * x[n, c, x2, x3]
-                    if value > best or value != value:
-                        best = value
-            y_logsumexp_max[n, c, p0, p1] = best
-
-
-@task
-def y_logsumexp_max_from_x_over_c(y_logsumexp_max: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int,
-        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, sharp: float, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over c where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(N * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (P0 * P1)
-        p0 = item // P1 % P0
-        p1 = item % P1
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            best = lanes.fill(lowest())
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-                    best = maximum(best, lanes.fill(sharp) * x_lanes)
-            lanes.write_where(y_logsumexp_max.line((n, c, p0, p1), (0, 1, 0, 0)), best, active)
-
-
-def y_logsumexp_max_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = bounded(max(0, K1 - 1), d1)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1)), s1) + reach) + (s1 + 3) * tile.lanes.width
-    return 2 * cells
-
-
-def y_logsumexp_max_from_x_windows_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Integers of one task: where each tap reads."""
-    return K0
-
-
-@task(scratch=y_logsumexp_max_from_x_windows_x_room, integer_scratch=y_logsumexp_max_from_x_windows_x_table)
-def y_logsumexp_max_from_x_windows_x(y_logsumexp_max: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int,
-        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, sharp: float, tile: Tile,
-        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of x, line by line and then along p1."""
-    lanes = tile.lanes
-    low_k0 = -a0
-    low_k1 = -a1
-    reach = max(0, (K1 - 1) * d1)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1))
-    flows = stretch >= P1
-    flows = flows and reach < s1
-    flows = flows and y_logsumexp_max.stride(2) == P1 * y_logsumexp_max.stride(3)
-    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s1 * stretch + reach))
-    found = integer_scratch
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s1 * stretch + reach) + (s1 + 3) * tile.lanes.width
-    joined = scratch + cells
-    joins = tile.lines * s1 < K1
-    all_rows = N * C * P0
-    blocks = ceil_div(all_rows, group)
-    stretches = ceil_div(P1, stretch)
-    first, last = share(blocks * stretches, task, tasks)
-    for item in range(first, last):
-        row = item // stretches * group
-        rows = min(group, all_rows - row)
-        start = item % stretches * stretch
-        places = min(stretch, P1 - start)
-        span = s1 * (places - 1) + reach + 1
-        origin = low_k1 + s1 * start
-        begin = max(0, origin)
-        end = min(X3, origin + span)
-        edge = begin - origin if begin < end else span
-        whole = begin + max(0, end - begin) // lanes.width * lanes.width
-        inside = lanes.first(end - whole)
-        pitch = s1 * places if flows else span
-        n = row // (C * P0)
-        c = row // P0 % C
-        p0 = row % P0
-        for u in range(rows):
-            to = scratch + u * pitch
-            count = 0
-            for tap_k0 in range(K0):
-                x2 = low_k0 + p0 * s0 + tap_k0 * d0
-                if 0 <= x2 < X2:
-                    found[count] = x2
-                    count += 1
-            margin = edge if count > 0 else span
-            if margin > 0:
-                lanes.store(to, lanes.fill(lowest()))
-            for column in range(lanes.width, margin, lanes.width):
-                lanes.store(to + column, lanes.fill(lowest()))
-            if count > 0 and begin < end:
-                x2 = found[0]
-                if count == 1:
-                    for column in range(begin, whole, lanes.width):
-                        x_lanes = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
-                        lanes.store(to + (column - origin), lanes.fill(sharp) * x_lanes)
-                    if whole < end:
-                        column = whole
-                        x_lanes_ = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
-                        lanes.store(to + (column - origin), select(inside, lanes.fill(sharp) * x_lanes_,
-                            lanes.fill(lowest())))
-                else:
-                    second_x2 = found[1]
-                    for column in range(begin, whole, lanes.width):
-                        x_lanes_2 = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
-                        x_lanes_3 = lanes.read(x.line((n, c, second_x2, column), (0, 0, 0, 1)))
-                        lanes.store(to + (column - origin), maximum(lanes.fill(sharp) * x_lanes_2,
-                            lanes.fill(sharp) * x_lanes_3))
-                    if whole < end:
-                        column = whole
-                        x_lanes_4 = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
-                        x_lanes_5 = lanes.read_where(x.line((n, c, second_x2, column), (0, 0, 0, 1)), inside)
-                        lanes.store(to + (column - origin), maximum(select(inside, lanes.fill(sharp) * x_lanes_4,
-                            lanes.fill(lowest())), select(inside, lanes.fill(sharp) * x_lanes_5,
-                            lanes.fill(lowest()))))
-                for line in range(2, count):
-                    x2 = found[line]
-                    for column in range(begin, whole, lanes.width):
-                        x_lanes_6 = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
-                        lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)),
-                            lanes.fill(sharp) * x_lanes_6))
-                    if whole < end:
-                        column = whole
-                        x_lanes_7 = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
-                        lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)),
-                            select(inside, lanes.fill(sharp) * x_lanes_7, lanes.fill(lowest()))))
-                if span > end - origin:
-                    lanes.store(to + (end - origin), lanes.fill(lowest()))
-                for column in range(end - origin + lanes.width, span, lanes.width):
-                    lanes.store(to + column, lanes.fill(lowest()))
-            p0 += 1
-            if p0 == P0:
-                p0 = 0
-                c += 1
-                if c == C:
-                    c = 0
-                    n += 1
-        beyond = rows * pitch - (pitch - span)
-        for column in range(beyond, beyond + s1 * lanes.width, lanes.width):
-            lanes.store(scratch + column, lanes.fill(lowest()))
-        taps = K1
-        read_from = scratch
-        if joins:
-            for column in range(0, beyond + s1 * lanes.width, lanes.width):
-                lanes.store(joined + column, lanes.fill(lowest()))
-            step, offset = d1, 0
-            while taps > 0:
-                if taps % 2 == 1:
-                    for column in range(0, beyond - offset, lanes.width):
-                        lanes.store(joined + column, maximum(lanes.load(joined + column),
-                            lanes.load(scratch + (column + offset))))
-                    offset += step
-                taps = taps // 2
-                if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
-                        lanes.store(scratch + column, maximum(lanes.load(scratch + column),
-                            lanes.load(scratch + (column + step))))
-                    step = 2 * step
-            taps, read_from = 1, joined
-        n = row // (C * P0)
-        c = row // P0 % C
-        p0 = row % P0
-        u = 0
-        while u < rows:
-            flow = min(rows - u, P0 - p0) if flows else 1
-            outputs = flow * places
-            filled = outputs >= lanes.width
-            for at in range(0, outputs, lanes.width):
-                if filled:
-                    at = min(at, outputs - lanes.width)
-                here = read_from + (u * pitch + s1 * at)
-                best = lanes.fill(lowest())
-                for tap in range(taps):
-                    best = maximum(best, lanes.load_apart(here + tap * d1, s1))
-                active = lanes.first(outputs - at)
-                p1 = start + at
-                if filled:
-                    lanes.write_where(y_logsumexp_max.run((n, c, p0, p1), (0, 0, 0, 1)), best, lanes.where(True))
-                else:
-                    lanes.write_where(y_logsumexp_max.run((n, c, p0, p1), (0, 0, 0, 1)), best, active)
-            u += flow
-            p0 += flow
-            if p0 == P0:
-                p0 = 0
-                c += 1
-                if c == C:
-                    c = 0
-                    n += 1
-
-
-@choice(y_logsumexp_max_from_x_over_c, y_logsumexp_max_from_x_windows_x, y_logsumexp_max_from_x_plain)
-def y_logsumexp_max_from_x(y_logsumexp_max: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
-        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, sharp: float,
-        tile: Tile) -> Task[...]:
-    """y_logsumexp_max[n,c,p0,p1] += max[k0,k1,x2,x3] sharp*x[n,c,x2,x3]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
-
-    lanes over c where it is contiguous
-    or windows of x slide, lanes over p1, rows over p0
-    else gather, tasks share n c p0
-    """
-    if tile.lanes.width <= C and y_logsumexp_max.stride(1) == 1 and x.stride(1) == 1:
-        return y_logsumexp_max_from_x_over_c
-    if (
-        (K1 <= P1 or tile.lanes.width <= P1)
-        and y_logsumexp_max_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0,
-            s1) <= 1048576
-    ):
-        return y_logsumexp_max_from_x_windows_x
-    return y_logsumexp_max_from_x_plain
-
-
-@task
-def y_logsumexp_sum_from_x_y_logsumexp_max_plain(y_logsumexp_sum: Real4, x: Real4, y_logsumexp_max: Real4, N: int,
-        C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int,
-        s1: int, sharp: float, task: int, tasks: int) -> None:
-    """y_logsumexp_sum[n,c,p0,p1] += sum[k0,k1,x2,x3] exp(sharp*x[n,c,x2,x3] - finite(y_logsumexp_max[n,c,p0,p1]))
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
-
-    gather, tasks share n c p0
-    """
-    first, last = share(N * C * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
-        p0 = item % P0
-        for p1 in range(P1):
-            total = zero()
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
-                    x3 = k1*d1 + p1*s1 - a1
-                    total += exp(sharp * x[n, c, x2, x3] - finite(y_logsumexp_max[n, c, p0, p1]))
-            y_logsumexp_sum[n, c, p0, p1] = total
-
-
-@task
-def y_logsumexp_sum_from_x_y_logsumexp_max_over_c(y_logsumexp_sum: Real4, x: Real4, y_logsumexp_max: Real4, N: int,
-        C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int,
-        s1: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(N * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (P0 * P1)
-        p0 = item // P1 % P0
-        p1 = item % P1
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-                    y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((n, c, p0, p1), (0, 1, 0, 0)), active)
-                    total = total + exp((lanes.fill(sharp) * x_lanes) - select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero()))
-            lanes.write_where(y_logsumexp_sum.line((n, c, p0, p1), (0, 1, 0, 0)), total, active)
-
-
-@task
-def y_logsumexp_sum_from_x_y_logsumexp_max_over_p1(y_logsumexp_sum: Real4, x: Real4, y_logsumexp_max: Real4, N: int,
-        C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int,
-        s1: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * P0)
-        c = item // P0 % planes * tile.lines
-        p0 = item % P0
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            p1_last = p1 + (count - 1)
-            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + d1*K1 - d1 + s1*p1_last < X3
-            low_k1, high_k1 = 0, K1
-            if not whole:
-                low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
-                            y_logsumexp_max_lanes = lanes.read(y_logsumexp_max.line((n, plane, p0, p1), (0, 0, 0, 1)))
-                            total[0, u] = total[0, u] + exp((lanes.fill(sharp) * x_lanes) - select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero()))
-                    else:
-                        inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
-                            y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
-                            total[0, u] = select(inside, total[0, u] + exp((lanes.fill(sharp) * x_lanes) - select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())), total[0, u])
-            for u in range(tile.lines):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    result = total[0, u]
-                    lanes.write_where(y_logsumexp_sum.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
-
-
-@choice(y_logsumexp_sum_from_x_y_logsumexp_max_over_c, y_logsumexp_sum_from_x_y_logsumexp_max_over_p1,
-    y_logsumexp_sum_from_x_y_logsumexp_max_plain)
-def y_logsumexp_sum_from_x_y_logsumexp_max(y_logsumexp_sum: Real4, x: Real4, y_logsumexp_max: Real4, N: int, C: int,
-        P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int,
-        sharp: float, tile: Tile) -> Task[...]:
-    """y_logsumexp_sum[n,c,p0,p1] += sum[k0,k1,x2,x3] exp(sharp*x[n,c,x2,x3] - finite(y_logsumexp_max[n,c,p0,p1]))
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
-
-    lanes over c where it is contiguous
-    or lanes over p1
-    else gather, tasks share n c p0
-    """
-    if (
-        tile.lanes.width <= C
-        and y_logsumexp_sum.stride(1) == 1
-        and x.stride(1) == 1
-        and y_logsumexp_max.stride(1) == 1
-    ):
-        return y_logsumexp_sum_from_x_y_logsumexp_max_over_c
-    if tile.lanes.width <= 8 * P1:
-        return y_logsumexp_sum_from_x_y_logsumexp_max_over_p1
-    return y_logsumexp_sum_from_x_y_logsumexp_max_plain
-
-
-@task
-def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain(y_logsumexp: Real4, y_logsumexp_max: Real4,
-        y_logsumexp_sum: Real4, N: int, C: int, P0: int, P1: int, task: int, tasks: int) -> None:
-    """y_logsumexp[n,c,p0,p1] += log(y_logsumexp_sum[n,c,p0,p1]) + finite(y_logsumexp_max[n,c,p0,p1])
-
-    gather, tasks share n c p0
-    """
-    first, last = share(N * C * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
-        p0 = item % P0
-        for p1 in range(P1):
-            total = log(y_logsumexp_sum[n, c, p0, p1]) + finite(y_logsumexp_max[n, c, p0, p1])
-            y_logsumexp[n, c, p0, p1] = total
-
-
-@task
-def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_p1(y_logsumexp: Real4, y_logsumexp_max: Real4,
-        y_logsumexp_sum: Real4, N: int, C: int, P0: int, P1: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1."""
-    lanes = tile.lanes
-    first, last = share(N * C * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
-        p0 = item % P0
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            if count == lanes.width:
-                y_logsumexp_max_lanes = lanes.read(y_logsumexp_max.line((n, c, p0, p1), (0, 0, 0, 1)))
-                y_logsumexp_sum_lanes = lanes.read(y_logsumexp_sum.line((n, c, p0, p1), (0, 0, 0, 1)))
-                total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
-                lanes.write_where(y_logsumexp.line((n, c, p0, p1), (0, 0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((n, c, p0, p1), (0, 0, 0, 1)), active)
-                y_logsumexp_sum_lanes = lanes.read_where(y_logsumexp_sum.line((n, c, p0, p1), (0, 0, 0, 1)), active)
-                total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
-                lanes.write_where(y_logsumexp.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
-
-
-@task
-def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_p0(y_logsumexp: Real4, y_logsumexp_max: Real4,
-        y_logsumexp_sum: Real4, N: int, C: int, P0: int, P1: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p0."""
-    lanes = tile.lanes
-    first, last = share(N * C * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P1)
-        c = item // P1 % C
-        p1 = item % P1
-        for start in range(0, P0, lanes.width):
-            p0 = max(0, min(start, P0 - lanes.width))
-            count = min(lanes.width, P0 - p0)
-            if count == lanes.width:
-                y_logsumexp_max_lanes = lanes.read(y_logsumexp_max.line((n, c, p0, p1), (0, 0, 1, 0)))
-                y_logsumexp_sum_lanes = lanes.read(y_logsumexp_sum.line((n, c, p0, p1), (0, 0, 1, 0)))
-                total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
-                lanes.write_where(y_logsumexp.line((n, c, p0, p1), (0, 0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((n, c, p0, p1), (0, 0, 1, 0)), active)
-                y_logsumexp_sum_lanes = lanes.read_where(y_logsumexp_sum.line((n, c, p0, p1), (0, 0, 1, 0)), active)
-                total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
-                lanes.write_where(y_logsumexp.line((n, c, p0, p1), (0, 0, 1, 0)), total, active)
-
-
-@choice(y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_p1,
-    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_p0,
-    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain)
-def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum(y_logsumexp: Real4, y_logsumexp_max: Real4,
-        y_logsumexp_sum: Real4, N: int, C: int, P0: int, P1: int, tile: Tile) -> Task[...]:
-    """y_logsumexp[n,c,p0,p1] += log(y_logsumexp_sum[n,c,p0,p1]) + finite(y_logsumexp_max[n,c,p0,p1])
-
-    lanes over p1
-    or lanes over p0
-    else gather, tasks share n c p0
-    """
-    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P0):
-        return y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_p1
-    if tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > P1):
-        return y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_p0
-    return y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain
 
 
 @task
@@ -511,79 +62,6 @@ def y_sum_sum_filled(y_sum_sum: Real1, P0: int, K0: int, X2: int, a0: int, d0: i
         total = zero()
         total += real(max(0, min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1) - max(0, -((p0*s0 - a0) // d0))))
         y_sum_sum[p0] = total
-
-
-@task
-def y_sum_from_y_sum_sum_y_sum_sum_2_plain(y_sum: Real2, y_sum_sum: Real1, y_sum_sum_2: Real1, P0: int, P1: int,
-        task: int, tasks: int) -> None:
-    """y_sum[p0,p1] += y_sum_sum[p0]*y_sum_sum_2[p1]
-
-    gather, tasks share p0
-    """
-    first, last = share(P0, task, tasks)
-    for p0 in range(first, last):
-        for p1 in range(P1):
-            total = y_sum_sum[p0] * y_sum_sum_2[p1]
-            y_sum[p0, p1] = total
-
-
-@task
-def y_sum_from_y_sum_sum_y_sum_sum_2_over_p1(y_sum: Real2, y_sum_sum: Real1, y_sum_sum_2: Real1, P0: int, P1: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1."""
-    lanes = tile.lanes
-    first, last = share(P0, task, tasks)
-    for p0 in range(first, last):
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            if count == lanes.width:
-                y_sum_sum_2_lanes = lanes.read(y_sum_sum_2.line((p1,), (1,)))
-                total = lanes.fill(y_sum_sum[p0]) * y_sum_sum_2_lanes
-                lanes.write_where(y_sum.line((p0, p1), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                y_sum_sum_2_lanes = lanes.read_where(y_sum_sum_2.line((p1,), (1,)), active)
-                total = lanes.fill(y_sum_sum[p0]) * y_sum_sum_2_lanes
-                lanes.write_where(y_sum.line((p0, p1), (0, 1)), total, active)
-
-
-@task
-def y_sum_from_y_sum_sum_y_sum_sum_2_over_p0(y_sum: Real2, y_sum_sum: Real1, y_sum_sum_2: Real1, P0: int, P1: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p0."""
-    lanes = tile.lanes
-    first, last = share(P1, task, tasks)
-    for p1 in range(first, last):
-        for start in range(0, P0, lanes.width):
-            p0 = max(0, min(start, P0 - lanes.width))
-            count = min(lanes.width, P0 - p0)
-            if count == lanes.width:
-                y_sum_sum_lanes = lanes.read(y_sum_sum.line((p0,), (1,)))
-                total = lanes.fill(y_sum_sum_2[p1]) * y_sum_sum_lanes
-                lanes.write_where(y_sum.line((p0, p1), (1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                y_sum_sum_lanes = lanes.read_where(y_sum_sum.line((p0,), (1,)), active)
-                total = lanes.fill(y_sum_sum_2[p1]) * y_sum_sum_lanes
-                lanes.write_where(y_sum.line((p0, p1), (1, 0)), total, active)
-
-
-@choice(y_sum_from_y_sum_sum_y_sum_sum_2_over_p1, y_sum_from_y_sum_sum_y_sum_sum_2_over_p0,
-    y_sum_from_y_sum_sum_y_sum_sum_2_plain)
-def y_sum_from_y_sum_sum_y_sum_sum_2(y_sum: Real2, y_sum_sum: Real1, y_sum_sum_2: Real1, P0: int, P1: int,
-        tile: Tile) -> Task[...]:
-    """y_sum[p0,p1] += y_sum_sum[p0]*y_sum_sum_2[p1]
-
-    lanes over p1
-    or lanes over p0
-    else gather, tasks share p0
-    """
-    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P0):
-        return y_sum_from_y_sum_sum_y_sum_sum_2_over_p1
-    if tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > P1):
-        return y_sum_from_y_sum_sum_y_sum_sum_2_over_p0
-    return y_sum_from_y_sum_sum_y_sum_sum_2_plain
 
 
 @task
@@ -671,830 +149,6 @@ def y_from_y_logsumexp_y_sum(y: Real4, y_logsumexp: Real4, y_sum: Real2, N: int,
     return y_from_y_logsumexp_y_sum_plain
 
 
-@task
-def gy_logsumexp_from_gy_plain(gy_logsumexp: Real4, gy: Real4, N: int, C: int, P0: int, P1: int, sharp: float,
-        task: int, tasks: int) -> None:
-    """gy_logsumexp[n,c,p0,p1] += gy[n,c,p0,p1]/sharp
-
-    gather, tasks share n c p0
-    """
-    first, last = share(N * C * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
-        p0 = item % P0
-        for p1 in range(P1):
-            total = gy[n, c, p0, p1] / sharp
-            gy_logsumexp[n, c, p0, p1] = total
-
-
-@task
-def gy_logsumexp_from_gy_over_p1(gy_logsumexp: Real4, gy: Real4, N: int, C: int, P0: int, P1: int, sharp: float,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1."""
-    lanes = tile.lanes
-    first, last = share(N * C * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
-        p0 = item % P0
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((n, c, p0, p1), (0, 0, 0, 1)))
-                total = gy_lanes / lanes.fill(sharp)
-                lanes.write_where(gy_logsumexp.line((n, c, p0, p1), (0, 0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 0, 1)), active)
-                total = gy_lanes / lanes.fill(sharp)
-                lanes.write_where(gy_logsumexp.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
-
-
-@task
-def gy_logsumexp_from_gy_over_p0(gy_logsumexp: Real4, gy: Real4, N: int, C: int, P0: int, P1: int, sharp: float,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p0."""
-    lanes = tile.lanes
-    first, last = share(N * C * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P1)
-        c = item // P1 % C
-        p1 = item % P1
-        for start in range(0, P0, lanes.width):
-            p0 = max(0, min(start, P0 - lanes.width))
-            count = min(lanes.width, P0 - p0)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((n, c, p0, p1), (0, 0, 1, 0)))
-                total = gy_lanes / lanes.fill(sharp)
-                lanes.write_where(gy_logsumexp.line((n, c, p0, p1), (0, 0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 1, 0)), active)
-                total = gy_lanes / lanes.fill(sharp)
-                lanes.write_where(gy_logsumexp.line((n, c, p0, p1), (0, 0, 1, 0)), total, active)
-
-
-@choice(gy_logsumexp_from_gy_over_p1, gy_logsumexp_from_gy_over_p0, gy_logsumexp_from_gy_plain)
-def gy_logsumexp_from_gy(gy_logsumexp: Real4, gy: Real4, N: int, C: int, P0: int, P1: int, sharp: float,
-        tile: Tile) -> Task[...]:
-    """gy_logsumexp[n,c,p0,p1] += gy[n,c,p0,p1]/sharp
-
-    lanes over p1
-    or lanes over p0
-    else gather, tasks share n c p0
-    """
-    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P0):
-        return gy_logsumexp_from_gy_over_p1
-    if tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > P1):
-        return gy_logsumexp_from_gy_over_p0
-    return gy_logsumexp_from_gy_plain
-
-
-@task
-def gx_from_gy_logsumexp_x_y_logsumexp_plain(gx: Real4, gy_logsumexp: Real4, x: Real4, y_logsumexp: Real4, N: int,
-        C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int,
-        s1: int, sharp: float, add: int, task: int, tasks: int) -> None:
-    """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,p1])*gy_logsumexp[n,c,p0,p1]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
-
-    gather, tasks share n c x2; 2 residue loops
-    """
-    first, last = share(N * C * X2, task, tasks)
-    for item in range(first, last):
-        n = item // (C * X2)
-        c = item // X2 % C
-        x2 = item % X2
-        for x3 in range(X3):
-            total = zero()
-            first_p0, step_p0 = residue(d0, s0, x2 + a0)
-            if step_p0 > 0:
-                low_p0 = max(0, -((-x2 - a0 + d0*K0 - d0) // s0))
-                for p0 in range(low_p0 + (first_p0 - low_p0) % step_p0, min(P0, ((x2 + a0) // s0) + 1), step_p0):
-                    first_p1, step_p1 = residue(d1, s1, x3 + a1)
-                    if step_p1 > 0:
-                        low_p1 = max(0, -((-x3 - a1 + d1*K1 - d1) // s1))
-                        for p1 in range(low_p1 + (first_p1 - low_p1) % step_p1, min(P1, ((x3 + a1) // s1) + 1), step_p1):
-                            total += exp(sharp * x[n, c, x2, x3] - y_logsumexp[n, c, p0, p1]) * gy_logsumexp[n, c, p0, p1]
-            total = sharp * total
-            if add != 0:
-                total += gx[n, c, x2, x3]
-            gx[n, c, x2, x3] = total
-
-
-@task
-def gx_from_gy_logsumexp_x_y_logsumexp_over_c(gx: Real4, gy_logsumexp: Real4, x: Real4, y_logsumexp: Real4, N: int,
-        C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int,
-        s1: int, sharp: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(N * X2 * X3, task, tasks)
-    for item in range(first, last):
-        n = item // (X2 * X3)
-        x2 = item // X3 % X2
-        x3 = item % X3
-        first_k0, step_k0 = residue(s0, d0, x2 + a0)
-        low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
-        low_k0 += (first_k0 - low_k0) % max(1, step_k0)
-        if step_k0 == 0:  # there is none
-            high_k0, step_k0 = low_k0, 1
-        first_k1, step_k1 = residue(s1, d1, x3 + a1)
-        low_k1, high_k1 = max(0, -((-x3 - a1 + s1*P1 - s1) // d1)), min(K1, ((x3 + a1) // d1) + 1)
-        low_k1 += (first_k1 - low_k1) % max(1, step_k1)
-        if step_k1 == 0:  # there is none
-            high_k1, step_k1 = low_k1, 1
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width)) if add == 0 else start
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0, step_k0):
-                p0 = (-k0*d0 + x2 + a0) // s0
-                for k1 in range(low_k1, high_k1, step_k1):
-                    p1 = (-k1*d1 + x3 + a1) // s1
-                    gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, c, p0, p1), (0, 1, 0, 0)), active)
-                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-                    y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, c, p0, p1), (0, 1, 0, 0)), active)
-                    total = fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total)
-            total = lanes.fill(sharp) * total
-            if add != 0:
-                total = total + lanes.read_where(gx.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-            lanes.write_where(gx.line((n, c, x2, x3), (0, 1, 0, 0)), total, active)
-
-
-@task
-def gx_from_gy_logsumexp_x_y_logsumexp_over_x3(gx: Real4, gy_logsumexp: Real4, x: Real4, y_logsumexp: Real4, N: int,
-        C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int,
-        s1: int, sharp: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over x3 in classes modulo s1."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes * X2, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * X2)
-        c = item // X2 % planes * tile.lines
-        x2 = item % X2
-        first_k0, step_k0 = residue(s0, d0, x2 + a0)
-        low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
-        low_k0 += (first_k0 - low_k0) % max(1, step_k0)
-        if step_k0 == 0:  # there is none
-            high_k0, step_k0 = low_k0, 1
-        for phase in range(min(s1, X3)):
-            members = ceil_div(X3 - phase, s1)
-            first_k1, step_k1 = residue(s1, d1, a1 + phase)
-            taps_k1 = ceil_div(K1 - first_k1, step_k1) if step_k1 > 0 else 0
-            start_p1, by_p1 = (a1 - d1*first_k1 + phase) // s1, step_k1 * d1 // s1
-            for at in range(0, members, lanes.width):
-                count = min(lanes.width, members - at)
-                x3 = phase + at * s1
-                whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
-                active = lanes.first(count)
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                for k0 in range(low_k0, high_k0, step_k0):
-                    p0 = (-k0*d0 + x2 + a0) // s0
-                    for tap in range(taps_k1):
-                        p1 = start_p1 + at - tap * by_p1
-                        if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines):
-                                plane = min(c + u, C - 1)
-                                gy_logsumexp_lanes = lanes.read(gy_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)))
-                                x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
-                                y_logsumexp_lanes = lanes.read(y_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)))
-                                total[0, u] = fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
-                        else:
-                            inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines):
-                                plane = min(c + u, C - 1)
-                                gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
-                                x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
-                                y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
-                                total[0, u] = select(inside, fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines):
-                    plane = min(c + u, C - 1)
-                    if c + u < C:
-                        result = total[0, u]
-                        result = lanes.fill(sharp) * result
-                        if add != 0:
-                            result = result + lanes.read_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), active)
-                        lanes.write_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
-
-
-@choice(gx_from_gy_logsumexp_x_y_logsumexp_over_c, gx_from_gy_logsumexp_x_y_logsumexp_over_x3,
-    gx_from_gy_logsumexp_x_y_logsumexp_plain)
-def gx_from_gy_logsumexp_x_y_logsumexp(gx: Real4, gy_logsumexp: Real4, x: Real4, y_logsumexp: Real4, N: int, C: int,
-        P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int,
-        sharp: float, add: int, tile: Tile) -> Task[...]:
-    """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,p1])*gy_logsumexp[n,c,p0,p1]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
-
-    lanes over c where it is contiguous
-    or lanes over x3 in classes modulo s1
-    else gather, tasks share n c x2; 2 residue loops
-    """
-    if (
-        tile.lanes.width <= C
-        and gx.stride(1) == 1
-        and gy_logsumexp.stride(1) == 1
-        and x.stride(1) == 1
-        and y_logsumexp.stride(1) == 1
-    ):
-        return gx_from_gy_logsumexp_x_y_logsumexp_over_c
-    if tile.lanes.width * s1 <= 8 * X3:
-        return gx_from_gy_logsumexp_x_y_logsumexp_over_x3
-    return gx_from_gy_logsumexp_x_y_logsumexp_plain
-
-
-@task
-def ty_logsumexp_from_tx_x_y_logsumexp_plain(ty_logsumexp: Real4, tx: Real4, x: Real4, y_logsumexp: Real4, N: int,
-        C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int,
-        s1: int, sharp: float, task: int, tasks: int) -> None:
-    """ty_logsumexp[n,c,p0,p1] += sum[k0,k1,x2,x3] sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,p1])*tx[n,c,x2,x3]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
-
-    gather, tasks share n c p0
-    """
-    first, last = share(N * C * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
-        p0 = item % P0
-        for p1 in range(P1):
-            total = zero()
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
-                    x3 = k1*d1 + p1*s1 - a1
-                    total += exp(sharp * x[n, c, x2, x3] - y_logsumexp[n, c, p0, p1]) * tx[n, c, x2, x3]
-            total = sharp * total
-            ty_logsumexp[n, c, p0, p1] = total
-
-
-@task
-def ty_logsumexp_from_tx_x_y_logsumexp_over_c(ty_logsumexp: Real4, tx: Real4, x: Real4, y_logsumexp: Real4, N: int,
-        C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int,
-        s1: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(N * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (P0 * P1)
-        p0 = item // P1 % P0
-        p1 = item % P1
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    tx_lanes = lanes.read_where(tx.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-                    y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, c, p0, p1), (0, 1, 0, 0)), active)
-                    total = fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total)
-            total = lanes.fill(sharp) * total
-            lanes.write_where(ty_logsumexp.line((n, c, p0, p1), (0, 1, 0, 0)), total, active)
-
-
-@task
-def ty_logsumexp_from_tx_x_y_logsumexp_over_p1(ty_logsumexp: Real4, tx: Real4, x: Real4, y_logsumexp: Real4, N: int,
-        C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int,
-        s1: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * P0)
-        c = item // P0 % planes * tile.lines
-        p0 = item % P0
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            p1_last = p1 + (count - 1)
-            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + d1*K1 - d1 + s1*p1_last < X3
-            low_k1, high_k1 = 0, K1
-            if not whole:
-                low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            tx_lanes = lanes.read(tx.line((n, plane, x2, x3), (0, 0, 0, s1)))
-                            x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
-                            y_logsumexp_lanes = lanes.read(y_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)))
-                            total[0, u] = fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
-                    else:
-                        inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
-                            x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
-                            y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
-                            total[0, u] = select(inside, fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    result = total[0, u]
-                    result = lanes.fill(sharp) * result
-                    lanes.write_where(ty_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
-
-
-@choice(ty_logsumexp_from_tx_x_y_logsumexp_over_c, ty_logsumexp_from_tx_x_y_logsumexp_over_p1,
-    ty_logsumexp_from_tx_x_y_logsumexp_plain)
-def ty_logsumexp_from_tx_x_y_logsumexp(ty_logsumexp: Real4, tx: Real4, x: Real4, y_logsumexp: Real4, N: int, C: int,
-        P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int,
-        sharp: float, tile: Tile) -> Task[...]:
-    """ty_logsumexp[n,c,p0,p1] += sum[k0,k1,x2,x3] sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,p1])*tx[n,c,x2,x3]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
-
-    lanes over c where it is contiguous
-    or lanes over p1
-    else gather, tasks share n c p0
-    """
-    if (
-        tile.lanes.width <= C
-        and ty_logsumexp.stride(1) == 1
-        and tx.stride(1) == 1
-        and x.stride(1) == 1
-        and y_logsumexp.stride(1) == 1
-    ):
-        return ty_logsumexp_from_tx_x_y_logsumexp_over_c
-    if tile.lanes.width <= 8 * P1:
-        return ty_logsumexp_from_tx_x_y_logsumexp_over_p1
-    return ty_logsumexp_from_tx_x_y_logsumexp_plain
-
-
-@task
-def hx_from_gy_logsumexp_hgx_x_y_logsumexp_plain(hx: Real4, gy_logsumexp: Real4, hgx: Real4, x: Real4,
-        y_logsumexp: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int,
-        d0: int, d1: int, s0: int, s1: int, sharp: float, add: int, task: int, tasks: int) -> None:
-    """hx[n,c,x2,x3] += sum[p0,p1,k0,k1] sharp**2*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,p1])*gy_logsumexp[n,c,p0,p1]*hgx[n,c,x2,x3]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
-
-    gather, tasks share n c x2; 2 residue loops
-    """
-    first, last = share(N * C * X2, task, tasks)
-    for item in range(first, last):
-        n = item // (C * X2)
-        c = item // X2 % C
-        x2 = item % X2
-        for x3 in range(X3):
-            total = zero()
-            first_p0, step_p0 = residue(d0, s0, x2 + a0)
-            if step_p0 > 0:
-                low_p0 = max(0, -((-x2 - a0 + d0*K0 - d0) // s0))
-                for p0 in range(low_p0 + (first_p0 - low_p0) % step_p0, min(P0, ((x2 + a0) // s0) + 1), step_p0):
-                    first_p1, step_p1 = residue(d1, s1, x3 + a1)
-                    if step_p1 > 0:
-                        low_p1 = max(0, -((-x3 - a1 + d1*K1 - d1) // s1))
-                        for p1 in range(low_p1 + (first_p1 - low_p1) % step_p1, min(P1, ((x3 + a1) // s1) + 1), step_p1):
-                            total += exp(sharp * x[n, c, x2, x3] - y_logsumexp[n, c, p0, p1]) * gy_logsumexp[n, c, p0, p1]
-            total = sharp**2 * total * hgx[n, c, x2, x3]
-            if add != 0:
-                total += hx[n, c, x2, x3]
-            hx[n, c, x2, x3] = total
-
-
-@task
-def hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_c(hx: Real4, gy_logsumexp: Real4, hgx: Real4, x: Real4,
-        y_logsumexp: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int,
-        d0: int, d1: int, s0: int, s1: int, sharp: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(N * X2 * X3, task, tasks)
-    for item in range(first, last):
-        n = item // (X2 * X3)
-        x2 = item // X3 % X2
-        x3 = item % X3
-        first_k0, step_k0 = residue(s0, d0, x2 + a0)
-        low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
-        low_k0 += (first_k0 - low_k0) % max(1, step_k0)
-        if step_k0 == 0:  # there is none
-            high_k0, step_k0 = low_k0, 1
-        first_k1, step_k1 = residue(s1, d1, x3 + a1)
-        low_k1, high_k1 = max(0, -((-x3 - a1 + s1*P1 - s1) // d1)), min(K1, ((x3 + a1) // d1) + 1)
-        low_k1 += (first_k1 - low_k1) % max(1, step_k1)
-        if step_k1 == 0:  # there is none
-            high_k1, step_k1 = low_k1, 1
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width)) if add == 0 else start
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0, step_k0):
-                p0 = (-k0*d0 + x2 + a0) // s0
-                for k1 in range(low_k1, high_k1, step_k1):
-                    p1 = (-k1*d1 + x3 + a1) // s1
-                    gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, c, p0, p1), (0, 1, 0, 0)), active)
-                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-                    y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, c, p0, p1), (0, 1, 0, 0)), active)
-                    total = fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total)
-            hgx_lanes = lanes.read_where(hgx.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-            total = lanes.fill(sharp**2) * hgx_lanes * total
-            if add != 0:
-                total = total + lanes.read_where(hx.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-            lanes.write_where(hx.line((n, c, x2, x3), (0, 1, 0, 0)), total, active)
-
-
-@task
-def hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_x3(hx: Real4, gy_logsumexp: Real4, hgx: Real4, x: Real4,
-        y_logsumexp: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int,
-        d0: int, d1: int, s0: int, s1: int, sharp: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over x3 in classes modulo s1."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes * X2, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * X2)
-        c = item // X2 % planes * tile.lines
-        x2 = item % X2
-        first_k0, step_k0 = residue(s0, d0, x2 + a0)
-        low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
-        low_k0 += (first_k0 - low_k0) % max(1, step_k0)
-        if step_k0 == 0:  # there is none
-            high_k0, step_k0 = low_k0, 1
-        for phase in range(min(s1, X3)):
-            members = ceil_div(X3 - phase, s1)
-            first_k1, step_k1 = residue(s1, d1, a1 + phase)
-            taps_k1 = ceil_div(K1 - first_k1, step_k1) if step_k1 > 0 else 0
-            start_p1, by_p1 = (a1 - d1*first_k1 + phase) // s1, step_k1 * d1 // s1
-            for at in range(0, members, lanes.width):
-                count = min(lanes.width, members - at)
-                x3 = phase + at * s1
-                whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
-                active = lanes.first(count)
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                for k0 in range(low_k0, high_k0, step_k0):
-                    p0 = (-k0*d0 + x2 + a0) // s0
-                    for tap in range(taps_k1):
-                        p1 = start_p1 + at - tap * by_p1
-                        if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines):
-                                plane = min(c + u, C - 1)
-                                gy_logsumexp_lanes = lanes.read(gy_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)))
-                                x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
-                                y_logsumexp_lanes = lanes.read(y_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)))
-                                total[0, u] = fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
-                        else:
-                            inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines):
-                                plane = min(c + u, C - 1)
-                                gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
-                                x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
-                                y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
-                                total[0, u] = select(inside, fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines):
-                    plane = min(c + u, C - 1)
-                    if c + u < C:
-                        result = total[0, u]
-                        hgx_lanes = lanes.read_where(hgx.line((n, plane, x2, x3), (0, 0, 0, s1)), active)
-                        result = lanes.fill(sharp**2) * hgx_lanes * result
-                        if add != 0:
-                            result = result + lanes.read_where(hx.line((n, plane, x2, x3), (0, 0, 0, s1)), active)
-                        lanes.write_where(hx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
-
-
-@choice(hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_c, hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_x3,
-    hx_from_gy_logsumexp_hgx_x_y_logsumexp_plain)
-def hx_from_gy_logsumexp_hgx_x_y_logsumexp(hx: Real4, gy_logsumexp: Real4, hgx: Real4, x: Real4, y_logsumexp: Real4,
-        N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int,
-        s0: int, s1: int, sharp: float, add: int, tile: Tile) -> Task[...]:
-    """hx[n,c,x2,x3] += sum[p0,p1,k0,k1] sharp**2*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,p1])*gy_logsumexp[n,c,p0,p1]*hgx[n,c,x2,x3]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
-
-    lanes over c where it is contiguous
-    or lanes over x3 in classes modulo s1
-    else gather, tasks share n c x2; 2 residue loops
-    """
-    if (
-        tile.lanes.width <= C
-        and hx.stride(1) == 1
-        and gy_logsumexp.stride(1) == 1
-        and hgx.stride(1) == 1
-        and x.stride(1) == 1
-        and y_logsumexp.stride(1) == 1
-    ):
-        return hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_c
-    if tile.lanes.width * s1 <= 8 * X3:
-        return hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_x3
-    return hx_from_gy_logsumexp_hgx_x_y_logsumexp_plain
-
-
-@task
-def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain(hy_logsumexp: Real4, gy_logsumexp: Real4, hgx: Real4,
-        x: Real4, y_logsumexp: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, sharp: float, task: int, tasks: int) -> None:
-    """hy_logsumexp[n,c,p0,p1] += sum[k0,k1,x2,x3] -sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,p1])*gy_logsumexp[n,c,p0,p1]*hgx[n,c,x2,x3]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
-
-    gather, tasks share n c p0
-    """
-    first, last = share(N * C * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
-        p0 = item % P0
-        for p1 in range(P1):
-            total = zero()
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
-                    x3 = k1*d1 + p1*s1 - a1
-                    total += exp(sharp * x[n, c, x2, x3] - y_logsumexp[n, c, p0, p1]) * hgx[n, c, x2, x3]
-            total = -sharp * total * gy_logsumexp[n, c, p0, p1]
-            hy_logsumexp[n, c, p0, p1] = total
-
-
-@task
-def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c(hy_logsumexp: Real4, gy_logsumexp: Real4, hgx: Real4,
-        x: Real4, y_logsumexp: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(N * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (P0 * P1)
-        p0 = item // P1 % P0
-        p1 = item % P1
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    hgx_lanes = lanes.read_where(hgx.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-                    y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, c, p0, p1), (0, 1, 0, 0)), active)
-                    total = fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total)
-            gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, c, p0, p1), (0, 1, 0, 0)), active)
-            total = -(lanes.fill(sharp) * gy_logsumexp_lanes * total)
-            lanes.write_where(hy_logsumexp.line((n, c, p0, p1), (0, 1, 0, 0)), total, active)
-
-
-@task
-def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_p1(hy_logsumexp: Real4, gy_logsumexp: Real4, hgx: Real4,
-        x: Real4, y_logsumexp: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * P0)
-        c = item // P0 % planes * tile.lines
-        p0 = item % P0
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            p1_last = p1 + (count - 1)
-            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + d1*K1 - d1 + s1*p1_last < X3
-            low_k1, high_k1 = 0, K1
-            if not whole:
-                low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            hgx_lanes = lanes.read(hgx.line((n, plane, x2, x3), (0, 0, 0, s1)))
-                            x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
-                            y_logsumexp_lanes = lanes.read(y_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)))
-                            total[0, u] = fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
-                    else:
-                        inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            hgx_lanes = lanes.read_where(hgx.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
-                            x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
-                            y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
-                            total[0, u] = select(inside, fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    result = total[0, u]
-                    gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), active)
-                    result = -(lanes.fill(sharp) * gy_logsumexp_lanes * result)
-                    lanes.write_where(hy_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
-
-
-@choice(hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c,
-    hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_p1,
-    hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain)
-def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp(hy_logsumexp: Real4, gy_logsumexp: Real4, hgx: Real4, x: Real4,
-        y_logsumexp: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int,
-        d0: int, d1: int, s0: int, s1: int, sharp: float, tile: Tile) -> Task[...]:
-    """hy_logsumexp[n,c,p0,p1] += sum[k0,k1,x2,x3] -sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,p1])*gy_logsumexp[n,c,p0,p1]*hgx[n,c,x2,x3]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
-
-    lanes over c where it is contiguous
-    or lanes over p1
-    else gather, tasks share n c p0
-    """
-    if (
-        tile.lanes.width <= C
-        and hy_logsumexp.stride(1) == 1
-        and gy_logsumexp.stride(1) == 1
-        and hgx.stride(1) == 1
-        and x.stride(1) == 1
-        and y_logsumexp.stride(1) == 1
-    ):
-        return hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c
-    if tile.lanes.width <= 8 * P1:
-        return hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_p1
-    return hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain
-
-
-@task
-def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_plain(tgx: Real4, gy_logsumexp: Real4, ty_logsumexp: Real4,
-        x: Real4, y_logsumexp: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, sharp: float, add: int, task: int, tasks: int) -> None:
-    """tgx[n,c,x2,x3] += sum[p0,p1,k0,k1] -sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,p1])*gy_logsumexp[n,c,p0,p1]*ty_logsumexp[n,c,p0,p1]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
-
-    gather, tasks share n c x2; 2 residue loops
-    """
-    first, last = share(N * C * X2, task, tasks)
-    for item in range(first, last):
-        n = item // (C * X2)
-        c = item // X2 % C
-        x2 = item % X2
-        for x3 in range(X3):
-            total = zero()
-            first_p0, step_p0 = residue(d0, s0, x2 + a0)
-            if step_p0 > 0:
-                low_p0 = max(0, -((-x2 - a0 + d0*K0 - d0) // s0))
-                for p0 in range(low_p0 + (first_p0 - low_p0) % step_p0, min(P0, ((x2 + a0) // s0) + 1), step_p0):
-                    first_p1, step_p1 = residue(d1, s1, x3 + a1)
-                    if step_p1 > 0:
-                        low_p1 = max(0, -((-x3 - a1 + d1*K1 - d1) // s1))
-                        for p1 in range(low_p1 + (first_p1 - low_p1) % step_p1, min(P1, ((x3 + a1) // s1) + 1), step_p1):
-                            total += exp(sharp * x[n, c, x2, x3] - y_logsumexp[n, c, p0, p1]) * gy_logsumexp[n, c, p0, p1] * ty_logsumexp[n, c, p0, p1]
-            total = -sharp * total
-            if add != 0:
-                total += tgx[n, c, x2, x3]
-            tgx[n, c, x2, x3] = total
-
-
-@task
-def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_c(tgx: Real4, gy_logsumexp: Real4, ty_logsumexp: Real4,
-        x: Real4, y_logsumexp: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, sharp: float, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over c where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(N * X2 * X3, task, tasks)
-    for item in range(first, last):
-        n = item // (X2 * X3)
-        x2 = item // X3 % X2
-        x3 = item % X3
-        first_k0, step_k0 = residue(s0, d0, x2 + a0)
-        low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
-        low_k0 += (first_k0 - low_k0) % max(1, step_k0)
-        if step_k0 == 0:  # there is none
-            high_k0, step_k0 = low_k0, 1
-        first_k1, step_k1 = residue(s1, d1, x3 + a1)
-        low_k1, high_k1 = max(0, -((-x3 - a1 + s1*P1 - s1) // d1)), min(K1, ((x3 + a1) // d1) + 1)
-        low_k1 += (first_k1 - low_k1) % max(1, step_k1)
-        if step_k1 == 0:  # there is none
-            high_k1, step_k1 = low_k1, 1
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width)) if add == 0 else start
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0, step_k0):
-                p0 = (-k0*d0 + x2 + a0) // s0
-                for k1 in range(low_k1, high_k1, step_k1):
-                    p1 = (-k1*d1 + x3 + a1) // s1
-                    gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, c, p0, p1), (0, 1, 0, 0)), active)
-                    ty_logsumexp_lanes = lanes.read_where(ty_logsumexp.line((n, c, p0, p1), (0, 1, 0, 0)), active)
-                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-                    y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, c, p0, p1), (0, 1, 0, 0)), active)
-                    total = fma(gy_logsumexp_lanes * ty_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total)
-            total = -(lanes.fill(sharp) * total)
-            if add != 0:
-                total = total + lanes.read_where(tgx.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-            lanes.write_where(tgx.line((n, c, x2, x3), (0, 1, 0, 0)), total, active)
-
-
-@task
-def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_x3(tgx: Real4, gy_logsumexp: Real4, ty_logsumexp: Real4,
-        x: Real4, y_logsumexp: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
-        a1: int, d0: int, d1: int, s0: int, s1: int, sharp: float, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over x3 in classes modulo s1."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes * X2, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * X2)
-        c = item // X2 % planes * tile.lines
-        x2 = item % X2
-        first_k0, step_k0 = residue(s0, d0, x2 + a0)
-        low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
-        low_k0 += (first_k0 - low_k0) % max(1, step_k0)
-        if step_k0 == 0:  # there is none
-            high_k0, step_k0 = low_k0, 1
-        for phase in range(min(s1, X3)):
-            members = ceil_div(X3 - phase, s1)
-            first_k1, step_k1 = residue(s1, d1, a1 + phase)
-            taps_k1 = ceil_div(K1 - first_k1, step_k1) if step_k1 > 0 else 0
-            start_p1, by_p1 = (a1 - d1*first_k1 + phase) // s1, step_k1 * d1 // s1
-            for at in range(0, members, lanes.width):
-                count = min(lanes.width, members - at)
-                x3 = phase + at * s1
-                whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
-                active = lanes.first(count)
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                for k0 in range(low_k0, high_k0, step_k0):
-                    p0 = (-k0*d0 + x2 + a0) // s0
-                    for tap in range(taps_k1):
-                        p1 = start_p1 + at - tap * by_p1
-                        if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines):
-                                plane = min(c + u, C - 1)
-                                gy_logsumexp_lanes = lanes.read(gy_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)))
-                                ty_logsumexp_lanes = lanes.read(ty_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)))
-                                x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
-                                y_logsumexp_lanes = lanes.read(y_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)))
-                                total[0, u] = fma(gy_logsumexp_lanes * ty_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
-                        else:
-                            inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines):
-                                plane = min(c + u, C - 1)
-                                gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
-                                ty_logsumexp_lanes = lanes.read_where(ty_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
-                                x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
-                                y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
-                                total[0, u] = select(inside, fma(gy_logsumexp_lanes * ty_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines):
-                    plane = min(c + u, C - 1)
-                    if c + u < C:
-                        result = total[0, u]
-                        result = -(lanes.fill(sharp) * result)
-                        if add != 0:
-                            result = result + lanes.read_where(tgx.line((n, plane, x2, x3), (0, 0, 0, s1)), active)
-                        lanes.write_where(tgx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
-
-
-@choice(tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_c,
-    tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_x3,
-    tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_plain)
-def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp(tgx: Real4, gy_logsumexp: Real4, ty_logsumexp: Real4, x: Real4,
-        y_logsumexp: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int,
-        d0: int, d1: int, s0: int, s1: int, sharp: float, add: int, tile: Tile) -> Task[...]:
-    """tgx[n,c,x2,x3] += sum[p0,p1,k0,k1] -sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,p1])*gy_logsumexp[n,c,p0,p1]*ty_logsumexp[n,c,p0,p1]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
-
-    lanes over c where it is contiguous
-    or lanes over x3 in classes modulo s1
-    else gather, tasks share n c x2; 2 residue loops
-    """
-    if (
-        tile.lanes.width <= C
-        and tgx.stride(1) == 1
-        and gy_logsumexp.stride(1) == 1
-        and ty_logsumexp.stride(1) == 1
-        and x.stride(1) == 1
-        and y_logsumexp.stride(1) == 1
-    ):
-        return tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_c
-    if tile.lanes.width * s1 <= 8 * X3:
-        return tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_x3
-    return tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_plain
-
-
 def sizes(
     N: int,
     C: int,
@@ -1570,19 +224,19 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # y_logsumexp_max[n,c,p0,p1] += max[k0,k1,x2,x3] sharp*x[n,c,x2,x3]
+                Phase(  # y_logsumexp_max[n,c,p0,p1] += max[k0,k1,x2,x3] sharp*x[n,c,x2,x3]  # as y_logsumexp_max[n,c,p0,p1] of log_sum_exp_pool2d
                     y_logsumexp_max_from_x,
                     ('y_logsumexp_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp_sum[n,c,p0,p1] += sum[k0,k1,x2,x3] exp(sharp*x[n,c,x2,x3] - finite(y_logsum...
+                Phase(  # y_logsumexp_sum[n,c,p0,p1] += sum[k0,k1,x2,x3] exp(sharp*x[n,c,x2,x3] - finite(y_logsum...  # as y_logsumexp_sum[n,c,p0,p1] of log_sum_exp_pool2d
                     y_logsumexp_sum_from_x_y_logsumexp_max,
                     ('y_logsumexp_sum', 'x', 'y_logsumexp_max'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp[n,c,p0,p1] += log(y_logsumexp_sum[n,c,p0,p1]) + finite(y_logsumexp_max[n,c,...
+                Phase(  # y_logsumexp[n,c,p0,p1] += log(y_logsumexp_sum[n,c,p0,p1]) + finite(y_logsumexp_max[n,c,...  # as y_logsumexp[n,c,p0,p1] of log_sum_exp_pool2d
                     y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('y_logsumexp', 'y_logsumexp_max', 'y_logsumexp_sum'),
                     ('N', 'C', 'P0', 'P1'),
@@ -1597,7 +251,7 @@ DEFINITION = Definition(
                     ('y_sum_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 'd1', 's1'),
                 ),
-                Phase(  # y_sum[p0,p1] += y_sum_sum[p0]*y_sum_sum_2[p1]
+                Phase(  # y_sum[p0,p1] += y_sum_sum[p0]*y_sum_sum_2[p1]  # as y_sum[p0,p1] of avg_pool2d
                     y_sum_from_y_sum_sum_y_sum_sum_2,
                     ('y_sum', 'y_sum_sum', 'y_sum_sum_2'),
                     ('P0', 'P1'),
@@ -1615,31 +269,31 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # y_logsumexp_max[n,c,p0,p1] += max[k0,k1,x2,x3] sharp*x[n,c,x2,x3]
+                Phase(  # y_logsumexp_max[n,c,p0,p1] += max[k0,k1,x2,x3] sharp*x[n,c,x2,x3]  # as y_logsumexp_max[n,c,p0,p1] of log_sum_exp_pool2d
                     y_logsumexp_max_from_x,
                     ('y_logsumexp_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp_sum[n,c,p0,p1] += sum[k0,k1,x2,x3] exp(sharp*x[n,c,x2,x3] - finite(y_logsum...
+                Phase(  # y_logsumexp_sum[n,c,p0,p1] += sum[k0,k1,x2,x3] exp(sharp*x[n,c,x2,x3] - finite(y_logsum...  # as y_logsumexp_sum[n,c,p0,p1] of log_sum_exp_pool2d
                     y_logsumexp_sum_from_x_y_logsumexp_max,
                     ('y_logsumexp_sum', 'x', 'y_logsumexp_max'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp[n,c,p0,p1] += log(y_logsumexp_sum[n,c,p0,p1]) + finite(y_logsumexp_max[n,c,...
+                Phase(  # y_logsumexp[n,c,p0,p1] += log(y_logsumexp_sum[n,c,p0,p1]) + finite(y_logsumexp_max[n,c,...  # as y_logsumexp[n,c,p0,p1] of log_sum_exp_pool2d
                     y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('y_logsumexp', 'y_logsumexp_max', 'y_logsumexp_sum'),
                     ('N', 'C', 'P0', 'P1'),
                 ),
-                Phase(  # gy_logsumexp[n,c,p0,p1] += gy[n,c,p0,p1]/sharp
-                    gy_logsumexp_from_gy,
+                Phase(  # gy_logsumexp[n,c,p0,p1] += gy[n,c,p0,p1]/sharp  # as y[n,c,p0,p1] of log_sum_exp_pool2d
+                    y_from_y_logsumexp,
                     ('gy_logsumexp', 'gy'),
                     ('N', 'C', 'P0', 'P1'),
                     reals=('sharp',),
                     linear=('gy',),
                 ),
-                Phase(  # gx[n,c,x2,x3] += sum[p0,p1,k0,k1] sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,p1]...
+                Phase(  # gx[n,c,x2,x3] += sum[p0,p1,k0,k1] sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,p1]...  # as gx[n,c,x2,x3] of log_sum_exp_pool2d
                     gx_from_gy_logsumexp_x_y_logsumexp,
                     ('gx', 'gy_logsumexp', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
@@ -1652,32 +306,32 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # y_logsumexp_max[n,c,p0,p1] += max[k0,k1,x2,x3] sharp*x[n,c,x2,x3]
+                Phase(  # y_logsumexp_max[n,c,p0,p1] += max[k0,k1,x2,x3] sharp*x[n,c,x2,x3]  # as y_logsumexp_max[n,c,p0,p1] of log_sum_exp_pool2d
                     y_logsumexp_max_from_x,
                     ('y_logsumexp_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp_sum[n,c,p0,p1] += sum[k0,k1,x2,x3] exp(sharp*x[n,c,x2,x3] - finite(y_logsum...
+                Phase(  # y_logsumexp_sum[n,c,p0,p1] += sum[k0,k1,x2,x3] exp(sharp*x[n,c,x2,x3] - finite(y_logsum...  # as y_logsumexp_sum[n,c,p0,p1] of log_sum_exp_pool2d
                     y_logsumexp_sum_from_x_y_logsumexp_max,
                     ('y_logsumexp_sum', 'x', 'y_logsumexp_max'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp[n,c,p0,p1] += log(y_logsumexp_sum[n,c,p0,p1]) + finite(y_logsumexp_max[n,c,...
+                Phase(  # y_logsumexp[n,c,p0,p1] += log(y_logsumexp_sum[n,c,p0,p1]) + finite(y_logsumexp_max[n,c,...  # as y_logsumexp[n,c,p0,p1] of log_sum_exp_pool2d
                     y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('y_logsumexp', 'y_logsumexp_max', 'y_logsumexp_sum'),
                     ('N', 'C', 'P0', 'P1'),
                 ),
-                Phase(  # ty_logsumexp[n,c,p0,p1] += sum[k0,k1,x2,x3] sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[...
+                Phase(  # ty_logsumexp[n,c,p0,p1] += sum[k0,k1,x2,x3] sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[...  # as ty_logsumexp[n,c,p0,p1] of log_sum_exp_pool2d
                     ty_logsumexp_from_tx_x_y_logsumexp,
                     ('ty_logsumexp', 'tx', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     reals=('sharp',),
                     linear=('tx',),
                 ),
-                Phase(  # ty[n,c,p0,p1] += ty_logsumexp[n,c,p0,p1]/sharp  # as gy_logsumexp[n,c,p0,p1]
-                    gy_logsumexp_from_gy,
+                Phase(  # ty[n,c,p0,p1] += ty_logsumexp[n,c,p0,p1]/sharp  # as y[n,c,p0,p1] of log_sum_exp_pool2d
+                    y_from_y_logsumexp,
                     ('ty', 'ty_logsumexp'),
                     ('N', 'C', 'P0', 'P1'),
                     reals=('sharp',),
@@ -1689,59 +343,59 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # y_logsumexp_max[n,c,p0,p1] += max[k0,k1,x2,x3] sharp*x[n,c,x2,x3]
+                Phase(  # y_logsumexp_max[n,c,p0,p1] += max[k0,k1,x2,x3] sharp*x[n,c,x2,x3]  # as y_logsumexp_max[n,c,p0,p1] of log_sum_exp_pool2d
                     y_logsumexp_max_from_x,
                     ('y_logsumexp_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp_sum[n,c,p0,p1] += sum[k0,k1,x2,x3] exp(sharp*x[n,c,x2,x3] - finite(y_logsum...
+                Phase(  # y_logsumexp_sum[n,c,p0,p1] += sum[k0,k1,x2,x3] exp(sharp*x[n,c,x2,x3] - finite(y_logsum...  # as y_logsumexp_sum[n,c,p0,p1] of log_sum_exp_pool2d
                     y_logsumexp_sum_from_x_y_logsumexp_max,
                     ('y_logsumexp_sum', 'x', 'y_logsumexp_max'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp[n,c,p0,p1] += log(y_logsumexp_sum[n,c,p0,p1]) + finite(y_logsumexp_max[n,c,...
+                Phase(  # y_logsumexp[n,c,p0,p1] += log(y_logsumexp_sum[n,c,p0,p1]) + finite(y_logsumexp_max[n,c,...  # as y_logsumexp[n,c,p0,p1] of log_sum_exp_pool2d
                     y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('y_logsumexp', 'y_logsumexp_max', 'y_logsumexp_sum'),
                     ('N', 'C', 'P0', 'P1'),
                 ),
-                Phase(  # gy_logsumexp[n,c,p0,p1] += gy[n,c,p0,p1]/sharp
-                    gy_logsumexp_from_gy,
+                Phase(  # gy_logsumexp[n,c,p0,p1] += gy[n,c,p0,p1]/sharp  # as y[n,c,p0,p1] of log_sum_exp_pool2d
+                    y_from_y_logsumexp,
                     ('gy_logsumexp', 'gy'),
                     ('N', 'C', 'P0', 'P1'),
                     reals=('sharp',),
                     linear=('gy',),
                 ),
-                Phase(  # hgy_logsumexp[n,c,p0,p1] += sum[k0,k1,x2,x3] sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp...  # as ty_logsumexp[n,c,p0,p1]
+                Phase(  # hgy_logsumexp[n,c,p0,p1] += sum[k0,k1,x2,x3] sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp...  # as ty_logsumexp[n,c,p0,p1] of log_sum_exp_pool2d
                     ty_logsumexp_from_tx_x_y_logsumexp,
                     ('hgy_logsumexp', 'hgx', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     reals=('sharp',),
                     linear=('hgx',),
                 ),
-                Phase(  # hx[n,c,x2,x3] += sum[p0,p1,k0,k1] sharp**2*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,...
+                Phase(  # hx[n,c,x2,x3] += sum[p0,p1,k0,k1] sharp**2*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,...  # as hx[n,c,x2,x3] of log_sum_exp_pool2d
                     hx_from_gy_logsumexp_hgx_x_y_logsumexp,
                     ('hx', 'gy_logsumexp', 'hgx', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     reals=('sharp',),
                     linear=('gy_logsumexp', 'hgx'),
                 ),
-                Phase(  # hy_logsumexp[n,c,p0,p1] += sum[k0,k1,x2,x3] -sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp...
+                Phase(  # hy_logsumexp[n,c,p0,p1] += sum[k0,k1,x2,x3] -sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp...  # as hy_logsumexp[n,c,p0,p1] of log_sum_exp_pool2d
                     hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp,
                     ('hy_logsumexp', 'gy_logsumexp', 'hgx', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     reals=('sharp',),
                     linear=('gy_logsumexp', 'hgx'),
                 ),
-                Phase(  # hgy[n,c,p0,p1] += hgy_logsumexp[n,c,p0,p1]/sharp  # as gy_logsumexp[n,c,p0,p1]
-                    gy_logsumexp_from_gy,
+                Phase(  # hgy[n,c,p0,p1] += hgy_logsumexp[n,c,p0,p1]/sharp  # as y[n,c,p0,p1] of log_sum_exp_pool2d
+                    y_from_y_logsumexp,
                     ('hgy', 'hgy_logsumexp'),
                     ('N', 'C', 'P0', 'P1'),
                     reals=('sharp',),
                     linear=('hgy_logsumexp',),
                 ),
-                Phase(  # hx[n,c,x2,x3] += sum[p0,p1,k0,k1] sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,p1]...  # as gx[n,c,x2,x3]
+                Phase(  # hx[n,c,x2,x3] += sum[p0,p1,k0,k1] sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,p1]...  # as gx[n,c,x2,x3] of log_sum_exp_pool2d
                     gx_from_gy_logsumexp_x_y_logsumexp,
                     ('hx', 'hy_logsumexp', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
@@ -1754,59 +408,59 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # y_logsumexp_max[n,c,p0,p1] += max[k0,k1,x2,x3] sharp*x[n,c,x2,x3]
+                Phase(  # y_logsumexp_max[n,c,p0,p1] += max[k0,k1,x2,x3] sharp*x[n,c,x2,x3]  # as y_logsumexp_max[n,c,p0,p1] of log_sum_exp_pool2d
                     y_logsumexp_max_from_x,
                     ('y_logsumexp_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp_sum[n,c,p0,p1] += sum[k0,k1,x2,x3] exp(sharp*x[n,c,x2,x3] - finite(y_logsum...
+                Phase(  # y_logsumexp_sum[n,c,p0,p1] += sum[k0,k1,x2,x3] exp(sharp*x[n,c,x2,x3] - finite(y_logsum...  # as y_logsumexp_sum[n,c,p0,p1] of log_sum_exp_pool2d
                     y_logsumexp_sum_from_x_y_logsumexp_max,
                     ('y_logsumexp_sum', 'x', 'y_logsumexp_max'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp[n,c,p0,p1] += log(y_logsumexp_sum[n,c,p0,p1]) + finite(y_logsumexp_max[n,c,...
+                Phase(  # y_logsumexp[n,c,p0,p1] += log(y_logsumexp_sum[n,c,p0,p1]) + finite(y_logsumexp_max[n,c,...  # as y_logsumexp[n,c,p0,p1] of log_sum_exp_pool2d
                     y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('y_logsumexp', 'y_logsumexp_max', 'y_logsumexp_sum'),
                     ('N', 'C', 'P0', 'P1'),
                 ),
-                Phase(  # gy_logsumexp[n,c,p0,p1] += gy[n,c,p0,p1]/sharp
-                    gy_logsumexp_from_gy,
+                Phase(  # gy_logsumexp[n,c,p0,p1] += gy[n,c,p0,p1]/sharp  # as y[n,c,p0,p1] of log_sum_exp_pool2d
+                    y_from_y_logsumexp,
                     ('gy_logsumexp', 'gy'),
                     ('N', 'C', 'P0', 'P1'),
                     reals=('sharp',),
                     linear=('gy',),
                 ),
-                Phase(  # ty_logsumexp[n,c,p0,p1] += sum[k0,k1,x2,x3] sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[...
+                Phase(  # ty_logsumexp[n,c,p0,p1] += sum[k0,k1,x2,x3] sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[...  # as ty_logsumexp[n,c,p0,p1] of log_sum_exp_pool2d
                     ty_logsumexp_from_tx_x_y_logsumexp,
                     ('ty_logsumexp', 'tx', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     reals=('sharp',),
                     linear=('tx',),
                 ),
-                Phase(  # tgy_logsumexp[n,c,p0,p1] += tgy[n,c,p0,p1]/sharp  # as gy_logsumexp[n,c,p0,p1]
-                    gy_logsumexp_from_gy,
+                Phase(  # tgy_logsumexp[n,c,p0,p1] += tgy[n,c,p0,p1]/sharp  # as y[n,c,p0,p1] of log_sum_exp_pool2d
+                    y_from_y_logsumexp,
                     ('tgy_logsumexp', 'tgy'),
                     ('N', 'C', 'P0', 'P1'),
                     reals=('sharp',),
                     linear=('tgy',),
                 ),
-                Phase(  # tgx[n,c,x2,x3] += sum[p0,p1,k0,k1] sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,p1...  # as gx[n,c,x2,x3]
+                Phase(  # tgx[n,c,x2,x3] += sum[p0,p1,k0,k1] sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,p1...  # as gx[n,c,x2,x3] of log_sum_exp_pool2d
                     gx_from_gy_logsumexp_x_y_logsumexp,
                     ('tgx', 'tgy_logsumexp', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     reals=('sharp',),
                     linear=('tgy_logsumexp',),
                 ),
-                Phase(  # tgx[n,c,x2,x3] += sum[p0,p1,k0,k1] sharp**2*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0...  # as hx[n,c,x2,x3]
+                Phase(  # tgx[n,c,x2,x3] += sum[p0,p1,k0,k1] sharp**2*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0...  # as hx[n,c,x2,x3] of log_sum_exp_pool2d
                     hx_from_gy_logsumexp_hgx_x_y_logsumexp,
                     ('tgx', 'gy_logsumexp', 'tx', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     reals=('sharp',),
                     linear=('gy_logsumexp', 'tx'),
                 ),
-                Phase(  # tgx[n,c,x2,x3] += sum[p0,p1,k0,k1] -sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,p...
+                Phase(  # tgx[n,c,x2,x3] += sum[p0,p1,k0,k1] -sharp*exp(sharp*x[n,c,x2,x3] - y_logsumexp[n,c,p0,p...  # as tgx[n,c,x2,x3] of log_sum_exp_pool2d
                     tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp,
                     ('tgx', 'gy_logsumexp', 'ty_logsumexp', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
@@ -1817,17 +471,17 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_logsumexp_max_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
-        'y_logsumexp_sum_from_x_y_logsumexp_max: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
-        'y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum: lanes over p1, or lanes over p0; else gather, tasks share n c p0',
+        'y_logsumexp_max_from_x: that of kernels.generated.log_sum_exp_pool2d',
+        'y_logsumexp_sum_from_x_y_logsumexp_max: that of kernels.generated.log_sum_exp_pool2d',
+        'y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum: that of kernels.generated.log_sum_exp_pool2d',
         'y_sum_sum_filled: gather, tasks share p0',
-        'y_sum_from_y_sum_sum_y_sum_sum_2: lanes over p1, or lanes over p0; else gather, tasks share p0',
+        'y_sum_from_y_sum_sum_y_sum_sum_2: that of kernels.generated.avg_pool2d',
         'y_from_y_logsumexp_y_sum: lanes over p1, or lanes over p0; else gather, tasks share n c p0',
-        'gy_logsumexp_from_gy: lanes over p1, or lanes over p0; else gather, tasks share n c p0',
-        'gx_from_gy_logsumexp_x_y_logsumexp: lanes over c where it is contiguous, or lanes over x3 in classes modulo s1; else gather, tasks share n c x2; 2 residue loops',
-        'ty_logsumexp_from_tx_x_y_logsumexp: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
-        'hx_from_gy_logsumexp_hgx_x_y_logsumexp: lanes over c where it is contiguous, or lanes over x3 in classes modulo s1; else gather, tasks share n c x2; 2 residue loops',
-        'hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
-        'tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp: lanes over c where it is contiguous, or lanes over x3 in classes modulo s1; else gather, tasks share n c x2; 2 residue loops',
+        'y_from_y_logsumexp: that of kernels.generated.log_sum_exp_pool2d',
+        'gx_from_gy_logsumexp_x_y_logsumexp: that of kernels.generated.log_sum_exp_pool2d',
+        'ty_logsumexp_from_tx_x_y_logsumexp: that of kernels.generated.log_sum_exp_pool2d',
+        'hx_from_gy_logsumexp_hgx_x_y_logsumexp: that of kernels.generated.log_sum_exp_pool2d',
+        'hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp: that of kernels.generated.log_sum_exp_pool2d',
+        'tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp: that of kernels.generated.log_sum_exp_pool2d',
     ),
 )

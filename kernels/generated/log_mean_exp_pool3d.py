@@ -10,632 +10,45 @@
 
 from __future__ import annotations
 
+from kernels.generated.avg_pool3d import (
+    y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3,
+)
+from kernels.generated.log_mean_exp_pool2d import (
+    y_sum_sum_filled,
+)
+from kernels.generated.log_sum_exp_pool3d import (
+    gx_from_gy_logsumexp_x_y_logsumexp,
+    hx_from_gy_logsumexp_hgx_x_y_logsumexp,
+    hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp,
+    tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp,
+    ty_logsumexp_from_tx_x_y_logsumexp,
+    y_from_y_logsumexp,
+    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
+    y_logsumexp_max_from_x,
+    y_logsumexp_sum_from_x_y_logsumexp_max,
+)
 from kernels.runtime import (
     Condition,
     Definition,
-    IntegerScratch,
     Parameter,
     Phase,
     Program,
-    Real1,
     Real3,
     Real5,
-    Scratch,
     Task,
     Tensor,
     Tile,
-    bounded,
-    ceil_div,
     choice,
-    exp,
-    finite,
-    fma,
-    highest,
     larger,
     log,
-    lowest,
     maximum,
     one,
-    real,
     require_abi,
-    residue,
-    select,
     share,
     task,
-    zero,
 )
 
 require_abi(7, __name__)
-
-
-@task
-def y_logsumexp_max_from_x_plain(y_logsumexp_max: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int,
-        K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
-        s0: int, s1: int, s2: int, sharp: float, task: int, tasks: int) -> None:
-    """y_logsumexp_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] sharp*x[n,c,x2,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
-
-    gather, tasks share n c p0 p1
-    """
-    first, last = share(N * C * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for p2 in range(P2):
-            best = lowest()
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
-                    x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)):
-                        x4 = k2*d2 + p2*s2 - a2
-                        value = sharp * x[n, c, x2, x3, x4]
-                        if value > best or value != value:
-                            best = value
-            y_logsumexp_max[n, c, p0, p1, p2] = best
-
-
-@task
-def y_logsumexp_max_from_x_over_c(y_logsumexp_max: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int,
-        K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
-        s0: int, s1: int, s2: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(N * P0 * P1 * P2, task, tasks)
-    for item in range(first, last):
-        n = item // (P0 * P1 * P2)
-        p0 = item // (P1 * P2) % P0
-        p1 = item // P2 % P1
-        p2 = item % P2
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            best = lanes.fill(lowest())
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(low_k2, high_k2):
-                        x4 = k2*d2 + p2*s2 - a2
-                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                        best = maximum(best, lanes.fill(sharp) * x_lanes)
-            lanes.write_where(y_logsumexp_max.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), best, active)
-
-
-def y_logsumexp_max_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = bounded(max(0, K2 - 1), d2)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2)), s2) + reach) + (s2 + 3) * tile.lanes.width
-    return 2 * cells
-
-
-def y_logsumexp_max_from_x_windows_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> int:
-    """Integers of one task: where each tap reads."""
-    return 2 * K0 * K1
-
-
-@task(scratch=y_logsumexp_max_from_x_windows_x_room, integer_scratch=y_logsumexp_max_from_x_windows_x_table)
-def y_logsumexp_max_from_x_windows_x(y_logsumexp_max: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int,
-        K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
-        s0: int, s1: int, s2: int, sharp: float, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
-        task: int, tasks: int) -> None:
-    """Windows of x, line by line and then along p2."""
-    lanes = tile.lanes
-    low_k0 = -a0
-    low_k1 = -a1
-    low_k2 = -a2
-    reach = max(0, (K2 - 1) * d2)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2))
-    flows = stretch >= P2
-    flows = flows and reach < s2
-    flows = flows and y_logsumexp_max.stride(3) == P2 * y_logsumexp_max.stride(4)
-    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s2 * stretch + reach))
-    found = integer_scratch
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s2 * stretch + reach) + (s2 + 3) * tile.lanes.width
-    joined = scratch + cells
-    joins = tile.lines * s2 < K2
-    all_rows = N * C * P0 * P1
-    blocks = ceil_div(all_rows, group)
-    stretches = ceil_div(P2, stretch)
-    first, last = share(blocks * stretches, task, tasks)
-    for item in range(first, last):
-        row = item // stretches * group
-        rows = min(group, all_rows - row)
-        start = item % stretches * stretch
-        places = min(stretch, P2 - start)
-        span = s2 * (places - 1) + reach + 1
-        origin = low_k2 + s2 * start
-        begin = max(0, origin)
-        end = min(X4, origin + span)
-        edge = begin - origin if begin < end else span
-        whole = begin + max(0, end - begin) // lanes.width * lanes.width
-        inside = lanes.first(end - whole)
-        pitch = s2 * places if flows else span
-        n = row // (C * P0 * P1)
-        c = row // (P0 * P1) % C
-        p0 = row // P1 % P0
-        p1 = row % P1
-        for u in range(rows):
-            to = scratch + u * pitch
-            count = 0
-            for tap_k0 in range(K0):
-                x2 = low_k0 + p0 * s0 + tap_k0 * d0
-                if 0 <= x2 < X2:
-                    for tap_k1 in range(K1):
-                        x3 = low_k1 + p1 * s1 + tap_k1 * d1
-                        if 0 <= x3 < X3:
-                            found[count] = x2
-                            found[K0 * K1 + count] = x3
-                            count += 1
-            margin = edge if count > 0 else span
-            if margin > 0:
-                lanes.store(to, lanes.fill(lowest()))
-            for column in range(lanes.width, margin, lanes.width):
-                lanes.store(to + column, lanes.fill(lowest()))
-            if count > 0 and begin < end:
-                x2 = found[0]
-                x3 = found[K0 * K1]
-                if count == 1:
-                    for column in range(begin, whole, lanes.width):
-                        x_lanes = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
-                        lanes.store(to + (column - origin), lanes.fill(sharp) * x_lanes)
-                    if whole < end:
-                        column = whole
-                        x_lanes_ = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
-                        lanes.store(to + (column - origin), select(inside, lanes.fill(sharp) * x_lanes_,
-                            lanes.fill(lowest())))
-                else:
-                    second_x2 = found[1]
-                    second_x3 = found[K0 * K1 + 1]
-                    for column in range(begin, whole, lanes.width):
-                        x_lanes_2 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
-                        x_lanes_3 = lanes.read(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)))
-                        lanes.store(to + (column - origin), maximum(lanes.fill(sharp) * x_lanes_2,
-                            lanes.fill(sharp) * x_lanes_3))
-                    if whole < end:
-                        column = whole
-                        x_lanes_4 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
-                        x_lanes_5 = lanes.read_where(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)), inside)
-                        lanes.store(to + (column - origin), maximum(select(inside, lanes.fill(sharp) * x_lanes_4,
-                            lanes.fill(lowest())), select(inside, lanes.fill(sharp) * x_lanes_5,
-                            lanes.fill(lowest()))))
-                for line in range(2, count):
-                    x2 = found[line]
-                    x3 = found[K0 * K1 + line]
-                    for column in range(begin, whole, lanes.width):
-                        x_lanes_6 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
-                        lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)),
-                            lanes.fill(sharp) * x_lanes_6))
-                    if whole < end:
-                        column = whole
-                        x_lanes_7 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
-                        lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)),
-                            select(inside, lanes.fill(sharp) * x_lanes_7, lanes.fill(lowest()))))
-                if span > end - origin:
-                    lanes.store(to + (end - origin), lanes.fill(lowest()))
-                for column in range(end - origin + lanes.width, span, lanes.width):
-                    lanes.store(to + column, lanes.fill(lowest()))
-            p1 += 1
-            if p1 == P1:
-                p1 = 0
-                p0 += 1
-                if p0 == P0:
-                    p0 = 0
-                    c += 1
-                    if c == C:
-                        c = 0
-                        n += 1
-        beyond = rows * pitch - (pitch - span)
-        for column in range(beyond, beyond + s2 * lanes.width, lanes.width):
-            lanes.store(scratch + column, lanes.fill(lowest()))
-        taps = K2
-        read_from = scratch
-        if joins:
-            for column in range(0, beyond + s2 * lanes.width, lanes.width):
-                lanes.store(joined + column, lanes.fill(lowest()))
-            step, offset = d2, 0
-            while taps > 0:
-                if taps % 2 == 1:
-                    for column in range(0, beyond - offset, lanes.width):
-                        lanes.store(joined + column, maximum(lanes.load(joined + column),
-                            lanes.load(scratch + (column + offset))))
-                    offset += step
-                taps = taps // 2
-                if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
-                        lanes.store(scratch + column, maximum(lanes.load(scratch + column),
-                            lanes.load(scratch + (column + step))))
-                    step = 2 * step
-            taps, read_from = 1, joined
-        n = row // (C * P0 * P1)
-        c = row // (P0 * P1) % C
-        p0 = row // P1 % P0
-        p1 = row % P1
-        u = 0
-        while u < rows:
-            flow = min(rows - u, P1 - p1) if flows else 1
-            outputs = flow * places
-            filled = outputs >= lanes.width
-            for at in range(0, outputs, lanes.width):
-                if filled:
-                    at = min(at, outputs - lanes.width)
-                here = read_from + (u * pitch + s2 * at)
-                best = lanes.fill(lowest())
-                for tap in range(taps):
-                    best = maximum(best, lanes.load_apart(here + tap * d2, s2))
-                active = lanes.first(outputs - at)
-                p2 = start + at
-                if filled:
-                    lanes.write_where(y_logsumexp_max.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best,
-                        lanes.where(True))
-                else:
-                    lanes.write_where(y_logsumexp_max.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, active)
-            u += flow
-            p1 += flow
-            if p1 == P1:
-                p1 = 0
-                p0 += 1
-                if p0 == P0:
-                    p0 = 0
-                    c += 1
-                    if c == C:
-                        c = 0
-                        n += 1
-
-
-@choice(y_logsumexp_max_from_x_over_c, y_logsumexp_max_from_x_windows_x, y_logsumexp_max_from_x_plain)
-def y_logsumexp_max_from_x(y_logsumexp_max: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
-        K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, sharp: float, tile: Tile) -> Task[...]:
-    """y_logsumexp_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] sharp*x[n,c,x2,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
-
-    lanes over c where it is contiguous
-    or windows of x slide, lanes over p2, rows over p1
-    else gather, tasks share n c p0 p1
-    """
-    if tile.lanes.width <= C and y_logsumexp_max.stride(1) == 1 and x.stride(1) == 1:
-        return y_logsumexp_max_from_x_over_c
-    if (
-        (K2 <= P2 or tile.lanes.width <= P2)
-        and y_logsumexp_max_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0,
-            d1, d2, s0, s1, s2) <= 1048576
-    ):
-        return y_logsumexp_max_from_x_windows_x
-    return y_logsumexp_max_from_x_plain
-
-
-@task
-def y_logsumexp_sum_from_x_y_logsumexp_max_plain(y_logsumexp_sum: Real5, x: Real5, y_logsumexp_max: Real5, N: int,
-        C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int,
-        a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float, task: int, tasks: int) -> None:
-    """y_logsumexp_sum[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] exp(sharp*x[n,c,x2,x3,x4] - finite(y_logsumexp_max[n,c,p0,p1,p2]))
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
-
-    gather, tasks share n c p0 p1
-    """
-    first, last = share(N * C * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for p2 in range(P2):
-            total = zero()
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
-                    x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)):
-                        x4 = k2*d2 + p2*s2 - a2
-                        total += exp(sharp * x[n, c, x2, x3, x4] - finite(y_logsumexp_max[n, c, p0, p1, p2]))
-            y_logsumexp_sum[n, c, p0, p1, p2] = total
-
-
-@task
-def y_logsumexp_sum_from_x_y_logsumexp_max_over_c(y_logsumexp_sum: Real5, x: Real5, y_logsumexp_max: Real5, N: int,
-        C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int,
-        a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over c where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(N * P0 * P1 * P2, task, tasks)
-    for item in range(first, last):
-        n = item // (P0 * P1 * P2)
-        p0 = item // (P1 * P2) % P0
-        p1 = item // P2 % P1
-        p2 = item % P2
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(low_k2, high_k2):
-                        x4 = k2*d2 + p2*s2 - a2
-                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                        y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
-                        total = total + exp((lanes.fill(sharp) * x_lanes) - select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero()))
-            lanes.write_where(y_logsumexp_sum.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), total, active)
-
-
-@task
-def y_logsumexp_sum_from_x_y_logsumexp_max_over_p2(y_logsumexp_sum: Real5, x: Real5, y_logsumexp_max: Real5, N: int,
-        C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int,
-        a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over p2."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * tile.lines
-        p0 = item // P1 % P0
-        p1 = item % P1
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        for start in range(0, P2, lanes.width):
-            p2 = max(0, min(start, P2 - lanes.width))
-            count = min(lanes.width, P2 - p2)
-            p2_last = p2 + (count - 1)
-            whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + d2*K2 - d2 + s2*p2_last < X4
-            low_k2, high_k2 = 0, K2
-            if not whole:
-                low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(low_k2, high_k2):
-                        x4 = k2*d2 + p2*s2 - a2
-                        if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines):
-                                plane = min(c + u, C - 1)
-                                x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
-                                y_logsumexp_max_lanes = lanes.read(y_logsumexp_max.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
-                                total[0, u] = total[0, u] + exp((lanes.fill(sharp) * x_lanes) - select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero()))
-                        else:
-                            inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines):
-                                plane = min(c + u, C - 1)
-                                x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
-                                y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
-                                total[0, u] = select(inside, total[0, u] + exp((lanes.fill(sharp) * x_lanes) - select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())), total[0, u])
-            for u in range(tile.lines):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    result = total[0, u]
-                    lanes.write_where(y_logsumexp_sum.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
-
-
-@choice(y_logsumexp_sum_from_x_y_logsumexp_max_over_c, y_logsumexp_sum_from_x_y_logsumexp_max_over_p2,
-    y_logsumexp_sum_from_x_y_logsumexp_max_plain)
-def y_logsumexp_sum_from_x_y_logsumexp_max(y_logsumexp_sum: Real5, x: Real5, y_logsumexp_max: Real5, N: int, C: int,
-        P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
-        d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float, tile: Tile) -> Task[...]:
-    """y_logsumexp_sum[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] exp(sharp*x[n,c,x2,x3,x4] - finite(y_logsumexp_max[n,c,p0,p1,p2]))
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
-
-    lanes over c where it is contiguous
-    or lanes over p2
-    else gather, tasks share n c p0 p1
-    """
-    if (
-        tile.lanes.width <= C
-        and y_logsumexp_sum.stride(1) == 1
-        and x.stride(1) == 1
-        and y_logsumexp_max.stride(1) == 1
-    ):
-        return y_logsumexp_sum_from_x_y_logsumexp_max_over_c
-    if tile.lanes.width <= 8 * P2:
-        return y_logsumexp_sum_from_x_y_logsumexp_max_over_p2
-    return y_logsumexp_sum_from_x_y_logsumexp_max_plain
-
-
-@task
-def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain(y_logsumexp: Real5, y_logsumexp_max: Real5,
-        y_logsumexp_sum: Real5, N: int, C: int, P0: int, P1: int, P2: int, task: int, tasks: int) -> None:
-    """y_logsumexp[n,c,p0,p1,p2] += log(y_logsumexp_sum[n,c,p0,p1,p2]) + finite(y_logsumexp_max[n,c,p0,p1,p2])
-
-    gather, tasks share n c p0 p1
-    """
-    first, last = share(N * C * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for p2 in range(P2):
-            total = log(y_logsumexp_sum[n, c, p0, p1, p2]) + finite(y_logsumexp_max[n, c, p0, p1, p2])
-            y_logsumexp[n, c, p0, p1, p2] = total
-
-
-@task
-def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_p2(y_logsumexp: Real5, y_logsumexp_max: Real5,
-        y_logsumexp_sum: Real5, N: int, C: int, P0: int, P1: int, P2: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over p2."""
-    lanes = tile.lanes
-    first, last = share(N * C * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for start in range(0, P2, lanes.width):
-            p2 = max(0, min(start, P2 - lanes.width))
-            count = min(lanes.width, P2 - p2)
-            if count == lanes.width:
-                y_logsumexp_max_lanes = lanes.read(y_logsumexp_max.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
-                y_logsumexp_sum_lanes = lanes.read(y_logsumexp_sum.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
-                total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
-                lanes.write_where(y_logsumexp.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
-                y_logsumexp_sum_lanes = lanes.read_where(y_logsumexp_sum.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
-                total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
-                lanes.write_where(y_logsumexp.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
-
-
-@task
-def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_p1(y_logsumexp: Real5, y_logsumexp_max: Real5,
-        y_logsumexp_sum: Real5, N: int, C: int, P0: int, P1: int, P2: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over p1."""
-    lanes = tile.lanes
-    first, last = share(N * C * P0 * P2, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0 * P2)
-        c = item // (P0 * P2) % C
-        p0 = item // P2 % P0
-        p2 = item % P2
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            if count == lanes.width:
-                y_logsumexp_max_lanes = lanes.read(y_logsumexp_max.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
-                y_logsumexp_sum_lanes = lanes.read(y_logsumexp_sum.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
-                total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
-                lanes.write_where(y_logsumexp.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
-                y_logsumexp_sum_lanes = lanes.read_where(y_logsumexp_sum.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
-                total = log(y_logsumexp_sum_lanes) + select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())
-                lanes.write_where(y_logsumexp.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
-
-
-@choice(y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_p2,
-    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_p1,
-    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain)
-def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum(y_logsumexp: Real5, y_logsumexp_max: Real5,
-        y_logsumexp_sum: Real5, N: int, C: int, P0: int, P1: int, P2: int, tile: Tile) -> Task[...]:
-    """y_logsumexp[n,c,p0,p1,p2] += log(y_logsumexp_sum[n,c,p0,p1,p2]) + finite(y_logsumexp_max[n,c,p0,p1,p2])
-
-    lanes over p2
-    or lanes over p1
-    else gather, tasks share n c p0 p1
-    """
-    if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > P1):
-        return y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_p2
-    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
-        return y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_p1
-    return y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain
-
-
-@task
-def y_sum_sum_filled(y_sum_sum: Real1, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int, task: int,
-        tasks: int) -> None:
-    """y_sum_sum[p0] += sum[k0,x2] 1   { d0*k0 + s0*p0 - a0 = x2 }
-
-    gather, tasks share p0
-    """
-    first, last = share(P0, task, tasks)
-    for p0 in range(first, last):
-        total = zero()
-        total += real(max(0, min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1) - max(0, -((p0*s0 - a0) // d0))))
-        y_sum_sum[p0] = total
-
-
-@task
-def y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_plain(y_sum: Real3, y_sum_sum: Real1, y_sum_sum_2: Real1,
-        y_sum_sum_3: Real1, P0: int, P1: int, P2: int, task: int, tasks: int) -> None:
-    """y_sum[p0,p1,p2] += y_sum_sum[p0]*y_sum_sum_2[p1]*y_sum_sum_3[p2]
-
-    gather, tasks share p0 p1
-    """
-    first, last = share(P0 * P1, task, tasks)
-    for item in range(first, last):
-        p0 = item // P1
-        p1 = item % P1
-        for p2 in range(P2):
-            total = y_sum_sum[p0] * y_sum_sum_2[p1] * y_sum_sum_3[p2]
-            y_sum[p0, p1, p2] = total
-
-
-@task
-def y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p2(y_sum: Real3, y_sum_sum: Real1, y_sum_sum_2: Real1,
-        y_sum_sum_3: Real1, P0: int, P1: int, P2: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p2."""
-    lanes = tile.lanes
-    first, last = share(P0 * P1, task, tasks)
-    for item in range(first, last):
-        p0 = item // P1
-        p1 = item % P1
-        for start in range(0, P2, lanes.width):
-            p2 = max(0, min(start, P2 - lanes.width))
-            count = min(lanes.width, P2 - p2)
-            if count == lanes.width:
-                y_sum_sum_3_lanes = lanes.read(y_sum_sum_3.line((p2,), (1,)))
-                total = lanes.fill(y_sum_sum[p0] * y_sum_sum_2[p1]) * y_sum_sum_3_lanes
-                lanes.write_where(y_sum.line((p0, p1, p2), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                y_sum_sum_3_lanes = lanes.read_where(y_sum_sum_3.line((p2,), (1,)), active)
-                total = lanes.fill(y_sum_sum[p0] * y_sum_sum_2[p1]) * y_sum_sum_3_lanes
-                lanes.write_where(y_sum.line((p0, p1, p2), (0, 0, 1)), total, active)
-
-
-@task
-def y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p1(y_sum: Real3, y_sum_sum: Real1, y_sum_sum_2: Real1,
-        y_sum_sum_3: Real1, P0: int, P1: int, P2: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1."""
-    lanes = tile.lanes
-    first, last = share(P0 * P2, task, tasks)
-    for item in range(first, last):
-        p0 = item // P2
-        p2 = item % P2
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            if count == lanes.width:
-                y_sum_sum_2_lanes = lanes.read(y_sum_sum_2.line((p1,), (1,)))
-                total = lanes.fill(y_sum_sum[p0] * y_sum_sum_3[p2]) * y_sum_sum_2_lanes
-                lanes.write_where(y_sum.line((p0, p1, p2), (0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                y_sum_sum_2_lanes = lanes.read_where(y_sum_sum_2.line((p1,), (1,)), active)
-                total = lanes.fill(y_sum_sum[p0] * y_sum_sum_3[p2]) * y_sum_sum_2_lanes
-                lanes.write_where(y_sum.line((p0, p1, p2), (0, 1, 0)), total, active)
-
-
-@choice(y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p2, y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p1,
-    y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_plain)
-def y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3(y_sum: Real3, y_sum_sum: Real1, y_sum_sum_2: Real1,
-        y_sum_sum_3: Real1, P0: int, P1: int, P2: int, tile: Tile) -> Task[...]:
-    """y_sum[p0,p1,p2] += y_sum_sum[p0]*y_sum_sum_2[p1]*y_sum_sum_3[p2]
-
-    lanes over p2
-    or lanes over p1
-    else gather, tasks share p0 p1
-    """
-    if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > P1):
-        return y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p2
-    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
-        return y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p1
-    return y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_plain
 
 
 @task
@@ -724,933 +137,6 @@ def y_from_y_logsumexp_y_sum(y: Real5, y_logsumexp: Real5, y_sum: Real3, N: int,
     if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
         return y_from_y_logsumexp_y_sum_over_p1
     return y_from_y_logsumexp_y_sum_plain
-
-
-@task
-def gy_logsumexp_from_gy_plain(gy_logsumexp: Real5, gy: Real5, N: int, C: int, P0: int, P1: int, P2: int,
-        sharp: float, task: int, tasks: int) -> None:
-    """gy_logsumexp[n,c,p0,p1,p2] += gy[n,c,p0,p1,p2]/sharp
-
-    gather, tasks share n c p0 p1
-    """
-    first, last = share(N * C * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for p2 in range(P2):
-            total = gy[n, c, p0, p1, p2] / sharp
-            gy_logsumexp[n, c, p0, p1, p2] = total
-
-
-@task
-def gy_logsumexp_from_gy_over_p2(gy_logsumexp: Real5, gy: Real5, N: int, C: int, P0: int, P1: int, P2: int,
-        sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p2."""
-    lanes = tile.lanes
-    first, last = share(N * C * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for start in range(0, P2, lanes.width):
-            p2 = max(0, min(start, P2 - lanes.width))
-            count = min(lanes.width, P2 - p2)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
-                total = gy_lanes / lanes.fill(sharp)
-                lanes.write_where(gy_logsumexp.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
-                total = gy_lanes / lanes.fill(sharp)
-                lanes.write_where(gy_logsumexp.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
-
-
-@task
-def gy_logsumexp_from_gy_over_p1(gy_logsumexp: Real5, gy: Real5, N: int, C: int, P0: int, P1: int, P2: int,
-        sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1."""
-    lanes = tile.lanes
-    first, last = share(N * C * P0 * P2, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0 * P2)
-        c = item // (P0 * P2) % C
-        p0 = item // P2 % P0
-        p2 = item % P2
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
-                total = gy_lanes / lanes.fill(sharp)
-                lanes.write_where(gy_logsumexp.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
-                total = gy_lanes / lanes.fill(sharp)
-                lanes.write_where(gy_logsumexp.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
-
-
-@choice(gy_logsumexp_from_gy_over_p2, gy_logsumexp_from_gy_over_p1, gy_logsumexp_from_gy_plain)
-def gy_logsumexp_from_gy(gy_logsumexp: Real5, gy: Real5, N: int, C: int, P0: int, P1: int, P2: int, sharp: float,
-        tile: Tile) -> Task[...]:
-    """gy_logsumexp[n,c,p0,p1,p2] += gy[n,c,p0,p1,p2]/sharp
-
-    lanes over p2
-    or lanes over p1
-    else gather, tasks share n c p0 p1
-    """
-    if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > P1):
-        return gy_logsumexp_from_gy_over_p2
-    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
-        return gy_logsumexp_from_gy_over_p1
-    return gy_logsumexp_from_gy_plain
-
-
-@task
-def gx_from_gy_logsumexp_x_y_logsumexp_plain(gx: Real5, gy_logsumexp: Real5, x: Real5, y_logsumexp: Real5, N: int,
-        C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int,
-        a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float, add: int, task: int,
-        tasks: int) -> None:
-    """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] sharp*exp(sharp*x[n,c,x2,x3,x4] - y_logsumexp[n,c,p0,p1,p2])*gy_logsumexp[n,c,p0,p1,p2]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
-
-    gather, tasks share n c x2 x3; 3 residue loops
-    """
-    first, last = share(N * C * X2 * X3, task, tasks)
-    for item in range(first, last):
-        n = item // (C * X2 * X3)
-        c = item // (X2 * X3) % C
-        x2 = item // X3 % X2
-        x3 = item % X3
-        for x4 in range(X4):
-            total = zero()
-            first_p0, step_p0 = residue(d0, s0, x2 + a0)
-            if step_p0 > 0:
-                low_p0 = max(0, -((-x2 - a0 + d0*K0 - d0) // s0))
-                for p0 in range(low_p0 + (first_p0 - low_p0) % step_p0, min(P0, ((x2 + a0) // s0) + 1), step_p0):
-                    first_p1, step_p1 = residue(d1, s1, x3 + a1)
-                    if step_p1 > 0:
-                        low_p1 = max(0, -((-x3 - a1 + d1*K1 - d1) // s1))
-                        for p1 in range(low_p1 + (first_p1 - low_p1) % step_p1, min(P1, ((x3 + a1) // s1) + 1), step_p1):
-                            first_p2, step_p2 = residue(d2, s2, x4 + a2)
-                            if step_p2 > 0:
-                                low_p2 = max(0, -((-x4 - a2 + d2*K2 - d2) // s2))
-                                for p2 in range(low_p2 + (first_p2 - low_p2) % step_p2, min(P2, ((x4 + a2) // s2) + 1), step_p2):
-                                    total += exp(sharp * x[n, c, x2, x3, x4] - y_logsumexp[n, c, p0, p1, p2]) * gy_logsumexp[n, c, p0, p1, p2]
-            total = sharp * total
-            if add != 0:
-                total += gx[n, c, x2, x3, x4]
-            gx[n, c, x2, x3, x4] = total
-
-
-@task
-def gx_from_gy_logsumexp_x_y_logsumexp_over_c(gx: Real5, gy_logsumexp: Real5, x: Real5, y_logsumexp: Real5, N: int,
-        C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int,
-        a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over c where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(N * X2 * X3 * X4, task, tasks)
-    for item in range(first, last):
-        n = item // (X2 * X3 * X4)
-        x2 = item // (X3 * X4) % X2
-        x3 = item // X4 % X3
-        x4 = item % X4
-        first_k0, step_k0 = residue(s0, d0, x2 + a0)
-        low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
-        low_k0 += (first_k0 - low_k0) % max(1, step_k0)
-        if step_k0 == 0:  # there is none
-            high_k0, step_k0 = low_k0, 1
-        first_k1, step_k1 = residue(s1, d1, x3 + a1)
-        low_k1, high_k1 = max(0, -((-x3 - a1 + s1*P1 - s1) // d1)), min(K1, ((x3 + a1) // d1) + 1)
-        low_k1 += (first_k1 - low_k1) % max(1, step_k1)
-        if step_k1 == 0:  # there is none
-            high_k1, step_k1 = low_k1, 1
-        first_k2, step_k2 = residue(s2, d2, x4 + a2)
-        low_k2, high_k2 = max(0, -((-x4 - a2 + s2*P2 - s2) // d2)), min(K2, ((x4 + a2) // d2) + 1)
-        low_k2 += (first_k2 - low_k2) % max(1, step_k2)
-        if step_k2 == 0:  # there is none
-            high_k2, step_k2 = low_k2, 1
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width)) if add == 0 else start
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0, step_k0):
-                p0 = (-k0*d0 + x2 + a0) // s0
-                for k1 in range(low_k1, high_k1, step_k1):
-                    p1 = (-k1*d1 + x3 + a1) // s1
-                    for k2 in range(low_k2, high_k2, step_k2):
-                        p2 = (-k2*d2 + x4 + a2) // s2
-                        gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
-                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                        y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
-                        total = fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total)
-            total = lanes.fill(sharp) * total
-            if add != 0:
-                total = total + lanes.read_where(gx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-            lanes.write_where(gx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), total, active)
-
-
-@task
-def gx_from_gy_logsumexp_x_y_logsumexp_over_x4(gx: Real5, gy_logsumexp: Real5, x: Real5, y_logsumexp: Real5, N: int,
-        C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int,
-        a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over x4 in classes modulo s2."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes * X2 * X3, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * tile.lines
-        x2 = item // X3 % X2
-        x3 = item % X3
-        first_k0, step_k0 = residue(s0, d0, x2 + a0)
-        low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
-        low_k0 += (first_k0 - low_k0) % max(1, step_k0)
-        if step_k0 == 0:  # there is none
-            high_k0, step_k0 = low_k0, 1
-        first_k1, step_k1 = residue(s1, d1, x3 + a1)
-        low_k1, high_k1 = max(0, -((-x3 - a1 + s1*P1 - s1) // d1)), min(K1, ((x3 + a1) // d1) + 1)
-        low_k1 += (first_k1 - low_k1) % max(1, step_k1)
-        if step_k1 == 0:  # there is none
-            high_k1, step_k1 = low_k1, 1
-        for phase in range(min(s2, X4)):
-            members = ceil_div(X4 - phase, s2)
-            first_k2, step_k2 = residue(s2, d2, a2 + phase)
-            taps_k2 = ceil_div(K2 - first_k2, step_k2) if step_k2 > 0 else 0
-            start_p2, by_p2 = (a2 - d2*first_k2 + phase) // s2, step_k2 * d2 // s2
-            for at in range(0, members, lanes.width):
-                count = min(lanes.width, members - at)
-                x4 = phase + at * s2
-                whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
-                active = lanes.first(count)
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                for k0 in range(low_k0, high_k0, step_k0):
-                    p0 = (-k0*d0 + x2 + a0) // s0
-                    for k1 in range(low_k1, high_k1, step_k1):
-                        p1 = (-k1*d1 + x3 + a1) // s1
-                        for tap in range(taps_k2):
-                            p2 = start_p2 + at - tap * by_p2
-                            if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines):
-                                    plane = min(c + u, C - 1)
-                                    gy_logsumexp_lanes = lanes.read(gy_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
-                                    x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
-                                    y_logsumexp_lanes = lanes.read(y_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
-                                    total[0, u] = fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
-                            else:
-                                inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines):
-                                    plane = min(c + u, C - 1)
-                                    gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
-                                    x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
-                                    y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
-                                    total[0, u] = select(inside, fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines):
-                    plane = min(c + u, C - 1)
-                    if c + u < C:
-                        result = total[0, u]
-                        result = lanes.fill(sharp) * result
-                        if add != 0:
-                            result = result + lanes.read_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), active)
-                        lanes.write_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
-
-
-@choice(gx_from_gy_logsumexp_x_y_logsumexp_over_c, gx_from_gy_logsumexp_x_y_logsumexp_over_x4,
-    gx_from_gy_logsumexp_x_y_logsumexp_plain)
-def gx_from_gy_logsumexp_x_y_logsumexp(gx: Real5, gy_logsumexp: Real5, x: Real5, y_logsumexp: Real5, N: int, C: int,
-        P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
-        d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float, add: int, tile: Tile) -> Task[...]:
-    """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] sharp*exp(sharp*x[n,c,x2,x3,x4] - y_logsumexp[n,c,p0,p1,p2])*gy_logsumexp[n,c,p0,p1,p2]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
-
-    lanes over c where it is contiguous
-    or lanes over x4 in classes modulo s2
-    else gather, tasks share n c x2 x3; 3 residue loops
-    """
-    if (
-        tile.lanes.width <= C
-        and gx.stride(1) == 1
-        and gy_logsumexp.stride(1) == 1
-        and x.stride(1) == 1
-        and y_logsumexp.stride(1) == 1
-    ):
-        return gx_from_gy_logsumexp_x_y_logsumexp_over_c
-    if tile.lanes.width * s2 <= 8 * X4:
-        return gx_from_gy_logsumexp_x_y_logsumexp_over_x4
-    return gx_from_gy_logsumexp_x_y_logsumexp_plain
-
-
-@task
-def ty_logsumexp_from_tx_x_y_logsumexp_plain(ty_logsumexp: Real5, tx: Real5, x: Real5, y_logsumexp: Real5, N: int,
-        C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int,
-        a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float, task: int, tasks: int) -> None:
-    """ty_logsumexp[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] sharp*exp(sharp*x[n,c,x2,x3,x4] - y_logsumexp[n,c,p0,p1,p2])*tx[n,c,x2,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
-
-    gather, tasks share n c p0 p1
-    """
-    first, last = share(N * C * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for p2 in range(P2):
-            total = zero()
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
-                    x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)):
-                        x4 = k2*d2 + p2*s2 - a2
-                        total += exp(sharp * x[n, c, x2, x3, x4] - y_logsumexp[n, c, p0, p1, p2]) * tx[n, c, x2, x3, x4]
-            total = sharp * total
-            ty_logsumexp[n, c, p0, p1, p2] = total
-
-
-@task
-def ty_logsumexp_from_tx_x_y_logsumexp_over_c(ty_logsumexp: Real5, tx: Real5, x: Real5, y_logsumexp: Real5, N: int,
-        C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int,
-        a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over c where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(N * P0 * P1 * P2, task, tasks)
-    for item in range(first, last):
-        n = item // (P0 * P1 * P2)
-        p0 = item // (P1 * P2) % P0
-        p1 = item // P2 % P1
-        p2 = item % P2
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(low_k2, high_k2):
-                        x4 = k2*d2 + p2*s2 - a2
-                        tx_lanes = lanes.read_where(tx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                        y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
-                        total = fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total)
-            total = lanes.fill(sharp) * total
-            lanes.write_where(ty_logsumexp.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), total, active)
-
-
-@task
-def ty_logsumexp_from_tx_x_y_logsumexp_over_p2(ty_logsumexp: Real5, tx: Real5, x: Real5, y_logsumexp: Real5, N: int,
-        C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int,
-        a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over p2."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * tile.lines
-        p0 = item // P1 % P0
-        p1 = item % P1
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        for start in range(0, P2, lanes.width):
-            p2 = max(0, min(start, P2 - lanes.width))
-            count = min(lanes.width, P2 - p2)
-            p2_last = p2 + (count - 1)
-            whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + d2*K2 - d2 + s2*p2_last < X4
-            low_k2, high_k2 = 0, K2
-            if not whole:
-                low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(low_k2, high_k2):
-                        x4 = k2*d2 + p2*s2 - a2
-                        if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines):
-                                plane = min(c + u, C - 1)
-                                tx_lanes = lanes.read(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
-                                x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
-                                y_logsumexp_lanes = lanes.read(y_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
-                                total[0, u] = fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
-                        else:
-                            inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines):
-                                plane = min(c + u, C - 1)
-                                tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
-                                x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
-                                y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
-                                total[0, u] = select(inside, fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    result = total[0, u]
-                    result = lanes.fill(sharp) * result
-                    lanes.write_where(ty_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
-
-
-@choice(ty_logsumexp_from_tx_x_y_logsumexp_over_c, ty_logsumexp_from_tx_x_y_logsumexp_over_p2,
-    ty_logsumexp_from_tx_x_y_logsumexp_plain)
-def ty_logsumexp_from_tx_x_y_logsumexp(ty_logsumexp: Real5, tx: Real5, x: Real5, y_logsumexp: Real5, N: int, C: int,
-        P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
-        d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float, tile: Tile) -> Task[...]:
-    """ty_logsumexp[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] sharp*exp(sharp*x[n,c,x2,x3,x4] - y_logsumexp[n,c,p0,p1,p2])*tx[n,c,x2,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
-
-    lanes over c where it is contiguous
-    or lanes over p2
-    else gather, tasks share n c p0 p1
-    """
-    if (
-        tile.lanes.width <= C
-        and ty_logsumexp.stride(1) == 1
-        and tx.stride(1) == 1
-        and x.stride(1) == 1
-        and y_logsumexp.stride(1) == 1
-    ):
-        return ty_logsumexp_from_tx_x_y_logsumexp_over_c
-    if tile.lanes.width <= 8 * P2:
-        return ty_logsumexp_from_tx_x_y_logsumexp_over_p2
-    return ty_logsumexp_from_tx_x_y_logsumexp_plain
-
-
-@task
-def hx_from_gy_logsumexp_hgx_x_y_logsumexp_plain(hx: Real5, gy_logsumexp: Real5, hgx: Real5, x: Real5,
-        y_logsumexp: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int,
-        X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float,
-        add: int, task: int, tasks: int) -> None:
-    """hx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] sharp**2*exp(sharp*x[n,c,x2,x3,x4] - y_logsumexp[n,c,p0,p1,p2])*gy_logsumexp[n,c,p0,p1,p2]*hgx[n,c,x2,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
-
-    gather, tasks share n c x2 x3; 3 residue loops
-    """
-    first, last = share(N * C * X2 * X3, task, tasks)
-    for item in range(first, last):
-        n = item // (C * X2 * X3)
-        c = item // (X2 * X3) % C
-        x2 = item // X3 % X2
-        x3 = item % X3
-        for x4 in range(X4):
-            total = zero()
-            first_p0, step_p0 = residue(d0, s0, x2 + a0)
-            if step_p0 > 0:
-                low_p0 = max(0, -((-x2 - a0 + d0*K0 - d0) // s0))
-                for p0 in range(low_p0 + (first_p0 - low_p0) % step_p0, min(P0, ((x2 + a0) // s0) + 1), step_p0):
-                    first_p1, step_p1 = residue(d1, s1, x3 + a1)
-                    if step_p1 > 0:
-                        low_p1 = max(0, -((-x3 - a1 + d1*K1 - d1) // s1))
-                        for p1 in range(low_p1 + (first_p1 - low_p1) % step_p1, min(P1, ((x3 + a1) // s1) + 1), step_p1):
-                            first_p2, step_p2 = residue(d2, s2, x4 + a2)
-                            if step_p2 > 0:
-                                low_p2 = max(0, -((-x4 - a2 + d2*K2 - d2) // s2))
-                                for p2 in range(low_p2 + (first_p2 - low_p2) % step_p2, min(P2, ((x4 + a2) // s2) + 1), step_p2):
-                                    total += exp(sharp * x[n, c, x2, x3, x4] - y_logsumexp[n, c, p0, p1, p2]) * gy_logsumexp[n, c, p0, p1, p2]
-            total = sharp**2 * total * hgx[n, c, x2, x3, x4]
-            if add != 0:
-                total += hx[n, c, x2, x3, x4]
-            hx[n, c, x2, x3, x4] = total
-
-
-@task
-def hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_c(hx: Real5, gy_logsumexp: Real5, hgx: Real5, x: Real5,
-        y_logsumexp: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int,
-        X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(N * X2 * X3 * X4, task, tasks)
-    for item in range(first, last):
-        n = item // (X2 * X3 * X4)
-        x2 = item // (X3 * X4) % X2
-        x3 = item // X4 % X3
-        x4 = item % X4
-        first_k0, step_k0 = residue(s0, d0, x2 + a0)
-        low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
-        low_k0 += (first_k0 - low_k0) % max(1, step_k0)
-        if step_k0 == 0:  # there is none
-            high_k0, step_k0 = low_k0, 1
-        first_k1, step_k1 = residue(s1, d1, x3 + a1)
-        low_k1, high_k1 = max(0, -((-x3 - a1 + s1*P1 - s1) // d1)), min(K1, ((x3 + a1) // d1) + 1)
-        low_k1 += (first_k1 - low_k1) % max(1, step_k1)
-        if step_k1 == 0:  # there is none
-            high_k1, step_k1 = low_k1, 1
-        first_k2, step_k2 = residue(s2, d2, x4 + a2)
-        low_k2, high_k2 = max(0, -((-x4 - a2 + s2*P2 - s2) // d2)), min(K2, ((x4 + a2) // d2) + 1)
-        low_k2 += (first_k2 - low_k2) % max(1, step_k2)
-        if step_k2 == 0:  # there is none
-            high_k2, step_k2 = low_k2, 1
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width)) if add == 0 else start
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0, step_k0):
-                p0 = (-k0*d0 + x2 + a0) // s0
-                for k1 in range(low_k1, high_k1, step_k1):
-                    p1 = (-k1*d1 + x3 + a1) // s1
-                    for k2 in range(low_k2, high_k2, step_k2):
-                        p2 = (-k2*d2 + x4 + a2) // s2
-                        gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
-                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                        y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
-                        total = fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total)
-            hgx_lanes = lanes.read_where(hgx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-            total = lanes.fill(sharp**2) * hgx_lanes * total
-            if add != 0:
-                total = total + lanes.read_where(hx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-            lanes.write_where(hx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), total, active)
-
-
-@task
-def hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_x4(hx: Real5, gy_logsumexp: Real5, hgx: Real5, x: Real5,
-        y_logsumexp: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int,
-        X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over x4 in classes modulo s2."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes * X2 * X3, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * tile.lines
-        x2 = item // X3 % X2
-        x3 = item % X3
-        first_k0, step_k0 = residue(s0, d0, x2 + a0)
-        low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
-        low_k0 += (first_k0 - low_k0) % max(1, step_k0)
-        if step_k0 == 0:  # there is none
-            high_k0, step_k0 = low_k0, 1
-        first_k1, step_k1 = residue(s1, d1, x3 + a1)
-        low_k1, high_k1 = max(0, -((-x3 - a1 + s1*P1 - s1) // d1)), min(K1, ((x3 + a1) // d1) + 1)
-        low_k1 += (first_k1 - low_k1) % max(1, step_k1)
-        if step_k1 == 0:  # there is none
-            high_k1, step_k1 = low_k1, 1
-        for phase in range(min(s2, X4)):
-            members = ceil_div(X4 - phase, s2)
-            first_k2, step_k2 = residue(s2, d2, a2 + phase)
-            taps_k2 = ceil_div(K2 - first_k2, step_k2) if step_k2 > 0 else 0
-            start_p2, by_p2 = (a2 - d2*first_k2 + phase) // s2, step_k2 * d2 // s2
-            for at in range(0, members, lanes.width):
-                count = min(lanes.width, members - at)
-                x4 = phase + at * s2
-                whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
-                active = lanes.first(count)
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                for k0 in range(low_k0, high_k0, step_k0):
-                    p0 = (-k0*d0 + x2 + a0) // s0
-                    for k1 in range(low_k1, high_k1, step_k1):
-                        p1 = (-k1*d1 + x3 + a1) // s1
-                        for tap in range(taps_k2):
-                            p2 = start_p2 + at - tap * by_p2
-                            if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines):
-                                    plane = min(c + u, C - 1)
-                                    gy_logsumexp_lanes = lanes.read(gy_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
-                                    x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
-                                    y_logsumexp_lanes = lanes.read(y_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
-                                    total[0, u] = fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
-                            else:
-                                inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines):
-                                    plane = min(c + u, C - 1)
-                                    gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
-                                    x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
-                                    y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
-                                    total[0, u] = select(inside, fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines):
-                    plane = min(c + u, C - 1)
-                    if c + u < C:
-                        result = total[0, u]
-                        hgx_lanes = lanes.read_where(hgx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), active)
-                        result = lanes.fill(sharp**2) * hgx_lanes * result
-                        if add != 0:
-                            result = result + lanes.read_where(hx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), active)
-                        lanes.write_where(hx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
-
-
-@choice(hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_c, hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_x4,
-    hx_from_gy_logsumexp_hgx_x_y_logsumexp_plain)
-def hx_from_gy_logsumexp_hgx_x_y_logsumexp(hx: Real5, gy_logsumexp: Real5, hgx: Real5, x: Real5, y_logsumexp: Real5,
-        N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int,
-        a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float, add: int,
-        tile: Tile) -> Task[...]:
-    """hx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] sharp**2*exp(sharp*x[n,c,x2,x3,x4] - y_logsumexp[n,c,p0,p1,p2])*gy_logsumexp[n,c,p0,p1,p2]*hgx[n,c,x2,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
-
-    lanes over c where it is contiguous
-    or lanes over x4 in classes modulo s2
-    else gather, tasks share n c x2 x3; 3 residue loops
-    """
-    if (
-        tile.lanes.width <= C
-        and hx.stride(1) == 1
-        and gy_logsumexp.stride(1) == 1
-        and hgx.stride(1) == 1
-        and x.stride(1) == 1
-        and y_logsumexp.stride(1) == 1
-    ):
-        return hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_c
-    if tile.lanes.width * s2 <= 8 * X4:
-        return hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_x4
-    return hx_from_gy_logsumexp_hgx_x_y_logsumexp_plain
-
-
-@task
-def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain(hy_logsumexp: Real5, gy_logsumexp: Real5, hgx: Real5,
-        x: Real5, y_logsumexp: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        sharp: float, task: int, tasks: int) -> None:
-    """hy_logsumexp[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] -sharp*exp(sharp*x[n,c,x2,x3,x4] - y_logsumexp[n,c,p0,p1,p2])*gy_logsumexp[n,c,p0,p1,p2]*hgx[n,c,x2,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
-
-    gather, tasks share n c p0 p1
-    """
-    first, last = share(N * C * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for p2 in range(P2):
-            total = zero()
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
-                    x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)):
-                        x4 = k2*d2 + p2*s2 - a2
-                        total += exp(sharp * x[n, c, x2, x3, x4] - y_logsumexp[n, c, p0, p1, p2]) * hgx[n, c, x2, x3, x4]
-            total = -sharp * total * gy_logsumexp[n, c, p0, p1, p2]
-            hy_logsumexp[n, c, p0, p1, p2] = total
-
-
-@task
-def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c(hy_logsumexp: Real5, gy_logsumexp: Real5, hgx: Real5,
-        x: Real5, y_logsumexp: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(N * P0 * P1 * P2, task, tasks)
-    for item in range(first, last):
-        n = item // (P0 * P1 * P2)
-        p0 = item // (P1 * P2) % P0
-        p1 = item // P2 % P1
-        p2 = item % P2
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(low_k2, high_k2):
-                        x4 = k2*d2 + p2*s2 - a2
-                        hgx_lanes = lanes.read_where(hgx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                        y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
-                        total = fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total)
-            gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
-            total = -(lanes.fill(sharp) * gy_logsumexp_lanes * total)
-            lanes.write_where(hy_logsumexp.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), total, active)
-
-
-@task
-def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_p2(hy_logsumexp: Real5, gy_logsumexp: Real5, hgx: Real5,
-        x: Real5, y_logsumexp: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        sharp: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p2."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * tile.lines
-        p0 = item // P1 % P0
-        p1 = item % P1
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        for start in range(0, P2, lanes.width):
-            p2 = max(0, min(start, P2 - lanes.width))
-            count = min(lanes.width, P2 - p2)
-            p2_last = p2 + (count - 1)
-            whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + d2*K2 - d2 + s2*p2_last < X4
-            low_k2, high_k2 = 0, K2
-            if not whole:
-                low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(low_k2, high_k2):
-                        x4 = k2*d2 + p2*s2 - a2
-                        if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines):
-                                plane = min(c + u, C - 1)
-                                hgx_lanes = lanes.read(hgx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
-                                x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
-                                y_logsumexp_lanes = lanes.read(y_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
-                                total[0, u] = fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
-                        else:
-                            inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines):
-                                plane = min(c + u, C - 1)
-                                hgx_lanes = lanes.read_where(hgx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
-                                x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
-                                y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
-                                total[0, u] = select(inside, fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    result = total[0, u]
-                    gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), active)
-                    result = -(lanes.fill(sharp) * gy_logsumexp_lanes * result)
-                    lanes.write_where(hy_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
-
-
-@choice(hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c,
-    hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_p2,
-    hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain)
-def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp(hy_logsumexp: Real5, gy_logsumexp: Real5, hgx: Real5, x: Real5,
-        y_logsumexp: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int,
-        X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float,
-        tile: Tile) -> Task[...]:
-    """hy_logsumexp[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] -sharp*exp(sharp*x[n,c,x2,x3,x4] - y_logsumexp[n,c,p0,p1,p2])*gy_logsumexp[n,c,p0,p1,p2]*hgx[n,c,x2,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
-
-    lanes over c where it is contiguous
-    or lanes over p2
-    else gather, tasks share n c p0 p1
-    """
-    if (
-        tile.lanes.width <= C
-        and hy_logsumexp.stride(1) == 1
-        and gy_logsumexp.stride(1) == 1
-        and hgx.stride(1) == 1
-        and x.stride(1) == 1
-        and y_logsumexp.stride(1) == 1
-    ):
-        return hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c
-    if tile.lanes.width <= 8 * P2:
-        return hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_p2
-    return hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain
-
-
-@task
-def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_plain(tgx: Real5, gy_logsumexp: Real5, ty_logsumexp: Real5,
-        x: Real5, y_logsumexp: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        sharp: float, add: int, task: int, tasks: int) -> None:
-    """tgx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] -sharp*exp(sharp*x[n,c,x2,x3,x4] - y_logsumexp[n,c,p0,p1,p2])*gy_logsumexp[n,c,p0,p1,p2]*ty_logsumexp[n,c,p0,p1,p2]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
-
-    gather, tasks share n c x2 x3; 3 residue loops
-    """
-    first, last = share(N * C * X2 * X3, task, tasks)
-    for item in range(first, last):
-        n = item // (C * X2 * X3)
-        c = item // (X2 * X3) % C
-        x2 = item // X3 % X2
-        x3 = item % X3
-        for x4 in range(X4):
-            total = zero()
-            first_p0, step_p0 = residue(d0, s0, x2 + a0)
-            if step_p0 > 0:
-                low_p0 = max(0, -((-x2 - a0 + d0*K0 - d0) // s0))
-                for p0 in range(low_p0 + (first_p0 - low_p0) % step_p0, min(P0, ((x2 + a0) // s0) + 1), step_p0):
-                    first_p1, step_p1 = residue(d1, s1, x3 + a1)
-                    if step_p1 > 0:
-                        low_p1 = max(0, -((-x3 - a1 + d1*K1 - d1) // s1))
-                        for p1 in range(low_p1 + (first_p1 - low_p1) % step_p1, min(P1, ((x3 + a1) // s1) + 1), step_p1):
-                            first_p2, step_p2 = residue(d2, s2, x4 + a2)
-                            if step_p2 > 0:
-                                low_p2 = max(0, -((-x4 - a2 + d2*K2 - d2) // s2))
-                                for p2 in range(low_p2 + (first_p2 - low_p2) % step_p2, min(P2, ((x4 + a2) // s2) + 1), step_p2):
-                                    total += exp(sharp * x[n, c, x2, x3, x4] - y_logsumexp[n, c, p0, p1, p2]) * gy_logsumexp[n, c, p0, p1, p2] * ty_logsumexp[n, c, p0, p1, p2]
-            total = -sharp * total
-            if add != 0:
-                total += tgx[n, c, x2, x3, x4]
-            tgx[n, c, x2, x3, x4] = total
-
-
-@task
-def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_c(tgx: Real5, gy_logsumexp: Real5, ty_logsumexp: Real5,
-        x: Real5, y_logsumexp: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        sharp: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(N * X2 * X3 * X4, task, tasks)
-    for item in range(first, last):
-        n = item // (X2 * X3 * X4)
-        x2 = item // (X3 * X4) % X2
-        x3 = item // X4 % X3
-        x4 = item % X4
-        first_k0, step_k0 = residue(s0, d0, x2 + a0)
-        low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
-        low_k0 += (first_k0 - low_k0) % max(1, step_k0)
-        if step_k0 == 0:  # there is none
-            high_k0, step_k0 = low_k0, 1
-        first_k1, step_k1 = residue(s1, d1, x3 + a1)
-        low_k1, high_k1 = max(0, -((-x3 - a1 + s1*P1 - s1) // d1)), min(K1, ((x3 + a1) // d1) + 1)
-        low_k1 += (first_k1 - low_k1) % max(1, step_k1)
-        if step_k1 == 0:  # there is none
-            high_k1, step_k1 = low_k1, 1
-        first_k2, step_k2 = residue(s2, d2, x4 + a2)
-        low_k2, high_k2 = max(0, -((-x4 - a2 + s2*P2 - s2) // d2)), min(K2, ((x4 + a2) // d2) + 1)
-        low_k2 += (first_k2 - low_k2) % max(1, step_k2)
-        if step_k2 == 0:  # there is none
-            high_k2, step_k2 = low_k2, 1
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width)) if add == 0 else start
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0, step_k0):
-                p0 = (-k0*d0 + x2 + a0) // s0
-                for k1 in range(low_k1, high_k1, step_k1):
-                    p1 = (-k1*d1 + x3 + a1) // s1
-                    for k2 in range(low_k2, high_k2, step_k2):
-                        p2 = (-k2*d2 + x4 + a2) // s2
-                        gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
-                        ty_logsumexp_lanes = lanes.read_where(ty_logsumexp.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
-                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                        y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), active)
-                        total = fma(gy_logsumexp_lanes * ty_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total)
-            total = -(lanes.fill(sharp) * total)
-            if add != 0:
-                total = total + lanes.read_where(tgx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-            lanes.write_where(tgx.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), total, active)
-
-
-@task
-def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_x4(tgx: Real5, gy_logsumexp: Real5, ty_logsumexp: Real5,
-        x: Real5, y_logsumexp: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
-        X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        sharp: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over x4 in classes modulo s2."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes * X2 * X3, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * tile.lines
-        x2 = item // X3 % X2
-        x3 = item % X3
-        first_k0, step_k0 = residue(s0, d0, x2 + a0)
-        low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
-        low_k0 += (first_k0 - low_k0) % max(1, step_k0)
-        if step_k0 == 0:  # there is none
-            high_k0, step_k0 = low_k0, 1
-        first_k1, step_k1 = residue(s1, d1, x3 + a1)
-        low_k1, high_k1 = max(0, -((-x3 - a1 + s1*P1 - s1) // d1)), min(K1, ((x3 + a1) // d1) + 1)
-        low_k1 += (first_k1 - low_k1) % max(1, step_k1)
-        if step_k1 == 0:  # there is none
-            high_k1, step_k1 = low_k1, 1
-        for phase in range(min(s2, X4)):
-            members = ceil_div(X4 - phase, s2)
-            first_k2, step_k2 = residue(s2, d2, a2 + phase)
-            taps_k2 = ceil_div(K2 - first_k2, step_k2) if step_k2 > 0 else 0
-            start_p2, by_p2 = (a2 - d2*first_k2 + phase) // s2, step_k2 * d2 // s2
-            for at in range(0, members, lanes.width):
-                count = min(lanes.width, members - at)
-                x4 = phase + at * s2
-                whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
-                active = lanes.first(count)
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                for k0 in range(low_k0, high_k0, step_k0):
-                    p0 = (-k0*d0 + x2 + a0) // s0
-                    for k1 in range(low_k1, high_k1, step_k1):
-                        p1 = (-k1*d1 + x3 + a1) // s1
-                        for tap in range(taps_k2):
-                            p2 = start_p2 + at - tap * by_p2
-                            if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines):
-                                    plane = min(c + u, C - 1)
-                                    gy_logsumexp_lanes = lanes.read(gy_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
-                                    ty_logsumexp_lanes = lanes.read(ty_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
-                                    x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
-                                    y_logsumexp_lanes = lanes.read(y_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
-                                    total[0, u] = fma(gy_logsumexp_lanes * ty_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
-                            else:
-                                inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines):
-                                    plane = min(c + u, C - 1)
-                                    gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
-                                    ty_logsumexp_lanes = lanes.read_where(ty_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
-                                    x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
-                                    y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
-                                    total[0, u] = select(inside, fma(gy_logsumexp_lanes * ty_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines):
-                    plane = min(c + u, C - 1)
-                    if c + u < C:
-                        result = total[0, u]
-                        result = -(lanes.fill(sharp) * result)
-                        if add != 0:
-                            result = result + lanes.read_where(tgx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), active)
-                        lanes.write_where(tgx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
-
-
-@choice(tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_c,
-    tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_x4,
-    tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_plain)
-def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp(tgx: Real5, gy_logsumexp: Real5, ty_logsumexp: Real5, x: Real5,
-        y_logsumexp: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int,
-        X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float,
-        add: int, tile: Tile) -> Task[...]:
-    """tgx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] -sharp*exp(sharp*x[n,c,x2,x3,x4] - y_logsumexp[n,c,p0,p1,p2])*gy_logsumexp[n,c,p0,p1,p2]*ty_logsumexp[n,c,p0,p1,p2]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
-
-    lanes over c where it is contiguous
-    or lanes over x4 in classes modulo s2
-    else gather, tasks share n c x2 x3; 3 residue loops
-    """
-    if (
-        tile.lanes.width <= C
-        and tgx.stride(1) == 1
-        and gy_logsumexp.stride(1) == 1
-        and ty_logsumexp.stride(1) == 1
-        and x.stride(1) == 1
-        and y_logsumexp.stride(1) == 1
-    ):
-        return tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_c
-    if tile.lanes.width * s2 <= 8 * X4:
-        return tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_x4
-    return tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_plain
 
 
 def sizes(
@@ -1742,39 +228,39 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # y_logsumexp_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] sharp*x[n,c,x2,x3,x4]
+                Phase(  # y_logsumexp_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] sharp*x[n,c,x2,x3,x4]  # as y_logsumexp_max[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     y_logsumexp_max_from_x,
                     ('y_logsumexp_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp_sum[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] exp(sharp*x[n,c,x2,x3,x4] - fin...
+                Phase(  # y_logsumexp_sum[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] exp(sharp*x[n,c,x2,x3,x4] - fin...  # as y_logsumexp_sum[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     y_logsumexp_sum_from_x_y_logsumexp_max,
                     ('y_logsumexp_sum', 'x', 'y_logsumexp_max'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp[n,c,p0,p1,p2] += log(y_logsumexp_sum[n,c,p0,p1,p2]) + finite(y_logsumexp_ma...
+                Phase(  # y_logsumexp[n,c,p0,p1,p2] += log(y_logsumexp_sum[n,c,p0,p1,p2]) + finite(y_logsumexp_ma...  # as y_logsumexp[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('y_logsumexp', 'y_logsumexp_max', 'y_logsumexp_sum'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
                 ),
-                Phase(  # y_sum_sum[p0] += sum[k0,x2] 1
+                Phase(  # y_sum_sum[p0] += sum[k0,x2] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
                     y_sum_sum_filled,
                     ('y_sum_sum',),
                     ('P0', 'K0', 'X2', 'a0', 'd0', 's0'),
                 ),
-                Phase(  # y_sum_sum_2[p1] += sum[k1,x3] 1  # as y_sum_sum[p0]
+                Phase(  # y_sum_sum_2[p1] += sum[k1,x3] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
                     y_sum_sum_filled,
                     ('y_sum_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 'd1', 's1'),
                 ),
-                Phase(  # y_sum_sum_3[p2] += sum[k2,x4] 1  # as y_sum_sum[p0]
+                Phase(  # y_sum_sum_3[p2] += sum[k2,x4] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
                     y_sum_sum_filled,
                     ('y_sum_sum_3',),
                     ('P2', 'K2', 'X4', 'a2', 'd2', 's2'),
                 ),
-                Phase(  # y_sum[p0,p1,p2] += y_sum_sum[p0]*y_sum_sum_2[p1]*y_sum_sum_3[p2]
+                Phase(  # y_sum[p0,p1,p2] += y_sum_sum[p0]*y_sum_sum_2[p1]*y_sum_sum_3[p2]  # as y_sum[p0,p1,p2] of avg_pool3d
                     y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3,
                     ('y_sum', 'y_sum_sum', 'y_sum_sum_2', 'y_sum_sum_3'),
                     ('P0', 'P1', 'P2'),
@@ -1792,31 +278,31 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # y_logsumexp_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] sharp*x[n,c,x2,x3,x4]
+                Phase(  # y_logsumexp_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] sharp*x[n,c,x2,x3,x4]  # as y_logsumexp_max[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     y_logsumexp_max_from_x,
                     ('y_logsumexp_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp_sum[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] exp(sharp*x[n,c,x2,x3,x4] - fin...
+                Phase(  # y_logsumexp_sum[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] exp(sharp*x[n,c,x2,x3,x4] - fin...  # as y_logsumexp_sum[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     y_logsumexp_sum_from_x_y_logsumexp_max,
                     ('y_logsumexp_sum', 'x', 'y_logsumexp_max'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp[n,c,p0,p1,p2] += log(y_logsumexp_sum[n,c,p0,p1,p2]) + finite(y_logsumexp_ma...
+                Phase(  # y_logsumexp[n,c,p0,p1,p2] += log(y_logsumexp_sum[n,c,p0,p1,p2]) + finite(y_logsumexp_ma...  # as y_logsumexp[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('y_logsumexp', 'y_logsumexp_max', 'y_logsumexp_sum'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
                 ),
-                Phase(  # gy_logsumexp[n,c,p0,p1,p2] += gy[n,c,p0,p1,p2]/sharp
-                    gy_logsumexp_from_gy,
+                Phase(  # gy_logsumexp[n,c,p0,p1,p2] += gy[n,c,p0,p1,p2]/sharp  # as y[n,c,p0,p1,p2] of log_sum_exp_pool3d
+                    y_from_y_logsumexp,
                     ('gy_logsumexp', 'gy'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
                     reals=('sharp',),
                     linear=('gy',),
                 ),
-                Phase(  # gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] sharp*exp(sharp*x[n,c,x2,x3,x4] - y_logsumex...
+                Phase(  # gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] sharp*exp(sharp*x[n,c,x2,x3,x4] - y_logsumex...  # as gx[n,c,x2,x3,x4] of log_sum_exp_pool3d
                     gx_from_gy_logsumexp_x_y_logsumexp,
                     ('gx', 'gy_logsumexp', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
@@ -1829,32 +315,32 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # y_logsumexp_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] sharp*x[n,c,x2,x3,x4]
+                Phase(  # y_logsumexp_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] sharp*x[n,c,x2,x3,x4]  # as y_logsumexp_max[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     y_logsumexp_max_from_x,
                     ('y_logsumexp_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp_sum[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] exp(sharp*x[n,c,x2,x3,x4] - fin...
+                Phase(  # y_logsumexp_sum[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] exp(sharp*x[n,c,x2,x3,x4] - fin...  # as y_logsumexp_sum[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     y_logsumexp_sum_from_x_y_logsumexp_max,
                     ('y_logsumexp_sum', 'x', 'y_logsumexp_max'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp[n,c,p0,p1,p2] += log(y_logsumexp_sum[n,c,p0,p1,p2]) + finite(y_logsumexp_ma...
+                Phase(  # y_logsumexp[n,c,p0,p1,p2] += log(y_logsumexp_sum[n,c,p0,p1,p2]) + finite(y_logsumexp_ma...  # as y_logsumexp[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('y_logsumexp', 'y_logsumexp_max', 'y_logsumexp_sum'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
                 ),
-                Phase(  # ty_logsumexp[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] sharp*exp(sharp*x[n,c,x2,x3,x4] - ...
+                Phase(  # ty_logsumexp[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] sharp*exp(sharp*x[n,c,x2,x3,x4] - ...  # as ty_logsumexp[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     ty_logsumexp_from_tx_x_y_logsumexp,
                     ('ty_logsumexp', 'tx', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     reals=('sharp',),
                     linear=('tx',),
                 ),
-                Phase(  # ty[n,c,p0,p1,p2] += ty_logsumexp[n,c,p0,p1,p2]/sharp  # as gy_logsumexp[n,c,p0,p1,p2]
-                    gy_logsumexp_from_gy,
+                Phase(  # ty[n,c,p0,p1,p2] += ty_logsumexp[n,c,p0,p1,p2]/sharp  # as y[n,c,p0,p1,p2] of log_sum_exp_pool3d
+                    y_from_y_logsumexp,
                     ('ty', 'ty_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
                     reals=('sharp',),
@@ -1866,59 +352,59 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # y_logsumexp_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] sharp*x[n,c,x2,x3,x4]
+                Phase(  # y_logsumexp_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] sharp*x[n,c,x2,x3,x4]  # as y_logsumexp_max[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     y_logsumexp_max_from_x,
                     ('y_logsumexp_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp_sum[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] exp(sharp*x[n,c,x2,x3,x4] - fin...
+                Phase(  # y_logsumexp_sum[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] exp(sharp*x[n,c,x2,x3,x4] - fin...  # as y_logsumexp_sum[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     y_logsumexp_sum_from_x_y_logsumexp_max,
                     ('y_logsumexp_sum', 'x', 'y_logsumexp_max'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp[n,c,p0,p1,p2] += log(y_logsumexp_sum[n,c,p0,p1,p2]) + finite(y_logsumexp_ma...
+                Phase(  # y_logsumexp[n,c,p0,p1,p2] += log(y_logsumexp_sum[n,c,p0,p1,p2]) + finite(y_logsumexp_ma...  # as y_logsumexp[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('y_logsumexp', 'y_logsumexp_max', 'y_logsumexp_sum'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
                 ),
-                Phase(  # gy_logsumexp[n,c,p0,p1,p2] += gy[n,c,p0,p1,p2]/sharp
-                    gy_logsumexp_from_gy,
+                Phase(  # gy_logsumexp[n,c,p0,p1,p2] += gy[n,c,p0,p1,p2]/sharp  # as y[n,c,p0,p1,p2] of log_sum_exp_pool3d
+                    y_from_y_logsumexp,
                     ('gy_logsumexp', 'gy'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
                     reals=('sharp',),
                     linear=('gy',),
                 ),
-                Phase(  # hgy_logsumexp[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] sharp*exp(sharp*x[n,c,x2,x3,x4] -...  # as ty_logsumexp[n,c,p0,p1,p2]
+                Phase(  # hgy_logsumexp[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] sharp*exp(sharp*x[n,c,x2,x3,x4] -...  # as ty_logsumexp[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     ty_logsumexp_from_tx_x_y_logsumexp,
                     ('hgy_logsumexp', 'hgx', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     reals=('sharp',),
                     linear=('hgx',),
                 ),
-                Phase(  # hx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] sharp**2*exp(sharp*x[n,c,x2,x3,x4] - y_logsu...
+                Phase(  # hx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] sharp**2*exp(sharp*x[n,c,x2,x3,x4] - y_logsu...  # as hx[n,c,x2,x3,x4] of log_sum_exp_pool3d
                     hx_from_gy_logsumexp_hgx_x_y_logsumexp,
                     ('hx', 'gy_logsumexp', 'hgx', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     reals=('sharp',),
                     linear=('gy_logsumexp', 'hgx'),
                 ),
-                Phase(  # hy_logsumexp[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] -sharp*exp(sharp*x[n,c,x2,x3,x4] -...
+                Phase(  # hy_logsumexp[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] -sharp*exp(sharp*x[n,c,x2,x3,x4] -...  # as hy_logsumexp[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp,
                     ('hy_logsumexp', 'gy_logsumexp', 'hgx', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     reals=('sharp',),
                     linear=('gy_logsumexp', 'hgx'),
                 ),
-                Phase(  # hgy[n,c,p0,p1,p2] += hgy_logsumexp[n,c,p0,p1,p2]/sharp  # as gy_logsumexp[n,c,p0,p1,p2]
-                    gy_logsumexp_from_gy,
+                Phase(  # hgy[n,c,p0,p1,p2] += hgy_logsumexp[n,c,p0,p1,p2]/sharp  # as y[n,c,p0,p1,p2] of log_sum_exp_pool3d
+                    y_from_y_logsumexp,
                     ('hgy', 'hgy_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
                     reals=('sharp',),
                     linear=('hgy_logsumexp',),
                 ),
-                Phase(  # hx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] sharp*exp(sharp*x[n,c,x2,x3,x4] - y_logsumex...  # as gx[n,c,x2,x3,x4]
+                Phase(  # hx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] sharp*exp(sharp*x[n,c,x2,x3,x4] - y_logsumex...  # as gx[n,c,x2,x3,x4] of log_sum_exp_pool3d
                     gx_from_gy_logsumexp_x_y_logsumexp,
                     ('hx', 'hy_logsumexp', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
@@ -1931,59 +417,59 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # y_logsumexp_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] sharp*x[n,c,x2,x3,x4]
+                Phase(  # y_logsumexp_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] sharp*x[n,c,x2,x3,x4]  # as y_logsumexp_max[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     y_logsumexp_max_from_x,
                     ('y_logsumexp_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp_sum[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] exp(sharp*x[n,c,x2,x3,x4] - fin...
+                Phase(  # y_logsumexp_sum[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] exp(sharp*x[n,c,x2,x3,x4] - fin...  # as y_logsumexp_sum[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     y_logsumexp_sum_from_x_y_logsumexp_max,
                     ('y_logsumexp_sum', 'x', 'y_logsumexp_max'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     reals=('sharp',),
                 ),
-                Phase(  # y_logsumexp[n,c,p0,p1,p2] += log(y_logsumexp_sum[n,c,p0,p1,p2]) + finite(y_logsumexp_ma...
+                Phase(  # y_logsumexp[n,c,p0,p1,p2] += log(y_logsumexp_sum[n,c,p0,p1,p2]) + finite(y_logsumexp_ma...  # as y_logsumexp[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('y_logsumexp', 'y_logsumexp_max', 'y_logsumexp_sum'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
                 ),
-                Phase(  # gy_logsumexp[n,c,p0,p1,p2] += gy[n,c,p0,p1,p2]/sharp
-                    gy_logsumexp_from_gy,
+                Phase(  # gy_logsumexp[n,c,p0,p1,p2] += gy[n,c,p0,p1,p2]/sharp  # as y[n,c,p0,p1,p2] of log_sum_exp_pool3d
+                    y_from_y_logsumexp,
                     ('gy_logsumexp', 'gy'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
                     reals=('sharp',),
                     linear=('gy',),
                 ),
-                Phase(  # ty_logsumexp[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] sharp*exp(sharp*x[n,c,x2,x3,x4] - ...
+                Phase(  # ty_logsumexp[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] sharp*exp(sharp*x[n,c,x2,x3,x4] - ...  # as ty_logsumexp[n,c,p0,p1,p2] of log_sum_exp_pool3d
                     ty_logsumexp_from_tx_x_y_logsumexp,
                     ('ty_logsumexp', 'tx', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     reals=('sharp',),
                     linear=('tx',),
                 ),
-                Phase(  # tgy_logsumexp[n,c,p0,p1,p2] += tgy[n,c,p0,p1,p2]/sharp  # as gy_logsumexp[n,c,p0,p1,p2]
-                    gy_logsumexp_from_gy,
+                Phase(  # tgy_logsumexp[n,c,p0,p1,p2] += tgy[n,c,p0,p1,p2]/sharp  # as y[n,c,p0,p1,p2] of log_sum_exp_pool3d
+                    y_from_y_logsumexp,
                     ('tgy_logsumexp', 'tgy'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
                     reals=('sharp',),
                     linear=('tgy',),
                 ),
-                Phase(  # tgx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] sharp*exp(sharp*x[n,c,x2,x3,x4] - y_logsume...  # as gx[n,c,x2,x3,x4]
+                Phase(  # tgx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] sharp*exp(sharp*x[n,c,x2,x3,x4] - y_logsume...  # as gx[n,c,x2,x3,x4] of log_sum_exp_pool3d
                     gx_from_gy_logsumexp_x_y_logsumexp,
                     ('tgx', 'tgy_logsumexp', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     reals=('sharp',),
                     linear=('tgy_logsumexp',),
                 ),
-                Phase(  # tgx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] sharp**2*exp(sharp*x[n,c,x2,x3,x4] - y_logs...  # as hx[n,c,x2,x3,x4]
+                Phase(  # tgx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] sharp**2*exp(sharp*x[n,c,x2,x3,x4] - y_logs...  # as hx[n,c,x2,x3,x4] of log_sum_exp_pool3d
                     hx_from_gy_logsumexp_hgx_x_y_logsumexp,
                     ('tgx', 'gy_logsumexp', 'tx', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     reals=('sharp',),
                     linear=('gy_logsumexp', 'tx'),
                 ),
-                Phase(  # tgx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] -sharp*exp(sharp*x[n,c,x2,x3,x4] - y_logsum...
+                Phase(  # tgx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] -sharp*exp(sharp*x[n,c,x2,x3,x4] - y_logsum...  # as tgx[n,c,x2,x3,x4] of log_sum_exp_pool3d
                     tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp,
                     ('tgx', 'gy_logsumexp', 'ty_logsumexp', 'x', 'y_logsumexp'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
@@ -1994,17 +480,17 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_logsumexp_max_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
-        'y_logsumexp_sum_from_x_y_logsumexp_max: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
-        'y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
-        'y_sum_sum_filled: gather, tasks share p0',
-        'y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3: lanes over p2, or lanes over p1; else gather, tasks share p0 p1',
+        'y_logsumexp_max_from_x: that of kernels.generated.log_sum_exp_pool3d',
+        'y_logsumexp_sum_from_x_y_logsumexp_max: that of kernels.generated.log_sum_exp_pool3d',
+        'y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum: that of kernels.generated.log_sum_exp_pool3d',
+        'y_sum_sum_filled: that of kernels.generated.log_mean_exp_pool2d',
+        'y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3: that of kernels.generated.avg_pool3d',
         'y_from_y_logsumexp_y_sum: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
-        'gy_logsumexp_from_gy: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
-        'gx_from_gy_logsumexp_x_y_logsumexp: lanes over c where it is contiguous, or lanes over x4 in classes modulo s2; else gather, tasks share n c x2 x3; 3 residue loops',
-        'ty_logsumexp_from_tx_x_y_logsumexp: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
-        'hx_from_gy_logsumexp_hgx_x_y_logsumexp: lanes over c where it is contiguous, or lanes over x4 in classes modulo s2; else gather, tasks share n c x2 x3; 3 residue loops',
-        'hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
-        'tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp: lanes over c where it is contiguous, or lanes over x4 in classes modulo s2; else gather, tasks share n c x2 x3; 3 residue loops',
+        'y_from_y_logsumexp: that of kernels.generated.log_sum_exp_pool3d',
+        'gx_from_gy_logsumexp_x_y_logsumexp: that of kernels.generated.log_sum_exp_pool3d',
+        'ty_logsumexp_from_tx_x_y_logsumexp: that of kernels.generated.log_sum_exp_pool3d',
+        'hx_from_gy_logsumexp_hgx_x_y_logsumexp: that of kernels.generated.log_sum_exp_pool3d',
+        'hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp: that of kernels.generated.log_sum_exp_pool3d',
+        'tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp: that of kernels.generated.log_sum_exp_pool3d',
     ),
 )

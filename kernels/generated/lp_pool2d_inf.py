@@ -7,6 +7,9 @@
 
 from __future__ import annotations
 
+from kernels.generated.max_pool2d import (
+    ty_from_tx_y_at,
+)
 from kernels.runtime import (
     Condition,
     Definition,
@@ -591,96 +594,6 @@ def ty_term_from_tx_x(ty_term: Real4, tx: Real4, x: Real4, N: int, C: int, X2: i
     return ty_term_from_tx_x_plain
 
 
-@task
-def ty_from_ty_term_y_at_plain(ty: Real4, ty_term: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int,
-        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, task: int,
-        tasks: int) -> None:
-    """ty[n,c,p0,p1] += sum[k0,k1,x2,x3] ty_term[n,c,x2,x3]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
-
-    gather, tasks share n c p0; 3 guards
-    """
-    first, last = share(N * C * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
-        p0 = item % P0
-        for p1 in range(P1):
-            total = zero()
-            if 0 <= y_at[n, c, p0, p1] < K0*K1:
-                k0 = y_at[n, c, p0, p1] // K1
-                k1 = y_at[n, c, p0, p1] % K1
-                x2 = k0*d0 + p0*s0 - a0
-                if 0 <= x2 < X2:
-                    x3 = k1*d1 + p1*s1 - a1
-                    if 0 <= x3 < X3:
-                        total += ty_term[n, c, x2, x3]
-            ty[n, c, p0, p1] = total
-
-
-@task
-def ty_from_ty_term_y_at_over_p1(ty: Real4, ty_term: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int,
-        K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over p1."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * P0)
-        c = item // P0 % planes * tile.lines
-        p0 = item % P0
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            p1_last = p1 + (count - 1)
-            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + d1*K1 - d1 + s1*p1_last < X3
-            low_k1, high_k1 = 0, K1
-            if not whole:
-                low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            chosen = equal(lanes.read(y_at.line((n, plane, p0, p1), (0, 0, 0, 1))), lanes.integers(k0*K1 + k1))
-                            ty_term_lanes = lanes.read_where(ty_term.line((n, plane, x2, x3), (0, 0, 0, s1)), chosen)
-                            total[0, u] = select(chosen, total[0, u] + ty_term_lanes, total[0, u])
-                    else:
-                        inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), inside), lanes.integers(k0*K1 + k1))
-                            ty_term_lanes = lanes.read_where(ty_term.line((n, plane, x2, x3), (0, 0, 0, s1)), chosen)
-                            total[0, u] = select(chosen, total[0, u] + ty_term_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    result = total[0, u]
-                    lanes.write_where(ty.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
-
-
-@choice(ty_from_ty_term_y_at_over_p1, ty_from_ty_term_y_at_plain)
-def ty_from_ty_term_y_at(ty: Real4, ty_term: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int,
-        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
-    """ty[n,c,p0,p1] += sum[k0,k1,x2,x3] ty_term[n,c,x2,x3]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
-
-    lanes over p1
-    else gather, tasks share n c p0; 3 guards
-    """
-    if tile.lanes.width <= 8 * P1 and K0 * K1 <= 64:
-        return ty_from_ty_term_y_at_over_p1
-    return ty_from_ty_term_y_at_plain
-
-
 def sizes(
     N: int,
     C: int,
@@ -786,8 +699,8 @@ DEFINITION = Definition(
                     ('N', 'C', 'X2', 'X3'),
                     linear=('tx', 'x'),
                 ),
-                Phase(  # ty[n,c,p0,p1] += sum[k0,k1,x2,x3] ty_term[n,c,x2,x3]
-                    ty_from_ty_term_y_at,
+                Phase(  # ty[n,c,p0,p1] += sum[k0,k1,x2,x3] ty_term[n,c,x2,x3]  # as ty[n,c,p0,p1] of max_pool2d
+                    ty_from_tx_y_at,
                     ('ty', 'ty_term', 'y_at'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('ty_term',),
@@ -809,8 +722,8 @@ DEFINITION = Definition(
                     ('N', 'C', 'X2', 'X3'),
                     linear=('hgx', 'x'),
                 ),
-                Phase(  # hgy[n,c,p0,p1] += sum[k0,k1,x2,x3] hgy_term[n,c,x2,x3]  # as ty[n,c,p0,p1]
-                    ty_from_ty_term_y_at,
+                Phase(  # hgy[n,c,p0,p1] += sum[k0,k1,x2,x3] hgy_term[n,c,x2,x3]  # as ty[n,c,p0,p1] of max_pool2d
+                    ty_from_tx_y_at,
                     ('hgy', 'hgy_term', 'y_at'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('hgy_term',),
@@ -840,6 +753,6 @@ DEFINITION = Definition(
         'y_at_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
         'gx_from_gy_x_y_at: lanes over x3 in classes modulo s1; else scatter, tasks share n c; 3 guards',
         'ty_term_from_tx_x: lanes over x3, or lanes over x2; else gather, tasks share n c x2',
-        'ty_from_ty_term_y_at: lanes over p1; else gather, tasks share n c p0; 3 guards',
+        'ty_from_tx_y_at: that of kernels.generated.max_pool2d',
     ),
 )

@@ -9,6 +9,9 @@
 
 from __future__ import annotations
 
+from kernels.generated.lp_pool3d import (
+    t_from_v,
+)
 from kernels.runtime import (
     Condition,
     Definition,
@@ -121,367 +124,6 @@ def t_term_from_x(t_term: Real5, x: Real5, N: int, C: int, X2: int, X3: int, X4:
     if tile.lanes.width <= X3 or (tile.lanes.width <= 8 * X3 and tile.lanes.width > X4):
         return t_term_from_x_over_x3
     return t_term_from_x_plain
-
-
-@task
-def t_from_t_term_plain(t: Real5, t_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int, task: int, tasks: int) -> None:
-    """t[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] t_term[n,c,x2,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
-
-    gather, tasks share n c p0 p1
-    """
-    first, last = share(N * C * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for p2 in range(P2):
-            total = zero()
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
-                    x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)):
-                        x4 = k2*d2 + p2*s2 - a2
-                        total += t_term[n, c, x2, x3, x4]
-            t[n, c, p0, p1, p2] = total
-
-
-@task
-def t_from_t_term_over_c(t: Real5, t_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(N * P0 * P1 * P2, task, tasks)
-    for item in range(first, last):
-        n = item // (P0 * P1 * P2)
-        p0 = item // (P1 * P2) % P0
-        p1 = item // P2 % P1
-        p2 = item % P2
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(low_k2, high_k2):
-                        x4 = k2*d2 + p2*s2 - a2
-                        t_term_lanes = lanes.read_where(t_term.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                        total = total + t_term_lanes
-            lanes.write_where(t.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), total, active)
-
-
-def t_from_t_term_tiles_t_term_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and 0 <= -a0
-    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
-    fit = fit and K1 >= 1
-    fit = fit and 0 <= -a1
-    fit = fit and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3
-    fit = fit and K2 >= 1
-    fit = fit and bounded(s2, P2) == X4
-    fit = fit and 0 <= -a2 < s2 - bounded(K2 - 1, d2)
-    fit = fit and bounded(bounded(X2, X3), P2) <= 8 * tile.lines * tile.lines * tile.lanes.width
-    return fit
-
-
-def t_from_t_term_tiles_t_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> int:
-    """Scalars that the windows of a block read."""
-    pitch = bounded(bounded(X2, X3), P2) + tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return cells
-
-
-@task(scratch=t_from_t_term_tiles_t_term_room)
-def t_from_t_term_tiles_t_term(t: Real5, t_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int, tile: Tile, scratch: Scratch, task: int, tasks: int) -> None:
-    """Windows that tile t_term, along p2 and then line by line."""
-    lanes = tile.lanes
-    low_k0 = -a0
-    low_k1 = -a1
-    low_k2 = -a2
-    span = P2
-    cells = X2 * X3 * span
-    pitch = cells + lanes.width
-    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
-    spills = t.stride(2) == P1 * t.stride(3) and t.stride(3) == P2 * t.stride(4)
-    all_planes = N * C
-    first, last = share(ceil_div(all_planes, group), task, tasks)
-    for item in range(first, last):
-        row = item * group
-        planes = min(group, all_planes - row)
-        n = row // C
-        c = row % C
-        for u in range(planes):
-            to = scratch + u * pitch
-            inside = lanes.first(cells)
-            for at in range(0, cells, lanes.width):
-                at = max(0, min(at, cells - lanes.width))
-                if cells >= lanes.width:
-                    total = lanes.read(t_term.run((n, c, 0, 0, low_k2 + at * s2), (0, 0, 0, 0, s2)))
-                    for tap in range(1, K2):
-                        total = total + lanes.read(t_term.run((n, c, 0, 0, low_k2 + at * s2 + tap * d2), (0, 0, 0, 0, s2)))
-                else:
-                    total = lanes.read_where(t_term.run((n, c, 0, 0, low_k2 + at * s2), (0, 0, 0, 0, s2)), inside)
-                    for tap in range(1, K2):
-                        total = total + lanes.read_where(t_term.run((n, c, 0, 0, low_k2 + at * s2 + tap * d2), (0, 0, 0, 0, s2)), inside)
-                lanes.store(to + at, total)
-            lanes.store(to + cells, lanes.zero())
-            c += 1
-            if c == C:
-                c = 0
-                n += 1
-        n = row // C
-        c = row % C
-        for u in range(planes):
-            to = scratch + u * pitch
-            left = P0 * P1 * P2
-            for p0 in range(P0):
-                for p1 in range(P1):
-                    for column in range(0, P2, lanes.width):
-                        p2 = max(0, min(column, P2 - lanes.width))
-                        total = lanes.zero()
-                        for tap_k0 in range(K0):
-                            x2 = low_k0 + p0 * s0 + tap_k0 * d0
-                            for tap_k1 in range(K1):
-                                x3 = low_k1 + p1 * s1 + tap_k1 * d1
-                                total = total + lanes.load(to + ((x2 * X3 + x3) * span + p2))
-                        active = lanes.first(P2 - p2)
-                        if lanes.width <= P2 or (spills and left >= lanes.width):
-                            lanes.write_where(t.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
-                        else:
-                            lanes.write_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
-                    left -= P2
-            c += 1
-            if c == C:
-                c = 0
-                n += 1
-
-
-def t_from_t_term_windows_t_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = bounded(max(0, K2 - 1), d2)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2)), s2) + reach) + (s2 + 3) * tile.lanes.width
-    return 2 * cells
-
-
-def t_from_t_term_windows_t_term_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> int:
-    """Integers of one task: where each tap reads."""
-    return 2 * K0 * K1
-
-
-@task(scratch=t_from_t_term_windows_t_term_room, integer_scratch=t_from_t_term_windows_t_term_table)
-def t_from_t_term_windows_t_term(t: Real5, t_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
-        K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Windows of t_term, line by line and then along p2."""
-    lanes = tile.lanes
-    low_k0 = -a0
-    low_k1 = -a1
-    low_k2 = -a2
-    reach = max(0, (K2 - 1) * d2)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2))
-    flows = stretch >= P2
-    flows = flows and reach < s2
-    flows = flows and t.stride(3) == P2 * t.stride(4)
-    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s2 * stretch + reach))
-    found = integer_scratch
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s2 * stretch + reach) + (s2 + 3) * tile.lanes.width
-    joined = scratch + cells
-    joins = tile.lines * s2 < K2
-    all_rows = N * C * P0 * P1
-    blocks = ceil_div(all_rows, group)
-    stretches = ceil_div(P2, stretch)
-    first, last = share(blocks * stretches, task, tasks)
-    for item in range(first, last):
-        row = item // stretches * group
-        rows = min(group, all_rows - row)
-        start = item % stretches * stretch
-        places = min(stretch, P2 - start)
-        span = s2 * (places - 1) + reach + 1
-        origin = low_k2 + s2 * start
-        begin = max(0, origin)
-        end = min(X4, origin + span)
-        edge = begin - origin if begin < end else span
-        whole = begin + max(0, end - begin) // lanes.width * lanes.width
-        inside = lanes.first(end - whole)
-        pitch = s2 * places if flows else span
-        n = row // (C * P0 * P1)
-        c = row // (P0 * P1) % C
-        p0 = row // P1 % P0
-        p1 = row % P1
-        for u in range(rows):
-            to = scratch + u * pitch
-            count = 0
-            for tap_k0 in range(K0):
-                x2 = low_k0 + p0 * s0 + tap_k0 * d0
-                if 0 <= x2 < X2:
-                    for tap_k1 in range(K1):
-                        x3 = low_k1 + p1 * s1 + tap_k1 * d1
-                        if 0 <= x3 < X3:
-                            found[count] = x2
-                            found[K0 * K1 + count] = x3
-                            count += 1
-            margin = edge if count > 0 else span
-            if margin > 0:
-                lanes.store(to, lanes.zero())
-            for column in range(lanes.width, margin, lanes.width):
-                lanes.store(to + column, lanes.zero())
-            if count > 0 and begin < end:
-                x2 = found[0]
-                x3 = found[K0 * K1]
-                if count == 1:
-                    for column in range(begin, whole, lanes.width):
-                        lanes.store(to + (column - origin), lanes.read(t_term.line((n, c, x2, x3, column), (0, 0, 0,
-                            0, 1))))
-                    if whole < end:
-                        column = whole
-                        lanes.store(to + (column - origin), lanes.read_where(t_term.line((n, c, x2, x3, column), (0,
-                            0, 0, 0, 1)), inside))
-                else:
-                    second_x2 = found[1]
-                    second_x3 = found[K0 * K1 + 1]
-                    for column in range(begin, whole, lanes.width):
-                        lanes.store(to + (column - origin), lanes.read(t_term.line((n, c, x2, x3, column), (0, 0, 0,
-                            0, 1))) + lanes.read(t_term.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0,
-                            1))))
-                    if whole < end:
-                        column = whole
-                        lanes.store(to + (column - origin), lanes.read_where(t_term.line((n, c, x2, x3, column), (0,
-                            0, 0, 0, 1)), inside) + lanes.read_where(t_term.line((n, c, second_x2, second_x3,
-                            column), (0, 0, 0, 0, 1)), inside))
-                for line in range(2, count):
-                    x2 = found[line]
-                    x3 = found[K0 * K1 + line]
-                    for column in range(begin, whole, lanes.width):
-                        lanes.store(to + (column - origin),
-                            lanes.load(to + (column - origin)) + lanes.read(t_term.line((n, c, x2, x3, column), (0,
-                            0, 0, 0, 1))))
-                    if whole < end:
-                        column = whole
-                        lanes.store(to + (column - origin),
-                            lanes.load(to + (column - origin)) + lanes.read_where(t_term.line((n, c, x2, x3,
-                            column), (0, 0, 0, 0, 1)), inside))
-                if span > end - origin:
-                    lanes.store(to + (end - origin), lanes.zero())
-                for column in range(end - origin + lanes.width, span, lanes.width):
-                    lanes.store(to + column, lanes.zero())
-            p1 += 1
-            if p1 == P1:
-                p1 = 0
-                p0 += 1
-                if p0 == P0:
-                    p0 = 0
-                    c += 1
-                    if c == C:
-                        c = 0
-                        n += 1
-        beyond = rows * pitch - (pitch - span)
-        for column in range(beyond, beyond + s2 * lanes.width, lanes.width):
-            lanes.store(scratch + column, lanes.zero())
-        taps = K2
-        read_from = scratch
-        if joins:
-            for column in range(0, beyond + s2 * lanes.width, lanes.width):
-                lanes.store(joined + column, lanes.zero())
-            step, offset = d2, 0
-            while taps > 0:
-                if taps % 2 == 1:
-                    for column in range(0, beyond - offset, lanes.width):
-                        lanes.store(joined + column,
-                            lanes.load(joined + column) + lanes.load(scratch + (column + offset)))
-                    offset += step
-                taps = taps // 2
-                if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
-                        lanes.store(scratch + column,
-                            lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
-                    step = 2 * step
-            taps, read_from = 1, joined
-        n = row // (C * P0 * P1)
-        c = row // (P0 * P1) % C
-        p0 = row // P1 % P0
-        p1 = row % P1
-        u = 0
-        while u < rows:
-            flow = min(rows - u, P1 - p1) if flows else 1
-            outputs = flow * places
-            filled = outputs >= lanes.width
-            for at in range(0, outputs, lanes.width):
-                if filled:
-                    at = min(at, outputs - lanes.width)
-                here = read_from + (u * pitch + s2 * at)
-                total = lanes.zero()
-                for tap in range(taps):
-                    total = total + lanes.load_apart(here + tap * d2, s2)
-                active = lanes.first(outputs - at)
-                p2 = start + at
-                if filled:
-                    lanes.write_where(t.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
-                else:
-                    lanes.write_where(t.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
-            u += flow
-            p1 += flow
-            if p1 == P1:
-                p1 = 0
-                p0 += 1
-                if p0 == P0:
-                    p0 = 0
-                    c += 1
-                    if c == C:
-                        c = 0
-                        n += 1
-
-
-@choice(t_from_t_term_over_c, t_from_t_term_tiles_t_term, t_from_t_term_windows_t_term, t_from_t_term_plain)
-def t_from_t_term(t: Real5, t_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        tile: Tile) -> Task[...]:
-    """t[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] t_term[n,c,x2,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
-
-    lanes over c where it is contiguous
-    or windows of t_term slide, lanes over p2, rows over p1
-    or windows of t_term slide, lanes over p2, rows over p1
-    else gather, tasks share n c p0 p1
-    """
-    if tile.lanes.width <= C and t.stride(1) == 1 and t_term.stride(1) == 1:
-        return t_from_t_term_over_c
-    if (
-        t_from_t_term_tiles_t_term_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2)
-        and t_term.stride(2) == X3 * t_term.stride(3)
-        and t_term.stride(3) == X4 * t_term.stride(4)
-    ):
-        return t_from_t_term_tiles_t_term
-    if (
-        (K2 <= P2 or tile.lanes.width <= P2)
-        and t_from_t_term_windows_t_term_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1,
-            d2, s0, s1, s2) <= 1048576
-    ):
-        return t_from_t_term_windows_t_term
-    return t_from_t_term_plain
 
 
 @task
@@ -1162,8 +804,8 @@ DEFINITION = Definition(
                     ('N', 'C', 'X2', 'X3', 'X4'),
                     linear=('x',),
                 ),
-                Phase(  # t[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] t_term[n,c,x2,x3,x4]
-                    t_from_t_term,
+                Phase(  # t[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] t_term[n,c,x2,x3,x4]  # as t[n,c,p0,p1,p2] of lp_pool3d
+                    t_from_v,
                     ('t', 't_term'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('t_term',),
@@ -1186,8 +828,8 @@ DEFINITION = Definition(
                     ('N', 'C', 'X2', 'X3', 'X4'),
                     linear=('x',),
                 ),
-                Phase(  # t[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] t_term[n,c,x2,x3,x4]
-                    t_from_t_term,
+                Phase(  # t[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] t_term[n,c,x2,x3,x4]  # as t[n,c,p0,p1,p2] of lp_pool3d
+                    t_from_v,
                     ('t', 't_term'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('t_term',),
@@ -1216,8 +858,8 @@ DEFINITION = Definition(
                     ('N', 'C', 'X2', 'X3', 'X4'),
                     linear=('x',),
                 ),
-                Phase(  # t[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] t_term[n,c,x2,x3,x4]
-                    t_from_t_term,
+                Phase(  # t[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] t_term[n,c,x2,x3,x4]  # as t[n,c,p0,p1,p2] of lp_pool3d
+                    t_from_v,
                     ('t', 't_term'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('t_term',),
@@ -1228,8 +870,8 @@ DEFINITION = Definition(
                     ('N', 'C', 'X2', 'X3', 'X4'),
                     linear=('tx', 'x'),
                 ),
-                Phase(  # tt[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] tt_term[n,c,x2,x3,x4]  # as t[n,c,p0,p1,p2]
-                    t_from_t_term,
+                Phase(  # tt[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] tt_term[n,c,x2,x3,x4]  # as t[n,c,p0,p1,p2] of lp_pool3d
+                    t_from_v,
                     ('tt', 'tt_term'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('tt_term',),
@@ -1252,8 +894,8 @@ DEFINITION = Definition(
                     ('N', 'C', 'X2', 'X3', 'X4'),
                     linear=('x',),
                 ),
-                Phase(  # t[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] t_term[n,c,x2,x3,x4]
-                    t_from_t_term,
+                Phase(  # t[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] t_term[n,c,x2,x3,x4]  # as t[n,c,p0,p1,p2] of lp_pool3d
+                    t_from_v,
                     ('t', 't_term'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('t_term',),
@@ -1270,8 +912,8 @@ DEFINITION = Definition(
                     ('N', 'C', 'X2', 'X3', 'X4'),
                     linear=('hgx', 'x'),
                 ),
-                Phase(  # hgt[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] hgt_term[n,c,x2,x3,x4]  # as t[n,c,p0,p1,p2]
-                    t_from_t_term,
+                Phase(  # hgt[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] hgt_term[n,c,x2,x3,x4]  # as t[n,c,p0,p1,p2] of lp_pool3d
+                    t_from_v,
                     ('hgt', 'hgt_term'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('hgt_term',),
@@ -1312,8 +954,8 @@ DEFINITION = Definition(
                     ('N', 'C', 'X2', 'X3', 'X4'),
                     linear=('x',),
                 ),
-                Phase(  # t[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] t_term[n,c,x2,x3,x4]
-                    t_from_t_term,
+                Phase(  # t[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] t_term[n,c,x2,x3,x4]  # as t[n,c,p0,p1,p2] of lp_pool3d
+                    t_from_v,
                     ('t', 't_term'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('t_term',),
@@ -1330,8 +972,8 @@ DEFINITION = Definition(
                     ('N', 'C', 'X2', 'X3', 'X4'),
                     linear=('tx', 'x'),
                 ),
-                Phase(  # tt[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] tt_term[n,c,x2,x3,x4]  # as t[n,c,p0,p1,p2]
-                    t_from_t_term,
+                Phase(  # tt[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] tt_term[n,c,x2,x3,x4]  # as t[n,c,p0,p1,p2] of lp_pool3d
+                    t_from_v,
                     ('tt', 'tt_term'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('tt_term',),
@@ -1358,7 +1000,7 @@ DEFINITION = Definition(
     },
     report=(
         't_term_from_x: lanes over x4, or lanes over x3; else gather, tasks share n c x2 x3',
-        't_from_t_term: lanes over c where it is contiguous, or windows of t_term slide, lanes over p2, rows over p1, or windows of t_term slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
+        't_from_v: that of kernels.generated.lp_pool3d',
         'y_from_t: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
         'gt_from_gy_t: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
         'gx_from_gt_x: lanes over c where it is contiguous, or windows of gt slide, lanes over x4, rows over x3; else gather, tasks share n c x2 x3; 3 residue loops',

@@ -8,6 +8,9 @@
 
 from __future__ import annotations
 
+from kernels.generated.max_pool3d import (
+    ty_from_tx_y_at,
+)
 from kernels.runtime import (
     Condition,
     Definition,
@@ -659,105 +662,6 @@ def ty_term_from_tx_x(ty_term: Real5, tx: Real5, x: Real5, N: int, C: int, X2: i
     return ty_term_from_tx_x_plain
 
 
-@task
-def ty_from_ty_term_y_at_plain(ty: Real5, ty_term: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
-        K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
-        s0: int, s1: int, s2: int, task: int, tasks: int) -> None:
-    """ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] ty_term[n,c,x2,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, K1*K2*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
-
-    gather, tasks share n c p0 p1; 4 guards
-    """
-    first, last = share(N * C * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for p2 in range(P2):
-            total = zero()
-            if 0 <= y_at[n, c, p0, p1, p2] < K0*K1*K2:
-                k0 = y_at[n, c, p0, p1, p2] // (K1*K2)
-                k1 = (y_at[n, c, p0, p1, p2] // K2) % K1
-                k2 = y_at[n, c, p0, p1, p2] % K2
-                x2 = k0*d0 + p0*s0 - a0
-                if 0 <= x2 < X2:
-                    x3 = k1*d1 + p1*s1 - a1
-                    if 0 <= x3 < X3:
-                        x4 = k2*d2 + p2*s2 - a2
-                        if 0 <= x4 < X4:
-                            total += ty_term[n, c, x2, x3, x4]
-            ty[n, c, p0, p1, p2] = total
-
-
-@task
-def ty_from_ty_term_y_at_over_p2(ty: Real5, ty_term: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int,
-        P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int,
-        d2: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p2."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * tile.lines
-        p0 = item // P1 % P0
-        p1 = item % P1
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        for start in range(0, P2, lanes.width):
-            p2 = max(0, min(start, P2 - lanes.width))
-            count = min(lanes.width, P2 - p2)
-            p2_last = p2 + (count - 1)
-            whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + d2*K2 - d2 + s2*p2_last < X4
-            low_k2, high_k2 = 0, K2
-            if not whole:
-                low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(low_k2, high_k2):
-                        x4 = k2*d2 + p2*s2 - a2
-                        if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines):
-                                plane = min(c + u, C - 1)
-                                chosen = equal(lanes.read(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1))), lanes.integers(k0*K1*K2 + k1*K2 + k2))
-                                ty_term_lanes = lanes.read_where(ty_term.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), chosen)
-                                total[0, u] = select(chosen, total[0, u] + ty_term_lanes, total[0, u])
-                        else:
-                            inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines):
-                                plane = min(c + u, C - 1)
-                                chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside), lanes.integers(k0*K1*K2 + k1*K2 + k2))
-                                ty_term_lanes = lanes.read_where(ty_term.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), chosen)
-                                total[0, u] = select(chosen, total[0, u] + ty_term_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    result = total[0, u]
-                    lanes.write_where(ty.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
-
-
-@choice(ty_from_ty_term_y_at_over_p2, ty_from_ty_term_y_at_plain)
-def ty_from_ty_term_y_at(ty: Real5, ty_term: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
-        K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
-        s0: int, s1: int, s2: int, tile: Tile) -> Task[...]:
-    """ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] ty_term[n,c,x2,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, K1*K2*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
-
-    lanes over p2
-    else gather, tasks share n c p0 p1; 4 guards
-    """
-    if tile.lanes.width <= 8 * P2 and K0 * K1 * K2 <= 64:
-        return ty_from_ty_term_y_at_over_p2
-    return ty_from_ty_term_y_at_plain
-
-
 def sizes(
     N: int,
     C: int,
@@ -876,8 +780,8 @@ DEFINITION = Definition(
                     ('N', 'C', 'X2', 'X3', 'X4'),
                     linear=('tx', 'x'),
                 ),
-                Phase(  # ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] ty_term[n,c,x2,x3,x4]
-                    ty_from_ty_term_y_at,
+                Phase(  # ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] ty_term[n,c,x2,x3,x4]  # as ty[n,c,p0,p1,p2] of max_pool3d
+                    ty_from_tx_y_at,
                     ('ty', 'ty_term', 'y_at'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('ty_term',),
@@ -899,8 +803,8 @@ DEFINITION = Definition(
                     ('N', 'C', 'X2', 'X3', 'X4'),
                     linear=('hgx', 'x'),
                 ),
-                Phase(  # hgy[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] hgy_term[n,c,x2,x3,x4]  # as ty[n,c,p0,p1,p2]
-                    ty_from_ty_term_y_at,
+                Phase(  # hgy[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] hgy_term[n,c,x2,x3,x4]  # as ty[n,c,p0,p1,p2] of max_pool3d
+                    ty_from_tx_y_at,
                     ('hgy', 'hgy_term', 'y_at'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('hgy_term',),
@@ -930,6 +834,6 @@ DEFINITION = Definition(
         'y_at_from_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
         'gx_from_gy_x_y_at: lanes over x4 in classes modulo s2; else scatter, tasks share n c; 4 guards',
         'ty_term_from_tx_x: lanes over x4, or lanes over x3; else gather, tasks share n c x2 x3',
-        'ty_from_ty_term_y_at: lanes over p2; else gather, tasks share n c p0 p1; 4 guards',
+        'ty_from_tx_y_at: that of kernels.generated.max_pool3d',
     ),
 )

@@ -8,6 +8,10 @@
 
 from __future__ import annotations
 
+from kernels.generated.max_pool2d import (
+    gx_from_gy_y_at,
+    ty_from_tx_y_at,
+)
 from kernels.runtime import (
     Condition,
     Definition,
@@ -24,7 +28,6 @@ from kernels.runtime import (
     bounded,
     ceil_div,
     choice,
-    equal,
     lowest,
     maximum,
     require_abi,
@@ -32,7 +35,6 @@ from kernels.runtime import (
     share,
     task,
     unequal,
-    zero,
 )
 
 require_abi(7, __name__)
@@ -627,212 +629,6 @@ def y_at_from_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: 
     return y_at_from_x_plain
 
 
-@task
-def gx_from_gy_y_at_plain(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
-        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, task: int, tasks: int) -> None:
-    """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gy[n,c,p0,p1]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
-
-    scatter, tasks share n c; 3 guards
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for x2 in range(X2):
-            for x3 in range(X3):
-                gx[n, c, x2, x3] = zero()
-        for p0 in range(P0):
-            for p1 in range(P1):
-                if 0 <= y_at[n, c, p0, p1] < K0*K1:
-                    k0 = y_at[n, c, p0, p1] // K1
-                    k1 = y_at[n, c, p0, p1] % K1
-                    x2 = k0*d0 + p0*s0 - a0
-                    if 0 <= x2 < X2:
-                        x3 = k1*d1 + p1*s1 - a1
-                        if 0 <= x3 < X3:
-                            gx[n, c, x2, x3] += gy[n, c, p0, p1]
-
-
-def gx_from_gy_y_at_by_y_at_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Integers of one task: where each value of y_at adds."""
-    return 3 * K0*K1
-
-
-@task(integer_scratch=gx_from_gy_y_at_by_y_at_table)
-def gx_from_gy_y_at_by_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int,
-        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Scatter by a table over y_at."""
-    places = max(0, K0*K1)
-    steps = integer_scratch
-    moves_x2, least_x2, most_x2 = steps + places, 0, 0
-    moves_x3, least_x3, most_x3 = moves_x2 + places, 0, 0
-    for key in range(places):
-        k0 = key // K1
-        k1 = key % K1
-        steps[key] = k0*d0*gx.stride(2) + k1*d1*gx.stride(3)
-        moves_x2[key] = k0*d0
-        least_x2, most_x2 = min(least_x2, moves_x2[key]), max(most_x2, moves_x2[key])
-        moves_x3[key] = k1*d1
-        least_x3, most_x3 = min(least_x3, moves_x3[key]), max(most_x3, moves_x3[key])
-    from_x3 = -a1
-    begin = min(P1, max(0, -((from_x3 + least_x3) // s1)))
-    finish = max(begin, min(P1, (X3 - 1 - from_x3 - most_x3) // s1 + 1))
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        to = gx.pointer(n, c, 0, 0)
-        if gx.stride(3) == 1 and gx.stride(2) == X3:
-            for at in range(X2 * X3):
-                to[at] = zero()
-        else:
-            for x2 in range(X2):
-                for x3 in range(X3):
-                    gx[n, c, x2, x3] = zero()
-        for p0 in range(P0):
-            from_x2 = p0*s0 - a0
-            end = finish
-            if from_x2 + least_x2 < 0 or from_x2 + most_x2 >= X2:
-                end = begin
-            for p1 in range(begin):
-                key = y_at[n, c, p0, p1]
-                if 0 <= key < places:
-                    x2 = from_x2 + moves_x2[key]
-                    if 0 <= x2 < X2:
-                        x3 = from_x3 + p1*s1 + moves_x3[key]
-                        if 0 <= x3 < X3:
-                            at = steps[key] + from_x2*gx.stride(2) + (from_x3 + p1*s1)*gx.stride(3)
-                            to[at] += gy[n, c, p0, p1]
-            # the same twice, for a compiler that knows the steps makes more of it
-            if gy.stride(3) == 1 and y_at.stride(3) == 1:
-                for p1 in range(begin, end):
-                    key = y_at[n, c, p0, p1]
-                    if 0 <= key < places:
-                        at = steps[key] + from_x2*gx.stride(2) + (from_x3 + p1*s1)*gx.stride(3)
-                        to[at] += gy[n, c, p0, p1]
-            else:
-                for p1 in range(begin, end):
-                    key = y_at[n, c, p0, p1]
-                    if 0 <= key < places:
-                        at = steps[key] + from_x2*gx.stride(2) + (from_x3 + p1*s1)*gx.stride(3)
-                        to[at] += gy[n, c, p0, p1]
-            for p1 in range(end, P1):
-                key = y_at[n, c, p0, p1]
-                if 0 <= key < places:
-                    x2 = from_x2 + moves_x2[key]
-                    if 0 <= x2 < X2:
-                        x3 = from_x3 + p1*s1 + moves_x3[key]
-                        if 0 <= x3 < X3:
-                            at = steps[key] + from_x2*gx.stride(2) + (from_x3 + p1*s1)*gx.stride(3)
-                            to[at] += gy[n, c, p0, p1]
-
-
-@choice(gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain)
-def gx_from_gy_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
-        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
-    """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gy[n,c,p0,p1]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
-
-    scatter by a table over y_at
-    else scatter, tasks share n c; 3 guards
-    """
-    if min(65536, bounded(bounded(bounded(N, C), P0), P1)) >= bounded(K0, K1):
-        return gx_from_gy_y_at_by_y_at
-    return gx_from_gy_y_at_plain
-
-
-@task
-def ty_from_tx_y_at_plain(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
-        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, task: int, tasks: int) -> None:
-    """ty[n,c,p0,p1] += sum[k0,k1,x2,x3] tx[n,c,x2,x3]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
-
-    gather, tasks share n c p0; 3 guards
-    """
-    first, last = share(N * C * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
-        p0 = item % P0
-        for p1 in range(P1):
-            total = zero()
-            if 0 <= y_at[n, c, p0, p1] < K0*K1:
-                k0 = y_at[n, c, p0, p1] // K1
-                k1 = y_at[n, c, p0, p1] % K1
-                x2 = k0*d0 + p0*s0 - a0
-                if 0 <= x2 < X2:
-                    x3 = k1*d1 + p1*s1 - a1
-                    if 0 <= x3 < X3:
-                        total += tx[n, c, x2, x3]
-            ty[n, c, p0, p1] = total
-
-
-@task
-def ty_from_tx_y_at_over_p1(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int,
-        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over p1."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * P0)
-        c = item // P0 % planes * tile.lines
-        p0 = item % P0
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            p1_last = p1 + (count - 1)
-            whole = count == lanes.width and p1*s1 - a1 >= 0 and -a1 + d1*K1 - d1 + s1*p1_last < X3
-            low_k1, high_k1 = 0, K1
-            if not whole:
-                low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            chosen = equal(lanes.read(y_at.line((n, plane, p0, p1), (0, 0, 0, 1))), lanes.integers(k0*K1 + k1))
-                            tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3), (0, 0, 0, s1)), chosen)
-                            total[0, u] = select(chosen, total[0, u] + tx_lanes, total[0, u])
-                    else:
-                        inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), inside), lanes.integers(k0*K1 + k1))
-                            tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3), (0, 0, 0, s1)), chosen)
-                            total[0, u] = select(chosen, total[0, u] + tx_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    result = total[0, u]
-                    lanes.write_where(ty.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
-
-
-@choice(ty_from_tx_y_at_over_p1, ty_from_tx_y_at_plain)
-def ty_from_tx_y_at(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
-        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
-    """ty[n,c,p0,p1] += sum[k0,k1,x2,x3] tx[n,c,x2,x3]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
-
-    lanes over p1
-    else gather, tasks share n c p0; 3 guards
-    """
-    if tile.lanes.width <= 8 * P1 and K0 * K1 <= 64:
-        return ty_from_tx_y_at_over_p1
-    return ty_from_tx_y_at_plain
-
-
 def sizes(
     N: int,
     C: int,
@@ -922,7 +718,7 @@ DEFINITION = Definition(
                     ('y_at', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                 ),
-                Phase(  # gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gy[n,c,p0,p1]
+                Phase(  # gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gy[n,c,p0,p1]  # as gx[n,c,x2,x3] of max_pool2d
                     gx_from_gy_y_at,
                     ('gx', 'gy', 'y_at'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
@@ -939,7 +735,7 @@ DEFINITION = Definition(
                     ('y_at', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                 ),
-                Phase(  # ty[n,c,p0,p1] += sum[k0,k1,x2,x3] tx[n,c,x2,x3]
+                Phase(  # ty[n,c,p0,p1] += sum[k0,k1,x2,x3] tx[n,c,x2,x3]  # as ty[n,c,p0,p1] of max_pool2d
                     ty_from_tx_y_at,
                     ('ty', 'tx', 'y_at'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
@@ -956,7 +752,7 @@ DEFINITION = Definition(
                     ('y_at', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                 ),
-                Phase(  # hgy[n,c,p0,p1] += sum[k0,k1,x2,x3] hgx[n,c,x2,x3]  # as ty[n,c,p0,p1]
+                Phase(  # hgy[n,c,p0,p1] += sum[k0,k1,x2,x3] hgx[n,c,x2,x3]  # as ty[n,c,p0,p1] of max_pool2d
                     ty_from_tx_y_at,
                     ('hgy', 'hgx', 'y_at'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
@@ -973,7 +769,7 @@ DEFINITION = Definition(
                     ('y_at', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                 ),
-                Phase(  # tgx[n,c,x2,x3] += sum[p0,p1,k0,k1] tgy[n,c,p0,p1]  # as gx[n,c,x2,x3]
+                Phase(  # tgx[n,c,x2,x3] += sum[p0,p1,k0,k1] tgy[n,c,p0,p1]  # as gx[n,c,x2,x3] of max_pool2d
                     gx_from_gy_y_at,
                     ('tgx', 'tgy', 'y_at'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
@@ -986,7 +782,7 @@ DEFINITION = Definition(
         'i_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
         'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'y_at_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
-        'gx_from_gy_y_at: scatter by a table over y_at; else scatter, tasks share n c; 3 guards',
-        'ty_from_tx_y_at: lanes over p1; else gather, tasks share n c p0; 3 guards',
+        'gx_from_gy_y_at: that of kernels.generated.max_pool2d',
+        'ty_from_tx_y_at: that of kernels.generated.max_pool2d',
     ),
 )

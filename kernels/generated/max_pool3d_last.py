@@ -9,6 +9,10 @@
 
 from __future__ import annotations
 
+from kernels.generated.max_pool3d import (
+    gx_from_gy_y_at,
+    ty_from_tx_y_at,
+)
 from kernels.runtime import (
     Condition,
     Definition,
@@ -25,7 +29,6 @@ from kernels.runtime import (
     bounded,
     ceil_div,
     choice,
-    equal,
     lowest,
     maximum,
     require_abi,
@@ -33,7 +36,6 @@ from kernels.runtime import (
     share,
     task,
     unequal,
-    zero,
 )
 
 require_abi(7, __name__)
@@ -701,243 +703,6 @@ def y_at_from_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: 
     return y_at_from_x_plain
 
 
-@task
-def gx_from_gy_y_at_plain(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
-        K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, task: int, tasks: int) -> None:
-    """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gy[n,c,p0,p1,p2]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, K1*K2*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
-
-    scatter, tasks share n c; 4 guards
-    """
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for x2 in range(X2):
-            for x3 in range(X3):
-                for x4 in range(X4):
-                    gx[n, c, x2, x3, x4] = zero()
-        for p0 in range(P0):
-            for p1 in range(P1):
-                for p2 in range(P2):
-                    if 0 <= y_at[n, c, p0, p1, p2] < K0*K1*K2:
-                        k0 = y_at[n, c, p0, p1, p2] // (K1*K2)
-                        k1 = (y_at[n, c, p0, p1, p2] // K2) % K1
-                        k2 = y_at[n, c, p0, p1, p2] % K2
-                        x2 = k0*d0 + p0*s0 - a0
-                        if 0 <= x2 < X2:
-                            x3 = k1*d1 + p1*s1 - a1
-                            if 0 <= x3 < X3:
-                                x4 = k2*d2 + p2*s2 - a2
-                                if 0 <= x4 < X4:
-                                    gx[n, c, x2, x3, x4] += gy[n, c, p0, p1, p2]
-
-
-def gx_from_gy_y_at_by_y_at_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> int:
-    """Integers of one task: where each value of y_at adds."""
-    return 4 * K0*K1*K2
-
-
-@task(integer_scratch=gx_from_gy_y_at_by_y_at_table)
-def gx_from_gy_y_at_by_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
-        K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
-        s0: int, s1: int, s2: int, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Scatter by a table over y_at."""
-    places = max(0, K0*K1*K2)
-    steps = integer_scratch
-    moves_x2, least_x2, most_x2 = steps + places, 0, 0
-    moves_x3, least_x3, most_x3 = moves_x2 + places, 0, 0
-    moves_x4, least_x4, most_x4 = moves_x3 + places, 0, 0
-    for key in range(places):
-        k0 = key // (K1*K2)
-        k1 = (key // K2) % K1
-        k2 = key % K2
-        steps[key] = k0*d0*gx.stride(2) + k1*d1*gx.stride(3) + k2*d2*gx.stride(4)
-        moves_x2[key] = k0*d0
-        least_x2, most_x2 = min(least_x2, moves_x2[key]), max(most_x2, moves_x2[key])
-        moves_x3[key] = k1*d1
-        least_x3, most_x3 = min(least_x3, moves_x3[key]), max(most_x3, moves_x3[key])
-        moves_x4[key] = k2*d2
-        least_x4, most_x4 = min(least_x4, moves_x4[key]), max(most_x4, moves_x4[key])
-    from_x4 = -a2
-    begin = min(P2, max(0, -((from_x4 + least_x4) // s2)))
-    finish = max(begin, min(P2, (X4 - 1 - from_x4 - most_x4) // s2 + 1))
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        to = gx.pointer(n, c, 0, 0, 0)
-        if gx.stride(4) == 1 and gx.stride(3) == X4 and gx.stride(2) == X3 * X4:
-            for at in range(X2 * X3 * X4):
-                to[at] = zero()
-        else:
-            for x2 in range(X2):
-                for x3 in range(X3):
-                    for x4 in range(X4):
-                        gx[n, c, x2, x3, x4] = zero()
-        for p0 in range(P0):
-            for p1 in range(P1):
-                from_x2 = p0*s0 - a0
-                from_x3 = p1*s1 - a1
-                end = finish
-                if from_x2 + least_x2 < 0 or from_x2 + most_x2 >= X2:
-                    end = begin
-                if from_x3 + least_x3 < 0 or from_x3 + most_x3 >= X3:
-                    end = begin
-                for p2 in range(begin):
-                    key = y_at[n, c, p0, p1, p2]
-                    if 0 <= key < places:
-                        x2 = from_x2 + moves_x2[key]
-                        if 0 <= x2 < X2:
-                            x3 = from_x3 + moves_x3[key]
-                            if 0 <= x3 < X3:
-                                x4 = from_x4 + p2*s2 + moves_x4[key]
-                                if 0 <= x4 < X4:
-                                    at = steps[key] + from_x2*gx.stride(2) + from_x3*gx.stride(3) + (from_x4 + p2*s2)*gx.stride(4)
-                                    to[at] += gy[n, c, p0, p1, p2]
-                # the same twice, for a compiler that knows the steps makes more of it
-                if gy.stride(4) == 1 and y_at.stride(4) == 1:
-                    for p2 in range(begin, end):
-                        key = y_at[n, c, p0, p1, p2]
-                        if 0 <= key < places:
-                            at = steps[key] + from_x2*gx.stride(2) + from_x3*gx.stride(3) + (from_x4 + p2*s2)*gx.stride(4)
-                            to[at] += gy[n, c, p0, p1, p2]
-                else:
-                    for p2 in range(begin, end):
-                        key = y_at[n, c, p0, p1, p2]
-                        if 0 <= key < places:
-                            at = steps[key] + from_x2*gx.stride(2) + from_x3*gx.stride(3) + (from_x4 + p2*s2)*gx.stride(4)
-                            to[at] += gy[n, c, p0, p1, p2]
-                for p2 in range(end, P2):
-                    key = y_at[n, c, p0, p1, p2]
-                    if 0 <= key < places:
-                        x2 = from_x2 + moves_x2[key]
-                        if 0 <= x2 < X2:
-                            x3 = from_x3 + moves_x3[key]
-                            if 0 <= x3 < X3:
-                                x4 = from_x4 + p2*s2 + moves_x4[key]
-                                if 0 <= x4 < X4:
-                                    at = steps[key] + from_x2*gx.stride(2) + from_x3*gx.stride(3) + (from_x4 + p2*s2)*gx.stride(4)
-                                    to[at] += gy[n, c, p0, p1, p2]
-
-
-@choice(gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain)
-def gx_from_gy_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
-        K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, tile: Tile) -> Task[...]:
-    """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gy[n,c,p0,p1,p2]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, K1*K2*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
-
-    scatter by a table over y_at
-    else scatter, tasks share n c; 4 guards
-    """
-    if min(65536, bounded(bounded(bounded(bounded(N, C), P0), P1), P2)) >= bounded(bounded(K0, K1), K2):
-        return gx_from_gy_y_at_by_y_at
-    return gx_from_gy_y_at_plain
-
-
-@task
-def ty_from_tx_y_at_plain(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
-        K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, task: int, tasks: int) -> None:
-    """ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] tx[n,c,x2,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, K1*K2*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
-
-    gather, tasks share n c p0 p1; 4 guards
-    """
-    first, last = share(N * C * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for p2 in range(P2):
-            total = zero()
-            if 0 <= y_at[n, c, p0, p1, p2] < K0*K1*K2:
-                k0 = y_at[n, c, p0, p1, p2] // (K1*K2)
-                k1 = (y_at[n, c, p0, p1, p2] // K2) % K1
-                k2 = y_at[n, c, p0, p1, p2] % K2
-                x2 = k0*d0 + p0*s0 - a0
-                if 0 <= x2 < X2:
-                    x3 = k1*d1 + p1*s1 - a1
-                    if 0 <= x3 < X3:
-                        x4 = k2*d2 + p2*s2 - a2
-                        if 0 <= x4 < X4:
-                            total += tx[n, c, x2, x3, x4]
-            ty[n, c, p0, p1, p2] = total
-
-
-@task
-def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
-        K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
-        s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p2."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(N * planes * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * tile.lines
-        p0 = item // P1 % P0
-        p1 = item % P1
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        for start in range(0, P2, lanes.width):
-            p2 = max(0, min(start, P2 - lanes.width))
-            count = min(lanes.width, P2 - p2)
-            p2_last = p2 + (count - 1)
-            whole = count == lanes.width and p2*s2 - a2 >= 0 and -a2 + d2*K2 - d2 + s2*p2_last < X4
-            low_k2, high_k2 = 0, K2
-            if not whole:
-                low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(low_k2, high_k2):
-                        x4 = k2*d2 + p2*s2 - a2
-                        if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines):
-                                plane = min(c + u, C - 1)
-                                chosen = equal(lanes.read(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1))), lanes.integers(k0*K1*K2 + k1*K2 + k2))
-                                tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), chosen)
-                                total[0, u] = select(chosen, total[0, u] + tx_lanes, total[0, u])
-                        else:
-                            inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines):
-                                plane = min(c + u, C - 1)
-                                chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside), lanes.integers(k0*K1*K2 + k1*K2 + k2))
-                                tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), chosen)
-                                total[0, u] = select(chosen, total[0, u] + tx_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(c + u, C - 1)
-                if c + u < C:
-                    result = total[0, u]
-                    lanes.write_where(ty.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
-
-
-@choice(ty_from_tx_y_at_over_p2, ty_from_tx_y_at_plain)
-def ty_from_tx_y_at(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
-        K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
-        s1: int, s2: int, tile: Tile) -> Task[...]:
-    """ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] tx[n,c,x2,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, K1*K2*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
-
-    lanes over p2
-    else gather, tasks share n c p0 p1; 4 guards
-    """
-    if tile.lanes.width <= 8 * P2 and K0 * K1 * K2 <= 64:
-        return ty_from_tx_y_at_over_p2
-    return ty_from_tx_y_at_plain
-
-
 def sizes(
     N: int,
     C: int,
@@ -1042,7 +807,7 @@ DEFINITION = Definition(
                     ('y_at', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                 ),
-                Phase(  # gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gy[n,c,p0,p1,p2]
+                Phase(  # gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gy[n,c,p0,p1,p2]  # as gx[n,c,x2,x3,x4] of max_pool3d
                     gx_from_gy_y_at,
                     ('gx', 'gy', 'y_at'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
@@ -1059,7 +824,7 @@ DEFINITION = Definition(
                     ('y_at', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                 ),
-                Phase(  # ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] tx[n,c,x2,x3,x4]
+                Phase(  # ty[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] tx[n,c,x2,x3,x4]  # as ty[n,c,p0,p1,p2] of max_pool3d
                     ty_from_tx_y_at,
                     ('ty', 'tx', 'y_at'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
@@ -1076,7 +841,7 @@ DEFINITION = Definition(
                     ('y_at', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                 ),
-                Phase(  # hgy[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] hgx[n,c,x2,x3,x4]  # as ty[n,c,p0,p1,p2]
+                Phase(  # hgy[n,c,p0,p1,p2] += sum[k0,k1,k2,x2,x3,x4] hgx[n,c,x2,x3,x4]  # as ty[n,c,p0,p1,p2] of max_pool3d
                     ty_from_tx_y_at,
                     ('hgy', 'hgx', 'y_at'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
@@ -1093,7 +858,7 @@ DEFINITION = Definition(
                     ('y_at', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                 ),
-                Phase(  # tgx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] tgy[n,c,p0,p1,p2]  # as gx[n,c,x2,x3,x4]
+                Phase(  # tgx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] tgy[n,c,p0,p1,p2]  # as gx[n,c,x2,x3,x4] of max_pool3d
                     gx_from_gy_y_at,
                     ('tgx', 'tgy', 'y_at'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
@@ -1106,7 +871,7 @@ DEFINITION = Definition(
         'i_from_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
         'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
         'y_at_from_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
-        'gx_from_gy_y_at: scatter by a table over y_at; else scatter, tasks share n c; 4 guards',
-        'ty_from_tx_y_at: lanes over p2; else gather, tasks share n c p0 p1; 4 guards',
+        'gx_from_gy_y_at: that of kernels.generated.max_pool3d',
+        'ty_from_tx_y_at: that of kernels.generated.max_pool3d',
     ),
 )

@@ -9,6 +9,9 @@
 
 from __future__ import annotations
 
+from kernels.generated.log_mean_exp_pool2d import (
+    y_sum_sum_filled,
+)
 from kernels.runtime import (
     Condition,
     Definition,
@@ -37,19 +40,6 @@ from kernels.runtime import (
 )
 
 require_abi(7, __name__)
-
-
-@task
-def t_sum_filled(t_sum: Real1, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int, task: int, tasks: int) -> None:
-    """t_sum[p0] += sum[k0,x2] 1   { d0*k0 + s0*p0 - a0 = x2 }
-
-    gather, tasks share p0
-    """
-    first, last = share(P0, task, tasks)
-    for p0 in range(first, last):
-        total = zero()
-        total += real(max(0, min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1) - max(0, -((p0*s0 - a0) // d0))))
-        t_sum[p0] = total
 
 
 @task
@@ -877,13 +867,13 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # t_sum[p0] += sum[k0,x2] 1
-                    t_sum_filled,
+                Phase(  # t_sum[p0] += sum[k0,x2] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum',),
                     ('P0', 'K0', 'X2', 'a0', 'd0', 's0'),
                 ),
-                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as t_sum[p0]
-                    t_sum_filled,
+                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 'd1', 's1'),
                 ),
@@ -910,13 +900,13 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # t_sum[p0] += sum[k0,x2] 1
-                    t_sum_filled,
+                Phase(  # t_sum[p0] += sum[k0,x2] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum',),
                     ('P0', 'K0', 'X2', 'a0', 'd0', 's0'),
                 ),
-                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as t_sum[p0]
-                    t_sum_filled,
+                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 'd1', 's1'),
                 ),
@@ -943,13 +933,13 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # t_sum[p0] += sum[k0,x2] 1
-                    t_sum_filled,
+                Phase(  # t_sum[p0] += sum[k0,x2] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum',),
                     ('P0', 'K0', 'X2', 'a0', 'd0', 's0'),
                 ),
-                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as t_sum[p0]
-                    t_sum_filled,
+                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 'd1', 's1'),
                 ),
@@ -976,13 +966,13 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # t_sum[p0] += sum[k0,x2] 1
-                    t_sum_filled,
+                Phase(  # t_sum[p0] += sum[k0,x2] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum',),
                     ('P0', 'K0', 'X2', 'a0', 'd0', 's0'),
                 ),
-                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as t_sum[p0]
-                    t_sum_filled,
+                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 'd1', 's1'),
                 ),
@@ -1009,13 +999,13 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # t_sum[p0] += sum[k0,x2] 1
-                    t_sum_filled,
+                Phase(  # t_sum[p0] += sum[k0,x2] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum',),
                     ('P0', 'K0', 'X2', 'a0', 'd0', 's0'),
                 ),
-                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as t_sum[p0]
-                    t_sum_filled,
+                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 'd1', 's1'),
                 ),
@@ -1040,7 +1030,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        't_sum_filled: gather, tasks share p0',
+        'y_sum_sum_filled: that of kernels.generated.log_mean_exp_pool2d',
         't_from_t_sum_t_sum_2: lanes over p1, or lanes over p0; else gather, tasks share n c p0',
         'r_from_x: lanes over c where it is contiguous, or lanes over k1; else scatter, tasks share n c',
         'y_from_r_t_x: lanes over k1, combined at the end, or lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',

@@ -10,6 +10,9 @@
 
 from __future__ import annotations
 
+from kernels.generated.log_mean_exp_pool2d import (
+    y_sum_sum_filled,
+)
 from kernels.runtime import (
     Condition,
     Definition,
@@ -38,19 +41,6 @@ from kernels.runtime import (
 )
 
 require_abi(7, __name__)
-
-
-@task
-def t_sum_filled(t_sum: Real1, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int, task: int, tasks: int) -> None:
-    """t_sum[p0] += sum[k0,x2] 1   { d0*k0 + s0*p0 - a0 = x2 }
-
-    gather, tasks share p0
-    """
-    first, last = share(P0, task, tasks)
-    for p0 in range(first, last):
-        total = zero()
-        total += real(max(0, min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1) - max(0, -((p0*s0 - a0) // d0))))
-        t_sum[p0] = total
 
 
 @task
@@ -986,18 +976,18 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # t_sum[p0] += sum[k0,x2] 1
-                    t_sum_filled,
+                Phase(  # t_sum[p0] += sum[k0,x2] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum',),
                     ('P0', 'K0', 'X2', 'a0', 'd0', 's0'),
                 ),
-                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as t_sum[p0]
-                    t_sum_filled,
+                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 'd1', 's1'),
                 ),
-                Phase(  # t_sum_3[p2] += sum[k2,x4] 1  # as t_sum[p0]
-                    t_sum_filled,
+                Phase(  # t_sum_3[p2] += sum[k2,x4] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum_3',),
                     ('P2', 'K2', 'X4', 'a2', 'd2', 's2'),
                 ),
@@ -1024,18 +1014,18 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # t_sum[p0] += sum[k0,x2] 1
-                    t_sum_filled,
+                Phase(  # t_sum[p0] += sum[k0,x2] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum',),
                     ('P0', 'K0', 'X2', 'a0', 'd0', 's0'),
                 ),
-                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as t_sum[p0]
-                    t_sum_filled,
+                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 'd1', 's1'),
                 ),
-                Phase(  # t_sum_3[p2] += sum[k2,x4] 1  # as t_sum[p0]
-                    t_sum_filled,
+                Phase(  # t_sum_3[p2] += sum[k2,x4] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum_3',),
                     ('P2', 'K2', 'X4', 'a2', 'd2', 's2'),
                 ),
@@ -1062,18 +1052,18 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # t_sum[p0] += sum[k0,x2] 1
-                    t_sum_filled,
+                Phase(  # t_sum[p0] += sum[k0,x2] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum',),
                     ('P0', 'K0', 'X2', 'a0', 'd0', 's0'),
                 ),
-                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as t_sum[p0]
-                    t_sum_filled,
+                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 'd1', 's1'),
                 ),
-                Phase(  # t_sum_3[p2] += sum[k2,x4] 1  # as t_sum[p0]
-                    t_sum_filled,
+                Phase(  # t_sum_3[p2] += sum[k2,x4] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum_3',),
                     ('P2', 'K2', 'X4', 'a2', 'd2', 's2'),
                 ),
@@ -1100,18 +1090,18 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # t_sum[p0] += sum[k0,x2] 1
-                    t_sum_filled,
+                Phase(  # t_sum[p0] += sum[k0,x2] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum',),
                     ('P0', 'K0', 'X2', 'a0', 'd0', 's0'),
                 ),
-                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as t_sum[p0]
-                    t_sum_filled,
+                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 'd1', 's1'),
                 ),
-                Phase(  # t_sum_3[p2] += sum[k2,x4] 1  # as t_sum[p0]
-                    t_sum_filled,
+                Phase(  # t_sum_3[p2] += sum[k2,x4] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum_3',),
                     ('P2', 'K2', 'X4', 'a2', 'd2', 's2'),
                 ),
@@ -1138,18 +1128,18 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # t_sum[p0] += sum[k0,x2] 1
-                    t_sum_filled,
+                Phase(  # t_sum[p0] += sum[k0,x2] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum',),
                     ('P0', 'K0', 'X2', 'a0', 'd0', 's0'),
                 ),
-                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as t_sum[p0]
-                    t_sum_filled,
+                Phase(  # t_sum_2[p1] += sum[k1,x3] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum_2',),
                     ('P1', 'K1', 'X3', 'a1', 'd1', 's1'),
                 ),
-                Phase(  # t_sum_3[p2] += sum[k2,x4] 1  # as t_sum[p0]
-                    t_sum_filled,
+                Phase(  # t_sum_3[p2] += sum[k2,x4] 1  # as y_sum_sum[p0] of log_mean_exp_pool2d
+                    y_sum_sum_filled,
                     ('t_sum_3',),
                     ('P2', 'K2', 'X4', 'a2', 'd2', 's2'),
                 ),
@@ -1174,7 +1164,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        't_sum_filled: gather, tasks share p0',
+        'y_sum_sum_filled: that of kernels.generated.log_mean_exp_pool2d',
         't_from_t_sum_t_sum_2_t_sum_3: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
         'r_from_x: lanes over c where it is contiguous, or lanes over k2; else scatter, tasks share n c',
         'y_from_r_t_x: lanes over k2, combined at the end, or lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',

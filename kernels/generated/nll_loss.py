@@ -8,6 +8,10 @@
 
 from __future__ import annotations
 
+from kernels.generated.binary_cross_entropy_with_logits import (
+    gl_total_from_gl,
+    z_from_l,
+)
 from kernels.runtime import (
     Definition,
     Integer2,
@@ -55,54 +59,6 @@ def l_from_w_x_t(l: Real2, w: Real1, x: Real3, t: Integer2, N: int, R: int, C: i
 
 
 @task
-def z_from_l_plain(z: Real0, l: Real2, N: int, R: int, task: int, tasks: int) -> None:
-    """z[] += sum[n,r] l[n,r]
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        total = zero()
-        for n in range(N):
-            for r in range(R):
-                total += l[n, r]
-        z[()] = total
-
-
-@task
-def z_from_l_over_r(z: Real0, l: Real2, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r, combined at the end."""
-    lanes = tile.lanes
-    if task == 0:
-        wide = lanes.wide_zero()
-        for n in range(N):
-            for start in range(0, R, 64 * lanes.width):
-                total = lanes.zero()
-                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
-                    if r + lanes.width <= R:
-                        l_lanes = lanes.read(l.line((n, r), (0, 1)))
-                        total = total + l_lanes
-                    else:
-                        active = lanes.first(R - r)
-                        l_lanes = lanes.read_where(l.line((n, r), (0, 1)), active)
-                        total = select(active, total + l_lanes, total)
-                wide = wide + lanes.widen(total)
-        result = lanes.sum(wide)
-        z[()] = result
-
-
-@choice(z_from_l_over_r, z_from_l_plain)
-def z_from_l(z: Real0, l: Real2, N: int, R: int, tile: Tile) -> Task[...]:
-    """z[] += sum[n,r] l[n,r]
-
-    lanes over r, combined at the end
-    else gather, tasks share nothing (one task)
-    """
-    if tile.lanes.width <= R:
-        return z_from_l_over_r
-    return z_from_l_plain
-
-
-@task
 def y_sum_from_w_t(y_sum: Real0, w: Real1, t: Integer2, N: int, R: int, C: int, ignore: int, task: int,
         tasks: int) -> None:
     """y_sum[] += sum[n,r,c] chosen(Ne(c, ignore), w[c])   { t[n,r] = c }
@@ -128,76 +84,6 @@ def y_from_y_sum_z(y: Real0, y_sum: Real0, z: Real0, task: int, tasks: int) -> N
     if task == 0:
         total = z[()] / y_sum[()]
         y[()] = total
-
-
-@task
-def gl_total_from_gl_plain(gl_total: Real2, gl: Real2, I0: int, I1: int, task: int, tasks: int) -> None:
-    """gl_total[i0,i1] += gl[i0,i1]
-
-    gather, tasks share i0
-    """
-    first, last = share(I0, task, tasks)
-    for i0 in range(first, last):
-        for i1 in range(I1):
-            total = gl[i0, i1]
-            gl_total[i0, i1] = total
-
-
-@task
-def gl_total_from_gl_over_i1(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over i1."""
-    lanes = tile.lanes
-    first, last = share(I0, task, tasks)
-    for i0 in range(first, last):
-        for start in range(0, I1, lanes.width):
-            i1 = max(0, min(start, I1 - lanes.width))
-            count = min(lanes.width, I1 - i1)
-            if count == lanes.width:
-                gl_lanes = lanes.read(gl.line((i0, i1), (0, 1)))
-                total = gl_lanes
-                lanes.write_where(gl_total.line((i0, i1), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gl_lanes = lanes.read_where(gl.line((i0, i1), (0, 1)), active)
-                total = gl_lanes
-                lanes.write_where(gl_total.line((i0, i1), (0, 1)), total, active)
-
-
-@task
-def gl_total_from_gl_over_i0(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over i0."""
-    lanes = tile.lanes
-    first, last = share(I1, task, tasks)
-    for i1 in range(first, last):
-        for start in range(0, I0, lanes.width):
-            i0 = max(0, min(start, I0 - lanes.width))
-            count = min(lanes.width, I0 - i0)
-            if count == lanes.width:
-                gl_lanes = lanes.read(gl.line((i0, i1), (1, 0)))
-                total = gl_lanes
-                lanes.write_where(gl_total.line((i0, i1), (1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gl_lanes = lanes.read_where(gl.line((i0, i1), (1, 0)), active)
-                total = gl_lanes
-                lanes.write_where(gl_total.line((i0, i1), (1, 0)), total, active)
-
-
-@choice(gl_total_from_gl_over_i1, gl_total_from_gl_over_i0, gl_total_from_gl_plain)
-def gl_total_from_gl(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile) -> Task[...]:
-    """gl_total[i0,i1] += gl[i0,i1]
-
-    lanes over i1
-    or lanes over i0
-    else gather, tasks share i0
-    """
-    if tile.lanes.width <= I1 or (tile.lanes.width <= 8 * I1 and tile.lanes.width > I0):
-        return gl_total_from_gl_over_i1
-    if tile.lanes.width <= I0 or (tile.lanes.width <= 8 * I0 and tile.lanes.width > I1):
-        return gl_total_from_gl_over_i0
-    return gl_total_from_gl_plain
 
 
 @task
@@ -819,7 +705,7 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('w', 'x'),
                 ),
-                Phase(  # z[] += sum[n,r] l[n,r]
+                Phase(  # z[] += sum[n,r] l[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('z', 'l'),
                     ('N', 'R'),
@@ -849,7 +735,7 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('w', 'x'),
                 ),
-                Phase(  # z[] += sum[n,r] l[n,r]
+                Phase(  # z[] += sum[n,r] l[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('z', 'l'),
                     ('N', 'R'),
@@ -861,7 +747,7 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('w',),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]
+                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N', 'R'),
@@ -914,7 +800,7 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('w', 'x'),
                 ),
-                Phase(  # z[] += sum[n,r] l[n,r]
+                Phase(  # z[] += sum[n,r] l[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('z', 'l'),
                     ('N', 'R'),
@@ -938,7 +824,7 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('tx', 'w'),
                 ),
-                Phase(  # tz[] += sum[n,r] tl[n,r]  # as z[]
+                Phase(  # tz[] += sum[n,r] tl[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('tz', 'tl'),
                     ('N', 'R'),
@@ -967,7 +853,7 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('w', 'x'),
                 ),
-                Phase(  # z[] += sum[n,r] l[n,r]
+                Phase(  # z[] += sum[n,r] l[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('z', 'l'),
                     ('N', 'R'),
@@ -979,7 +865,7 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('w',),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]
+                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N', 'R'),
@@ -1014,7 +900,7 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('hgw', 'x'),
                 ),
-                Phase(  # hgz_total[] += sum[n,r] hgl_total[n,r]  # as z[]
+                Phase(  # hgz_total[] += sum[n,r] hgl_total[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('hgz_total', 'hgl_total'),
                     ('N', 'R'),
@@ -1049,7 +935,7 @@ DEFINITION = Definition(
                     (),
                     linear=('gy', 'hgy_sum'),
                 ),
-                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as gl_total[i0,i1]
+                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('hgl', 'hgl_total'),
                     ('N', 'R'),
@@ -1084,7 +970,7 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('w', 'x'),
                 ),
-                Phase(  # z[] += sum[n,r] l[n,r]
+                Phase(  # z[] += sum[n,r] l[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('z', 'l'),
                     ('N', 'R'),
@@ -1096,7 +982,7 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('w',),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]
+                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N', 'R'),
@@ -1125,7 +1011,7 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('tx', 'w'),
                 ),
-                Phase(  # tz[] += sum[n,r] tl[n,r]  # as z[]
+                Phase(  # tz[] += sum[n,r] tl[n,r]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('tz', 'tl'),
                     ('N', 'R'),
@@ -1137,7 +1023,7 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('tw',),
                 ),
-                Phase(  # tgl_total[i0,i1] += tgl[i0,i1]  # as gl_total[i0,i1]
+                Phase(  # tgl_total[i0,i1] += tgl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('tgl_total', 'tgl'),
                     ('N', 'R'),
@@ -1187,10 +1073,10 @@ DEFINITION = Definition(
     },
     report=(
         'l_from_w_x_t: gather, tasks share n; 1 guard',
-        'z_from_l: lanes over r, combined at the end; else gather, tasks share nothing (one task)',
+        'z_from_l: that of kernels.generated.binary_cross_entropy_with_logits',
         'y_sum_from_w_t: gather, tasks share nothing (one task); 1 guard',
         'y_from_y_sum_z: gather, tasks share nothing (one task)',
-        'gl_total_from_gl: lanes over i1, or lanes over i0; else gather, tasks share i0',
+        'gl_total_from_gl: that of kernels.generated.binary_cross_entropy_with_logits',
         'gy_sum_from_gy_y_sum_z: gather, tasks share nothing (one task)',
         'gz_total_from_gy_gz_y_sum: gather, tasks share nothing (one task)',
         'gw_from_gy_sum_t: scatter, tasks share nothing (one task); 1 guard',

@@ -20,6 +20,9 @@
 
 from __future__ import annotations
 
+from kernels.generated.pad_reflect import (
+    y_from_x_padded_padded_padded,
+)
 from kernels.runtime import (
     Condition,
     Definition,
@@ -243,98 +246,6 @@ def x_padded_from_x_3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: 
     if tile.lanes.width <= 8 * R3:
         return x_padded_from_x_3_over_r3
     return x_padded_from_x_3_plain
-
-
-@task
-def y_from_x_padded_padded_padded_plain(y: Real4, x_padded_padded_padded: Real4, N: int, P0: int, P1: int, P2: int,
-        add: int, task: int, tasks: int) -> None:
-    """y[n,p0,p1,p2] += x_padded_padded_padded[n,p0,p1,p2]
-
-    gather, tasks share n p0 p1
-    """
-    first, last = share(N * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (P0 * P1)
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for p2 in range(P2):
-            total = x_padded_padded_padded[n, p0, p1, p2]
-            if add != 0:
-                total += y[n, p0, p1, p2]
-            y[n, p0, p1, p2] = total
-
-
-@task
-def y_from_x_padded_padded_padded_over_p2(y: Real4, x_padded_padded_padded: Real4, N: int, P0: int, P1: int,
-        P2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p2."""
-    lanes = tile.lanes
-    first, last = share(N * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (P0 * P1)
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for start in range(0, P2, lanes.width):
-            p2 = max(0, min(start, P2 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, P2 - p2)
-            if count == lanes.width:
-                x_padded_padded_padded_lanes = lanes.read(x_padded_padded_padded.line((n, p0, p1, p2), (0, 0, 0, 1)))
-                total = x_padded_padded_padded_lanes
-                if add != 0:
-                    total = total + lanes.read(y.line((n, p0, p1, p2), (0, 0, 0, 1)))
-                lanes.write_where(y.line((n, p0, p1, p2), (0, 0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                x_padded_padded_padded_lanes = lanes.read_where(x_padded_padded_padded.line((n, p0, p1, p2), (0, 0, 0, 1)), active)
-                total = x_padded_padded_padded_lanes
-                if add != 0:
-                    total = total + lanes.read_where(y.line((n, p0, p1, p2), (0, 0, 0, 1)), active)
-                lanes.write_where(y.line((n, p0, p1, p2), (0, 0, 0, 1)), total, active)
-
-
-@task
-def y_from_x_padded_padded_padded_over_p1(y: Real4, x_padded_padded_padded: Real4, N: int, P0: int, P1: int,
-        P2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1."""
-    lanes = tile.lanes
-    first, last = share(N * P0 * P2, task, tasks)
-    for item in range(first, last):
-        n = item // (P0 * P2)
-        p0 = item // P2 % P0
-        p2 = item % P2
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, P1 - p1)
-            if count == lanes.width:
-                x_padded_padded_padded_lanes = lanes.read(x_padded_padded_padded.line((n, p0, p1, p2), (0, 0, 1, 0)))
-                total = x_padded_padded_padded_lanes
-                if add != 0:
-                    total = total + lanes.read(y.line((n, p0, p1, p2), (0, 0, 1, 0)))
-                lanes.write_where(y.line((n, p0, p1, p2), (0, 0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                x_padded_padded_padded_lanes = lanes.read_where(x_padded_padded_padded.line((n, p0, p1, p2), (0, 0, 1, 0)), active)
-                total = x_padded_padded_padded_lanes
-                if add != 0:
-                    total = total + lanes.read_where(y.line((n, p0, p1, p2), (0, 0, 1, 0)), active)
-                lanes.write_where(y.line((n, p0, p1, p2), (0, 0, 1, 0)), total, active)
-
-
-@choice(y_from_x_padded_padded_padded_over_p2, y_from_x_padded_padded_padded_over_p1,
-    y_from_x_padded_padded_padded_plain)
-def y_from_x_padded_padded_padded(y: Real4, x_padded_padded_padded: Real4, N: int, P0: int, P1: int, P2: int,
-        add: int, tile: Tile) -> Task[...]:
-    """y[n,p0,p1,p2] += x_padded_padded_padded[n,p0,p1,p2]
-
-    lanes over p2
-    or lanes over p1
-    else gather, tasks share n p0 p1
-    """
-    if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > P1):
-        return y_from_x_padded_padded_padded_over_p2
-    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
-        return y_from_x_padded_padded_padded_over_p1
-    return y_from_x_padded_padded_padded_plain
 
 
 @task
@@ -621,7 +532,7 @@ DEFINITION = Definition(
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('x_padded_padded',),
                 ),
-                Phase(  # y[n,p0,p1,p2] += x_padded_padded_padded[n,p0,p1,p2]
+                Phase(  # y[n,p0,p1,p2] += x_padded_padded_padded[n,p0,p1,p2]  # as y[n,p0,p1,p2] of pad_reflect
                     y_from_x_padded_padded_padded,
                     ('y', 'x_padded_padded_padded'),
                     ('N', 'P0', 'P1', 'P2'),
@@ -633,7 +544,7 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # gx_padded_padded_padded[n,p0,p1,p2] += gy[n,p0,p1,p2]  # as y[n,p0,p1,p2]
+                Phase(  # gx_padded_padded_padded[n,p0,p1,p2] += gy[n,p0,p1,p2]  # as y[n,p0,p1,p2] of pad_reflect
                     y_from_x_padded_padded_padded,
                     ('gx_padded_padded_padded', 'gy'),
                     ('N', 'P0', 'P1', 'P2'),
@@ -766,7 +677,7 @@ DEFINITION = Definition(
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('tx_padded_padded',),
                 ),
-                Phase(  # ty[n,p0,p1,p2] += tx_padded_padded_padded[n,p0,p1,p2]  # as y[n,p0,p1,p2]
+                Phase(  # ty[n,p0,p1,p2] += tx_padded_padded_padded[n,p0,p1,p2]  # as y[n,p0,p1,p2] of pad_reflect
                     y_from_x_padded_padded_padded,
                     ('ty', 'tx_padded_padded_padded'),
                     ('N', 'P0', 'P1', 'P2'),
@@ -838,7 +749,7 @@ DEFINITION = Definition(
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('hgx_padded_padded',),
                 ),
-                Phase(  # hgy[n,p0,p1,p2] += hgx_padded_padded_padded[n,p0,p1,p2]  # as y[n,p0,p1,p2]
+                Phase(  # hgy[n,p0,p1,p2] += hgx_padded_padded_padded[n,p0,p1,p2]  # as y[n,p0,p1,p2] of pad_reflect
                     y_from_x_padded_padded_padded,
                     ('hgy', 'hgx_padded_padded_padded'),
                     ('N', 'P0', 'P1', 'P2'),
@@ -850,7 +761,7 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # tgx_padded_padded_padded[n,p0,p1,p2] += tgy[n,p0,p1,p2]  # as y[n,p0,p1,p2]
+                Phase(  # tgx_padded_padded_padded[n,p0,p1,p2] += tgy[n,p0,p1,p2]  # as y[n,p0,p1,p2] of pad_reflect
                     y_from_x_padded_padded_padded,
                     ('tgx_padded_padded_padded', 'tgy'),
                     ('N', 'P0', 'P1', 'P2'),
@@ -924,7 +835,7 @@ DEFINITION = Definition(
         'x_padded_from_x: lanes over r3; else scatter, tasks share r0 r2 r3',
         'x_padded_from_x_2: lanes over r3; else gather, tasks share r0 r1 r2; 2 guards',
         'x_padded_from_x_3: lanes over r3; else gather, tasks share r0 r1 r2; 2 guards',
-        'y_from_x_padded_padded_padded: lanes over p2, or lanes over p1; else gather, tasks share n p0 p1',
+        'y_from_x_padded_padded_padded: that of kernels.generated.pad_reflect',
         'gx_padded_padded_from_gx_padded_padded_padded: scatter, tasks share r0 r1 r2; 1 guard',
         'gx_padded_padded_from_gx_padded_padded_padded_2: scatter, tasks share r0 r1 r2; 1 guard',
         'gx_padded_padded_from_gx_padded_padded_padded_3: lanes over r2 where it is contiguous, or lanes over q; else scatter, tasks share r0 r1 r2',

@@ -8,244 +8,21 @@
 
 from __future__ import annotations
 
+from kernels.generated.pixel_shuffle import (
+    gx_from_gy,
+    y_from_x,
+)
 from kernels.runtime import (
     Condition,
     Definition,
     Parameter,
     Phase,
     Program,
-    Real4,
-    Task,
     Tensor,
-    Tile,
-    ceil_div,
-    choice,
     require_abi,
-    select,
-    share,
-    task,
-    zero,
 )
 
 require_abi(7, __name__)
-
-
-@task
-def y_from_x_plain(y: Real4, x: Real4, N: int, P0: int, P1: int, C: int, I: int, J: int, Y1: int, X2: int, X3: int,
-        task: int, tasks: int) -> None:
-    """y[n,y1,p0,p1] += sum[c,i,j,x2,x3] x[n,c,x2,x3]
-    { I*J*c + J*i + j = y1, i + I*p0 = x2, j + J*p1 = x3 }
-
-    gather, tasks share n y1 p0; 3 guards
-    """
-    first, last = share(N * Y1 * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (Y1 * P0)
-        y1 = item // P0 % Y1
-        p0 = item % P0
-        for p1 in range(P1):
-            total = zero()
-            if 0 <= y1 < C*I*J:
-                c = y1 // (I*J)
-                i = (y1 // J) % I
-                j = y1 % J
-                x2 = i + p0*I
-                if 0 <= x2 < X2:
-                    x3 = j + p1*J
-                    if 0 <= x3 < X3:
-                        total += x[n, c, x2, x3]
-            y[n, y1, p0, p1] = total
-
-
-@task
-def y_from_x_over_n(y: Real4, x: Real4, N: int, P0: int, P1: int, C: int, I: int, J: int, Y1: int, X2: int, X3: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(Y1 * P0 * P1, task, tasks)
-    for item in range(first, last):
-        y1 = item // (P0 * P1)
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for start in range(0, N, lanes.width):
-            n = max(0, min(start, N - lanes.width))
-            count = min(lanes.width, N - n)
-            active = lanes.first(count)
-            total = lanes.zero()
-            if 0 <= y1 < C*I*J:
-                c = y1 // (I*J)
-                i = (y1 // J) % I
-                j = y1 % J
-                x2 = i + p0*I
-                if 0 <= x2 < X2:
-                    x3 = j + p1*J
-                    if 0 <= x3 < X3:
-                        x_lanes = lanes.read_where(x.line((n, c, x2, x3), (1, 0, 0, 0)), active)
-                        total = total + x_lanes
-            lanes.write_where(y.line((n, y1, p0, p1), (1, 0, 0, 0)), total, active)
-
-
-@task
-def y_from_x_over_p1(y: Real4, x: Real4, N: int, P0: int, P1: int, C: int, I: int, J: int, Y1: int, X2: int,
-        X3: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes * Y1 * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (Y1 * P0) * tile.lines
-        y1 = item // P0 % Y1
-        p0 = item % P0
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            if 0 <= y1 < C*I*J:
-                c = y1 // (I*J)
-                i = (y1 // J) % I
-                j = y1 % J
-                x2 = i + p0*I
-                if 0 <= x2 < X2:
-                    x3 = j + p1*J
-                    inside = active & lanes.within(x3, J, X3)
-                    for u in range(tile.lines):
-                        plane = min(n + u, N - 1)
-                        x_lanes = lanes.read_where(x.line((plane, c, x2, x3), (0, 0, 0, J)), inside)
-                        total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    lanes.write_where(y.line((plane, y1, p0, p1), (0, 0, 0, 1)), result, active)
-
-
-@choice(y_from_x_over_n, y_from_x_over_p1, y_from_x_plain)
-def y_from_x(y: Real4, x: Real4, N: int, P0: int, P1: int, C: int, I: int, J: int, Y1: int, X2: int, X3: int,
-        tile: Tile) -> Task[...]:
-    """y[n,y1,p0,p1] += sum[c,i,j,x2,x3] x[n,c,x2,x3]
-    { I*J*c + J*i + j = y1, i + I*p0 = x2, j + J*p1 = x3 }
-
-    lanes over n where it is contiguous
-    or lanes over p1
-    else gather, tasks share n y1 p0; 3 guards
-    """
-    if tile.lanes.width <= N and y.stride(0) == 1 and x.stride(0) == 1:
-        return y_from_x_over_n
-    if tile.lanes.width <= 8 * P1:
-        return y_from_x_over_p1
-    return y_from_x_plain
-
-
-@task
-def gx_from_gy_plain(gx: Real4, gy: Real4, N: int, P0: int, P1: int, C: int, I: int, J: int, Y1: int, X2: int,
-        X3: int, task: int, tasks: int) -> None:
-    """gx[n,c,x2,x3] += sum[p0,p1,i,j,y1] gy[n,y1,p0,p1]
-    { I*J*c + J*i + j = y1, i + I*p0 = x2, j + J*p1 = x3 }
-
-    gather, tasks share n c x2; 3 guards
-    """
-    first, last = share(N * C * X2, task, tasks)
-    for item in range(first, last):
-        n = item // (C * X2)
-        c = item // X2 % C
-        x2 = item % X2
-        for x3 in range(X3):
-            total = zero()
-            if 0 <= x2 < I*P0:
-                p0 = x2 // I
-                i = x2 % I
-                if 0 <= x3 < J*P1:
-                    p1 = x3 // J
-                    j = x3 % J
-                    y1 = c*I*J + i*J + j
-                    if 0 <= y1 < Y1:
-                        total += gy[n, y1, p0, p1]
-            gx[n, c, x2, x3] = total
-
-
-@task
-def gx_from_gy_over_n(gx: Real4, gy: Real4, N: int, P0: int, P1: int, C: int, I: int, J: int, Y1: int, X2: int,
-        X3: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(C * X2 * X3, task, tasks)
-    for item in range(first, last):
-        c = item // (X2 * X3)
-        x2 = item // X3 % X2
-        x3 = item % X3
-        for start in range(0, N, lanes.width):
-            n = max(0, min(start, N - lanes.width))
-            count = min(lanes.width, N - n)
-            active = lanes.first(count)
-            total = lanes.zero()
-            if 0 <= x2 < I*P0:
-                p0 = x2 // I
-                i = x2 % I
-                if 0 <= x3 < J*P1:
-                    p1 = x3 // J
-                    j = x3 % J
-                    y1 = c*I*J + i*J + j
-                    if 0 <= y1 < Y1:
-                        gy_lanes = lanes.read_where(gy.line((n, y1, p0, p1), (1, 0, 0, 0)), active)
-                        total = total + gy_lanes
-            lanes.write_where(gx.line((n, c, x2, x3), (1, 0, 0, 0)), total, active)
-
-
-@task
-def gx_from_gy_over_c(gx: Real4, gy: Real4, N: int, P0: int, P1: int, C: int, I: int, J: int, Y1: int, X2: int,
-        X3: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes * X2 * X3, task, tasks)
-    for item in range(first, last):
-        n = item // (X2 * X3) * tile.lines
-        x2 = item // X3 % X2
-        x3 = item % X3
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            if 0 <= x2 < I*P0:
-                p0 = x2 // I
-                i = x2 % I
-                if 0 <= x3 < J*P1:
-                    p1 = x3 // J
-                    j = x3 % J
-                    y1 = c*I*J + i*J + j
-                    inside = active & lanes.within(y1, I*J, Y1)
-                    for u in range(tile.lines):
-                        plane = min(n + u, N - 1)
-                        gy_lanes = lanes.read_where(gy.line((plane, y1, p0, p1), (0, I*J, 0, 0)), inside)
-                        total[0, u] = select(inside, total[0, u] + gy_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    lanes.write_where(gx.line((plane, c, x2, x3), (0, 1, 0, 0)), result, active)
-
-
-@choice(gx_from_gy_over_n, gx_from_gy_over_c, gx_from_gy_plain)
-def gx_from_gy(gx: Real4, gy: Real4, N: int, P0: int, P1: int, C: int, I: int, J: int, Y1: int, X2: int, X3: int,
-        tile: Tile) -> Task[...]:
-    """gx[n,c,x2,x3] += sum[p0,p1,i,j,y1] gy[n,y1,p0,p1]
-    { I*J*c + J*i + j = y1, i + I*p0 = x2, j + J*p1 = x3 }
-
-    lanes over n where it is contiguous
-    or lanes over c
-    else gather, tasks share n c x2; 3 guards
-    """
-    if tile.lanes.width <= N and gx.stride(0) == 1 and gy.stride(0) == 1:
-        return gx_from_gy_over_n
-    if tile.lanes.width <= 8 * C:
-        return gx_from_gy_over_c
-    return gx_from_gy_plain
 
 
 def sizes(N: int, C: int, X2: int, X3: int, r: int) -> dict[str, int]:
@@ -287,10 +64,10 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # y[n,y1,p0,p1] += sum[c,i,j,x2,x3] x[n,c,x2,x3]
-                    y_from_x,
+                Phase(  # y[n,y1,p0,p1] += sum[c,i,j,x2,x3] x[n,c,x2,x3]  # as gx[n,x1,p0,p1] of pixel_shuffle
+                    gx_from_gy,
                     ('y', 'x'),
-                    ('N', 'P0', 'P1', 'C', 'r', 'r', 'Y1', 'X2', 'X3'),
+                    ('N', 'C', 'r', 'r', 'P0', 'P1', 'X2', 'X3', 'Y1'),
                     linear=('x',),
                 ),
             ),
@@ -299,10 +76,10 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # gx[n,c,x2,x3] += sum[p0,p1,i,j,y1] gy[n,y1,p0,p1]
-                    gx_from_gy,
+                Phase(  # gx[n,c,x2,x3] += sum[p0,p1,i,j,y1] gy[n,y1,p0,p1]  # as y[n,c,y2,y3] of pixel_shuffle
+                    y_from_x,
                     ('gx', 'gy'),
-                    ('N', 'P0', 'P1', 'C', 'r', 'r', 'Y1', 'X2', 'X3'),
+                    ('N', 'C', 'r', 'r', 'P0', 'P1', 'X2', 'X3', 'Y1'),
                     linear=('gy',),
                 ),
             ),
@@ -311,10 +88,10 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # ty[n,y1,p0,p1] += sum[c,i,j,x2,x3] tx[n,c,x2,x3]  # as y[n,y1,p0,p1]
-                    y_from_x,
+                Phase(  # ty[n,y1,p0,p1] += sum[c,i,j,x2,x3] tx[n,c,x2,x3]  # as gx[n,x1,p0,p1] of pixel_shuffle
+                    gx_from_gy,
                     ('ty', 'tx'),
-                    ('N', 'P0', 'P1', 'C', 'r', 'r', 'Y1', 'X2', 'X3'),
+                    ('N', 'C', 'r', 'r', 'P0', 'P1', 'X2', 'X3', 'Y1'),
                     linear=('tx',),
                 ),
             ),
@@ -323,10 +100,10 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # hgy[n,y1,p0,p1] += sum[c,i,j,x2,x3] hgx[n,c,x2,x3]  # as y[n,y1,p0,p1]
-                    y_from_x,
+                Phase(  # hgy[n,y1,p0,p1] += sum[c,i,j,x2,x3] hgx[n,c,x2,x3]  # as gx[n,x1,p0,p1] of pixel_shuffle
+                    gx_from_gy,
                     ('hgy', 'hgx'),
-                    ('N', 'P0', 'P1', 'C', 'r', 'r', 'Y1', 'X2', 'X3'),
+                    ('N', 'C', 'r', 'r', 'P0', 'P1', 'X2', 'X3', 'Y1'),
                     linear=('hgx',),
                 ),
             ),
@@ -335,17 +112,17 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # tgx[n,c,x2,x3] += sum[p0,p1,i,j,y1] tgy[n,y1,p0,p1]  # as gx[n,c,x2,x3]
-                    gx_from_gy,
+                Phase(  # tgx[n,c,x2,x3] += sum[p0,p1,i,j,y1] tgy[n,y1,p0,p1]  # as y[n,c,y2,y3] of pixel_shuffle
+                    y_from_x,
                     ('tgx', 'tgy'),
-                    ('N', 'P0', 'P1', 'C', 'r', 'r', 'Y1', 'X2', 'X3'),
+                    ('N', 'C', 'r', 'r', 'P0', 'P1', 'X2', 'X3', 'Y1'),
                     linear=('tgy',),
                 ),
             ),
         ),
     },
     report=(
-        'y_from_x: lanes over n where it is contiguous, or lanes over p1; else gather, tasks share n y1 p0; 3 guards',
-        'gx_from_gy: lanes over n where it is contiguous, or lanes over c; else gather, tasks share n c x2; 3 guards',
+        'gx_from_gy: that of kernels.generated.pixel_shuffle',
+        'y_from_x: that of kernels.generated.pixel_shuffle',
     ),
 )

@@ -6,6 +6,10 @@
 
 from __future__ import annotations
 
+from kernels.generated.layer_norm import (
+    hvar_from_gy_hgx_var_w,
+    hw_from_gy_hgx_var,
+)
 from kernels.runtime import (
     Definition,
     Parameter,
@@ -193,178 +197,6 @@ def y_from_w_x_y_sum(y: Real2, w: Real1, x: Real2, y_sum: Real1, N: int, I: int,
     if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > I):
         return y_from_w_x_y_sum_over_n
     return y_from_w_x_y_sum_plain
-
-
-@task
-def gw_from_gy_x_y_sum_plain(gw: Real1, gy: Real2, x: Real2, y_sum: Real1, N: int, I: int, eps: float, add: int,
-        task: int, tasks: int) -> None:
-    """gw[i] += sum[n] gy[n,i]*x[n,i]/sqrt(eps + y_sum[n])
-
-    gather, tasks share i
-    """
-    first, last = share(I, task, tasks)
-    for i in range(first, last):
-        total = zero()
-        for n in range(N):
-            total += gy[n, i] * x[n, i] / sqrt(eps + y_sum[n])
-        if add != 0:
-            total += gw[i]
-        gw[i] = total
-
-
-@task
-def gw_from_gy_x_y_sum_over_i(gw: Real1, gy: Real2, x: Real2, y_sum: Real1, N: int, I: int, eps: float, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over i."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(I, lanes.width), task, tasks)
-    for i in range(first * lanes.width, min(I, last * lanes.width), lanes.width):
-        count = min(lanes.width, I - i)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
-            x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
-            total = total + gy_lanes * x_lanes / lanes.fill(sqrt(eps + y_sum[n]))
-        if add != 0:
-            total = total + lanes.read_where(gw.line((i,), (1,)), active)
-        lanes.write_where(gw.line((i,), (1,)), total, active)
-
-
-@task
-def gw_from_gy_x_y_sum_over_n(gw: Real1, gy: Real2, x: Real2, y_sum: Real1, N: int, I: int, eps: float, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        i = item * tile.lines
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for start in range(0, N, 64 * lanes.width):
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
-                if n + lanes.width <= N:
-                    for u in range(tile.lines):
-                        plane = min(i + u, I - 1)
-                        gy_lanes = lanes.read(gy.line((n, plane), (1, 0)))
-                        x_lanes = lanes.read(x.line((n, plane), (1, 0)))
-                        y_sum_lanes = lanes.read(y_sum.line((n,), (1,)))
-                        total[0, u] = total[0, u] + gy_lanes * x_lanes / sqrt(y_sum_lanes + lanes.fill(eps))
-                else:
-                    active = lanes.first(N - n)
-                    for u in range(tile.lines):
-                        plane = min(i + u, I - 1)
-                        gy_lanes = lanes.read_where(gy.line((n, plane), (1, 0)), active)
-                        x_lanes = lanes.read_where(x.line((n, plane), (1, 0)), active)
-                        y_sum_lanes = lanes.read_where(y_sum.line((n,), (1,)), active)
-                        total[0, u] = select(active, total[0, u] + gy_lanes * x_lanes / sqrt(y_sum_lanes + lanes.fill(eps)), total[0, u])
-            for u in range(tile.lines):
-                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(i + u, I - 1)
-            if i + u < I:
-                result = lanes.sum(wide[0, u])
-                if add != 0:
-                    result += gw[plane]
-                gw[plane] = result
-
-
-@choice(gw_from_gy_x_y_sum_over_i, gw_from_gy_x_y_sum_over_n, gw_from_gy_x_y_sum_plain)
-def gw_from_gy_x_y_sum(gw: Real1, gy: Real2, x: Real2, y_sum: Real1, N: int, I: int, eps: float, add: int,
-        tile: Tile) -> Task[...]:
-    """gw[i] += sum[n] gy[n,i]*x[n,i]/sqrt(eps + y_sum[n])
-
-    lanes over i
-    or lanes over n, combined at the end
-    else gather, tasks share i
-    """
-    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > N):
-        return gw_from_gy_x_y_sum_over_i
-    if tile.lanes.width <= N:
-        return gw_from_gy_x_y_sum_over_n
-    return gw_from_gy_x_y_sum_plain
-
-
-@task
-def gy_sum_from_gy_w_x_y_sum_plain(gy_sum: Real1, gy: Real2, w: Real1, x: Real2, y_sum: Real1, N: int, I: int,
-        eps: float, add: int, task: int, tasks: int) -> None:
-    """gy_sum[n] += sum[i] -w[i]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = zero()
-        for i in range(I):
-            total += w[i] * gy[n, i] * x[n, i]
-        if total != zero():
-            total = -(rational(1, 2)) * total / power((eps + y_sum[n]), rational(3, 2))
-        if add != 0:
-            total += gy_sum[n]
-        gy_sum[n] = total
-
-
-@task
-def gy_sum_from_gy_w_x_y_sum_over_i(gy_sum: Real1, gy: Real2, w: Real1, x: Real2, y_sum: Real1, N: int, I: int,
-        eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over i, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        n = item * tile.lines
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for start in range(0, I, 64 * lanes.width):
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for i in range(start, min(I, start + 64 * lanes.width), lanes.width):
-                if i + lanes.width <= I:
-                    for u in range(tile.lines):
-                        plane = min(n + u, N - 1)
-                        gy_lanes = lanes.read(gy.line((plane, i), (0, 1)))
-                        w_lanes = lanes.read(w.line((i,), (1,)))
-                        x_lanes = lanes.read(x.line((plane, i), (0, 1)))
-                        total[0, u] = fma(gy_lanes * w_lanes, x_lanes, total[0, u])
-                else:
-                    active = lanes.first(I - i)
-                    for u in range(tile.lines):
-                        plane = min(n + u, N - 1)
-                        gy_lanes = lanes.read_where(gy.line((plane, i), (0, 1)), active)
-                        w_lanes = lanes.read_where(w.line((i,), (1,)), active)
-                        x_lanes = lanes.read_where(x.line((plane, i), (0, 1)), active)
-                        total[0, u] = select(active, fma(gy_lanes * w_lanes, x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
-                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(n + u, N - 1)
-            if n + u < N:
-                result = lanes.sum(wide[0, u])
-                if result != zero():
-                    result = -(rational(1, 2)) * result / power((eps + y_sum[plane]), rational(3, 2))
-                if add != 0:
-                    result += gy_sum[plane]
-                gy_sum[plane] = result
-
-
-@choice(gy_sum_from_gy_w_x_y_sum_over_i, gy_sum_from_gy_w_x_y_sum_plain)
-def gy_sum_from_gy_w_x_y_sum(gy_sum: Real1, gy: Real2, w: Real1, x: Real2, y_sum: Real1, N: int, I: int, eps: float,
-        add: int, tile: Tile) -> Task[...]:
-    """gy_sum[n] += sum[i] -w[i]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))
-
-    lanes over i, combined at the end
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= I:
-        return gy_sum_from_gy_w_x_y_sum_over_i
-    return gy_sum_from_gy_w_x_y_sum_plain
 
 
 @task
@@ -1008,8 +840,8 @@ DEFINITION = Definition(
                     ('N', 'I'),
                     linear=('x',),
                 ),
-                Phase(  # gw[i] += sum[n] gy[n,i]*x[n,i]/sqrt(eps + y_sum[n])
-                    gw_from_gy_x_y_sum,
+                Phase(  # gw[i] += sum[n] gy[n,i]*x[n,i]/sqrt(eps + y_sum[n])  # as hw[i] of layer_norm
+                    hw_from_gy_hgx_var,
                     ('gw', 'gy', 'x', 'y_sum'),
                     ('N', 'I'),
                     reals=('eps',),
@@ -1022,9 +854,9 @@ DEFINITION = Definition(
                     reals=('eps',),
                     linear=('gy', 'w'),
                 ),
-                Phase(  # gy_sum[n] += sum[i] -w[i]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))
-                    gy_sum_from_gy_w_x_y_sum,
-                    ('gy_sum', 'gy', 'w', 'x', 'y_sum'),
+                Phase(  # gy_sum[n] += sum[i] -w[i]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))  # as hvar[n] of layer_norm
+                    hvar_from_gy_hgx_var_w,
+                    ('gy_sum', 'gy', 'x', 'y_sum', 'w'),
                     ('N', 'I'),
                     reals=('eps',),
                     linear=('gy', 'w', 'x'),
@@ -1071,9 +903,9 @@ DEFINITION = Definition(
                     ('N', 'I'),
                     linear=('x',),
                 ),
-                Phase(  # gy_sum[n] += sum[i] -w[i]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))
-                    gy_sum_from_gy_w_x_y_sum,
-                    ('gy_sum', 'gy', 'w', 'x', 'y_sum'),
+                Phase(  # gy_sum[n] += sum[i] -w[i]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))  # as hvar[n] of layer_norm
+                    hvar_from_gy_hgx_var_w,
+                    ('gy_sum', 'gy', 'x', 'y_sum', 'w'),
                     ('N', 'I'),
                     reals=('eps',),
                     linear=('gy', 'w', 'x'),
@@ -1098,16 +930,16 @@ DEFINITION = Definition(
                     reals=('eps',),
                     linear=('gy', 'hgy_sum', 'w', 'x'),
                 ),
-                Phase(  # hw[i] += sum[n] gy[n,i]*hgx[n,i]/sqrt(eps + y_sum[n])  # as gw[i]
-                    gw_from_gy_x_y_sum,
+                Phase(  # hw[i] += sum[n] gy[n,i]*hgx[n,i]/sqrt(eps + y_sum[n])  # as hw[i] of layer_norm
+                    hw_from_gy_hgx_var,
                     ('hw', 'gy', 'hgx', 'y_sum'),
                     ('N', 'I'),
                     reals=('eps',),
                     linear=('gy', 'hgx'),
                 ),
-                Phase(  # hy_sum[n] += sum[i] -w[i]*gy[n,i]*hgx[n,i]/(2*(eps + y_sum[n])**(3/2))  # as gy_sum[n]
-                    gy_sum_from_gy_w_x_y_sum,
-                    ('hy_sum', 'gy', 'w', 'hgx', 'y_sum'),
+                Phase(  # hy_sum[n] += sum[i] -w[i]*gy[n,i]*hgx[n,i]/(2*(eps + y_sum[n])**(3/2))  # as hvar[n] of layer_norm
+                    hvar_from_gy_hgx_var_w,
+                    ('hy_sum', 'gy', 'hgx', 'y_sum', 'w'),
                     ('N', 'I'),
                     reals=('eps',),
                     linear=('gy', 'hgx', 'w'),
@@ -1125,9 +957,9 @@ DEFINITION = Definition(
                     reals=('eps',),
                     linear=('gy',),
                 ),
-                Phase(  # hy_sum[n] += sum[i] -hgw[i]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))  # as gy_sum[n]
-                    gy_sum_from_gy_w_x_y_sum,
-                    ('hy_sum', 'gy', 'hgw', 'x', 'y_sum'),
+                Phase(  # hy_sum[n] += sum[i] -hgw[i]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))  # as hvar[n] of layer_norm
+                    hvar_from_gy_hgx_var_w,
+                    ('hy_sum', 'gy', 'x', 'y_sum', 'hgw'),
                     ('N', 'I'),
                     reals=('eps',),
                     linear=('gy', 'hgw', 'x'),
@@ -1149,9 +981,9 @@ DEFINITION = Definition(
                     ('N', 'I'),
                     linear=('x',),
                 ),
-                Phase(  # gy_sum[n] += sum[i] -w[i]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))
-                    gy_sum_from_gy_w_x_y_sum,
-                    ('gy_sum', 'gy', 'w', 'x', 'y_sum'),
+                Phase(  # gy_sum[n] += sum[i] -w[i]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))  # as hvar[n] of layer_norm
+                    hvar_from_gy_hgx_var_w,
+                    ('gy_sum', 'gy', 'x', 'y_sum', 'w'),
                     ('N', 'I'),
                     reals=('eps',),
                     linear=('gy', 'w', 'x'),
@@ -1162,15 +994,15 @@ DEFINITION = Definition(
                     ('N', 'I'),
                     linear=('tx', 'x'),
                 ),
-                Phase(  # tgw[i] += sum[n] tgy[n,i]*x[n,i]/sqrt(eps + y_sum[n])  # as gw[i]
-                    gw_from_gy_x_y_sum,
+                Phase(  # tgw[i] += sum[n] tgy[n,i]*x[n,i]/sqrt(eps + y_sum[n])  # as hw[i] of layer_norm
+                    hw_from_gy_hgx_var,
                     ('tgw', 'tgy', 'x', 'y_sum'),
                     ('N', 'I'),
                     reals=('eps',),
                     linear=('tgy', 'x'),
                 ),
-                Phase(  # tgw[i] += sum[n] gy[n,i]*tx[n,i]/sqrt(eps + y_sum[n])  # as gw[i]
-                    gw_from_gy_x_y_sum,
+                Phase(  # tgw[i] += sum[n] gy[n,i]*tx[n,i]/sqrt(eps + y_sum[n])  # as hw[i] of layer_norm
+                    hw_from_gy_hgx_var,
                     ('tgw', 'gy', 'tx', 'y_sum'),
                     ('N', 'I'),
                     reals=('eps',),
@@ -1189,23 +1021,23 @@ DEFINITION = Definition(
                     ('N', 'I'),
                     reals=('eps',),
                 ),
-                Phase(  # tgy_sum[n] += sum[i] -w[i]*tgy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))  # as gy_sum[n]
-                    gy_sum_from_gy_w_x_y_sum,
-                    ('tgy_sum', 'tgy', 'w', 'x', 'y_sum'),
+                Phase(  # tgy_sum[n] += sum[i] -w[i]*tgy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))  # as hvar[n] of layer_norm
+                    hvar_from_gy_hgx_var_w,
+                    ('tgy_sum', 'tgy', 'x', 'y_sum', 'w'),
                     ('N', 'I'),
                     reals=('eps',),
                     linear=('tgy', 'w', 'x'),
                 ),
-                Phase(  # tgy_sum[n] += sum[i] -tw[i]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))  # as gy_sum[n]
-                    gy_sum_from_gy_w_x_y_sum,
-                    ('tgy_sum', 'gy', 'tw', 'x', 'y_sum'),
+                Phase(  # tgy_sum[n] += sum[i] -tw[i]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))  # as hvar[n] of layer_norm
+                    hvar_from_gy_hgx_var_w,
+                    ('tgy_sum', 'gy', 'x', 'y_sum', 'tw'),
                     ('N', 'I'),
                     reals=('eps',),
                     linear=('gy', 'tw', 'x'),
                 ),
-                Phase(  # tgy_sum[n] += sum[i] -w[i]*gy[n,i]*tx[n,i]/(2*(eps + y_sum[n])**(3/2))  # as gy_sum[n]
-                    gy_sum_from_gy_w_x_y_sum,
-                    ('tgy_sum', 'gy', 'w', 'tx', 'y_sum'),
+                Phase(  # tgy_sum[n] += sum[i] -w[i]*gy[n,i]*tx[n,i]/(2*(eps + y_sum[n])**(3/2))  # as hvar[n] of layer_norm
+                    hvar_from_gy_hgx_var_w,
+                    ('tgy_sum', 'gy', 'tx', 'y_sum', 'w'),
                     ('N', 'I'),
                     reals=('eps',),
                     linear=('gy', 'tx', 'w'),
@@ -1228,8 +1060,8 @@ DEFINITION = Definition(
     report=(
         'y_sum_from_x: lanes over j, combined at the end, or lanes over n; else gather, tasks share n',
         'y_from_w_x_y_sum: lanes over i, or lanes over n; else gather, tasks share n',
-        'gw_from_gy_x_y_sum: lanes over i, or lanes over n, combined at the end; else gather, tasks share i',
-        'gy_sum_from_gy_w_x_y_sum: lanes over i, combined at the end; else gather, tasks share n',
+        'hw_from_gy_hgx_var: that of kernels.generated.layer_norm',
+        'hvar_from_gy_hgx_var_w: that of kernels.generated.layer_norm',
         'gx_from_gy_sum_x: lanes over j, or lanes over n; else gather, tasks share n',
         'ty_sum_from_tx_x: lanes over j, combined at the end, or lanes over n; else gather, tasks share n',
         'ty_from_tw_tx_ty_sum_w_x_y_sum: lanes over i, or lanes over n; else gather, tasks share n',

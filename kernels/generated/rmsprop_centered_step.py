@@ -8,6 +8,16 @@
 
 from __future__ import annotations
 
+from kernels.generated.rmsprop_step import (
+    gb_total_from_gy,
+    tw_from_g_p_tg_tp_tv,
+    w_from_g_p_v,
+    y_from_b_p,
+)
+from kernels.generated.sgd_step import (
+    gb_total_from_gb,
+    gm_from_gb_total,
+)
 from kernels.runtime import (
     Definition,
     Parameter,
@@ -34,57 +44,6 @@ from kernels.runtime import (
 )
 
 require_abi(7, __name__)
-
-
-@task
-def w_from_g_p_v_plain(w: Real1, g: Real1, p: Real1, v: Real1, N: int, alpha: float, decay: float, towards: float,
-        task: int, tasks: int) -> None:
-    """w[n] += alpha*v[n] + (1 - alpha)*(decay*p[n] + towards*g[n])**2
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = alpha * v[n] + (1 - alpha) * (decay * p[n] + towards * g[n])**2
-        w[n] = total
-
-
-@task
-def w_from_g_p_v_over_n(w: Real1, g: Real1, p: Real1, v: Real1, N: int, alpha: float, decay: float, towards: float,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            v_lanes = lanes.read(v.line((n,), (1,)))
-            u_ = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
-            total = (lanes.fill(alpha) * v_lanes) + (lanes.fill(1 - alpha) * (u_ * u_))
-            lanes.write_where(w.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            v_lanes = lanes.read_where(v.line((n,), (1,)), active)
-            u_ = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
-            total = (lanes.fill(alpha) * v_lanes) + (lanes.fill(1 - alpha) * (u_ * u_))
-            lanes.write_where(w.line((n,), (1,)), total, active)
-
-
-@choice(w_from_g_p_v_over_n, w_from_g_p_v_plain)
-def w_from_g_p_v(w: Real1, g: Real1, p: Real1, v: Real1, N: int, alpha: float, decay: float, towards: float,
-        tile: Tile) -> Task[...]:
-    """w[n] += alpha*v[n] + (1 - alpha)*(decay*p[n] + towards*g[n])**2
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return w_from_g_p_v_over_n
-    return w_from_g_p_v_plain
 
 
 @task
@@ -188,185 +147,6 @@ def b_from_c_g_m_p_w(b: Real1, c: Real1, g: Real1, m: Real1, p: Real1, w: Real1,
     if tile.lanes.width <= 8 * N:
         return b_from_c_g_m_p_w_over_n
     return b_from_c_g_m_p_w_plain
-
-
-@task
-def y_from_b_p_plain(y: Real1, b: Real1, p: Real1, N: int, rate: float, task: int, tasks: int) -> None:
-    """y[n] += -rate*b[n] + p[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = -rate * b[n] + p[n]
-        y[n] = total
-
-
-@task
-def y_from_b_p_over_n(y: Real1, b: Real1, p: Real1, N: int, rate: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            b_lanes = lanes.read(b.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            total = p_lanes - (lanes.fill(rate) * b_lanes)
-            lanes.write_where(y.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            b_lanes = lanes.read_where(b.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            total = p_lanes - (lanes.fill(rate) * b_lanes)
-            lanes.write_where(y.line((n,), (1,)), total, active)
-
-
-@choice(y_from_b_p_over_n, y_from_b_p_plain)
-def y_from_b_p(y: Real1, b: Real1, p: Real1, N: int, rate: float, tile: Tile) -> Task[...]:
-    """y[n] += -rate*b[n] + p[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return y_from_b_p_over_n
-    return y_from_b_p_plain
-
-
-@task
-def gw_total_from_gw_plain(gw_total: Real1, gw: Real1, I0: int, task: int, tasks: int) -> None:
-    """gw_total[i0] += gw[i0]
-
-    gather, tasks share i0
-    """
-    first, last = share(I0, task, tasks)
-    for i0 in range(first, last):
-        total = gw[i0]
-        gw_total[i0] = total
-
-
-@task
-def gw_total_from_gw_over_i0(gw_total: Real1, gw: Real1, I0: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over i0."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(I0, lanes.width), task, tasks)
-    for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
-        count = min(lanes.width, I0 - i0)
-        if count == lanes.width:
-            gw_lanes = lanes.read(gw.line((i0,), (1,)))
-            total = gw_lanes
-            lanes.write_where(gw_total.line((i0,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            gw_lanes = lanes.read_where(gw.line((i0,), (1,)), active)
-            total = gw_lanes
-            lanes.write_where(gw_total.line((i0,), (1,)), total, active)
-
-
-@choice(gw_total_from_gw_over_i0, gw_total_from_gw_plain)
-def gw_total_from_gw(gw_total: Real1, gw: Real1, I0: int, tile: Tile) -> Task[...]:
-    """gw_total[i0] += gw[i0]
-
-    lanes over i0
-    else gather, tasks share i0
-    """
-    if tile.lanes.width <= 8 * I0:
-        return gw_total_from_gw_over_i0
-    return gw_total_from_gw_plain
-
-
-@task
-def gb_total_from_gy_plain(gb_total: Real1, gy: Real1, N: int, rate: float, add: int, task: int,
-        tasks: int) -> None:
-    """gb_total[n] += -rate*gy[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = -rate * gy[n]
-        if add != 0:
-            total += gb_total[n]
-        gb_total[n] = total
-
-
-@task
-def gb_total_from_gy_over_n(gb_total: Real1, gy: Real1, N: int, rate: float, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            gy_lanes = lanes.read(gy.line((n,), (1,)))
-            total = -(lanes.fill(rate) * gy_lanes)
-            if add != 0:
-                total = total + lanes.read(gb_total.line((n,), (1,)))
-            lanes.write_where(gb_total.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            total = -(lanes.fill(rate) * gy_lanes)
-            if add != 0:
-                total = total + lanes.read_where(gb_total.line((n,), (1,)), active)
-            lanes.write_where(gb_total.line((n,), (1,)), total, active)
-
-
-@choice(gb_total_from_gy_over_n, gb_total_from_gy_plain)
-def gb_total_from_gy(gb_total: Real1, gy: Real1, N: int, rate: float, add: int, tile: Tile) -> Task[...]:
-    """gb_total[n] += -rate*gy[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return gb_total_from_gy_over_n
-    return gb_total_from_gy_plain
-
-
-@task
-def gm_from_gb_total_plain(gm: Real1, gb_total: Real1, N: int, mu: float, task: int, tasks: int) -> None:
-    """gm[n] += mu*gb_total[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = mu * gb_total[n]
-        gm[n] = total
-
-
-@task
-def gm_from_gb_total_over_n(gm: Real1, gb_total: Real1, N: int, mu: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
-            total = lanes.fill(mu) * gb_total_lanes
-            lanes.write_where(gm.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
-            total = lanes.fill(mu) * gb_total_lanes
-            lanes.write_where(gm.line((n,), (1,)), total, active)
-
-
-@choice(gm_from_gb_total_over_n, gm_from_gb_total_plain)
-def gm_from_gb_total(gm: Real1, gb_total: Real1, N: int, mu: float, tile: Tile) -> Task[...]:
-    """gm[n] += mu*gb_total[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return gm_from_gb_total_over_n
-    return gm_from_gb_total_plain
 
 
 @task
@@ -630,62 +410,6 @@ def gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w(gp: Real1, c: Real1, g: Real1,
     if tile.lanes.width <= 8 * N:
         return gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w_over_n
     return gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w_plain
-
-
-@task
-def tw_from_g_p_tg_tp_tv_plain(tw: Real1, g: Real1, p: Real1, tg: Real1, tp: Real1, tv: Real1, N: int, alpha: float,
-        decay: float, towards: float, task: int, tasks: int) -> None:
-    """tw[n] += alpha*tv[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*tp[n] + 2*towards*(1 - alpha)*(decay*p[n] + towards*g[n])*tg[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = 2 * (1 - alpha) * (decay * p[n] + towards * g[n])
-        total = v0 * decay * tp[n] + v0 * towards * tg[n] + alpha * tv[n]
-        tw[n] = total
-
-
-@task
-def tw_from_g_p_tg_tp_tv_over_n(tw: Real1, g: Real1, p: Real1, tg: Real1, tp: Real1, tv: Real1, N: int,
-        alpha: float, decay: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            tg_lanes = lanes.read(tg.line((n,), (1,)))
-            tp_lanes = lanes.read(tp.line((n,), (1,)))
-            tv_lanes = lanes.read(tv.line((n,), (1,)))
-            v0 = lanes.fill(2 - 2 * alpha) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))
-            total = (lanes.fill(towards) * tg_lanes * v0) + (lanes.fill(decay) * tp_lanes * v0) + (lanes.fill(alpha) * tv_lanes)
-            lanes.write_where(tw.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
-            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            tv_lanes = lanes.read_where(tv.line((n,), (1,)), active)
-            v0 = lanes.fill(2 - 2 * alpha) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))
-            total = (lanes.fill(towards) * tg_lanes * v0) + (lanes.fill(decay) * tp_lanes * v0) + (lanes.fill(alpha) * tv_lanes)
-            lanes.write_where(tw.line((n,), (1,)), total, active)
-
-
-@choice(tw_from_g_p_tg_tp_tv_over_n, tw_from_g_p_tg_tp_tv_plain)
-def tw_from_g_p_tg_tp_tv(tw: Real1, g: Real1, p: Real1, tg: Real1, tp: Real1, tv: Real1, N: int, alpha: float,
-        decay: float, towards: float, tile: Tile) -> Task[...]:
-    """tw[n] += alpha*tv[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*tp[n] + 2*towards*(1 - alpha)*(decay*p[n] + towards*g[n])*tg[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return tw_from_g_p_tg_tp_tv_over_n
-    return tw_from_g_p_tg_tp_tv_plain
 
 
 @task
@@ -1553,7 +1277,7 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'v', 'a', 'm'),
             outputs=('y', 'w', 'c', 'b'),
             phases=(
-                Phase(  # w[n] += alpha*v[n] + (1 - alpha)*(decay*p[n] + towards*g[n])**2
+                Phase(  # w[n] += alpha*v[n] + (1 - alpha)*(decay*p[n] + towards*g[n])**2  # as w[n] of rmsprop_step
                     w_from_g_p_v,
                     ('w', 'g', 'p', 'v'),
                     ('N',),
@@ -1571,7 +1295,7 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('decay', 'eps', 'mu', 'towards'),
                 ),
-                Phase(  # y[n] += -rate*b[n] + p[n]
+                Phase(  # y[n] += -rate*b[n] + p[n]  # as y[n] of rmsprop_step
                     y_from_b_p,
                     ('y', 'b', 'p'),
                     ('N',),
@@ -1583,7 +1307,7 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'v', 'a', 'm', 'gy', 'gw', 'gc', 'gb'),
             outputs=('gp', 'gg', 'gv', 'ga', 'gm'),
             phases=(
-                Phase(  # w[n] += alpha*v[n] + (1 - alpha)*(decay*p[n] + towards*g[n])**2
+                Phase(  # w[n] += alpha*v[n] + (1 - alpha)*(decay*p[n] + towards*g[n])**2  # as w[n] of rmsprop_step
                     w_from_g_p_v,
                     ('w', 'g', 'p', 'v'),
                     ('N',),
@@ -1595,32 +1319,32 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0] += gw[i0]
-                    gw_total_from_gw,
+                Phase(  # gw_total[i0] += gw[i0]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('gw_total', 'gw'),
                     ('N',),
                     linear=('gw',),
                 ),
-                Phase(  # gc_total[i0_2] += gc[i0_2]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # gc_total[i0_2] += gc[i0_2]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('gc_total', 'gc'),
                     ('N',),
                     linear=('gc',),
                 ),
-                Phase(  # gb_total[i0_3] += gb[i0_3]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # gb_total[i0_3] += gb[i0_3]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('gb_total', 'gb'),
                     ('N',),
                     linear=('gb',),
                 ),
-                Phase(  # gb_total[n] += -rate*gy[n]
+                Phase(  # gb_total[n] += -rate*gy[n]  # as gb_total[n] of rmsprop_step
                     gb_total_from_gy,
                     ('gb_total', 'gy'),
                     ('N',),
                     reals=('rate',),
                     linear=('gy',),
                 ),
-                Phase(  # gm[n] += mu*gb_total[n]
+                Phase(  # gm[n] += mu*gb_total[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
                     ('gm', 'gb_total'),
                     ('N',),
@@ -1641,14 +1365,14 @@ DEFINITION = Definition(
                     reals=('decay', 'eps', 'towards'),
                     linear=('gb_total',),
                 ),
-                Phase(  # ga[n] += alpha*gc_total[n]  # as gm[n]
+                Phase(  # ga[n] += alpha*gc_total[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
                     ('ga', 'gc_total'),
                     ('N',),
                     reals=('alpha',),
                     linear=('gc_total',),
                 ),
-                Phase(  # gv[n] += alpha*gw_total[n]  # as gm[n]
+                Phase(  # gv[n] += alpha*gw_total[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
                     ('gv', 'gw_total'),
                     ('N',),
@@ -1673,7 +1397,7 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'v', 'a', 'm', 'tp', 'tg', 'tv', 'ta', 'tm'),
             outputs=('ty', 'tw', 'tc', 'tb'),
             phases=(
-                Phase(  # tw[n] += alpha*tv[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*tp[n] + 2*toward...
+                Phase(  # tw[n] += alpha*tv[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*tp[n] + 2*toward...  # as tw[n] of rmsprop_step
                     tw_from_g_p_tg_tp_tv,
                     ('tw', 'g', 'p', 'tg', 'tp', 'tv'),
                     ('N',),
@@ -1691,7 +1415,7 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'eps', 'mu', 'towards'),
                 ),
-                Phase(  # ty[n] += -rate*tb[n] + tp[n]  # as y[n]
+                Phase(  # ty[n] += -rate*tb[n] + tp[n]  # as y[n] of rmsprop_step
                     y_from_b_p,
                     ('ty', 'tb', 'tp'),
                     ('N',),
@@ -1703,7 +1427,7 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'v', 'a', 'm', 'gy', 'gw', 'gc', 'gb', 'hgp', 'hgg', 'hgv', 'hga', 'hgm'),
             outputs=('hp', 'hg', 'hv', 'ha', 'hm', 'hgy', 'hgw', 'hgc', 'hgb'),
             phases=(
-                Phase(  # w[n] += alpha*v[n] + (1 - alpha)*(decay*p[n] + towards*g[n])**2
+                Phase(  # w[n] += alpha*v[n] + (1 - alpha)*(decay*p[n] + towards*g[n])**2  # as w[n] of rmsprop_step
                     w_from_g_p_v,
                     ('w', 'g', 'p', 'v'),
                     ('N',),
@@ -1715,19 +1439,19 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0] += gw[i0]
-                    gw_total_from_gw,
+                Phase(  # gw_total[i0] += gw[i0]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('gw_total', 'gw'),
                     ('N',),
                     linear=('gw',),
                 ),
-                Phase(  # gb_total[i0_3] += gb[i0_3]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # gb_total[i0_3] += gb[i0_3]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('gb_total', 'gb'),
                     ('N',),
                     linear=('gb',),
                 ),
-                Phase(  # gb_total[n] += -rate*gy[n]
+                Phase(  # gb_total[n] += -rate*gy[n]  # as gb_total[n] of rmsprop_step
                     gb_total_from_gy,
                     ('gb_total', 'gy'),
                     ('N',),
@@ -1741,7 +1465,7 @@ DEFINITION = Definition(
                     reals=('decay', 'eps', 'towards'),
                     linear=('gb_total',),
                 ),
-                Phase(  # hgw_total[n] += alpha*hgv[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*hgp[n] +...  # as tw[n]
+                Phase(  # hgw_total[n] += alpha*hgv[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*hgp[n] +...  # as tw[n] of rmsprop_step
                     tw_from_g_p_tg_tp_tv,
                     ('hgw_total', 'g', 'p', 'hgg', 'hgp', 'hgv'),
                     ('N',),
@@ -1773,31 +1497,31 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('decay', 'eps', 'mu', 'towards'),
                 ),
-                Phase(  # hgy[n] += -rate*hgb_total[n] + hgp[n]  # as y[n]
+                Phase(  # hgy[n] += -rate*hgb_total[n] + hgp[n]  # as y[n] of rmsprop_step
                     y_from_b_p,
                     ('hgy', 'hgb_total', 'hgp'),
                     ('N',),
                     reals=('rate',),
                 ),
-                Phase(  # hgb[i0_3] += hgb_total[i0_3]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # hgb[i0_3] += hgb_total[i0_3]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('hgb', 'hgb_total'),
                     ('N',),
                     linear=('hgb_total',),
                 ),
-                Phase(  # hgc[i0_2] += hgc_total[i0_2]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # hgc[i0_2] += hgc_total[i0_2]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('hgc', 'hgc_total'),
                     ('N',),
                     linear=('hgc_total',),
                 ),
-                Phase(  # hgw[i0] += hgw_total[i0]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # hgw[i0] += hgw_total[i0]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('hgw', 'hgw_total'),
                     ('N',),
                     linear=('hgw_total',),
                 ),
-                Phase(  # ha[n] += alpha*hc[n]  # as gm[n]
+                Phase(  # ha[n] += alpha*hc[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
                     ('ha', 'hc'),
                     ('N',),
@@ -1816,7 +1540,7 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'eps', 'towards'),
                 ),
-                Phase(  # hv[n] += alpha*hw[n]  # as gm[n]
+                Phase(  # hv[n] += alpha*hw[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
                     ('hv', 'hw'),
                     ('N',),
@@ -1829,7 +1553,7 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'v', 'a', 'm', 'gy', 'gw', 'gc', 'gb', 'tp', 'tg', 'tv', 'ta', 'tm', 'tgy', 'tgw', 'tgc', 'tgb'),
             outputs=('tgp', 'tgg', 'tgv', 'tga', 'tgm'),
             phases=(
-                Phase(  # w[n] += alpha*v[n] + (1 - alpha)*(decay*p[n] + towards*g[n])**2
+                Phase(  # w[n] += alpha*v[n] + (1 - alpha)*(decay*p[n] + towards*g[n])**2  # as w[n] of rmsprop_step
                     w_from_g_p_v,
                     ('w', 'g', 'p', 'v'),
                     ('N',),
@@ -1841,19 +1565,19 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0] += gw[i0]
-                    gw_total_from_gw,
+                Phase(  # gw_total[i0] += gw[i0]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('gw_total', 'gw'),
                     ('N',),
                     linear=('gw',),
                 ),
-                Phase(  # gb_total[i0_3] += gb[i0_3]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # gb_total[i0_3] += gb[i0_3]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('gb_total', 'gb'),
                     ('N',),
                     linear=('gb',),
                 ),
-                Phase(  # gb_total[n] += -rate*gy[n]
+                Phase(  # gb_total[n] += -rate*gy[n]  # as gb_total[n] of rmsprop_step
                     gb_total_from_gy,
                     ('gb_total', 'gy'),
                     ('N',),
@@ -1867,7 +1591,7 @@ DEFINITION = Definition(
                     reals=('decay', 'eps', 'towards'),
                     linear=('gb_total',),
                 ),
-                Phase(  # tw[n] += alpha*tv[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*tp[n] + 2*toward...
+                Phase(  # tw[n] += alpha*tv[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*tp[n] + 2*toward...  # as tw[n] of rmsprop_step
                     tw_from_g_p_tg_tp_tv,
                     ('tw', 'g', 'p', 'tg', 'tp', 'tv'),
                     ('N',),
@@ -1879,32 +1603,32 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'towards'),
                 ),
-                Phase(  # tgw_total[i0] += tgw[i0]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # tgw_total[i0] += tgw[i0]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('tgw_total', 'tgw'),
                     ('N',),
                     linear=('tgw',),
                 ),
-                Phase(  # tgc_total[i0_2] += tgc[i0_2]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # tgc_total[i0_2] += tgc[i0_2]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('tgc_total', 'tgc'),
                     ('N',),
                     linear=('tgc',),
                 ),
-                Phase(  # tgb_total[i0_3] += tgb[i0_3]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # tgb_total[i0_3] += tgb[i0_3]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('tgb_total', 'tgb'),
                     ('N',),
                     linear=('tgb',),
                 ),
-                Phase(  # tgb_total[n] += -rate*tgy[n]  # as gb_total[n]
+                Phase(  # tgb_total[n] += -rate*tgy[n]  # as gb_total[n] of rmsprop_step
                     gb_total_from_gy,
                     ('tgb_total', 'tgy'),
                     ('N',),
                     reals=('rate',),
                     linear=('tgy',),
                 ),
-                Phase(  # tgm[n] += mu*tgb_total[n]  # as gm[n]
+                Phase(  # tgm[n] += mu*tgb_total[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
                     ('tgm', 'tgb_total'),
                     ('N',),
@@ -1923,14 +1647,14 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('decay', 'eps', 'towards'),
                 ),
-                Phase(  # tga[n] += alpha*tgc_total[n]  # as gm[n]
+                Phase(  # tga[n] += alpha*tgc_total[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
                     ('tga', 'tgc_total'),
                     ('N',),
                     reals=('alpha',),
                     linear=('tgc_total',),
                 ),
-                Phase(  # tgv[n] += alpha*tgw_total[n]  # as gm[n]
+                Phase(  # tgv[n] += alpha*tgw_total[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
                     ('tgv', 'tgw_total'),
                     ('N',),
@@ -1953,18 +1677,18 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'w_from_g_p_v: lanes over n; else gather, tasks share n',
+        'w_from_g_p_v: that of kernels.generated.rmsprop_step',
         'c_from_a_g_p: lanes over n; else gather, tasks share n',
         'b_from_c_g_m_p_w: lanes over n; else gather, tasks share n',
-        'y_from_b_p: lanes over n; else gather, tasks share n',
-        'gw_total_from_gw: lanes over i0; else gather, tasks share i0',
-        'gb_total_from_gy: lanes over n; else gather, tasks share n',
-        'gm_from_gb_total: lanes over n; else gather, tasks share n',
+        'y_from_b_p: that of kernels.generated.rmsprop_step',
+        'gb_total_from_gb: that of kernels.generated.sgd_step',
+        'gb_total_from_gy: that of kernels.generated.rmsprop_step',
+        'gm_from_gb_total: that of kernels.generated.sgd_step',
         'gc_total_from_c_g_gb_total_p_w: lanes over n; else gather, tasks share n',
         'gw_total_from_c_g_gb_total_p_w: lanes over n; else gather, tasks share n',
         'gg_from_c_g_gb_total_gc_total_gw_total_p_w: lanes over n; else gather, tasks share n',
         'gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w: lanes over n; else gather, tasks share n',
-        'tw_from_g_p_tg_tp_tv: lanes over n; else gather, tasks share n',
+        'tw_from_g_p_tg_tp_tv: that of kernels.generated.rmsprop_step',
         'tc_from_ta_tg_tp: lanes over n; else gather, tasks share n',
         'tb_from_a_g_p_tc_tg_tm_tp_tw_v: lanes over n; else gather, tasks share n',
         'hgc_total_from_hga_hgg_hgp: lanes over n; else gather, tasks share n',

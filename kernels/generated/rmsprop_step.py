@@ -7,6 +7,10 @@
 
 from __future__ import annotations
 
+from kernels.generated.sgd_step import (
+    gb_total_from_gb,
+    gm_from_gb_total,
+)
 from kernels.runtime import (
     Definition,
     Parameter,
@@ -181,48 +185,6 @@ def y_from_b_p(y: Real1, b: Real1, p: Real1, N: int, rate: float, tile: Tile) ->
 
 
 @task
-def gw_total_from_gw_plain(gw_total: Real1, gw: Real1, I0: int, task: int, tasks: int) -> None:
-    """gw_total[i0] += gw[i0]
-
-    gather, tasks share i0
-    """
-    first, last = share(I0, task, tasks)
-    for i0 in range(first, last):
-        total = gw[i0]
-        gw_total[i0] = total
-
-
-@task
-def gw_total_from_gw_over_i0(gw_total: Real1, gw: Real1, I0: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over i0."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(I0, lanes.width), task, tasks)
-    for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
-        count = min(lanes.width, I0 - i0)
-        if count == lanes.width:
-            gw_lanes = lanes.read(gw.line((i0,), (1,)))
-            total = gw_lanes
-            lanes.write_where(gw_total.line((i0,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            gw_lanes = lanes.read_where(gw.line((i0,), (1,)), active)
-            total = gw_lanes
-            lanes.write_where(gw_total.line((i0,), (1,)), total, active)
-
-
-@choice(gw_total_from_gw_over_i0, gw_total_from_gw_plain)
-def gw_total_from_gw(gw_total: Real1, gw: Real1, I0: int, tile: Tile) -> Task[...]:
-    """gw_total[i0] += gw[i0]
-
-    lanes over i0
-    else gather, tasks share i0
-    """
-    if tile.lanes.width <= 8 * I0:
-        return gw_total_from_gw_over_i0
-    return gw_total_from_gw_plain
-
-
-@task
 def gb_total_from_gy_plain(gb_total: Real1, gy: Real1, N: int, rate: float, add: int, task: int,
         tasks: int) -> None:
     """gb_total[n] += -rate*gy[n]
@@ -270,49 +232,6 @@ def gb_total_from_gy(gb_total: Real1, gy: Real1, N: int, rate: float, add: int, 
     if tile.lanes.width <= 8 * N:
         return gb_total_from_gy_over_n
     return gb_total_from_gy_plain
-
-
-@task
-def gm_from_gb_total_plain(gm: Real1, gb_total: Real1, N: int, mu: float, task: int, tasks: int) -> None:
-    """gm[n] += mu*gb_total[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = mu * gb_total[n]
-        gm[n] = total
-
-
-@task
-def gm_from_gb_total_over_n(gm: Real1, gb_total: Real1, N: int, mu: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
-            total = lanes.fill(mu) * gb_total_lanes
-            lanes.write_where(gm.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
-            total = lanes.fill(mu) * gb_total_lanes
-            lanes.write_where(gm.line((n,), (1,)), total, active)
-
-
-@choice(gm_from_gb_total_over_n, gm_from_gb_total_plain)
-def gm_from_gb_total(gm: Real1, gb_total: Real1, N: int, mu: float, tile: Tile) -> Task[...]:
-    """gm[n] += mu*gb_total[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return gm_from_gb_total_over_n
-    return gm_from_gb_total_plain
 
 
 @task
@@ -1154,14 +1073,14 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0] += gw[i0]
-                    gw_total_from_gw,
+                Phase(  # gw_total[i0] += gw[i0]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('gw_total', 'gw'),
                     ('N',),
                     linear=('gw',),
                 ),
-                Phase(  # gb_total[i0_2] += gb[i0_2]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # gb_total[i0_2] += gb[i0_2]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('gb_total', 'gb'),
                     ('N',),
                     linear=('gb',),
@@ -1173,7 +1092,7 @@ DEFINITION = Definition(
                     reals=('rate',),
                     linear=('gy',),
                 ),
-                Phase(  # gm[n] += mu*gb_total[n]
+                Phase(  # gm[n] += mu*gb_total[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
                     ('gm', 'gb_total'),
                     ('N',),
@@ -1187,7 +1106,7 @@ DEFINITION = Definition(
                     reals=('decay', 'eps', 'towards'),
                     linear=('gb_total',),
                 ),
-                Phase(  # gv[n] += alpha*gw_total[n]  # as gm[n]
+                Phase(  # gv[n] += alpha*gw_total[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
                     ('gv', 'gw_total'),
                     ('N',),
@@ -1242,14 +1161,14 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0] += gw[i0]
-                    gw_total_from_gw,
+                Phase(  # gw_total[i0] += gw[i0]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('gw_total', 'gw'),
                     ('N',),
                     linear=('gw',),
                 ),
-                Phase(  # gb_total[i0_2] += gb[i0_2]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # gb_total[i0_2] += gb[i0_2]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('gb_total', 'gb'),
                     ('N',),
                     linear=('gb',),
@@ -1293,14 +1212,14 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('rate',),
                 ),
-                Phase(  # hgb[i0_2] += hgb_total[i0_2]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # hgb[i0_2] += hgb_total[i0_2]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('hgb', 'hgb_total'),
                     ('N',),
                     linear=('hgb_total',),
                 ),
-                Phase(  # hgw[i0] += hgw_total[i0]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # hgw[i0] += hgw_total[i0]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('hgw', 'hgw_total'),
                     ('N',),
                     linear=('hgw_total',),
@@ -1317,7 +1236,7 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'eps', 'towards'),
                 ),
-                Phase(  # hv[n] += alpha*hw[n]  # as gm[n]
+                Phase(  # hv[n] += alpha*hw[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
                     ('hv', 'hw'),
                     ('N',),
@@ -1336,14 +1255,14 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0] += gw[i0]
-                    gw_total_from_gw,
+                Phase(  # gw_total[i0] += gw[i0]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('gw_total', 'gw'),
                     ('N',),
                     linear=('gw',),
                 ),
-                Phase(  # gb_total[i0_2] += gb[i0_2]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # gb_total[i0_2] += gb[i0_2]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('gb_total', 'gb'),
                     ('N',),
                     linear=('gb',),
@@ -1368,14 +1287,14 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'towards'),
                 ),
-                Phase(  # tgw_total[i0] += tgw[i0]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # tgw_total[i0] += tgw[i0]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('tgw_total', 'tgw'),
                     ('N',),
                     linear=('tgw',),
                 ),
-                Phase(  # tgb_total[i0_2] += tgb[i0_2]  # as gw_total[i0]
-                    gw_total_from_gw,
+                Phase(  # tgb_total[i0_2] += tgb[i0_2]  # as gb_total[i0] of sgd_step
+                    gb_total_from_gb,
                     ('tgb_total', 'tgb'),
                     ('N',),
                     linear=('tgb',),
@@ -1387,7 +1306,7 @@ DEFINITION = Definition(
                     reals=('rate',),
                     linear=('tgy',),
                 ),
-                Phase(  # tgm[n] += mu*tgb_total[n]  # as gm[n]
+                Phase(  # tgm[n] += mu*tgb_total[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
                     ('tgm', 'tgb_total'),
                     ('N',),
@@ -1400,7 +1319,7 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('decay', 'eps', 'towards'),
                 ),
-                Phase(  # tgv[n] += alpha*tgw_total[n]  # as gm[n]
+                Phase(  # tgv[n] += alpha*tgw_total[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
                     ('tgv', 'tgw_total'),
                     ('N',),
@@ -1426,9 +1345,9 @@ DEFINITION = Definition(
         'w_from_g_p_v: lanes over n; else gather, tasks share n',
         'b_from_g_m_p_w: lanes over n; else gather, tasks share n',
         'y_from_b_p: lanes over n; else gather, tasks share n',
-        'gw_total_from_gw: lanes over i0; else gather, tasks share i0',
+        'gb_total_from_gb: that of kernels.generated.sgd_step',
         'gb_total_from_gy: lanes over n; else gather, tasks share n',
-        'gm_from_gb_total: lanes over n; else gather, tasks share n',
+        'gm_from_gb_total: that of kernels.generated.sgd_step',
         'gw_total_from_g_gb_total_p_w: lanes over n; else gather, tasks share n',
         'gg_from_g_gb_total_gw_total_p_w: lanes over n; else gather, tasks share n',
         'gp_from_g_gb_total_gw_total_gy_p_w: lanes over n; else gather, tasks share n',

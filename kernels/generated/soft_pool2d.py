@@ -8,28 +8,29 @@
 
 from __future__ import annotations
 
+from kernels.generated.log_sum_exp_pool2d import (
+    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
+)
+from kernels.generated.max_pool2d import (
+    y_from_x,
+)
 from kernels.runtime import (
     Condition,
     Definition,
-    IntegerScratch,
     Parameter,
     Phase,
     Program,
     Real4,
-    Scratch,
     Task,
     Tensor,
     Tile,
-    bounded,
     ceil_div,
     choice,
     exp,
     finite,
     fma,
     highest,
-    log,
     lowest,
-    maximum,
     real,
     require_abi,
     residue,
@@ -40,328 +41,6 @@ from kernels.runtime import (
 )
 
 require_abi(7, __name__)
-
-
-@task
-def l_max_from_x_plain(l_max: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, task: int, tasks: int) -> None:
-    """l_max[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
-
-    gather, tasks share n c p0
-    """
-    first, last = share(N * C * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
-        p0 = item % P0
-        for p1 in range(P1):
-            best = lowest()
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
-                    x3 = k1*d1 + p1*s1 - a1
-                    value = x[n, c, x2, x3]
-                    if value > best or value != value:
-                        best = value
-            l_max[n, c, p0, p1] = best
-
-
-@task
-def l_max_from_x_over_c(l_max: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(N * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (P0 * P1)
-        p0 = item // P1 % P0
-        p1 = item % P1
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            best = lanes.fill(lowest())
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-                    best = maximum(best, x_lanes)
-            lanes.write_where(l_max.line((n, c, p0, p1), (0, 1, 0, 0)), best, active)
-
-
-def l_max_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and 0 <= -a0
-    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
-    fit = fit and K1 >= 1
-    fit = fit and bounded(s1, P1) == X3
-    fit = fit and 0 <= -a1 < s1 - bounded(K1 - 1, d1)
-    fit = fit and bounded(X2, P1) <= 8 * tile.lines * tile.lines * tile.lanes.width
-    return fit
-
-
-def l_max_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Scalars that the windows of a block read."""
-    pitch = bounded(X2, P1) + tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return cells
-
-
-@task(scratch=l_max_from_x_tiles_x_room)
-def l_max_from_x_tiles_x(l_max: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, scratch: Scratch, task: int,
-        tasks: int) -> None:
-    """Windows that tile x, along p1 and then line by line."""
-    lanes = tile.lanes
-    low_k0 = -a0
-    low_k1 = -a1
-    span = P1
-    cells = X2 * span
-    pitch = cells + lanes.width
-    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
-    spills = l_max.stride(2) == P1 * l_max.stride(3)
-    all_planes = N * C
-    first, last = share(ceil_div(all_planes, group), task, tasks)
-    for item in range(first, last):
-        row = item * group
-        planes = min(group, all_planes - row)
-        n = row // C
-        c = row % C
-        for u in range(planes):
-            to = scratch + u * pitch
-            inside = lanes.first(cells)
-            for at in range(0, cells, lanes.width):
-                at = max(0, min(at, cells - lanes.width))
-                if cells >= lanes.width:
-                    best = lanes.read(x.run((n, c, 0, low_k1 + at * s1), (0, 0, 0, s1)))
-                    for tap in range(1, K1):
-                        best = maximum(best, lanes.read(x.run((n, c, 0, low_k1 + at * s1 + tap * d1), (0, 0, 0, s1))))
-                else:
-                    best = select(inside, lanes.read_where(x.run((n, c, 0, low_k1 + at * s1), (0, 0, 0, s1)), inside), lanes.fill(lowest()))
-                    for tap in range(1, K1):
-                        best = maximum(best, select(inside, lanes.read_where(x.run((n, c, 0, low_k1 + at * s1 + tap * d1), (0, 0, 0, s1)), inside), lanes.fill(lowest())))
-                lanes.store(to + at, best)
-            lanes.store(to + cells, lanes.fill(lowest()))
-            c += 1
-            if c == C:
-                c = 0
-                n += 1
-        n = row // C
-        c = row % C
-        for u in range(planes):
-            to = scratch + u * pitch
-            left = P0 * P1
-            for p0 in range(P0):
-                for column in range(0, P1, lanes.width):
-                    p1 = max(0, min(column, P1 - lanes.width))
-                    best = lanes.fill(lowest())
-                    for tap_k0 in range(K0):
-                        x2 = low_k0 + p0 * s0 + tap_k0 * d0
-                        best = maximum(best, lanes.load(to + (x2 * span + p1)))
-                    active = lanes.first(P1 - p1)
-                    if lanes.width <= P1 or (spills and left >= lanes.width):
-                        lanes.write_where(l_max.run((n, c, p0, p1), (0, 0, 0, 1)), best, lanes.where(True))
-                    else:
-                        lanes.write_where(l_max.line((n, c, p0, p1), (0, 0, 0, 1)), best, active)
-                left -= P1
-            c += 1
-            if c == C:
-                c = 0
-                n += 1
-
-
-def l_max_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = bounded(max(0, K1 - 1), d1)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1)), s1) + reach) + (s1 + 3) * tile.lanes.width
-    return 2 * cells
-
-
-def l_max_from_x_windows_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Integers of one task: where each tap reads."""
-    return K0
-
-
-@task(scratch=l_max_from_x_windows_x_room, integer_scratch=l_max_from_x_windows_x_table)
-def l_max_from_x_windows_x(l_max: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of x, line by line and then along p1."""
-    lanes = tile.lanes
-    low_k0 = -a0
-    low_k1 = -a1
-    reach = max(0, (K1 - 1) * d1)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1))
-    flows = stretch >= P1
-    flows = flows and reach < s1
-    flows = flows and l_max.stride(2) == P1 * l_max.stride(3)
-    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s1 * stretch + reach))
-    found = integer_scratch
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s1 * stretch + reach) + (s1 + 3) * tile.lanes.width
-    joined = scratch + cells
-    joins = tile.lines * s1 < K1
-    all_rows = N * C * P0
-    blocks = ceil_div(all_rows, group)
-    stretches = ceil_div(P1, stretch)
-    first, last = share(blocks * stretches, task, tasks)
-    for item in range(first, last):
-        row = item // stretches * group
-        rows = min(group, all_rows - row)
-        start = item % stretches * stretch
-        places = min(stretch, P1 - start)
-        span = s1 * (places - 1) + reach + 1
-        origin = low_k1 + s1 * start
-        begin = max(0, origin)
-        end = min(X3, origin + span)
-        edge = begin - origin if begin < end else span
-        whole = begin + max(0, end - begin) // lanes.width * lanes.width
-        inside = lanes.first(end - whole)
-        pitch = s1 * places if flows else span
-        n = row // (C * P0)
-        c = row // P0 % C
-        p0 = row % P0
-        for u in range(rows):
-            to = scratch + u * pitch
-            count = 0
-            for tap_k0 in range(K0):
-                x2 = low_k0 + p0 * s0 + tap_k0 * d0
-                if 0 <= x2 < X2:
-                    found[count] = x2
-                    count += 1
-            margin = edge if count > 0 else span
-            if margin > 0:
-                lanes.store(to, lanes.fill(lowest()))
-            for column in range(lanes.width, margin, lanes.width):
-                lanes.store(to + column, lanes.fill(lowest()))
-            if count > 0 and begin < end:
-                x2 = found[0]
-                if count == 1:
-                    for column in range(begin, whole, lanes.width):
-                        x_lanes = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
-                        lanes.store(to + (column - origin), x_lanes)
-                    if whole < end:
-                        column = whole
-                        x_lanes_ = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
-                        lanes.store(to + (column - origin), select(inside, x_lanes_, lanes.fill(lowest())))
-                else:
-                    second_x2 = found[1]
-                    for column in range(begin, whole, lanes.width):
-                        x_lanes_2 = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
-                        x_lanes_3 = lanes.read(x.line((n, c, second_x2, column), (0, 0, 0, 1)))
-                        lanes.store(to + (column - origin), maximum(x_lanes_2, x_lanes_3))
-                    if whole < end:
-                        column = whole
-                        x_lanes_4 = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
-                        x_lanes_5 = lanes.read_where(x.line((n, c, second_x2, column), (0, 0, 0, 1)), inside)
-                        lanes.store(to + (column - origin), maximum(select(inside, x_lanes_4, lanes.fill(lowest())),
-                            select(inside, x_lanes_5, lanes.fill(lowest()))))
-                for line in range(2, count):
-                    x2 = found[line]
-                    for column in range(begin, whole, lanes.width):
-                        x_lanes_6 = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
-                        lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)), x_lanes_6))
-                    if whole < end:
-                        column = whole
-                        x_lanes_7 = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
-                        lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)),
-                            select(inside, x_lanes_7, lanes.fill(lowest()))))
-                if span > end - origin:
-                    lanes.store(to + (end - origin), lanes.fill(lowest()))
-                for column in range(end - origin + lanes.width, span, lanes.width):
-                    lanes.store(to + column, lanes.fill(lowest()))
-            p0 += 1
-            if p0 == P0:
-                p0 = 0
-                c += 1
-                if c == C:
-                    c = 0
-                    n += 1
-        beyond = rows * pitch - (pitch - span)
-        for column in range(beyond, beyond + s1 * lanes.width, lanes.width):
-            lanes.store(scratch + column, lanes.fill(lowest()))
-        taps = K1
-        read_from = scratch
-        if joins:
-            for column in range(0, beyond + s1 * lanes.width, lanes.width):
-                lanes.store(joined + column, lanes.fill(lowest()))
-            step, offset = d1, 0
-            while taps > 0:
-                if taps % 2 == 1:
-                    for column in range(0, beyond - offset, lanes.width):
-                        lanes.store(joined + column, maximum(lanes.load(joined + column),
-                            lanes.load(scratch + (column + offset))))
-                    offset += step
-                taps = taps // 2
-                if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
-                        lanes.store(scratch + column, maximum(lanes.load(scratch + column),
-                            lanes.load(scratch + (column + step))))
-                    step = 2 * step
-            taps, read_from = 1, joined
-        n = row // (C * P0)
-        c = row // P0 % C
-        p0 = row % P0
-        u = 0
-        while u < rows:
-            flow = min(rows - u, P0 - p0) if flows else 1
-            outputs = flow * places
-            filled = outputs >= lanes.width
-            for at in range(0, outputs, lanes.width):
-                if filled:
-                    at = min(at, outputs - lanes.width)
-                here = read_from + (u * pitch + s1 * at)
-                best = lanes.fill(lowest())
-                for tap in range(taps):
-                    best = maximum(best, lanes.load_apart(here + tap * d1, s1))
-                active = lanes.first(outputs - at)
-                p1 = start + at
-                if filled:
-                    lanes.write_where(l_max.run((n, c, p0, p1), (0, 0, 0, 1)), best, lanes.where(True))
-                else:
-                    lanes.write_where(l_max.run((n, c, p0, p1), (0, 0, 0, 1)), best, active)
-            u += flow
-            p0 += flow
-            if p0 == P0:
-                p0 = 0
-                c += 1
-                if c == C:
-                    c = 0
-                    n += 1
-
-
-@choice(l_max_from_x_over_c, l_max_from_x_tiles_x, l_max_from_x_windows_x, l_max_from_x_plain)
-def l_max_from_x(l_max: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
-    """l_max[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
-
-    lanes over c where it is contiguous
-    or windows of x slide, lanes over p1, rows over p0
-    or windows of x slide, lanes over p1, rows over p0
-    else gather, tasks share n c p0
-    """
-    if tile.lanes.width <= C and l_max.stride(1) == 1 and x.stride(1) == 1:
-        return l_max_from_x_over_c
-    if (
-        l_max_from_x_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1)
-        and x.stride(2) == X3 * x.stride(3)
-    ):
-        return l_max_from_x_tiles_x
-    if (
-        (K1 <= P1 or tile.lanes.width <= P1)
-        and l_max_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1) <= 1048576
-    ):
-        return l_max_from_x_windows_x
-    return l_max_from_x_plain
 
 
 @task
@@ -480,91 +159,6 @@ def l_sum_from_l_max_x(l_sum: Real4, l_max: Real4, x: Real4, N: int, C: int, P0:
     if tile.lanes.width <= 8 * P1:
         return l_sum_from_l_max_x_over_p1
     return l_sum_from_l_max_x_plain
-
-
-@task
-def l_from_l_max_l_sum_plain(l: Real4, l_max: Real4, l_sum: Real4, N: int, C: int, P0: int, P1: int, task: int,
-        tasks: int) -> None:
-    """l[n,c,p0,p1] += log(l_sum[n,c,p0,p1]) + finite(l_max[n,c,p0,p1])
-
-    gather, tasks share n c p0
-    """
-    first, last = share(N * C * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
-        p0 = item % P0
-        for p1 in range(P1):
-            total = log(l_sum[n, c, p0, p1]) + finite(l_max[n, c, p0, p1])
-            l[n, c, p0, p1] = total
-
-
-@task
-def l_from_l_max_l_sum_over_p1(l: Real4, l_max: Real4, l_sum: Real4, N: int, C: int, P0: int, P1: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over p1."""
-    lanes = tile.lanes
-    first, last = share(N * C * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
-        p0 = item % P0
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            if count == lanes.width:
-                l_max_lanes = lanes.read(l_max.line((n, c, p0, p1), (0, 0, 0, 1)))
-                l_sum_lanes = lanes.read(l_sum.line((n, c, p0, p1), (0, 0, 0, 1)))
-                total = log(l_sum_lanes) + select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero())
-                lanes.write_where(l.line((n, c, p0, p1), (0, 0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                l_max_lanes = lanes.read_where(l_max.line((n, c, p0, p1), (0, 0, 0, 1)), active)
-                l_sum_lanes = lanes.read_where(l_sum.line((n, c, p0, p1), (0, 0, 0, 1)), active)
-                total = log(l_sum_lanes) + select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero())
-                lanes.write_where(l.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
-
-
-@task
-def l_from_l_max_l_sum_over_p0(l: Real4, l_max: Real4, l_sum: Real4, N: int, C: int, P0: int, P1: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over p0."""
-    lanes = tile.lanes
-    first, last = share(N * C * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P1)
-        c = item // P1 % C
-        p1 = item % P1
-        for start in range(0, P0, lanes.width):
-            p0 = max(0, min(start, P0 - lanes.width))
-            count = min(lanes.width, P0 - p0)
-            if count == lanes.width:
-                l_max_lanes = lanes.read(l_max.line((n, c, p0, p1), (0, 0, 1, 0)))
-                l_sum_lanes = lanes.read(l_sum.line((n, c, p0, p1), (0, 0, 1, 0)))
-                total = log(l_sum_lanes) + select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero())
-                lanes.write_where(l.line((n, c, p0, p1), (0, 0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                l_max_lanes = lanes.read_where(l_max.line((n, c, p0, p1), (0, 0, 1, 0)), active)
-                l_sum_lanes = lanes.read_where(l_sum.line((n, c, p0, p1), (0, 0, 1, 0)), active)
-                total = log(l_sum_lanes) + select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero())
-                lanes.write_where(l.line((n, c, p0, p1), (0, 0, 1, 0)), total, active)
-
-
-@choice(l_from_l_max_l_sum_over_p1, l_from_l_max_l_sum_over_p0, l_from_l_max_l_sum_plain)
-def l_from_l_max_l_sum(l: Real4, l_max: Real4, l_sum: Real4, N: int, C: int, P0: int, P1: int,
-        tile: Tile) -> Task[...]:
-    """l[n,c,p0,p1] += log(l_sum[n,c,p0,p1]) + finite(l_max[n,c,p0,p1])
-
-    lanes over p1
-    or lanes over p0
-    else gather, tasks share n c p0
-    """
-    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P0):
-        return l_from_l_max_l_sum_over_p1
-    if tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > P1):
-        return l_from_l_max_l_sum_over_p0
-    return l_from_l_max_l_sum_plain
 
 
 @task
@@ -2780,8 +2374,8 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # l_max[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]
-                    l_max_from_x,
+                Phase(  # l_max[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]  # as y[n,c,p0,p1] of max_pool2d
+                    y_from_x,
                     ('l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                 ),
@@ -2790,8 +2384,8 @@ DEFINITION = Definition(
                     ('l_sum', 'l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                 ),
-                Phase(  # l[n,c,p0,p1] += log(l_sum[n,c,p0,p1]) + finite(l_max[n,c,p0,p1])
-                    l_from_l_max_l_sum,
+                Phase(  # l[n,c,p0,p1] += log(l_sum[n,c,p0,p1]) + finite(l_max[n,c,p0,p1])  # as y_logsumexp[n,c,p0,p1] of log_sum_exp_pool2d
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l', 'l_max', 'l_sum'),
                     ('N', 'C', 'P0', 'P1'),
                 ),
@@ -2807,8 +2401,8 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # l_max[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]
-                    l_max_from_x,
+                Phase(  # l_max[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]  # as y[n,c,p0,p1] of max_pool2d
+                    y_from_x,
                     ('l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                 ),
@@ -2817,8 +2411,8 @@ DEFINITION = Definition(
                     ('l_sum', 'l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                 ),
-                Phase(  # l[n,c,p0,p1] += log(l_sum[n,c,p0,p1]) + finite(l_max[n,c,p0,p1])
-                    l_from_l_max_l_sum,
+                Phase(  # l[n,c,p0,p1] += log(l_sum[n,c,p0,p1]) + finite(l_max[n,c,p0,p1])  # as y_logsumexp[n,c,p0,p1] of log_sum_exp_pool2d
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l', 'l_max', 'l_sum'),
                     ('N', 'C', 'P0', 'P1'),
                 ),
@@ -2846,8 +2440,8 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # l_max[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]
-                    l_max_from_x,
+                Phase(  # l_max[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]  # as y[n,c,p0,p1] of max_pool2d
+                    y_from_x,
                     ('l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                 ),
@@ -2856,8 +2450,8 @@ DEFINITION = Definition(
                     ('l_sum', 'l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                 ),
-                Phase(  # l[n,c,p0,p1] += log(l_sum[n,c,p0,p1]) + finite(l_max[n,c,p0,p1])
-                    l_from_l_max_l_sum,
+                Phase(  # l[n,c,p0,p1] += log(l_sum[n,c,p0,p1]) + finite(l_max[n,c,p0,p1])  # as y_logsumexp[n,c,p0,p1] of log_sum_exp_pool2d
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l', 'l_max', 'l_sum'),
                     ('N', 'C', 'P0', 'P1'),
                 ),
@@ -2885,8 +2479,8 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # l_max[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]
-                    l_max_from_x,
+                Phase(  # l_max[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]  # as y[n,c,p0,p1] of max_pool2d
+                    y_from_x,
                     ('l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                 ),
@@ -2895,8 +2489,8 @@ DEFINITION = Definition(
                     ('l_sum', 'l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                 ),
-                Phase(  # l[n,c,p0,p1] += log(l_sum[n,c,p0,p1]) + finite(l_max[n,c,p0,p1])
-                    l_from_l_max_l_sum,
+                Phase(  # l[n,c,p0,p1] += log(l_sum[n,c,p0,p1]) + finite(l_max[n,c,p0,p1])  # as y_logsumexp[n,c,p0,p1] of log_sum_exp_pool2d
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l', 'l_max', 'l_sum'),
                     ('N', 'C', 'P0', 'P1'),
                 ),
@@ -2972,8 +2566,8 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # l_max[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]
-                    l_max_from_x,
+                Phase(  # l_max[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]  # as y[n,c,p0,p1] of max_pool2d
+                    y_from_x,
                     ('l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                 ),
@@ -2982,8 +2576,8 @@ DEFINITION = Definition(
                     ('l_sum', 'l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                 ),
-                Phase(  # l[n,c,p0,p1] += log(l_sum[n,c,p0,p1]) + finite(l_max[n,c,p0,p1])
-                    l_from_l_max_l_sum,
+                Phase(  # l[n,c,p0,p1] += log(l_sum[n,c,p0,p1]) + finite(l_max[n,c,p0,p1])  # as y_logsumexp[n,c,p0,p1] of log_sum_exp_pool2d
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l', 'l_max', 'l_sum'),
                     ('N', 'C', 'P0', 'P1'),
                 ),
@@ -3057,9 +2651,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'l_max_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
+        'y_from_x: that of kernels.generated.max_pool2d',
         'l_sum_from_l_max_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
-        'l_from_l_max_l_sum: lanes over p1, or lanes over p0; else gather, tasks share n c p0',
+        'y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum: that of kernels.generated.log_sum_exp_pool2d',
         'y_from_l_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
         'gl_from_gy_l_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
         'gx_from_gy_l_x: lanes over c where it is contiguous, or lanes over x3 in classes modulo s1; else gather, tasks share n c x2; 2 residue loops',

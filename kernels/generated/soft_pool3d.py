@@ -9,28 +9,29 @@
 
 from __future__ import annotations
 
+from kernels.generated.log_sum_exp_pool3d import (
+    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
+)
+from kernels.generated.max_pool3d import (
+    y_from_x,
+)
 from kernels.runtime import (
     Condition,
     Definition,
-    IntegerScratch,
     Parameter,
     Phase,
     Program,
     Real5,
-    Scratch,
     Task,
     Tensor,
     Tile,
-    bounded,
     ceil_div,
     choice,
     exp,
     finite,
     fma,
     highest,
-    log,
     lowest,
-    maximum,
     real,
     require_abi,
     residue,
@@ -41,368 +42,6 @@ from kernels.runtime import (
 )
 
 require_abi(7, __name__)
-
-
-@task
-def l_max_from_x_plain(l_max: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        task: int, tasks: int) -> None:
-    """l_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
-
-    gather, tasks share n c p0 p1
-    """
-    first, last = share(N * C * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for p2 in range(P2):
-            best = lowest()
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
-                    x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)):
-                        x4 = k2*d2 + p2*s2 - a2
-                        value = x[n, c, x2, x3, x4]
-                        if value > best or value != value:
-                            best = value
-            l_max[n, c, p0, p1, p2] = best
-
-
-@task
-def l_max_from_x_over_c(l_max: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(N * P0 * P1 * P2, task, tasks)
-    for item in range(first, last):
-        n = item // (P0 * P1 * P2)
-        p0 = item // (P1 * P2) % P0
-        p1 = item // P2 % P1
-        p2 = item % P2
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            best = lanes.fill(lowest())
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    for k2 in range(low_k2, high_k2):
-                        x4 = k2*d2 + p2*s2 - a2
-                        x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
-                        best = maximum(best, x_lanes)
-            lanes.write_where(l_max.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), best, active)
-
-
-def l_max_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and 0 <= -a0
-    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
-    fit = fit and K1 >= 1
-    fit = fit and 0 <= -a1
-    fit = fit and -a1 + bounded(s1, P1 - 1) + bounded(K1 - 1, d1) < X3
-    fit = fit and K2 >= 1
-    fit = fit and bounded(s2, P2) == X4
-    fit = fit and 0 <= -a2 < s2 - bounded(K2 - 1, d2)
-    fit = fit and bounded(bounded(X2, X3), P2) <= 8 * tile.lines * tile.lines * tile.lanes.width
-    return fit
-
-
-def l_max_from_x_tiles_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> int:
-    """Scalars that the windows of a block read."""
-    pitch = bounded(bounded(X2, X3), P2) + tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return cells
-
-
-@task(scratch=l_max_from_x_tiles_x_room)
-def l_max_from_x_tiles_x(l_max: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int, tile: Tile, scratch: Scratch, task: int, tasks: int) -> None:
-    """Windows that tile x, along p2 and then line by line."""
-    lanes = tile.lanes
-    low_k0 = -a0
-    low_k1 = -a1
-    low_k2 = -a2
-    span = P2
-    cells = X2 * X3 * span
-    pitch = cells + lanes.width
-    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
-    spills = l_max.stride(2) == P1 * l_max.stride(3) and l_max.stride(3) == P2 * l_max.stride(4)
-    all_planes = N * C
-    first, last = share(ceil_div(all_planes, group), task, tasks)
-    for item in range(first, last):
-        row = item * group
-        planes = min(group, all_planes - row)
-        n = row // C
-        c = row % C
-        for u in range(planes):
-            to = scratch + u * pitch
-            inside = lanes.first(cells)
-            for at in range(0, cells, lanes.width):
-                at = max(0, min(at, cells - lanes.width))
-                if cells >= lanes.width:
-                    best = lanes.read(x.run((n, c, 0, 0, low_k2 + at * s2), (0, 0, 0, 0, s2)))
-                    for tap in range(1, K2):
-                        best = maximum(best, lanes.read(x.run((n, c, 0, 0, low_k2 + at * s2 + tap * d2), (0, 0, 0, 0, s2))))
-                else:
-                    best = select(inside, lanes.read_where(x.run((n, c, 0, 0, low_k2 + at * s2), (0, 0, 0, 0, s2)), inside), lanes.fill(lowest()))
-                    for tap in range(1, K2):
-                        best = maximum(best, select(inside, lanes.read_where(x.run((n, c, 0, 0, low_k2 + at * s2 + tap * d2), (0, 0, 0, 0, s2)), inside), lanes.fill(lowest())))
-                lanes.store(to + at, best)
-            lanes.store(to + cells, lanes.fill(lowest()))
-            c += 1
-            if c == C:
-                c = 0
-                n += 1
-        n = row // C
-        c = row % C
-        for u in range(planes):
-            to = scratch + u * pitch
-            left = P0 * P1 * P2
-            for p0 in range(P0):
-                for p1 in range(P1):
-                    for column in range(0, P2, lanes.width):
-                        p2 = max(0, min(column, P2 - lanes.width))
-                        best = lanes.fill(lowest())
-                        for tap_k0 in range(K0):
-                            x2 = low_k0 + p0 * s0 + tap_k0 * d0
-                            for tap_k1 in range(K1):
-                                x3 = low_k1 + p1 * s1 + tap_k1 * d1
-                                best = maximum(best, lanes.load(to + ((x2 * X3 + x3) * span + p2)))
-                        active = lanes.first(P2 - p2)
-                        if lanes.width <= P2 or (spills and left >= lanes.width):
-                            lanes.write_where(l_max.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best,
-                                lanes.where(True))
-                        else:
-                            lanes.write_where(l_max.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, active)
-                    left -= P2
-            c += 1
-            if c == C:
-                c = 0
-                n += 1
-
-
-def l_max_from_x_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = bounded(max(0, K2 - 1), d2)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2)), s2) + reach) + (s2 + 3) * tile.lanes.width
-    return 2 * cells
-
-
-def l_max_from_x_windows_x_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int) -> int:
-    """Integers of one task: where each tap reads."""
-    return 2 * K0 * K1
-
-
-@task(scratch=l_max_from_x_windows_x_room, integer_scratch=l_max_from_x_windows_x_table)
-def l_max_from_x_windows_x(l_max: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
-        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
-        s2: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of x, line by line and then along p2."""
-    lanes = tile.lanes
-    low_k0 = -a0
-    low_k1 = -a1
-    low_k2 = -a2
-    reach = max(0, (K2 - 1) * d2)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P2))
-    flows = stretch >= P2
-    flows = flows and reach < s2
-    flows = flows and l_max.stride(3) == P2 * l_max.stride(4)
-    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s2 * stretch + reach))
-    found = integer_scratch
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s2 * stretch + reach) + (s2 + 3) * tile.lanes.width
-    joined = scratch + cells
-    joins = tile.lines * s2 < K2
-    all_rows = N * C * P0 * P1
-    blocks = ceil_div(all_rows, group)
-    stretches = ceil_div(P2, stretch)
-    first, last = share(blocks * stretches, task, tasks)
-    for item in range(first, last):
-        row = item // stretches * group
-        rows = min(group, all_rows - row)
-        start = item % stretches * stretch
-        places = min(stretch, P2 - start)
-        span = s2 * (places - 1) + reach + 1
-        origin = low_k2 + s2 * start
-        begin = max(0, origin)
-        end = min(X4, origin + span)
-        edge = begin - origin if begin < end else span
-        whole = begin + max(0, end - begin) // lanes.width * lanes.width
-        inside = lanes.first(end - whole)
-        pitch = s2 * places if flows else span
-        n = row // (C * P0 * P1)
-        c = row // (P0 * P1) % C
-        p0 = row // P1 % P0
-        p1 = row % P1
-        for u in range(rows):
-            to = scratch + u * pitch
-            count = 0
-            for tap_k0 in range(K0):
-                x2 = low_k0 + p0 * s0 + tap_k0 * d0
-                if 0 <= x2 < X2:
-                    for tap_k1 in range(K1):
-                        x3 = low_k1 + p1 * s1 + tap_k1 * d1
-                        if 0 <= x3 < X3:
-                            found[count] = x2
-                            found[K0 * K1 + count] = x3
-                            count += 1
-            margin = edge if count > 0 else span
-            if margin > 0:
-                lanes.store(to, lanes.fill(lowest()))
-            for column in range(lanes.width, margin, lanes.width):
-                lanes.store(to + column, lanes.fill(lowest()))
-            if count > 0 and begin < end:
-                x2 = found[0]
-                x3 = found[K0 * K1]
-                if count == 1:
-                    for column in range(begin, whole, lanes.width):
-                        x_lanes = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
-                        lanes.store(to + (column - origin), x_lanes)
-                    if whole < end:
-                        column = whole
-                        x_lanes_ = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
-                        lanes.store(to + (column - origin), select(inside, x_lanes_, lanes.fill(lowest())))
-                else:
-                    second_x2 = found[1]
-                    second_x3 = found[K0 * K1 + 1]
-                    for column in range(begin, whole, lanes.width):
-                        x_lanes_2 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
-                        x_lanes_3 = lanes.read(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)))
-                        lanes.store(to + (column - origin), maximum(x_lanes_2, x_lanes_3))
-                    if whole < end:
-                        column = whole
-                        x_lanes_4 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
-                        x_lanes_5 = lanes.read_where(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)), inside)
-                        lanes.store(to + (column - origin), maximum(select(inside, x_lanes_4, lanes.fill(lowest())),
-                            select(inside, x_lanes_5, lanes.fill(lowest()))))
-                for line in range(2, count):
-                    x2 = found[line]
-                    x3 = found[K0 * K1 + line]
-                    for column in range(begin, whole, lanes.width):
-                        x_lanes_6 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
-                        lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)), x_lanes_6))
-                    if whole < end:
-                        column = whole
-                        x_lanes_7 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
-                        lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)),
-                            select(inside, x_lanes_7, lanes.fill(lowest()))))
-                if span > end - origin:
-                    lanes.store(to + (end - origin), lanes.fill(lowest()))
-                for column in range(end - origin + lanes.width, span, lanes.width):
-                    lanes.store(to + column, lanes.fill(lowest()))
-            p1 += 1
-            if p1 == P1:
-                p1 = 0
-                p0 += 1
-                if p0 == P0:
-                    p0 = 0
-                    c += 1
-                    if c == C:
-                        c = 0
-                        n += 1
-        beyond = rows * pitch - (pitch - span)
-        for column in range(beyond, beyond + s2 * lanes.width, lanes.width):
-            lanes.store(scratch + column, lanes.fill(lowest()))
-        taps = K2
-        read_from = scratch
-        if joins:
-            for column in range(0, beyond + s2 * lanes.width, lanes.width):
-                lanes.store(joined + column, lanes.fill(lowest()))
-            step, offset = d2, 0
-            while taps > 0:
-                if taps % 2 == 1:
-                    for column in range(0, beyond - offset, lanes.width):
-                        lanes.store(joined + column, maximum(lanes.load(joined + column),
-                            lanes.load(scratch + (column + offset))))
-                    offset += step
-                taps = taps // 2
-                if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
-                        lanes.store(scratch + column, maximum(lanes.load(scratch + column),
-                            lanes.load(scratch + (column + step))))
-                    step = 2 * step
-            taps, read_from = 1, joined
-        n = row // (C * P0 * P1)
-        c = row // (P0 * P1) % C
-        p0 = row // P1 % P0
-        p1 = row % P1
-        u = 0
-        while u < rows:
-            flow = min(rows - u, P1 - p1) if flows else 1
-            outputs = flow * places
-            filled = outputs >= lanes.width
-            for at in range(0, outputs, lanes.width):
-                if filled:
-                    at = min(at, outputs - lanes.width)
-                here = read_from + (u * pitch + s2 * at)
-                best = lanes.fill(lowest())
-                for tap in range(taps):
-                    best = maximum(best, lanes.load_apart(here + tap * d2, s2))
-                active = lanes.first(outputs - at)
-                p2 = start + at
-                if filled:
-                    lanes.write_where(l_max.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, lanes.where(True))
-                else:
-                    lanes.write_where(l_max.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, active)
-            u += flow
-            p1 += flow
-            if p1 == P1:
-                p1 = 0
-                p0 += 1
-                if p0 == P0:
-                    p0 = 0
-                    c += 1
-                    if c == C:
-                        c = 0
-                        n += 1
-
-
-@choice(l_max_from_x_over_c, l_max_from_x_tiles_x, l_max_from_x_windows_x, l_max_from_x_plain)
-def l_max_from_x(l_max: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
-        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
-        tile: Tile) -> Task[...]:
-    """l_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
-
-    lanes over c where it is contiguous
-    or windows of x slide, lanes over p2, rows over p1
-    or windows of x slide, lanes over p2, rows over p1
-    else gather, tasks share n c p0 p1
-    """
-    if tile.lanes.width <= C and l_max.stride(1) == 1 and x.stride(1) == 1:
-        return l_max_from_x_over_c
-    if (
-        l_max_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2)
-        and x.stride(2) == X3 * x.stride(3)
-        and x.stride(3) == X4 * x.stride(4)
-    ):
-        return l_max_from_x_tiles_x
-    if (
-        (K2 <= P2 or tile.lanes.width <= P2)
-        and l_max_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2) <= 1048576
-    ):
-        return l_max_from_x_windows_x
-    return l_max_from_x_plain
 
 
 @task
@@ -533,94 +172,6 @@ def l_sum_from_l_max_x(l_sum: Real5, l_max: Real5, x: Real5, N: int, C: int, P0:
     if tile.lanes.width <= 8 * P2:
         return l_sum_from_l_max_x_over_p2
     return l_sum_from_l_max_x_plain
-
-
-@task
-def l_from_l_max_l_sum_plain(l: Real5, l_max: Real5, l_sum: Real5, N: int, C: int, P0: int, P1: int, P2: int,
-        task: int, tasks: int) -> None:
-    """l[n,c,p0,p1,p2] += log(l_sum[n,c,p0,p1,p2]) + finite(l_max[n,c,p0,p1,p2])
-
-    gather, tasks share n c p0 p1
-    """
-    first, last = share(N * C * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for p2 in range(P2):
-            total = log(l_sum[n, c, p0, p1, p2]) + finite(l_max[n, c, p0, p1, p2])
-            l[n, c, p0, p1, p2] = total
-
-
-@task
-def l_from_l_max_l_sum_over_p2(l: Real5, l_max: Real5, l_sum: Real5, N: int, C: int, P0: int, P1: int, P2: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p2."""
-    lanes = tile.lanes
-    first, last = share(N * C * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0 * P1)
-        c = item // (P0 * P1) % C
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for start in range(0, P2, lanes.width):
-            p2 = max(0, min(start, P2 - lanes.width))
-            count = min(lanes.width, P2 - p2)
-            if count == lanes.width:
-                l_max_lanes = lanes.read(l_max.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
-                l_sum_lanes = lanes.read(l_sum.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
-                total = log(l_sum_lanes) + select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero())
-                lanes.write_where(l.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                l_max_lanes = lanes.read_where(l_max.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
-                l_sum_lanes = lanes.read_where(l_sum.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
-                total = log(l_sum_lanes) + select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero())
-                lanes.write_where(l.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
-
-
-@task
-def l_from_l_max_l_sum_over_p1(l: Real5, l_max: Real5, l_sum: Real5, N: int, C: int, P0: int, P1: int, P2: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1."""
-    lanes = tile.lanes
-    first, last = share(N * C * P0 * P2, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0 * P2)
-        c = item // (P0 * P2) % C
-        p0 = item // P2 % P0
-        p2 = item % P2
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            if count == lanes.width:
-                l_max_lanes = lanes.read(l_max.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
-                l_sum_lanes = lanes.read(l_sum.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
-                total = log(l_sum_lanes) + select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero())
-                lanes.write_where(l.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                l_max_lanes = lanes.read_where(l_max.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
-                l_sum_lanes = lanes.read_where(l_sum.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
-                total = log(l_sum_lanes) + select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero())
-                lanes.write_where(l.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
-
-
-@choice(l_from_l_max_l_sum_over_p2, l_from_l_max_l_sum_over_p1, l_from_l_max_l_sum_plain)
-def l_from_l_max_l_sum(l: Real5, l_max: Real5, l_sum: Real5, N: int, C: int, P0: int, P1: int, P2: int,
-        tile: Tile) -> Task[...]:
-    """l[n,c,p0,p1,p2] += log(l_sum[n,c,p0,p1,p2]) + finite(l_max[n,c,p0,p1,p2])
-
-    lanes over p2
-    or lanes over p1
-    else gather, tasks share n c p0 p1
-    """
-    if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > P1):
-        return l_from_l_max_l_sum_over_p2
-    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
-        return l_from_l_max_l_sum_over_p1
-    return l_from_l_max_l_sum_plain
 
 
 @task
@@ -3093,8 +2644,8 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # l_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]
-                    l_max_from_x,
+                Phase(  # l_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]  # as y[n,c,p0,p1,p2] of max_pool3d
+                    y_from_x,
                     ('l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                 ),
@@ -3103,8 +2654,8 @@ DEFINITION = Definition(
                     ('l_sum', 'l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                 ),
-                Phase(  # l[n,c,p0,p1,p2] += log(l_sum[n,c,p0,p1,p2]) + finite(l_max[n,c,p0,p1,p2])
-                    l_from_l_max_l_sum,
+                Phase(  # l[n,c,p0,p1,p2] += log(l_sum[n,c,p0,p1,p2]) + finite(l_max[n,c,p0,p1,p2])  # as y_logsumexp[n,c,p0,p1,p2] of log_sum_exp_pool3d
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l', 'l_max', 'l_sum'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
                 ),
@@ -3120,8 +2671,8 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # l_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]
-                    l_max_from_x,
+                Phase(  # l_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]  # as y[n,c,p0,p1,p2] of max_pool3d
+                    y_from_x,
                     ('l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                 ),
@@ -3130,8 +2681,8 @@ DEFINITION = Definition(
                     ('l_sum', 'l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                 ),
-                Phase(  # l[n,c,p0,p1,p2] += log(l_sum[n,c,p0,p1,p2]) + finite(l_max[n,c,p0,p1,p2])
-                    l_from_l_max_l_sum,
+                Phase(  # l[n,c,p0,p1,p2] += log(l_sum[n,c,p0,p1,p2]) + finite(l_max[n,c,p0,p1,p2])  # as y_logsumexp[n,c,p0,p1,p2] of log_sum_exp_pool3d
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l', 'l_max', 'l_sum'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
                 ),
@@ -3159,8 +2710,8 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # l_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]
-                    l_max_from_x,
+                Phase(  # l_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]  # as y[n,c,p0,p1,p2] of max_pool3d
+                    y_from_x,
                     ('l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                 ),
@@ -3169,8 +2720,8 @@ DEFINITION = Definition(
                     ('l_sum', 'l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                 ),
-                Phase(  # l[n,c,p0,p1,p2] += log(l_sum[n,c,p0,p1,p2]) + finite(l_max[n,c,p0,p1,p2])
-                    l_from_l_max_l_sum,
+                Phase(  # l[n,c,p0,p1,p2] += log(l_sum[n,c,p0,p1,p2]) + finite(l_max[n,c,p0,p1,p2])  # as y_logsumexp[n,c,p0,p1,p2] of log_sum_exp_pool3d
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l', 'l_max', 'l_sum'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
                 ),
@@ -3198,8 +2749,8 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # l_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]
-                    l_max_from_x,
+                Phase(  # l_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]  # as y[n,c,p0,p1,p2] of max_pool3d
+                    y_from_x,
                     ('l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                 ),
@@ -3208,8 +2759,8 @@ DEFINITION = Definition(
                     ('l_sum', 'l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                 ),
-                Phase(  # l[n,c,p0,p1,p2] += log(l_sum[n,c,p0,p1,p2]) + finite(l_max[n,c,p0,p1,p2])
-                    l_from_l_max_l_sum,
+                Phase(  # l[n,c,p0,p1,p2] += log(l_sum[n,c,p0,p1,p2]) + finite(l_max[n,c,p0,p1,p2])  # as y_logsumexp[n,c,p0,p1,p2] of log_sum_exp_pool3d
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l', 'l_max', 'l_sum'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
                 ),
@@ -3285,8 +2836,8 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # l_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]
-                    l_max_from_x,
+                Phase(  # l_max[n,c,p0,p1,p2] += max[k0,k1,k2,x2,x3,x4] x[n,c,x2,x3,x4]  # as y[n,c,p0,p1,p2] of max_pool3d
+                    y_from_x,
                     ('l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                 ),
@@ -3295,8 +2846,8 @@ DEFINITION = Definition(
                     ('l_sum', 'l_max', 'x'),
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'X2', 'X3', 'X4', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                 ),
-                Phase(  # l[n,c,p0,p1,p2] += log(l_sum[n,c,p0,p1,p2]) + finite(l_max[n,c,p0,p1,p2])
-                    l_from_l_max_l_sum,
+                Phase(  # l[n,c,p0,p1,p2] += log(l_sum[n,c,p0,p1,p2]) + finite(l_max[n,c,p0,p1,p2])  # as y_logsumexp[n,c,p0,p1,p2] of log_sum_exp_pool3d
+                    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum,
                     ('l', 'l_max', 'l_sum'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
                 ),
@@ -3370,9 +2921,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'l_max_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
+        'y_from_x: that of kernels.generated.max_pool3d',
         'l_sum_from_l_max_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
-        'l_from_l_max_l_sum: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
+        'y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum: that of kernels.generated.log_sum_exp_pool3d',
         'y_from_l_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
         'gl_from_gy_l_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
         'gx_from_gy_l_x: lanes over c where it is contiguous, or lanes over x4 in classes modulo s2; else gather, tasks share n c x2 x3; 3 residue loops',

@@ -8,6 +8,12 @@
 
 from __future__ import annotations
 
+from kernels.generated.lp_pool2d import (
+    t_from_v,
+)
+from kernels.generated.stochastic_pool2d import (
+    r_term_from_x,
+)
 from kernels.runtime import (
     Condition,
     Definition,
@@ -38,404 +44,6 @@ from kernels.runtime import (
 )
 
 require_abi(7, __name__)
-
-
-@task
-def t_term_from_x_plain(t_term: Real4, x: Real4, N: int, C: int, X2: int, X3: int, task: int, tasks: int) -> None:
-    """t_term[n,c,x2,x3] += relu(x[n,c,x2,x3])
-
-    gather, tasks share n c x2
-    """
-    first, last = share(N * C * X2, task, tasks)
-    for item in range(first, last):
-        n = item // (C * X2)
-        c = item // X2 % C
-        x2 = item % X2
-        for x3 in range(X3):
-            total = relu(x[n, c, x2, x3])
-            t_term[n, c, x2, x3] = total
-
-
-@task
-def t_term_from_x_over_x3(t_term: Real4, x: Real4, N: int, C: int, X2: int, X3: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over x3."""
-    lanes = tile.lanes
-    first, last = share(N * C * X2, task, tasks)
-    for item in range(first, last):
-        n = item // (C * X2)
-        c = item // X2 % C
-        x2 = item % X2
-        for start in range(0, X3, lanes.width):
-            x3 = max(0, min(start, X3 - lanes.width))
-            count = min(lanes.width, X3 - x3)
-            if count == lanes.width:
-                x_lanes = lanes.read(x.line((n, c, x2, x3), (0, 0, 0, 1)))
-                total = select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)
-                lanes.write_where(t_term.line((n, c, x2, x3), (0, 0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 0, 0, 1)), active)
-                total = select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)
-                lanes.write_where(t_term.line((n, c, x2, x3), (0, 0, 0, 1)), total, active)
-
-
-@task
-def t_term_from_x_over_x2(t_term: Real4, x: Real4, N: int, C: int, X2: int, X3: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over x2."""
-    lanes = tile.lanes
-    first, last = share(N * C * X3, task, tasks)
-    for item in range(first, last):
-        n = item // (C * X3)
-        c = item // X3 % C
-        x3 = item % X3
-        for start in range(0, X2, lanes.width):
-            x2 = max(0, min(start, X2 - lanes.width))
-            count = min(lanes.width, X2 - x2)
-            if count == lanes.width:
-                x_lanes = lanes.read(x.line((n, c, x2, x3), (0, 0, 1, 0)))
-                total = select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)
-                lanes.write_where(t_term.line((n, c, x2, x3), (0, 0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                x_lanes = lanes.read_where(x.line((n, c, x2, x3), (0, 0, 1, 0)), active)
-                total = select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)
-                lanes.write_where(t_term.line((n, c, x2, x3), (0, 0, 1, 0)), total, active)
-
-
-@choice(t_term_from_x_over_x3, t_term_from_x_over_x2, t_term_from_x_plain)
-def t_term_from_x(t_term: Real4, x: Real4, N: int, C: int, X2: int, X3: int, tile: Tile) -> Task[...]:
-    """t_term[n,c,x2,x3] += relu(x[n,c,x2,x3])
-
-    lanes over x3
-    or lanes over x2
-    else gather, tasks share n c x2
-    """
-    if tile.lanes.width <= X3 or (tile.lanes.width <= 8 * X3 and tile.lanes.width > X2):
-        return t_term_from_x_over_x3
-    if tile.lanes.width <= X2 or (tile.lanes.width <= 8 * X2 and tile.lanes.width > X3):
-        return t_term_from_x_over_x2
-    return t_term_from_x_plain
-
-
-@task
-def t_from_t_term_plain(t: Real4, t_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, task: int, tasks: int) -> None:
-    """t[n,c,p0,p1] += sum[k0,k1,x2,x3] t_term[n,c,x2,x3]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
-
-    gather, tasks share n c p0
-    """
-    first, last = share(N * C * P0, task, tasks)
-    for item in range(first, last):
-        n = item // (C * P0)
-        c = item // P0 % C
-        p0 = item % P0
-        for p1 in range(P1):
-            total = zero()
-            for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)):
-                    x3 = k1*d1 + p1*s1 - a1
-                    total += t_term[n, c, x2, x3]
-            t[n, c, p0, p1] = total
-
-
-@task
-def t_from_t_term_over_c(t: Real4, t_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(N * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (P0 * P1)
-        p0 = item // P1 % P0
-        p1 = item % P1
-        low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
-        low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for k0 in range(low_k0, high_k0):
-                x2 = k0*d0 + p0*s0 - a0
-                for k1 in range(low_k1, high_k1):
-                    x3 = k1*d1 + p1*s1 - a1
-                    t_term_lanes = lanes.read_where(t_term.line((n, c, x2, x3), (0, 1, 0, 0)), active)
-                    total = total + t_term_lanes
-            lanes.write_where(t.line((n, c, p0, p1), (0, 1, 0, 0)), total, active)
-
-
-def t_from_t_term_tiles_t_term_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> bool:
-    """Do windows lie side by side, and is a plane small?"""
-    fit = K0 >= 1
-    fit = fit and 0 <= -a0
-    fit = fit and -a0 + bounded(s0, P0 - 1) + bounded(K0 - 1, d0) < X2
-    fit = fit and K1 >= 1
-    fit = fit and bounded(s1, P1) == X3
-    fit = fit and 0 <= -a1 < s1 - bounded(K1 - 1, d1)
-    fit = fit and bounded(X2, P1) <= 8 * tile.lines * tile.lines * tile.lanes.width
-    return fit
-
-
-def t_from_t_term_tiles_t_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Scalars that the windows of a block read."""
-    pitch = bounded(X2, P1) + tile.lanes.width
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, pitch) + tile.lanes.width
-    return cells
-
-
-@task(scratch=t_from_t_term_tiles_t_term_room)
-def t_from_t_term_tiles_t_term(t: Real4, t_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, scratch: Scratch, task: int,
-        tasks: int) -> None:
-    """Windows that tile t_term, along p1 and then line by line."""
-    lanes = tile.lanes
-    low_k0 = -a0
-    low_k1 = -a1
-    span = P1
-    cells = X2 * span
-    pitch = cells + lanes.width
-    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // pitch)
-    spills = t.stride(2) == P1 * t.stride(3)
-    all_planes = N * C
-    first, last = share(ceil_div(all_planes, group), task, tasks)
-    for item in range(first, last):
-        row = item * group
-        planes = min(group, all_planes - row)
-        n = row // C
-        c = row % C
-        for u in range(planes):
-            to = scratch + u * pitch
-            inside = lanes.first(cells)
-            for at in range(0, cells, lanes.width):
-                at = max(0, min(at, cells - lanes.width))
-                if cells >= lanes.width:
-                    total = lanes.read(t_term.run((n, c, 0, low_k1 + at * s1), (0, 0, 0, s1)))
-                    for tap in range(1, K1):
-                        total = total + lanes.read(t_term.run((n, c, 0, low_k1 + at * s1 + tap * d1), (0, 0, 0, s1)))
-                else:
-                    total = lanes.read_where(t_term.run((n, c, 0, low_k1 + at * s1), (0, 0, 0, s1)), inside)
-                    for tap in range(1, K1):
-                        total = total + lanes.read_where(t_term.run((n, c, 0, low_k1 + at * s1 + tap * d1), (0, 0, 0, s1)), inside)
-                lanes.store(to + at, total)
-            lanes.store(to + cells, lanes.zero())
-            c += 1
-            if c == C:
-                c = 0
-                n += 1
-        n = row // C
-        c = row % C
-        for u in range(planes):
-            to = scratch + u * pitch
-            left = P0 * P1
-            for p0 in range(P0):
-                for column in range(0, P1, lanes.width):
-                    p1 = max(0, min(column, P1 - lanes.width))
-                    total = lanes.zero()
-                    for tap_k0 in range(K0):
-                        x2 = low_k0 + p0 * s0 + tap_k0 * d0
-                        total = total + lanes.load(to + (x2 * span + p1))
-                    active = lanes.first(P1 - p1)
-                    if lanes.width <= P1 or (spills and left >= lanes.width):
-                        lanes.write_where(t.run((n, c, p0, p1), (0, 0, 0, 1)), total, lanes.where(True))
-                    else:
-                        lanes.write_where(t.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
-                left -= P1
-            c += 1
-            if c == C:
-                c = 0
-                n += 1
-
-
-def t_from_t_term_windows_t_term_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Scalars that the windows of a block read."""
-    reach = bounded(max(0, K1 - 1), d1)
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, bounded(min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1)), s1) + reach) + (s1 + 3) * tile.lanes.width
-    return 2 * cells
-
-
-def t_from_t_term_windows_t_term_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
-        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
-    """Integers of one task: where each tap reads."""
-    return K0
-
-
-@task(scratch=t_from_t_term_windows_t_term_room, integer_scratch=t_from_t_term_windows_t_term_table)
-def t_from_t_term_windows_t_term(t: Real4, t_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
-        X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, scratch: Scratch,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Windows of t_term, line by line and then along p1."""
-    lanes = tile.lanes
-    low_k0 = -a0
-    low_k1 = -a1
-    reach = max(0, (K1 - 1) * d1)
-    stretch = min(tile.lines * tile.lines * tile.lanes.width + reach, max(1, P1))
-    flows = stretch >= P1
-    flows = flows and reach < s1
-    flows = flows and t.stride(2) == P1 * t.stride(3)
-    group = max(1, 8 * tile.lines * tile.lines * tile.lanes.width // (s1 * stretch + reach))
-    found = integer_scratch
-    cells = max(8 * tile.lines * tile.lines * tile.lanes.width, s1 * stretch + reach) + (s1 + 3) * tile.lanes.width
-    joined = scratch + cells
-    joins = tile.lines * s1 < K1
-    all_rows = N * C * P0
-    blocks = ceil_div(all_rows, group)
-    stretches = ceil_div(P1, stretch)
-    first, last = share(blocks * stretches, task, tasks)
-    for item in range(first, last):
-        row = item // stretches * group
-        rows = min(group, all_rows - row)
-        start = item % stretches * stretch
-        places = min(stretch, P1 - start)
-        span = s1 * (places - 1) + reach + 1
-        origin = low_k1 + s1 * start
-        begin = max(0, origin)
-        end = min(X3, origin + span)
-        edge = begin - origin if begin < end else span
-        whole = begin + max(0, end - begin) // lanes.width * lanes.width
-        inside = lanes.first(end - whole)
-        pitch = s1 * places if flows else span
-        n = row // (C * P0)
-        c = row // P0 % C
-        p0 = row % P0
-        for u in range(rows):
-            to = scratch + u * pitch
-            count = 0
-            for tap_k0 in range(K0):
-                x2 = low_k0 + p0 * s0 + tap_k0 * d0
-                if 0 <= x2 < X2:
-                    found[count] = x2
-                    count += 1
-            margin = edge if count > 0 else span
-            if margin > 0:
-                lanes.store(to, lanes.zero())
-            for column in range(lanes.width, margin, lanes.width):
-                lanes.store(to + column, lanes.zero())
-            if count > 0 and begin < end:
-                x2 = found[0]
-                if count == 1:
-                    for column in range(begin, whole, lanes.width):
-                        lanes.store(to + (column - origin), lanes.read(t_term.line((n, c, x2, column), (0, 0, 0,
-                            1))))
-                    if whole < end:
-                        column = whole
-                        lanes.store(to + (column - origin), lanes.read_where(t_term.line((n, c, x2, column), (0, 0,
-                            0, 1)), inside))
-                else:
-                    second_x2 = found[1]
-                    for column in range(begin, whole, lanes.width):
-                        lanes.store(to + (column - origin), lanes.read(t_term.line((n, c, x2, column), (0, 0, 0,
-                            1))) + lanes.read(t_term.line((n, c, second_x2, column), (0, 0, 0, 1))))
-                    if whole < end:
-                        column = whole
-                        lanes.store(to + (column - origin), lanes.read_where(t_term.line((n, c, x2, column), (0, 0,
-                            0, 1)), inside) + lanes.read_where(t_term.line((n, c, second_x2, column), (0, 0, 0, 1)),
-                            inside))
-                for line in range(2, count):
-                    x2 = found[line]
-                    for column in range(begin, whole, lanes.width):
-                        lanes.store(to + (column - origin),
-                            lanes.load(to + (column - origin)) + lanes.read(t_term.line((n, c, x2, column), (0, 0,
-                            0, 1))))
-                    if whole < end:
-                        column = whole
-                        lanes.store(to + (column - origin),
-                            lanes.load(to + (column - origin)) + lanes.read_where(t_term.line((n, c, x2, column),
-                            (0, 0, 0, 1)), inside))
-                if span > end - origin:
-                    lanes.store(to + (end - origin), lanes.zero())
-                for column in range(end - origin + lanes.width, span, lanes.width):
-                    lanes.store(to + column, lanes.zero())
-            p0 += 1
-            if p0 == P0:
-                p0 = 0
-                c += 1
-                if c == C:
-                    c = 0
-                    n += 1
-        beyond = rows * pitch - (pitch - span)
-        for column in range(beyond, beyond + s1 * lanes.width, lanes.width):
-            lanes.store(scratch + column, lanes.zero())
-        taps = K1
-        read_from = scratch
-        if joins:
-            for column in range(0, beyond + s1 * lanes.width, lanes.width):
-                lanes.store(joined + column, lanes.zero())
-            step, offset = d1, 0
-            while taps > 0:
-                if taps % 2 == 1:
-                    for column in range(0, beyond - offset, lanes.width):
-                        lanes.store(joined + column,
-                            lanes.load(joined + column) + lanes.load(scratch + (column + offset)))
-                    offset += step
-                taps = taps // 2
-                if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
-                        lanes.store(scratch + column,
-                            lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
-                    step = 2 * step
-            taps, read_from = 1, joined
-        n = row // (C * P0)
-        c = row // P0 % C
-        p0 = row % P0
-        u = 0
-        while u < rows:
-            flow = min(rows - u, P0 - p0) if flows else 1
-            outputs = flow * places
-            filled = outputs >= lanes.width
-            for at in range(0, outputs, lanes.width):
-                if filled:
-                    at = min(at, outputs - lanes.width)
-                here = read_from + (u * pitch + s1 * at)
-                total = lanes.zero()
-                for tap in range(taps):
-                    total = total + lanes.load_apart(here + tap * d1, s1)
-                active = lanes.first(outputs - at)
-                p1 = start + at
-                if filled:
-                    lanes.write_where(t.run((n, c, p0, p1), (0, 0, 0, 1)), total, lanes.where(True))
-                else:
-                    lanes.write_where(t.run((n, c, p0, p1), (0, 0, 0, 1)), total, active)
-            u += flow
-            p0 += flow
-            if p0 == P0:
-                p0 = 0
-                c += 1
-                if c == C:
-                    c = 0
-                    n += 1
-
-
-@choice(t_from_t_term_over_c, t_from_t_term_tiles_t_term, t_from_t_term_windows_t_term, t_from_t_term_plain)
-def t_from_t_term(t: Real4, t_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
-        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
-    """t[n,c,p0,p1] += sum[k0,k1,x2,x3] t_term[n,c,x2,x3]
-    { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
-
-    lanes over c where it is contiguous
-    or windows of t_term slide, lanes over p1, rows over p0
-    or windows of t_term slide, lanes over p1, rows over p0
-    else gather, tasks share n c p0
-    """
-    if tile.lanes.width <= C and t.stride(1) == 1 and t_term.stride(1) == 1:
-        return t_from_t_term_over_c
-    if (
-        t_from_t_term_tiles_t_term_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1)
-        and t_term.stride(2) == X3 * t_term.stride(3)
-    ):
-        return t_from_t_term_tiles_t_term
-    if (
-        (K1 <= P1 or tile.lanes.width <= P1)
-        and t_from_t_term_windows_t_term_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1) <= 1048576
-    ):
-        return t_from_t_term_windows_t_term
-    return t_from_t_term_plain
 
 
 @task
@@ -2244,13 +1852,13 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # t_term[n,c,x2,x3] += relu(x[n,c,x2,x3])
-                    t_term_from_x,
+                Phase(  # t_term[n,c,x2,x3] += relu(x[n,c,x2,x3])  # as r_term[n,c,x2,x3] of stochastic_pool2d
+                    r_term_from_x,
                     ('t_term', 'x'),
                     ('N', 'C', 'X2', 'X3'),
                 ),
-                Phase(  # t[n,c,p0,p1] += sum[k0,k1,x2,x3] t_term[n,c,x2,x3]
-                    t_from_t_term,
+                Phase(  # t[n,c,p0,p1] += sum[k0,k1,x2,x3] t_term[n,c,x2,x3]  # as t[n,c,p0,p1] of lp_pool2d
+                    t_from_v,
                     ('t', 't_term'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('t_term',),
@@ -2266,13 +1874,13 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # t_term[n,c,x2,x3] += relu(x[n,c,x2,x3])
-                    t_term_from_x,
+                Phase(  # t_term[n,c,x2,x3] += relu(x[n,c,x2,x3])  # as r_term[n,c,x2,x3] of stochastic_pool2d
+                    r_term_from_x,
                     ('t_term', 'x'),
                     ('N', 'C', 'X2', 'X3'),
                 ),
-                Phase(  # t[n,c,p0,p1] += sum[k0,k1,x2,x3] t_term[n,c,x2,x3]
-                    t_from_t_term,
+                Phase(  # t[n,c,p0,p1] += sum[k0,k1,x2,x3] t_term[n,c,x2,x3]  # as t[n,c,p0,p1] of lp_pool2d
+                    t_from_v,
                     ('t', 't_term'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('t_term',),
@@ -2301,13 +1909,13 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # t_term[n,c,x2,x3] += relu(x[n,c,x2,x3])
-                    t_term_from_x,
+                Phase(  # t_term[n,c,x2,x3] += relu(x[n,c,x2,x3])  # as r_term[n,c,x2,x3] of stochastic_pool2d
+                    r_term_from_x,
                     ('t_term', 'x'),
                     ('N', 'C', 'X2', 'X3'),
                 ),
-                Phase(  # t[n,c,p0,p1] += sum[k0,k1,x2,x3] t_term[n,c,x2,x3]
-                    t_from_t_term,
+                Phase(  # t[n,c,p0,p1] += sum[k0,k1,x2,x3] t_term[n,c,x2,x3]  # as t[n,c,p0,p1] of lp_pool2d
+                    t_from_v,
                     ('t', 't_term'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('t_term',),
@@ -2318,8 +1926,8 @@ DEFINITION = Definition(
                     ('N', 'C', 'X2', 'X3'),
                     linear=('tx',),
                 ),
-                Phase(  # tt[n,c,p0,p1] += sum[k0,k1,x2,x3] tt_term[n,c,x2,x3]  # as t[n,c,p0,p1]
-                    t_from_t_term,
+                Phase(  # tt[n,c,p0,p1] += sum[k0,k1,x2,x3] tt_term[n,c,x2,x3]  # as t[n,c,p0,p1] of lp_pool2d
+                    t_from_v,
                     ('tt', 'tt_term'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('tt_term',),
@@ -2342,13 +1950,13 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # t_term[n,c,x2,x3] += relu(x[n,c,x2,x3])
-                    t_term_from_x,
+                Phase(  # t_term[n,c,x2,x3] += relu(x[n,c,x2,x3])  # as r_term[n,c,x2,x3] of stochastic_pool2d
+                    r_term_from_x,
                     ('t_term', 'x'),
                     ('N', 'C', 'X2', 'X3'),
                 ),
-                Phase(  # t[n,c,p0,p1] += sum[k0,k1,x2,x3] t_term[n,c,x2,x3]
-                    t_from_t_term,
+                Phase(  # t[n,c,p0,p1] += sum[k0,k1,x2,x3] t_term[n,c,x2,x3]  # as t[n,c,p0,p1] of lp_pool2d
+                    t_from_v,
                     ('t', 't_term'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('t_term',),
@@ -2359,8 +1967,8 @@ DEFINITION = Definition(
                     ('N', 'C', 'X2', 'X3'),
                     linear=('hgx',),
                 ),
-                Phase(  # hgt[n,c,p0,p1] += sum[k0,k1,x2,x3] hgt_term[n,c,x2,x3]  # as t[n,c,p0,p1]
-                    t_from_t_term,
+                Phase(  # hgt[n,c,p0,p1] += sum[k0,k1,x2,x3] hgt_term[n,c,x2,x3]  # as t[n,c,p0,p1] of lp_pool2d
+                    t_from_v,
                     ('hgt', 'hgt_term'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('hgt_term',),
@@ -2413,13 +2021,13 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # t_term[n,c,x2,x3] += relu(x[n,c,x2,x3])
-                    t_term_from_x,
+                Phase(  # t_term[n,c,x2,x3] += relu(x[n,c,x2,x3])  # as r_term[n,c,x2,x3] of stochastic_pool2d
+                    r_term_from_x,
                     ('t_term', 'x'),
                     ('N', 'C', 'X2', 'X3'),
                 ),
-                Phase(  # t[n,c,p0,p1] += sum[k0,k1,x2,x3] t_term[n,c,x2,x3]
-                    t_from_t_term,
+                Phase(  # t[n,c,p0,p1] += sum[k0,k1,x2,x3] t_term[n,c,x2,x3]  # as t[n,c,p0,p1] of lp_pool2d
+                    t_from_v,
                     ('t', 't_term'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('t_term',),
@@ -2430,8 +2038,8 @@ DEFINITION = Definition(
                     ('N', 'C', 'X2', 'X3'),
                     linear=('tx',),
                 ),
-                Phase(  # tt[n,c,p0,p1] += sum[k0,k1,x2,x3] tt_term[n,c,x2,x3]  # as t[n,c,p0,p1]
-                    t_from_t_term,
+                Phase(  # tt[n,c,p0,p1] += sum[k0,k1,x2,x3] tt_term[n,c,x2,x3]  # as t[n,c,p0,p1] of lp_pool2d
+                    t_from_v,
                     ('tt', 'tt_term'),
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'X2', 'X3', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('tt_term',),
@@ -2482,8 +2090,8 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        't_term_from_x: lanes over x3, or lanes over x2; else gather, tasks share n c x2',
-        't_from_t_term: lanes over c where it is contiguous, or windows of t_term slide, lanes over p1, rows over p0, or windows of t_term slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
+        'r_term_from_x: that of kernels.generated.stochastic_pool2d',
+        't_from_v: that of kernels.generated.lp_pool2d',
         'y_from_t_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
         'gt_from_gy_t_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
         'gx_from_gy_t_x: lanes over c where it is contiguous, or lanes over x3 in classes modulo s1; else gather, tasks share n c x2; 2 residue loops',
