@@ -78,7 +78,7 @@ MISTAKES = [
     ("conv2d", (x, None), {}, ArgumentTypeError, "`weight` is None but needs an array\n    input (2, 4, 7, 8)"),
     ("conv2d", (x,), {}, ArgumentTypeError,
      "missing a required argument: 'weight'; the arguments are "
-     "(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)"),
+     "(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, padding_mode='zeros', padding_value=0.0)"),
     ("convolve1d", (zeros(3), zeros(2, 2)), {}, ShapeError,
      "`in2` has 2 axes but needs 1\n    in1 (3,), in2 (2, 2)"),
     ("convolve1d", (zeros(3), zeros(0)), {}, ShapeError,

@@ -366,7 +366,7 @@ def test_pickle(name):
 
 def test_signatures():
     want = {
-        "conv2d": "(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, out=None)",
+        "conv2d": "(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, padding_mode='zeros', padding_value=0.0, *, out=None)",
         "convolve1d": "(in1, in2, mode='full', *, out=None)",
         "max_pool3d": "(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, ties='first', *, out=None)",
         "avg_pool2d": "(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None, *, out=None)",
