@@ -1,7 +1,8 @@
 """Fewer equations, same program, each rule by name.
 
     share   two tensors with the same single equation are one tensor
-    merge   T += f;  T += g  over one relation without bound indices   =   T += f + g
+    merge   T += f;  T += g  over one relation without bound indices   =   T += f + g, but for scalars of which one
+            divides and vanishes with an input that may be absent
     inline  a tensor with one pointwise equation is its formula, where writing it out repeats no work worth keeping
     live    an equation that no output needs is dropped
 
@@ -49,9 +50,10 @@ def share(program: Program) -> Program:
 
 def merge(program: Program) -> Program:
     groups: dict[object, list[int]] = {}
+    inputs = {t.name for t in program.inputs}
     for k, eq in enumerate(program.equations):
         alone = eq.reduce != "sum" or eq.bound
-        same = (eq.target, frozenset(eq.relation.zero), frozenset(eq.relation.nonneg))
+        same = (eq.target, frozenset(eq.relation.zero), frozenset(eq.relation.nonneg), vanishing(eq, inputs))
         groups.setdefault(k if alone else same, []).append(k)
     made = dict(enumerate(program.equations))
     for *gone, last in (g for g in groups.values() if len(g) > 1):
@@ -60,6 +62,14 @@ def merge(program: Program) -> Program:
         short = sp.factor_terms(body)
         made[last] = replace(made[last], body=short if sp.count_ops(short) < sp.count_ops(body) else body)
     return replace(program, equations=tuple(made[k] for k in sorted(made)))
+
+
+def vanishing(eq: Equation, inputs: set[str]) -> frozenset[str]:
+    """Inputs without which a scalar that divides is nothing: such terms are left out with them, since 0 / 0 is NaN."""
+    if eq.free or not any(p.exp.could_extract_minus_sign() and p.base.has(Access) for p in eq.body.atoms(sp.Pow)):
+        return frozenset()
+    reads = {a.tensor: a for a in eq.reads if a.tensor in inputs}
+    return frozenset(name for name, a in reads.items() if eq.body.xreplace({a: sp.S.Zero}) == 0)
 
 
 def optional_reads(program: Program) -> set[str]:

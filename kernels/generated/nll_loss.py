@@ -76,36 +76,41 @@ def y_sum_from_w_t(y_sum: Real0, w: Real1, t: Integer2, N: int, R: int, C: int, 
 
 
 @task
-def y_from_y_sum_z(y: Real0, y_sum: Real0, z: Real0, task: int, tasks: int) -> None:
+def y_from_y_sum_z(y: Real0, y_sum: Real0, z: Real0, add: int, task: int, tasks: int) -> None:
     """y[] += z[]/y_sum[]
 
     gather, tasks share nothing (one task)
     """
     if task == 0:
         total = z[()] / y_sum[()]
+        if add != 0:
+            total += y[()]
         y[()] = total
 
 
 @task
-def gy_sum_from_gy_y_sum_z(gy_sum: Real0, gy: Real0, y_sum: Real0, z: Real0, task: int, tasks: int) -> None:
+def gz_total_from_gz(gz_total: Real0, gz: Real0, task: int, tasks: int) -> None:
+    """gz_total[] += gz[]
+
+    gather, tasks share nothing (one task)
+    """
+    if task == 0:
+        total = gz[()]
+        gz_total[()] = total
+
+
+@task
+def gy_sum_from_gy_y_sum_z(gy_sum: Real0, gy: Real0, y_sum: Real0, z: Real0, add: int, task: int,
+        tasks: int) -> None:
     """gy_sum[] += -gy[]*z[]/y_sum[]**2
 
     gather, tasks share nothing (one task)
     """
     if task == 0:
         total = -gy[()] * z[()] / y_sum[()]**2
+        if add != 0:
+            total += gy_sum[()]
         gy_sum[()] = total
-
-
-@task
-def gz_total_from_gy_gz_y_sum(gz_total: Real0, gy: Real0, gz: Real0, y_sum: Real0, task: int, tasks: int) -> None:
-    """gz_total[] += gy[]/y_sum[] + gz[]
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        total = gy[()] / y_sum[()] + gz[()]
-        gz_total[()] = total
 
 
 @task
@@ -376,19 +381,8 @@ def hw_from_gl_total_hgx_t(hw: Real1, gl_total: Real2, hgx: Real3, t: Integer2, 
 
 
 @task
-def hgz_from_hgz_total(hgz: Real0, hgz_total: Real0, task: int, tasks: int) -> None:
-    """hgz[] += hgz_total[]
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        total = hgz_total[()]
-        hgz[()] = total
-
-
-@task
 def hy_sum_from_gy_hgy_sum_hgz_total_y_sum_z(hy_sum: Real0, gy: Real0, hgy_sum: Real0, hgz_total: Real0,
-        y_sum: Real0, z: Real0, task: int, tasks: int) -> None:
+        y_sum: Real0, z: Real0, add: int, task: int, tasks: int) -> None:
     """hy_sum[] += (2*hgy_sum[]*z[]/y_sum[] - hgz_total[])*gy[]/y_sum[]**2
 
     gather, tasks share nothing (one task)
@@ -396,6 +390,8 @@ def hy_sum_from_gy_hgy_sum_hgz_total_y_sum_z(hy_sum: Real0, gy: Real0, hgy_sum: 
     if task == 0:
         v0 = y_sum[()]
         total = (-hgz_total[()] + 2 * hgy_sum[()] * z[()] / v0) * gy[()] / v0**2
+        if add != 0:
+            total += hy_sum[()]
         hy_sum[()] = total
 
 
@@ -510,33 +506,6 @@ def hx_from_gl_total_hgw_hz_w_t(hx: Real3, gl_total: Real2, hgw: Real1, hz: Real
     if (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R)) and C <= 64:
         return hx_from_gl_total_hgw_hz_w_t_over_c
     return hx_from_gl_total_hgw_hz_w_t_plain
-
-
-@task
-def tgy_sum_from_gy_tgy_ty_sum_tz_y_sum_z(tgy_sum: Real0, gy: Real0, tgy: Real0, ty_sum: Real0, tz: Real0,
-        y_sum: Real0, z: Real0, task: int, tasks: int) -> None:
-    """tgy_sum[] += (2*gy[]*ty_sum[]*z[]/y_sum[] - gy[]*tz[] - tgy[]*z[])/y_sum[]**2
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        v0 = y_sum[()]
-        v1 = gy[()]
-        v2 = z[()]
-        total = (-v1 * tz[()] - v2 * tgy[()] + 2 * v1 * v2 * ty_sum[()] / v0) / v0**2
-        tgy_sum[()] = total
-
-
-@task
-def tgz_total_from_gy_tgy_tgz_ty_sum_y_sum(tgz_total: Real0, gy: Real0, tgy: Real0, tgz: Real0, ty_sum: Real0,
-        y_sum: Real0, task: int, tasks: int) -> None:
-    """tgz_total[] += -gy[]*ty_sum[]/y_sum[]**2 + tgy[]/y_sum[] + tgz[]
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        total = -gy[()] * ty_sum[()] / y_sum[()]**2 + tgy[()] / y_sum[()] + tgz[()]
-        tgz_total[()] = total
 
 
 @task
@@ -683,8 +652,8 @@ DEFINITION = Definition(
         Tensor('tgy', ()),
         Tensor('tgz', ()),
         Tensor('tgl_total', ('N', 'R')),
-        Tensor('tgy_sum', ()),
         Tensor('tgz_total', ()),
+        Tensor('tgy_sum', ()),
         Tensor('tgx', ('N', 'C', 'R')),
         Tensor('tgw', ('C',)),
     ),
@@ -753,16 +722,23 @@ DEFINITION = Definition(
                     ('N', 'R'),
                     linear=('gl',),
                 ),
+                Phase(  # gz_total[] += gz[]
+                    gz_total_from_gz,
+                    ('gz_total', 'gz'),
+                    (),
+                    linear=('gz',),
+                ),
                 Phase(  # gy_sum[] += -gy[]*z[]/y_sum[]**2
                     gy_sum_from_gy_y_sum_z,
                     ('gy_sum', 'gy', 'y_sum', 'z'),
                     (),
                     linear=('gy', 'z'),
                 ),
-                Phase(  # gz_total[] += gy[]/y_sum[] + gz[]
-                    gz_total_from_gy_gz_y_sum,
-                    ('gz_total', 'gy', 'gz', 'y_sum'),
+                Phase(  # gz_total[] += gy[]/y_sum[]  # as y[]
+                    y_from_y_sum_z,
+                    ('gz_total', 'y_sum', 'gy'),
                     (),
+                    linear=('gy',),
                 ),
                 Phase(  # gw[c] += sum[n,r] chosen(Ne(c, ignore), 1)*gy_sum[]
                     gw_from_gy_sum_t,
@@ -871,10 +847,17 @@ DEFINITION = Definition(
                     ('N', 'R'),
                     linear=('gl',),
                 ),
-                Phase(  # gz_total[] += gy[]/y_sum[] + gz[]
-                    gz_total_from_gy_gz_y_sum,
-                    ('gz_total', 'gy', 'gz', 'y_sum'),
+                Phase(  # gz_total[] += gz[]
+                    gz_total_from_gz,
+                    ('gz_total', 'gz'),
                     (),
+                    linear=('gz',),
+                ),
+                Phase(  # gz_total[] += gy[]/y_sum[]  # as y[]
+                    y_from_y_sum_z,
+                    ('gz_total', 'y_sum', 'gy'),
+                    (),
+                    linear=('gy',),
                 ),
                 Phase(  # gl_total[n,r] += gz_total[]
                     gl_total_from_gz_total,
@@ -912,12 +895,6 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('hgw',),
                 ),
-                Phase(  # hgz[] += hgz_total[]
-                    hgz_from_hgz_total,
-                    ('hgz', 'hgz_total'),
-                    (),
-                    linear=('hgz_total',),
-                ),
                 Phase(  # hgy[] += (-hgy_sum[]*z[]/y_sum[] + hgz_total[])/y_sum[]  # as ty[]
                     ty_from_ty_sum_tz_y_sum_z,
                     ('hgy', 'hgy_sum', 'hgz_total', 'y_sum', 'z'),
@@ -934,6 +911,12 @@ DEFINITION = Definition(
                     ('hz', 'gy', 'y_sum', 'hgy_sum'),
                     (),
                     linear=('gy', 'hgy_sum'),
+                ),
+                Phase(  # hgz[] += hgz_total[]  # as gz_total[]
+                    gz_total_from_gz,
+                    ('hgz', 'hgz_total'),
+                    (),
+                    linear=('hgz_total',),
                 ),
                 Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
@@ -988,10 +971,17 @@ DEFINITION = Definition(
                     ('N', 'R'),
                     linear=('gl',),
                 ),
-                Phase(  # gz_total[] += gy[]/y_sum[] + gz[]
-                    gz_total_from_gy_gz_y_sum,
-                    ('gz_total', 'gy', 'gz', 'y_sum'),
+                Phase(  # gz_total[] += gz[]
+                    gz_total_from_gz,
+                    ('gz_total', 'gz'),
                     (),
+                    linear=('gz',),
+                ),
+                Phase(  # gz_total[] += gy[]/y_sum[]  # as y[]
+                    y_from_y_sum_z,
+                    ('gz_total', 'y_sum', 'gy'),
+                    (),
+                    linear=('gy',),
                 ),
                 Phase(  # gl_total[n,r] += gz_total[]
                     gl_total_from_gz_total,
@@ -1029,15 +1019,35 @@ DEFINITION = Definition(
                     ('N', 'R'),
                     linear=('tgl',),
                 ),
-                Phase(  # tgy_sum[] += (2*gy[]*ty_sum[]*z[]/y_sum[] - gy[]*tz[] - tgy[]*z[])/y_sum[]**2
-                    tgy_sum_from_gy_tgy_ty_sum_tz_y_sum_z,
-                    ('tgy_sum', 'gy', 'tgy', 'ty_sum', 'tz', 'y_sum', 'z'),
+                Phase(  # tgz_total[] += tgz[]  # as gz_total[]
+                    gz_total_from_gz,
+                    ('tgz_total', 'tgz'),
                     (),
+                    linear=('tgz',),
                 ),
-                Phase(  # tgz_total[] += -gy[]*ty_sum[]/y_sum[]**2 + tgy[]/y_sum[] + tgz[]
-                    tgz_total_from_gy_tgy_tgz_ty_sum_y_sum,
-                    ('tgz_total', 'gy', 'tgy', 'tgz', 'ty_sum', 'y_sum'),
+                Phase(  # tgy_sum[] += -tgy[]*z[]/y_sum[]**2  # as gy_sum[]
+                    gy_sum_from_gy_y_sum_z,
+                    ('tgy_sum', 'tgy', 'y_sum', 'z'),
                     (),
+                    linear=('tgy', 'z'),
+                ),
+                Phase(  # tgy_sum[] += (2*ty_sum[]*z[]/y_sum[] - tz[])*gy[]/y_sum[]**2  # as hy_sum[]
+                    hy_sum_from_gy_hgy_sum_hgz_total_y_sum_z,
+                    ('tgy_sum', 'gy', 'ty_sum', 'tz', 'y_sum', 'z'),
+                    (),
+                    linear=('gy',),
+                ),
+                Phase(  # tgz_total[] += tgy[]/y_sum[]  # as y[]
+                    y_from_y_sum_z,
+                    ('tgz_total', 'y_sum', 'tgy'),
+                    (),
+                    linear=('tgy',),
+                ),
+                Phase(  # tgz_total[] += -gy[]*ty_sum[]/y_sum[]**2  # as gy_sum[]
+                    gy_sum_from_gy_y_sum_z,
+                    ('tgz_total', 'gy', 'y_sum', 'ty_sum'),
+                    (),
+                    linear=('gy', 'ty_sum'),
                 ),
                 Phase(  # tgw[c] += sum[n,r] chosen(Ne(c, ignore), 1)*tgy_sum[]  # as gw[c]
                     gw_from_gy_sum_t,
@@ -1077,8 +1087,8 @@ DEFINITION = Definition(
         'y_sum_from_w_t: gather, tasks share nothing (one task); 1 guard',
         'y_from_y_sum_z: gather, tasks share nothing (one task)',
         'gl_total_from_gl: that of kernels.generated.binary_cross_entropy_with_logits',
+        'gz_total_from_gz: gather, tasks share nothing (one task)',
         'gy_sum_from_gy_y_sum_z: gather, tasks share nothing (one task)',
-        'gz_total_from_gy_gz_y_sum: gather, tasks share nothing (one task)',
         'gw_from_gy_sum_t: scatter, tasks share nothing (one task); 1 guard',
         'gl_total_from_gz_total: lanes over r; else gather, tasks share n',
         'gw_from_gl_total_x_t: scatter, tasks share nothing (one task); 1 guard',
@@ -1088,12 +1098,9 @@ DEFINITION = Definition(
         'ty_sum_from_tw_t: gather, tasks share nothing (one task); 1 guard',
         'ty_from_ty_sum_tz_y_sum_z: gather, tasks share nothing (one task)',
         'hw_from_gl_total_hgx_t: scatter, tasks share nothing (one task); 1 guard',
-        'hgz_from_hgz_total: gather, tasks share nothing (one task)',
         'hy_sum_from_gy_hgy_sum_hgz_total_y_sum_z: gather, tasks share nothing (one task)',
         'hw_from_hz_x_t: scatter, tasks share nothing (one task); 1 guard',
         'hx_from_gl_total_hgw_hz_w_t: lanes over r, or lanes over c; else scatter, tasks share n r; 1 guard',
-        'tgy_sum_from_gy_tgy_ty_sum_tz_y_sum_z: gather, tasks share nothing (one task)',
-        'tgz_total_from_gy_tgy_tgz_ty_sum_y_sum: gather, tasks share nothing (one task)',
         'tgx_from_gl_total_tgl_total_tw_w_t: lanes over r, or lanes over c; else scatter, tasks share n r; 1 guard',
     ),
 )

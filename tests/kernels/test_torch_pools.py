@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.kernels.test_torch import arrays, close, compare, per_axis
 
 import kernels
+from tests.support.beside_torch import arrays, close, compare, per_axis
 
 torch = pytest.importorskip("torch", reason="a comparison with torch", exc_type=ImportError)
 F = torch.nn.functional
