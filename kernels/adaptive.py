@@ -77,7 +77,7 @@ def fractional_max_pool(
     """{axes}-d fractional max pooling: torch.nn.functional.fractional_max_pool{axes}d on NumPy arrays, samples given.
 
     input           (N, C, *spatial), or (C, *spatial) unbatched
-    random_samples  (N, C, {axes}), N = 1 if unbatched: u in [0, 1) for each axis{order}
+    random_samples  (N, C, {axes}), N = 1 if unbatched: u in [0, 1) for each axis{order}; places outside are clipped
     kernel_size     int, or one per axis
     output_size     int, or one per axis
     output_ratio    instead: a number in (0, 1), or one per axis; the result has int(ratio * n) positions

@@ -31,7 +31,7 @@ def max_unpool(
 
     Elsewhere the result is 0. An index outside the plane is an error. Where several entries come to one place it holds
     their mean, and each gets its share of the gradient: of indices of windows that overlap, that is the maximum itself.
-    (torch keeps the last of them, and gives each the whole gradient.)
+    (torch keeps one of them, which one is not defined, and gives each the whole gradient.)
     """
     axes = spec.axes
     if len(input) not in (axes + 1, axes + 2):

@@ -169,9 +169,17 @@ def other_cases() -> list[Case]:
 
         label = f"{extents} k{kernel}"
         sizes = {"kernel_size": kernel, **options}
-        slow = axes != 2
+
         cases.append(
-            Case(f"unfold{axes}d", label, (x,), sizes, columns, lambda gy, x, added=added: (added(gy),), slow)
+            Case(
+                f"unfold{axes}d",
+                label,
+                (x,),
+                sizes,
+                columns,
+                lambda gy, x, added=added: (added(gy),),
+                slow=True,
+            )
         )
         u = rng.standard_normal((2, 3 * taps, int(np.prod(positions))))
         cases.append(
@@ -182,7 +190,7 @@ def other_cases() -> list[Case]:
                 {"output_size": extents, **sizes},
                 added,
                 lambda gy, u, columns=columns: (columns(gy),),
-                slow,
+                slow=True,
             )
         )
         w = rng.standard_normal((4, 1, *kernel))
@@ -206,7 +214,7 @@ def other_cases() -> list[Case]:
                 {"input_size": extents, "groups": 2, **options},
                 matrix,
                 matrix_vjp,
-                slow,
+                slow=True,
             )
         )
         v, w, b = rng.standard_normal((6, 1, *kernel)), rng.standard_normal((2, 6)), rng.standard_normal(2)
