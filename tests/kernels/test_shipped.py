@@ -28,6 +28,8 @@ FINITE: dict[str, Any] = {
 every_case = pytest.mark.parametrize(
     "case", [pytest.param(c, marks=(pytest.mark.slow,) if c.slow else ()) for c in CASES], ids=str
 )
+# what belongs to calls rather than to equations is tried with operators that are compiled anyway
+every_core_case = pytest.mark.parametrize("case", [c for c in CASES if not c.slow], ids=str)
 every_operator = pytest.mark.parametrize("name", kernels.OPERATORS)
 
 
@@ -107,7 +109,7 @@ def test_float32(case):
             np.testing.assert_allclose(g, h, rtol=1e-4, atol=1e-4)
 
 
-@every_case
+@every_core_case
 def test_out(case):
     """Into memory with gaps, backwards, that held something else."""
     want = case.forward(*case.arrays)
@@ -132,7 +134,7 @@ def test_vjp(case):
             np.testing.assert_allclose(g, want, **EXACT, strict=True)
 
 
-@every_case
+@every_core_case
 def test_wrt(case):
     names = list(of(case).adapter.tensors)
     y, pullback = of(case).vjp(*case.arrays, **case.options)
@@ -180,7 +182,7 @@ def test_second_order(case):
             np.testing.assert_allclose(g, want, **EXACT)
 
 
-@every_case
+@every_core_case
 @pytest.mark.parametrize("form", ["reversed", "gaps", "fortran", "read-only"])
 def test_memory_forms(case, form):
     """The same numbers laid out otherwise give the same result, and the arrays are not written to."""
