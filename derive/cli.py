@@ -230,10 +230,10 @@ def _warm(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from derive.catalogue import CORE
+    from derive.catalogue import WARM
 
     tasks: dict[tuple[str, str], None] = {}
-    only = args.only or (() if args.package or args.all else CORE)
+    only = args.only or (() if args.package or args.all else WARM)
     for operator, definition in _pairs(args.package, only):
         for program in ("forward", "vjp"):
             for phase in definition.programs[program].every:
@@ -469,7 +469,7 @@ def parser() -> argparse.ArgumentParser:
         "package", nargs="?", help="folder of a generated package (default: the shipped catalogue)"
     )
     w.add_argument("--only", nargs="+", default=[], metavar="OPERATOR",
-                   help="these operators (default: a package's all, the catalogue's core)")  # fmt: skip
+                   help="these operators (default: a package's all, the catalogue's most used)")  # fmt: skip
     w.add_argument("--all", action="store_true", help="every operator of the catalogue")
     w.add_argument(
         "--jobs",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kernels.adapter import Adapter, Variants, same_option
+from kernels.arguments import entries
 from kernels.operator import Operator, Pullback, Result
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Family(Operator):
         self, primals: Sequence[Any], tangents: Sequence[Any], /, **options: Any
     ) -> tuple[Result, Result]:
         """As `Operator.jvp`."""
-        other = self.variant(tuple(primals) if isinstance(primals, (tuple, list)) else (), options)
+        other = self.variant(entries(primals) or (), options)
         return (super().jvp if other is None else other.jvp)(primals, tangents, **options)
 
     def output_shape(self, /, *args: Any, **options: Any) -> Any:

@@ -66,7 +66,9 @@ def merge(program: Program) -> Program:
 
 def vanishing(eq: Equation, inputs: set[str]) -> frozenset[str]:
     """Inputs without which a scalar that divides is nothing: such terms are left out with them, since 0 / 0 is NaN."""
-    if eq.free or not any(p.exp.could_extract_minus_sign() and p.base.has(Access) for p in eq.body.atoms(sp.Pow)):
+    if eq.free or not any(
+        p.exp.could_extract_minus_sign() and p.base.has(Access) for p in eq.body.atoms(sp.Pow)
+    ):
         return frozenset()
     reads = {a.tensor: a for a in eq.reads if a.tensor in inputs}
     return frozenset(name for name, a in reads.items() if eq.body.xreplace({a: sp.S.Zero}) == 0)

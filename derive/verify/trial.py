@@ -166,7 +166,11 @@ class Trial:
         except KernelError as error:
             text = str(error)
             self.say(f"  {type(error).__name__}: {text[:300]}")
-            if not text.startswith(f"{self.operator.__name__}: "):
+            variants = getattr(
+                self.operator, "variants", None
+            )  # a call may be one of an operator that an option chose
+            names = (self.operator.__name__, *(variants.names.values() if variants is not None else ()))
+            if not text.startswith(tuple(f"{name}: " for name in names)):
                 raise Unsound(
                     f"{what}: the error does not begin with the operator's name: {text[:300]}"
                 ) from error

@@ -6,4 +6,4 @@ from kernels.generated.conv3d import DEFINITION
 
 OPERATOR = next(o for o in operators() if o.name == "conv3d")
 
-test_conv3d = suite(OPERATOR, DEFINITION)
+test_conv3d = suite(OPERATOR, DEFINITION, core=False)

@@ -6,4 +6,4 @@ from kernels.generated.convolve3d import DEFINITION
 
 OPERATOR = next(o for o in operators() if o.name == "convolve3d")
 
-test_convolve3d = suite(OPERATOR, DEFINITION)
+test_convolve3d = suite(OPERATOR, DEFINITION, core=False)

@@ -101,7 +101,7 @@ MISTAKES = [
      "`input` has no entries along spatial axis 0\n    input (1, 2, 0), kernel_size=1"),
     ("max_pool2d", (x,), {}, ArgumentTypeError,
      "missing a required argument: 'kernel_size'; the arguments are (input, kernel_size, stride=None, "
-     "padding=0, dilation=1, ceil_mode=False, return_indices=False)"),
+     "padding=0, dilation=1, ceil_mode=False, return_indices=False, ties='first')"),
     ("max_pool2d", (x, 0), {}, ArgumentError,
      "`kernel_size` is 0 but needs to be at least 1\n    input (2, 4, 7, 8), kernel_size=0"),
     ("max_pool2d", (x, 2), {"ceil_mode": 1}, ArgumentTypeError,
@@ -136,19 +136,10 @@ MISTAKES = [
     ("cross_entropy", (zeros(1, 5, 2, 2), np.array([[[0, 1], [9, 2]]])), {}, OutOfRangeError,
      "`target` has 9 at (0, 1, 0) but needs 0 <= target < 5 (C, an axis of `input` (1, 5, 2, 2))\n"
      "    input (1, 5, 2, 2), target (1, 2, 2)"),
-    ("cross_entropy", (zeros(3, 5), zeros(3, 5)), {}, DtypeError,
-     "`target` is float64 but needs integers (int64)\n    input (3, 5), target (3, 5)"),
     ("cross_entropy", (zeros(3, 0), np.zeros(3, int)), {}, ShapeError,
      "`input` has no classes\n    input (3, 0), target (3,)"),
     ("cross_entropy", (zeros(3, 5), np.zeros(3, int)), {"reduction": "avg"}, ArgumentError,
      f"`reduction` is 'avg' but needs one of 'mean', 'sum', 'none'\n    {LOGITS}, reduction='avg'"),
-    ("cross_entropy", (zeros(3, 5), np.zeros(3, int)), {"label_smoothing": 0.1}, ArgumentError,
-     f"`label_smoothing` is 0.1 but only 0.0, its default, is supported\n    {LOGITS}, label_smoothing=0.1"),
-    ("cross_entropy", (zeros(3, 5), np.zeros(3, int)), {"ignore_index": 1}, ArgumentError,
-     f"`ignore_index` is 1 but only -100, its default, is supported\n    {LOGITS}, ignore_index=1"),
-    ("cross_entropy", (zeros(3, 5), np.zeros(3, int), np.ones(5)), {}, ArgumentError,
-     f"`weight` is array([1., 1., 1., 1., 1.]) but only None, its default, is supported\n"
-     f"    {LOGITS}, weight=array([1., 1., 1., 1., 1.])"),
 ]  # fmt: skip
 
 
@@ -430,17 +421,13 @@ def test_strings_of_evil_classes_are_what_they_say():
             kernels.relu.vjp(np.ones(3), wrt=[kind("weight")])
 
 
-def test_numbers_of_evil_classes_are_no_default():
+def test_numbers_of_evil_classes():
+    """What they say of themselves is not asked, or asked once."""
     x, t = np.ones((2, 3)), np.array([0, 1])
-    assert kernels.cross_entropy(x, t, ignore_index=-100.0) == kernels.cross_entropy(x, t)
-    for value in (
-        evil(int, failing=("__ne__", "__eq__"))(1),
-        evil(float, failing=("__float__",))(-100),
-        10**400,
-    ):
-        with pytest.raises(
-            ArgumentError, match="`ignore_index` is .* but only -100, its default, is supported"
-        ):
+    one = evil(int, failing=("__ne__", "__eq__"))(1)
+    assert kernels.cross_entropy(x, t, ignore_index=one) == kernels.cross_entropy(x, t, ignore_index=1)
+    for value in (evil(float, failing=("__float__",))(-100), 10**400, -100.0):
+        with pytest.raises(KernelError, match="`ignore_index` is .* but needs"):
             kernels.cross_entropy(x, t, ignore_index=value)
 
 
