@@ -16,6 +16,7 @@ from kernels.convolution import (
     is_batch,
     numbered,
     window_integers,
+    window_positions,
     windows_that_fit,
 )
 from kernels.errors import ArgumentError, ShapeError
@@ -100,8 +101,7 @@ def columns(
     dilations = per_axis("dilation", dilation, axes, positive)
     pads = windows_that_fit(extents, kernel, strides, dilations, padding_pairs("padding", padding, axes))
     integers = window_integers(spec, strides, dilations, pads)
-    each = zip(extents, kernel, strides, dilations, pads, strict=True)
-    return kernel, integers, tuple((n + sum(pad) - d * (k - 1) - 1) // s + 1 for n, k, s, d, pad in each)
+    return kernel, integers, window_positions(extents, kernel, strides, dilations, pads)
 
 
 def toeplitz(
@@ -132,8 +132,7 @@ def toeplitz(
     check_groups("weight", weight[0], "output", parts)
     check_kernel("weight", weight[2:])
     pads = windows_that_fit(extents, weight[2:], strides, dilations, padding)
-    each = zip(extents, weight[2:], strides, dilations, pads, strict=True)
-    positions = tuple((n + sum(pad) - d * (k - 1) - 1) // s + 1 for n, k, s, d, pad in each)
+    positions = window_positions(extents, weight[2:], strides, dilations, pads)
     seen = (parts, weight[0] // parts, *weight[1:])
     inputs = (Layout("weight", "w", weight, reshaped(*seen)),)
     environment = spec.environment(

@@ -238,8 +238,7 @@ def locally_connected(
         )
     check_kernel("weight", kernel)
     pads = windows_that_fit(extents, kernel, strides, dilations, padding)
-    each = zip(extents, kernel, strides, dilations, pads, strict=True)
-    positions = tuple((n + sum(pad) - d * (k - 1) - 1) // s + 1 for n, k, s, d, pad in each)
+    positions = window_positions(extents, kernel, strides, dilations, pads)
     if weight[1 : axes + 1] != positions:
         raise ShapeError(
             f"`weight` has kernels for {weight[1 : axes + 1]} positions but needs them for {positions}, "
@@ -294,6 +293,18 @@ def windows_that_fit(
         if n + sum(pad) < spans[axis]:
             raise ShapeError(too_large("kernel", axis, kernel[axis], dilations[axis], n, pad))
     return pads
+
+
+def window_positions(
+    extents: Shape,
+    kernel: Shape,
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads: Sequence[tuple[int, int]],
+) -> Shape:
+    """How many windows fit along each axis, where no tensor of the formula says it."""
+    each = zip(extents, kernel, strides, dilations, pads, strict=True)
+    return tuple((n + sum(pad) - d * (k - 1) - 1) // s + 1 for n, k, s, d, pad in each)
 
 
 def window_integers(

@@ -44,7 +44,6 @@ def conv(nd: int, mode: str = "zeros") -> Operator:
 def conv_transpose(nd: int) -> Operator:
     """Transposed convolution: x[p] adds itself, times the kernel, at s p + d k - a. Y gives the extents of y."""
     at, q = Window(nd), indices("q", nd)
-    y = Tensor("y", margin=list(zip(at.a, at.e, strict=True)))
     spread = Sum[c, *at.p, *at.k](
         x[n, g, c, *at.p] * w[g, c, o, *at.k], *(sp.Eq(e, i) for e, i in zip(at.q, q, strict=True))
     )
