@@ -346,7 +346,7 @@ class Ranges:
         before, after = self.margin(tensor, axis)
         (p,) = unknown
         stride = form.coefficient(p)
-        if not stride.is_positive:
+        if not stride.is_nonnegative:
             return
         size = self.resolve(shape[axis])
         least, top = self.interval(form.without(p))
@@ -356,6 +356,10 @@ class Ranges:
                 f"{r} may start at {least} on axis {axis}, before the margin {before} of {tensor.name}: "
                 f"{low} is not known to be >= 0. Declare a margin, or give the extent of `{p}`"
             )
+        if not stride.is_positive:  # an extent, say of blocks that lie side by side
+            reason = f"positions of {r} on axis {axis} of {tensor.name} lie {stride} apart"
+            self.conditions.append(Condition(stride, sp.S.One, reason))
+            stride = sp.Max(stride, 1)
         last = sp.floor((size - 1 + after - top) / stride)
         if p in laws:
             start = sp.floor((size - 1 - form.constant) / stride)

@@ -240,6 +240,17 @@ def test_law_by_counting(law, sizes):
         assert meaning.environment({"x": (length,), "w": (K_,)}, integers)[extent(p)] == expected
 
 
+@given(st.integers(1, 12), st.integers(0, 4))
+def test_blocks_that_lie_an_extent_apart(length, M):
+    """As many as fit whole; of blocks without an element there is no number, and a condition says so."""
+    made = Meaning(program(y[p] << Max[k](x[extent(k) * p + k]), inputs=(x,), given=(k,)))
+    if 1 <= M <= length:
+        assert made.environment({"x": (length,)}, {"K": M})[extent(p)] == length // M
+    else:
+        with pytest.raises(Unmet):
+            made.environment({"x": (length,)}, {"K": M})
+
+
 def test_counting_objects_to_a_wrong_law():
     """With the formula of one more or one less, counting would object."""
     made = LAWS["inside"][1]
