@@ -283,9 +283,17 @@ def lanes(eq: Equation, plain: Nest, rank: Sequence[Index] = ()) -> tuple[Lanes,
     along = _along(eq, plain)
     if along is None:
         return tuple(made)
-    # the lanes of the last axis first; never by strides, since another order of adding gives other bits
-    last = max((r.indices.index(along.lane) for r in eq.reads if along.lane in r.indices), default=-1)
-    first = made and any(
-        r.indices.index(made[-1].lane) > last for r in eq.reads if made[-1].lane in r.indices
-    )
+    # where less is read at a distance first; never by strides, since another order of adding gives other bits
+    first = made and (_distant(made[-1]), _nearness(made[-1])) < (_distant(along), _nearness(along))
     return (*made, along) if first else (along, *made)
+
+
+def _distant(way: Lanes) -> int:
+    """How many accesses have what moves from lane to lane elsewhere than on their last axis."""
+    moving = dict(way.moves).keys()
+    return sum(bool(moving & set(r.indices[:-1])) for r in (way.equation.target, *way.equation.reads))
+
+
+def _nearness(way: Lanes) -> int:
+    """The later the axis of the lanes the less; what is read so far apart is no vector anyway."""
+    return -max((r.indices.index(way.lane) for r in way.equation.reads if way.lane in r.indices), default=-1)

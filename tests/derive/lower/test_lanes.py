@@ -62,3 +62,21 @@ def test_an_extent_without_its_index_may_be_zero():
     made = to_program(Operator("lone", y[n, p] << Sum[q](x[n, q], where), inputs=(x,), given=(p,)))
     (loop,) = (s for s in lower(equation(made)).inner if isinstance(s, Loop))
     assert not any(e.has(FloorDiv, CeilDiv) for e in (*loop.low, *loop.high))
+
+
+i, j, f, k = indices("i j f k")
+u, v = tensors("u v")
+FIRST = {
+    "rows of a table, weighted": (y[i, f] << Sum[j](u[i, j] * v[j, f], j <= i), "lanes over f"),
+    "rows times rows": (y[i, j] << Sum[k](u[i, k] * v[j, k]), "lanes over k, combined at the end"),
+    "rows times columns": (y[i, j] << Sum[k](u[i, k] * v[k, j]), "lanes over j"),
+    "columns times rows": (y[i, j] << Sum[k](u[k, i] * v[k, j]), "lanes over j"),
+}
+
+
+@pytest.mark.parametrize("case", FIRST)
+def test_what_lies_side_by_side_is_read_first(case):
+    """A vector of what lies apart in memory is as many loads as it has lanes."""
+    statement, described = FIRST[case]
+    eq = to_program(Operator("op", statement, inputs=(u, v))).equations[-1]
+    assert lanes(eq, lower(eq))[0].describe() == described
