@@ -21,6 +21,7 @@ import itertools
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,39 @@ def named(
     return integers.get(name)
 
 
+# Extents are asked for again and again of the same equations, and SymPy prints, sorts and walks slowly.
+_often = lru_cache(4096)
+
+
+@_often
+def _reads(target: Read, body: sp.Expr) -> tuple[Read, ...]:
+    """What an equation reads, in an order of its own."""
+    return tuple(sorted(body.atoms(Read) | target.atoms(Read) - {target}, key=str))
+
+
+@_often
+def _symbols(e: sp.Expr) -> tuple[sp.Symbol, ...]:
+    return tuple(e.free_symbols)
+
+
+@_often
+def _letters(e: sp.Expr) -> tuple[Index, ...]:
+    """The indices of an expression by name."""
+    return tuple(sorted((i for i in e.free_symbols if isinstance(i, Index)), key=str))
+
+
+@_often
+def _is_bent(e: sp.Expr) -> bool:
+    """Whether an index expression is more than a sum of multiples, so that no window moves along with it."""
+    return bool(e.has(Read, Reduce, sp.floor, sp.ceiling, sp.Mod, *FOLDS.values()))
+
+
+@_often
+def _index_value(e: sp.Expr) -> Value:
+    """The value of an index expression at a point that holds its parameters and sizes too."""
+    return _integer(e, lambda s: lambda at: at[s])
+
+
 class _Extents:
     def __init__(self, operator: Operator, shapes: Mapping[str, Shape], integers: Mapping[str, int]) -> None:
         self.operator = operator
@@ -110,8 +144,7 @@ class _Extents:
         self.given = set(shapes)
         self.inputs = {t.name for t in operator.inputs}
         self.targets = [s.target for s in operator.statements]
-        found = [s.body.atoms(Read) | s.target.atoms(Read) - {s.target} for s in operator.statements]
-        self.reads = [r for reads in found for r in sorted(reads, key=str)]
+        self.reads = [r for s in operator.statements for r in _reads(s.target, s.body)]
         self.sizes: dict[Index, int] = {}
         self.shapes: dict[str, list[int | None]] = {}
         for r in (*self.targets, *self.reads):
@@ -146,13 +179,8 @@ class _Extents:
 
     def formula(self, e: sp.Expr) -> int | None:
         """The value of an expression in parameters and sizes, if all of them are known."""
-        table: dict[sp.Basic, int] = {}
-        for s in e.free_symbols:
-            value = self.symbol(s)
-            if value is None:
-                return None
-            table[s] = value
-        return int(_whole_number(_integer(e, lambda s: lambda at: table[s])({}), e))
+        table = {s: self.symbol(s) for s in _symbols(e)}
+        return None if None in table.values() else _whole_number(_index_value(e)(table), e)
 
     def symbol(self, s: sp.Symbol) -> int | None:
         if isinstance(s, Size):
@@ -237,15 +265,17 @@ class _Extents:
         An index without values has none, or, for the `last` place, ends before it begins: at n - 1 = -1
         where the place grows with it, at 0 where it falls.
         """
-        others = sorted((i for i in e.free_symbols if isinstance(i, Index) and i != p), key=str)
+        others = [i for i in _letters(e) if i != p]
         sizes = [self.size(i) for i in others]
-        table = {s: self.symbol(s) for s in e.free_symbols if not isinstance(s, Index)}
+        table: Point = {s: self.symbol(s) for s in _symbols(e) if not isinstance(s, Index)}
         if None in sizes or None in table.values():
             return None
-        value = _integer(e, lambda s: lambda at: table[s])
+        value = _index_value(e)
 
         def here(position: int, point: Sequence[int]) -> int:
-            return _whole_number(value({p: position, **dict(zip(others, point, strict=True))}), e)
+            table[p] = position
+            table.update(zip(others, point, strict=True))
+            return _whole_number(value(table), e)
 
         def at(position: int) -> list[int]:
             if last and 0 in sizes:
@@ -273,12 +303,10 @@ class _Extents:
         bounds: dict[Index, list[int | None]] = {}
         for r in self.reads:
             for axis, e in enumerate(r.at):
-                if e.has(Read, Reduce, sp.floor, sp.ceiling, sp.Mod, *FOLDS.values()):
+                if _is_bent(e):
                     continue
-                for p in sorted(
-                    (i for i in e.free_symbols if isinstance(i, Index) and i.like is None), key=str
-                ):
-                    if p not in self.sizes and (p != e or p in self.operator.laws):
+                for p in _letters(e):
+                    if p.like is None and p not in self.sizes and (p != e or p in self.operator.laws):
                         bounds.setdefault(p, []).append(self.bound(r, axis, e, p))
         for p, found in bounds.items():
             known = [b for b in found if b is not None and b < LONGEST]

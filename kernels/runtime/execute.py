@@ -443,11 +443,24 @@ def view_of(
     high = sum((e - 1) * s for e, s in zip(array.shape, strides, strict=True) if s > 0) if array.size else -1
     memory: Memory[Any] = Memory(name, [UNWRITTEN] * (high - low + 1), None, writable, scalar)
     view = View(memory, -low, array.shape, strides)
-    places = list(view.places())
-    for index, at in places:
-        memory.cells[at] = kind(array[index])
-    memory.allowed = frozenset(at for _, at in places)
+    memory.allowed = frozenset(_offsets(view))
+    _fill(view, array, kind)
     return view
+
+
+def _offsets(view: View[Any]) -> list[int]:
+    """Where a view's elements lie in its memory, in the order of their indices."""
+    found = [view.start]
+    for extent, stride in zip(view.shape, view.strides, strict=True):
+        steps = [i * stride for i in range(extent)]
+        found = [at + step for at in found for step in steps]
+    return found
+
+
+def _fill(view: View[Any], array: Array, kind: Callable[[Any], Any]) -> None:
+    cells = view.memory.cells
+    for at, value in zip(_offsets(view), array.flat, strict=True):
+        cells[at] = kind(value)
 
 
 @dataclass
@@ -502,8 +515,7 @@ class _Exact:
         kind = int if tensor.integer else self.exact
         if self.gaps:
             view = self.laid_out(tensor, shape)
-            for index, at in view.places():
-                view.memory.cells[at] = kind(array[index])
+            _fill(view, array, kind)
         else:
             view = view_of(tensor.name, array, int if tensor.integer else self.number, kind)
         self.views[tensor.name] = view
@@ -516,7 +528,7 @@ class _Exact:
 
     def made(self, tensor: Tensor, shape: tuple[int, ...], zeroed: bool) -> View[Any]:
         view = self.laid_out(tensor, shape)
-        for _, at in view.places() if zeroed else ():
+        for at in _offsets(view) if zeroed else ():
             view.memory.cells[at] = 0 if tensor.integer else self.number(0)
         self.views[tensor.name] = view
         return view
@@ -544,10 +556,13 @@ class _Exact:
         kind = _Watched if tensor.name in self.watched else Memory
         memory: Memory[Any] = kind(tensor.name, [], None, False, scalar)
         view = View(memory, start, shape, tuple(strides))
-        allowed = [at for _, at in view.places()]
-        memory.cells = [UNWRITTEN] * (max(allowed, default=-1) + 1)
-        memory.allowed = frozenset(allowed)
+        self.furnish(view)
         return view
+
+    def furnish(self, view: View[Any]) -> None:
+        """Cells for the elements of fresh memory, which alone may be touched."""
+        view.memory.allowed = frozenset(_offsets(view))
+        view.memory.cells = [UNWRITTEN] * (max(view.memory.allowed, default=-1) + 1)
 
     def run(self, step: Step, values: list[Any]) -> None:
         task, values = step.task(values, self.tile)
@@ -606,12 +621,18 @@ class _Exact:
 
 @dataclass
 class _Dry(_Exact):
-    """Lays out tensors as an exact run does, and notes what it would run."""
+    """Lays out tensors as an exact run does, without elements, and notes what it would run."""
 
     names: set[tuple[int, str]] = field(default_factory=set)
 
     def given(self, tensor: Tensor, shape: tuple[int, ...]) -> View[Any]:
         return self.laid_out(tensor, shape)
+
+    def made(self, tensor: Tensor, shape: tuple[int, ...], zeroed: bool) -> View[Any]:
+        return self.laid_out(tensor, shape)
+
+    def furnish(self, view: View[Any]) -> None:
+        pass
 
     def run(self, step: Step, values: list[Any]) -> None:
         self.names.add((step.number, step.task(values, self.tile)[0].name))
@@ -685,8 +706,8 @@ def _small(number: Callable[[Any], Any]) -> Tile:
 def _result(view: View[Any], definition: Definition, name: str) -> Array:
     """A view as an object array; every element must have been written."""
     result = np.empty(view.shape, object)
-    for index, at in view.places():
-        value = view.memory.cells[at]
+    values = [view.memory.cells[at] for at in _offsets(view)]
+    for index, value in zip(np.ndindex(view.shape), values, strict=True):
         if value is UNWRITTEN:
             raise BadAccess(f"{definition.name}: {name}{list(index)} was never written")
         assert type(value) is view.memory.kind
