@@ -341,7 +341,7 @@ def fresh_name(name: str, taken: set[str]) -> str:
 def symbols(
     equations: Iterable[Equation], sizes: Iterable[tuple[Size, sp.Expr]]
 ) -> Iterator[tuple[object, sp.Symbol]]:
-    """Every symbol that has to have a value, and where it stands."""
+    """Every symbol that has to have a value, and where it stands: an equation, or a size and its formula."""
     for eq in equations:
         everything = [
             eq.body,
@@ -350,11 +350,16 @@ def symbols(
             *((eq.at.expr,) if eq.at is not None else ()),
         ]
         for e in everything:
-            for s in sorted(e.free_symbols, key=str):
+            for s in sorted(e.free_symbols, key=_by_name):
                 yield eq, s
     for size, e in sizes:
-        for s in sorted(e.free_symbols, key=str):
-            yield f"{size} = {e}", s
+        for s in sorted(e.free_symbols, key=_by_name):
+            yield (size, e), s
+
+
+def _by_name(s: sp.Symbol) -> str:
+    name: str = s.name
+    return name
 
 
 def check(program: Program) -> Program:
@@ -420,8 +425,9 @@ def check(program: Program) -> Program:
             "only sums add up on one target",
         )
         written[eq.target.tensor] = eq
-    for text, s in symbols(program.equations, program.sizes):
+    for where, s in symbols(program.equations, program.sizes):
         if isinstance(s, (Size, Parameter, Real)) and s not in declared:
+            text = " = ".join(map(str, where)) if isinstance(where, tuple) else where
             raise CheckError(
                 f"{s} has no value: neither an input's extent, nor derived, nor a parameter\n    in  {text}"
             )
