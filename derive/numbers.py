@@ -185,17 +185,31 @@ def primal(x: Number) -> Number:
 def total(terms: Iterable[Number], start: Number) -> Number:
     """start + the sum of terms; derivatives are gathered once, not copied at every step."""
     every = [start, *terms]
-    if any(isinstance(t, Dual) for t in every):
+    kinds = set(map(type, every))
+    if kinds == {Fraction}:
+        return _total(every)
+    if Dual in kinds:
         tangents = [t.tangent for t in every if isinstance(t, Dual) and not _is_nothing(t.tangent)]
         values = [t.value if isinstance(t, Dual) else t for t in every]
         return Dual(total(values[1:], values[0]), total(tangents[1:], tangents[0]) if tangents else 0)
-    if not any(isinstance(t, Gradient) for t in every):
+    if Gradient not in kinds:
         return sum(every[1:], start)
     made = Gradient(sum((primal(t) for t in every[1:]), primal(start)))
     for t in every:
         for variable, d in t.by.items() if isinstance(t, Gradient) else ():
             made.by[variable] = made.by[variable] + d if variable in made.by else d
     return made
+
+
+def _total(terms: Iterable[Fraction]) -> Fraction:
+    """Their sum over a common denominator: Python's own reduces every step of it."""
+    above, below = 0, 1
+    for t in terms:
+        if below % t.denominator:
+            more = t.denominator // math.gcd(below, t.denominator)
+            above, below = above * more, below * more
+        above += t.numerator * (below // t.denominator)
+    return Fraction(above, below)
 
 
 # ---- fields ---------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ import itertools
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import add, mul
 from typing import Any
 
 import numpy as np
@@ -385,9 +386,9 @@ def _integer(e: sp.Expr, leaf: Callable[[Any], Value]) -> Value:
         return leaf(e)
     parts = [_integer(a, leaf) for a in e.args]
     if isinstance(e, sp.Add):
-        return lambda at: sum(p(at) for p in parts)
+        return _folded(add, parts)
     if isinstance(e, sp.Mul):
-        return lambda at: _product(p(at) for p in parts)
+        return _folded(mul, parts)
     if isinstance(e, sp.Pow):
         base, power = parts[0], int(e.exp)
         return lambda at: Fraction(base(at)) ** power
@@ -426,11 +427,13 @@ COMPARE: dict[type, Callable[[Any, Any], bool]] = {
 }
 
 
-def _product(factors: Iterator[Any]) -> Any:
-    made: Any = 1
-    for f in factors:
-        made = made * f
-    return made
+def _folded(combine: Callable[[Any, Any], Any], parts: Sequence[Value]) -> Value:
+    """The parts' values combined, the first two first."""
+
+    def both(f: Value, g: Value) -> Value:
+        return lambda at: combine(f(at), g(at))
+
+    return reduce(both, parts)
 
 
 def fold(mode: str, u: int, size: int) -> int | None:
@@ -547,13 +550,15 @@ class _Evaluation:
             if not letters <= set(r.at):
                 raise SpecError(f"outside={outside}: its indices do not all stand plainly in {r}")
             value = self.at_point(outside)
-        integer = r.tensor.integer
+        integer, axes = r.tensor.integer, list(zip(r.at, modes, at_axis, shape, strict=True))
 
         def read(at: Point) -> Any:
             place: list[int] = []
             left = False
-            for e, mode, f, size in zip(r.at, modes, at_axis, shape, strict=True):
-                u = _whole_number(f(at), e)
+            for e, mode, f, size in axes:
+                u = f(at)
+                if type(u) is not int:
+                    u = _whole_number(u, e)
                 if mode is not None or not 0 <= u < size:
                     if mode is None and value is not None:
                         left = True
@@ -647,7 +652,7 @@ class _Evaluation:
         if isinstance(e, sp.Add):
             return lambda at: numbers.total([p(at) for p in parts[1:]], first(at))
         if isinstance(e, sp.Mul):
-            return lambda at: _product(p(at) for p in parts)
+            return _folded(mul, parts)
         if isinstance(e, sp.Pow):
             if e.exp == sp.Rational(1, 2):
                 return lambda at: numbers.sqrt(first(at))
@@ -712,7 +717,7 @@ class _Evaluation:
         return numbers.total(values, self.field.number(0))
 
     def product(self, values: list[Number]) -> Number:
-        return _product(iter((self.field.number(1), *values)))
+        return reduce(mul, values) if values else self.field.number(1)
 
     def logsumexp(self, values: list[Number]) -> Number:
         top = max(map(numbers.primal, values), default=LOWEST)
