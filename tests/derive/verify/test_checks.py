@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from derive.language import Operator
-from derive.verify import CHECKS, Result, configurations, run, sample, suite, verify
+from derive.verify import CHECKS, Result, configurations, report, run, sample, suite, verify
 from derive.verify.checks import relaid
 from derive.verify.rounding import ROUNDED, UNIT, Rounded, allowance
 from kernels.runtime import Definition
@@ -84,6 +84,13 @@ FAULTS: list[tuple[str, str, Operator, Definition, str]] = [
 ]
 
 
+@pytest.fixture
+def first_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first failure is shown as it is: to look for a smaller one takes seconds, and test_counterexample does."""
+    monkeypatch.setattr(report, "SEARCH", 0.0)
+
+
+@pytest.mark.usefixtures("first_failure")
 @pytest.mark.parametrize(("check", "fault", "operator", "definition", "message"), FAULTS)
 def test_planted_fault(
     check: str, fault: str, operator: Operator, definition: Definition, message: str
