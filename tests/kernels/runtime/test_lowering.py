@@ -270,24 +270,23 @@ def innermost_loops(text: str) -> list[list[str]]:
     return found
 
 
+@pytest.mark.parametrize("width", [4, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("settings", [{"NUMBA_OPT": "0"}, {"NUMBA_CPU_FEATURES": "+sse2", "NUMBA_OPT": "1"}])
-def test_unoptimised_and_without_vector_units(settings: dict[str, str], tmp_path: Path) -> None:
+def test_unoptimised_and_without_vector_units(settings: dict[str, str], width: int, tmp_path: Path) -> None:
     """The same tests where LLVM does not tidy up: a stack slot of a frame that is gone would show here."""
     root = Path(__file__).parents[3]
-    code = """
-import numpy as np
+    code = f"""
 from tests.kernels.runtime import test_lowering as t
 for dtype in t.DTYPES:
-    for width in (1, 4):
-        t.test_arithmetic(dtype, width)
-        t.test_partial_loads_and_stores(dtype, width)
-        t.test_integer_lanes(dtype, width)
-        t.test_narrow_integers(dtype, width)
-        t.test_lines(dtype, width)
-        t.test_special_values_in_lanes(dtype, width)
-        t.test_functions_of_vectors(dtype, width)
-        t.test_transposes(dtype, width)
-        t.test_register_tile(dtype, width)
+    t.test_arithmetic(dtype, {width})
+    t.test_partial_loads_and_stores(dtype, {width})
+    t.test_integer_lanes(dtype, {width})
+    t.test_narrow_integers(dtype, {width})
+    t.test_lines(dtype, {width})
+    t.test_special_values_in_lanes(dtype, {width})
+    t.test_functions_of_vectors(dtype, {width})
+    t.test_transposes(dtype, {width})
+    t.test_register_tile(dtype, {width})
     t.test_views(dtype)
     t.test_scratch(dtype)
 print("done")
