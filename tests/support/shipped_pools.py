@@ -190,7 +190,7 @@ def window_cases() -> list[Case]:
         for family, rule, more in RULES:
             name = family.format(len(extents))
             rng = generator(name, extents)
-            arrays: tuple[Array, ...] = (apart(rng, (2, 2, *extents)) / 8,)
+            arrays: tuple[Array, ...] = ((apart(rng, (2, 2, *extents)) + 0.1) / 8,)  # off the kink of |x|
             if rule is drawn:
                 arrays += (rng.uniform(size=(2, 2, *shape)),)
             cases.append(
@@ -238,7 +238,7 @@ def global_cases() -> list[Case]:
             if "min_pool" in family:
                 continue
             name = f"global_{family.replace('{}d', '')}"
-            arrays: tuple[Array, ...] = (apart(generator(name, extents), (2, 3, *extents)) / 8,)
+            arrays: tuple[Array, ...] = ((apart(generator(name, extents), (2, 3, *extents)) + 0.1) / 8,)
             if rule is drawn:
                 arrays += (generator(name).uniform(size=(2, 3, *ones)),)
             cases.append(pooling_case(name, str(extents), arrays, options, ones, windows, rule))
