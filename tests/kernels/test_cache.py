@@ -83,14 +83,12 @@ WARM = ("-m", "derive.cli", "warm", "--only", "relu", "--jobs")
 
 def test_processes_that_warm_one_cache_at_once(installation: Path) -> None:
     """Two commands of two processes each, and a user who does not wait for them."""
-    bytecode = {"PYTHONDONTWRITEBYTECODE": ""}  # nothing is edited here
-    running = [start(installation, *WARM, "2", **bytecode) for _ in range(2)]
-    running.append(use(installation, **bytecode))
+    running = [start(installation, *WARM, "2") for _ in range(2)]
+    running.append(use(installation))
     outputs = [finish(process) for process in running]
     assert outputs[2].startswith("[0.0, 3.0] [0.0, 3.0]")
     assert all(text.startswith("10 kernels ready, ") for text in outputs[:2])
-    again = finish(start(installation, *WARM, "1", **bytecode))
-    assert again == "10 kernels ready, 0 compiled now, 10 from the cache"
+    assert finish(start(installation, *WARM, "1")) == "10 kernels ready, 0 compiled now, 10 from the cache"
     assert finish(use(installation)) == "[0.0, 3.0] [0.0, 3.0] [True, True] True"
 
 
