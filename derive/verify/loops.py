@@ -195,6 +195,9 @@ class Source:
     lines: tuple[str, ...]
     elsewhere: Mapping[str, tuple[str, ...]]  # the lines of the file that holds a function, if it is another
     functions: Mapping[str, ast.FunctionDef]
+    choices: Mapping[
+        str, tuple[str, ...]
+    ]  # of kernels from another file: what its choice names, as it is called here
     tensors: Mapping[str, Tensor]
     parameters: tuple[Parameter, ...]
     conditions: tuple[Condition, ...]
@@ -206,6 +209,8 @@ class Source:
 
     def tasks(self, kernel: str) -> tuple[str, ...]:
         """The tasks that a phase's kernel may come to: itself, or what its choice names."""
+        if kernel in self.choices:
+            return self.choices[kernel]
         for mark in self.functions[kernel].decorator_list:
             if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "choice":
                 return tuple(a.id for a in mark.args if isinstance(a, ast.Name))
@@ -217,12 +222,23 @@ def parse(text: str) -> Source:
     tree = ast.parse(text)
     functions = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
     elsewhere: dict[str, tuple[str, ...]] = {}
-    for n in tree.body:  # kernels that another generated module holds
-        if isinstance(n, ast.ImportFrom) and n.module and n.module.startswith(GENERATED):
-            other = _other(n.module)
-            for name in other.functions.keys() - functions.keys():
-                functions[name] = other.functions[name]
-                elsewhere[name] = other.elsewhere.get(name, other.lines)
+    choices: dict[str, tuple[str, ...]] = {}
+    imports = [  # kernels that another generated module holds
+        (n.module, {a.name: a.asname or a.name for a in n.names})
+        for n in tree.body
+        if isinstance(n, ast.ImportFrom) and n.module and n.module.startswith(GENERATED)
+    ]
+    taken = functions.keys() | {called for _, names in imports for called in names.values()}
+    for module, names in imports:
+        other = _other(module)
+        called = {  # what is not imported, the tasks of a choice, has a name of its own beside these
+            name: names.get(name, f"{name}_of_{module.removeprefix(GENERATED)}" if name in taken else name)
+            for name in other.functions
+        }
+        for name, here in called.items():
+            functions.setdefault(here, other.functions[name])
+            elsewhere.setdefault(here, other.elsewhere.get(name, other.lines))
+            choices.setdefault(here, tuple(called[task] for task in other.tasks(name)))
     (value,) = (
         n.value
         for n in tree.body
@@ -236,6 +252,7 @@ def parse(text: str) -> Source:
         tuple(text.splitlines()),
         elsewhere,
         functions,
+        choices,
         {t.name: t for t in data.tensors},
         data.parameters,
         data.conditions,

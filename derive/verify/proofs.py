@@ -371,12 +371,11 @@ def _loops(equation: Point, at: dict[str, Formula], path: Path, shown: Collectio
     """Indices that are loops of which no access shows the number."""
     left = [i for i in equation.indices if i not in at]
     loops = [b for b in binders(path) if b.var not in shown]
-    if len(loops) < len(left):  # a count: its loop has no name
-        at |= {i: b.var for i, b in zip(left, loops, strict=False)}
-        return
-    by_name = {b.name.rstrip("'0123456789"): b for b in loops}
+    by_name = {b.name.partition("'")[0]: b for b in loops}
     named = {i: by_name[i[:-1]] for i in left if i[:-1] in by_name}
-    if len(named) < len(left) and len(loops) == len(left):
+    if not named and len(loops) < len(left):  # a count: its loop has no name
+        named = dict(zip(left, loops, strict=False))
+    elif len(named) < len(left) == len(loops):
         named = dict(zip(left, loops, strict=True))
     at |= {i: b.var for i, b in named.items()}
 
@@ -726,7 +725,7 @@ class Failure:
         return self.verdict.model is not None
 
     def __str__(self) -> str:
-        head = f"{self.task}: {self.kind}: {'refuted' if self.refuted else 'not proved'}"
+        head = f"{self.task}: {self.kind}: {'refuted' if self.refuted else 'not decided'}"
         where = f"    line {self.line}: {self.text}" if self.line else ""
         lines = [head, f"    of  {self.equation}", where]
         if self.verdict.model is None:
@@ -772,7 +771,7 @@ class Row:
         if any(f.refuted for f in bad):
             return "REFUTED"
         if bad:
-            return "unknown"
+            return "undecided"
         return f"to {EXTENT}" if self.bounded[kind] else "all" if self.proved[kind] else "."
 
 
@@ -930,7 +929,8 @@ def summary(rows: Sequence[Row]) -> str:
         f"{len(covered)} of {len(rows)} tasks covered",
         f"{proved - limited} of {total} statements proved for all sizes",
         *([f"{limited} for extents up to {EXTENT}"] if limited else []),
-        *([f"{sum(f.refuted for f in failed)} refuted"] if failed else []),
+        f"{sum(f.refuted for f in failed)} refuted",
+        f"{sum(not f.refuted for f in failed)} not decided",
         f"{sum(r.queries for r in rows)} queries, {sum(r.seconds for r in rows):.0f} s",
     ]
     return "; ".join(parts)

@@ -4,8 +4,9 @@ Queries are quantifier-free. What a claim does not need is left out (unsatisfiab
 it): of the premises those that have an unknown in common with the claim, then also those that have one in common with
 these, and so on. That is what takes the axes of an operator apart: the bounds of one axis follow from its own stride and
 dilation alone, whatever those of the others. Strides and dilations of what is left are numbers, every one up to
-`LARGEST`; with numbers for them everything is linear. If it is not, an extent is multiplied or divided by: then
-z3 tries for `PATIENCE`, and where it cannot tell, extents become numbers as well, and the claim is proved up to them only.
+`LARGEST`; with numbers for them everything is linear. If it is not, an extent is multiplied or divided by: then z3 tries
+so much work as `PATIENCE` says, and where it cannot tell, extents become numbers as well, and the claim is proved up to
+them only.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from derive.verify.symbolic import Formula, Term
 
 LARGEST = 8  # of strides and dilations
 EXTENT = 4  # of extents, where they have to be numbers
-PATIENCE = 400  # milliseconds for what is not linear
+PATIENCE = 1_000_000  # of z3's units of work, some seconds: the same on every machine
 CASES = 5000  # numbers for strides, dilations and extents of one claim: more are not tried
 SMALL = (3, 6, 12, 40)  # the sizes of numbers among which a counterexample is looked for first
 
@@ -178,7 +179,7 @@ class Solver:
         if negation is False:
             return frozenset()
         solver = z3.Solver()
-        solver.set("timeout", PATIENCE)
+        solver.set("rlimit", PATIENCE)
         solver.set("core.minimize", True)
         marks = {f"premise {k}": p for k, p in enumerate(parts)}
         for name, p in marks.items():
@@ -269,7 +270,7 @@ class Solver:
             return "unsat", {}
         self.queries += 1
         solver = z3.Solver()
-        solver.set("timeout", PATIENCE)
+        solver.set("rlimit", PATIENCE)
         solver.add([translated(p, linear) for p in parts])
         answer = str(solver.check())
         if answer != "sat" or not model_wanted:

@@ -41,8 +41,8 @@ def functions(source: Source) -> dict[str, Any]:
     if id(source) in _MADE:
         return _MADE[id(source)][1]
     text = "from __future__ import annotations\n" + "\n\n".join(
-        ast.unparse(ast.FunctionDef(f.name, f.args, f.body, [], f.returns, f.type_comment, lineno=1))
-        for f in source.functions.values()
+        ast.unparse(ast.FunctionDef(name, f.args, f.body, [], f.returns, f.type_comment, lineno=1))
+        for name, f in source.functions.items()
     )
     space = {name: getattr(runtime, name) for name in runtime.__all__}
     space |= {name: lambda *args: 1.0 for name in ("real", "zero", "one", "lowest", "highest", "exp", "log")}
