@@ -5,7 +5,19 @@ from __future__ import annotations
 import keyword
 
 # fmt: off
-RESERVED = frozenset(keyword.kwlist) | {
+# what modules import: an index, a tensor or a parameter of that name would hide it
+RUNTIME = frozenset({
+    "absolute", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bounded", "ceil_div", "choice",
+    "chunk", "compiled_signatures", "contract", "contract_with", "copy_lines", "copy_row", "cos",
+    "cosh", "divide", "equal", "erf", "erfc", "exact_tasks", "execute", "execute_exact", "exp", "expm1",
+    "finite", "floor_div", "fma", "get_num_threads", "highest", "indicator", "kernel", "larger",
+    "lines_for", "log", "log1p", "lowest", "machine_tile", "maximum", "minimum", "numbers", "one", "pi",
+    "power", "rational", "real", "register_number", "relu", "repeat_last", "require_abi", "residue",
+    "select", "set_num_threads", "share", "sign", "sin", "sinh", "smaller", "spare", "sqrt", "step",
+    "suits", "tan", "tanh", "task", "unequal", "weave", "work", "zero"
+})
+
+RESERVED = RUNTIME | frozenset(keyword.kwlist) | {
     "active", "add", "all_planes", "all_rows", "apart", "area", "at", "at_line", "at_sum", "before", "begin",
     "best", "best_at", "better", "beyond", "block", "blocks", "bottom", "cells", "chain", "chosen", "classes",
     "column", "column_from", "column_to", "columns", "count", "deep", "edge", "end", "ends", "filled",
