@@ -16,6 +16,9 @@ within what neighbouring rungs disagree by and what rounding may do (Ridders, Ad
 (1982) 75-76): a gradient fails if it is further off than that. Elements are moved in blocks, in both directions at
 once; where a block fails, its elements are looked at one by one, so that the report names the worst, and so that at a
 kink (a relu at 0, a tie of a maximum) any slope between the two sides passes.
+
+Where more is known of the function, `method` says so: the complex step of an analytic one and whole steps of a linear
+one lose no digits, and their derivatives are right to rounding.
 """
 
 from __future__ import annotations
@@ -25,12 +28,12 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from kernels.errors import ArgumentTypeError, KernelError
+from kernels.errors import ArgumentError, ArgumentTypeError, KernelError
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -38,13 +41,17 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Function = Callable[..., Any]
 Pullback = Callable[..., Any]
+Method = Literal["differences", "complex", "linear"]
 
-STEPS = tuple(2.0**-k for k in range(5, 36, 3))  # relative to an element, or to 1 if that is larger
+STEPS = tuple(2.0**-k for k in range(2, 36, 3))  # relative to an element, or to 1/8 if that is larger
 LAST = 2.0**-52  # relative to an element: its last bit or so
+IMAGINARY = 2.0**-100  # of a complex step: its square is nothing beside 1
+CLOSE = 2.0**-40  # relative to the same: so near that what is smooth is a line, and what is left is rounding
 ROUNDING = 8 * 2.0**-53  # of one result, in units of itself: a few operations, each half a unit off
 SAFETY = 8.0  # errors are estimated, not bounded
 FLOOR = 1e-11  # of the sum of all absolute terms: pullbacks round, too
-SHARP = 1e-5  # a difference that is known less well than this, relative to its terms, says nothing
+SHARP = 1e-5  # a difference that is known less well than this, relative to the gradient's terms, says nothing
+CANCELLED = 1e-3  # of its terms: what results add up to is not known as well as they are
 KNOWN = 1e-3  # but one that is known so well tells a claim that lies outside its error from the truth
 BENT = 1e-6  # slopes on both sides that differ by more are those of a kink; of a curve they agree far better
 REGROUPED = 1e-8  # of absolute sums: n terms in another order differ by n roundings; this is 10^8 of them
@@ -84,6 +91,7 @@ def check_gradients(
     directions: int = 24,
     seed: int = 0,
     name: str | None = None,
+    method: Method = "differences",
 ) -> GradientReport:
     """Compare a gradient with differences of its function, and with itself.
 
@@ -93,15 +101,24 @@ def check_gradients(
     arrays      float64 of any shape are differentiated; integers and booleans are passed on
     jvp         (arrays, tangents) -> (result, tangent), held against the pullback
     directions  how many blocks the elements of each array are split into, at most
+    method      what the gradient is held against, of functions that are more than differentiable:
+                "complex": the imaginary part at x + ih, right to rounding, of an analytic function that takes and
+                returns complex arrays; of each array the first direction is held against differences as well
+                "linear": differences over whole steps, exact but for rounding, of a function that is linear in each
+                array, the others fixed; that it is so is seen to
 
     Also seen to: shapes; the same result from `vjp` as from `function`, and the same gradient twice; linear in the
     cotangents; no argument is written to; other memory layouts give the same. For second order, check the gradient as
     a function of arrays and cotangents. Returns what was compared.
 
     Raises GradientError (an AssertionError) with the worst element, InconclusiveError if most differences of an
-    array say nothing, and ArgumentTypeError for arrays of another type.
+    array say nothing or the function is not such as `method` says, ArgumentError for another `method`, and
+    ArgumentTypeError for arrays of another type or a function that takes no complex ones.
     """
-    check = _Check(function, vjp, tuple(np.array(a) for a in arrays), seed, name or _name(function))
+    name = name or _name(function)
+    if method not in ("differences", "complex", "linear"):
+        raise ArgumentError(f'{name}: `method` is {method!r} but needs "differences", "complex" or "linear"')
+    check = _Check(function, vjp, tuple(np.array(a) for a in arrays), seed, name, method)
     check.run(directions, jvp)
     return GradientReport(check.differences, check.kinks, check.unclear, check.worst, check.evaluations)
 
@@ -112,6 +129,12 @@ def _name(function: Function) -> str:
 
 def _tuple(result: Any) -> tuple[Any, ...]:
     return tuple(result) if isinstance(result, (tuple, list)) else (result,)
+
+
+def rough(values: Sequence[Array]) -> Array:
+    """How far each element is off, by the fourth differences of a row of values; 0 where that is not a number."""
+    fourth = np.diff(np.asarray(values, np.float64), 4, axis=0)
+    return np.nan_to_num(np.max(np.abs(fourth), axis=0) / math.sqrt(math.comb(8, 4)))
 
 
 @dataclass
@@ -125,8 +148,15 @@ class _Difference:
 
 class _Check:
     def __init__(
-        self, function: Function, vjp: Function, arrays: tuple[Array, ...], seed: int, name: str
+        self,
+        function: Function,
+        vjp: Function,
+        arrays: tuple[Array, ...],
+        seed: int,
+        name: str,
+        method: Method = "differences",
     ) -> None:
+        self.method = method
         self.function, self.vjp, self.arrays, self.name = function, vjp, arrays, name
         self.random = np.random.default_rng(seed)
         self.differences = self.kinks = self.unclear = self.evaluations = 0
@@ -207,20 +237,44 @@ class _Check:
             self.adjoint(jvp, cotangents, claimed)
 
     def doubts(self, cotangents: Sequence[Array], claimed: Sequence[Array]) -> None:
-        """By how much results and gradients move with the last bits of all arrays: what rounding on the way may do."""
+        """What rounding on the way may do to results and gradients: by how much they tremble.
+
+        They move with the last bits of all arrays, and they are rough along a line of places close together: there the
+        fourth differences of what is smooth vanish, and those of rounding do not (Moré and Wild, SIAM Journal on
+        Scientific Computing 33 (2011) 1292-1314). The first says nothing where a sum swallows these bits.
+        """
         self.trembling = [np.zeros(y.shape) for y in self.here]
         self.doubt = [np.zeros(a.shape) for a in self.arrays]
-        for _ in range(4):
-            arrays = [
-                a * (1 + LAST * self.random.choice([-1, 1], a.shape)) if k in self.wrt else a
-                for k, a in enumerate(self.arrays)
+
+        def note(results: Sequence[Array], gradients: Sequence[Array]) -> None:
+            for n in self.outputs:
+                self.trembling[n] = np.fmax(self.trembling[n], results[n])
+            for k in self.wrt:
+                self.doubt[k] = np.fmax(self.doubt[k], 4 * gradients[k])
+
+        def around(moved: Callable[[int, Array], Array]) -> tuple[list[Array], list[Array]]:
+            arrays = [moved(k, a) if k in self.wrt else a for k, a in enumerate(self.arrays)]
+            return self.evaluate(arrays), self.pull(arrays, cotangents)
+
+        with np.errstate(invalid="ignore"):
+            for _ in range(4):
+                results, gradients = around(
+                    lambda k, a: a * (1 + LAST * self.random.choice([-1, 1], a.shape))
+                )
+                note(
+                    [
+                        np.abs(y - z) if n in self.outputs else y
+                        for n, (y, z) in enumerate(zip(results, self.here, strict=True))
+                    ],
+                    [np.abs(g - h) for g, h in zip(gradients, claimed, strict=True)],
+                )
+            lines = [
+                self.line(k, np.arange(a.size)) if k in self.wrt else a for k, a in enumerate(self.arrays)
             ]
-            with np.errstate(invalid="ignore"):
-                for n, y in enumerate(self.evaluate(arrays)):
-                    if n in self.outputs:
-                        self.trembling[n] = np.fmax(self.trembling[n], np.abs(y - self.here[n]))
-                for k, gradient in enumerate(self.pull(arrays, cotangents)):
-                    self.doubt[k] = np.fmax(self.doubt[k], 4 * np.abs(gradient - claimed[k]))
+            places = [around(lambda k, a, t=t: a + t * CLOSE * lines[k]) for t in range(8)]
+            note(
+                *([rough(each) for each in zip(*column, strict=True)] for column in zip(*places, strict=True))
+            )
 
     def cotangents(self) -> list[Array]:
         """One for each real result, with elements away from zero, and 0 where the result is not finite."""
@@ -301,6 +355,8 @@ class _Check:
             checked += 1
             line = self.line(k, block)
             found = self.along(k, line, cotangents)
+            if self.method == "complex" and checked == 1:
+                self.analytic(k, found, self.difference(k, line, cotangents))
             terms = np.ravel(gradient)[block] * np.ravel(line)[block]
             doubt = float(np.sum(np.ravel(self.doubt[k] * np.abs(line))[block]))
             good, clear = self.agrees(found, terms, doubt)
@@ -331,7 +387,7 @@ class _Check:
         claimed, size = math.fsum(terms), math.fsum(np.abs(terms))
         room = SAFETY * (found.error + doubt) + FLOOR * (size + found.size)
         off = abs(claimed - found.value)
-        good, clear = off <= room, room <= SHARP * max(size, found.size, 1e-300)
+        good, clear = off <= room, room <= SHARP * max(size, CANCELLED * found.size, 1e-300)
         if found.size == 0 and size == 0:
             clear = True
         if good and clear:
@@ -339,20 +395,78 @@ class _Check:
             self.worst = max(self.worst, off / (max(size, found.size) or 1.0))
         return good, clear
 
-    def along(
+    def along(self, k: int, line: Array, cotangents: Sequence[Array]) -> _Difference:
+        """The derivative of <cotangent, result> along a line, as the method has it."""
+        if self.method == "complex":
+            return self.complex_step(k, line, cotangents)
+        if self.method == "linear":
+            return self.whole_step(k, line, cotangents)
+        return self.difference(k, line, cotangents)
+
+    def complex_step(self, k: int, line: Array, cotangents: Sequence[Array]) -> _Difference:
+        """Im f(x + ih) / h: nothing is subtracted, so that h can be as small as one likes."""
+        arrays = list(self.arrays)
+        arrays[k] = arrays[k] + 1j * IMAGINARY * line
+        needed = 'method="complex" needs one that takes complex arrays and returns them'
+        try:
+            found = self.evaluate(arrays)
+        except TypeError as error:
+            raise ArgumentTypeError(
+                f"{self.name}: the function refuses a complex argument {k}, and {needed}"
+            ) from error
+        if not any(found[n].dtype.kind == "c" for n in self.outputs):
+            raise ArgumentTypeError(
+                f"{self.name}: of a complex argument {k} the function makes real numbers, and {needed}"
+            )
+        terms = np.concatenate(
+            [np.ravel(np.where(g == 0, 0.0, g * (found[n].imag / IMAGINARY)))
+             for n, g in zip(self.outputs, cotangents, strict=True)]
+        )  # fmt: skip
+        value, size = float(np.sum(terms)), float(np.sum(np.abs(terms)))
+        return _Difference(value, ROUNDING * size if math.isfinite(size) else math.inf, size)
+
+    def analytic(self, k: int, found: _Difference, other: _Difference) -> None:
+        if abs(found.value - other.value) > SAFETY * (found.error + other.error) + FLOOR * (
+            found.size + other.size
+        ):
+            raise self.fail(
+                f"the function is not analytic in argument {k}: the complex step gives {found.value:.10g}, "
+                f"differences {other.value:.10g}",
+                InconclusiveError,
+            )
+
+    def whole_step(self, k: int, line: Array, cotangents: Sequence[Array]) -> _Difference:
+        """The same at any step of what is linear, so over long ones, which lose no digits; two of them have to agree."""
+        (value, noise, size), (far, further, _) = (self.step(k, line, cotangents, h) for h in (1.0, 4.0))
+        if not abs(value - far) <= SAFETY * (noise + further) + FLOOR * size:
+            raise self.fail(
+                f"the function is not linear in argument {k}: its slope is {value:.10g} over one step, {far:.10g} over four",
+                InconclusiveError,
+            )
+        return _Difference(value, noise, size)
+
+    def difference(
         self, k: int, line: Array, cotangents: Sequence[Array], sides: tuple[int, int] = (1, -1)
     ) -> _Difference:
         """The derivative of <cotangent, result> along a line; one-sided if the sides are (1, 0) or (0, -1)."""
         order = 2 if sides == (1, -1) else 1
         rungs, noises, sizes = [], [], []
         for h in STEPS:
-            ends = [self.moved(k, line, side * h) if side else self.here for side in sides]
-            terms, noise = self.terms(cotangents, *ends)
-            width = h * (sides[0] - sides[1])
-            rungs.append(math.fsum(terms) / width if np.isfinite(terms).all() else math.nan)
-            noises.append(noise / width)
-            sizes.append(float(np.sum(np.abs(terms))) / width)
+            rung, noise, size = self.step(k, line, cotangents, h, sides)
+            rungs.append(rung)
+            noises.append(noise)
+            sizes.append(size)
         return self.settled(rungs, noises, sizes, order)
+
+    def step(
+        self, k: int, line: Array, cotangents: Sequence[Array], h: float, sides: tuple[int, int] = (1, -1)
+    ) -> tuple[float, float, float]:
+        """One difference quotient, what rounding may do to it, and its terms' absolute sum."""
+        ends = [self.moved(k, line, side * h) if side else self.here for side in sides]
+        terms, noise = self.terms(cotangents, *ends)
+        width = h * (sides[0] - sides[1])
+        value = math.fsum(terms) / width if np.isfinite(terms).all() else math.nan
+        return value, noise / width, float(np.sum(np.abs(terms))) / width
 
     def terms(
         self, cotangents: Sequence[Array], ahead: Sequence[Array], behind: Sequence[Array]
@@ -372,15 +486,17 @@ class _Check:
         """The rung of the ladder that is known best, extrapolated from two steps a factor of eight apart.
 
         A coarse one counts only if it agrees with all finer ones, to within their noise: steps of whole periods agree,
-        too, on a wrong slope.
+        too, on a wrong slope. And two rungs may agree by chance: what is left after extrapolation shrinks by gain^2
+        from rung to rung, so an error far below that share of the one before is luck, and is not believed.
         """
         gain = 8.0**order
         better = [(gain * fine - coarse) / (gain - 1) for coarse, fine in pairwise(rungs)]
         best = _Difference(rungs[-1], math.inf, sizes[-1])
         finer = list[tuple[float, float]]()
-        for n in reversed(range(1, len(better))):
+        for n in reversed(range(2, len(better))):
             value, doubt = better[n], 2 * noises[n + 1]
-            error = abs(value - better[n - 1]) + doubt
+            before = abs(better[n - 1] - better[n - 2])
+            error = max(abs(value - better[n - 1]), SAFETY * before / gain**2) + doubt
             if not math.isfinite(value) or not math.isfinite(doubt):
                 break
             agree = all(abs(value - other) <= error + room for other, room in finer)
@@ -400,12 +516,14 @@ class _Check:
         step = float(np.ravel(line)[at])
         claimed = float(np.ravel(gradient)[at]) * step
         found = self.along(k, line, cotangents)
-        ahead, behind = (self.along(k, line, cotangents, sides) for sides in ((1, 0), (0, -1)))
         index = [int(i) for i in np.unravel_index(at, gradient.shape)]
         if not math.isfinite(claimed) and math.isfinite(found.error):
             raise self.fail(
                 f"the gradient of argument {k} at {index} is {claimed}, but differences give {found.value / step:.10g}"
             )
+        ahead, behind = found, found  # there is no kink in what is analytic, or linear
+        if self.method == "differences":
+            ahead, behind = (self.difference(k, line, cotangents, sides) for sides in ((1, 0), (0, -1)))
         room = SAFETY * (ahead.error + behind.error)
         size = max(abs(claimed), ahead.size, behind.size)
         known = math.isfinite(room) and room <= KNOWN * max(size, 1e-300)

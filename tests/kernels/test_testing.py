@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kernels
-from kernels.errors import ArgumentTypeError
+from kernels.errors import ArgumentError, ArgumentTypeError
 from kernels.testing import (
     GradientError,
     InconclusiveError,
@@ -24,6 +24,7 @@ from kernels.testing import (
     seed_of,
     windows,
 )
+from tests.support import gradients
 
 pytest_plugins = ["pytester"]
 Pair = tuple[Callable[..., Any], Callable[..., Any]]
@@ -242,56 +243,68 @@ def test_noise_is_no_verdict() -> None:
         check_gradients(noisy, lambda x: (noisy(x), lambda g: g), numbers(9))
 
 
-SMOOTH: list[tuple[Callable[[Any], Any], Callable[[Any], Any]]] = [
-    (np.sin, np.cos),
-    (np.tanh, lambda x: 1 - np.tanh(x) ** 2),
-    (lambda x: x**3, lambda x: 3 * x**2),
-    (lambda x: 1 / (2 + x**2), lambda x: -2 * x / (2 + x**2) ** 2),
-    (np.abs, np.sign),
-    (lambda x: np.maximum(x, 0.3), lambda x: 1.0 * (x > 0.3)),
-    (lambda x: np.sqrt(1 + x * x), lambda x: x / np.sqrt(1 + x * x)),
-    (lambda x: np.sin(20 * x), lambda x: 20 * np.cos(20 * x)),
-    (lambda x: 1e3 * x + 1, lambda x: 1e3 + 0 * x),
-]
+def bent(x: Any) -> Any:
+    return np.exp(-x) * np.sin(3 * x) / (2 + x * x)
+
+
+def bent_vjp(x: Any, error: float = 0.0) -> Any:
+    def pullback(g: Any) -> Any:
+        made = g * (3 / np.tan(3 * x) - 1 - 2 * x / (2 + x * x)) * bent(x)
+        made[2] *= 1 + error
+        return made
+
+    return bent(x), pullback
+
+
+def test_complex_steps_are_right_to_rounding() -> None:
+    """A fault of 1e-9 is told, which no difference sees; a function that is not analytic is told from a wrong gradient."""
+    x = numbers(9)
+    assert check_gradients(bent, bent_vjp, x, method="complex").worst < 1e-14
+    assert (
+        check_gradients(product, product_vjp, numbers(7, 5), numbers(5, 3, seed=1), method="complex").worst
+        < 1e-14
+    )
+    with pytest.raises(GradientError, match=r"gradient of argument 0 at \[2\] is"):
+        check_gradients(bent, lambda x: bent_vjp(x, 1e-9), x, method="complex")
+    check_gradients(bent, lambda x: bent_vjp(x, 1e-12), x)
+    with pytest.raises(InconclusiveError, match="not analytic in argument 0"):
+        check_gradients(lambda x: x * np.conj(x), lambda x: (x * x, lambda g: 2 * g * x), x, method="complex")
+    with pytest.raises(ArgumentTypeError, match="of a complex argument 0 the function makes real numbers"):
+        check_gradients(np.abs, lambda x: (np.abs(x), lambda g: g * np.sign(x)), x, method="complex")
+    with pytest.raises(ArgumentTypeError, match="the function refuses a complex argument 0"):
+        check_gradients(
+            np.cbrt, lambda x: (np.cbrt(x), lambda g: g / (3 * np.cbrt(x) ** 2)), x, method="complex"
+        )
+    with pytest.raises(ArgumentError, match="`method` is 'exact' but needs"):
+        check_gradients(bent, bent_vjp, x, method="exact")  # type: ignore[arg-type]
+
+
+def test_differences_of_what_is_linear_are_exact() -> None:
+    a, b = (np.random.default_rng(k).integers(-4, 5, s).astype(float) for k, s in enumerate([(7, 5), (5, 3)]))
+    assert check_gradients(product, product_vjp, numbers(7, 5), numbers(5, 3), method="linear").worst < 1e-14
+    assert (
+        check_gradients(
+            windowed_sum, windowed_sum_vjp, numbers(30), numbers(4, seed=1), method="linear"
+        ).worst
+        < 1e-14
+    )
+    with pytest.raises(GradientError, match=r"gradient of argument 0 at \[2, 3\]"):
+        check_gradients(product, with_fault(lambda d, g: (d[0] + 1e-9 * (np.arange(35).reshape(7, 5) == 13), d[1])),
+                        a, b, method="linear")  # fmt: skip
+    with pytest.raises(InconclusiveError, match="not linear in argument 0"):
+        check_gradients(bent, bent_vjp, numbers(9), method="linear")
 
 
 @pytest.mark.parametrize("cases", [60, pytest.param(5000, marks=pytest.mark.slow)])
 def test_no_false_alarm_and_no_fault_missed(cases: int) -> None:
-    """Compositions at all scales: none is objected to, and each with an error of 1e-4 in one element is."""
-    unclear = 0
-    for seed in range(cases):
-        rng = np.random.default_rng(seed)
-        (f, df), (g, dg) = (SMOOTH[k] for k in rng.integers(len(SMOOTH), size=2))
-        weight = rng.standard_normal(rng.integers(1, 5, 2))
-        x = 10.0 ** rng.uniform(-2, 1) * rng.standard_normal((rng.integers(1, 6), weight.shape[0]))
+    """Compositions at all scales: none is objected to, and each with a fault in one element is, but where that is unclear."""
+    for seed in (*range(cases), *KNOWN):
+        found = gradients.judged(gradients.drawn(seed))
+        assert not {"false alarm", "miss"} & set(found), f"seed {seed}: {found}"
 
-        def function(x: Any, f: Any = f, g: Any = g, weight: Any = weight) -> Any:
-            return f(g(x) @ weight)
 
-        def vjp(
-            x: Any, error: float = 0.0, f: Any = f, g: Any = g, df: Any = df, dg: Any = dg, w: Any = weight
-        ) -> Any:
-            z = g(x) @ w
-
-            def pullback(cotangent: Any) -> Any:
-                made = ((cotangent * df(z)) @ w.T) * dg(x)
-                made[np.unravel_index(np.abs(made).argmax(), made.shape)] *= 1 + error
-                return made
-
-            return f(z), pullback
-
-        try:
-            check_gradients(function, vjp, x, seed=seed)
-        except InconclusiveError:
-            continue
-        if np.abs(vjp(x)[1](np.ones((len(x), weight.shape[1])))).max() > 1e-3:
-            try:
-                report = check_gradients(function, lambda x, vjp=vjp: vjp(x, 1e-4), x, seed=seed)
-            except GradientError:
-                continue
-            unclear += 1
-            assert report.unclear > 0, f"missed at seed {seed}"  # so near a kink that differences do not tell
-    assert unclear <= cases // 1000
+# what was objected to, or missed, before rounding on the way was measured: sin(1e6 sqrt(1 + x^2)), ...
+KNOWN = (445, 715, 10255)
 
 
 # ---- functions of others
