@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from kernels.network import Network, Node, node
 
 Operators = Mapping[str, Any]
 Shape = tuple[int, ...]
+LARGEST = 2**60  # elements of an array: NumPy counts bytes in 64 bits
 
 
 class ReadingError(NetworkError):
@@ -160,6 +162,10 @@ def _result(made: Node, extents: Mapping[str, Shape]) -> Shape:
     """The shape of a node's first result; () where its operator cannot tell."""
     if not hasattr(made.operator, "output_shape"):
         return ()
+    if len(made.arguments) != len(made.sources):
+        raise ReadingError(
+            f"{made.operator.__name__} takes {len(made.arguments)} sources beside its parameters, found {len(made.sources)}"
+        )
     sources = dict(zip(made.arguments, made.sources, strict=True))
     if any(s not in extents for s in sources.values()):  # another output than the first
         return ()
@@ -183,6 +189,8 @@ def _shape(text: str, channels: int | None) -> Shape:
         else:
             needs = "whole numbers" if channels is None else "whole numbers, or ? for the source's channels"
             raise ReadingError(f"the shape [{text}] needs {needs}")
+    if math.prod(entries) > LARGEST:
+        raise ReadingError(f"the shape [{text}] has more elements than an array can have")
     return tuple(entries)
 
 
@@ -279,9 +287,20 @@ def snake(name: str) -> str:
 def from_onnx(model: Any, operators: Operators = {}) -> Described:  # noqa: B006  (read only)
     """An ONNX model (its path, or the object), opset 13 or newer, as a network for inference.
 
-    Operators with a table row below are taken with their attributes; any other is looked for by its name. What follows
+        Operators with a table row below are taken with their attributes; any other is looked for by its name. What follows
     from constants alone is worked out (shapes of a Reshape). Raises ReadingError with the node.
     """
+    try:
+        return _from_onnx(model, operators)
+    except (KernelError, ImportError, OSError):
+        raise
+    except Exception as error:  # a damaged message has onnx's own functions raise anything
+        raise ReadingError(
+            f"this is no ONNX model that can be read: {type(error).__name__}: {error!s:.300}"
+        ) from error
+
+
+def _from_onnx(model: Any, operators: Operators) -> Described:
     from onnx import load, numpy_helper  # an optional dependency
 
     if isinstance(model, (str, Path)):

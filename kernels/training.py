@@ -79,11 +79,19 @@ class Optimizer:
     def load_state(self, state: Mapping[str, Array]) -> None:
         """What `state` gave, for the same kind of optimizer. Raises StateError if a part of it is missing."""
         _, count = self.operator()
+        if not isinstance(state, Mapping) or not all(isinstance(n, str) for n in state):
+            raise StateError(f"a state is arrays by name, found {type(state).__name__}")
         names = [n.removesuffix(".step") for n in state if n.endswith(".step")]
         wanted = {f"{n}.{k}" for n in names for k in range(count)} | {f"{n}.step" for n in names}
         if wanted != set(state):
             differing = ", ".join(sorted(wanted ^ set(state)))
             raise StateError(f"this state is of another optimizer: {differing} is missing or unexpected")
+        for n in names:
+            found = np.asarray(state[f"{n}.step"])
+            if found.shape or found.dtype.kind not in "iu" or found < 0:
+                raise StateError(
+                    f"`{n}.step` is {state[f'{n}.step']!r:.60} but needs to be a whole number >= 0"
+                )
         self.states = {n: tuple(np.array(state[f"{n}.{k}"]) for k in range(count)) for n in names}
         self.steps = {n: int(state[f"{n}.step"]) for n in names}
 

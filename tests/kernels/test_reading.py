@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -201,3 +203,15 @@ def test_operators_are_those_of_kernels():
         "input[1, 1, 4, 4]\nconv2d weight[1, 1, 3, 3]\nrelu\nmax_pool2d kernel_size=2"
     ).network
     assert [n.operator for n in network.nodes.values()] == [conv2d, relu, max_pool2d]
+
+
+def test_what_is_damaged_is_told(tmp_path: Path) -> None:
+    first = "input[1, 1, 8, 8]\n"
+    with pytest.raises(ReadingError, match="line 2: conv2d takes 0 sources beside its parameters, found 1"):
+        from_text(first + "conv2d input[1, 1, 8, 8] weight[2, 1, 3, 3] bias[2]")
+    with pytest.raises(ReadingError, match="more elements than an array can have"):
+        from_text(first + f"conv2d weight[{10**30}, 1, 3, 3]")
+    pytest.importorskip("onnx")
+    (tmp_path / "cut.onnx").write_bytes(b"\x08\x07\x3a\xff\xff")
+    with pytest.raises(ReadingError, match="no ONNX model that can be read: DecodeError"):
+        read(tmp_path / "cut.onnx")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -266,3 +267,11 @@ def test_steps_refuse_what_makes_no_sense():
         kernels.adam_step(p, p, p, p, step=0)
     with pytest.raises(ArgumentError, match="adam_step: `betas` is 0.9 but needs two numbers"):
         kernels.adam_step(p, p, p, p, betas=0.9)
+
+
+@pytest.mark.parametrize("step", [np.array("x"), np.array(np.nan), np.arange(3), np.array(-1)])
+def test_a_damaged_state_is_told(step: Any) -> None:
+    with pytest.raises(StateError, match="`a.step` is .* but needs to be a whole number"):
+        Adam().load_state({"a.0": np.zeros(2), "a.1": np.zeros(2), "a.step": step})
+    with pytest.raises(StateError, match="a state is arrays by name, found list"):
+        Adam().load_state([])  # type: ignore[arg-type]
