@@ -17,6 +17,7 @@ from derive.emit.contraction import contraction_offer
 from derive.emit.kernel import TaskSource, task_source
 from derive.emit.lanes import lanes_offer
 from derive.emit.scatter import scatter_offer
+from derive.emit.twos import spread_offer
 from derive.errors import SpecError
 from derive.language import Operator, extent
 from derive.lower.contraction import contraction
@@ -232,7 +233,7 @@ class _Book:
             offers = [scatter_offer(nest, way, title)]
         else:
             offers = [lanes_offer(nest, ways, title)]
-        source = replace(kernel_source(nest, title, offers), contraction=fast)
+        source = replace(kernel_source(nest, title, [spread_offer(nest, title), *offers]), contraction=fast)
         self.made.kernels[title] = source
         self.library[name.text, adds] = Shared(self.made.operator.name, title, name, eq, source)
 

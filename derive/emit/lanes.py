@@ -25,6 +25,7 @@ from derive.emit.kernel import _polynomial, counted, needed
 from derive.emit.separable import FAR
 from derive.emit.slide import MOST
 from derive.emit.tiled import TiledWriter
+from derive.emit.twos import TwosWriter
 from derive.emit.vectors import READ, Block, NoVector, fused, magnitude, one_call
 from derive.language import Index, Real, extent
 from derive.lower.lanes import Lanes
@@ -51,13 +52,14 @@ def lanes_offer(
 Kept = tuple[Lanes | Slide, str, tuple[str, ...]]  # with the name of what runs it, and its source
 
 
-class _LanesWriter(TiledWriter, FoldWriter):
+class _LanesWriter(TiledWriter, TwosWriter, FoldWriter):
     def __init__(self, nest: Nest, ways: Sequence[Lanes]) -> None:
         super().__init__(nest, clears=True)
         self.ways, self.slides, self.folds = ways, slides(nest.equation), folds(nest.equation)
         self.taken_ways: list[Lanes] = []
         self.separated = set[str]()  # what runs windows without weights
         self.tiling_ways = set[str]()  # of these, what runs those that lie side by side
+        self.two_ways = set[str]()  # and those of two taps
 
     def offer(self, name: str, few: Sequence[Index], steps: Sequence[Index]) -> Offer:
         views, self.integers, self.reals = self.named()
@@ -75,9 +77,14 @@ class _LanesWriter(TiledWriter, FoldWriter):
                 f"({small} or {' * '.join(map(self.size, steps))} <= 1) and " if steps else f"{small} and "
             )
         made = tuple(
-            Way(title, small + self.suits(way, title), parts, way.describe()) for way, title, parts in kept
+            Way(title, small + self.suits(way, title), parts, self.described(way, title))
+            for way, title, parts in kept
         )
         return Offer(made, self.integers, self.names, frozenset(self.used))
+
+    def described(self, way: Lanes | Slide, title: str) -> str:
+        text = way.describe()
+        return f"{text}, of two taps an axis" if title in self.two_ways else text
 
     def made(self, name: str) -> list[Kept]:
         """Each way that has a form in lanes."""
@@ -104,6 +111,10 @@ class _LanesWriter(TiledWriter, FoldWriter):
                 found = False
                 for s in mine:
                     kind = "windows" if self.unweighted(s) else "slide"
+                    if kind == "windows" and self.twos(s):
+                        title = f"{name}_twos_{s.moving[0].tensor}"
+                        self.two_ways.add(title)
+                        keep(s, title)
                     if kind == "windows" and self.tiles(s):
                         title = f"{name}_tiles_{s.moving[0].tensor}"
                         self.tiling_ways.add(title)
@@ -120,6 +131,8 @@ class _LanesWriter(TiledWriter, FoldWriter):
     def windows(self, s: Slide, title: str) -> list[str]:
         """What runs windows that slide, and how much room it takes."""
         parts = list[str]()
+        if title in self.two_ways:
+            return [self.two_by_two(s, title, self.signature())]
         if title in self.tiling_ways:
             self.operands(s)
             if self.eq.at is not None:
@@ -181,6 +194,10 @@ class _LanesWriter(TiledWriter, FoldWriter):
 
     def suits(self, way: Lanes | Slide, title: str) -> str:
         """When this way is to be taken."""
+        if title in self.two_ways:
+            assert isinstance(way, Slide)
+            more = ["add == 0"] if self.adds else []
+            return " and ".join([*self.suits_twos(way), *self.narrow_enough(), *more])
         tests = self.suits_sizes(way, title)
         if title not in self.tiling_ways:
             return tests

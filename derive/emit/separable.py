@@ -30,6 +30,7 @@ from derive.program import Access, Affine
 # Stretches of a block: enough that its first stores are done when the lines are read, elsewhere than they were written;
 # a processor waits for those that are not.
 CELLS = 8
+TOGETHER = ("first", "second", "third")  # lines that are combined in registers, before any is stored
 FAR = 1 << 24  # above each place that goes through a line: float32 holds all integers up to it
 
 
@@ -327,20 +328,19 @@ class SeparableWriter(SlideWriter):
         return f"lanes.fill({self.call('real', str(FAR))})"
 
     def combined_lines(self) -> None:
-        """The lines of the table combined, element by element: two at once, then one after the other."""
+        """The lines of the table combined, element by element: a few at once, then one after the other."""
         s, depth = self.s, self.depth
         modulus = self.inner(s.lane.modulus)
-        if self.has_lines():
-            self.chosen_line("0")
-            self.put("if count == 1:", True)
-        self.one_line(("first",))
-        self.depth = depth
-        if self.has_lines():
-            self.put("else:", True)
-            self.chosen_line("1", "second")
-            self.one_line(("first", "second"))
+        most = len(TOGETHER) if self.has_lines() else 1
+        for k in range(1, most + 1):
+            if most > 1:
+                self.put("else:" if k == most else f"{'if' if k == 1 else 'elif'} count == {k}:", True)
+                for at, which in enumerate(TOGETHER[:k]):
+                    self.chosen_line(str(at), which)
+            self.one_line(TOGETHER[:k])
             self.depth = depth
-            self.put("for line in range(2, count):", True)
+        if most > 1:
+            self.put(f"for line in range({most}, count):", True)
             self.chosen_line("line")
             self.one_line(("before", "first"))
             self.depth = depth
@@ -365,10 +365,10 @@ class SeparableWriter(SlideWriter):
             self.put(f"{which}_at = lanes.fill({self.call('real', found(len(tables)))})")
 
     def index_of(self, i: Index, which: str) -> str:
-        return self.names[i] if which == "first" else self.own("second", i)
+        return self.names[i] if which == "first" else self.own(which, i)
 
     def one_line(self, which: tuple[str, ...]) -> None:
-        """What is known by now and a line, or two lines, or one, for all elements of a line."""
+        """A few lines, or what is known by now and one, for all elements of a line."""
         depth = self.depth
         self.put("for column in range(begin, whole, lanes.width):", True)
         self.elements(which, "")
@@ -392,16 +392,20 @@ class SeparableWriter(SlideWriter):
             if self.argument:
                 places.append(self.place(w, mask))
         value = values[0]
-        if len(which) == 2 and kind == "sum":
-            value = " + ".join(values)
-        elif len(which) == 2 and not self.argument:
-            value = self.call(f"{kind}imum", *values)
-        elif len(which) == 2:
+        if self.argument and len(which) > 1:
             self.used |= {"unequal", "select"}
-            self.put(f"best, value = {', '.join(values)}")
-            self.put(f"best_at, value_at = {', '.join(places)}")
-            self.put(f"better = (value {self.sign()} best) | unequal(value, value)")
-            value, places = "select(better, value, best)", ["select(better, value_at, best_at)"]
+            self.put(f"best, best_at = {value}, {places[0]}")
+            for following, place in zip(values[1:], places[1:], strict=True):
+                self.put(f"value, value_at = {following}, {place}")
+                self.put(f"better = (value {self.sign()} best) | unequal(value, value)")
+                self.put("best = select(better, value, best)")
+                self.put("best_at = select(better, value_at, best_at)")
+            value, places = "best", ["best_at"]
+        elif kind == "sum":
+            value = " + ".join(values)
+        else:
+            for following in values[1:]:
+                value = self.call(f"{kind}imum", value, following)
         self.put(f"lanes.store({line} + ({at}), {value})")
         if self.argument:
             self.put(f"lanes.store(to_at + ({at}), {places[0]})")
@@ -446,6 +450,9 @@ class SeparableWriter(SlideWriter):
         self.put("if joins:", True)
         self.joined()
         self.depth = depth
+        if self.by_threes():
+            tests = [f"{f} == {n}" for f, n in ((stride, 2), (spread, 1)) if f != str(n)]
+            self.put(f"threes = {' and '.join(['taps == 3', *tests])}")
         self.first_row()
         self.put("u = 0")
         self.put("while u < rows:", True)
@@ -466,9 +473,15 @@ class SeparableWriter(SlideWriter):
         inner = self.depth
         here = f"u * pitch + {self.product([stride, 'at'])}"
         self.put(f"here = read_from + ({here})")
-        self.put(f"{acc} = {self.start()}")
         if self.argument:
             self.put(f"here_at = read_at + ({here})")
+        if self.by_threes():
+            self.put("if threes:", True)
+            self.three_taps(acc)
+            self.depth = inner
+            self.put("else:", True)
+        self.put(f"{acc} = {self.start()}")
+        if self.argument:
             self.put(f"best_at = {self.far()}")
         self.put("for tap in range(taps):", True)
         tap = self.product(["tap", spread])
@@ -510,6 +523,28 @@ class SeparableWriter(SlideWriter):
         self.put(f"u += {flow or 1}")
         self.next_row(flow or "1")
         self.depth = depth
+
+    def by_threes(self) -> bool:
+        """May windows be of three taps, two apart? These are worth a way of their own, without a loop."""
+        return bool(self.s.lane.stride != 1)
+
+    def three_taps(self, acc: str) -> None:
+        """Of two vectors of a line the even lanes and the odd ones, and the even ones from the next pair on."""
+        kind = self.eq.reduce
+        self.put("one, other = lanes.load(here), lanes.load(here + lanes.width)")
+        reads = ["lanes.evens(one, other)", "lanes.odds(one, other)", "lanes.load_apart(here + 2, 2)"]
+        if kind == "sum":
+            self.put(f"total = {' + '.join(reads)}")
+            return
+        if not self.argument:
+            pair = self.call(f"{kind}imum", *reads[:2])
+            self.put(f"best = {self.call(f'{kind}imum', pair, reads[2])}")
+            return
+        self.put("one_at, other_at = lanes.load(here_at), lanes.load(here_at + lanes.width)")
+        places = ["lanes.evens(one_at, other_at)", "lanes.odds(one_at, other_at)"]
+        self.put(f"best, best_at = {reads[0]}, {places[0]}")
+        self.sooner(reads[1], places[1])
+        self.sooner(reads[2], "lanes.load_apart(here_at + 2, 2)")
 
     def sooner(self, value: str, at: str) -> None:
         """Combine what is known by now with a value and its place, whichever of the two comes first."""

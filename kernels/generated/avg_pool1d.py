@@ -155,6 +155,50 @@ def y_from_x_y_divisor_over_c(y: Real3, x: Real3, y_divisor: Real1, N: int, C: i
             lanes.write_where(y.line((n, c, p0), (0, 1, 0)), total, active)
 
 
+@task
+def y_from_x_y_divisor_twos_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C: int, P0: int, K0: int, X2: int,
+        a0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
+    """Windows of two taps an axis of x, in registers."""
+    lanes = tile.lanes
+    goes_on = x.stride(1) == X2 * x.stride(2)
+    goes_on = goes_on and x.stride(0) == C * x.stride(1)
+    goes_on = goes_on and y.stride(1) == P0 * y.stride(2)
+    goes_on = goes_on and y.stride(0) == C * y.stride(1)
+    first, last = share(N * C, task, tasks)
+    n = first // C
+    c = first % C
+    left = (last - first) * P0
+    for item in range(first, last):
+        here = x.pointer(n, c, -a0)
+        if lanes.width <= P0 or (goes_on and left >= lanes.width):
+            for column in range(0, P0, lanes.width):
+                p0 = max(0, min(column, P0 - lanes.width))
+                active = lanes.first(P0 - p0)
+                at = here + 2 * p0
+                one = lanes.load(at)
+                other = lanes.load(at + lanes.width)
+                total = (lanes.evens(one, other) + lanes.odds(one, other))
+                y_divisor_lanes = lanes.read_where(y_divisor.line((p0,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
+                total = select(active, total, lanes.zero())
+                lanes.write_where(y.run((n, c, p0), (0, 0, 1)), total, lanes.where(True))
+        else:
+            p0 = 0
+            active = lanes.first(P0)
+            at = here + 2 * p0
+            one = lanes.load_first(at, 2 * P0)
+            other = lanes.load_first(at + lanes.width, 2 * P0 - lanes.width)
+            total = (lanes.evens(one, other) + lanes.odds(one, other))
+            y_divisor_lanes = lanes.read_where(y_divisor.line((p0,), (1,)), active)
+            total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
+            lanes.write_where(y.line((n, c, p0), (0, 0, 1)), total, active)
+        left -= P0
+        c += 1
+        if c == C:
+            c = 0
+            n += 1
+
+
 def y_from_x_y_divisor_windows_x_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         s0: int) -> int:
     """Scalars that the windows of a block read."""
@@ -244,6 +288,7 @@ def y_from_x_y_divisor_windows_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C
                             lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
                     step = 2 * step
             taps, read_from = 1, joined
+        threes = taps == 3 and s0 == 2
         n = row // C
         c = row % C
         u = 0
@@ -254,9 +299,13 @@ def y_from_x_y_divisor_windows_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C
                 if filled:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s0 * at)
-                total = lanes.zero()
-                for tap in range(taps):
-                    total = total + lanes.load_apart(here + tap, s0)
+                if threes:
+                    one, other = lanes.load(here), lanes.load(here + lanes.width)
+                    total = lanes.evens(one, other) + lanes.odds(one, other) + lanes.load_apart(here + 2, 2)
+                else:
+                    total = lanes.zero()
+                    for tap in range(taps):
+                        total = total + lanes.load_apart(here + tap, s0)
                 active = lanes.first(outputs - at)
                 p0 = start + at
                 y_divisor_lanes = lanes.read_where(y_divisor.line((p0,), (1,)), active)
@@ -272,17 +321,28 @@ def y_from_x_y_divisor_windows_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C
                 n += 1
 
 
-@choice(y_from_x_y_divisor_over_c, y_from_x_y_divisor_windows_x, y_from_x_y_divisor_plain)
+@choice(y_from_x_y_divisor_over_c, y_from_x_y_divisor_twos_x, y_from_x_y_divisor_windows_x,
+    y_from_x_y_divisor_plain)
 def y_from_x_y_divisor(y: Real3, x: Real3, y_divisor: Real1, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         s0: int, tile: Tile) -> Task[...]:
     """y[n,c,p0] += sum[k0,x2] x[n,c,x2]/y_divisor[p0]   { k0 + s0*p0 - a0 = x2 }
 
     lanes over c where it is contiguous
+    or windows of x slide, lanes over p0, of two taps an axis
     or windows of x slide, lanes over p0
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         return y_from_x_y_divisor_over_c
+    if (
+        K0 == 2
+        and s0 == 2
+        and 0 <= -a0
+        and -a0 + bounded(s0, P0 - 1) + 1 < X2
+        and x.stride(2) == 1
+        and y.stride(2) == 1
+    ):
+        return y_from_x_y_divisor_twos_x
     if (
         (K0 <= P0 or tile.lanes.width <= P0)
         and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, K0, X2, a0, s0) <= 1048576
@@ -388,6 +448,40 @@ def gx_from_gx_term_plain(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0
             for p0 in range(max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)):
                 total += gx_term[n, c, p0]
             gx[n, c, x2] = total
+
+
+@task
+def gx_from_gx_term_twos_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
+        s0: int, tile: Tile, task: int, tasks: int) -> None:
+    """What gx_term gives to windows of two taps an axis."""
+    lanes = tile.lanes
+    goes_on = gx.stride(1) == X2 * gx.stride(2)
+    goes_on = goes_on and gx.stride(0) == C * gx.stride(1)
+    goes_on = goes_on and gx_term.stride(1) == P0 * gx_term.stride(2)
+    goes_on = goes_on and gx_term.stride(0) == C * gx_term.stride(1)
+    first, last = share(N * C, task, tasks)
+    n = first // C
+    c = first % C
+    left = (last - first) * P0
+    for item in range(first, last):
+        here = gx_term.pointer(n, c, 0)
+        to = gx.pointer(n, c, 0)
+        if lanes.width <= P0 or (goes_on and left >= lanes.width):
+            for column in range(0, P0, lanes.width):
+                p0 = max(0, min(column, P0 - lanes.width))
+                value = lanes.load(here + p0)
+                lanes.store(to + 2 * p0, lanes.first_pairs(value, value))
+                lanes.store(to + (2 * p0 + lanes.width), lanes.last_pairs(value, value))
+        else:
+            p0 = 0
+            value = lanes.load_first(here, P0)
+            lanes.store_first(to, lanes.first_pairs(value, value), 2 * P0)
+            lanes.store_first(to + lanes.width, lanes.last_pairs(value, value), 2 * P0 - lanes.width)
+        left -= P0
+        c += 1
+        if c == C:
+            c = 0
+            n += 1
 
 
 @task
@@ -613,17 +707,20 @@ def gx_from_gx_term_windows_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P
                 n += 1
 
 
-@choice(gx_from_gx_term_over_c, gx_from_gx_term_tiles_gx_term, gx_from_gx_term_windows_gx_term,
-    gx_from_gx_term_plain)
+@choice(gx_from_gx_term_twos_gx_term, gx_from_gx_term_over_c, gx_from_gx_term_tiles_gx_term,
+    gx_from_gx_term_windows_gx_term, gx_from_gx_term_plain)
 def gx_from_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int,
         tile: Tile) -> Task[...]:
     """gx[n,c,x2] += sum[p0,k0] gx_term[n,c,p0]   { k0 + s0*p0 - a0 = x2 }
 
-    lanes over c where it is contiguous
+    what gx_term gives to windows of two taps an axis
+    or lanes over c where it is contiguous
     or windows of gx_term slide, lanes over x2
     or windows of gx_term slide, lanes over x2
     else gather, tasks share n c
     """
+    if s0 == 2 and -a0 == 0 and K0 == 2 and X2 == bounded(2, P0) and gx.stride(2) == 1 and gx_term.stride(2) == 1:
+        return gx_from_gx_term_twos_gx_term
     if tile.lanes.width <= C and gx.stride(1) == 1 and gx_term.stride(1) == 1:
         return gx_from_gx_term_over_c
     if gx_from_gx_term_tiles_gx_term_fit(tile, N, C, P0, K0, X2, a0, s0):
@@ -846,8 +943,8 @@ DEFINITION = Definition(
         'y_sum_filled: gather, tasks share p0',
         'y_sum_2_filled: gather, tasks share p0',
         'y_divisor_from_y_sum_y_sum_2: lanes over p0; else gather, tasks share p0',
-        'y_from_x_y_divisor: lanes over c where it is contiguous, or windows of x slide, lanes over p0; else gather, tasks share n c',
+        'y_from_x_y_divisor: lanes over c where it is contiguous, or windows of x slide, lanes over p0, of two taps an axis, or windows of x slide, lanes over p0; else gather, tasks share n c',
         'gx_term_from_gx_term_divisor_gy: lanes over p0, or lanes over c; else gather, tasks share n c',
-        'gx_from_gx_term: lanes over c where it is contiguous, or windows of gx_term slide, lanes over x2, or windows of gx_term slide, lanes over x2; else gather, tasks share n c',
+        'gx_from_gx_term: what gx_term gives to windows of two taps an axis, or lanes over c where it is contiguous, or windows of gx_term slide, lanes over x2, or windows of gx_term slide, lanes over x2; else gather, tasks share n c',
     ),
 )

@@ -266,6 +266,65 @@ def y_from_x_y_divisor_over_c(y: Real5, x: Real5, y_divisor: Real3, N: int, C: i
             lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), total, active)
 
 
+@task
+def y_from_x_y_divisor_twos_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0: int, P1: int, P2: int,
+        K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Windows of two taps an axis of x, in registers."""
+    lanes = tile.lanes
+    goes_on = x.stride(3) == X4 * x.stride(4)
+    goes_on = goes_on and x.stride(2) == X3 * x.stride(3)
+    goes_on = goes_on and x.stride(1) == X2 * x.stride(2)
+    goes_on = goes_on and x.stride(0) == C * x.stride(1)
+    goes_on = goes_on and y.stride(3) == P2 * y.stride(4)
+    goes_on = goes_on and y.stride(2) == P1 * y.stride(3)
+    goes_on = goes_on and y.stride(1) == P0 * y.stride(2)
+    goes_on = goes_on and y.stride(0) == C * y.stride(1)
+    first, last = share(N * C * P0 * P1, task, tasks)
+    n = first // (C * P0 * P1)
+    c = first // (P0 * P1) % C
+    p0 = first // P1 % P0
+    p1 = first % P1
+    left = (last - first) * P2
+    for item in range(first, last):
+        here = x.pointer(n, c, p0*s0 - a0, p1*s1 - a1, -a2)
+        by_k0 = x.stride(2)
+        by_k1 = x.stride(3)
+        if lanes.width <= P2 or (goes_on and left >= lanes.width):
+            for column in range(0, P2, lanes.width):
+                p2 = max(0, min(column, P2 - lanes.width))
+                active = lanes.first(P2 - p2)
+                at = here + 2 * p2
+                one = ((lanes.load(at) + lanes.load(at + by_k1)) + (lanes.load(at + by_k0) + lanes.load(at + (by_k0 + by_k1))))
+                other = ((lanes.load(at + lanes.width) + lanes.load(at + by_k1 + lanes.width)) + (lanes.load(at + by_k0 + lanes.width) + lanes.load(at + (by_k0 + by_k1) + lanes.width)))
+                total = (lanes.evens(one, other) + lanes.odds(one, other))
+                y_divisor_lanes = lanes.read_where(y_divisor.line((p0, p1, p2), (0, 0, 1)), active)
+                total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
+                total = select(active, total, lanes.zero())
+                lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
+        else:
+            p2 = 0
+            active = lanes.first(P2)
+            at = here + 2 * p2
+            one = ((lanes.load_first(at, 2 * P2) + lanes.load_first(at + by_k1, 2 * P2)) + (lanes.load_first(at + by_k0, 2 * P2) + lanes.load_first(at + (by_k0 + by_k1), 2 * P2)))
+            other = ((lanes.load_first(at + lanes.width, 2 * P2 - lanes.width) + lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)) + (lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width) + lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)))
+            total = (lanes.evens(one, other) + lanes.odds(one, other))
+            y_divisor_lanes = lanes.read_where(y_divisor.line((p0, p1, p2), (0, 0, 1)), active)
+            total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
+            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
+        left -= P2
+        p1 += 1
+        if p1 == P1:
+            p1 = 0
+            p0 += 1
+            if p0 == P0:
+                p0 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
+
+
 def y_from_x_y_divisor_windows_x_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int) -> int:
     """Scalars that the windows of a block read."""
@@ -337,9 +396,9 @@ def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C
             for column in range(lanes.width, margin, lanes.width):
                 lanes.store(to + column, lanes.zero())
             if count > 0 and begin < end:
-                x2 = found[0]
-                x3 = found[K0 * K1]
                 if count == 1:
+                    x2 = found[0]
+                    x3 = found[K0 * K1]
                     for column in range(begin, whole, lanes.width):
                         lanes.store(to + (column - origin), lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0,
                             1))))
@@ -347,7 +406,9 @@ def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C
                         column = whole
                         lanes.store(to + (column - origin), lanes.read_where(x.line((n, c, x2, x3, column), (0, 0,
                             0, 0, 1)), inside))
-                else:
+                elif count == 2:
+                    x2 = found[0]
+                    x3 = found[K0 * K1]
                     second_x2 = found[1]
                     second_x3 = found[K0 * K1 + 1]
                     for column in range(begin, whole, lanes.width):
@@ -358,7 +419,24 @@ def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C
                         lanes.store(to + (column - origin), lanes.read_where(x.line((n, c, x2, x3, column), (0, 0,
                             0, 0, 1)), inside) + lanes.read_where(x.line((n, c, second_x2, second_x3, column), (0,
                             0, 0, 0, 1)), inside))
-                for line in range(2, count):
+                else:
+                    x2 = found[0]
+                    x3 = found[K0 * K1]
+                    second_x2 = found[1]
+                    second_x3 = found[K0 * K1 + 1]
+                    third_x2 = found[2]
+                    third_x3 = found[K0 * K1 + 2]
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(to + (column - origin), lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0,
+                            1))) + lanes.read(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0,
+                            1))) + lanes.read(x.line((n, c, third_x2, third_x3, column), (0, 0, 0, 0, 1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(to + (column - origin), lanes.read_where(x.line((n, c, x2, x3, column), (0, 0,
+                            0, 0, 1)), inside) + lanes.read_where(x.line((n, c, second_x2, second_x3, column), (0,
+                            0, 0, 0, 1)), inside) + lanes.read_where(x.line((n, c, third_x2, third_x3, column), (0,
+                            0, 0, 0, 1)), inside))
+                for line in range(3, count):
                     x2 = found[line]
                     x3 = found[K0 * K1 + line]
                     for column in range(begin, whole, lanes.width):
@@ -406,6 +484,7 @@ def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C
                             lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
                     step = 2 * step
             taps, read_from = 1, joined
+        threes = taps == 3 and s2 == 2
         n = row // (C * P0 * P1)
         c = row // (P0 * P1) % C
         p0 = row // P1 % P0
@@ -419,9 +498,13 @@ def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C
                 if filled:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s2 * at)
-                total = lanes.zero()
-                for tap in range(taps):
-                    total = total + lanes.load_apart(here + tap, s2)
+                if threes:
+                    one, other = lanes.load(here), lanes.load(here + lanes.width)
+                    total = lanes.evens(one, other) + lanes.odds(one, other) + lanes.load_apart(here + 2, 2)
+                else:
+                    total = lanes.zero()
+                    for tap in range(taps):
+                        total = total + lanes.load_apart(here + tap, s2)
                 active = lanes.first(outputs - at)
                 p2 = start + at
                 y_divisor_lanes = lanes.read_where(y_divisor.run((p0, p1, p2), (0, 0, 1)), active)
@@ -443,7 +526,8 @@ def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C
                         n += 1
 
 
-@choice(y_from_x_y_divisor_over_c, y_from_x_y_divisor_windows_x, y_from_x_y_divisor_plain)
+@choice(y_from_x_y_divisor_over_c, y_from_x_y_divisor_twos_x, y_from_x_y_divisor_windows_x,
+    y_from_x_y_divisor_plain)
 def y_from_x_y_divisor(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
@@ -451,11 +535,27 @@ def y_from_x_y_divisor(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0:
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
     lanes over c where it is contiguous
+    or windows of x slide, lanes over p2, rows over p1, of two taps an axis
     or windows of x slide, lanes over p2, rows over p1
     else gather, tasks share n c p0 p1
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         return y_from_x_y_divisor_over_c
+    if (
+        K0 == 2
+        and K1 == 2
+        and K2 == 2
+        and 0 <= -a0
+        and -a0 + bounded(s0, P0 - 1) + 1 < X2
+        and 0 <= -a1
+        and -a1 + bounded(s1, P1 - 1) + 1 < X3
+        and s2 == 2
+        and 0 <= -a2
+        and -a2 + bounded(s2, P2 - 1) + 1 < X4
+        and x.stride(4) == 1
+        and y.stride(4) == 1
+    ):
+        return y_from_x_y_divisor_twos_x
     if (
         (K2 <= P2 or tile.lanes.width <= P2)
         and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1,
@@ -576,6 +676,67 @@ def gx_from_gx_term_plain(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1
                     for p2 in range(max(0, -((-x4 - a2 + K2 - 1) // s2)), min(P2, ((x4 + a2) // s2) + 1)):
                         total += gx_term[n, c, p0, p1, p2]
             gx[n, c, x2, x3, x4] = total
+
+
+@task
+def gx_from_gx_term_twos_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
+        K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """What gx_term gives to windows of two taps an axis."""
+    lanes = tile.lanes
+    goes_on = gx.stride(3) == X4 * gx.stride(4)
+    goes_on = goes_on and gx.stride(2) == X3 * gx.stride(3)
+    goes_on = goes_on and gx.stride(1) == X2 * gx.stride(2)
+    goes_on = goes_on and gx.stride(0) == C * gx.stride(1)
+    goes_on = goes_on and gx_term.stride(3) == P2 * gx_term.stride(4)
+    goes_on = goes_on and gx_term.stride(2) == P1 * gx_term.stride(3)
+    goes_on = goes_on and gx_term.stride(1) == P0 * gx_term.stride(2)
+    goes_on = goes_on and gx_term.stride(0) == C * gx_term.stride(1)
+    first, last = share(N * C * P0 * P1, task, tasks)
+    n = first // (C * P0 * P1)
+    c = first // (P0 * P1) % C
+    p0 = first // P1 % P0
+    p1 = first % P1
+    left = (last - first) * P2
+    for item in range(first, last):
+        here = gx_term.pointer(n, c, p0, p1, 0)
+        to = gx.pointer(n, c, 2 * p0, 2 * p1, 0)
+        if lanes.width <= P2 or (goes_on and left >= lanes.width and (P1 - p1) * P2 >= lanes.width):
+            for column in range(0, P2, lanes.width):
+                p2 = max(0, min(column, P2 - lanes.width))
+                value = lanes.load(here + p2)
+                lanes.store(to + 2 * p2, lanes.first_pairs(value, value))
+                lanes.store(to + (2 * p2 + lanes.width), lanes.last_pairs(value, value))
+                lanes.store(to + gx.stride(3) + 2 * p2, lanes.first_pairs(value, value))
+                lanes.store(to + gx.stride(3) + (2 * p2 + lanes.width), lanes.last_pairs(value, value))
+                lanes.store(to + gx.stride(2) + 2 * p2, lanes.first_pairs(value, value))
+                lanes.store(to + gx.stride(2) + (2 * p2 + lanes.width), lanes.last_pairs(value, value))
+                lanes.store(to + gx.stride(2) + gx.stride(3) + 2 * p2, lanes.first_pairs(value, value))
+                lanes.store(to + gx.stride(2) + gx.stride(3) + (2 * p2 + lanes.width), lanes.last_pairs(value,
+                    value))
+        else:
+            p2 = 0
+            value = lanes.load_first(here, P2)
+            lanes.store_first(to, lanes.first_pairs(value, value), 2 * P2)
+            lanes.store_first(to + lanes.width, lanes.last_pairs(value, value), 2 * P2 - lanes.width)
+            lanes.store_first(to + gx.stride(3), lanes.first_pairs(value, value), 2 * P2)
+            lanes.store_first(to + gx.stride(3) + lanes.width, lanes.last_pairs(value, value), 2 * P2 - lanes.width)
+            lanes.store_first(to + gx.stride(2), lanes.first_pairs(value, value), 2 * P2)
+            lanes.store_first(to + gx.stride(2) + lanes.width, lanes.last_pairs(value, value), 2 * P2 - lanes.width)
+            lanes.store_first(to + gx.stride(2) + gx.stride(3), lanes.first_pairs(value, value), 2 * P2)
+            lanes.store_first(to + gx.stride(2) + gx.stride(3) + lanes.width, lanes.last_pairs(value, value),
+                2 * P2 - lanes.width)
+        left -= P2
+        p1 += 1
+        if p1 == P1:
+            p1 = 0
+            p0 += 1
+            if p0 == P0:
+                p0 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
 
 
 @task
@@ -775,9 +936,9 @@ def gx_from_gx_term_windows_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P
             for column in range(lanes.width, margin, lanes.width):
                 lanes.store(to + column, lanes.zero())
             if count > 0 and begin < end:
-                p0 = found[0]
-                p1 = found[K0 * K1]
                 if count == 1:
+                    p0 = found[0]
+                    p1 = found[K0 * K1]
                     for column in range(begin, whole, lanes.width):
                         lanes.store(line_of + (column - begin), lanes.read(gx_term.line((n, c, p0, p1, column), (0,
                             0, 0, 0, 1))))
@@ -785,7 +946,9 @@ def gx_from_gx_term_windows_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P
                         column = whole
                         lanes.store(line_of + (column - begin), lanes.read_where(gx_term.line((n, c, p0, p1,
                             column), (0, 0, 0, 0, 1)), inside))
-                else:
+                elif count == 2:
+                    p0 = found[0]
+                    p1 = found[K0 * K1]
                     second_p0 = found[1]
                     second_p1 = found[K0 * K1 + 1]
                     for column in range(begin, whole, lanes.width):
@@ -797,7 +960,24 @@ def gx_from_gx_term_windows_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P
                         lanes.store(line_of + (column - begin), lanes.read_where(gx_term.line((n, c, p0, p1,
                             column), (0, 0, 0, 0, 1)), inside) + lanes.read_where(gx_term.line((n, c, second_p0,
                             second_p1, column), (0, 0, 0, 0, 1)), inside))
-                for line in range(2, count):
+                else:
+                    p0 = found[0]
+                    p1 = found[K0 * K1]
+                    second_p0 = found[1]
+                    second_p1 = found[K0 * K1 + 1]
+                    third_p0 = found[2]
+                    third_p1 = found[K0 * K1 + 2]
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(line_of + (column - begin), lanes.read(gx_term.line((n, c, p0, p1, column), (0,
+                            0, 0, 0, 1))) + lanes.read(gx_term.line((n, c, second_p0, second_p1, column), (0, 0, 0,
+                            0, 1))) + lanes.read(gx_term.line((n, c, third_p0, third_p1, column), (0, 0, 0, 0, 1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(line_of + (column - begin), lanes.read_where(gx_term.line((n, c, p0, p1,
+                            column), (0, 0, 0, 0, 1)), inside) + lanes.read_where(gx_term.line((n, c, second_p0,
+                            second_p1, column), (0, 0, 0, 0, 1)), inside) + lanes.read_where(gx_term.line((n, c,
+                            third_p0, third_p1, column), (0, 0, 0, 0, 1)), inside))
+                for line in range(3, count):
                     p0 = found[line]
                     p1 = found[K0 * K1 + line]
                     for column in range(begin, whole, lanes.width):
@@ -883,18 +1063,36 @@ def gx_from_gx_term_windows_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P
                         n += 1
 
 
-@choice(gx_from_gx_term_over_c, gx_from_gx_term_tiles_gx_term, gx_from_gx_term_windows_gx_term,
-    gx_from_gx_term_plain)
+@choice(gx_from_gx_term_twos_gx_term, gx_from_gx_term_over_c, gx_from_gx_term_tiles_gx_term,
+    gx_from_gx_term_windows_gx_term, gx_from_gx_term_plain)
 def gx_from_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gx_term[n,c,p0,p1,p2]
     { k0 + s0*p0 - a0 = x2, k1 + s1*p1 - a1 = x3, k2 + s2*p2 - a2 = x4 }
 
-    lanes over c where it is contiguous
+    what gx_term gives to windows of two taps an axis
+    or lanes over c where it is contiguous
     or windows of gx_term slide, lanes over x4, rows over x3
     or windows of gx_term slide, lanes over x4, rows over x3
     else gather, tasks share n c x2 x3
     """
+    if (
+        s0 == 2
+        and -a0 == 0
+        and K0 == 2
+        and X2 == bounded(2, P0)
+        and s1 == 2
+        and -a1 == 0
+        and K1 == 2
+        and X3 == bounded(2, P1)
+        and s2 == 2
+        and -a2 == 0
+        and K2 == 2
+        and X4 == bounded(2, P2)
+        and gx.stride(4) == 1
+        and gx_term.stride(4) == 1
+    ):
+        return gx_from_gx_term_twos_gx_term
     if tile.lanes.width <= C and gx.stride(1) == 1 and gx_term.stride(1) == 1:
         return gx_from_gx_term_over_c
     if (
@@ -1313,8 +1511,8 @@ DEFINITION = Definition(
         'y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3: lanes over p2, or lanes over p1; else gather, tasks share p0 p1',
         'y_sum_2_filled: that of kernels.generated.avg_pool1d',
         'y_divisor_from_y_sum_y_sum_2: lanes over p2, or lanes over p1; else gather, tasks share p0 p1',
-        'y_from_x_y_divisor: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
+        'y_from_x_y_divisor: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, of two taps an axis, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
         'gx_term_from_gx_term_divisor_gy: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
-        'gx_from_gx_term: lanes over c where it is contiguous, or windows of gx_term slide, lanes over x4, rows over x3, or windows of gx_term slide, lanes over x4, rows over x3; else gather, tasks share n c x2 x3',
+        'gx_from_gx_term: what gx_term gives to windows of two taps an axis, or lanes over c where it is contiguous, or windows of gx_term slide, lanes over x4, rows over x3, or windows of gx_term slide, lanes over x4, rows over x3; else gather, tasks share n c x2 x3',
     ),
 )

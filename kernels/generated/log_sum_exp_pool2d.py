@@ -160,8 +160,8 @@ def y_logsumexp_max_from_x_windows_x(y_logsumexp_max: Real4, x: Real4, N: int, C
             for column in range(lanes.width, margin, lanes.width):
                 lanes.store(to + column, lanes.fill(lowest()))
             if count > 0 and begin < end:
-                x2 = found[0]
                 if count == 1:
+                    x2 = found[0]
                     for column in range(begin, whole, lanes.width):
                         x_lanes = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
                         lanes.store(to + (column - origin), lanes.fill(sharp) * x_lanes)
@@ -170,7 +170,8 @@ def y_logsumexp_max_from_x_windows_x(y_logsumexp_max: Real4, x: Real4, N: int, C
                         x_lanes_ = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
                         lanes.store(to + (column - origin), select(inside, lanes.fill(sharp) * x_lanes_,
                             lanes.fill(lowest())))
-                else:
+                elif count == 2:
+                    x2 = found[0]
                     second_x2 = found[1]
                     for column in range(begin, whole, lanes.width):
                         x_lanes_2 = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
@@ -184,17 +185,36 @@ def y_logsumexp_max_from_x_windows_x(y_logsumexp_max: Real4, x: Real4, N: int, C
                         lanes.store(to + (column - origin), maximum(select(inside, lanes.fill(sharp) * x_lanes_4,
                             lanes.fill(lowest())), select(inside, lanes.fill(sharp) * x_lanes_5,
                             lanes.fill(lowest()))))
-                for line in range(2, count):
-                    x2 = found[line]
+                else:
+                    x2 = found[0]
+                    second_x2 = found[1]
+                    third_x2 = found[2]
                     for column in range(begin, whole, lanes.width):
                         x_lanes_6 = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
-                        lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)),
-                            lanes.fill(sharp) * x_lanes_6))
+                        x_lanes_7 = lanes.read(x.line((n, c, second_x2, column), (0, 0, 0, 1)))
+                        x_lanes_8 = lanes.read(x.line((n, c, third_x2, column), (0, 0, 0, 1)))
+                        lanes.store(to + (column - origin), maximum(maximum(lanes.fill(sharp) * x_lanes_6,
+                            lanes.fill(sharp) * x_lanes_7), lanes.fill(sharp) * x_lanes_8))
                     if whole < end:
                         column = whole
-                        x_lanes_7 = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
+                        x_lanes_9 = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
+                        x_lanes_10 = lanes.read_where(x.line((n, c, second_x2, column), (0, 0, 0, 1)), inside)
+                        x_lanes_11 = lanes.read_where(x.line((n, c, third_x2, column), (0, 0, 0, 1)), inside)
+                        lanes.store(to + (column - origin), maximum(maximum(select(inside,
+                            lanes.fill(sharp) * x_lanes_9, lanes.fill(lowest())), select(inside,
+                            lanes.fill(sharp) * x_lanes_10, lanes.fill(lowest()))), select(inside,
+                            lanes.fill(sharp) * x_lanes_11, lanes.fill(lowest()))))
+                for line in range(3, count):
+                    x2 = found[line]
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes_12 = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
                         lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)),
-                            select(inside, lanes.fill(sharp) * x_lanes_7, lanes.fill(lowest()))))
+                            lanes.fill(sharp) * x_lanes_12))
+                    if whole < end:
+                        column = whole
+                        x_lanes_13 = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
+                        lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)),
+                            select(inside, lanes.fill(sharp) * x_lanes_13, lanes.fill(lowest()))))
                 if span > end - origin:
                     lanes.store(to + (end - origin), lanes.fill(lowest()))
                 for column in range(end - origin + lanes.width, span, lanes.width):
@@ -228,6 +248,7 @@ def y_logsumexp_max_from_x_windows_x(y_logsumexp_max: Real4, x: Real4, N: int, C
                             lanes.load(scratch + (column + step))))
                     step = 2 * step
             taps, read_from = 1, joined
+        threes = taps == 3 and s1 == 2 and d1 == 1
         n = row // (C * P0)
         c = row // P0 % C
         p0 = row % P0
@@ -240,9 +261,13 @@ def y_logsumexp_max_from_x_windows_x(y_logsumexp_max: Real4, x: Real4, N: int, C
                 if filled:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s1 * at)
-                best = lanes.fill(lowest())
-                for tap in range(taps):
-                    best = maximum(best, lanes.load_apart(here + tap * d1, s1))
+                if threes:
+                    one, other = lanes.load(here), lanes.load(here + lanes.width)
+                    best = maximum(maximum(lanes.evens(one, other), lanes.odds(one, other)), lanes.load_apart(here + 2, 2))
+                else:
+                    best = lanes.fill(lowest())
+                    for tap in range(taps):
+                        best = maximum(best, lanes.load_apart(here + tap * d1, s1))
                 active = lanes.first(outputs - at)
                 p1 = start + at
                 if filled:

@@ -102,6 +102,51 @@ def t_from_v_over_c(t: Real4, v: Real4, N: int, C: int, P0: int, P1: int, K0: in
             lanes.write_where(t.line((n, c, p0, p1), (0, 1, 0, 0)), total, active)
 
 
+@task
+def t_from_v_twos_v(t: Real4, v: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, V2: int, V3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
+    """Windows of two taps an axis of v, in registers."""
+    lanes = tile.lanes
+    goes_on = v.stride(2) == V3 * v.stride(3)
+    goes_on = goes_on and v.stride(1) == V2 * v.stride(2)
+    goes_on = goes_on and v.stride(0) == C * v.stride(1)
+    goes_on = goes_on and t.stride(2) == P1 * t.stride(3)
+    goes_on = goes_on and t.stride(1) == P0 * t.stride(2)
+    goes_on = goes_on and t.stride(0) == C * t.stride(1)
+    first, last = share(N * C * P0, task, tasks)
+    n = first // (C * P0)
+    c = first // P0 % C
+    p0 = first % P0
+    left = (last - first) * P1
+    for item in range(first, last):
+        here = v.pointer(n, c, p0*s0 - a0, -a1)
+        by_k0 = d0 * v.stride(2)
+        if lanes.width <= P1 or (goes_on and left >= lanes.width):
+            for column in range(0, P1, lanes.width):
+                p1 = max(0, min(column, P1 - lanes.width))
+                at = here + 2 * p1
+                one = (lanes.load(at) + lanes.load(at + by_k0))
+                other = (lanes.load(at + lanes.width) + lanes.load(at + by_k0 + lanes.width))
+                total = (lanes.evens(one, other) + lanes.odds(one, other))
+                lanes.write_where(t.run((n, c, p0, p1), (0, 0, 0, 1)), total, lanes.where(True))
+        else:
+            p1 = 0
+            active = lanes.first(P1)
+            at = here + 2 * p1
+            one = (lanes.load_first(at, 2 * P1) + lanes.load_first(at + by_k0, 2 * P1))
+            other = (lanes.load_first(at + lanes.width, 2 * P1 - lanes.width) + lanes.load_first(at + by_k0 + lanes.width, 2 * P1 - lanes.width))
+            total = (lanes.evens(one, other) + lanes.odds(one, other))
+            lanes.write_where(t.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
+        left -= P1
+        p0 += 1
+        if p0 == P0:
+            p0 = 0
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+
+
 def t_from_v_tiles_v_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, V2: int, V3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int) -> bool:
     """Do windows lie side by side, and is a plane small?"""
@@ -252,15 +297,16 @@ def t_from_v_windows_v(t: Real4, v: Real4, N: int, C: int, P0: int, P1: int, K0:
             for column in range(lanes.width, margin, lanes.width):
                 lanes.store(to + column, lanes.zero())
             if count > 0 and begin < end:
-                v2 = found[0]
                 if count == 1:
+                    v2 = found[0]
                     for column in range(begin, whole, lanes.width):
                         lanes.store(to + (column - origin), lanes.read(v.line((n, c, v2, column), (0, 0, 0, 1))))
                     if whole < end:
                         column = whole
                         lanes.store(to + (column - origin), lanes.read_where(v.line((n, c, v2, column), (0, 0, 0,
                             1)), inside))
-                else:
+                elif count == 2:
+                    v2 = found[0]
                     second_v2 = found[1]
                     for column in range(begin, whole, lanes.width):
                         lanes.store(to + (column - origin), lanes.read(v.line((n, c, v2, column), (0, 0, 0,
@@ -270,7 +316,20 @@ def t_from_v_windows_v(t: Real4, v: Real4, N: int, C: int, P0: int, P1: int, K0:
                         lanes.store(to + (column - origin), lanes.read_where(v.line((n, c, v2, column), (0, 0, 0,
                             1)), inside) + lanes.read_where(v.line((n, c, second_v2, column), (0, 0, 0, 1)),
                             inside))
-                for line in range(2, count):
+                else:
+                    v2 = found[0]
+                    second_v2 = found[1]
+                    third_v2 = found[2]
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(to + (column - origin), lanes.read(v.line((n, c, v2, column), (0, 0, 0,
+                            1))) + lanes.read(v.line((n, c, second_v2, column), (0, 0, 0,
+                            1))) + lanes.read(v.line((n, c, third_v2, column), (0, 0, 0, 1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(to + (column - origin), lanes.read_where(v.line((n, c, v2, column), (0, 0, 0,
+                            1)), inside) + lanes.read_where(v.line((n, c, second_v2, column), (0, 0, 0, 1)),
+                            inside) + lanes.read_where(v.line((n, c, third_v2, column), (0, 0, 0, 1)), inside))
+                for line in range(3, count):
                     v2 = found[line]
                     for column in range(begin, whole, lanes.width):
                         lanes.store(to + (column - origin),
@@ -314,6 +373,7 @@ def t_from_v_windows_v(t: Real4, v: Real4, N: int, C: int, P0: int, P1: int, K0:
                             lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
                     step = 2 * step
             taps, read_from = 1, joined
+        threes = taps == 3 and s1 == 2 and d1 == 1
         n = row // (C * P0)
         c = row // P0 % C
         p0 = row % P0
@@ -326,9 +386,13 @@ def t_from_v_windows_v(t: Real4, v: Real4, N: int, C: int, P0: int, P1: int, K0:
                 if filled:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s1 * at)
-                total = lanes.zero()
-                for tap in range(taps):
-                    total = total + lanes.load_apart(here + tap * d1, s1)
+                if threes:
+                    one, other = lanes.load(here), lanes.load(here + lanes.width)
+                    total = lanes.evens(one, other) + lanes.odds(one, other) + lanes.load_apart(here + 2, 2)
+                else:
+                    total = lanes.zero()
+                    for tap in range(taps):
+                        total = total + lanes.load_apart(here + tap * d1, s1)
                 active = lanes.first(outputs - at)
                 p1 = start + at
                 if filled:
@@ -345,19 +409,33 @@ def t_from_v_windows_v(t: Real4, v: Real4, N: int, C: int, P0: int, P1: int, K0:
                     n += 1
 
 
-@choice(t_from_v_over_c, t_from_v_tiles_v, t_from_v_windows_v, t_from_v_plain)
+@choice(t_from_v_over_c, t_from_v_twos_v, t_from_v_tiles_v, t_from_v_windows_v, t_from_v_plain)
 def t_from_v(t: Real4, v: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, V2: int, V3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """t[n,c,p0,p1] += sum[k0,k1,v2,v3] v[n,c,v2,v3]
     { d0*k0 + s0*p0 - a0 = v2, d1*k1 + s1*p1 - a1 = v3 }
 
     lanes over c where it is contiguous
+    or windows of v slide, lanes over p1, rows over p0, of two taps an axis
     or windows of v slide, lanes over p1, rows over p0
     or windows of v slide, lanes over p1, rows over p0
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= C and t.stride(1) == 1 and v.stride(1) == 1:
         return t_from_v_over_c
+    if (
+        K0 == 2
+        and K1 == 2
+        and 0 <= -a0
+        and -a0 + bounded(s0, P0 - 1) + d0 < V2
+        and s1 == 2
+        and d1 == 1
+        and 0 <= -a1
+        and -a1 + bounded(s1, P1 - 1) + d1 < V3
+        and v.stride(3) == 1
+        and t.stride(3) == 1
+    ):
+        return t_from_v_twos_v
     if (
         t_from_v_tiles_v_fit(tile, N, C, P0, P1, K0, K1, V2, V3, a0, a1, d0, d1, s0, s1)
         and v.stride(2) == V3 * v.stride(3)
@@ -429,6 +507,50 @@ def gv_from_gt_plain(gv: Real4, gt: Real4, N: int, C: int, P0: int, P1: int, K0:
                         for p1 in range(low_p1 + (first_p1 - low_p1) % step_p1, min(P1, ((v3 + a1) // s1) + 1), step_p1):
                             total += gt[n, c, p0, p1]
             gv[n, c, v2, v3] = total
+
+
+@task
+def gv_from_gt_twos_gt(gv: Real4, gt: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, V2: int, V3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
+    """What gt gives to windows of two taps an axis."""
+    lanes = tile.lanes
+    goes_on = gv.stride(2) == V3 * gv.stride(3)
+    goes_on = goes_on and gv.stride(1) == V2 * gv.stride(2)
+    goes_on = goes_on and gv.stride(0) == C * gv.stride(1)
+    goes_on = goes_on and gt.stride(2) == P1 * gt.stride(3)
+    goes_on = goes_on and gt.stride(1) == P0 * gt.stride(2)
+    goes_on = goes_on and gt.stride(0) == C * gt.stride(1)
+    first, last = share(N * C * P0, task, tasks)
+    n = first // (C * P0)
+    c = first // P0 % C
+    p0 = first % P0
+    left = (last - first) * P1
+    for item in range(first, last):
+        here = gt.pointer(n, c, p0, 0)
+        to = gv.pointer(n, c, 2 * p0, 0)
+        if lanes.width <= P1 or (goes_on and left >= lanes.width):
+            for column in range(0, P1, lanes.width):
+                p1 = max(0, min(column, P1 - lanes.width))
+                value = lanes.load(here + p1)
+                lanes.store(to + 2 * p1, lanes.first_pairs(value, value))
+                lanes.store(to + (2 * p1 + lanes.width), lanes.last_pairs(value, value))
+                lanes.store(to + gv.stride(2) + 2 * p1, lanes.first_pairs(value, value))
+                lanes.store(to + gv.stride(2) + (2 * p1 + lanes.width), lanes.last_pairs(value, value))
+        else:
+            p1 = 0
+            value = lanes.load_first(here, P1)
+            lanes.store_first(to, lanes.first_pairs(value, value), 2 * P1)
+            lanes.store_first(to + lanes.width, lanes.last_pairs(value, value), 2 * P1 - lanes.width)
+            lanes.store_first(to + gv.stride(2), lanes.first_pairs(value, value), 2 * P1)
+            lanes.store_first(to + gv.stride(2) + lanes.width, lanes.last_pairs(value, value), 2 * P1 - lanes.width)
+        left -= P1
+        p0 += 1
+        if p0 == P0:
+            p0 = 0
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
 
 
 @task
@@ -532,8 +654,8 @@ def gv_from_gt_windows_gt(gv: Real4, gt: Real4, N: int, C: int, P0: int, P1: int
             for column in range(lanes.width, margin, lanes.width):
                 lanes.store(to + column, lanes.zero())
             if count > 0 and begin < end:
-                p0 = found[0]
                 if count == 1:
+                    p0 = found[0]
                     for column in range(begin, whole, lanes.width):
                         lanes.store(line_of + (column - begin), lanes.read(gt.line((n, c, p0, column), (0, 0, 0,
                             1))))
@@ -541,7 +663,8 @@ def gv_from_gt_windows_gt(gv: Real4, gt: Real4, N: int, C: int, P0: int, P1: int
                         column = whole
                         lanes.store(line_of + (column - begin), lanes.read_where(gt.line((n, c, p0, column), (0, 0,
                             0, 1)), inside))
-                else:
+                elif count == 2:
+                    p0 = found[0]
                     second_p0 = found[1]
                     for column in range(begin, whole, lanes.width):
                         lanes.store(line_of + (column - begin), lanes.read(gt.line((n, c, p0, column), (0, 0, 0,
@@ -551,7 +674,20 @@ def gv_from_gt_windows_gt(gv: Real4, gt: Real4, N: int, C: int, P0: int, P1: int
                         lanes.store(line_of + (column - begin), lanes.read_where(gt.line((n, c, p0, column), (0, 0,
                             0, 1)), inside) + lanes.read_where(gt.line((n, c, second_p0, column), (0, 0, 0, 1)),
                             inside))
-                for line in range(2, count):
+                else:
+                    p0 = found[0]
+                    second_p0 = found[1]
+                    third_p0 = found[2]
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(line_of + (column - begin), lanes.read(gt.line((n, c, p0, column), (0, 0, 0,
+                            1))) + lanes.read(gt.line((n, c, second_p0, column), (0, 0, 0,
+                            1))) + lanes.read(gt.line((n, c, third_p0, column), (0, 0, 0, 1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(line_of + (column - begin), lanes.read_where(gt.line((n, c, p0, column), (0, 0,
+                            0, 1)), inside) + lanes.read_where(gt.line((n, c, second_p0, column), (0, 0, 0, 1)),
+                            inside) + lanes.read_where(gt.line((n, c, third_p0, column), (0, 0, 0, 1)), inside))
+                for line in range(3, count):
                     p0 = found[line]
                     for column in range(begin, whole, lanes.width):
                         lanes.store(line_of + (column - begin),
@@ -629,16 +765,32 @@ def gv_from_gt_windows_gt(gv: Real4, gt: Real4, N: int, C: int, P0: int, P1: int
                     n += 1
 
 
-@choice(gv_from_gt_over_c, gv_from_gt_windows_gt, gv_from_gt_plain)
+@choice(gv_from_gt_twos_gt, gv_from_gt_over_c, gv_from_gt_windows_gt, gv_from_gt_plain)
 def gv_from_gt(gv: Real4, gt: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, V2: int, V3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """gv[n,c,v2,v3] += sum[p0,p1,k0,k1] gt[n,c,p0,p1]
     { d0*k0 + s0*p0 - a0 = v2, d1*k1 + s1*p1 - a1 = v3 }
 
-    lanes over c where it is contiguous
+    what gt gives to windows of two taps an axis
+    or lanes over c where it is contiguous
     or windows of gt slide, lanes over v3, rows over v2
     else gather, tasks share n c v2; 2 residue loops
     """
+    if (
+        s0 == 2
+        and d0 == 1
+        and -a0 == 0
+        and K0 == 2
+        and V2 == bounded(2, P0)
+        and s1 == 2
+        and d1 == 1
+        and -a1 == 0
+        and K1 == 2
+        and V3 == bounded(2, P1)
+        and gv.stride(3) == 1
+        and gt.stride(3) == 1
+    ):
+        return gv_from_gt_twos_gt
     if tile.lanes.width <= C and gv.stride(1) == 1 and gt.stride(1) == 1:
         return gv_from_gt_over_c
     if (
@@ -1030,10 +1182,10 @@ DEFINITION = Definition(
     },
     report=(
         'v_from_x: gather, tasks share n c q0',
-        't_from_v: lanes over c where it is contiguous, or windows of v slide, lanes over p1, rows over p0, or windows of v slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
+        't_from_v: lanes over c where it is contiguous, or windows of v slide, lanes over p1, rows over p0, of two taps an axis, or windows of v slide, lanes over p1, rows over p0, or windows of v slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'y_from_t: gather, tasks share n c p0',
         'gt_from_gy_t: gather, tasks share n c p0',
-        'gv_from_gt: lanes over c where it is contiguous, or windows of gt slide, lanes over v3, rows over v2; else gather, tasks share n c v2; 2 residue loops',
+        'gv_from_gt: what gt gives to windows of two taps an axis, or lanes over c where it is contiguous, or windows of gt slide, lanes over v3, rows over v2; else gather, tasks share n c v2; 2 residue loops',
         'gx_from_gv_x: gather, tasks share n c q0',
         'ht_from_gy_hgt_t: gather, tasks share n c p0',
         'hx_from_gv_hgx_hv_x: gather, tasks share n c q0',

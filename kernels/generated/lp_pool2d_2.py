@@ -421,8 +421,8 @@ def gx_from_gt_x_windows_gt(gx: Real4, gt: Real4, x: Real4, N: int, C: int, P0: 
             for column in range(lanes.width, margin, lanes.width):
                 lanes.store(to + column, lanes.zero())
             if count > 0 and begin < end:
-                p0 = found[0]
                 if count == 1:
+                    p0 = found[0]
                     for column in range(begin, whole, lanes.width):
                         lanes.store(line_of + (column - begin), lanes.read(gt.line((n, c, p0, column), (0, 0, 0,
                             1))))
@@ -430,7 +430,8 @@ def gx_from_gt_x_windows_gt(gx: Real4, gt: Real4, x: Real4, N: int, C: int, P0: 
                         column = whole
                         lanes.store(line_of + (column - begin), lanes.read_where(gt.line((n, c, p0, column), (0, 0,
                             0, 1)), inside))
-                else:
+                elif count == 2:
+                    p0 = found[0]
                     second_p0 = found[1]
                     for column in range(begin, whole, lanes.width):
                         lanes.store(line_of + (column - begin), lanes.read(gt.line((n, c, p0, column), (0, 0, 0,
@@ -440,7 +441,20 @@ def gx_from_gt_x_windows_gt(gx: Real4, gt: Real4, x: Real4, N: int, C: int, P0: 
                         lanes.store(line_of + (column - begin), lanes.read_where(gt.line((n, c, p0, column), (0, 0,
                             0, 1)), inside) + lanes.read_where(gt.line((n, c, second_p0, column), (0, 0, 0, 1)),
                             inside))
-                for line in range(2, count):
+                else:
+                    p0 = found[0]
+                    second_p0 = found[1]
+                    third_p0 = found[2]
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(line_of + (column - begin), lanes.read(gt.line((n, c, p0, column), (0, 0, 0,
+                            1))) + lanes.read(gt.line((n, c, second_p0, column), (0, 0, 0,
+                            1))) + lanes.read(gt.line((n, c, third_p0, column), (0, 0, 0, 1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(line_of + (column - begin), lanes.read_where(gt.line((n, c, p0, column), (0, 0,
+                            0, 1)), inside) + lanes.read_where(gt.line((n, c, second_p0, column), (0, 0, 0, 1)),
+                            inside) + lanes.read_where(gt.line((n, c, third_p0, column), (0, 0, 0, 1)), inside))
+                for line in range(3, count):
                     p0 = found[line]
                     for column in range(begin, whole, lanes.width):
                         lanes.store(line_of + (column - begin),

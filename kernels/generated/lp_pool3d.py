@@ -114,6 +114,59 @@ def t_from_v_over_c(t: Real5, v: Real5, N: int, C: int, P0: int, P1: int, P2: in
             lanes.write_where(t.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), total, active)
 
 
+@task
+def t_from_v_twos_v(t: Real5, v: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        V2: int, V3: int, V4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Windows of two taps an axis of v, in registers."""
+    lanes = tile.lanes
+    goes_on = v.stride(3) == V4 * v.stride(4)
+    goes_on = goes_on and v.stride(2) == V3 * v.stride(3)
+    goes_on = goes_on and v.stride(1) == V2 * v.stride(2)
+    goes_on = goes_on and v.stride(0) == C * v.stride(1)
+    goes_on = goes_on and t.stride(3) == P2 * t.stride(4)
+    goes_on = goes_on and t.stride(2) == P1 * t.stride(3)
+    goes_on = goes_on and t.stride(1) == P0 * t.stride(2)
+    goes_on = goes_on and t.stride(0) == C * t.stride(1)
+    first, last = share(N * C * P0 * P1, task, tasks)
+    n = first // (C * P0 * P1)
+    c = first // (P0 * P1) % C
+    p0 = first // P1 % P0
+    p1 = first % P1
+    left = (last - first) * P2
+    for item in range(first, last):
+        here = v.pointer(n, c, p0*s0 - a0, p1*s1 - a1, -a2)
+        by_k0 = d0 * v.stride(2)
+        by_k1 = d1 * v.stride(3)
+        if lanes.width <= P2 or (goes_on and left >= lanes.width):
+            for column in range(0, P2, lanes.width):
+                p2 = max(0, min(column, P2 - lanes.width))
+                at = here + 2 * p2
+                one = ((lanes.load(at) + lanes.load(at + by_k1)) + (lanes.load(at + by_k0) + lanes.load(at + (by_k0 + by_k1))))
+                other = ((lanes.load(at + lanes.width) + lanes.load(at + by_k1 + lanes.width)) + (lanes.load(at + by_k0 + lanes.width) + lanes.load(at + (by_k0 + by_k1) + lanes.width)))
+                total = (lanes.evens(one, other) + lanes.odds(one, other))
+                lanes.write_where(t.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
+        else:
+            p2 = 0
+            active = lanes.first(P2)
+            at = here + 2 * p2
+            one = ((lanes.load_first(at, 2 * P2) + lanes.load_first(at + by_k1, 2 * P2)) + (lanes.load_first(at + by_k0, 2 * P2) + lanes.load_first(at + (by_k0 + by_k1), 2 * P2)))
+            other = ((lanes.load_first(at + lanes.width, 2 * P2 - lanes.width) + lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)) + (lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width) + lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)))
+            total = (lanes.evens(one, other) + lanes.odds(one, other))
+            lanes.write_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
+        left -= P2
+        p1 += 1
+        if p1 == P1:
+            p1 = 0
+            p0 += 1
+            if p0 == P0:
+                p0 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
+
+
 def t_from_v_tiles_v_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, V2: int,
         V3: int, V4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int) -> bool:
     """Do windows lie side by side, and is a plane small?"""
@@ -279,9 +332,9 @@ def t_from_v_windows_v(t: Real5, v: Real5, N: int, C: int, P0: int, P1: int, P2:
             for column in range(lanes.width, margin, lanes.width):
                 lanes.store(to + column, lanes.zero())
             if count > 0 and begin < end:
-                v2 = found[0]
-                v3 = found[K0 * K1]
                 if count == 1:
+                    v2 = found[0]
+                    v3 = found[K0 * K1]
                     for column in range(begin, whole, lanes.width):
                         lanes.store(to + (column - origin), lanes.read(v.line((n, c, v2, v3, column), (0, 0, 0, 0,
                             1))))
@@ -289,7 +342,9 @@ def t_from_v_windows_v(t: Real5, v: Real5, N: int, C: int, P0: int, P1: int, P2:
                         column = whole
                         lanes.store(to + (column - origin), lanes.read_where(v.line((n, c, v2, v3, column), (0, 0,
                             0, 0, 1)), inside))
-                else:
+                elif count == 2:
+                    v2 = found[0]
+                    v3 = found[K0 * K1]
                     second_v2 = found[1]
                     second_v3 = found[K0 * K1 + 1]
                     for column in range(begin, whole, lanes.width):
@@ -300,7 +355,24 @@ def t_from_v_windows_v(t: Real5, v: Real5, N: int, C: int, P0: int, P1: int, P2:
                         lanes.store(to + (column - origin), lanes.read_where(v.line((n, c, v2, v3, column), (0, 0,
                             0, 0, 1)), inside) + lanes.read_where(v.line((n, c, second_v2, second_v3, column), (0,
                             0, 0, 0, 1)), inside))
-                for line in range(2, count):
+                else:
+                    v2 = found[0]
+                    v3 = found[K0 * K1]
+                    second_v2 = found[1]
+                    second_v3 = found[K0 * K1 + 1]
+                    third_v2 = found[2]
+                    third_v3 = found[K0 * K1 + 2]
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(to + (column - origin), lanes.read(v.line((n, c, v2, v3, column), (0, 0, 0, 0,
+                            1))) + lanes.read(v.line((n, c, second_v2, second_v3, column), (0, 0, 0, 0,
+                            1))) + lanes.read(v.line((n, c, third_v2, third_v3, column), (0, 0, 0, 0, 1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(to + (column - origin), lanes.read_where(v.line((n, c, v2, v3, column), (0, 0,
+                            0, 0, 1)), inside) + lanes.read_where(v.line((n, c, second_v2, second_v3, column), (0,
+                            0, 0, 0, 1)), inside) + lanes.read_where(v.line((n, c, third_v2, third_v3, column), (0,
+                            0, 0, 0, 1)), inside))
+                for line in range(3, count):
                     v2 = found[line]
                     v3 = found[K0 * K1 + line]
                     for column in range(begin, whole, lanes.width):
@@ -348,6 +420,7 @@ def t_from_v_windows_v(t: Real5, v: Real5, N: int, C: int, P0: int, P1: int, P2:
                             lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
                     step = 2 * step
             taps, read_from = 1, joined
+        threes = taps == 3 and s2 == 2 and d2 == 1
         n = row // (C * P0 * P1)
         c = row // (P0 * P1) % C
         p0 = row // P1 % P0
@@ -361,9 +434,13 @@ def t_from_v_windows_v(t: Real5, v: Real5, N: int, C: int, P0: int, P1: int, P2:
                 if filled:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s2 * at)
-                total = lanes.zero()
-                for tap in range(taps):
-                    total = total + lanes.load_apart(here + tap * d2, s2)
+                if threes:
+                    one, other = lanes.load(here), lanes.load(here + lanes.width)
+                    total = lanes.evens(one, other) + lanes.odds(one, other) + lanes.load_apart(here + 2, 2)
+                else:
+                    total = lanes.zero()
+                    for tap in range(taps):
+                        total = total + lanes.load_apart(here + tap * d2, s2)
                 active = lanes.first(outputs - at)
                 p2 = start + at
                 if filled:
@@ -383,7 +460,7 @@ def t_from_v_windows_v(t: Real5, v: Real5, N: int, C: int, P0: int, P1: int, P2:
                         n += 1
 
 
-@choice(t_from_v_over_c, t_from_v_tiles_v, t_from_v_windows_v, t_from_v_plain)
+@choice(t_from_v_over_c, t_from_v_twos_v, t_from_v_tiles_v, t_from_v_windows_v, t_from_v_plain)
 def t_from_v(t: Real5, v: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, V2: int,
         V3: int, V4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
@@ -391,12 +468,29 @@ def t_from_v(t: Real5, v: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: 
     { d0*k0 + s0*p0 - a0 = v2, d1*k1 + s1*p1 - a1 = v3, d2*k2 + s2*p2 - a2 = v4 }
 
     lanes over c where it is contiguous
+    or windows of v slide, lanes over p2, rows over p1, of two taps an axis
     or windows of v slide, lanes over p2, rows over p1
     or windows of v slide, lanes over p2, rows over p1
     else gather, tasks share n c p0 p1
     """
     if tile.lanes.width <= C and t.stride(1) == 1 and v.stride(1) == 1:
         return t_from_v_over_c
+    if (
+        K0 == 2
+        and K1 == 2
+        and K2 == 2
+        and 0 <= -a0
+        and -a0 + bounded(s0, P0 - 1) + d0 < V2
+        and 0 <= -a1
+        and -a1 + bounded(s1, P1 - 1) + d1 < V3
+        and s2 == 2
+        and d2 == 1
+        and 0 <= -a2
+        and -a2 + bounded(s2, P2 - 1) + d2 < V4
+        and v.stride(4) == 1
+        and t.stride(4) == 1
+    ):
+        return t_from_v_twos_v
     if (
         t_from_v_tiles_v_fit(tile, N, C, P0, P1, P2, K0, K1, K2, V2, V3, V4, a0, a1, a2, d0, d1, d2, s0, s1, s2)
         and v.stride(2) == V3 * v.stride(3)
@@ -479,6 +573,67 @@ def gv_from_gt_plain(gv: Real5, gt: Real5, N: int, C: int, P0: int, P1: int, P2:
                                 for p2 in range(low_p2 + (first_p2 - low_p2) % step_p2, min(P2, ((v4 + a2) // s2) + 1), step_p2):
                                     total += gt[n, c, p0, p1, p2]
             gv[n, c, v2, v3, v4] = total
+
+
+@task
+def gv_from_gt_twos_gt(gv: Real5, gt: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        V2: int, V3: int, V4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """What gt gives to windows of two taps an axis."""
+    lanes = tile.lanes
+    goes_on = gv.stride(3) == V4 * gv.stride(4)
+    goes_on = goes_on and gv.stride(2) == V3 * gv.stride(3)
+    goes_on = goes_on and gv.stride(1) == V2 * gv.stride(2)
+    goes_on = goes_on and gv.stride(0) == C * gv.stride(1)
+    goes_on = goes_on and gt.stride(3) == P2 * gt.stride(4)
+    goes_on = goes_on and gt.stride(2) == P1 * gt.stride(3)
+    goes_on = goes_on and gt.stride(1) == P0 * gt.stride(2)
+    goes_on = goes_on and gt.stride(0) == C * gt.stride(1)
+    first, last = share(N * C * P0 * P1, task, tasks)
+    n = first // (C * P0 * P1)
+    c = first // (P0 * P1) % C
+    p0 = first // P1 % P0
+    p1 = first % P1
+    left = (last - first) * P2
+    for item in range(first, last):
+        here = gt.pointer(n, c, p0, p1, 0)
+        to = gv.pointer(n, c, 2 * p0, 2 * p1, 0)
+        if lanes.width <= P2 or (goes_on and left >= lanes.width and (P1 - p1) * P2 >= lanes.width):
+            for column in range(0, P2, lanes.width):
+                p2 = max(0, min(column, P2 - lanes.width))
+                value = lanes.load(here + p2)
+                lanes.store(to + 2 * p2, lanes.first_pairs(value, value))
+                lanes.store(to + (2 * p2 + lanes.width), lanes.last_pairs(value, value))
+                lanes.store(to + gv.stride(3) + 2 * p2, lanes.first_pairs(value, value))
+                lanes.store(to + gv.stride(3) + (2 * p2 + lanes.width), lanes.last_pairs(value, value))
+                lanes.store(to + gv.stride(2) + 2 * p2, lanes.first_pairs(value, value))
+                lanes.store(to + gv.stride(2) + (2 * p2 + lanes.width), lanes.last_pairs(value, value))
+                lanes.store(to + gv.stride(2) + gv.stride(3) + 2 * p2, lanes.first_pairs(value, value))
+                lanes.store(to + gv.stride(2) + gv.stride(3) + (2 * p2 + lanes.width), lanes.last_pairs(value,
+                    value))
+        else:
+            p2 = 0
+            value = lanes.load_first(here, P2)
+            lanes.store_first(to, lanes.first_pairs(value, value), 2 * P2)
+            lanes.store_first(to + lanes.width, lanes.last_pairs(value, value), 2 * P2 - lanes.width)
+            lanes.store_first(to + gv.stride(3), lanes.first_pairs(value, value), 2 * P2)
+            lanes.store_first(to + gv.stride(3) + lanes.width, lanes.last_pairs(value, value), 2 * P2 - lanes.width)
+            lanes.store_first(to + gv.stride(2), lanes.first_pairs(value, value), 2 * P2)
+            lanes.store_first(to + gv.stride(2) + lanes.width, lanes.last_pairs(value, value), 2 * P2 - lanes.width)
+            lanes.store_first(to + gv.stride(2) + gv.stride(3), lanes.first_pairs(value, value), 2 * P2)
+            lanes.store_first(to + gv.stride(2) + gv.stride(3) + lanes.width, lanes.last_pairs(value, value),
+                2 * P2 - lanes.width)
+        left -= P2
+        p1 += 1
+        if p1 == P1:
+            p1 = 0
+            p0 += 1
+            if p0 == P0:
+                p0 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
 
 
 @task
@@ -599,9 +754,9 @@ def gv_from_gt_windows_gt(gv: Real5, gt: Real5, N: int, C: int, P0: int, P1: int
             for column in range(lanes.width, margin, lanes.width):
                 lanes.store(to + column, lanes.zero())
             if count > 0 and begin < end:
-                p0 = found[0]
-                p1 = found[K0 * K1]
                 if count == 1:
+                    p0 = found[0]
+                    p1 = found[K0 * K1]
                     for column in range(begin, whole, lanes.width):
                         lanes.store(line_of + (column - begin), lanes.read(gt.line((n, c, p0, p1, column), (0, 0, 0,
                             0, 1))))
@@ -609,7 +764,9 @@ def gv_from_gt_windows_gt(gv: Real5, gt: Real5, N: int, C: int, P0: int, P1: int
                         column = whole
                         lanes.store(line_of + (column - begin), lanes.read_where(gt.line((n, c, p0, p1, column), (0,
                             0, 0, 0, 1)), inside))
-                else:
+                elif count == 2:
+                    p0 = found[0]
+                    p1 = found[K0 * K1]
                     second_p0 = found[1]
                     second_p1 = found[K0 * K1 + 1]
                     for column in range(begin, whole, lanes.width):
@@ -620,7 +777,24 @@ def gv_from_gt_windows_gt(gv: Real5, gt: Real5, N: int, C: int, P0: int, P1: int
                         lanes.store(line_of + (column - begin), lanes.read_where(gt.line((n, c, p0, p1, column), (0,
                             0, 0, 0, 1)), inside) + lanes.read_where(gt.line((n, c, second_p0, second_p1, column),
                             (0, 0, 0, 0, 1)), inside))
-                for line in range(2, count):
+                else:
+                    p0 = found[0]
+                    p1 = found[K0 * K1]
+                    second_p0 = found[1]
+                    second_p1 = found[K0 * K1 + 1]
+                    third_p0 = found[2]
+                    third_p1 = found[K0 * K1 + 2]
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(line_of + (column - begin), lanes.read(gt.line((n, c, p0, p1, column), (0, 0, 0,
+                            0, 1))) + lanes.read(gt.line((n, c, second_p0, second_p1, column), (0, 0, 0, 0,
+                            1))) + lanes.read(gt.line((n, c, third_p0, third_p1, column), (0, 0, 0, 0, 1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(line_of + (column - begin), lanes.read_where(gt.line((n, c, p0, p1, column), (0,
+                            0, 0, 0, 1)), inside) + lanes.read_where(gt.line((n, c, second_p0, second_p1, column),
+                            (0, 0, 0, 0, 1)), inside) + lanes.read_where(gt.line((n, c, third_p0, third_p1, column),
+                            (0, 0, 0, 0, 1)), inside))
+                for line in range(3, count):
                     p0 = found[line]
                     p1 = found[K0 * K1 + line]
                     for column in range(begin, whole, lanes.width):
@@ -706,17 +880,38 @@ def gv_from_gt_windows_gt(gv: Real5, gt: Real5, N: int, C: int, P0: int, P1: int
                         n += 1
 
 
-@choice(gv_from_gt_over_c, gv_from_gt_windows_gt, gv_from_gt_plain)
+@choice(gv_from_gt_twos_gt, gv_from_gt_over_c, gv_from_gt_windows_gt, gv_from_gt_plain)
 def gv_from_gt(gv: Real5, gt: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, V2: int,
         V3: int, V4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
     """gv[n,c,v2,v3,v4] += sum[p0,p1,p2,k0,k1,k2] gt[n,c,p0,p1,p2]
     { d0*k0 + s0*p0 - a0 = v2, d1*k1 + s1*p1 - a1 = v3, d2*k2 + s2*p2 - a2 = v4 }
 
-    lanes over c where it is contiguous
+    what gt gives to windows of two taps an axis
+    or lanes over c where it is contiguous
     or windows of gt slide, lanes over v4, rows over v3
     else gather, tasks share n c v2 v3; 3 residue loops
     """
+    if (
+        s0 == 2
+        and d0 == 1
+        and -a0 == 0
+        and K0 == 2
+        and V2 == bounded(2, P0)
+        and s1 == 2
+        and d1 == 1
+        and -a1 == 0
+        and K1 == 2
+        and V3 == bounded(2, P1)
+        and s2 == 2
+        and d2 == 1
+        and -a2 == 0
+        and K2 == 2
+        and V4 == bounded(2, P2)
+        and gv.stride(4) == 1
+        and gt.stride(4) == 1
+    ):
+        return gv_from_gt_twos_gt
     if tile.lanes.width <= C and gv.stride(1) == 1 and gt.stride(1) == 1:
         return gv_from_gt_over_c
     if (
@@ -1126,10 +1321,10 @@ DEFINITION = Definition(
     },
     report=(
         'v_from_x: gather, tasks share n c q0 q1',
-        't_from_v: lanes over c where it is contiguous, or windows of v slide, lanes over p2, rows over p1, or windows of v slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
+        't_from_v: lanes over c where it is contiguous, or windows of v slide, lanes over p2, rows over p1, of two taps an axis, or windows of v slide, lanes over p2, rows over p1, or windows of v slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
         'y_from_t: gather, tasks share n c p0 p1',
         'gt_from_gy_t: gather, tasks share n c p0 p1',
-        'gv_from_gt: lanes over c where it is contiguous, or windows of gt slide, lanes over v4, rows over v3; else gather, tasks share n c v2 v3; 3 residue loops',
+        'gv_from_gt: what gt gives to windows of two taps an axis, or lanes over c where it is contiguous, or windows of gt slide, lanes over v4, rows over v3; else gather, tasks share n c v2 v3; 3 residue loops',
         'gx_from_gv_x: gather, tasks share n c q0 q1',
         'ht_from_gy_hgt_t: gather, tasks share n c p0 p1',
         'hx_from_gv_hgx_hv_x: gather, tasks share n c q0 q1',

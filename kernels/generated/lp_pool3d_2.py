@@ -456,9 +456,9 @@ def gx_from_gt_x_windows_gt(gx: Real5, gt: Real5, x: Real5, N: int, C: int, P0: 
             for column in range(lanes.width, margin, lanes.width):
                 lanes.store(to + column, lanes.zero())
             if count > 0 and begin < end:
-                p0 = found[0]
-                p1 = found[K0 * K1]
                 if count == 1:
+                    p0 = found[0]
+                    p1 = found[K0 * K1]
                     for column in range(begin, whole, lanes.width):
                         lanes.store(line_of + (column - begin), lanes.read(gt.line((n, c, p0, p1, column), (0, 0, 0,
                             0, 1))))
@@ -466,7 +466,9 @@ def gx_from_gt_x_windows_gt(gx: Real5, gt: Real5, x: Real5, N: int, C: int, P0: 
                         column = whole
                         lanes.store(line_of + (column - begin), lanes.read_where(gt.line((n, c, p0, p1, column), (0,
                             0, 0, 0, 1)), inside))
-                else:
+                elif count == 2:
+                    p0 = found[0]
+                    p1 = found[K0 * K1]
                     second_p0 = found[1]
                     second_p1 = found[K0 * K1 + 1]
                     for column in range(begin, whole, lanes.width):
@@ -477,7 +479,24 @@ def gx_from_gt_x_windows_gt(gx: Real5, gt: Real5, x: Real5, N: int, C: int, P0: 
                         lanes.store(line_of + (column - begin), lanes.read_where(gt.line((n, c, p0, p1, column), (0,
                             0, 0, 0, 1)), inside) + lanes.read_where(gt.line((n, c, second_p0, second_p1, column),
                             (0, 0, 0, 0, 1)), inside))
-                for line in range(2, count):
+                else:
+                    p0 = found[0]
+                    p1 = found[K0 * K1]
+                    second_p0 = found[1]
+                    second_p1 = found[K0 * K1 + 1]
+                    third_p0 = found[2]
+                    third_p1 = found[K0 * K1 + 2]
+                    for column in range(begin, whole, lanes.width):
+                        lanes.store(line_of + (column - begin), lanes.read(gt.line((n, c, p0, p1, column), (0, 0, 0,
+                            0, 1))) + lanes.read(gt.line((n, c, second_p0, second_p1, column), (0, 0, 0, 0,
+                            1))) + lanes.read(gt.line((n, c, third_p0, third_p1, column), (0, 0, 0, 0, 1))))
+                    if whole < end:
+                        column = whole
+                        lanes.store(line_of + (column - begin), lanes.read_where(gt.line((n, c, p0, p1, column), (0,
+                            0, 0, 0, 1)), inside) + lanes.read_where(gt.line((n, c, second_p0, second_p1, column),
+                            (0, 0, 0, 0, 1)), inside) + lanes.read_where(gt.line((n, c, third_p0, third_p1, column),
+                            (0, 0, 0, 0, 1)), inside))
+                for line in range(3, count):
                     p0 = found[line]
                     p1 = found[K0 * K1 + line]
                     for column in range(begin, whole, lanes.width):

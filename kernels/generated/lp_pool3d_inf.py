@@ -180,9 +180,9 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
             for column in range(lanes.width, margin, lanes.width):
                 lanes.store(to + column, lanes.fill(lowest()))
             if count > 0 and begin < end:
-                x2 = found[0]
-                x3 = found[K0 * K1]
                 if count == 1:
+                    x2 = found[0]
+                    x3 = found[K0 * K1]
                     for column in range(begin, whole, lanes.width):
                         x_lanes = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
                         lanes.store(to + (column - origin), absolute(x_lanes))
@@ -191,7 +191,9 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                         x_lanes_ = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
                         lanes.store(to + (column - origin), select(inside, absolute(x_lanes_),
                             lanes.fill(lowest())))
-                else:
+                elif count == 2:
+                    x2 = found[0]
+                    x3 = found[K0 * K1]
                     second_x2 = found[1]
                     second_x3 = found[K0 * K1 + 1]
                     for column in range(begin, whole, lanes.width):
@@ -204,18 +206,39 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                         x_lanes_5 = lanes.read_where(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)), inside)
                         lanes.store(to + (column - origin), maximum(select(inside, absolute(x_lanes_4),
                             lanes.fill(lowest())), select(inside, absolute(x_lanes_5), lanes.fill(lowest()))))
-                for line in range(2, count):
+                else:
+                    x2 = found[0]
+                    x3 = found[K0 * K1]
+                    second_x2 = found[1]
+                    second_x3 = found[K0 * K1 + 1]
+                    third_x2 = found[2]
+                    third_x3 = found[K0 * K1 + 2]
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes_6 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
+                        x_lanes_7 = lanes.read(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)))
+                        x_lanes_8 = lanes.read(x.line((n, c, third_x2, third_x3, column), (0, 0, 0, 0, 1)))
+                        lanes.store(to + (column - origin), maximum(maximum(absolute(x_lanes_6),
+                            absolute(x_lanes_7)), absolute(x_lanes_8)))
+                    if whole < end:
+                        column = whole
+                        x_lanes_9 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
+                        x_lanes_10 = lanes.read_where(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)), inside)
+                        x_lanes_11 = lanes.read_where(x.line((n, c, third_x2, third_x3, column), (0, 0, 0, 0, 1)), inside)
+                        lanes.store(to + (column - origin), maximum(maximum(select(inside, absolute(x_lanes_9),
+                            lanes.fill(lowest())), select(inside, absolute(x_lanes_10), lanes.fill(lowest()))),
+                            select(inside, absolute(x_lanes_11), lanes.fill(lowest()))))
+                for line in range(3, count):
                     x2 = found[line]
                     x3 = found[K0 * K1 + line]
                     for column in range(begin, whole, lanes.width):
-                        x_lanes_6 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
+                        x_lanes_12 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
                         lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)),
-                            absolute(x_lanes_6)))
+                            absolute(x_lanes_12)))
                     if whole < end:
                         column = whole
-                        x_lanes_7 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
+                        x_lanes_13 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
                         lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)),
-                            select(inside, absolute(x_lanes_7), lanes.fill(lowest()))))
+                            select(inside, absolute(x_lanes_13), lanes.fill(lowest()))))
                 if span > end - origin:
                     lanes.store(to + (end - origin), lanes.fill(lowest()))
                 for column in range(end - origin + lanes.width, span, lanes.width):
@@ -252,6 +275,7 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                             lanes.load(scratch + (column + step))))
                     step = 2 * step
             taps, read_from = 1, joined
+        threes = taps == 3 and s2 == 2 and d2 == 1
         n = row // (C * P0 * P1)
         c = row // (P0 * P1) % C
         p0 = row // P1 % P0
@@ -265,9 +289,13 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                 if filled:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s2 * at)
-                best = lanes.fill(lowest())
-                for tap in range(taps):
-                    best = maximum(best, lanes.load_apart(here + tap * d2, s2))
+                if threes:
+                    one, other = lanes.load(here), lanes.load(here + lanes.width)
+                    best = maximum(maximum(lanes.evens(one, other), lanes.odds(one, other)), lanes.load_apart(here + 2, 2))
+                else:
+                    best = lanes.fill(lowest())
+                    for tap in range(taps):
+                        best = maximum(best, lanes.load_apart(here + tap * d2, s2))
                 active = lanes.first(outputs - at)
                 p2 = start + at
                 if filled:

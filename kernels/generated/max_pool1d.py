@@ -89,6 +89,52 @@ def i_from_x_over_c(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
             lanes.write_where(i.line((n, c, p0), (0, 1, 0)), lanes.long(place), active)
 
 
+@task
+def i_from_x_twos_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Windows of two taps an axis of x, in registers."""
+    lanes = tile.lanes
+    goes_on = x.stride(1) == X2 * x.stride(2)
+    goes_on = goes_on and x.stride(0) == C * x.stride(1)
+    goes_on = goes_on and i.stride(1) == P0 * i.stride(2)
+    goes_on = goes_on and i.stride(0) == C * i.stride(1)
+    first, last = share(N * C, task, tasks)
+    n = first // C
+    c = first % C
+    left = (last - first) * P0
+    for item in range(first, last):
+        here = x.pointer(n, c, -a0)
+        if lanes.width <= P0 or (goes_on and left >= lanes.width):
+            for column in range(0, P0, lanes.width):
+                p0 = max(0, min(column, P0 - lanes.width))
+                at = here + 2 * p0
+                one, other = lanes.load(at), lanes.load(at + lanes.width)
+                best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
+                value = lanes.odds(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(d0), best_at)
+                result = lanes.long(best_at + lanes.narrow_ramp(p0*s0 - a0, s0))
+                lanes.write_where(i.run((n, c, p0), (0, 0, 1)), result, lanes.where(True))
+        else:
+            p0 = 0
+            active = lanes.first(P0)
+            at = here + 2 * p0
+            one, other = lanes.load_first(at, 2 * P0), lanes.load_first(at + lanes.width, 2 * P0 - lanes.width)
+            best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
+            value = lanes.odds(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(d0), best_at)
+            result = lanes.long(best_at + lanes.narrow_ramp(p0*s0 - a0, s0))
+            lanes.write_where(i.line((n, c, p0), (0, 0, 1)), result, active)
+        left -= P0
+        c += 1
+        if c == C:
+            c = 0
+            n += 1
+
+
 def i_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> bool:
     """Do windows lie side by side, and is a plane small?"""
     fit = K0 >= 1
@@ -303,6 +349,7 @@ def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, 
                     step = 2 * step
             taps, read_from = 1, joined
             read_at = joined_at
+        threes = taps == 3 and s0 == 2 and d0 == 1
         n = row // C
         c = row % C
         u = 0
@@ -314,16 +361,33 @@ def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, 
                 if filled:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s0 * at)
-                best = lanes.fill(lowest())
                 here_at = read_at + (u * pitch + s0 * at)
-                best_at = lanes.fill(real(16777216))
-                for tap in range(taps):
-                    value = lanes.load_apart(here + tap * d0, s0)
-                    value_at = lanes.load_apart(here_at + tap * d0, s0)
+                if threes:
+                    one, other = lanes.load(here), lanes.load(here + lanes.width)
+                    one_at, other_at = lanes.load(here_at), lanes.load(here_at + lanes.width)
+                    best, best_at = lanes.evens(one, other), lanes.evens(one_at, other_at)
+                    value = lanes.odds(one, other)
+                    value_at = lanes.odds(one_at, other_at)
                     sooner = value_at < best_at
                     better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
                     best = select(better, value, best)
                     best_at = select(better, value_at, best_at)
+                    value = lanes.load_apart(here + 2, 2)
+                    value_at = lanes.load_apart(here_at + 2, 2)
+                    sooner = value_at < best_at
+                    better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                    best = select(better, value, best)
+                    best_at = select(better, value_at, best_at)
+                else:
+                    best = lanes.fill(lowest())
+                    best_at = lanes.fill(real(16777216))
+                    for tap in range(taps):
+                        value = lanes.load_apart(here + tap * d0, s0)
+                        value_at = lanes.load_apart(here_at + tap * d0, s0)
+                        sooner = value_at < best_at
+                        better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
                 active = lanes.first(outputs - at)
                 p0 = start + at
                 nowhere = equal(best_at, lanes.fill(real(16777216)))
@@ -339,12 +403,13 @@ def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, 
                 n += 1
 
 
-@choice(i_from_x_over_c, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain)
+@choice(i_from_x_over_c, i_from_x_twos_x, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain)
 def i_from_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile) -> Task[...]:
     """i[n,c,p0] += argmax[k0,x2] x[n,c,x2] at d0*k0 + s0*p0 - a0   { d0*k0 + s0*p0 - a0 = x2 }
 
     lanes over c where it is contiguous
+    or windows of x slide, lanes over p0, of two taps an axis
     or windows of x slide, lanes over p0
     or windows of x slide, lanes over p0
     else gather, tasks share n c
@@ -356,6 +421,17 @@ def i_from_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a
         and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31
     ):
         return i_from_x_over_c
+    if (
+        K0 == 2
+        and s0 == 2
+        and d0 == 1
+        and 0 <= -a0
+        and -a0 + bounded(s0, P0 - 1) + d0 < X2
+        and x.stride(2) == 1
+        and i.stride(2) == 1
+        and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31
+    ):
+        return i_from_x_twos_x
     if i_from_x_tiles_x_fit(tile, N, C, P0, K0, X2, a0, d0, s0):
         return i_from_x_tiles_x
     if (
@@ -408,6 +484,44 @@ def y_from_x_over_c(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: in
                 x_lanes = lanes.read_where(x.line((n, c, x2), (0, 1, 0)), active)
                 best = maximum(best, x_lanes)
             lanes.write_where(y.line((n, c, p0), (0, 1, 0)), best, active)
+
+
+@task
+def y_from_x_twos_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Windows of two taps an axis of x, in registers."""
+    lanes = tile.lanes
+    goes_on = x.stride(1) == X2 * x.stride(2)
+    goes_on = goes_on and x.stride(0) == C * x.stride(1)
+    goes_on = goes_on and y.stride(1) == P0 * y.stride(2)
+    goes_on = goes_on and y.stride(0) == C * y.stride(1)
+    first, last = share(N * C, task, tasks)
+    n = first // C
+    c = first % C
+    left = (last - first) * P0
+    for item in range(first, last):
+        here = x.pointer(n, c, -a0)
+        if lanes.width <= P0 or (goes_on and left >= lanes.width):
+            for column in range(0, P0, lanes.width):
+                p0 = max(0, min(column, P0 - lanes.width))
+                at = here + 2 * p0
+                one = lanes.load(at)
+                other = lanes.load(at + lanes.width)
+                best = maximum(lanes.evens(one, other), lanes.odds(one, other))
+                lanes.write_where(y.run((n, c, p0), (0, 0, 1)), best, lanes.where(True))
+        else:
+            p0 = 0
+            active = lanes.first(P0)
+            at = here + 2 * p0
+            one = lanes.load_first(at, 2 * P0)
+            other = lanes.load_first(at + lanes.width, 2 * P0 - lanes.width)
+            best = maximum(lanes.evens(one, other), lanes.odds(one, other))
+            lanes.write_where(y.line((n, c, p0), (0, 0, 1)), best, active)
+        left -= P0
+        c += 1
+        if c == C:
+            c = 0
+            n += 1
 
 
 def y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int) -> bool:
@@ -577,6 +691,7 @@ def y_from_x_windows_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
                             lanes.load(scratch + (column + step))))
                     step = 2 * step
             taps, read_from = 1, joined
+        threes = taps == 3 and s0 == 2 and d0 == 1
         n = row // C
         c = row % C
         u = 0
@@ -588,9 +703,13 @@ def y_from_x_windows_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
                 if filled:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s0 * at)
-                best = lanes.fill(lowest())
-                for tap in range(taps):
-                    best = maximum(best, lanes.load_apart(here + tap * d0, s0))
+                if threes:
+                    one, other = lanes.load(here), lanes.load(here + lanes.width)
+                    best = maximum(maximum(lanes.evens(one, other), lanes.odds(one, other)), lanes.load_apart(here + 2, 2))
+                else:
+                    best = lanes.fill(lowest())
+                    for tap in range(taps):
+                        best = maximum(best, lanes.load_apart(here + tap * d0, s0))
                 active = lanes.first(outputs - at)
                 p0 = start + at
                 if filled:
@@ -604,18 +723,29 @@ def y_from_x_windows_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
                 n += 1
 
 
-@choice(y_from_x_over_c, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
+@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
 def y_from_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile) -> Task[...]:
     """y[n,c,p0] += max[k0,x2] x[n,c,x2]   { d0*k0 + s0*p0 - a0 = x2 }
 
     lanes over c where it is contiguous
+    or windows of x slide, lanes over p0, of two taps an axis
     or windows of x slide, lanes over p0
     or windows of x slide, lanes over p0
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         return y_from_x_over_c
+    if (
+        K0 == 2
+        and s0 == 2
+        and d0 == 1
+        and 0 <= -a0
+        and -a0 + bounded(s0, P0 - 1) + d0 < X2
+        and x.stride(2) == 1
+        and y.stride(2) == 1
+    ):
+        return y_from_x_twos_x
     if y_from_x_tiles_x_fit(tile, N, C, P0, K0, X2, a0, d0, s0):
         return y_from_x_tiles_x
     if (
@@ -677,6 +807,56 @@ def i_y_from_x_over_c(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, 
                 known = lanes.where(True)
             lanes.write_where(i.line((n, c, p0), (0, 1, 0)), lanes.long(place), active)
             lanes.write_where(y.line((n, c, p0), (0, 1, 0)), best, active)
+
+
+@task
+def i_y_from_x_twos_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int, tile: Tile, task: int, tasks: int) -> None:
+    """Windows of two taps an axis of x, in registers."""
+    lanes = tile.lanes
+    goes_on = x.stride(1) == X2 * x.stride(2)
+    goes_on = goes_on and x.stride(0) == C * x.stride(1)
+    goes_on = goes_on and i.stride(1) == P0 * i.stride(2)
+    goes_on = goes_on and i.stride(0) == C * i.stride(1)
+    goes_on = goes_on and y.stride(1) == P0 * y.stride(2)
+    goes_on = goes_on and y.stride(0) == C * y.stride(1)
+    first, last = share(N * C, task, tasks)
+    n = first // C
+    c = first % C
+    left = (last - first) * P0
+    for item in range(first, last):
+        here = x.pointer(n, c, -a0)
+        if lanes.width <= P0 or (goes_on and left >= lanes.width):
+            for column in range(0, P0, lanes.width):
+                p0 = max(0, min(column, P0 - lanes.width))
+                at = here + 2 * p0
+                one, other = lanes.load(at), lanes.load(at + lanes.width)
+                best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
+                value = lanes.odds(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(d0), best_at)
+                result = lanes.long(best_at + lanes.narrow_ramp(p0*s0 - a0, s0))
+                lanes.write_where(i.run((n, c, p0), (0, 0, 1)), result, lanes.where(True))
+                lanes.write_where(y.run((n, c, p0), (0, 0, 1)), best, lanes.where(True))
+        else:
+            p0 = 0
+            active = lanes.first(P0)
+            at = here + 2 * p0
+            one, other = lanes.load_first(at, 2 * P0), lanes.load_first(at + lanes.width, 2 * P0 - lanes.width)
+            best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
+            value = lanes.odds(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(d0), best_at)
+            result = lanes.long(best_at + lanes.narrow_ramp(p0*s0 - a0, s0))
+            lanes.write_where(i.line((n, c, p0), (0, 0, 1)), result, active)
+            lanes.write_where(y.line((n, c, p0), (0, 0, 1)), best, active)
+        left -= P0
+        c += 1
+        if c == C:
+            c = 0
+            n += 1
 
 
 def i_y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
@@ -899,6 +1079,7 @@ def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: in
                     step = 2 * step
             taps, read_from = 1, joined
             read_at = joined_at
+        threes = taps == 3 and s0 == 2 and d0 == 1
         n = row // C
         c = row % C
         u = 0
@@ -910,16 +1091,33 @@ def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: in
                 if filled:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s0 * at)
-                best = lanes.fill(lowest())
                 here_at = read_at + (u * pitch + s0 * at)
-                best_at = lanes.fill(real(16777216))
-                for tap in range(taps):
-                    value = lanes.load_apart(here + tap * d0, s0)
-                    value_at = lanes.load_apart(here_at + tap * d0, s0)
+                if threes:
+                    one, other = lanes.load(here), lanes.load(here + lanes.width)
+                    one_at, other_at = lanes.load(here_at), lanes.load(here_at + lanes.width)
+                    best, best_at = lanes.evens(one, other), lanes.evens(one_at, other_at)
+                    value = lanes.odds(one, other)
+                    value_at = lanes.odds(one_at, other_at)
                     sooner = value_at < best_at
                     better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
                     best = select(better, value, best)
                     best_at = select(better, value_at, best_at)
+                    value = lanes.load_apart(here + 2, 2)
+                    value_at = lanes.load_apart(here_at + 2, 2)
+                    sooner = value_at < best_at
+                    better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                    best = select(better, value, best)
+                    best_at = select(better, value_at, best_at)
+                else:
+                    best = lanes.fill(lowest())
+                    best_at = lanes.fill(real(16777216))
+                    for tap in range(taps):
+                        value = lanes.load_apart(here + tap * d0, s0)
+                        value_at = lanes.load_apart(here_at + tap * d0, s0)
+                        sooner = value_at < best_at
+                        better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
                 active = lanes.first(outputs - at)
                 p0 = start + at
                 nowhere = equal(best_at, lanes.fill(real(16777216)))
@@ -937,13 +1135,14 @@ def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: in
                 n += 1
 
 
-@choice(i_y_from_x_over_c, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain)
+@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain)
 def i_y_from_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
         s0: int, tile: Tile) -> Task[...]:
     """i[n,c,p0] += argmax[k0,x2] x[n,c,x2] at d0*k0 + s0*p0 - a0   { d0*k0 + s0*p0 - a0 = x2 }
     and y[n,c,p0], what is there
 
     lanes over c where it is contiguous
+    or windows of x slide, lanes over p0, of two taps an axis
     or windows of x slide, lanes over p0
     or windows of x slide, lanes over p0
     else gather, tasks share n c
@@ -956,6 +1155,18 @@ def i_y_from_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int
         and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31
     ):
         return i_y_from_x_over_c
+    if (
+        K0 == 2
+        and s0 == 2
+        and d0 == 1
+        and 0 <= -a0
+        and -a0 + bounded(s0, P0 - 1) + d0 < X2
+        and x.stride(2) == 1
+        and i.stride(2) == 1
+        and y.stride(2) == 1
+        and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**31
+    ):
+        return i_y_from_x_twos_x
     if i_y_from_x_tiles_x_fit(tile, N, C, P0, K0, X2, a0, d0, s0):
         return i_y_from_x_tiles_x
     if (
@@ -1018,6 +1229,52 @@ def y_at_from_x_over_c(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: in
 
 
 @task
+def y_at_from_x_twos_x(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int, tile: Tile, task: int, tasks: int) -> None:
+    """Windows of two taps an axis of x, in registers."""
+    lanes = tile.lanes
+    goes_on = x.stride(1) == X2 * x.stride(2)
+    goes_on = goes_on and x.stride(0) == C * x.stride(1)
+    goes_on = goes_on and y_at.stride(1) == P0 * y_at.stride(2)
+    goes_on = goes_on and y_at.stride(0) == C * y_at.stride(1)
+    first, last = share(N * C, task, tasks)
+    n = first // C
+    c = first % C
+    left = (last - first) * P0
+    for item in range(first, last):
+        here = x.pointer(n, c, -a0)
+        if lanes.width <= P0 or (goes_on and left >= lanes.width):
+            for column in range(0, P0, lanes.width):
+                p0 = max(0, min(column, P0 - lanes.width))
+                at = here + 2 * p0
+                one, other = lanes.load(at), lanes.load(at + lanes.width)
+                best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
+                value = lanes.odds(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(1), best_at)
+                result = lanes.long(best_at)
+                lanes.write_where(y_at.run((n, c, p0), (0, 0, 1)), result, lanes.where(True))
+        else:
+            p0 = 0
+            active = lanes.first(P0)
+            at = here + 2 * p0
+            one, other = lanes.load_first(at, 2 * P0), lanes.load_first(at + lanes.width, 2 * P0 - lanes.width)
+            best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
+            value = lanes.odds(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(1), best_at)
+            result = lanes.long(best_at)
+            lanes.write_where(y_at.line((n, c, p0), (0, 0, 1)), result, active)
+        left -= P0
+        c += 1
+        if c == C:
+            c = 0
+            n += 1
+
+
+@task
 def y_at_from_x_over_p0(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
         s0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p0."""
@@ -1066,17 +1323,29 @@ def y_at_from_x_over_p0(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: i
                     lanes.write_where(y_at.line((n, plane, p0), (0, 0, 1)), lanes.long(place[0, u]), active)
 
 
-@choice(y_at_from_x_over_c, y_at_from_x_over_p0, y_at_from_x_plain)
+@choice(y_at_from_x_over_c, y_at_from_x_twos_x, y_at_from_x_over_p0, y_at_from_x_plain)
 def y_at_from_x(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile) -> Task[...]:
     """y_at[n,c,p0] += argmax[k0,x2] x[n,c,x2] at k0   { d0*k0 + s0*p0 - a0 = x2 }
 
     lanes over c where it is contiguous
+    or windows of x slide, lanes over p0, of two taps an axis
     or lanes over p0
     else gather, tasks share n c
     """
     if tile.lanes.width <= C and y_at.stride(1) == 1 and x.stride(1) == 1 and K0 < 2**31:
         return y_at_from_x_over_c
+    if (
+        K0 == 2
+        and s0 == 2
+        and d0 == 1
+        and 0 <= -a0
+        and -a0 + bounded(s0, P0 - 1) + d0 < X2
+        and x.stride(2) == 1
+        and y_at.stride(2) == 1
+        and K0 < 2**31
+    ):
+        return y_at_from_x_twos_x
     if tile.lanes.width <= 8 * P0 and K0 < 2**31:
         return y_at_from_x_over_p0
     return y_at_from_x_plain
@@ -1101,6 +1370,46 @@ def gx_from_gy_y_at_plain(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, 
                 x2 = k0*d0 + p0*s0 - a0
                 if 0 <= x2 < X2:
                     gx[n, c, x2] += gy[n, c, p0]
+
+
+@task
+def gx_from_gy_y_at_twos_gy(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int,
+        a0: int, d0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
+    """What gy gives to windows, at the tap that y_at picks, of two taps an axis."""
+    lanes = tile.lanes
+    goes_on = gx.stride(1) == X2 * gx.stride(2)
+    goes_on = goes_on and gx.stride(0) == C * gx.stride(1)
+    goes_on = goes_on and gy.stride(1) == P0 * gy.stride(2)
+    goes_on = goes_on and gy.stride(0) == C * gy.stride(1)
+    goes_on = goes_on and y_at.stride(1) == P0 * y_at.stride(2)
+    goes_on = goes_on and y_at.stride(0) == C * y_at.stride(1)
+    first, last = share(N * C, task, tasks)
+    n = first // C
+    c = first % C
+    left = (last - first) * P0
+    for item in range(first, last):
+        here = gy.pointer(n, c, 0)
+        to = gx.pointer(n, c, 0)
+        if lanes.width <= P0 or (goes_on and left >= lanes.width):
+            for column in range(0, P0, lanes.width):
+                p0 = max(0, min(column, P0 - lanes.width))
+                value = lanes.load(here + p0)
+                best_at = lanes.read(y_at.run((n, c, p0), (0, 0, 1)))
+                one, other = select(equal(best_at, lanes.integers(0)), value, lanes.zero()), select(equal(best_at, lanes.integers(1)), value, lanes.zero())
+                lanes.store(to + 2 * p0, lanes.first_pairs(one, other))
+                lanes.store(to + (2 * p0 + lanes.width), lanes.last_pairs(one, other))
+        else:
+            p0 = 0
+            value = lanes.load_first(here, P0)
+            best_at = lanes.read_where(y_at.line((n, c, p0), (0, 0, 1)), lanes.first(P0))
+            one, other = select(equal(best_at, lanes.integers(0)), value, lanes.zero()), select(equal(best_at, lanes.integers(1)), value, lanes.zero())
+            lanes.store_first(to, lanes.first_pairs(one, other), 2 * P0)
+            lanes.store_first(to + lanes.width, lanes.last_pairs(one, other), 2 * P0 - lanes.width)
+        left -= P0
+        c += 1
+        if c == C:
+            c = 0
+            n += 1
 
 
 def gx_from_gy_y_at_by_y_at_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
@@ -1164,14 +1473,26 @@ def gx_from_gy_y_at_by_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int
                     to[at] += gy[n, c, p0]
 
 
-@choice(gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain)
+@choice(gx_from_gy_y_at_twos_gy, gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain)
 def gx_from_gy_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         d0: int, s0: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2] += sum[p0,k0] gy[n,c,p0]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
 
-    scatter by a table over y_at
+    what gy gives to windows, at the tap that y_at picks, of two taps an axis
+    or scatter by a table over y_at
     else scatter, tasks share n c; 2 guards
     """
+    if (
+        s0 == 2
+        and d0 == 1
+        and -a0 == 0
+        and K0 == 2
+        and X2 == bounded(2, P0)
+        and gx.stride(2) == 1
+        and gy.stride(2) == 1
+        and y_at.stride(2) == 1
+    ):
+        return gx_from_gy_y_at_twos_gy
     if min(65536, bounded(bounded(N, C), P0)) >= K0:
         return gx_from_gy_y_at_by_y_at
     return gx_from_gy_y_at_plain
@@ -1389,11 +1710,11 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0, or windows of x slide, lanes over p0; else gather, tasks share n c',
-        'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0, or windows of x slide, lanes over p0; else gather, tasks share n c',
-        'i_y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0, or windows of x slide, lanes over p0; else gather, tasks share n c',
-        'y_at_from_x: lanes over c where it is contiguous, or lanes over p0; else gather, tasks share n c',
-        'gx_from_gy_y_at: scatter by a table over y_at; else scatter, tasks share n c; 2 guards',
+        'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0, of two taps an axis, or windows of x slide, lanes over p0, or windows of x slide, lanes over p0; else gather, tasks share n c',
+        'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0, of two taps an axis, or windows of x slide, lanes over p0, or windows of x slide, lanes over p0; else gather, tasks share n c',
+        'i_y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0, of two taps an axis, or windows of x slide, lanes over p0, or windows of x slide, lanes over p0; else gather, tasks share n c',
+        'y_at_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0, of two taps an axis, or lanes over p0; else gather, tasks share n c',
+        'gx_from_gy_y_at: what gy gives to windows, at the tap that y_at picks, of two taps an axis, or scatter by a table over y_at; else scatter, tasks share n c; 2 guards',
         'ty_from_tx_y_at: lanes over p0; else gather, tasks share n c; 2 guards',
     ),
 )

@@ -230,6 +230,51 @@ def y_from_x_over_c(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: in
             lanes.write_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), best, active)
 
 
+@task
+def y_from_x_twos_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
+        a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
+    """Windows of two taps an axis of x, in registers."""
+    lanes = tile.lanes
+    goes_on = x.stride(2) == X3 * x.stride(3)
+    goes_on = goes_on and x.stride(1) == X2 * x.stride(2)
+    goes_on = goes_on and x.stride(0) == C * x.stride(1)
+    goes_on = goes_on and y.stride(2) == P1 * y.stride(3)
+    goes_on = goes_on and y.stride(1) == P0 * y.stride(2)
+    goes_on = goes_on and y.stride(0) == C * y.stride(1)
+    first, last = share(N * C * P0, task, tasks)
+    n = first // (C * P0)
+    c = first // P0 % C
+    p0 = first % P0
+    left = (last - first) * P1
+    for item in range(first, last):
+        here = x.pointer(n, c, p0*s0 - a0, -a1)
+        by_k0 = d0 * x.stride(2)
+        if lanes.width <= P1 or (goes_on and left >= lanes.width):
+            for column in range(0, P1, lanes.width):
+                p1 = max(0, min(column, P1 - lanes.width))
+                at = here + 2 * p1
+                one = maximum(lanes.load(at), lanes.load(at + by_k0))
+                other = maximum(lanes.load(at + lanes.width), lanes.load(at + by_k0 + lanes.width))
+                best = maximum(lanes.evens(one, other), lanes.odds(one, other))
+                lanes.write_where(y.run((n, c, p0, p1), (0, 0, 0, 1)), best, lanes.where(True))
+        else:
+            p1 = 0
+            active = lanes.first(P1)
+            at = here + 2 * p1
+            one = maximum(lanes.load_first(at, 2 * P1), lanes.load_first(at + by_k0, 2 * P1))
+            other = maximum(lanes.load_first(at + lanes.width, 2 * P1 - lanes.width), lanes.load_first(at + by_k0 + lanes.width, 2 * P1 - lanes.width))
+            best = maximum(lanes.evens(one, other), lanes.odds(one, other))
+            lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), best, active)
+        left -= P1
+        p0 += 1
+        if p0 == P0:
+            p0 = 0
+            c += 1
+            if c == C:
+                c = 0
+                n += 1
+
+
 def y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int) -> bool:
     """Do windows lie side by side, and is a plane small?"""
@@ -380,8 +425,8 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
             for column in range(lanes.width, margin, lanes.width):
                 lanes.store(to + column, lanes.fill(lowest()))
             if count > 0 and begin < end:
-                x2 = found[0]
                 if count == 1:
+                    x2 = found[0]
                     for column in range(begin, whole, lanes.width):
                         x_lanes = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
                         lanes.store(to + (column - origin), x_lanes)
@@ -389,7 +434,8 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
                         column = whole
                         x_lanes_ = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
                         lanes.store(to + (column - origin), select(inside, x_lanes_, lanes.fill(lowest())))
-                else:
+                elif count == 2:
+                    x2 = found[0]
                     second_x2 = found[1]
                     for column in range(begin, whole, lanes.width):
                         x_lanes_2 = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
@@ -401,16 +447,33 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
                         x_lanes_5 = lanes.read_where(x.line((n, c, second_x2, column), (0, 0, 0, 1)), inside)
                         lanes.store(to + (column - origin), maximum(select(inside, x_lanes_4, lanes.fill(lowest())),
                             select(inside, x_lanes_5, lanes.fill(lowest()))))
-                for line in range(2, count):
-                    x2 = found[line]
+                else:
+                    x2 = found[0]
+                    second_x2 = found[1]
+                    third_x2 = found[2]
                     for column in range(begin, whole, lanes.width):
                         x_lanes_6 = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
-                        lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)), x_lanes_6))
+                        x_lanes_7 = lanes.read(x.line((n, c, second_x2, column), (0, 0, 0, 1)))
+                        x_lanes_8 = lanes.read(x.line((n, c, third_x2, column), (0, 0, 0, 1)))
+                        lanes.store(to + (column - origin), maximum(maximum(x_lanes_6, x_lanes_7), x_lanes_8))
                     if whole < end:
                         column = whole
-                        x_lanes_7 = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
+                        x_lanes_9 = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
+                        x_lanes_10 = lanes.read_where(x.line((n, c, second_x2, column), (0, 0, 0, 1)), inside)
+                        x_lanes_11 = lanes.read_where(x.line((n, c, third_x2, column), (0, 0, 0, 1)), inside)
+                        lanes.store(to + (column - origin), maximum(maximum(select(inside, x_lanes_9,
+                            lanes.fill(lowest())), select(inside, x_lanes_10, lanes.fill(lowest()))), select(inside,
+                            x_lanes_11, lanes.fill(lowest()))))
+                for line in range(3, count):
+                    x2 = found[line]
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes_12 = lanes.read(x.line((n, c, x2, column), (0, 0, 0, 1)))
+                        lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)), x_lanes_12))
+                    if whole < end:
+                        column = whole
+                        x_lanes_13 = lanes.read_where(x.line((n, c, x2, column), (0, 0, 0, 1)), inside)
                         lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)),
-                            select(inside, x_lanes_7, lanes.fill(lowest()))))
+                            select(inside, x_lanes_13, lanes.fill(lowest()))))
                 if span > end - origin:
                     lanes.store(to + (end - origin), lanes.fill(lowest()))
                 for column in range(end - origin + lanes.width, span, lanes.width):
@@ -444,6 +507,7 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
                             lanes.load(scratch + (column + step))))
                     step = 2 * step
             taps, read_from = 1, joined
+        threes = taps == 3 and s1 == 2 and d1 == 1
         n = row // (C * P0)
         c = row // P0 % C
         p0 = row % P0
@@ -456,9 +520,13 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
                 if filled:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s1 * at)
-                best = lanes.fill(lowest())
-                for tap in range(taps):
-                    best = maximum(best, lanes.load_apart(here + tap * d1, s1))
+                if threes:
+                    one, other = lanes.load(here), lanes.load(here + lanes.width)
+                    best = maximum(maximum(lanes.evens(one, other), lanes.odds(one, other)), lanes.load_apart(here + 2, 2))
+                else:
+                    best = lanes.fill(lowest())
+                    for tap in range(taps):
+                        best = maximum(best, lanes.load_apart(here + tap * d1, s1))
                 active = lanes.first(outputs - at)
                 p1 = start + at
                 if filled:
@@ -475,19 +543,33 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
                     n += 1
 
 
-@choice(y_from_x_over_c, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
+@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
 def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y[n,c,p0,p1] += max[k0,k1,x2,x3] (last of ties) x[n,c,x2,x3]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3 }
 
     lanes over c where it is contiguous
+    or windows of x slide, lanes over p1, rows over p0, of two taps an axis
     or windows of x slide, lanes over p1, rows over p0
     or windows of x slide, lanes over p1, rows over p0
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         return y_from_x_over_c
+    if (
+        K0 == 2
+        and K1 == 2
+        and 0 <= -a0
+        and -a0 + bounded(s0, P0 - 1) + d0 < X2
+        and s1 == 2
+        and d1 == 1
+        and 0 <= -a1
+        and -a1 + bounded(s1, P1 - 1) + d1 < X3
+        and x.stride(3) == 1
+        and y.stride(3) == 1
+    ):
+        return y_from_x_twos_x
     if (
         y_from_x_tiles_x_fit(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1)
         and x.stride(2) == X3 * x.stride(3)
@@ -780,7 +862,7 @@ DEFINITION = Definition(
     },
     report=(
         'i_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
-        'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
+        'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0, of two taps an axis, or windows of x slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'y_at_from_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
         'gx_from_gy_y_at: that of kernels.generated.max_pool2d',
         'ty_from_tx_y_at: that of kernels.generated.max_pool2d',

@@ -108,6 +108,121 @@ def i_from_x_over_c(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
             lanes.write_where(i.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), lanes.long(place), active)
 
 
+@task
+def i_from_x_twos_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
+    """Windows of two taps an axis of x, in registers."""
+    lanes = tile.lanes
+    goes_on = x.stride(3) == X4 * x.stride(4)
+    goes_on = goes_on and x.stride(2) == X3 * x.stride(3)
+    goes_on = goes_on and x.stride(1) == X2 * x.stride(2)
+    goes_on = goes_on and x.stride(0) == C * x.stride(1)
+    goes_on = goes_on and i.stride(3) == P2 * i.stride(4)
+    goes_on = goes_on and i.stride(2) == P1 * i.stride(3)
+    goes_on = goes_on and i.stride(1) == P0 * i.stride(2)
+    goes_on = goes_on and i.stride(0) == C * i.stride(1)
+    first, last = share(N * C * P0 * P1, task, tasks)
+    n = first // (C * P0 * P1)
+    c = first // (P0 * P1) % C
+    p0 = first // P1 % P0
+    p1 = first % P1
+    left = (last - first) * P2
+    for item in range(first, last):
+        here = x.pointer(n, c, p0*s0 - a0, p1*s1 - a1, -a2)
+        by_k0 = d0 * x.stride(2)
+        by_k1 = d1 * x.stride(3)
+        if lanes.width <= P2 or (goes_on and left >= lanes.width):
+            for column in range(0, P2, lanes.width):
+                p2 = max(0, min(column, P2 - lanes.width))
+                at = here + 2 * p2
+                one, other = lanes.load(at), lanes.load(at + lanes.width)
+                best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
+                value = lanes.odds(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(d2), best_at)
+                one, other = lanes.load(at + by_k1), lanes.load(at + by_k1 + lanes.width)
+                value = lanes.evens(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(z10), best_at)
+                value = lanes.odds(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(d2 + z10), best_at)
+                one, other = lanes.load(at + by_k0), lanes.load(at + by_k0 + lanes.width)
+                value = lanes.evens(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(z9), best_at)
+                value = lanes.odds(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(d2 + z9), best_at)
+                one, other = lanes.load(at + (by_k0 + by_k1)), lanes.load(at + (by_k0 + by_k1) + lanes.width)
+                value = lanes.evens(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(z10 + z9), best_at)
+                value = lanes.odds(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(d2 + z10 + z9), best_at)
+                result = lanes.long(best_at + lanes.narrow_ramp(p0*z11 + p1*z12 + p2*s2 - z13, s2))
+                lanes.write_where(i.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, lanes.where(True))
+        else:
+            p2 = 0
+            active = lanes.first(P2)
+            at = here + 2 * p2
+            one, other = lanes.load_first(at, 2 * P2), lanes.load_first(at + lanes.width, 2 * P2 - lanes.width)
+            best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
+            value = lanes.odds(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(d2), best_at)
+            one, other = lanes.load_first(at + by_k1, 2 * P2), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(z10), best_at)
+            value = lanes.odds(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(d2 + z10), best_at)
+            one, other = lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(z9), best_at)
+            value = lanes.odds(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(d2 + z9), best_at)
+            one, other = lanes.load_first(at + (by_k0 + by_k1), 2 * P2), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(z10 + z9), best_at)
+            value = lanes.odds(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(d2 + z10 + z9), best_at)
+            result = lanes.long(best_at + lanes.narrow_ramp(p0*z11 + p1*z12 + p2*s2 - z13, s2))
+            lanes.write_where(i.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
+        left -= P2
+        p1 += 1
+        if p1 == P1:
+            p1 = 0
+            p0 += 1
+            if p0 == P0:
+                p0 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
+
+
 def i_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
         z11: int, z12: int, z13: int, z9: int) -> bool:
@@ -308,10 +423,10 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
                 lanes.store(to + column, lanes.fill(lowest()))
                 lanes.store(to_at + column, lanes.fill(real(16777216)))
             if count > 0 and begin < end:
-                x2 = found[0]
-                x3 = found[K0 * K1]
-                first_at = lanes.fill(real(found[2 * K0 * K1]))
                 if count == 1:
+                    x2 = found[0]
+                    x3 = found[K0 * K1]
+                    first_at = lanes.fill(real(found[2 * K0 * K1]))
                     for column in range(begin, whole, lanes.width):
                         x_lanes = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
                         lanes.store(to + (column - origin), x_lanes)
@@ -322,46 +437,98 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
                         lanes.store(to + (column - origin), select(inside, x_lanes_, lanes.fill(lowest())))
                         lanes.store(to_at + (column - origin), select(inside,
                             first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216))))
-                else:
+                elif count == 2:
+                    x2 = found[0]
+                    x3 = found[K0 * K1]
+                    first_at = lanes.fill(real(found[2 * K0 * K1]))
                     second_x2 = found[1]
                     second_x3 = found[K0 * K1 + 1]
                     second_at = lanes.fill(real(found[2 * K0 * K1 + 1]))
                     for column in range(begin, whole, lanes.width):
                         x_lanes_2 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
                         x_lanes_3 = lanes.read(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)))
-                        best, value = x_lanes_2, x_lanes_3
-                        best_at, value_at = first_at + lanes.real(lanes.narrow_ramp(column, 1)), second_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        best, best_at = x_lanes_2, first_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        value, value_at = x_lanes_3, second_at + lanes.real(lanes.narrow_ramp(column, 1))
                         better = (value > best) | unequal(value, value)
-                        lanes.store(to + (column - origin), select(better, value, best))
-                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(to + (column - origin), best)
+                        lanes.store(to_at + (column - origin), best_at)
                     if whole < end:
                         column = whole
                         x_lanes_4 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
                         x_lanes_5 = lanes.read_where(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)), inside)
-                        best, value = select(inside, x_lanes_4, lanes.fill(lowest())), select(inside, x_lanes_5, lanes.fill(lowest()))
-                        best_at, value_at = select(inside, first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216))), select(inside, second_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        best, best_at = select(inside, x_lanes_4, lanes.fill(lowest())), select(inside, first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        value, value_at = select(inside, x_lanes_5, lanes.fill(lowest())), select(inside, second_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
                         better = (value > best) | unequal(value, value)
-                        lanes.store(to + (column - origin), select(better, value, best))
-                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
-                for line in range(2, count):
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(to + (column - origin), best)
+                        lanes.store(to_at + (column - origin), best_at)
+                else:
+                    x2 = found[0]
+                    x3 = found[K0 * K1]
+                    first_at = lanes.fill(real(found[2 * K0 * K1]))
+                    second_x2 = found[1]
+                    second_x3 = found[K0 * K1 + 1]
+                    second_at = lanes.fill(real(found[2 * K0 * K1 + 1]))
+                    third_x2 = found[2]
+                    third_x3 = found[K0 * K1 + 2]
+                    third_at = lanes.fill(real(found[2 * K0 * K1 + 2]))
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes_6 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
+                        x_lanes_7 = lanes.read(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)))
+                        x_lanes_8 = lanes.read(x.line((n, c, third_x2, third_x3, column), (0, 0, 0, 0, 1)))
+                        best, best_at = x_lanes_6, first_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        value, value_at = x_lanes_7, second_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        value, value_at = x_lanes_8, third_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(to + (column - origin), best)
+                        lanes.store(to_at + (column - origin), best_at)
+                    if whole < end:
+                        column = whole
+                        x_lanes_9 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
+                        x_lanes_10 = lanes.read_where(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)), inside)
+                        x_lanes_11 = lanes.read_where(x.line((n, c, third_x2, third_x3, column), (0, 0, 0, 0, 1)), inside)
+                        best, best_at = select(inside, x_lanes_9, lanes.fill(lowest())), select(inside, first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        value, value_at = select(inside, x_lanes_10, lanes.fill(lowest())), select(inside, second_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        value, value_at = select(inside, x_lanes_11, lanes.fill(lowest())), select(inside, third_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(to + (column - origin), best)
+                        lanes.store(to_at + (column - origin), best_at)
+                for line in range(3, count):
                     x2 = found[line]
                     x3 = found[K0 * K1 + line]
                     first_at = lanes.fill(real(found[2 * K0 * K1 + line]))
                     for column in range(begin, whole, lanes.width):
-                        x_lanes_6 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
-                        best, value = lanes.load(to + (column - origin)), x_lanes_6
-                        best_at, value_at = lanes.load(to_at + (column - origin)), first_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        x_lanes_12 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
+                        best, best_at = lanes.load(to + (column - origin)), lanes.load(to_at + (column - origin))
+                        value, value_at = x_lanes_12, first_at + lanes.real(lanes.narrow_ramp(column, 1))
                         better = (value > best) | unequal(value, value)
-                        lanes.store(to + (column - origin), select(better, value, best))
-                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(to + (column - origin), best)
+                        lanes.store(to_at + (column - origin), best_at)
                     if whole < end:
                         column = whole
-                        x_lanes_7 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
-                        best, value = lanes.load(to + (column - origin)), select(inside, x_lanes_7, lanes.fill(lowest()))
-                        best_at, value_at = lanes.load(to_at + (column - origin)), select(inside, first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        x_lanes_13 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
+                        best, best_at = lanes.load(to + (column - origin)), lanes.load(to_at + (column - origin))
+                        value, value_at = select(inside, x_lanes_13, lanes.fill(lowest())), select(inside, first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
                         better = (value > best) | unequal(value, value)
-                        lanes.store(to + (column - origin), select(better, value, best))
-                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(to + (column - origin), best)
+                        lanes.store(to_at + (column - origin), best_at)
                 if span > end - origin:
                     lanes.store(to + (end - origin), lanes.fill(lowest()))
                     lanes.store(to_at + (end - origin), lanes.fill(real(16777216)))
@@ -418,6 +585,7 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
                     step = 2 * step
             taps, read_from = 1, joined
             read_at = joined_at
+        threes = taps == 3 and s2 == 2 and d2 == 1
         n = row // (C * P0 * P1)
         c = row // (P0 * P1) % C
         p0 = row // P1 % P0
@@ -431,16 +599,33 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
                 if filled:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s2 * at)
-                best = lanes.fill(lowest())
                 here_at = read_at + (u * pitch + s2 * at)
-                best_at = lanes.fill(real(16777216))
-                for tap in range(taps):
-                    value = lanes.load_apart(here + tap * d2, s2)
-                    value_at = lanes.load_apart(here_at + tap * d2, s2)
+                if threes:
+                    one, other = lanes.load(here), lanes.load(here + lanes.width)
+                    one_at, other_at = lanes.load(here_at), lanes.load(here_at + lanes.width)
+                    best, best_at = lanes.evens(one, other), lanes.evens(one_at, other_at)
+                    value = lanes.odds(one, other)
+                    value_at = lanes.odds(one_at, other_at)
                     sooner = value_at < best_at
                     better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
                     best = select(better, value, best)
                     best_at = select(better, value_at, best_at)
+                    value = lanes.load_apart(here + 2, 2)
+                    value_at = lanes.load_apart(here_at + 2, 2)
+                    sooner = value_at < best_at
+                    better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                    best = select(better, value, best)
+                    best_at = select(better, value_at, best_at)
+                else:
+                    best = lanes.fill(lowest())
+                    best_at = lanes.fill(real(16777216))
+                    for tap in range(taps):
+                        value = lanes.load_apart(here + tap * d2, s2)
+                        value_at = lanes.load_apart(here_at + tap * d2, s2)
+                        sooner = value_at < best_at
+                        better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
                 active = lanes.first(outputs - at)
                 p2 = start + at
                 nowhere = equal(best_at, lanes.fill(real(16777216)))
@@ -462,7 +647,7 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
                         n += 1
 
 
-@choice(i_from_x_over_c, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain)
+@choice(i_from_x_over_c, i_from_x_twos_x, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain)
 def i_from_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
         z11: int, z12: int, z13: int, z9: int, tile: Tile) -> Task[...]:
@@ -470,6 +655,7 @@ def i_from_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
 
     lanes over c where it is contiguous
+    or windows of x slide, lanes over p2, rows over p1, of two taps an axis
     or windows of x slide, lanes over p2, rows over p1
     or windows of x slide, lanes over p2, rows over p1
     else gather, tasks share n c p0 p1
@@ -482,6 +668,24 @@ def i_from_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K
             P1) + z13 + bounded(z9, K0) < 2**31
     ):
         return i_from_x_over_c
+    if (
+        K0 == 2
+        and K1 == 2
+        and K2 == 2
+        and 0 <= -a0
+        and -a0 + bounded(s0, P0 - 1) + d0 < X2
+        and 0 <= -a1
+        and -a1 + bounded(s1, P1 - 1) + d1 < X3
+        and s2 == 2
+        and d2 == 1
+        and 0 <= -a2
+        and -a2 + bounded(s2, P2 - 1) + d2 < X4
+        and x.stride(4) == 1
+        and i.stride(4) == 1
+        and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12,
+            P1) + z13 + bounded(z9, K0) < 2**31
+    ):
+        return i_from_x_twos_x
     if (
         i_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
             z10, z11, z12, z13, z9)
@@ -560,6 +764,59 @@ def y_from_x_over_c(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: in
                         x_lanes = lanes.read_where(x.line((n, c, x2, x3, x4), (0, 1, 0, 0, 0)), active)
                         best = maximum(best, x_lanes)
             lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), best, active)
+
+
+@task
+def y_from_x_twos_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Windows of two taps an axis of x, in registers."""
+    lanes = tile.lanes
+    goes_on = x.stride(3) == X4 * x.stride(4)
+    goes_on = goes_on and x.stride(2) == X3 * x.stride(3)
+    goes_on = goes_on and x.stride(1) == X2 * x.stride(2)
+    goes_on = goes_on and x.stride(0) == C * x.stride(1)
+    goes_on = goes_on and y.stride(3) == P2 * y.stride(4)
+    goes_on = goes_on and y.stride(2) == P1 * y.stride(3)
+    goes_on = goes_on and y.stride(1) == P0 * y.stride(2)
+    goes_on = goes_on and y.stride(0) == C * y.stride(1)
+    first, last = share(N * C * P0 * P1, task, tasks)
+    n = first // (C * P0 * P1)
+    c = first // (P0 * P1) % C
+    p0 = first // P1 % P0
+    p1 = first % P1
+    left = (last - first) * P2
+    for item in range(first, last):
+        here = x.pointer(n, c, p0*s0 - a0, p1*s1 - a1, -a2)
+        by_k0 = d0 * x.stride(2)
+        by_k1 = d1 * x.stride(3)
+        if lanes.width <= P2 or (goes_on and left >= lanes.width):
+            for column in range(0, P2, lanes.width):
+                p2 = max(0, min(column, P2 - lanes.width))
+                at = here + 2 * p2
+                one = maximum(maximum(lanes.load(at), lanes.load(at + by_k1)), maximum(lanes.load(at + by_k0), lanes.load(at + (by_k0 + by_k1))))
+                other = maximum(maximum(lanes.load(at + lanes.width), lanes.load(at + by_k1 + lanes.width)), maximum(lanes.load(at + by_k0 + lanes.width), lanes.load(at + (by_k0 + by_k1) + lanes.width)))
+                best = maximum(lanes.evens(one, other), lanes.odds(one, other))
+                lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, lanes.where(True))
+        else:
+            p2 = 0
+            active = lanes.first(P2)
+            at = here + 2 * p2
+            one = maximum(maximum(lanes.load_first(at, 2 * P2), lanes.load_first(at + by_k1, 2 * P2)), maximum(lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + (by_k0 + by_k1), 2 * P2)))
+            other = maximum(maximum(lanes.load_first(at + lanes.width, 2 * P2 - lanes.width), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)), maximum(lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)))
+            best = maximum(lanes.evens(one, other), lanes.odds(one, other))
+            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, active)
+        left -= P2
+        p1 += 1
+        if p1 == P1:
+            p1 = 0
+            p0 += 1
+            if p0 == P0:
+                p0 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
 
 
 def y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
@@ -727,9 +984,9 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
             for column in range(lanes.width, margin, lanes.width):
                 lanes.store(to + column, lanes.fill(lowest()))
             if count > 0 and begin < end:
-                x2 = found[0]
-                x3 = found[K0 * K1]
                 if count == 1:
+                    x2 = found[0]
+                    x3 = found[K0 * K1]
                     for column in range(begin, whole, lanes.width):
                         x_lanes = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
                         lanes.store(to + (column - origin), x_lanes)
@@ -737,7 +994,9 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                         column = whole
                         x_lanes_ = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
                         lanes.store(to + (column - origin), select(inside, x_lanes_, lanes.fill(lowest())))
-                else:
+                elif count == 2:
+                    x2 = found[0]
+                    x3 = found[K0 * K1]
                     second_x2 = found[1]
                     second_x3 = found[K0 * K1 + 1]
                     for column in range(begin, whole, lanes.width):
@@ -750,17 +1009,37 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                         x_lanes_5 = lanes.read_where(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)), inside)
                         lanes.store(to + (column - origin), maximum(select(inside, x_lanes_4, lanes.fill(lowest())),
                             select(inside, x_lanes_5, lanes.fill(lowest()))))
-                for line in range(2, count):
+                else:
+                    x2 = found[0]
+                    x3 = found[K0 * K1]
+                    second_x2 = found[1]
+                    second_x3 = found[K0 * K1 + 1]
+                    third_x2 = found[2]
+                    third_x3 = found[K0 * K1 + 2]
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes_6 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
+                        x_lanes_7 = lanes.read(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)))
+                        x_lanes_8 = lanes.read(x.line((n, c, third_x2, third_x3, column), (0, 0, 0, 0, 1)))
+                        lanes.store(to + (column - origin), maximum(maximum(x_lanes_6, x_lanes_7), x_lanes_8))
+                    if whole < end:
+                        column = whole
+                        x_lanes_9 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
+                        x_lanes_10 = lanes.read_where(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)), inside)
+                        x_lanes_11 = lanes.read_where(x.line((n, c, third_x2, third_x3, column), (0, 0, 0, 0, 1)), inside)
+                        lanes.store(to + (column - origin), maximum(maximum(select(inside, x_lanes_9,
+                            lanes.fill(lowest())), select(inside, x_lanes_10, lanes.fill(lowest()))), select(inside,
+                            x_lanes_11, lanes.fill(lowest()))))
+                for line in range(3, count):
                     x2 = found[line]
                     x3 = found[K0 * K1 + line]
                     for column in range(begin, whole, lanes.width):
-                        x_lanes_6 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
-                        lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)), x_lanes_6))
+                        x_lanes_12 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
+                        lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)), x_lanes_12))
                     if whole < end:
                         column = whole
-                        x_lanes_7 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
+                        x_lanes_13 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
                         lanes.store(to + (column - origin), maximum(lanes.load(to + (column - origin)),
-                            select(inside, x_lanes_7, lanes.fill(lowest()))))
+                            select(inside, x_lanes_13, lanes.fill(lowest()))))
                 if span > end - origin:
                     lanes.store(to + (end - origin), lanes.fill(lowest()))
                 for column in range(end - origin + lanes.width, span, lanes.width):
@@ -797,6 +1076,7 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                             lanes.load(scratch + (column + step))))
                     step = 2 * step
             taps, read_from = 1, joined
+        threes = taps == 3 and s2 == 2 and d2 == 1
         n = row // (C * P0 * P1)
         c = row // (P0 * P1) % C
         p0 = row // P1 % P0
@@ -810,9 +1090,13 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                 if filled:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s2 * at)
-                best = lanes.fill(lowest())
-                for tap in range(taps):
-                    best = maximum(best, lanes.load_apart(here + tap * d2, s2))
+                if threes:
+                    one, other = lanes.load(here), lanes.load(here + lanes.width)
+                    best = maximum(maximum(lanes.evens(one, other), lanes.odds(one, other)), lanes.load_apart(here + 2, 2))
+                else:
+                    best = lanes.fill(lowest())
+                    for tap in range(taps):
+                        best = maximum(best, lanes.load_apart(here + tap * d2, s2))
                 active = lanes.first(outputs - at)
                 p2 = start + at
                 if filled:
@@ -832,7 +1116,7 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                         n += 1
 
 
-@choice(y_from_x_over_c, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
+@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
 def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
@@ -840,12 +1124,29 @@ def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: 
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
 
     lanes over c where it is contiguous
+    or windows of x slide, lanes over p2, rows over p1, of two taps an axis
     or windows of x slide, lanes over p2, rows over p1
     or windows of x slide, lanes over p2, rows over p1
     else gather, tasks share n c p0 p1
     """
     if tile.lanes.width <= C and y.stride(1) == 1 and x.stride(1) == 1:
         return y_from_x_over_c
+    if (
+        K0 == 2
+        and K1 == 2
+        and K2 == 2
+        and 0 <= -a0
+        and -a0 + bounded(s0, P0 - 1) + d0 < X2
+        and 0 <= -a1
+        and -a1 + bounded(s1, P1 - 1) + d1 < X3
+        and s2 == 2
+        and d2 == 1
+        and 0 <= -a2
+        and -a2 + bounded(s2, P2 - 1) + d2 < X4
+        and x.stride(4) == 1
+        and y.stride(4) == 1
+    ):
+        return y_from_x_twos_x
     if (
         y_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2)
         and x.stride(2) == X3 * x.stride(3)
@@ -929,6 +1230,127 @@ def i_y_from_x_over_c(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, 
                         known = lanes.where(True)
             lanes.write_where(i.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), lanes.long(place), active)
             lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), best, active)
+
+
+@task
+def i_y_from_x_twos_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int, z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile, task: int, tasks: int) -> None:
+    """Windows of two taps an axis of x, in registers."""
+    lanes = tile.lanes
+    goes_on = x.stride(3) == X4 * x.stride(4)
+    goes_on = goes_on and x.stride(2) == X3 * x.stride(3)
+    goes_on = goes_on and x.stride(1) == X2 * x.stride(2)
+    goes_on = goes_on and x.stride(0) == C * x.stride(1)
+    goes_on = goes_on and i.stride(3) == P2 * i.stride(4)
+    goes_on = goes_on and i.stride(2) == P1 * i.stride(3)
+    goes_on = goes_on and i.stride(1) == P0 * i.stride(2)
+    goes_on = goes_on and i.stride(0) == C * i.stride(1)
+    goes_on = goes_on and y.stride(3) == P2 * y.stride(4)
+    goes_on = goes_on and y.stride(2) == P1 * y.stride(3)
+    goes_on = goes_on and y.stride(1) == P0 * y.stride(2)
+    goes_on = goes_on and y.stride(0) == C * y.stride(1)
+    first, last = share(N * C * P0 * P1, task, tasks)
+    n = first // (C * P0 * P1)
+    c = first // (P0 * P1) % C
+    p0 = first // P1 % P0
+    p1 = first % P1
+    left = (last - first) * P2
+    for item in range(first, last):
+        here = x.pointer(n, c, p0*s0 - a0, p1*s1 - a1, -a2)
+        by_k0 = d0 * x.stride(2)
+        by_k1 = d1 * x.stride(3)
+        if lanes.width <= P2 or (goes_on and left >= lanes.width):
+            for column in range(0, P2, lanes.width):
+                p2 = max(0, min(column, P2 - lanes.width))
+                at = here + 2 * p2
+                one, other = lanes.load(at), lanes.load(at + lanes.width)
+                best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
+                value = lanes.odds(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(d2), best_at)
+                one, other = lanes.load(at + by_k1), lanes.load(at + by_k1 + lanes.width)
+                value = lanes.evens(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(z10), best_at)
+                value = lanes.odds(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(d2 + z10), best_at)
+                one, other = lanes.load(at + by_k0), lanes.load(at + by_k0 + lanes.width)
+                value = lanes.evens(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(z9), best_at)
+                value = lanes.odds(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(d2 + z9), best_at)
+                one, other = lanes.load(at + (by_k0 + by_k1)), lanes.load(at + (by_k0 + by_k1) + lanes.width)
+                value = lanes.evens(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(z10 + z9), best_at)
+                value = lanes.odds(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(d2 + z10 + z9), best_at)
+                result = lanes.long(best_at + lanes.narrow_ramp(p0*z11 + p1*z12 + p2*s2 - z13, s2))
+                lanes.write_where(i.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, lanes.where(True))
+                lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, lanes.where(True))
+        else:
+            p2 = 0
+            active = lanes.first(P2)
+            at = here + 2 * p2
+            one, other = lanes.load_first(at, 2 * P2), lanes.load_first(at + lanes.width, 2 * P2 - lanes.width)
+            best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
+            value = lanes.odds(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(d2), best_at)
+            one, other = lanes.load_first(at + by_k1, 2 * P2), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(z10), best_at)
+            value = lanes.odds(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(d2 + z10), best_at)
+            one, other = lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(z9), best_at)
+            value = lanes.odds(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(d2 + z9), best_at)
+            one, other = lanes.load_first(at + (by_k0 + by_k1), 2 * P2), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(z10 + z9), best_at)
+            value = lanes.odds(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(d2 + z10 + z9), best_at)
+            result = lanes.long(best_at + lanes.narrow_ramp(p0*z11 + p1*z12 + p2*s2 - z13, s2))
+            lanes.write_where(i.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
+            lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, active)
+        left -= P2
+        p1 += 1
+        if p1 == P1:
+            p1 = 0
+            p0 += 1
+            if p0 == P0:
+                p0 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
 
 
 def i_y_from_x_tiles_x_fit(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
@@ -1134,10 +1556,10 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
                 lanes.store(to + column, lanes.fill(lowest()))
                 lanes.store(to_at + column, lanes.fill(real(16777216)))
             if count > 0 and begin < end:
-                x2 = found[0]
-                x3 = found[K0 * K1]
-                first_at = lanes.fill(real(found[2 * K0 * K1]))
                 if count == 1:
+                    x2 = found[0]
+                    x3 = found[K0 * K1]
+                    first_at = lanes.fill(real(found[2 * K0 * K1]))
                     for column in range(begin, whole, lanes.width):
                         x_lanes = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
                         lanes.store(to + (column - origin), x_lanes)
@@ -1148,46 +1570,98 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
                         lanes.store(to + (column - origin), select(inside, x_lanes_, lanes.fill(lowest())))
                         lanes.store(to_at + (column - origin), select(inside,
                             first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216))))
-                else:
+                elif count == 2:
+                    x2 = found[0]
+                    x3 = found[K0 * K1]
+                    first_at = lanes.fill(real(found[2 * K0 * K1]))
                     second_x2 = found[1]
                     second_x3 = found[K0 * K1 + 1]
                     second_at = lanes.fill(real(found[2 * K0 * K1 + 1]))
                     for column in range(begin, whole, lanes.width):
                         x_lanes_2 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
                         x_lanes_3 = lanes.read(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)))
-                        best, value = x_lanes_2, x_lanes_3
-                        best_at, value_at = first_at + lanes.real(lanes.narrow_ramp(column, 1)), second_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        best, best_at = x_lanes_2, first_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        value, value_at = x_lanes_3, second_at + lanes.real(lanes.narrow_ramp(column, 1))
                         better = (value > best) | unequal(value, value)
-                        lanes.store(to + (column - origin), select(better, value, best))
-                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(to + (column - origin), best)
+                        lanes.store(to_at + (column - origin), best_at)
                     if whole < end:
                         column = whole
                         x_lanes_4 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
                         x_lanes_5 = lanes.read_where(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)), inside)
-                        best, value = select(inside, x_lanes_4, lanes.fill(lowest())), select(inside, x_lanes_5, lanes.fill(lowest()))
-                        best_at, value_at = select(inside, first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216))), select(inside, second_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        best, best_at = select(inside, x_lanes_4, lanes.fill(lowest())), select(inside, first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        value, value_at = select(inside, x_lanes_5, lanes.fill(lowest())), select(inside, second_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
                         better = (value > best) | unequal(value, value)
-                        lanes.store(to + (column - origin), select(better, value, best))
-                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
-                for line in range(2, count):
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(to + (column - origin), best)
+                        lanes.store(to_at + (column - origin), best_at)
+                else:
+                    x2 = found[0]
+                    x3 = found[K0 * K1]
+                    first_at = lanes.fill(real(found[2 * K0 * K1]))
+                    second_x2 = found[1]
+                    second_x3 = found[K0 * K1 + 1]
+                    second_at = lanes.fill(real(found[2 * K0 * K1 + 1]))
+                    third_x2 = found[2]
+                    third_x3 = found[K0 * K1 + 2]
+                    third_at = lanes.fill(real(found[2 * K0 * K1 + 2]))
+                    for column in range(begin, whole, lanes.width):
+                        x_lanes_6 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
+                        x_lanes_7 = lanes.read(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)))
+                        x_lanes_8 = lanes.read(x.line((n, c, third_x2, third_x3, column), (0, 0, 0, 0, 1)))
+                        best, best_at = x_lanes_6, first_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        value, value_at = x_lanes_7, second_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        value, value_at = x_lanes_8, third_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(to + (column - origin), best)
+                        lanes.store(to_at + (column - origin), best_at)
+                    if whole < end:
+                        column = whole
+                        x_lanes_9 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
+                        x_lanes_10 = lanes.read_where(x.line((n, c, second_x2, second_x3, column), (0, 0, 0, 0, 1)), inside)
+                        x_lanes_11 = lanes.read_where(x.line((n, c, third_x2, third_x3, column), (0, 0, 0, 0, 1)), inside)
+                        best, best_at = select(inside, x_lanes_9, lanes.fill(lowest())), select(inside, first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        value, value_at = select(inside, x_lanes_10, lanes.fill(lowest())), select(inside, second_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        value, value_at = select(inside, x_lanes_11, lanes.fill(lowest())), select(inside, third_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        better = (value > best) | unequal(value, value)
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(to + (column - origin), best)
+                        lanes.store(to_at + (column - origin), best_at)
+                for line in range(3, count):
                     x2 = found[line]
                     x3 = found[K0 * K1 + line]
                     first_at = lanes.fill(real(found[2 * K0 * K1 + line]))
                     for column in range(begin, whole, lanes.width):
-                        x_lanes_6 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
-                        best, value = lanes.load(to + (column - origin)), x_lanes_6
-                        best_at, value_at = lanes.load(to_at + (column - origin)), first_at + lanes.real(lanes.narrow_ramp(column, 1))
+                        x_lanes_12 = lanes.read(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)))
+                        best, best_at = lanes.load(to + (column - origin)), lanes.load(to_at + (column - origin))
+                        value, value_at = x_lanes_12, first_at + lanes.real(lanes.narrow_ramp(column, 1))
                         better = (value > best) | unequal(value, value)
-                        lanes.store(to + (column - origin), select(better, value, best))
-                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(to + (column - origin), best)
+                        lanes.store(to_at + (column - origin), best_at)
                     if whole < end:
                         column = whole
-                        x_lanes_7 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
-                        best, value = lanes.load(to + (column - origin)), select(inside, x_lanes_7, lanes.fill(lowest()))
-                        best_at, value_at = lanes.load(to_at + (column - origin)), select(inside, first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
+                        x_lanes_13 = lanes.read_where(x.line((n, c, x2, x3, column), (0, 0, 0, 0, 1)), inside)
+                        best, best_at = lanes.load(to + (column - origin)), lanes.load(to_at + (column - origin))
+                        value, value_at = select(inside, x_lanes_13, lanes.fill(lowest())), select(inside, first_at + lanes.real(lanes.narrow_ramp(column, 1)), lanes.fill(real(16777216)))
                         better = (value > best) | unequal(value, value)
-                        lanes.store(to + (column - origin), select(better, value, best))
-                        lanes.store(to_at + (column - origin), select(better, value_at, best_at))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
+                        lanes.store(to + (column - origin), best)
+                        lanes.store(to_at + (column - origin), best_at)
                 if span > end - origin:
                     lanes.store(to + (end - origin), lanes.fill(lowest()))
                     lanes.store(to_at + (end - origin), lanes.fill(real(16777216)))
@@ -1244,6 +1718,7 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
                     step = 2 * step
             taps, read_from = 1, joined
             read_at = joined_at
+        threes = taps == 3 and s2 == 2 and d2 == 1
         n = row // (C * P0 * P1)
         c = row // (P0 * P1) % C
         p0 = row // P1 % P0
@@ -1257,16 +1732,33 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
                 if filled:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s2 * at)
-                best = lanes.fill(lowest())
                 here_at = read_at + (u * pitch + s2 * at)
-                best_at = lanes.fill(real(16777216))
-                for tap in range(taps):
-                    value = lanes.load_apart(here + tap * d2, s2)
-                    value_at = lanes.load_apart(here_at + tap * d2, s2)
+                if threes:
+                    one, other = lanes.load(here), lanes.load(here + lanes.width)
+                    one_at, other_at = lanes.load(here_at), lanes.load(here_at + lanes.width)
+                    best, best_at = lanes.evens(one, other), lanes.evens(one_at, other_at)
+                    value = lanes.odds(one, other)
+                    value_at = lanes.odds(one_at, other_at)
                     sooner = value_at < best_at
                     better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
                     best = select(better, value, best)
                     best_at = select(better, value_at, best_at)
+                    value = lanes.load_apart(here + 2, 2)
+                    value_at = lanes.load_apart(here_at + 2, 2)
+                    sooner = value_at < best_at
+                    better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                    best = select(better, value, best)
+                    best_at = select(better, value_at, best_at)
+                else:
+                    best = lanes.fill(lowest())
+                    best_at = lanes.fill(real(16777216))
+                    for tap in range(taps):
+                        value = lanes.load_apart(here + tap * d2, s2)
+                        value_at = lanes.load_apart(here_at + tap * d2, s2)
+                        sooner = value_at < best_at
+                        better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
+                        best = select(better, value, best)
+                        best_at = select(better, value_at, best_at)
                 active = lanes.first(outputs - at)
                 p2 = start + at
                 nowhere = equal(best_at, lanes.fill(real(16777216)))
@@ -1290,7 +1782,7 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
                         n += 1
 
 
-@choice(i_y_from_x_over_c, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain)
+@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain)
 def i_y_from_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int, z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile) -> Task[...]:
@@ -1299,6 +1791,7 @@ def i_y_from_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int
     and y[n,c,p0,p1,p2], what is there
 
     lanes over c where it is contiguous
+    or windows of x slide, lanes over p2, rows over p1, of two taps an axis
     or windows of x slide, lanes over p2, rows over p1
     or windows of x slide, lanes over p2, rows over p1
     else gather, tasks share n c p0 p1
@@ -1312,6 +1805,25 @@ def i_y_from_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int
             P1) + z13 + bounded(z9, K0) < 2**31
     ):
         return i_y_from_x_over_c
+    if (
+        K0 == 2
+        and K1 == 2
+        and K2 == 2
+        and 0 <= -a0
+        and -a0 + bounded(s0, P0 - 1) + d0 < X2
+        and 0 <= -a1
+        and -a1 + bounded(s1, P1 - 1) + d1 < X3
+        and s2 == 2
+        and d2 == 1
+        and 0 <= -a2
+        and -a2 + bounded(s2, P2 - 1) + d2 < X4
+        and x.stride(4) == 1
+        and i.stride(4) == 1
+        and y.stride(4) == 1
+        and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12,
+            P1) + z13 + bounded(z9, K0) < 2**31
+    ):
+        return i_y_from_x_twos_x
     if (
         i_y_from_x_tiles_x_fit(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1, s2,
             z10, z11, z12, z13, z9)
@@ -1400,6 +1912,121 @@ def y_at_from_x_over_c(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: in
 
 
 @task
+def y_at_from_x_twos_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int, tile: Tile, task: int, tasks: int) -> None:
+    """Windows of two taps an axis of x, in registers."""
+    lanes = tile.lanes
+    goes_on = x.stride(3) == X4 * x.stride(4)
+    goes_on = goes_on and x.stride(2) == X3 * x.stride(3)
+    goes_on = goes_on and x.stride(1) == X2 * x.stride(2)
+    goes_on = goes_on and x.stride(0) == C * x.stride(1)
+    goes_on = goes_on and y_at.stride(3) == P2 * y_at.stride(4)
+    goes_on = goes_on and y_at.stride(2) == P1 * y_at.stride(3)
+    goes_on = goes_on and y_at.stride(1) == P0 * y_at.stride(2)
+    goes_on = goes_on and y_at.stride(0) == C * y_at.stride(1)
+    first, last = share(N * C * P0 * P1, task, tasks)
+    n = first // (C * P0 * P1)
+    c = first // (P0 * P1) % C
+    p0 = first // P1 % P0
+    p1 = first % P1
+    left = (last - first) * P2
+    for item in range(first, last):
+        here = x.pointer(n, c, p0*s0 - a0, p1*s1 - a1, -a2)
+        by_k0 = d0 * x.stride(2)
+        by_k1 = d1 * x.stride(3)
+        if lanes.width <= P2 or (goes_on and left >= lanes.width):
+            for column in range(0, P2, lanes.width):
+                p2 = max(0, min(column, P2 - lanes.width))
+                at = here + 2 * p2
+                one, other = lanes.load(at), lanes.load(at + lanes.width)
+                best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
+                value = lanes.odds(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(1), best_at)
+                one, other = lanes.load(at + by_k1), lanes.load(at + by_k1 + lanes.width)
+                value = lanes.evens(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(K2), best_at)
+                value = lanes.odds(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(K2 + 1), best_at)
+                one, other = lanes.load(at + by_k0), lanes.load(at + by_k0 + lanes.width)
+                value = lanes.evens(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(K1*K2), best_at)
+                value = lanes.odds(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(K1*K2 + 1), best_at)
+                one, other = lanes.load(at + (by_k0 + by_k1)), lanes.load(at + (by_k0 + by_k1) + lanes.width)
+                value = lanes.evens(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(K1*K2 + K2), best_at)
+                value = lanes.odds(one, other)
+                better = (value > best) | unequal(value, value)
+                best = select(better, value, best)
+                best_at = select(better, lanes.narrow_integers(K1*K2 + K2 + 1), best_at)
+                result = lanes.long(best_at)
+                lanes.write_where(y_at.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, lanes.where(True))
+        else:
+            p2 = 0
+            active = lanes.first(P2)
+            at = here + 2 * p2
+            one, other = lanes.load_first(at, 2 * P2), lanes.load_first(at + lanes.width, 2 * P2 - lanes.width)
+            best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
+            value = lanes.odds(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(1), best_at)
+            one, other = lanes.load_first(at + by_k1, 2 * P2), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(K2), best_at)
+            value = lanes.odds(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(K2 + 1), best_at)
+            one, other = lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(K1*K2), best_at)
+            value = lanes.odds(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(K1*K2 + 1), best_at)
+            one, other = lanes.load_first(at + (by_k0 + by_k1), 2 * P2), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(K1*K2 + K2), best_at)
+            value = lanes.odds(one, other)
+            better = (value > best) | unequal(value, value)
+            best = select(better, value, best)
+            best_at = select(better, lanes.narrow_integers(K1*K2 + K2 + 1), best_at)
+            result = lanes.long(best_at)
+            lanes.write_where(y_at.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
+        left -= P2
+        p1 += 1
+        if p1 == P1:
+            p1 = 0
+            p0 += 1
+            if p0 == P0:
+                p0 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
+
+
+@task
 def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int, tile: Tile, task: int, tasks: int) -> None:
@@ -1458,7 +2085,7 @@ def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: i
                         active)
 
 
-@choice(y_at_from_x_over_c, y_at_from_x_over_p2, y_at_from_x_plain)
+@choice(y_at_from_x_over_c, y_at_from_x_twos_x, y_at_from_x_over_p2, y_at_from_x_plain)
 def y_at_from_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
@@ -1466,6 +2093,7 @@ def y_at_from_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: 
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4 }
 
     lanes over c where it is contiguous
+    or windows of x slide, lanes over p2, rows over p1, of two taps an axis
     or lanes over p2
     else gather, tasks share n c p0 p1
     """
@@ -1476,6 +2104,23 @@ def y_at_from_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: 
         and bounded(bounded(K0, K1), K2) + bounded(K1, K2) + K2 < 2**31
     ):
         return y_at_from_x_over_c
+    if (
+        K0 == 2
+        and K1 == 2
+        and K2 == 2
+        and 0 <= -a0
+        and -a0 + bounded(s0, P0 - 1) + d0 < X2
+        and 0 <= -a1
+        and -a1 + bounded(s1, P1 - 1) + d1 < X3
+        and s2 == 2
+        and d2 == 1
+        and 0 <= -a2
+        and -a2 + bounded(s2, P2 - 1) + d2 < X4
+        and x.stride(4) == 1
+        and y_at.stride(4) == 1
+        and bounded(bounded(K0, K1), K2) + bounded(K1, K2) + K2 < 2**31
+    ):
+        return y_at_from_x_twos_x
     if tile.lanes.width <= 8 * P2 and bounded(bounded(K0, K1), K2) + bounded(K1, K2) + K2 < 2**31:
         return y_at_from_x_over_p2
     return y_at_from_x_plain
@@ -1512,6 +2157,80 @@ def gx_from_gy_y_at_plain(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, 
                                 x4 = k2*d2 + p2*s2 - a2
                                 if 0 <= x4 < X4:
                                     gx[n, c, x2, x3, x4] += gy[n, c, p0, p1, p2]
+
+
+@task
+def gx_from_gy_y_at_twos_gy(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
+        K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
+    """What gy gives to windows, at the tap that y_at picks, of two taps an axis."""
+    lanes = tile.lanes
+    goes_on = gx.stride(3) == X4 * gx.stride(4)
+    goes_on = goes_on and gx.stride(2) == X3 * gx.stride(3)
+    goes_on = goes_on and gx.stride(1) == X2 * gx.stride(2)
+    goes_on = goes_on and gx.stride(0) == C * gx.stride(1)
+    goes_on = goes_on and gy.stride(3) == P2 * gy.stride(4)
+    goes_on = goes_on and gy.stride(2) == P1 * gy.stride(3)
+    goes_on = goes_on and gy.stride(1) == P0 * gy.stride(2)
+    goes_on = goes_on and gy.stride(0) == C * gy.stride(1)
+    goes_on = goes_on and y_at.stride(3) == P2 * y_at.stride(4)
+    goes_on = goes_on and y_at.stride(2) == P1 * y_at.stride(3)
+    goes_on = goes_on and y_at.stride(1) == P0 * y_at.stride(2)
+    goes_on = goes_on and y_at.stride(0) == C * y_at.stride(1)
+    first, last = share(N * C * P0 * P1, task, tasks)
+    n = first // (C * P0 * P1)
+    c = first // (P0 * P1) % C
+    p0 = first // P1 % P0
+    p1 = first % P1
+    left = (last - first) * P2
+    for item in range(first, last):
+        here = gy.pointer(n, c, p0, p1, 0)
+        to = gx.pointer(n, c, 2 * p0, 2 * p1, 0)
+        if lanes.width <= P2 or (goes_on and left >= lanes.width and (P1 - p1) * P2 >= lanes.width):
+            for column in range(0, P2, lanes.width):
+                p2 = max(0, min(column, P2 - lanes.width))
+                value = lanes.load(here + p2)
+                best_at = lanes.read(y_at.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                one, other = select(equal(best_at, lanes.integers(0)), value, lanes.zero()), select(equal(best_at, lanes.integers(1)), value, lanes.zero())
+                lanes.store(to + 2 * p2, lanes.first_pairs(one, other))
+                lanes.store(to + (2 * p2 + lanes.width), lanes.last_pairs(one, other))
+                one, other = select(equal(best_at, lanes.integers(K2)), value, lanes.zero()), select(equal(best_at, lanes.integers(K2 + 1)), value, lanes.zero())
+                lanes.store(to + gx.stride(3) + 2 * p2, lanes.first_pairs(one, other))
+                lanes.store(to + gx.stride(3) + (2 * p2 + lanes.width), lanes.last_pairs(one, other))
+                one, other = select(equal(best_at, lanes.integers(K1*K2)), value, lanes.zero()), select(equal(best_at, lanes.integers(K1*K2 + 1)), value, lanes.zero())
+                lanes.store(to + gx.stride(2) + 2 * p2, lanes.first_pairs(one, other))
+                lanes.store(to + gx.stride(2) + (2 * p2 + lanes.width), lanes.last_pairs(one, other))
+                one, other = select(equal(best_at, lanes.integers(K1*K2 + K2)), value, lanes.zero()), select(equal(best_at, lanes.integers(K1*K2 + K2 + 1)), value, lanes.zero())
+                lanes.store(to + gx.stride(2) + gx.stride(3) + 2 * p2, lanes.first_pairs(one, other))
+                lanes.store(to + gx.stride(2) + gx.stride(3) + (2 * p2 + lanes.width), lanes.last_pairs(one, other))
+        else:
+            p2 = 0
+            value = lanes.load_first(here, P2)
+            best_at = lanes.read_where(y_at.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), lanes.first(P2))
+            one, other = select(equal(best_at, lanes.integers(0)), value, lanes.zero()), select(equal(best_at, lanes.integers(1)), value, lanes.zero())
+            lanes.store_first(to, lanes.first_pairs(one, other), 2 * P2)
+            lanes.store_first(to + lanes.width, lanes.last_pairs(one, other), 2 * P2 - lanes.width)
+            one, other = select(equal(best_at, lanes.integers(K2)), value, lanes.zero()), select(equal(best_at, lanes.integers(K2 + 1)), value, lanes.zero())
+            lanes.store_first(to + gx.stride(3), lanes.first_pairs(one, other), 2 * P2)
+            lanes.store_first(to + gx.stride(3) + lanes.width, lanes.last_pairs(one, other), 2 * P2 - lanes.width)
+            one, other = select(equal(best_at, lanes.integers(K1*K2)), value, lanes.zero()), select(equal(best_at, lanes.integers(K1*K2 + 1)), value, lanes.zero())
+            lanes.store_first(to + gx.stride(2), lanes.first_pairs(one, other), 2 * P2)
+            lanes.store_first(to + gx.stride(2) + lanes.width, lanes.last_pairs(one, other), 2 * P2 - lanes.width)
+            one, other = select(equal(best_at, lanes.integers(K1*K2 + K2)), value, lanes.zero()), select(equal(best_at, lanes.integers(K1*K2 + K2 + 1)), value, lanes.zero())
+            lanes.store_first(to + gx.stride(2) + gx.stride(3), lanes.first_pairs(one, other), 2 * P2)
+            lanes.store_first(to + gx.stride(2) + gx.stride(3) + lanes.width, lanes.last_pairs(one, other),
+                2 * P2 - lanes.width)
+        left -= P2
+        p1 += 1
+        if p1 == P1:
+            p1 = 0
+            p0 += 1
+            if p0 == P0:
+                p0 = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    n += 1
 
 
 def gx_from_gy_y_at_by_y_at_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
@@ -1604,16 +2323,38 @@ def gx_from_gy_y_at_by_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int
                                     to[at] += gy[n, c, p0, p1, p2]
 
 
-@choice(gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain)
+@choice(gx_from_gy_y_at_twos_gy, gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain)
 def gx_from_gy_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gy[n,c,p0,p1,p2]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, K1*K2*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
 
-    scatter by a table over y_at
+    what gy gives to windows, at the tap that y_at picks, of two taps an axis
+    or scatter by a table over y_at
     else scatter, tasks share n c; 4 guards
     """
+    if (
+        s0 == 2
+        and d0 == 1
+        and -a0 == 0
+        and K0 == 2
+        and X2 == bounded(2, P0)
+        and s1 == 2
+        and d1 == 1
+        and -a1 == 0
+        and K1 == 2
+        and X3 == bounded(2, P1)
+        and s2 == 2
+        and d2 == 1
+        and -a2 == 0
+        and K2 == 2
+        and X4 == bounded(2, P2)
+        and gx.stride(4) == 1
+        and gy.stride(4) == 1
+        and y_at.stride(4) == 1
+    ):
+        return gx_from_gy_y_at_twos_gy
     if min(65536, bounded(bounded(bounded(bounded(N, C), P0), P1), P2)) >= bounded(bounded(K0, K1), K2):
         return gx_from_gy_y_at_by_y_at
     return gx_from_gy_y_at_plain
@@ -1893,11 +2634,11 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
-        'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
-        'i_y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
-        'y_at_from_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
-        'gx_from_gy_y_at: scatter by a table over y_at; else scatter, tasks share n c; 4 guards',
+        'i_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, of two taps an axis, or windows of x slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
+        'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, of two taps an axis, or windows of x slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
+        'i_y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, of two taps an axis, or windows of x slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
+        'y_at_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, of two taps an axis, or lanes over p2; else gather, tasks share n c p0 p1',
+        'gx_from_gy_y_at: what gy gives to windows, at the tap that y_at picks, of two taps an axis, or scatter by a table over y_at; else scatter, tasks share n c; 4 guards',
         'ty_from_tx_y_at: lanes over p2; else gather, tasks share n c p0 p1; 4 guards',
     ),
 )

@@ -1,10 +1,11 @@
-"""Windows without weights as source: line by line, or where they lie side by side along the lanes first. All exact."""
+"""Windows without weights as source: line by line, side by side along the lanes first, of two taps. All exact."""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import random
+from collections.abc import Iterable
 from fractions import Fraction
 from importlib import import_module
 from itertools import product
@@ -30,12 +31,23 @@ def fractions(rng: random.Random, *shape: int) -> Any:
 class Case:
     """A drawn pooling: extents, windows, strides, dilations, padding; and what it gives, written out."""
 
-    def __init__(self, rng: random.Random, axes: int, dilated: bool, side_by_side: bool) -> None:
+    def __init__(self, rng: random.Random, axes: int, dilated: bool, kind: str) -> None:
         most = (9, 6, 3)[axes - 1]
-        self.K = [rng.randint(1, most) for _ in range(axes)]
+        self.K = [2 if kind == "twos" else rng.randint(1, most) for _ in range(axes)]
         self.d = [rng.randint(1, 2) if dilated else 1 for _ in range(axes)]
+        if kind == "twos":
+            self.d[-1] = 1
         reach = [d * (k - 1) + 1 for k, d in zip(self.K, self.d, strict=True)]
-        if side_by_side:
+        if kind == "twos":  # half of them side by side, and nothing left over
+            self.a, self.e = [0] * axes, [0] * axes
+            if rng.random() < 0.5:
+                self.d, self.s = [1] * axes, [2] * axes
+                reach = [2] * axes
+                self.X = [2 * rng.randint(1, 4) for _ in range(axes)]
+            else:
+                self.s = [*(rng.randint(1, 3) for _ in range(axes - 1)), 2]
+                self.X = [r + rng.randint(0, 5) for r in reach]
+        elif kind == "tiles":
             self.s = [r + rng.randint(0, 1) for r in reach]
             self.a, self.e = [0] * axes, [0] * axes
             self.X = [s * rng.randint(1, 4) for s in self.s]
@@ -69,10 +81,10 @@ class Case:
         return at
 
 
-def drawn(rng: random.Random, axes: int, dilated: bool, side_by_side: bool) -> Case:
+def drawn(rng: random.Random, axes: int, dilated: bool, kind: str) -> Case:
     """A case of which each window holds something: no exact number is the maximum of nothing."""
     while True:
-        case = Case(rng, axes, dilated, side_by_side)
+        case = Case(rng, axes, dilated, kind)
         if all(case.window(place) for place in np.ndindex(*case.P)):
             return case
 
@@ -85,14 +97,11 @@ def run(module: ModuleType, case: Case, program: str, outputs: tuple[str, ...], 
     )
 
 
-@pytest.mark.parametrize("side_by_side", [False, True])
-@pytest.mark.parametrize("axes", [1, 2, 3])
-def test_extrema_and_their_places(axes: int, side_by_side: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many equal numbers: of these the first in the order of the taps. Windows of many taps are joined in pairs."""
-    module = import_module(f"kernels.generated.max_pool{axes}d")
-    ways = [name for name in vars(module) if name.endswith("tiles_x" if side_by_side else "windows_x")]
+def counting(module: ModuleType, ways: Iterable[str], monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How often each of these tasks runs."""
     runs = dict.fromkeys(ways, 0)
-    for name in ways:
+    assert runs
+    for name in runs:
         real = getattr(module, name).function
 
         def counted(*given: Any, name: str = name, real: Any = real) -> None:
@@ -100,9 +109,19 @@ def test_extrema_and_their_places(axes: int, side_by_side: bool, monkeypatch: py
             real(*given)
 
         monkeypatch.setattr(getattr(module, name), "function", counted)
+    return runs
+
+
+@pytest.mark.parametrize("kind", ["windows", "tiles", "twos"])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_extrema_and_their_places(axes: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many equal numbers: of these the first in the order of the taps. Windows of many taps are joined in pairs."""
+    module = import_module(f"kernels.generated.max_pool{axes}d")
+    ways = [name for name in vars(module) if name.endswith(f"{kind}_x") and name != "y_at_from_x_twos_x"]
+    runs = counting(module, ways, monkeypatch)
     rng = random.Random(axes)
     for trial in range(30 if axes < 3 else 10):
-        case = drawn(rng, axes, True, side_by_side)
+        case = drawn(rng, axes, True, kind)
         made = run(module, case, "forward", ("y", "i"), trial)
         alone = {name: run(module, case, "forward", (name,), trial)[name] for name in ("y", "i")}
         for n, c, *place in np.ndindex(case.gy.shape):
@@ -114,13 +133,13 @@ def test_extrema_and_their_places(axes: int, side_by_side: bool, monkeypatch: py
     assert min(runs.values()) > 5, runs
 
 
-@pytest.mark.parametrize("side_by_side", [False, True])
+@pytest.mark.parametrize("kind", ["windows", "tiles", "twos"])
 @pytest.mark.parametrize("axes", [1, 2, 3])
-def test_averages_and_their_gradients(axes: int, side_by_side: bool) -> None:
+def test_averages_and_their_gradients(axes: int, kind: str) -> None:
     module = import_module(f"kernels.generated.avg_pool{axes}d")
     rng = random.Random(axes)
     for trial in range(30 if axes < 3 else 10):
-        case = drawn(rng, axes, False, side_by_side)
+        case = drawn(rng, axes, False, kind)
         y, gx = np.zeros_like(case.gy), np.zeros_like(case.x)
         for n, c, *place in np.ndindex(y.shape):
             at = case.window(tuple(place))
@@ -140,12 +159,36 @@ def test_the_ways_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         real = task.function
         monkeypatch.setattr(task, "function", lambda *g, name=name, real=real: (taken.append(name), real(*g)))
     rng = random.Random(0)
-    for side_by_side in (True, False):
+    for kind in ("tiles", "windows"):
         for trial in range(12):
-            case = drawn(rng, 2, False, side_by_side)
+            case = drawn(rng, 2, False, kind)
             run(module, case, "vjp", ("gx",), trial)
-        assert any(("tiles" in name) == side_by_side for name in taken)
+        assert any(kind in name for name in taken)
         taken.clear()
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_gradients_of_windows_of_two_taps(axes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of all lengths beside a vector's, with and without gaps in memory: nothing is left out or written twice."""
+    rng, tasks = random.Random(axes), {}
+    for name in ("max_pool", "avg_pool"):
+        module = import_module(f"kernels.generated.{name}{axes}d")
+        ways = [w for w in vars(module) if w.startswith("gx_") and "_twos_" in w or w == "y_at_from_x_twos_x"]
+        tasks[module] = counting(module, ways, monkeypatch)
+    for trial in range(24):
+        case = drawn(rng, axes, False, "twos")
+        for module in tasks:
+            gx = np.zeros_like(case.x)
+            for n, c, *place in np.ndindex(case.gy.shape):
+                at = case.window(tuple(place))
+                if "max" in module.__name__:
+                    best = max(case.x[n, c, *q] for q in at)
+                    gx[n, c, *next(q for q in at if case.x[n, c, *q] == best)] += case.gy[n, c, *place]
+                else:
+                    for q in at:
+                        gx[n, c, *q] += case.gy[n, c, *place] / len(at)
+            assert (run(module, case, "vjp", ("gx",), trial)["gx"] == gx).all()
+    assert all(min(runs.values()) > 5 for runs in tasks.values()), tasks
 
 
 def stored(function: ast.FunctionDef) -> set[str]:
@@ -162,7 +205,9 @@ def own_words() -> set[str]:
     for name in ("max_pool2d", "avg_pool2d"):
         module = import_module(f"kernels.generated.{name}")
         for f in functions(inspect.getsource(module)):
-            found |= stored(f) if "_windows_" in f.name or "_tiles_" in f.name else set()
+            found |= (
+                stored(f) if any(kind in f.name for kind in ("_windows_", "_tiles_", "_twos_")) else set()
+            )
     assert len(found) > 40
     return found
 
