@@ -102,6 +102,7 @@ from kernels.runtime.simd import (
     select,
     unequal,
 )
+from kernels.runtime.winograd import winograd, winograd_lines, winograd_rows, winograd_suits, winograd_work
 
 __all__ = [
     "ABI",
@@ -225,6 +226,11 @@ __all__ = [
     "task",
     "unequal",
     "weave",
+    "winograd",
+    "winograd_lines",
+    "winograd_rows",
+    "winograd_suits",
+    "winograd_work",
     "work",
     "zero",
 ]

@@ -414,6 +414,7 @@ def product(
     steps: IntegerScratch,
     count: int,
     panel: Scratch,
+    pitch: int,
     out: Scratch,
     out_rows: IntegerScratch,
     width: int,
@@ -421,7 +422,7 @@ def product(
 ) -> None:
     """One tile: out[out_rows[p] + j] (+)= sum over t < count of a[rows[p] + steps[t]] * panel[t, j], for j < width.
 
-    A row may occur several times: everything is read before anything is written.
+    The lines of the panel lie `pitch` apart. A row may occur several times: everything is read before anything is written.
     """
     lanes = tile.lanes
     acc = tile.registers()
@@ -432,7 +433,7 @@ def product(
     for t in range(count):
         at = a + steps[t]
         for v in range(tile.vectors):
-            w[0, v] = lanes.load(panel + (t * tile.channels + v * lanes.width))
+            w[0, v] = lanes.load(panel + (t * pitch + v * lanes.width))
         for p in range(tile.pixels):
             value = lanes.fill(at[rows[p]])
             for v in range(tile.vectors):
@@ -518,10 +519,10 @@ def multiply(
             to, to_rows, add_here = sums + place_of_sums(tile, j, held), lines, more
         if wide:
             whole = n if straight[j // tile.lanes.width] != 0 else tile.channels
-            product(tile, a, rows, steps, count, panel, to, to_rows, whole, add_here)
+            product(tile, a, rows, steps, count, panel, tile.channels, to, to_rows, whole, add_here)
         else:
             whole = n if straight[j // tile.lanes.width] != 0 else tile.lanes.width
-            product(tile.slim, a, rows, steps, count, panel, to, to_rows, whole, add_here)
+            product(tile.slim, a, rows, steps, count, panel, tile.lanes.width, to, to_rows, whole, add_here)
         j += n
 
 

@@ -73,6 +73,31 @@ def test_every_kernel_stays_inside(operator: str, dtype: str, size: int) -> None
     guarded(operator, dtype, 25, NUMBA_CPU_NAME="x86-64", NUMBA_CPU_FEATURES=WIDTHS[size])
 
 
+WINDOWS = """
+import numpy as np
+from tests.kernels.runtime.primitives import run_compiled
+from tests.kernels.runtime.test_winograd import TILE, Problem, windows
+from tests.support.pages import laid
+for seed in range(80):
+    p = Problem(seed, 12)
+    for side in ("front", "back"):
+        given = p.arguments(TILE, np.float32, seed % 3)
+        for k, a in enumerate(given):
+            if isinstance(a, np.ndarray):
+                aligned = a.dtype == np.float32 and k == 3  # scratch begins at a line of memory
+                given[k] = laid((-(-len(a) // 16) * 16 if aligned else len(a),), a.dtype, a.strides, side)
+                given[k][: len(a)] = a
+        run_compiled(windows, TILE, given)
+        assert np.array_equal(p.placed(given[0]), p.expected().astype(np.float32)), seed
+"""
+
+
+def test_windows_of_three_stay_inside() -> None:
+    """What drawn configurations are too small for: minimal filtering, in the memory layouts of its own tests."""
+    done = run(WINDOWS)
+    assert done.returncode == 0, f"ended with {done.returncode}\n{done.stderr}"
+
+
 PLANTED = """
 import os
 import numpy as np
