@@ -18,6 +18,7 @@ from derive.emit.kernel import TaskSource, task_source
 from derive.emit.lanes import lanes_offer
 from derive.emit.scatter import scatter_offer
 from derive.emit.twos import spread_offer
+from derive.emit.winograd import winograd_offer
 from derive.errors import SpecError
 from derive.language import Operator, extent
 from derive.lower.contraction import contraction
@@ -25,6 +26,7 @@ from derive.lower.lanes import lanes
 from derive.lower.loops import Nest
 from derive.lower.plain import lower
 from derive.lower.scatter import scattered
+from derive.lower.winograd import windows
 from derive.passes.canonical import Canonical, Shape, abstract, canonical, same_axes
 from derive.passes.differentiate import jvp, vjp
 from derive.passes.products import products
@@ -224,6 +226,7 @@ class _Book:
         ways = lanes(shape.equation, nest, name.indices)
         if fast is not None and fast.pair is None:
             offers = [
+                *(winograd_offer(nest, slid, title) for slid in windows(fast)),
                 lanes_offer(nest, ways, title, fast.columns, fast.steps),
                 contraction_offer(nest, fast, title),
             ]

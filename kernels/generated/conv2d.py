@@ -42,6 +42,11 @@ from kernels.runtime import (
     suits,
     task,
     weave,
+    winograd,
+    winograd_lines,
+    winograd_rows,
+    winograd_suits,
+    winograd_work,
     work,
     zero,
 )
@@ -75,6 +80,76 @@ def y_from_w_x_plain(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: i
             if add != 0:
                 total += y[n, g, o, p0, p1]
             y[n, g, o, p0, p1] = total
+
+
+def y_from_w_x_winograd_x_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars of one task: taps, places and sums."""
+    return winograd_work(tile, N, P0, P1, O, C)
+
+
+def y_from_w_x_winograd_x_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: the offsets of what it reads."""
+    return 2 * N + 2 * O + 10 * C + 2 * spare(tile) + winograd_lines(tile, O, C)
+
+
+@task(scratch=y_from_w_x_winograd_x_scratch, integer_scratch=y_from_w_x_winograd_x_table)
+def y_from_w_x_winograd_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
+        K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile,
+        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Winograd over x: p0 p1 by 2 x 2, 3 x 3 taps k0 k1, images n, columns o, channels c, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1."""
+    images = N
+    columns = O
+    channels = C
+    x_images = integer_scratch
+    y_images = x_images + images
+    x_channels = y_images + images
+    w_columns = x_channels + channels
+    y_columns = w_columns + (columns + spare(tile))
+    w_steps = y_columns + (columns + spare(tile))
+    lines = w_steps + 9 * channels
+    at = 0
+    for n in range(N):
+        x_images[at] = n * x.stride(0)
+        y_images[at] = n * y.stride(0)
+        at += 1
+    at = 0
+    for o in range(O):
+        w_columns[at] = o * w.stride(1)
+        y_columns[at] = o * y.stride(2)
+        at += 1
+    repeat_last(tile, w_columns, columns)
+    repeat_last(tile, y_columns, columns)
+    at = 0
+    for c in range(C):
+        x_channels[at] = c * x.stride(2)
+        at += 1
+    at = 0
+    for c in range(C):
+        for k0 in range(3):
+            for k1 in range(3):
+                w_steps[at] = c * w.stride(2) + k0 * w.stride(3) + k1 * w.stride(4)
+                at += 1
+    rows = winograd_rows(tile, images, P0, P1)
+    all_rows = images * ceil_div(P0, 2)
+    _, rows, groups = divide(tile, tasks, G, 1, all_rows, (1, rows), columns)
+    parts = ceil_div(all_rows, rows)
+    first, last = share(G * groups * parts, task, tasks)
+    unit = first
+    while unit < last:
+        # as many parts as there are of one group of columns: they share what is made of its taps
+        part = unit % parts
+        more = min(last - unit, parts - part)
+        group = unit // parts % groups
+        g = unit // (parts * groups)
+        column_from = group * ceil_div(columns, tile.channels) // groups * tile.channels
+        column_to = min(columns, (group + 1) * ceil_div(columns, tile.channels) // groups * tile.channels)
+        winograd(tile, x.pointer(0, g, 0, 0, 0), x_images, x_channels, x.stride(3), x.stride(4), X3, X4, -a0, -a1,
+            w.pointer(g, 0, 0, 0, 0), w_columns + column_from, w_steps, y.pointer(0, g, 0, 0, 0), y_images,
+            y_columns + column_from, y.stride(3), y.stride(4), P0, P1, images, column_to - column_from, channels,
+            part * rows, min(all_rows, (part + more) * rows), rows, add != 0, scratch, lines)
+        unit += more
 
 
 def y_from_w_x_fold_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
@@ -545,20 +620,33 @@ def y_from_w_x_in_blocks(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P
                     add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
 
 
-@choice(y_from_w_x_fold_x, y_from_w_x_over_k1, y_from_w_x_over_g, y_from_w_x_slide_x, y_from_w_x_in_blocks,
-    y_from_w_x_plain)
+@choice(y_from_w_x_winograd_x, y_from_w_x_fold_x, y_from_w_x_over_k1, y_from_w_x_over_g, y_from_w_x_slide_x,
+    y_from_w_x_in_blocks, y_from_w_x_plain)
 def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile) -> Task[...]:
     """y[n,g,o,p0,p1] += sum[c,k0,k1,x3,x4] w[g,o,c,k0,k1]*x[n,g,c,x3,x4]
     { d0*k0 + s0*p0 - a0 = x3, d1*k1 + s1*p1 - a1 = x4 }
 
-    windows of x slide, lanes over k1, combined at the end
+    Winograd over x: p0 p1 by 2 x 2, 3 x 3 taps k0 k1, images n, columns o, channels c, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1
+    or windows of x slide, lanes over k1, combined at the end
     or lanes over k1, combined at the end
     or lanes over g where it is contiguous
     or windows of x slide, lanes over p1, rows over p0
     or contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables
     else gather, tasks share n g o p0
     """
+    if (
+        K0 == 3
+        and K1 == 3
+        and s0 == 1
+        and d0 == 1
+        and s1 == 1
+        and d1 == 1
+        and winograd_suits(tile, N, P0, P1, O, C, x.stride(4) == y.stride(4) == 1)
+        and y_from_w_x_winograd_x_scratch(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+            s1) <= 268435456
+    ):
+        return y_from_w_x_winograd_x
     if (
         (O <= 2 or C * K0 * K1 <= 1)
         and P1 < K1
@@ -815,6 +903,148 @@ def gx_from_gy_w_plain(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P
             if add != 0:
                 total += gx[n, g, c, x3, x4]
             gx[n, g, c, x3, x4] = total
+
+
+def gx_from_gy_w_winograd_gy_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars of one task: taps, places and sums."""
+    return winograd_work(tile, N, X3, X4, C, O)
+
+
+def gx_from_gy_w_winograd_gy_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: the offsets of what it reads."""
+    return 2 * N + 2 * C + 10 * O + 2 * spare(tile) + winograd_lines(tile, C, O)
+
+
+@task(scratch=gx_from_gy_w_winograd_gy_scratch, integer_scratch=gx_from_gy_w_winograd_gy_table)
+def gx_from_gy_w_winograd_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int,
+        K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Winograd over gy: x3 x4 by 2 x 2, 3 x 3 taps k0 k1, images n, columns c, channels o, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1."""
+    images = N
+    columns = C
+    channels = O
+    gy_images = integer_scratch
+    gx_images = gy_images + images
+    gy_channels = gx_images + images
+    w_columns = gy_channels + channels
+    gx_columns = w_columns + (columns + spare(tile))
+    w_steps = gx_columns + (columns + spare(tile))
+    lines = w_steps + 9 * channels
+    at = 0
+    for n in range(N):
+        gy_images[at] = n * gy.stride(0)
+        gx_images[at] = n * gx.stride(0)
+        at += 1
+    at = 0
+    for c in range(C):
+        w_columns[at] = c * w.stride(2)
+        gx_columns[at] = c * gx.stride(2)
+        at += 1
+    repeat_last(tile, w_columns, columns)
+    repeat_last(tile, gx_columns, columns)
+    at = 0
+    for o in range(O):
+        gy_channels[at] = o * gy.stride(2)
+        at += 1
+    at = 0
+    for o in range(O):
+        for k0 in range(3):
+            for k1 in range(3):
+                w_steps[at] = o * w.stride(1) - k0 * w.stride(3) - k1 * w.stride(4)
+                at += 1
+    rows = winograd_rows(tile, images, X3, X4)
+    all_rows = images * ceil_div(X3, 2)
+    _, rows, groups = divide(tile, tasks, G, 1, all_rows, (1, rows), columns)
+    parts = ceil_div(all_rows, rows)
+    first, last = share(G * groups * parts, task, tasks)
+    unit = first
+    while unit < last:
+        # as many parts as there are of one group of columns: they share what is made of its taps
+        part = unit % parts
+        more = min(last - unit, parts - part)
+        group = unit // parts % groups
+        g = unit // (parts * groups)
+        column_from = group * ceil_div(columns, tile.channels) // groups * tile.channels
+        column_to = min(columns, (group + 1) * ceil_div(columns, tile.channels) // groups * tile.channels)
+        winograd(tile, gy.pointer(0, g, 0, 0, 0), gy_images, gy_channels, gy.stride(3), gy.stride(4), P0, P1,
+            a0 - 2, a1 - 2, w.pointer(g, 0, 0, 2, 2), w_columns + column_from, w_steps, gx.pointer(0, g, 0, 0, 0),
+            gx_images, gx_columns + column_from, gx.stride(3), gx.stride(4), X3, X4, images,
+            column_to - column_from, channels, part * rows, min(all_rows, (part + more) * rows), rows, add != 0,
+            scratch, lines)
+        unit += more
+
+
+def gx_from_gy_w_winograd_w_scratch(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars of one task: taps, places and sums."""
+    return winograd_work(tile, C, X3, X4, N, O)
+
+
+def gx_from_gy_w_winograd_w_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: the offsets of what it reads."""
+    return 2 * C + 2 * N + 10 * O + 2 * spare(tile) + winograd_lines(tile, N, O)
+
+
+@task(scratch=gx_from_gy_w_winograd_w_scratch, integer_scratch=gx_from_gy_w_winograd_w_table)
+def gx_from_gy_w_winograd_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int,
+        K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Winograd over w: x3 x4 by 2 x 2, 3 x 3 taps p0 p1, images c, columns n, channels o, batch g where d0 = 1, s0 = 1, d1 = 1, s1 = 1."""
+    images = C
+    columns = N
+    channels = O
+    w_images = integer_scratch
+    gx_images = w_images + images
+    w_channels = gx_images + images
+    gy_columns = w_channels + channels
+    gx_columns = gy_columns + (columns + spare(tile))
+    gy_steps = gx_columns + (columns + spare(tile))
+    lines = gy_steps + 9 * channels
+    at = 0
+    for c in range(C):
+        w_images[at] = c * w.stride(2)
+        gx_images[at] = c * gx.stride(2)
+        at += 1
+    at = 0
+    for n in range(N):
+        gy_columns[at] = n * gy.stride(0)
+        gx_columns[at] = n * gx.stride(0)
+        at += 1
+    repeat_last(tile, gy_columns, columns)
+    repeat_last(tile, gx_columns, columns)
+    at = 0
+    for o in range(O):
+        w_channels[at] = o * w.stride(1)
+        at += 1
+    at = 0
+    for o in range(O):
+        for p0 in range(3):
+            for p1 in range(3):
+                gy_steps[at] = o * gy.stride(2) - p0 * gy.stride(3) - p1 * gy.stride(4)
+                at += 1
+    rows = winograd_rows(tile, images, X3, X4)
+    all_rows = images * ceil_div(X3, 2)
+    _, rows, groups = divide(tile, tasks, G, 1, all_rows, (1, rows), columns)
+    parts = ceil_div(all_rows, rows)
+    first, last = share(G * groups * parts, task, tasks)
+    unit = first
+    while unit < last:
+        # as many parts as there are of one group of columns: they share what is made of its taps
+        part = unit % parts
+        more = min(last - unit, parts - part)
+        group = unit // parts % groups
+        g = unit // (parts * groups)
+        column_from = group * ceil_div(columns, tile.channels) // groups * tile.channels
+        column_to = min(columns, (group + 1) * ceil_div(columns, tile.channels) // groups * tile.channels)
+        winograd(tile, w.pointer(g, 0, 0, 0, 0), w_images, w_channels, w.stride(3), w.stride(4), K0, K1, a0 - 2,
+            a1 - 2, gy.pointer(0, g, 0, 2, 2), gy_columns + column_from, gy_steps, gx.pointer(0, g, 0, 0, 0),
+            gx_images, gx_columns + column_from, gx.stride(3), gx.stride(4), X3, X4, images,
+            column_to - column_from, channels, part * rows, min(all_rows, (part + more) * rows), rows, add != 0,
+            scratch, lines)
+        unit += more
 
 
 @task
@@ -1345,19 +1575,45 @@ def gx_from_gy_w_in_blocks(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: in
                     scratch, lines)
 
 
-@choice(gx_from_gy_w_over_g, gx_from_gy_w_slide_gy, gx_from_gy_w_slide_w, gx_from_gy_w_in_blocks,
-    gx_from_gy_w_plain)
+@choice(gx_from_gy_w_winograd_gy, gx_from_gy_w_winograd_w, gx_from_gy_w_over_g, gx_from_gy_w_slide_gy,
+    gx_from_gy_w_slide_w, gx_from_gy_w_in_blocks, gx_from_gy_w_plain)
 def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile) -> Task[...]:
     """gx[n,g,c,x3,x4] += sum[o,p0,p1,k0,k1] gy[n,g,o,p0,p1]*w[g,o,c,k0,k1]
     { d0*k0 + s0*p0 - a0 = x3, d1*k1 + s1*p1 - a1 = x4 }
 
-    lanes over g where it is contiguous
+    Winograd over gy: x3 x4 by 2 x 2, 3 x 3 taps k0 k1, images n, columns c, channels o, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1
+    or Winograd over w: x3 x4 by 2 x 2, 3 x 3 taps p0 p1, images c, columns n, channels o, batch g where d0 = 1, s0 = 1, d1 = 1, s1 = 1
+    or lanes over g where it is contiguous
     or windows of gy slide, lanes over x4, rows over x3
     or windows of w slide, lanes over x4, rows over x3
     or contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1
     else gather, tasks share n g c x3; 2 residue loops
     """
+    if (
+        K0 == 3
+        and K1 == 3
+        and s0 == 1
+        and d0 == 1
+        and s1 == 1
+        and d1 == 1
+        and winograd_suits(tile, N, X3, X4, C, O, gy.stride(4) == gx.stride(4) == 1)
+        and gx_from_gy_w_winograd_gy_scratch(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+            s1) <= 268435456
+    ):
+        return gx_from_gy_w_winograd_gy
+    if (
+        P0 == 3
+        and P1 == 3
+        and d0 == 1
+        and s0 == 1
+        and d1 == 1
+        and s1 == 1
+        and winograd_suits(tile, C, X3, X4, N, O, w.stride(4) == gx.stride(4) == 1)
+        and gx_from_gy_w_winograd_w_scratch(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+            s1) <= 268435456
+    ):
+        return gx_from_gy_w_winograd_w
     if (
         (C <= 2 or O * K0 * K1 <= 1)
         and tile.lanes.width <= G
@@ -1596,9 +1852,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: windows of x slide, lanes over k1, combined at the end, or lanes over k1, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p1, rows over p0, or contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
+        'y_from_w_x: Winograd over x: p0 p1 by 2 x 2, 3 x 3 taps k0 k1, images n, columns o, channels c, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1, or windows of x slide, lanes over k1, combined at the end, or lanes over k1, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p1, rows over p0, or contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
         'y_from_b: lanes over p1, or lanes over o; else gather, tasks share n g o p0',
         'gb_from_gy: lanes over p1, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x4, rows over x3, or windows of w slide, lanes over x4, rows over x3, or contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
+        'gx_from_gy_w: Winograd over gy: x3 x4 by 2 x 2, 3 x 3 taps k0 k1, images n, columns c, channels o, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1, or Winograd over w: x3 x4 by 2 x 2, 3 x 3 taps p0 p1, images c, columns n, channels o, batch g where d0 = 1, s0 = 1, d1 = 1, s1 = 1, or lanes over g where it is contiguous, or windows of gy slide, lanes over x4, rows over x3, or windows of w slide, lanes over x4, rows over x3, or contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
     ),
 )
