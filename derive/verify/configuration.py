@@ -133,7 +133,12 @@ def _integers(operator: Operator, definition: Definition, random: Random, names:
 
 
 def _regular(operator: Operator, definition: Definition, random: Random, names: list[str]) -> dict[str, int]:
-    """What networks are made of and small numbers at random hardly ever are: all multiples of one, nothing beside."""
+    """What networks are made of and small numbers at random hardly ever are: all multiples of one, nothing beside.
+
+    Two of three are square instead.
+    """
+    if random.random() < 2 / 3:
+        return _square(operator, definition, random, names)
     one = random.choice((2, 2, 3))
     made = {name: one * random.choice((1, 1, 2, 3, 4)) for name in names}
     extents = {i.name.upper() for i in operator.given}
@@ -144,6 +149,23 @@ def _regular(operator: Operator, definition: Definition, random: Random, names: 
         elif not p.real:
             letter, least = p.name.rstrip("0123456789"), p.minimum or 0
             made[p.name] = max(least, letters.setdefault(letter, random.choice((least, one)) if least else 0))
+    return made
+
+
+def _square(operator: Operator, definition: Definition, random: Random, names: list[str]) -> dict[str, int]:
+    """As most layers of networks: the same on every axis, no stride and no dilation, margins, and windows of three."""
+    extents = {i.name.upper() for i in operator.given}
+    letters = dict[str, int]()
+
+    def drawn(name: str, *among: int) -> int:
+        return letters.setdefault(name.rstrip("0123456789"), random.choice(among))
+
+    made = {name: drawn(name, 1, 2, 2, 3, 3, 3, 4) for name in names}
+    for p in definition.parameters:
+        if not p.real:
+            made[p.name] = max(
+                drawn(p.name, 0, 1, 1, 2) if not p.minimum else p.minimum, int(p.name in extents)
+            )
     return made
 
 
@@ -166,10 +188,10 @@ def sample(
 ) -> Configuration:
     """A configuration that the definition allows; with `zero`, one with an empty axis among its inputs.
 
-    Mostly the busiest of three, measured by points per input element: windows that overlap say more. One in five is
+    Mostly the busiest of three, measured by points per input element: windows that overlap say more. Three in ten are
     regular, as the layers of networks are.
     """
-    if not zero and random.random() < 0.2:
+    if not zero and random.random() < 0.3:
         try:
             return _sample(operator, definition, random, zero, largest, _regular, REGULAR)[1]
         except LookupError:
