@@ -35,6 +35,21 @@ class OutsideDomain(DeriveError, ValueError):
     """A function has no real value here: the logarithm or a root of a negative number."""
 
 
+class Exact(ABC):
+    """A number of another exact type: it has arithmetic, and no function that is not rational."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def denominator(self) -> int | None:
+        """1 of a whole number, None of what is no number."""
+
+    @abstractmethod
+    def __int__(self) -> int:
+        """The whole number that it is."""
+
+
 # ---- numbers with derivatives ---------------------------------------------------------------
 
 
@@ -275,7 +290,7 @@ RATIONALS = _Rationals()
 
 
 def _plain(name: str, x: Number) -> Number:
-    if isinstance(x, (int, Fraction)):
+    if isinstance(x, (int, Fraction, Exact)):
         raise NotRational(f"{name}({x}) is no rational number in general")
     if isinstance(x, float):
         try:
@@ -360,7 +375,7 @@ def _whole(p: Number) -> int | None:
     """The exponent as an int if it is one and does not vary."""
     if isinstance(p, _Differentiable):
         return None
-    if isinstance(p, (int, Fraction)):
+    if isinstance(p, (int, Fraction, Exact)):
         return int(p) if p.denominator == 1 else None
     return int(p) if math.isfinite(p) and p == int(p) else None
 
@@ -398,7 +413,7 @@ def power(x: Number, p: Number) -> Number:
 
 
 def _plain_power(x: Number, p: Number) -> Number:
-    if isinstance(x, (int, Fraction)):
+    if isinstance(x, (int, Fraction, Exact)):
         raise NotRational(f"{x} to the power {p} is no rational number in general")
     if isinstance(p, Fraction):
         p = p.numerator / type(x)(p.denominator)
@@ -414,6 +429,7 @@ __all__ = [
     "RATIONALS",
     "Decimals",
     "Dual",
+    "Exact",
     "Field",
     "Gradient",
     "NotRational",

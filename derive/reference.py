@@ -933,6 +933,41 @@ def reference_vjp_jvp(
     return {name: _each(lambda _, u, v: u + v, moved[name], turned[name]) for name in moved}
 
 
+def reference_programs(
+    case: Case, cotangents: Arrays, directions: Arrays, cotangent_tangents: Arrays
+) -> dict[str, dict[str, Array]]:
+    """Every program's results from one run of the equations, by the names that definitions have for them.
+
+    forward y; vjp gx; jvp ty; vjp_vjp hx and hgy; vjp_jvp tgx. Tangents, and what gradients are gathered against in
+    vjp_vjp, are the `directions`.
+    """
+    zero = case.field.number(0)
+    found = case.run(
+        **{
+            name: _each(lambda _, v, t: Dual(v, t), x, case.array(directions[name]))
+            for name, x in case.variables().items()
+        }
+    )
+
+    def over(prefix: str, arrays: Mapping[str, Array], f: Callable[[Number], Number]) -> dict[str, Array]:
+        return {
+            prefix + name: a if a.dtype != object else _each(lambda _, v: f(v), a)
+            for name, a in arrays.items()
+        }
+
+    outputs = {name: found[name] for name in case.real_outputs()}
+    values = over("", outputs, lambda v: v.value if isinstance(v, Dual) else v)
+    bent = over("", outputs, lambda v: _tangent(v, zero))
+    turned, moved = case.gathered(cotangents, bent), case.gathered(cotangent_tangents, values)
+    return {
+        "forward": over("", found, numbers.primal),
+        "vjp": over("g", case.gathered(cotangents, values), numbers.primal),
+        "jvp": over("t", bent, numbers.primal),
+        "vjp_vjp": over("h", turned, numbers.primal) | over("hg", bent, numbers.primal),
+        "vjp_jvp": {f"tg{name}": _each(lambda _, u, v: u + v, moved[name], turned[name]) for name in moved},
+    }
+
+
 __all__ = [
     "Case",
     "Extents",
@@ -941,6 +976,7 @@ __all__ = [
     "find_extents",
     "fold",
     "reference_jvp",
+    "reference_programs",
     "reference_vjp",
     "reference_vjp_jvp",
     "reference_vjp_vjp",

@@ -164,7 +164,7 @@ class Setting:
         given = self.arguments(program) | changed
         arrays = {name: self.converted(a) for name, a in given.items() if a is not None}
         reals = {name: self.field.number(v) for name, v in self.configuration.reals.items()}
-        number: Callable[[Any], Any] = Fraction if self.field.exact else DIGITS.context.mpf
+        number = self.field.number
         try:
             return execute_exact(
                 self.definition,
@@ -182,6 +182,8 @@ class Setting:
             )
         except KernelNotRational as error:
             raise NotRational(str(error)) from None
+        except NotRational:  # of the numbers themselves
+            raise
         except Exception as error:
             if self.field.exact and "Infinity" in str(error):
                 raise NotRational("a maximum over nothing is no fraction") from None
