@@ -17,7 +17,7 @@ BENCH   := $(VENV)/.ready-bench
 PROOFS  := $(VENV)/.ready-proofs
 PINS    := pyproject.toml constraints.txt
 
-.PHONY: all setup generate warm verify prove mutate fuzz show test test-all bench check clean help
+.PHONY: all setup generate warm verify exact prove mutate fuzz show test test-all bench check clean help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -33,6 +33,9 @@ warm: $(READY)  ## compile the forward and VJP kernels into the cache
 
 verify: $(READY)  ## verify every gradient, on a sample of shapes
 	$(RUN) tools/verify.py --quick
+
+exact: $(READY)  ## run every kernel over polynomials at a box of configurations (ARGS=--quick: the first two seconds of each)
+	$(RUN) tools/exact.py $(ARGS)
 
 prove: $(PROOFS)  ## prove, for all sizes, what loops visit, read and write (ARGS=--quick: strides 1 to 3)
 	$(RUN) tools/prove.py $(ARGS)

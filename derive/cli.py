@@ -1,4 +1,4 @@
-"""The command line: generate, show, verify, prove, mutate, warm. Parses, calls, prints, returns a code."""
+"""The command line: generate, show, verify, exact, prove, mutate, warm. Parses, calls, prints, returns a code."""
 
 from __future__ import annotations
 
@@ -340,6 +340,60 @@ def _prove(args: argparse.Namespace) -> int:
     return 1 if any(r.failures for r in rows) or not all(v.proved for _, v in lemmas) else 0
 
 
+def _boxed(package: str | None, operator: str, seconds: float | None, coverage: bool) -> tuple[Any, str]:
+    """What the box of one operator came to, and the text of what refutes it. (Runs in a worker.)"""
+    from derive.errors import SpecError, VerificationError
+    from derive.verify.exhaustive import Tally, run_box
+
+    spec, definition = _pair(package, operator)
+    try:
+        if not coverage:
+            return run_box(spec, definition, seconds=seconds), ""
+        from derive.spec import load_definition
+        from derive.verify.reached import Reached
+
+        folder = Path(package) if package else ROOT / "kernels" / "generated"
+        reached = Reached(folder / f"{operator}.py")
+        with reached.running():
+            tally = run_box(spec, load_definition(reached.path), seconds=seconds)
+        tally.missing = reached.missing()
+        return tally, ""
+    except (VerificationError, SpecError) as error:
+        return Tally(operator, 0, False), str(error)
+
+
+def _exact(args: argparse.Namespace) -> int:
+    """Every kernel over polynomials, residues or many digits, at each configuration of its operator's box."""
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from multiprocessing import get_context
+
+    from tqdm import tqdm
+
+    from derive.verify.exhaustive import summary, table
+
+    names = [operator.name for operator, _ in _pairs(args.package, args.only)]
+    seconds = 2.0 if args.quick else args.seconds or None
+    found = {}
+    bar = tqdm(total=len(names), desc="exact", unit="op", mininterval=0.5)
+    with bar, ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(_boxed, args.package, n, seconds, args.coverage): n for n in names}
+        for done in as_completed(running):
+            found[running[done]] = done.result()
+            bar.set_postfix_str(running[done])
+            bar.update()
+    refuted = [text for name in names if (text := found[name][1])]
+    tallies = [found[name][0] for name in names if not found[name][1]]
+    print(table(tallies))
+    for tally in tallies if args.coverage else ():
+        print(f"\n{tally.operator}: {len(tally.missing)} lines and branches that no run reached")
+        for text in tally.missing:
+            print(f"    {text}")
+    for text in refuted:
+        print(f"\n{text}")
+    print(f"\n{summary(tallies)}")
+    return 1 if refuted else 0
+
+
 def _geometry(args: argparse.Namespace) -> int:
     """The receptive fields, sizes and costs of a network, as a table and a picture."""
     from derive.errors import GeometryError
@@ -455,6 +509,20 @@ def parser() -> argparse.ArgumentParser:
     q.add_argument("--quick", action="store_true", help="strides and dilations 1, 2, 3 (default: 1 to 8)")
     q.add_argument("--uncovered", action="store_true", help="list the tasks that are not covered, and why")
     q.set_defaults(run=_prove)
+    x = commands.add_parser(
+        "exact", help="run kernels over polynomials at every configuration of a box: proofs at these shapes"
+    )
+    x.add_argument(
+        "package", nargs="?", help="folder of a generated package (default: the shipped catalogue)"
+    )
+    x.add_argument("--only", nargs="+", default=[], metavar="OPERATOR", help="these operators (default: all)")
+    x.add_argument("--seconds", type=float, default=20.0, metavar="S",
+                   help="processor time for each operator's box (default 20; 0: all of it)")  # fmt: skip
+    x.add_argument("--quick", action="store_true", help="the first two seconds of each box")
+    x.add_argument("--jobs", type=_count, metavar="N", help="processes (default: one for each core)")
+    x.add_argument("--coverage", action="store_true",
+                   help="list the lines and branches of each module that no run reached")  # fmt: skip
+    x.set_defaults(run=_exact)
     r = commands.add_parser("geometry", help="receptive fields, sizes and costs of a network")
     r.add_argument(
         "network", metavar="FILE", help="lines of text, a Python file that makes a network, or .onnx"
