@@ -1,7 +1,8 @@
 """The checks. Each looks at one configuration, drawn with the generator it is given.
 
 shape_law                the sizes that the module derives are those that its laws give, found by counting
-every_way                each task that a choice may come to, exactly, at configurations that choose it
+each_line                each task, phase and line of the module, in as few small runs as may be, exactly
+every_way                the same, each task many times, at configurations of its own
 exact_<program>          emitted source over fractions (or 60 digits) against the equations
 adjoint                  <J t, g> = <t, J' g>, exactly
 linearity                gradients are linear in cotangents and tangents; so are outputs in inputs where the
@@ -16,7 +17,7 @@ deterministic            the same bits again, whatever the number of tasks
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -33,7 +34,7 @@ from derive.verify.configuration import sample
 from derive.verify.counterexample import Counterexample
 from derive.verify.rounding import ROUNDED, UNIT, allowance
 from derive.verify.running import AGREE, DIGITS, PROGRAMS, Arrays, Divided, Manner, Setting, settle, shown
-from derive.verify.ways import often, tasks_of, ways
+from derive.verify.ways import Draw, often, tasks_of, ways
 
 if TYPE_CHECKING:
     from kernels.runtime import Definition
@@ -186,8 +187,27 @@ def every_way(operator: Operator, definition: Definition, random: Random) -> Out
     if not available(definition):
         return NOTHING
     own = Random(random.getrandbits(64))  # Hypothesis keeps what is drawn of its own, and this draws a lot
+    return _along(operator, definition, ways(operator, definition, own, often(definition)))
+
+
+RUNS = 24  # of tasks, in `each_line`: it makes as many of each as that allows, but not more than four
+
+
+def each_line(operator: Operator, definition: Definition, random: Random) -> Outcome:
+    """The same with not many more runs than it takes to execute every line."""
+    if not available(definition):
+        return NOTHING
+    own = Random(random.getrandbits(64))
+    each = max(1, min(4, RUNS // len(set[str]().union(*tasks_of(definition).values()))))
+    draws = ways(operator, definition, own, each, patience=20, fruitless=3, largest=300)  # time counts
+    return _along(operator, definition, draws)
+
+
+def _along(
+    operator: Operator, definition: Definition, draws: Iterable[tuple[Draw, Arrays, Arrays]]
+) -> Outcome:
     missing, worst, runs = set[str]().union(*tasks_of(definition).values()), 0.0, 0
-    for draw, expected, found in ways(operator, definition, own, often(definition)):
+    for draw, expected, found in draws:
         worst = max(worst, compare_exactly(draw.setting, draw.program, found, expected, draw.manner))
         missing, runs = missing - draw.tasks, runs + 1
     if not runs:
@@ -498,6 +518,7 @@ def zero_sized(operator: Operator, definition: Definition, random: Random) -> Ou
 CHECKS: dict[str, Check] = {
     "shape_law": shape_law,
     **{f"exact_{program}": partial(exact, program) for program in PROGRAMS},
+    "each_line": each_line,
     "every_way": every_way,
     "adjoint": adjoint,
     "linearity": linearity,
@@ -511,7 +532,7 @@ CHECKS: dict[str, Check] = {
 # These run machine code, which takes seconds to compile for each kernel; the others the source alone.
 COMPILED = ("finite_differences", "compiled_matches_exact", "strided", "zero_sized", "deterministic")
 QUICK = tuple(
-    c for c in CHECKS if c not in (*COMPILED, "every_way", "linearity")
+    c for c in CHECKS if c not in (*COMPILED, "each_line", "every_way", "linearity")
 )  # one run of each program or so
 
 __all__ = ["CHECKS", "QUICK", "Check", "Outcome"]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3000
 REGULAR = 50  # of those
-STYLES = ("general", "ties", "positive", "unit", "apart")
+STYLES = ("general", "ties", "positive", "unit", "apart", "wide")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Configuration:
     general   fractions of either sign, zero too      ties    integers from a small range
     positive  fractions above 0                       unit    fractions between 0 and 1
     apart     no two alike, none near another: for differences in floating point
+    wide      whole numbers of forty bits: where two polynomials agree at such, they are the same, but for odds of 1e-10
     """
 
     integers: Mapping[str, int]  # what a caller gives besides arrays
@@ -76,6 +77,8 @@ class Configuration:
             below = random.choice((4, 8, 16)) if dyadic else random.randint(1, 7)
             if style == "ties":
                 made[at] = Fraction(random.randint(-1, 2))
+            elif style == "wide":
+                made[at] = Fraction(random.getrandbits(40) - 2**39)
             elif style == "positive":
                 made[at] = Fraction(random.randint(1, 20), below)
             elif style == "unit":
@@ -132,6 +135,29 @@ def _integers(operator: Operator, definition: Definition, random: Random, names:
     return made
 
 
+def _long(operator: Operator, definition: Definition, random: Random, names: list[str]) -> dict[str, int]:
+    """One extent so long that sums are cut into chains, everything else as small as can be."""
+    given = {i.name.upper() for i in operator.given}
+    made = {name: random.choice((1, 1, 1, 2)) for name in names}
+    for p in definition.parameters:
+        if not p.real:
+            made[p.name] = max(p.minimum or 0, int(p.name in given))
+    extents = [*names, *(p.name for p in definition.parameters if p.name in given)]
+    for name in random.sample(extents, min(len(extents), random.choice((1, 1, 2)))):
+        made[name] = random.randint(65, 300) if name in names else random.randint(12, 80)
+    return made
+
+
+def _larger(operator: Operator, definition: Definition, random: Random, names: list[str]) -> dict[str, int]:
+    """As at random, and some extents two to four times as large."""
+    made = _integers(operator, definition, random, names)
+    given = {i.name.upper() for i in operator.given}
+    extents = [name for name in made if name in names or name in given]
+    for name in random.sample(extents, min(len(extents), random.choice((1, 2, 2, 3)))):
+        made[name] = made[name] * random.choice((2, 2, 3, 4)) + random.choice((0, 1))
+    return made
+
+
 def _regular(operator: Operator, definition: Definition, random: Random, names: list[str]) -> dict[str, int]:
     """What networks are made of and small numbers at random hardly ever are: all multiples of one, nothing beside.
 
@@ -184,16 +210,26 @@ def _allowed(definition: Definition, environment: Mapping[str, int]) -> bool:
 
 
 def sample(
-    operator: Operator, definition: Definition, random: Random, *, zero: bool = False, largest: int = 1500
+    operator: Operator,
+    definition: Definition,
+    random: Random,
+    *,
+    zero: bool = False,
+    larger: bool = False,
+    largest: int = 1500,
 ) -> Configuration:
-    """A configuration that the definition allows; with `zero`, one with an empty axis among its inputs.
+    """A configuration that the definition allows; with `zero`, one with an empty axis among its inputs; with `larger`,
+    one beyond those that are drawn otherwise.
 
     Mostly the busiest of three, measured by points per input element: windows that overlap say more. Three in ten are
-    regular, as the layers of networks are.
+    regular, as the layers of networks are; one in twenty is long in one extent.
     """
-    if not zero and random.random() < 0.3:
+    if larger and random.random() < 0.8:
+        return _sample(operator, definition, random, zero, largest, _larger)[1]
+    if not zero and (luck := random.random()) < 0.35:
+        draw = _regular if luck < 0.3 else _long
         try:
-            return _sample(operator, definition, random, zero, largest, _regular, REGULAR)[1]
+            return _sample(operator, definition, random, zero, largest, draw, REGULAR)[1]
         except LookupError:
             pass  # its conditions allow none
     chances = 1 if zero else random.choice((1, 3, 3))

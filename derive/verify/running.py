@@ -11,7 +11,7 @@ This is the only module here that runs kernels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from random import Random
@@ -34,6 +34,8 @@ CONFIGURATIONS = 60  # how many to try, until one has a value
 AGREE = Fraction(1, 10**40)  # how near two values of 60 digits and more have to be
 # lanes, rows, vectors: small, so that every edge occurs; wide ones leave short axes to plain loops
 TILES = (*3 * ((2, 2, 2),), (2, 3, 1), *3 * ((4, 2, 2),), (32, 2, 1))
+# the same and how much is worked on at a time: other ones, for who asks whether two kernels are the same
+LARGER = ((4, 3, 4, 10, 9, 5), (8, 4, 2, 7, 5, 2), (4, 6, 1, 12, 5, 4), (16, 2, 3, 5, 8, 3))
 Arrays = dict[str, Array]
 T = TypeVar("T")
 
@@ -46,18 +48,18 @@ class Divided(VerificationError):
 class Manner:
     """How an exact run goes about it: its tile, tasks and memory."""
 
-    shape: tuple[int, int, int]  # of the tile: lanes, rows, vectors
+    shape: tuple[int, ...]  # of the tile: lanes, rows, vectors, and how much is worked on at a time
     tasks: int
     seed: int
     gaps: bool
 
     @classmethod
-    def drawn(cls, random: Random) -> Manner:
-        return cls(random.choice(TILES), random.randint(1, 4), random.getrandbits(16), random.random() < 0.5)
+    def drawn(cls, random: Random, tiles: Sequence[tuple[int, ...]] = TILES) -> Manner:
+        return cls(random.choice(tiles), random.randint(1, 4), random.getrandbits(16), random.random() < 0.5)
 
     def tile_of(self, number: Callable[[Any], Any]) -> Tile:
-        width, pixels, vectors = self.shape
-        return Tile(Lanes(width, number), pixels, vectors)
+        width, *rest = self.shape
+        return Tile(Lanes(width, number), *rest)
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,21 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from derive.errors import VerificationError
 from derive.language import Operator
-from derive.verify.checks import CHECKS, QUICK
+from derive.verify.checks import CHECKS
 from derive.verify.counterexample import explained
 
 if TYPE_CHECKING:
     from kernels.runtime import Definition
 
 
-FEWER = {"every_way": 3}  # cases of a check that makes many runs in each
-BRIEF = 2  # cases of a check in every run of the tests, where the thorough ones are slow
+FEWER = {"each_line": 1, "every_way": 3}  # cases of a check that makes many runs in each
+# checks that are made in every run of the tests, where the thorough ones are slow: the shapes, and every line once
+BRIEF = {"shape_law": 2, "each_line": 1}
 
 
 def suite(
@@ -36,32 +37,37 @@ def suite(
 ) -> Callable[..., Any]:
     """A test, once for each check. Hypothesis draws the same configurations always, and shrinks a failure.
 
-    An operator that is not `core`, one of many, has its checks marked slow; those that compile nothing and make few
-    runs are made at two configurations beside that, but for `adjoint`: gradients and tangents that are exactly those
-    of the equations are adjoint.
+    An operator that is not `core`, one of many, has its checks marked slow; those of `BRIEF` are made beside that.
     """
     checks = list(checks)
     rounds = [pytest.param(c, cases, id=c, marks=() if core else pytest.mark.slow) for c in checks]
     if not core:
-        rounds += [pytest.param(c, BRIEF, id=f"{c}-brief") for c in checks if c in QUICK and c != "adjoint"]
+        rounds += [pytest.param(c, BRIEF[c], id=f"{c}-brief") for c in checks if c in BRIEF]
 
     @pytest.mark.parametrize(("check", "rounds"), rounds)
     def test(check: str, rounds: int) -> None:
-        @settings(
-            max_examples=min(rounds, FEWER.get(check, rounds)),
-            deadline=None,
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(random=st.randoms(use_true_random=False))
-        def holds(random: Random) -> None:
-            CHECKS[check](operator, definition, random)
-
         try:
-            holds()
+            hold(check, operator, definition, rounds)
         except VerificationError as error:  # the smallest that Hypothesis came to
             raise explained(error) from None
 
     made: Callable[..., Any] = test
     return made
+
+
+def hold(check: str, operator: Operator, definition: Definition, rounds: int, *, shrink: bool = True) -> None:
+    """Make a check at the configurations that its test draws; without `shrink` the first failure is raised as it is."""
+
+    @settings(
+        max_examples=min(rounds, FEWER.get(check, rounds)),
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=tuple(Phase) if shrink else (Phase.generate,),
+    )
+    @given(random=st.randoms(use_true_random=False))
+    def holds(random: Random) -> None:
+        CHECKS[check](operator, definition, random)
+
+    holds()

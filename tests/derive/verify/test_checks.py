@@ -46,6 +46,7 @@ FAULTS: list[tuple[str, str, Operator, Definition, str]] = [
         r"hgy\[\d+\] of vjp_vjp is",
     ),
     ("exact_vjp_jvp", "dropped", OPERATOR, without_phase("vjp_jvp", 1), r"tgx\[\d+\] of vjp_jvp is"),
+    ("each_line", "factor", OPERATOR, with_task(planted.doubled, "jvp", 1), r"ty\[\d+\] of jvp is"),
     ("every_way", "factor", OPERATOR, with_task(planted.doubled, "jvp", 1), r"ty\[\d+\] of jvp is"),
     (
         "adjoint",
