@@ -1,236 +1,51 @@
-"""How much the checks see: faults put into a generated module one at a time, and which of them an exact run tells.
+"""How much the checks see: faults put into a generated module one at a time, and what becomes of each.
 
-A mutant is the module with one change: another operation, a constant off by one, a comparison that lets one more
-through, axes exchanged, a statement or a phase left out, a sum that starts from one. It is *killed* if some drawn
-configuration gives another result than the equations do, or breaks a rule of the exact run (an access outside, a read
-of what nobody wrote, two tasks at one element), or does not end. What is not killed has *survived*: some of these
-are the same kernel in other words (a mask where nothing is masked, one block instead of two), and are not told apart
-from the others here. Changes to what chooses among ways, or says how much room they take, are counted apart: most of
-them are another choice of two ways that both work, or a larger room.
+    killed        some drawn configuration gives another result than the equations do, or breaks a rule of the exact run
+                  (an access outside, a read of what nobody wrote, two tasks at one element), or does not end
+    equal         the same kernel in other words, as far as runs tell that the tests do not make: larger extents, other
+                  tiles, other widths of vectors, on whole numbers of forty bits
+    other choice  it changes which of several tasks runs, or how much room one takes; the same results on those runs
+    survived      anything else, with the reason: no run executes it, or larger runs do tell it from the original
+
+The score is what was killed of what is not the same: killed / (killed + survived).
 
 Runs are those of the check `every_way`, as many as a generated test makes of each task, kept with the truth of each, so
-that a mutant costs its own runs alone. Each is tried on those that reach the function that it is in.
+that a mutant costs its own runs alone. Each is tried on those that execute a line of it.
 """
 
 from __future__ import annotations
 
 import ast
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from random import Random
-from types import CodeType, FrameType
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from derive.errors import VerificationError
 from derive.language import Operator
-from derive.verify.checks import compare_exactly
+from derive.verify.checks import CHECKS, COMPILED, compare_exactly
+from derive.verify.mutants import DEFINITION, Mutant, mutants
 from derive.verify.running import Arrays
-from derive.verify.ways import Draw, often, ways
+from derive.verify.suite import BRIEF, hold
+from derive.verify.ways import Draw, file_of, larger, often, tasks_of, ways
 
 if TYPE_CHECKING:
     from kernels.runtime import Definition
 
-PATIENCE = 10.0  # seconds, at least, that each run may take, and so many times what it takes without a fault
-SLOWER = 50
+# seconds of the processor, at least, that each run may take, and so many times what it took before
+PATIENCE = 3.0
+SLOWER = 30
 CASES = 3  # of the check `every_way`, as many as a generated test tries
-
-
-# ---- mutants -------------------------------------------------------------------------------
-
-
-@dataclass
-class Mutant:
-    """One change of a module's tree, made and taken back in place."""
-
-    function: str
-    role: str  # of the function: what computes, what chooses among ways or says how much room they take, what binds
-    line: int
-    kind: str
-    before: str  # the statement as it is, and as it would be
-    after: str
-    make: Callable[[], None]
-    undo: Callable[[], None]
-
-    def __str__(self) -> str:
-        return f"line {self.line}, {self.function}: {self.kind}\n    - {self.before}\n    + {self.after}"
-
-
-OPERATIONS: dict[type[ast.operator], type[ast.operator]] = {
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
-    ast.Mult: ast.Add,
-    ast.FloorDiv: ast.Mult,
-    ast.Div: ast.Mult,
-    ast.Mod: ast.FloorDiv,
-}
-COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
-    ast.Lt: ast.LtE,
-    ast.LtE: ast.Lt,
-    ast.Gt: ast.GtE,
-    ast.GtE: ast.Gt,
-    ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq,
-}
-CALLS = {
-    "zero": "one", "one": "zero", "lowest": "highest", "highest": "lowest", "max": "min", "min": "max",
-    "maximum": "minimum", "minimum": "maximum", "floor_div": "ceil_div", "ceil_div": "floor_div",
-}  # fmt: skip
-DEFINITION = "DEFINITION"
-
-
-def mutants(tree: ast.Module) -> Iterator[Mutant]:
-    """Every change to the functions of a generated module and to its definition that changes its text."""
-    for mutant in _mutants(tree):
-        if mutant.before != mutant.after or "..." in mutant.before:
-            yield mutant
-
-
-def _mutants(tree: ast.Module) -> Iterator[Mutant]:
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef):
-            for statement in node.body:
-                if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):
-                    yield from _of_statement((node.name, _role(node)), node.body, statement)
-        elif isinstance(node, ast.Assign) and any(
-            isinstance(t, ast.Name) and t.id == DEFINITION for t in node.targets
-        ):
-            yield from _of_definition(node)
-
-
-def _role(function: ast.FunctionDef) -> str:
-    """By its decorator: tasks and what they call compute; the rest is about which of them runs, and in what room."""
-    names = {ast.unparse(d).partition("(")[0] for d in function.decorator_list}
-    if function.name == "sizes":
-        return "binding"
-    return "computing" if names & {"task", "kernel"} else "choosing"
-
-
-def _changed(
-    place: tuple[str, str],
-    statement: ast.stmt | ast.expr,
-    kind: str,
-    make: Callable[[], None],
-    undo: Callable[[], None],
-) -> Mutant:
-    before = _short(statement)
-    make()
-    after = _short(statement)
-    undo()
-    return Mutant(*place, statement.lineno, kind, before, after, make, undo)
-
-
-def _short(node: ast.AST) -> str:
-    text = ast.unparse(node)
-    lines = text.splitlines() or ["(nothing)"]
-    return lines[0] + (" ..." if len(lines) > 1 else "")
-
-
-def _set(node: Any, name: str, value: Any) -> tuple[Callable[[], None], Callable[[], None]]:
-    old = getattr(node, name)
-    return lambda: setattr(node, name, value), lambda: setattr(node, name, old)
-
-
-def _put(items: list[Any], at: int, value: Any) -> tuple[Callable[[], None], Callable[[], None]]:
-    old = items[at]
-    return lambda: items.__setitem__(at, value), lambda: items.__setitem__(at, old)
-
-
-def _of_statement(place: tuple[str, str], block: list[ast.stmt], statement: ast.stmt) -> Iterator[Mutant]:
-    """Changes of one statement, then of what stands below it."""
-    at = block.index(statement)
-    nothing = ast.copy_location(ast.Pass(), statement)
-    if isinstance(statement, (ast.AugAssign, ast.Assign, ast.Expr, ast.If)):
-        make, undo = _put(block, at, nothing)
-        before = _short(statement)
-        yield Mutant(*place, statement.lineno, "left out", before, "pass", make, undo)
-    if isinstance(statement, ast.If):
-        flipped = ast.copy_location(ast.UnaryOp(ast.Not(), statement.test), statement.test)
-        yield _changed(place, statement, "opposite", *_set(statement, "test", flipped))
-    if isinstance(statement, ast.AugAssign) and type(statement.op) in OPERATIONS:
-        yield _changed(
-            place, statement, "operation", *_set(statement, "op", OPERATIONS[type(statement.op)]())
-        )
-    inner = [getattr(statement, name, []) for name in ("body", "orelse")]
-    below = {id(child) for part in inner for child in part}
-    for node in _within(statement, below):
-        for kind, change in _of_expression(node):
-            yield _changed(place, statement, kind, *change)
-    for part in inner:
-        for child in list(part):
-            yield from _of_statement(place, part, child)
-
-
-def _within(node: ast.AST, below: set[int]) -> Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(node):
-        if id(child) not in below:
-            yield child
-            yield from _within(child, below)
-
-
-Change = tuple[Callable[[], None], Callable[[], None]]
-
-
-def _of_expression(node: ast.AST) -> Iterator[tuple[str, Change]]:
-    match node:
-        case ast.BinOp(op=op) if type(op) in OPERATIONS:
-            yield "operation", _set(node, "op", OPERATIONS[type(op)]())
-        case ast.UnaryOp(op=ast.USub(), operand=operand) if not isinstance(operand, ast.Constant):
-            yield "sign", _set(node, "op", ast.UAdd())
-        case ast.Compare(ops=ops):
-            for k, sign in enumerate(ops):
-                if type(sign) in COMPARISONS:
-                    yield "comparison", _put(ops, k, COMPARISONS[type(sign)]())
-        case ast.BoolOp(op=op):
-            yield "connective", _set(node, "op", ast.Or() if isinstance(op, ast.And) else ast.And())
-        case ast.Constant(value=int(value)) if not isinstance(value, bool):
-            yield "constant", _set(node, "value", value + 1)
-        case ast.Call(func=ast.Name(id=name), args=args):
-            if name in CALLS:
-                yield "function", _set(node.func, "id", CALLS[name])
-            if name == "range" and len(args) >= 1:
-                end = args[0 if len(args) == 1 else 1]
-                less = ast.copy_location(ast.BinOp(end, ast.Sub(), ast.Constant(1)), end)
-                yield "bound", _put(args, 0 if len(args) == 1 else 1, ast.fix_missing_locations(less))
-        case ast.Call(func=ast.Attribute(attr=name)) if name in CALLS:
-            yield "function", _set(node.func, "attr", CALLS[name])
-        case ast.Tuple(elts=elts, ctx=ast.Load()) | ast.List(elts=elts, ctx=ast.Load()):
-            for k in range(len(elts) - 1):
-                yield "axes", _swapped(elts, k)
-
-
-def _swapped(elts: list[Any], k: int) -> Change:
-    def swap() -> None:
-        elts[k], elts[k + 1] = elts[k + 1], elts[k]
-
-    return swap, swap
-
-
-def _of_definition(assigned: ast.Assign) -> Iterator[Mutant]:
-    """Phases left out, and the names that a phase binds exchanged."""
-    for node in ast.walk(assigned.value):
-        if isinstance(node, ast.keyword) and node.arg == "phases" and isinstance(node.value, ast.Tuple):
-            phases = node.value.elts
-            for k, phase in enumerate(list(phases)):
-
-                def make(phases: list[ast.expr] = phases, k: int = k) -> None:
-                    del phases[k]
-
-                def undo(phases: list[ast.expr] = phases, k: int = k, phase: ast.expr = phase) -> None:
-                    phases.insert(k, phase)
-
-                yield Mutant(
-                    DEFINITION, "binding", phase.lineno, "phase left out", _short(phase), "", make, undo
-                )
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Phase":
-            for names in (a for a in node.args[1:] if isinstance(a, ast.Tuple)):
-                for k in range(len(names.elts) - 1):
-                    if ast.unparse(names.elts[k]) != ast.unparse(names.elts[k + 1]):
-                        yield _changed((DEFINITION, "binding"), node, "bound names", *_swapped(names.elts, k))
+BEYOND = 6  # larger runs that execute a mutant before it counts as the same
+ATTEMPTS = 40  # at most, to find one more of them
+FATES = ("killed", "equal", "other choice", "survived")
+ROLES = ("computing", "binding", "choosing", "room")
 
 
 # ---- draws ---------------------------------------------------------------------------------
@@ -242,53 +57,81 @@ class Run:
 
     draw: Draw
     expected: Arrays
-    reached: frozenset[str]  # functions of the module that it runs
-    seconds: float
+    seconds: float = 0.0
 
     def again(self, definition: Any) -> None:
         """Raise whatever another definition of the operator gives reason to."""
         compare_exactly(self.draw.setting, self.draw.program, self.draw.found(definition), self.expected)
 
+    def executes(self, mutant: Mutant) -> bool:
+        """Does it come to the lines that the mutant changes? What binds is everywhere."""
+        return mutant.role == "binding" or not self.draw.lines.isdisjoint(mutant.lines)
 
-def runs(operator: Operator, definition: Definition, cases: int = CASES) -> list[Run]:
+
+def runs(
+    operator: Operator,
+    definition: Definition,
+    cases: int = CASES,
+    only: Collection[str] | None = None,
+    seed: int = 0,
+) -> list[Run]:
     """As many of each task as the generated tests make, cheap ones first."""
-    made, random = list[Run](), Random(0)
-    for draw, expected, _ in ways(operator, definition, random, cases * often(definition)):
-        start = time.perf_counter()
-        with _called(file_of(definition)) as reached:
-            draw.found()
-        made.append(Run(draw, expected, frozenset(reached), time.perf_counter() - start))
+    made, start = list[Run](), time.process_time()
+    for draw, expected, _ in ways(operator, definition, Random(seed), cases * often(definition), only):
+        made.append(Run(draw, expected, time.process_time() - start))
+        start = time.process_time()
     return sorted(made, key=lambda run: run.seconds)
 
 
-def file_of(definition: Definition) -> str:
-    """Where the module of a definition is."""
-    return str(definition.sizes.__code__.co_filename)
+@dataclass
+class Larger:
+    """Runs beyond those that the tests draw, made when somebody asks for them."""
 
+    operator: Operator
+    definition: Definition
+    random: Random
+    made: list[Run] = field(default_factory=list)
+    given_up: set[int] = field(default_factory=set)  # lines that no more of them seem to execute
 
-@contextmanager
-def _called(file: str) -> Iterator[set[str]]:
-    """The names of the functions of a file that run."""
-    found = set[str]()
-    known = dict[CodeType, bool]()
-
-    def profile(frame: FrameType, event: str, _: object) -> None:
-        code = frame.f_code
-        if event == "call" and known.setdefault(code, code.co_filename == file):
-            found.add(code.co_name)
-
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        yield found
-    finally:
-        sys.setprofile(before)
-
-
-ROLES = ("computing", "choosing", "binding")
+    def of(self, mutant: Mutant, tasks: Collection[str]) -> Iterator[Run]:
+        """Some that execute the mutant, if they can be found; tasks that may."""
+        count = 0
+        for run in self.made:
+            if count < BEYOND and run.executes(mutant):
+                count += 1
+                yield run
+        if not tasks or self.given_up.issuperset(mutant.lines):
+            return
+        start, missed = time.process_time(), 0
+        for found in larger(self.operator, self.definition, self.random, tasks):
+            if count >= BEYOND:
+                return
+            missed += 1
+            if found is not None:
+                run = Run(found[0], found[1], time.process_time() - start)
+                start = time.process_time()
+                if run.executes(mutant):
+                    self.made.append(run)
+                    count, missed = count + 1, 0
+                    yield run
+            if missed >= ATTEMPTS:
+                self.given_up.update(mutant.lines)
+                return
 
 
 # ---- judging -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of one mutant, and why."""
+
+    mutant: Mutant
+    kind: str
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.mutant}\n    {self.kind}: {self.why}" if self.why else str(self.mutant)
 
 
 @dataclass
@@ -296,47 +139,161 @@ class Verdict:
     """What became of the mutants of one operator."""
 
     operator: str
-    killed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ROLES, 0))
-    survivors: dict[str, list[str]] = field(default_factory=lambda: {role: [] for role in ROLES})
+    counts: dict[str, dict[str, int]] = field(
+        default_factory=lambda: {role: dict.fromkeys(FATES, 0) for role in ROLES}
+    )
+    shown: list[tuple[str, str, str]] = field(
+        default_factory=list
+    )  # role, fate and text of all but the killed
     runs: int = 0
     seconds: float = 0.0
 
-    def score(self, role: str) -> float:
-        """The part that was killed of those in functions of a role."""
-        return self.killed[role] / max(1, self.killed[role] + len(self.survivors[role]))
+    def add(self, fate: Fate) -> None:
+        self.counts[fate.mutant.role][fate.kind] += 1
+        if fate.kind != "killed":
+            self.shown.append((fate.mutant.role, fate.kind, str(fate)))
 
-    def table(self) -> str:
-        """A line for each role."""
-        lines = [
-            f"    {role:<10} {self.killed[role]:>5} of {self.killed[role] + len(self.survivors[role]):>5} killed"
-            f"  {100 * self.score(role):5.1f} %"
-            for role in ROLES
-        ]
-        return "\n".join([f"{self.operator}: {self.runs} runs, {self.seconds:.0f} s", *lines])
+    def count(self, kind: str, *roles: str) -> int:
+        return sum(self.counts[role][kind] for role in roles or ROLES)
+
+    def score(self, *roles: str) -> float:
+        """The part that was killed of those that are not the same kernel; 1 if there is none."""
+        return score([self], *roles)
+
+    def survivors(self, *roles: str) -> list[str]:
+        return [text for role, kind, text in self.shown if kind == "survived" and role in (roles or ROLES)]
 
 
-class _Endless(Exception):
-    """A run that was stopped."""
+def score(verdicts: Iterable[Verdict], *roles: str) -> float:
+    """Of several operators together."""
+    verdicts = list(verdicts)
+    killed = sum(v.count("killed", *roles) for v in verdicts)
+    survived = sum(v.count("survived", *roles) for v in verdicts)
+    return killed / (killed + survived) if killed + survived else 1.0
+
+
+def table(verdicts: Sequence[Verdict]) -> str:
+    """A line for each operator: how many mutants met which fate, in all roles."""
+    rows = [(v.operator, [v]) for v in verdicts]
+    if len(verdicts) > 1:
+        rows.append(("together", list(verdicts)))
+    lines = [["operator", "mutants", *FATES, "score", "runs", "seconds"]]
+    for name, some in rows:
+        counts = [sum(v.count(kind) for v in some) for kind in FATES]
+        seconds, share = sum(v.seconds for v in some), f"{100 * score(some):.1f} %"
+        numbers = (sum(counts), *counts, share, sum(v.runs for v in some), round(seconds))
+        lines.append([name, *map(str, numbers)])
+    return columns(lines)
+
+
+def columns(lines: Sequence[Sequence[str]]) -> str:
+    """Words to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]
+        )
+        for line in lines
+    )
+
+
+class Endless(BaseException):
+    """A run that was stopped: no `except Exception` of what runs may take it."""
 
 
 @contextmanager
-def _patience(seconds: float) -> Iterator[None]:
-    """Stops what takes longer. (In the main thread, on POSIX; elsewhere there is no limit.)"""
+def patience(seconds: float) -> Iterator[None]:
+    """Stops what takes longer, of this process alone. (In the main thread, on POSIX; elsewhere there is no limit.)"""
 
     def stop(*_: object) -> None:
-        raise _Endless
+        raise Endless
 
     try:
-        before = signal.signal(signal.SIGALRM, stop)
+        before = signal.signal(signal.SIGPROF, stop)
     except (AttributeError, ValueError):
         yield
         return
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+@dataclass
+class Module:
+    """A generated module whose mutants are judged."""
+
+    operator: Operator
+    definition: Definition
+
+    @cached_property
+    def file(self) -> str:
+        return file_of(self.definition)
+
+    @cached_property
+    def text(self) -> str:
+        return Path(self.file).read_text(encoding="utf-8")
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text, self.file)
+
+    @property
+    def name(self) -> str:
+        return str(self.definition.sizes.__module__)
+
+    def code(self, mutant: Mutant | None = None) -> CodeType:
+        if mutant is None:
+            return compile(self.tree, self.file, "exec")
+        with mutant.made():
+            return compile(self.tree, self.file, "exec")
+
+    def mutants(self, sample: int | None = None, seed: int = 0) -> list[Mutant]:
+        """Every one, or so many of them."""
+        every = list(mutants(self.tree))
+        if sample is None or sample >= len(every):
+            return every
+        return sorted(Random(seed).sample(every, sample), key=lambda m: m.line)
+
+    @cached_property
+    def uses(self) -> dict[str, frozenset[str]]:
+        """What each function of the module names, and what that names."""
+        names = {
+            node.name: {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            for node in self.tree.body
+            if isinstance(node, ast.FunctionDef)
+        }
+        made = dict[str, frozenset[str]]()
+        for name in names:
+            found, left = {name}, [name]
+            while left:
+                more = names.get(left.pop(), set()) - found
+                found |= more
+                left += more
+            made[name] = frozenset(found)
+        return made
+
+    @cached_property
+    def kernels(self) -> dict[str, set[str]]:
+        """The tasks of each kernel that the module names, its own and other modules'."""
+        programs = self.definition.programs.values()
+        return {
+            p.kernel.name: {t.name for t in p.kernel.tasks} for program in programs for p in program.every
+        }
+
+    def tasks(self, mutant: Mutant) -> set[str]:
+        """Those that may come to it."""
+        every = set[str]().union(*tasks_of(self.definition).values())
+        if mutant.place.kernel in self.kernels:
+            return self.kernels[mutant.place.kernel]
+        if mutant.function not in self.uses:
+            return every
+        if mutant.role == "binding":
+            return every
+        above = {task for task in every if mutant.function in self.uses.get(task, ())}
+        return above | (self.uses[mutant.function] & every if mutant.role == "choosing" else set())
 
 
 def judge(
@@ -346,58 +303,112 @@ def judge(
     sample: int | None = None,
     seed: int = 0,
 ) -> Verdict:
-    """Every mutant of a generated module, or a sample of so many, tried on draws that reach it.
+    """Every mutant of a generated module, or a sample of so many, tried on draws that execute it.
 
     Raises VerificationError if the module dies as it is: then a death would say nothing of a fault.
     """
-    start = time.perf_counter()
-    file = file_of(definition)
-    tree = ast.parse(Path(file).read_text(encoding="utf-8"), file)
-    chosen = list(mutants(tree))
-    if sample is not None and sample < len(chosen):
-        chosen = sorted(Random(seed).sample(chosen, sample), key=lambda m: m.line)
-    known = runs(operator, definition)
-    name = definition.sizes.__module__
-    if dies(compile(tree, file, "exec"), name, known, True):
+    start = time.process_time()
+    module = Module(operator, definition)
+    chosen = module.mutants(sample, seed)
+    aimed = [module.tasks(m) for m in chosen if m.role != "binding"]
+    some = None if sample is None else set[str]().union(*aimed)
+    known = runs(operator, definition, only=some)
+    if some is not None and any(m.role == "binding" for m in chosen):  # every phase once
+        known += [Run(draw, truth) for draw, truth, _ in ways(operator, definition, Random(seed), 1)]
+    if dies(module.code(), module.name, known, True):
         raise VerificationError(f"{operator.name}: its runs object to the module without a fault")
-    verdict = Verdict(operator.name, runs=len(known))
+    beyond = Larger(operator, definition, Random(seed))
+    verdict = Verdict(operator.name)
     for mutant in chosen:
-        _try(mutant, tree, file, name, known, verdict)
-    verdict.seconds = time.perf_counter() - start
+        verdict.add(_fate(module, mutant, known, beyond))
+    verdict.runs = len(known) + len(beyond.made)
+    verdict.seconds = time.process_time() - start
     return verdict
 
 
-def _try(
-    mutant: Mutant, tree: ast.Module, file: str, name: str, known: Sequence[Run], verdict: Verdict
-) -> None:
-    everywhere = mutant.function in (DEFINITION, "sizes")
-    reaching = [run for run in known if everywhere or mutant.function in run.reached]
-    if not reaching:
-        verdict.survivors[mutant.role].append(f"{mutant}\n    no run reaches it")
-        return
-    mutant.make()
+def judge_as_shipped(
+    operator: Operator, definition: Definition, *, core: bool, sample: int | None = None, seed: int = 0
+) -> Verdict:
+    """The same for the generated test as it runs by default, but for what it compiles; `core` as it is told.
+
+    What it does not see is the same kernel or has survived, as larger runs say.
+    """
+    start = time.process_time()
+    module = Module(operator, definition)
+    made = [(c, CORE_CASES) for c in CHECKS if c not in COMPILED] if core else [*BRIEF.items()]
+    beyond, verdict = Larger(operator, definition, Random(seed)), Verdict(operator.name)
+    took = {}
+    for check, cases in made:
+        before = time.process_time()
+        if _objects(module.code(), module.name, operator, check, cases, 60.0):
+            raise VerificationError(f"{operator.name}: {check} objects to the module without a fault")
+        took[check] = time.process_time() - before
+    for mutant in module.mutants(sample, seed):
+        code = module.code(mutant)
+        if any(_objects(code, module.name, operator, *check, took[check[0]]) for check in made):
+            verdict.add(Fate(mutant, "killed"))
+        else:
+            unseen = Fate(mutant, "survived", "the shipped test does not tell it; no larger run executes it")
+            verdict.add(_beyond(module, mutant, code, beyond) or unseen)
+    verdict.runs, verdict.seconds = len(beyond.made), time.process_time() - start
+    return verdict
+
+
+CORE_CASES = 5  # of every check but those that make many runs
+
+
+def _objects(code: CodeType, name: str, operator: Operator, check: str, cases: int, seconds: float) -> bool:
+    """Does a check of the generated test, or is the module none?"""
+    names: dict[str, Any] = {"__name__": name}
     try:
-        code = compile(tree, file, "exec")
-    finally:
-        mutant.undo()
-    if dies(code, name, _spread(reaching), mutant.function == "sizes"):
-        verdict.killed[mutant.role] += 1
-    else:
-        verdict.survivors[mutant.role].append(str(mutant))
+        with patience(PATIENCE + SLOWER * seconds):
+            exec(code, names)
+            hold(check, operator, names[DEFINITION], cases, shrink=False)
+    except (Exception, Endless):
+        return True
+    return False
+
+
+def _fate(module: Module, mutant: Mutant, known: Sequence[Run], beyond: Larger) -> Fate:
+    code = module.code(mutant)
+    reaching = [run for run in known if run.executes(mutant)]
+    if dies(code, module.name, _spread(reaching), mutant.function == "sizes"):
+        return Fate(mutant, "killed")
+    fate = _beyond(module, mutant, code, beyond)
+    if fate is None:
+        return Fate(mutant, "survived", "no larger run executes it" if reaching else "no run executes it")
+    if fate.kind == "survived" and not reaching:
+        return replace(fate, why=f"no run of the tests executes it; {fate.why}")
+    return fate
+
+
+def _beyond(module: Module, mutant: Mutant, code: CodeType, beyond: Larger) -> Fate | None:
+    """What larger runs say of a mutant that the tests let pass; None if none executes it."""
+    same = 0
+    for run in beyond.of(mutant, module.tasks(mutant)):
+        if dies(code, module.name, [run], mutant.function == "sizes"):
+            where = f"{run.draw.program}, {run.draw.setting.configuration}"
+            return Fate(mutant, "survived", f"a larger run tells it: {where}")
+        same += 1
+    if not same:
+        return None
+    if mutant.role in ("choosing", "room"):
+        return Fate(mutant, "other choice", f"the same results on {same} larger runs")
+    return Fate(mutant, "equal", f"on {same} larger runs")
 
 
 def dies(code: CodeType, name: str, reaching: Iterable[Run], resized: bool = False) -> bool:
     """Does one of the runs object, or does the module not even load?"""
     names: dict[str, Any] = {"__name__": name}
     try:
-        with _patience(PATIENCE):
+        with patience(PATIENCE):
             exec(code, names)
         for run in reaching:
-            with _patience(max(PATIENCE, SLOWER * run.seconds)):
+            with patience(max(PATIENCE, SLOWER * run.seconds)):
                 if resized:
                     _same_sizes(run, names[DEFINITION])
                 run.again(names[DEFINITION])
-    except Exception:
+    except (Exception, Endless):
         return True
     return False
 
@@ -423,4 +434,16 @@ def _spread(reaching: Sequence[Run]) -> Iterator[Run]:
                 del queues[program]
 
 
-__all__ = ["Mutant", "Run", "Verdict", "judge", "mutants", "runs"]
+__all__ = [
+    "FATES",
+    "ROLES",
+    "Fate",
+    "Module",
+    "Run",
+    "Verdict",
+    "judge",
+    "judge_as_shipped",
+    "runs",
+    "score",
+    "table",
+]

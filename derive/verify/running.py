@@ -35,7 +35,7 @@ AGREE = Fraction(1, 10**40)  # how near two values of 60 digits and more have to
 # lanes, rows, vectors: small, so that every edge occurs; wide ones leave short axes to plain loops
 TILES = (*3 * ((2, 2, 2),), (2, 3, 1), *3 * ((4, 2, 2),), (32, 2, 1))
 # the same and how much is worked on at a time: other ones, for who asks whether two kernels are the same
-LARGER = ((4, 3, 4, 10, 9, 5), (8, 4, 2, 7, 5, 2), (4, 6, 1, 12, 5, 4), (16, 2, 3, 5, 8, 3))
+LARGER = ((4, 3, 4, 10, 9, 5), (8, 4, 2, 7, 5, 2), (4, 6, 1, 12, 5, 4), (64, 3, 2, 5, 8, 3))
 Arrays = dict[str, Array]
 T = TypeVar("T")
 

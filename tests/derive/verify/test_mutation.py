@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import time
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from random import Random
 
@@ -15,8 +16,9 @@ from derive.cli import main
 from derive.errors import VerificationError
 from derive.spec import load_definition
 from derive.verify import mutation
-from derive.verify.mutation import ROLES, dies, file_of, judge, mutants, runs
-from derive.verify.ways import tasks_of, ways
+from derive.verify.mutants import mutants
+from derive.verify.mutation import FATES, ROLES, Verdict, dies, judge, judge_as_shipped, runs, table
+from derive.verify.ways import file_of, lines_of, tasks_of, ways
 from kernels.generated import conv1d, global_max_pool, log_softmax, max_pool2d, relu
 
 OPERATORS = {operator.name: operator for operator in operators()}
@@ -36,7 +38,17 @@ def test_a_draw_runs_the_tasks_that_it_says() -> None:
     operator, definition = OPERATORS["global_max_pool"], global_max_pool.DEFINITION
     for run in runs(operator, definition, 1):
         names = {task for tasks in tasks_of(definition).values() for task in tasks}
-        assert run.reached & names == run.draw.tasks
+        assert run.draw.functions & names == run.draw.tasks
+
+
+@pytest.mark.parametrize("module", [relu, global_max_pool])
+def test_every_line_is_reached(module: object) -> None:
+    definition = module.DEFINITION  # type: ignore[attr-defined]
+    lines = set().union(*lines_of(definition).values())
+    assert len(lines) > 30
+    for draw, _, _ in ways(OPERATORS[definition.name], definition, Random(0), 1):
+        lines -= draw.lines
+    assert not lines
 
 
 def test_a_change_is_one_change_and_is_taken_back() -> None:
@@ -51,18 +63,65 @@ def test_a_change_is_one_change_and_is_taken_back() -> None:
         assert ast.unparse(tree) == original
         assert changed != lines, mutant
         assert mutant.role in ROLES
+        signs = {line.lstrip()[:1] for line in mutant.diff().splitlines() if line[4] != " "}
+        assert signs == {"-", "+"}, mutant
         kinds.add(mutant.kind)
     assert kinds >= {"operation", "comparison", "constant", "function", "bound", "left out", "opposite", "bound names",
                      "phase left out"}  # fmt: skip
 
 
-def test_relu_has_no_survivor_that_changes_a_number() -> None:
-    """But for relu(0), which is 0 on either side."""
+def test_relu_has_no_survivor() -> None:
+    """What is not killed is relu(0), which is 0 on either side, and another choice of two ways that both work."""
     verdict = judge(OPERATORS["relu"], relu.DEFINITION)
-    assert verdict.killed["computing"] > 60
-    assert verdict.score("binding") == 1
-    for text in verdict.survivors["computing"]:
+    assert verdict.count("killed", "computing") > 60
+    assert verdict.survivors() == []
+    assert verdict.score() == 1
+    same = [text for role, kind, text in verdict.shown if kind == "equal"]
+    assert 0 < len(same) < 5
+    for text in same:
         assert "select(x_lanes < lanes.zero()" in text, text
+    assert verdict.count("other choice", "choosing") > 0
+
+
+def test_what_only_larger_runs_tell_has_survived(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no runs but those: whatever they tell is a survivor, with the configuration that tells it."""
+    monkeypatch.setattr(mutation, "ways", lambda *args, **kwargs: iter(()))
+    verdict = judge(OPERATORS["relu"], relu.DEFINITION, sample=12)
+    assert verdict.count("killed") == 0
+    assert verdict.count("survived") > 4
+    assert verdict.score() == 0
+    assert any("executes it; a larger run tells it: " in text for text in verdict.survivors())
+    for text in verdict.survivors():
+        assert "survived: no run" in text, text
+        assert "\n    + " in text
+
+
+def test_the_shipped_test_sees_most_of_what_it_executes() -> None:
+    """Its few runs may not meet relu(0) in each block of each task."""
+    verdict = judge_as_shipped(OPERATORS["relu"], relu.DEFINITION, core=False, sample=30)
+    assert verdict.count("killed") > 15
+    assert verdict.score() > 0.9
+    for text in verdict.survivors():
+        assert ": comparison" in text, text
+
+
+def test_a_table_has_a_line_for_each_operator_and_one_for_all() -> None:
+    some, other = Verdict("some"), Verdict("other")
+    some.counts["computing"].update(killed=98, survived=2)
+    other.counts["room"].update({"other choice": 7})
+    head, *lines = table([some, other]).splitlines()
+    assert head.split() == ["operator", "mutants", *" ".join(FATES).split(), "score", "runs", "seconds"]
+    assert [line.split()[0] for line in lines] == ["some", "other", "together"]
+    assert lines[0].split()[-4:-2] == lines[2].split()[-4:-2] == ["98.0", "%"]
+    assert lines[1].split()[-4:-2] == ["100.0", "%"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["linear", "global_avg_pool", "avg_pool2d", "log_softmax"])
+def test_a_sample_of_the_faults_of_core_operators_is_seen(name: str) -> None:
+    verdict = judge(OPERATORS[name], import_module(f"kernels.generated.{name}").DEFINITION, sample=12)
+    assert verdict.count("killed") > 5
+    assert verdict.survivors() == []
 
 
 def test_a_module_that_dies_without_a_fault_is_no_measure() -> None:
@@ -91,7 +150,9 @@ class _Slow:
         return getattr(self.draw, name)
 
     def found(self, definition: object) -> object:
-        time.sleep(0.2)
+        end = time.process_time() + 0.2
+        while time.process_time() < end:
+            pass
         return self.draw.found(definition)  # type: ignore[attr-defined]
 
 
@@ -116,6 +177,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     command = ["mutate", "--package", str(package), "--sample", "40", "--jobs", "1"]
     assert main([*command, "--least", "50"]) == 0
     out = capsys.readouterr().out
-    assert "halves: " in out
-    assert "faults in what computes were seen" in out
+    assert out.splitlines()[-2].startswith("halves ")
+    assert "of the faults that are no other words for the same kernel were seen" in out
     assert main([*command, "--least", "101"]) == 1
+    assert main([*command, "--as-shipped", "--least", "50"]) == 0
