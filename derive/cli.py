@@ -250,40 +250,87 @@ def _warm(args: argparse.Namespace) -> int:
     return 0
 
 
-def _judged(package: str | None, operator: str, sample: int | None, seed: int) -> Any:
+def _judged(package: str | None, operator: str, shipped: bool, sample: int | None, seed: int) -> Any:
     """The verdict on one operator. (Runs in a worker.)"""
-    from derive.verify.mutation import judge
+    from derive.catalogue import CORE
+    from derive.verify.mutation import judge, judge_as_shipped
 
+    if shipped:
+        return judge_as_shipped(
+            *_pair(package, operator), core=package is not None or operator in CORE, sample=sample, seed=seed
+        )
     return judge(*_pair(package, operator), sample=sample, seed=seed)
 
 
-def _mutate(args: argparse.Namespace) -> int:
-    """Faults one at a time, in every operator, and whether the runs of the generated tests see them."""
+def _judged_pass(name: str, sample: int | None, seed: int) -> Any:
+    """The verdict on one module of the engine. (Runs in a worker.)"""
+    from derive.verify.engine import judge_pass
+
+    return judge_pass(name, sample=sample, seed=seed)
+
+
+def _mutate_passes(args: argparse.Namespace) -> int:
+    """Faults one at a time in the engine, and whether the checks of what it then emits see them."""
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from multiprocessing import get_context
 
     from tqdm import tqdm
 
+    from derive.errors import GenerateError
+    from derive.verify.engine import PASSES, score, table
+
+    if unknown := [name for name in args.only if name not in PASSES]:
+        raise GenerateError(f"no module of the engine is called {unknown[0]}; there are {', '.join(PASSES)}")
+    names = [name for name in PASSES if not args.only or name in args.only]
+    verdicts = {}
+    bar = tqdm(total=len(names), desc="mutate", unit="module", mininterval=0.5)
+    with bar, ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+        running = [pool.submit(_judged_pass, name, args.sample, args.seed) for name in names]
+        for done in as_completed(running):
+            verdicts[done.result().module] = done.result()
+            bar.update()
+    kept = [verdicts[name] for name in names]
+    for verdict in kept:
+        for kind, text in verdict.shown:
+            if kind == "survived" or args.same:
+                print(f"{verdict.module}, {text}\n")
+    print(table(kept))
+    reached = 100 * score(kept)
+    print(f"{reached:.2f} % of the faults that change what an emitted module does were caught")
+    return 1 if args.least is not None and reached < args.least else 0
+
+
+def _mutate(args: argparse.Namespace) -> int:
+    """Faults one at a time, in every operator, and whether the runs of the generated tests see them."""
+    if args.passes:
+        return _mutate_passes(args)
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from multiprocessing import get_context
+
+    from tqdm import tqdm
+
+    from derive.verify.mutation import score, table
+
     names = [operator.name for operator, _ in _pairs(args.package, args.only)]
     verdicts = {}
     bar = tqdm(total=len(names), desc="mutate", unit="op", mininterval=0.5)
     with bar, ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        running = [pool.submit(_judged, args.package, name, args.sample, args.seed) for name in names]
+        running = [
+            pool.submit(_judged, args.package, name, args.as_shipped, args.sample, args.seed)
+            for name in names
+        ]
         for done in as_completed(running):
             verdicts[done.result().operator] = done.result()
             bar.update()
     kept = [verdicts[name] for name in names]
     for verdict in kept:
-        for role, survivors in verdict.survivors.items():
-            for text in survivors:
-                print(f"{verdict.operator}, {role}, survived: {text}\n")
-    for verdict in kept:
-        print(verdict.table())
-    killed = sum(v.killed["computing"] for v in kept)
-    of = killed + sum(len(v.survivors["computing"]) for v in kept)
-    score = 100 * killed / max(1, of)
-    print(f"{killed} of {of} faults in what computes were seen: {score:.2f} %")
-    return 1 if args.least is not None and score < args.least else 0
+        for role, kind, text in verdict.shown:
+            if kind == "survived" or args.same:
+                print(f"{verdict.operator}, {role}, {kind}: {text}\n")
+    print(table(kept))
+    reached = 100 * score(kept)
+    print(f"{reached:.2f} % of the faults that are no other words for the same kernel were seen")
+    return 1 if args.least is not None and reached < args.least else 0
 
 
 def _fuzz(args: argparse.Namespace) -> int:
@@ -475,12 +522,26 @@ def parser() -> argparse.ArgumentParser:
         "mutate", help="plant faults in generated modules, and count those that the tests see"
     )
     m.add_argument("--package", metavar="FOLDER", help="a generated package, instead of the catalogue")
-    m.add_argument("--only", nargs="+", default=(), metavar="OPERATOR", help="these operators only")
-    m.add_argument("--sample", type=_count, metavar="N", help="faults for each operator (default: all)")
+    m.add_argument("--only", nargs="+", default=(), metavar="NAME", help="these operators (or passes) only")
+    m.add_argument(
+        "--sample", type=_count, metavar="N", help="faults for each operator (or pass; default: all)"
+    )
     m.add_argument("--seed", type=int, default=0, metavar="N", help="of the sample (default 0)")
     m.add_argument("--jobs", type=_count, metavar="N", help="processes (default: one for each core)")
-    m.add_argument("--least", type=float, metavar="PERCENT",
-                   help="exit 1 if less is killed of the faults in what computes")  # fmt: skip
+    m.add_argument(
+        "--passes",
+        action="store_true",
+        help="plant them in the engine: in its passes, not in what it emitted",
+    )
+    m.add_argument("--same", action="store_true", help="show those that count as the same kernel, too")
+    m.add_argument(
+        "--as-shipped",
+        action="store_true",
+        help="try them on the generated test as it runs by default, not on all draws of the full one",
+    )
+    m.add_argument(
+        "--least", type=float, metavar="PERCENT", help="exit 1 if less is seen of the faults that count"
+    )
     m.set_defaults(run=_mutate)
 
     f = commands.add_parser(
