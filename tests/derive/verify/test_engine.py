@@ -12,7 +12,7 @@ from derive.cli import main
 from derive.emit.module import module_source
 from derive.pipeline import derive
 from derive.verify import engine
-from derive.verify.engine import PASSES, Sample, anew, judge_pass, samples, score, table
+from derive.verify.engine import Sample, anew, judge_pass, samples, score, table
 
 RELU = next(o for o in operators() if o.name == "relu")
 DIFFERENTIATE = "derive.passes.differentiate"
@@ -61,14 +61,6 @@ def test_what_the_checks_let_pass_is_told_by_larger_runs(
     assert verdict.counts["killed"] == 0
     assert verdict.counts["survived"] >= checked.counts["killed"] > 0
     assert score([verdict]) < 1
-
-
-@pytest.mark.slow
-def test_a_sample_of_the_faults_of_every_pass_is_caught() -> None:
-    known = samples()
-    verdicts = [judge_pass(name, sample=3, known=known) for name in PASSES]
-    assert [text for v in verdicts for kind, text in v.shown if kind == "survived"] == []
-    assert sum(v.caught for v in verdicts) > 10
 
 
 def test_the_command_names_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
