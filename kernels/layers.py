@@ -54,9 +54,8 @@ def log_softmax(spec: Spec, input: Shape, dim: object = -1) -> Plan:
     input  any shape; a number is an axis of one entry
     dim    the axis along which the probabilities sum to 1
 
-    The logarithm of the sum is rounded to the type of `input` before it is subtracted: where logits are large, so
-    is what is lost (3e-5 for float32 logits about 1000). NaN spreads along the axis; beside a logit of +inf the
-    others have -inf, where torch has NaN.
+    The maximum is subtracted first, so that large logits lose no digits. NaN spreads along the axis; beside a logit of
+    +inf the others have -inf, where torch has NaN.
     """
     axis, shape = integer("dim", dim), input or (1,)
     if not -len(shape) <= axis < len(shape):

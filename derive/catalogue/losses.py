@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from sympy import Abs, Eq, Expr, Ne, Piecewise, exp
+from sympy import Abs, Eq, Expr, Ne, Piecewise, exp, log
 from sympy.codegen.cfunctions import log1p
 
-from derive.language import LogSumExp, Mean, Operator, Parameter, Sum, Tensor, extent, indices, reals, tensors
+from derive.language import (
+    Max,
+    Mean,
+    Operator,
+    Parameter,
+    Sum,
+    Tensor,
+    extent,
+    finite,
+    indices,
+    reals,
+    tensors,
+)
 
 n, c, r, i, j = indices("n c r i j")
-x, w, y, z, l, p, q, t, total = tensors("x w y z l p q t total")
+x, w, y, z, l, p, q, t, peak, total = tensors("x w y z l p q t peak total")
 label = Tensor("t", integer=True)
 delta, strength, smoothing, scale = reals("delta strength smoothing scale")
 ignore = Parameter("ignore", positive=False)
@@ -30,6 +42,11 @@ def operators() -> tuple[Operator, ...]:
     d = x[n] - t[n]
     counts = Eq(label[n, r], c), Ne(c, ignore)  # the class is the target, and is not ignored
     logistic = Piecewise((log1p(exp(-x[i, j])), x[i, j] > 0), (log1p(exp(x[i, j])) - x[i, j], True))
+    of_all_classes = (
+        peak[n, r] << Max[c](x[n, c, r]),
+        total[n, r] << log(Sum[c](exp(x[n, c, r] - finite(peak[n, r])))),
+    )
+    surprise = total[n, r] - (x[n, c, r] - finite(peak[n, r]))  # -log_softmax
     return (
         reduced("mse_loss", d**2, x, t),
         reduced("l1_loss", Abs(d), x, t),
@@ -60,10 +77,10 @@ def operators() -> tuple[Operator, ...]:
         ),
         Operator(
             "cross_entropy_weighted",
-            total[n, r] << LogSumExp[c](x[n, c, r]),
+            *of_all_classes,
             l[n, r]
-            << (1 - smoothing) * Sum[c](w[c] * (total[n, r] - x[n, c, r]), *counts)
-            + smoothing / extent(c) * Sum[c](w[c] * (total[n, r] - x[n, c, r]), Ne(label[n, r], ignore)),
+            << (1 - smoothing) * Sum[c](w[c] * surprise, *counts)
+            + smoothing / extent(c) * Sum[c](w[c] * surprise, Ne(label[n, r], ignore)),
             z[()] << Sum[n, r](l[n, r]),
             y[()] << z[()] / Sum[n, r, c](w[c], *counts),
             inputs=(x, label, w),
@@ -71,11 +88,8 @@ def operators() -> tuple[Operator, ...]:
         ),
         Operator(
             "cross_entropy_probabilities",
-            total[n, r] << LogSumExp[c](x[n, c, r]),
-            l[n, r]
-            << Sum[c](
-                w[c] * (total[n, r] - x[n, c, r]) * ((1 - smoothing) * q[n, c, r] + smoothing / extent(c))
-            ),
+            *of_all_classes,
+            l[n, r] << Sum[c](w[c] * surprise * ((1 - smoothing) * q[n, c, r] + smoothing / extent(c))),
             y[()] << Mean[n, r](l[n, r]),
             z[()] << Sum[n, r](l[n, r]),
             inputs=(x, q, w),

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sympy as sp
 from sympy.printing.precedence import PRECEDENCE
 from sympy.printing.pycode import AbstractPythonCodePrinter
 
-from derive.language import Parameter, Real, Size
+from derive.language import Parameter, Real, Size, finite
 from derive.program import Access
+
+
+def shifts_first(terms: Sequence[sp.Expr]) -> list[sp.Expr]:
+    """The terms of a sum in the order in which they are added: what `finite` shifts meets its shift before all else.
+
+    x - finite(m) is exact where both are large and near each other; x - log(t) would round x first.
+    """
+
+    def signed(term: sp.Expr) -> tuple[bool, sp.Expr]:
+        negative = bool(term.could_extract_minus_sign())
+        return negative, -term if negative else term
+
+    shifts = {negative for negative, u in map(signed, terms) if isinstance(u, finite)}
+
+    def later(term: sp.Expr) -> bool:
+        negative, u = signed(term)
+        return not (isinstance(u, finite) or (isinstance(u, (Access, sp.Symbol)) and negative not in shifts))
+
+    return sorted(terms, key=later) if len(shifts) == 1 and len(terms) > 2 else list(terms)
 
 
 class _Base(AbstractPythonCodePrinter):
@@ -156,6 +175,9 @@ class ScalarPrinter(IntegerPrinter):
         return name if isinstance(e, Real) or not e.is_integer else self.call("real", name)
 
     _print_Index = _print_Size = _print_Parameter = _print_Real = _print_Dummy = _print_Symbol
+
+    def _as_ordered_terms(self, expr: Any, order: Any = None) -> list[Any]:
+        return shifts_first(super()._as_ordered_terms(expr, order))
 
     def _print_Access(self, e: Any) -> str:
         return str(self.integers._print(e))

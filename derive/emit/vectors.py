@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from derive.emit.kernel import _Writer
+from derive.emit.printing import shifts_first
 from derive.language import Index, chosen
 from derive.lower.lanes import Lanes
 from derive.lower.loops import Assign, Nest, Test
@@ -182,6 +183,7 @@ class VectorWriter(_Writer):
 
     def _add(self, e: sp.Expr) -> str:
         terms = sorted(e.as_ordered_terms(), key=lambda t: bool(t.could_extract_minus_sign()))
+        terms = shifts_first(terms)
         text = self.part(terms[0])
         for t in terms[1:]:
             if t.could_extract_minus_sign():

@@ -18,6 +18,7 @@ from derive.language import (
     Parameter,
     Real,
     Size,
+    finite,
     indicator,
     indices,
     maximum,
@@ -382,3 +383,15 @@ def test_what_no_kernel_computes():
         scalar_text(sp.Piecewise((x, x > 0)))
     assert isinstance(r, Real)
     assert isinstance(s, Parameter)
+
+
+def test_what_is_shifted_meets_its_shift_first():
+    """x - finite(m) is exact where they are near each other, and x - z would round a large x."""
+    i = indices("i")
+    x, m, z = (Access(name, i) for name in "xmz")
+    sums = (x - finite(m) - z, finite(m) + sp.log(z) - x, x - m - z)
+    assert [ScalarPrinter({}, set()).top(e) for e in sums] == [
+        "-finite(m[i]) + x[i] - z[i]",
+        "finite(m[i]) - x[i] + log(z[i])",
+        "-m[i] + x[i] - z[i]",
+    ]
