@@ -138,11 +138,15 @@ if TYPE_CHECKING:
     max_unpool2d: Operator
     max_unpool3d: Operator
     linear: Operator
+    bilinear: Operator
+    embedding: Operator
     relu: Operator
     log_softmax: Operator
     leaky_relu: Operator
     prelu: Operator
     elu: Operator
+    celu: Operator
+    selu: Operator
     gelu: Operator
     gelu_tanh: Operator
     sigmoid: Operator
@@ -154,7 +158,15 @@ if TYPE_CHECKING:
     hardtanh: Operator
     relu6: Operator
     hardswish: Operator
+    hardsigmoid: Operator
+    hardshrink: Operator
+    softshrink: Operator
+    softsign: Operator
+    tanhshrink: Operator
+    threshold: Operator
+    glu: Operator
     softmax: Operator
+    softmin: Operator
     batch_norm: Operator
     batch_norm_training: Operator
     layer_norm: Operator
@@ -174,6 +186,26 @@ if TYPE_CHECKING:
     l1_regularizer: Operator
     l2_regularizer: Operator
     dropout: Operator
+    binary_cross_entropy: Operator
+    kl_div: Operator
+    kl_div_log_target: Operator
+    poisson_nll_loss: Operator
+    poisson_nll_loss_rate: Operator
+    gaussian_nll_loss: Operator
+    normalize: Operator
+    normalize_p: Operator
+    cosine_similarity: Operator
+    pairwise_distance: Operator
+    pairwise_distance_p: Operator
+    soft_margin_loss: Operator
+    hinge_embedding_loss: Operator
+    margin_ranking_loss: Operator
+    multi_margin_loss: Operator
+    multi_margin_loss_2: Operator
+    multilabel_soft_margin_loss: Operator
+    cosine_embedding_loss: Operator
+    triplet_margin_loss: Operator
+    triplet_margin_loss_swap: Operator
     interpolate: Operator
     interpolate_linear: Operator
     interpolate_bilinear: Operator
@@ -181,6 +213,7 @@ if TYPE_CHECKING:
     interpolate_bicubic: Operator
     pixel_shuffle: Operator
     pixel_unshuffle: Operator
+    channel_shuffle: Operator
     pad: Operator
     pad_reflect: Operator
     pad_symmetric: Operator
@@ -237,11 +270,12 @@ _ADAPTERS = {
         *("fractional_max_pool2d", "fractional_max_pool3d"),
     ),
     "kernels.unpooling": ("max_unpool1d", "max_unpool2d", "max_unpool3d"),
-    "kernels.layers": ("linear", "relu", "log_softmax"),
+    "kernels.layers": ("linear", "bilinear", "embedding", "relu", "log_softmax"),
     "kernels.activations": (
-        *("leaky_relu", "prelu", "elu", "gelu", "gelu_tanh"),
+        *("leaky_relu", "prelu", "elu", "celu", "selu", "gelu", "gelu_tanh"),
         *("sigmoid", "silu", "tanh", "softplus", "logsigmoid"),
-        *("mish", "hardtanh", "relu6", "hardswish", "softmax"),
+        *("mish", "hardtanh", "relu6", "hardswish", "hardsigmoid", "hardshrink", "softshrink"),
+        *("softsign", "tanhshrink", "threshold", "glu", "softmax", "softmin"),
     ),
     "kernels.norms": (
         *("batch_norm", "batch_norm_training", "layer_norm", "instance_norm", "group_norm"),
@@ -258,6 +292,17 @@ _ADAPTERS = {
         *("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "l1_regularizer"),
         *("l2_regularizer", "dropout"),
     ),
+    "kernels.likelihoods": (
+        *("binary_cross_entropy", "kl_div", "kl_div_log_target", "poisson_nll_loss"),
+        *("poisson_nll_loss_rate", "gaussian_nll_loss"),
+    ),
+    "kernels.margins": (
+        *("normalize", "normalize_p", "cosine_similarity", "pairwise_distance"),
+        *("pairwise_distance_p", "soft_margin_loss", "hinge_embedding_loss"),
+        *("margin_ranking_loss", "multi_margin_loss", "multi_margin_loss_2"),
+        *("multilabel_soft_margin_loss", "cosine_embedding_loss", "triplet_margin_loss"),
+        *("triplet_margin_loss_swap",),
+    ),
     "kernels.images": (
         *(
             "interpolate",
@@ -266,7 +311,7 @@ _ADAPTERS = {
             "interpolate_trilinear",
             "interpolate_bicubic",
         ),
-        *("pixel_shuffle", "pixel_unshuffle", "pad", "pad_reflect", "pad_symmetric"),
+        *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "pad", "pad_reflect", "pad_symmetric"),
         *("pad_replicate", "pad_circular", "pad_mean"),
     ),
     "kernels.joining": ("add", "concatenate", "flatten"),

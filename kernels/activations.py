@@ -73,6 +73,41 @@ def elu(spec: Spec, input: Shape, alpha: object = 1.0, inplace: object = False) 
     return elementwise(spec, input, alpha=real("alpha", alpha))
 
 
+def celu(spec: Spec, input: Shape, alpha: object = 1.0, inplace: object = False) -> Plan:
+    """input where it is above 0, else alpha * (exp(input / alpha) - 1): torch.nn.functional.celu on NumPy arrays.
+
+    input    any shape
+    alpha    a number, not 0
+    inplace  False
+
+    The slope at 0 is 1. Barron 2017, arXiv:1704.07483.
+    """
+    not_in_place(inplace)
+    return elementwise(spec, input, alpha=nonzero_real("alpha", alpha))
+
+
+def selu(spec: Spec, input: Shape, inplace: object = False) -> Plan:
+    """scale * input where it is above 0, else scale * alpha * (exp(input) - 1): torch.nn.functional.selu on NumPy arrays.
+
+    input    any shape
+    inplace  False
+
+    scale = 1.0507009873554805 and alpha = 1.6732632423543772 keep mean 0 and variance 1; the slope at 0 is their product.
+    Klambauer, Unterthiner, Mayr and Hochreiter 2017, arXiv:1706.02515.
+    """
+    not_in_place(inplace)
+    return elementwise(
+        spec, input, scale=1.0507009873554804934193349852946, alpha=1.6732632423543772848170429916717
+    )
+
+
+def nonzero_real(name: str, value: object) -> float:
+    number = real(name, value)
+    if number == 0:
+        raise ArgumentError(f"`{name}` is 0 but divides: it needs to be another number")
+    return number
+
+
 def gelu(spec: Spec, input: Shape, approximate: object = "none") -> Plan:
     """input * P(normal variable < input): torch.nn.functional.gelu on NumPy arrays.
 
@@ -125,10 +160,7 @@ def softplus(spec: Spec, input: Shape, beta: object = 1.0, threshold: object = 2
 
     Nothing overflows, here or in a derivative, whatever the threshold.
     """
-    factor = real("beta", beta)
-    if factor == 0:
-        raise ArgumentError("`beta` is 0 but divides: it needs to be another number")
-    return elementwise(spec, input, beta=factor, threshold=real("threshold", threshold))
+    return elementwise(spec, input, beta=nonzero_real("beta", beta), threshold=real("threshold", threshold))
 
 
 def logsigmoid(spec: Spec, input: Shape) -> Plan:
@@ -197,6 +229,114 @@ def hardswish(spec: Spec, input: Shape, inplace: object = False) -> Plan:
     return elementwise(spec, input)
 
 
+def hardsigmoid(spec: Spec, input: Shape, inplace: object = False) -> Plan:
+    """min(max(input + 3, 0), 6) / 6: torch.nn.functional.hardsigmoid on NumPy arrays.
+
+    input    any shape
+    inplace  False
+
+    NaN stays NaN. The slope is 0 at -3 and at 3.
+    """
+    not_in_place(inplace)
+    return elementwise(spec, input)
+
+
+def hardshrink(spec: Spec, input: Shape, lambd: object = 0.5) -> Plan:
+    """0 where -lambd <= input <= lambd, else input: torch.nn.functional.hardshrink on NumPy arrays.
+
+    input  any shape
+    lambd  a number; below 0 the input stays as it is
+
+    NaN stays NaN. The slope is 0 at both ends.
+    """
+    return elementwise(spec, input, lambd=real("lambd", lambd))
+
+
+def softshrink(spec: Spec, input: Shape, lambd: object = 0.5) -> Plan:
+    """input nearer to 0 by lambd, and 0 where that reaches it: torch.nn.functional.softshrink on NumPy arrays.
+
+    input  any shape
+    lambd  a number, at least 0
+
+    NaN stays NaN. The slope is 0 at -lambd and at lambd.
+    """
+    width = real("lambd", lambd)
+    if not width >= 0:
+        raise ArgumentError(f"`lambd` is {width} but needs to be at least 0")
+    return elementwise(spec, input, lambd=width)
+
+
+def softsign(spec: Spec, input: Shape) -> Plan:
+    """input / (1 + |input|): torch.nn.functional.softsign on NumPy arrays.
+
+    input  any shape
+
+    Beyond 1 it is worked out as 1 - 1 / (1 + |input|), so that neither it nor its slope loses digits, and infinity gives 1.
+    """
+    return elementwise(spec, input)
+
+
+def tanhshrink(spec: Spec, input: Shape) -> Plan:
+    """input - tanh(input): torch.nn.functional.tanhshrink on NumPy arrays.
+
+    input  any shape
+
+    Near 0, where the two are nearly equal, digits are lost, as in torch.
+    """
+    return elementwise(spec, input)
+
+
+def threshold_plan(
+    spec: Spec, input: Shape, threshold: object, value: object, inplace: object = False
+) -> Plan:
+    """input where it is above threshold, else value: torch.nn.functional.threshold on NumPy arrays.
+
+    input      any shape
+    threshold  a number
+    value      a number
+    inplace    False
+
+    NaN stays NaN. The slope is 0 at the threshold.
+    """
+    not_in_place(inplace)
+    return elementwise(spec, input, threshold=real("threshold", threshold), value=real("value", value))
+
+
+def glu(spec: Spec, input: Shape, dim: object = -1) -> Plan:
+    """a * sigmoid(b), where a and b are the halves of an axis: torch.nn.functional.glu on NumPy arrays.
+
+    input  any shape with at least one axis
+    dim    the axis, of an even number of entries
+
+    The result has half as many. Nothing overflows, here or in a derivative. Dauphin et al. 2016, arXiv:1612.08083.
+    """
+    if not input:
+        raise ShapeError("`input` has no axes but needs one to halve")
+    before, n, after = around("dim", dim, input)
+    if n % 2:
+        raise ShapeError(f"`input` has {n} entries along `dim` but needs an even number, to halve them")
+    axis = integer("dim", dim) % len(input)
+    shape = (*input[:axis], n // 2, *input[axis + 1 :])
+    inputs = (Layout("input", "x", input, reshaped(before, 2, n // 2, after)),)
+    outputs = (Layout("output", "y", shape, reshaped(before, n // 2, after)),)
+    return Plan(inputs, outputs, spec.environment(inputs))
+
+
+def softmin(
+    spec: Spec, input: Shape, dim: object = None, _stacklevel: object = 3, dtype: object = None
+) -> Plan:
+    """exp(-input) over its sum along one axis, softmax of -input: torch.nn.functional.softmin on NumPy arrays.
+
+    input        any shape; a number is an axis of one entry
+    dim          the axis along which the result sums to 1; it has to be given
+    _stacklevel  not used
+    dtype        None: the result has the type of `input`
+
+    The minimum is subtracted first, so that large numbers lose no digits.
+    """
+    return softmax(spec, input, dim, _stacklevel, dtype)
+
+
 def softmax(
     spec: Spec, input: Shape, dim: object = None, _stacklevel: object = 3, dtype: object = None
 ) -> Plan:
@@ -234,11 +374,13 @@ def around(name: str, value: object, input: Shape) -> tuple[int, int, int]:
 
 
 POINTWISE: tuple[Callable[..., Plan], ...] = (
-    *(leaky_relu, elu, gelu, sigmoid, silu, tanh, softplus, logsigmoid, mish),
-    *(hardtanh, relu6, hardswish, softmax),
+    *(leaky_relu, elu, celu, selu, gelu, sigmoid, silu, tanh, softplus, logsigmoid, mish),
+    *(hardtanh, relu6, hardswish, hardsigmoid, hardshrink, softshrink, softsign, tanhshrink),
+    *(glu, softmax, softmin),
 )
 ADAPTERS = {
     **{plan.__name__: Adapter(plan, {"input": "x"}) for plan in POINTWISE},
+    "threshold": Adapter(threshold_plan, {"input": "x"}),
     "gelu_tanh": Adapter(gelu, {"input": "x"}, fixed={"approximate": "tanh"}),
     "prelu": Adapter(prelu, {"input": "x", "weight": "w"}),
 }

@@ -176,6 +176,26 @@ def pixel_unshuffle(spec: Spec, input: Shape, downscale_factor: object) -> Plan:
     return shuffled(spec, input, (*lead, channels * r * r, h // r, w // r), r)
 
 
+def channel_shuffle(spec: Spec, input: Shape, groups: object) -> Plan:
+    """Channels of each group dealt out in turn: torch.nn.functional.channel_shuffle on NumPy arrays.
+
+    input   (N, C, *spatial)
+    groups  how many there are; divides C
+
+    Channel g * (C / groups) + i becomes i * groups + g. Zhang et al. 2017, arXiv:1707.01083.
+    """
+    count = positive("groups", groups)
+    if len(input) < 3:
+        raise ShapeError(f"`input` has {len(input)} axes but needs at least 3: (N, C, *spatial)")
+    lead, channels, *spatial = input
+    if channels % count:
+        raise ShapeError(f"`input` has {channels} channels, which {count} (`groups`) does not divide")
+    each, rest = channels // count, math.prod(spatial)
+    inputs = (Layout("input", "x", input, reshaped(lead, count, each, rest)),)
+    outputs = (Layout("output", "y", input, reshaped(lead, each, count, rest)),)
+    return Plan(inputs, outputs, spec.environment(inputs))
+
+
 def planes(input: Shape) -> Shape:
     if len(input) < 3:
         raise ShapeError(f"`input` has {len(input)} axes but needs at least 3: (*, C, H, W)")
@@ -302,6 +322,7 @@ ADAPTERS = {
     **SMOOTH,
     "pixel_shuffle": Adapter(pixel_shuffle, {"input": "x"}),
     "pixel_unshuffle": Adapter(pixel_unshuffle, {"input": "x"}),
+    "channel_shuffle": Adapter(channel_shuffle, {"input": "x"}),
     "pad": Adapter(padded, {"input": "x"}, 5),
     **{f"pad_{mode}": Adapter(padded, {"input": "x"}, 3, fixed={"mode": mode}) for mode in MODES},
 }

@@ -59,6 +59,11 @@ class _Found(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(list(iter(self)))
 
+    def spelled(self, name: str) -> str | None:
+        """The operator that torch or ONNX calls so: MaxPool2d is max_pool2d, LogSigmoid logsigmoid, BatchNorm1d batch_norm."""
+        plain = {n.replace("_", ""): n for n in self}
+        return plain.get(name.lower()) or plain.get(name.lower().rstrip("123d"))
+
 
 # ------------------------------------------------------------------------------------------- text
 
@@ -233,9 +238,9 @@ def from_torch(module: Any, operators: Operators = {}) -> Network:  # noqa: B006
         kind = type(part).__name__
         if kind == "Identity" or kind.endswith(("Dropout", "Dropout1d", "Dropout2d", "Dropout3d")):
             continue
-        name = next((n for n in (snake(kind), snake(kind).rstrip("123d")) if n in found), None)
+        name = found.spelled(kind)
         if name is None:
-            raise ReadingError(f"module {path or '0'} is {kind}, and no operator is called {snake(kind)}")
+            raise ReadingError(f"module {path or '0'} is {kind}, and no operator is called so")
         mode = getattr(part, "padding_mode", "zeros")
         if mode != "zeros" and "padding_mode" not in inspect.signature(found[name]).parameters:
             raise ReadingError(
@@ -272,15 +277,6 @@ def _attributes(module: Any, operator: Any) -> dict[str, Any]:
     return arguments
 
 
-def snake(name: str) -> str:
-    """MaxPool2d: max_pool2d. ReLU: relu. BatchNorm2d: batch_norm2d. LogSoftmax: log_softmax. GELU: gelu."""
-    words = re.findall(r"[A-Z]+(?![a-z])\d*d?|[A-Z][a-z]+(?:\d+d)?|[a-z]+|\d+", name)
-    joined = "_".join(words).lower()
-    return {"re_lu": "relu", "leaky_re_lu": "leaky_relu", "p_re_lu": "prelu", "si_lu": "silu"}.get(
-        joined, joined
-    )
-
-
 # ------------------------------------------------------------------------------------------- ONNX
 
 
@@ -311,8 +307,8 @@ def _from_onnx(model: Any, operators: Operators) -> Described:
     for value in graph.input:
         if value.name not in constants:
             dims = value.type.tensor_type.shape.dim
-            known = all(d.HasField("dim_value") for d in dims)
-            shapes[value.name] = tuple(d.dim_value for d in dims) if known and dims else None
+            known = all(d.HasField("dim_value") for d in dims[1:])  # a batch of any size is one of 1
+            shapes[value.name] = tuple(d.dim_value or 1 for d in dims) if known and dims else None
     made = _Graph(_Found(operators), constants, {name: _word(name) for name in shapes})
     for number, step in enumerate(graph.node):
         try:
@@ -499,9 +495,9 @@ def _simple(name: str) -> Callable[[_Graph, Any, Mapping[str, Any]], None]:
 
 def _by_name(graph: _Graph, step: Any, attributes: Mapping[str, Any]) -> None:
     """The operator of that name, with the attributes and constants that its arguments are called."""
-    name = next((n for n in (snake(step.op_type), step.op_type.lower()) if n in graph.found), None)
+    name = graph.found.spelled(step.op_type)
     if name is None:
-        raise ReadingError(f"no operator is called {snake(step.op_type)}")
+        raise ReadingError("no operator is called so")
     known = inspect.signature(graph.found[name]).parameters
     also = {"axis": "dim", "epsilon": "eps"}
     if name == "leaky_relu":
@@ -552,4 +548,4 @@ def read(path: str | Path, operators: Operators = {}) -> Described:  # noqa: B00
         raise ReadingError(f"{path.name} is no text in UTF-8") from None
 
 
-__all__ = ["Described", "ReadingError", "from_onnx", "from_text", "from_torch", "read", "snake"]
+__all__ = ["Described", "ReadingError", "from_onnx", "from_text", "from_torch", "read"]

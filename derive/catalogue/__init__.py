@@ -11,7 +11,9 @@ from derive.catalogue import (
     images,
     joining,
     layers,
+    likelihoods,
     losses,
+    margins,
     norms,
     optimizers,
     pooling,
@@ -38,7 +40,7 @@ def families() -> Iterator[tuple[Operator, ...]]:
     """Every shipped operator, in the order in which they are generated. A family shares kernels: the first has them."""
     yield from convolution.families()
     yield (*pooling.operators(), *pools.operators())
-    for module in (layers, activations, norms, losses, images, joining, optimizers):
+    for module in (layers, activations, norms, losses, likelihoods, margins, images, joining, optimizers):
         yield module.operators()
 
 

@@ -53,13 +53,14 @@ def interpolate(name: str, nd: int, taps: int, weight: Callable[[Expr], Expr]) -
     return Operator(name, *statements, inputs=inputs, given=p, extents={k: tap})
 
 
-def shuffles() -> tuple[Operator, Operator]:
-    """r*r channels as places r apart, and back."""
+def shuffles() -> tuple[Operator, ...]:
+    """r*r channels as places r apart, and back; groups of channels dealt out in turn."""
     p, r = indices("p", 2), parameters("r")
     coarse, fine = (n, r * r * c + r * i + j, *p), (n, c, r * p[0] + i, r * p[1] + j)
     return (
         Operator("pixel_shuffle", y[fine] << x[coarse], inputs=(x,), extents={i: r, j: r}),
         Operator("pixel_unshuffle", y[coarse] << x[fine], inputs=(x,), extents={i: r, j: r}),
+        Operator("channel_shuffle", y[n, j, i, k] << x[n, i, j, k], inputs=(x,)),
     )
 
 

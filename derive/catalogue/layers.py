@@ -14,6 +14,10 @@ b, t = Tensor("b", optional=True), Tensor("t", integer=True)
 def operators() -> tuple[Operator, ...]:
     return (
         Operator("linear", y[n, o] << Sum[i](x[n, i] * w[o, i]) + b[o], inputs=(x, w, b)),
+        Operator(
+            "bilinear", y[n, o] << Sum[i, j](x[n, i] * w[o, i, j] * z[n, j]) + b[o], inputs=(x, z, w, b)
+        ),
+        Operator("embedding", y[n, j] << w[t[n], j], inputs=(t, w)),
         Operator("relu", y[n] << relu(x[n]), inputs=(x,)),
         Operator(
             "log_softmax",

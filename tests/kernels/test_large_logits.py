@@ -73,7 +73,7 @@ def test_cross_entropy_of_probabilities():
 
 
 @SLOW
-@pytest.mark.parametrize("name", ["softmax"])
+@pytest.mark.parametrize("name", ["softmax", "softmin"])
 def test_softmax(name):
     x = logits()
     y, pullback = getattr(kernels, name).vjp(x, 1)
@@ -103,6 +103,7 @@ U = SWEEP.astype(float)
         ("softplus", {"threshold": 1e9}, softplus(U), sigmoid(U)),
         ("logsigmoid", {}, -softplus(-U), sigmoid(-U)),
         ("sigmoid", {}, sigmoid(U), sigmoid(U) * sigmoid(-U)),
+        ("softsign", {}, U / (1 + np.abs(U)), 1 / (1 + np.abs(U)) ** 2),
     ],
 )
 def test_pointwise(name, options, value, slope):

@@ -11,14 +11,27 @@ import numpy as np
 import pytest
 
 import kernels
-from tests.support import reference, shipped, shipped_convolution, shipped_layers, shipped_pools
+from tests.support import (
+    reference,
+    shipped,
+    shipped_convolution,
+    shipped_layers,
+    shipped_losses,
+    shipped_pools,
+)
 from tests.support.cases import apart, generator
 
 EXACT: dict[str, Any] = {
     "rtol": 1e-11,
     "atol": 1e-11,
 }  # float64 sums of at most a few hundred terms of size 1
-CASES = [*shipped.CASES, *shipped_convolution.CASES, *shipped_layers.CASES, *shipped_pools.CASES]
+CASES = [
+    *shipped.CASES,
+    *shipped_convolution.CASES,
+    *shipped_layers.CASES,
+    *shipped_losses.CASES,
+    *shipped_pools.CASES,
+]
 STEP = 1e-5
 FINITE: dict[str, Any] = {
     "rtol": 1e-6,
