@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernels import conv2d, max_pool2d, relu
+from kernels import conv2d, linear, max_pool2d, relu
 from kernels.network import Network
-from kernels.reading import ReadingError, from_onnx, from_text, from_torch, read, snake
+from kernels.reading import ReadingError, from_onnx, from_text, from_torch, read
 
 TEXT = """
 input[2, 3, 9, 9]   # batch, channels, rows, columns
@@ -71,15 +71,25 @@ def test_files(tmp_path):
         read(tmp_path / "bytes.txt")
 
 
+@pytest.mark.external
 def test_names():
-    names = {"MaxPool2d": "max_pool2d", "ReLU": "relu", "LogSoftmax": "log_softmax", "Linear": "linear"}
-    names |= {
-        "LeakyReLU": "leaky_relu",
-        "GELU": "gelu",
-        "ConvTranspose2d": "conv_transpose2d",
-        "Conv1d": "conv1d",
-    }
-    assert {name: snake(name) for name in names} == names
+    """Whatever torch's class is called, its operator is found."""
+    nn = pytest.importorskip("torch").nn
+    modules = [
+        nn.LogSigmoid(),
+        nn.ReLU6(),
+        nn.SELU(),
+        nn.Hardswish(),
+        nn.GLU(1),
+        nn.Softmin(1),
+        nn.LeakyReLU(),
+        nn.PReLU(),
+    ]
+    found = from_torch(nn.Sequential(nn.BatchNorm1d(4), nn.ConvTranspose2d(4, 4, 3), *modules)).nodes.values()
+    assert [n.operator.__name__ for n in found] == [
+        *("batch_norm", "conv_transpose2d", "logsigmoid", "relu6", "selu", "hardswish", "glu", "softmin"),
+        *("leaky_relu", "prelu"),
+    ]
 
 
 # ------------------------------------------------------------------------------------------ torch
@@ -103,20 +113,22 @@ def test_a_sequential_computes_what_torch_computes():
     # two float32 convolutions and a linear layer of some 64 terms each
     assert np.abs(network(x.numpy()) - module(x).detach().numpy()).max() < 1e-5
     assert "0_0.weight" in network.parameters
-    with pytest.raises(ReadingError, match="module 0 is Bilinear, and no operator is called bilinear"):
-        from_torch(nn.Sequential(nn.Bilinear(2, 2, 2)))
+    with pytest.raises(ReadingError, match="module 0 is GRU, and no operator is called so"):
+        from_torch(nn.Sequential(nn.GRU(2, 2)))
+    around = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1, padding_mode="circular"))
+    assert np.abs(from_torch(around)(x.numpy()) - around(x).detach().numpy()).max() < 1e-5
     with pytest.raises(ReadingError, match="has padding_mode='circular', which conv2d does not take"):
-        from_torch(nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")))
+        from_torch(around, {"conv2d": linear})
 
 
 # ------------------------------------------------------------------------------------------- ONNX
 
 
-def model(nodes, arrays, shape=(1, 3, 8, 8), known=True):
+def model(nodes, arrays, shape=(1, 3, 8, 8), named=0):
     onnx = pytest.importorskip("onnx")
     helper, numpy_helper = onnx.helper, onnx.numpy_helper
     made = [helper.make_node(op, inputs, outputs, **attributes) for op, inputs, outputs, attributes in nodes]
-    dims = list(shape) if known else ["batch", *shape[1:]]
+    dims = ["batch", "channels"][:named] + list(shape[named:])
     graph = helper.make_graph(
         made,
         "graph",
@@ -164,7 +176,8 @@ def test_an_onnx_graph_computes_what_its_reference_computes(tmp_path):
     assert np.abs(described.network(x) - expected).max() < 1e-4
     onnx.save(made, tmp_path / "net.onnx")
     assert np.array_equal(read(tmp_path / "net.onnx").network(x), described.network(x))
-    assert from_onnx(model(GRAPH, ARRAYS, known=False)).shapes == (None,)
+    assert from_onnx(model(GRAPH, ARRAYS, named=1)).shapes == ((1, 3, 8, 8),)
+    assert from_onnx(model(GRAPH, ARRAYS, named=2)).shapes == (None,)
 
 
 @pytest.mark.external
