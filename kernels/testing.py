@@ -27,6 +27,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -134,7 +135,8 @@ def _tuple(result: Any) -> tuple[Any, ...]:
 def rough(values: Sequence[Array]) -> Array:
     """How far each element is off, by the fourth differences of a row of values; 0 where that is not a number."""
     fourth = np.diff(np.asarray(values, np.float64), 4, axis=0)
-    return np.nan_to_num(np.max(np.abs(fourth), axis=0) / math.sqrt(math.comb(8, 4)))
+    found: Array = np.nan_to_num(np.max(np.abs(fourth), axis=0) / math.sqrt(math.comb(8, 4)))
+    return found
 
 
 @dataclass
@@ -256,6 +258,9 @@ class _Check:
             arrays = [moved(k, a) if k in self.wrt else a for k, a in enumerate(self.arrays)]
             return self.evaluate(arrays), self.pull(arrays, cotangents)
 
+        def further(lines: Sequence[Array], t: int, k: int, a: Array) -> Array:
+            return a + t * CLOSE * lines[k]
+
         with np.errstate(invalid="ignore"):
             for _ in range(4):
                 results, gradients = around(
@@ -271,7 +276,7 @@ class _Check:
             lines = [
                 self.line(k, np.arange(a.size)) if k in self.wrt else a for k, a in enumerate(self.arrays)
             ]
-            places = [around(lambda k, a, t=t: a + t * CLOSE * lines[k]) for t in range(8)]
+            places = [around(partial(further, lines, t)) for t in range(8)]
             note(
                 *([rough(each) for each in zip(*column, strict=True)] for column in zip(*places, strict=True))
             )

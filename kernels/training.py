@@ -79,7 +79,8 @@ class Optimizer:
     def load_state(self, state: Mapping[str, Array]) -> None:
         """What `state` gave, for the same kind of optimizer. Raises StateError if a part of it is missing."""
         _, count = self.operator()
-        if not isinstance(state, Mapping) or not all(isinstance(n, str) for n in state):
+        given: object = state  # whatever a file held
+        if not isinstance(given, Mapping) or not all(isinstance(n, str) for n in given):
             raise StateError(f"a state is arrays by name, found {type(state).__name__}")
         names = [n.removesuffix(".step") for n in state if n.endswith(".step")]
         wanted = {f"{n}.{k}" for n in names for k in range(count)} | {f"{n}.step" for n in names}

@@ -220,7 +220,7 @@ def product_from_a_b(product: Real1, a: Real2, b: Real2, N: int, J: int, add: in
 
 
 @task
-def l_from_other_product_t_total_plain(l: Real1, other: Real1, product: Real1, t: Real1, total_: Real1, N: int,
+def l_from_other_product_t_total_plain(l: Real1, other_: Real1, product: Real1, t: Real1, total_: Real1, N: int,
         margin_: float, task: int, tasks: int) -> None:
     """l[n] += chosen(Eq(t[n], -1), relu(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))) + chosen(Eq(t[n], 1), 1 - product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))
 
@@ -228,12 +228,12 @@ def l_from_other_product_t_total_plain(l: Real1, other: Real1, product: Real1, t
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (relu(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((1 - product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == one() else zero())
+        total = (relu(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((1 - product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == one() else zero())
         l[n] = total
 
 
 @task
-def l_from_other_product_t_total_over_n(l: Real1, other: Real1, product: Real1, t: Real1, total_: Real1, N: int,
+def l_from_other_product_t_total_over_n(l: Real1, other_: Real1, product: Real1, t: Real1, total_: Real1, N: int,
         margin_: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
@@ -241,26 +241,26 @@ def l_from_other_product_t_total_over_n(l: Real1, other: Real1, product: Real1, 
     for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
         count = min(lanes.width, N - n)
         if count == lanes.width:
-            other_lanes = lanes.read(other.line((n,), (1,)))
+            other__lanes = lanes.read(other_.line((n,), (1,)))
             product_lanes = lanes.read(product.line((n,), (1,)))
             t_lanes = lanes.read(t.line((n,), (1,)))
             total__lanes = lanes.read(total_.line((n,), (1,)))
-            u_ = (product_lanes / sqrt(other_lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
-            total = select(equal(t_lanes, lanes.fill(real(-1))), select(u_ <= lanes.zero(), lanes.zero(), u_), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(one()) - (product_lanes / sqrt(other_lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero())
+            u_ = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            total = select(equal(t_lanes, lanes.fill(real(-1))), select(u_ <= lanes.zero(), lanes.zero(), u_), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(one()) - (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero())
             lanes.write_where(l.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            other_lanes = lanes.read_where(other.line((n,), (1,)), active)
+            other__lanes = lanes.read_where(other_.line((n,), (1,)), active)
             product_lanes = lanes.read_where(product.line((n,), (1,)), active)
             t_lanes = lanes.read_where(t.line((n,), (1,)), active)
             total__lanes = lanes.read_where(total_.line((n,), (1,)), active)
-            u_ = (product_lanes / sqrt(other_lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
-            total = select(equal(t_lanes, lanes.fill(real(-1))), select(u_ <= lanes.zero(), lanes.zero(), u_), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(one()) - (product_lanes / sqrt(other_lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero())
+            u_ = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            total = select(equal(t_lanes, lanes.fill(real(-1))), select(u_ <= lanes.zero(), lanes.zero(), u_), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(one()) - (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero())
             lanes.write_where(l.line((n,), (1,)), total, active)
 
 
 @choice(l_from_other_product_t_total_over_n, l_from_other_product_t_total_plain)
-def l_from_other_product_t_total(l: Real1, other: Real1, product: Real1, t: Real1, total_: Real1, N: int,
+def l_from_other_product_t_total(l: Real1, other_: Real1, product: Real1, t: Real1, total_: Real1, N: int,
         margin_: float, tile: Tile) -> Task[...]:
     """l[n] += chosen(Eq(t[n], -1), relu(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))) + chosen(Eq(t[n], 1), 1 - product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))
 
@@ -273,7 +273,7 @@ def l_from_other_product_t_total(l: Real1, other: Real1, product: Real1, t: Real
 
 
 @task
-def gother_from_gl_total_other_product_t_total(gother: Real1, gl_total: Real1, other: Real1, product: Real1,
+def gother_from_gl_total_other_product_t_total(gother: Real1, gl_total: Real1, other_: Real1, product: Real1,
         t: Real1, total_: Real1, N: int, margin_: float, task: int, tasks: int) -> None:
     """gother[n] += (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*gl_total[n]
 
@@ -281,12 +281,12 @@ def gother_from_gl_total_other_product_t_total(gother: Real1, gl_total: Real1, o
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) * product[n] / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero())) * gl_total[n]
+        total = (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) * product[n] / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero())) * gl_total[n]
         gother[n] = total
 
 
 @task
-def gproduct_from_gl_total_other_product_t_total_plain(gproduct: Real1, gl_total: Real1, other: Real1,
+def gproduct_from_gl_total_other_product_t_total_plain(gproduct: Real1, gl_total: Real1, other_: Real1,
         product: Real1, t: Real1, total_: Real1, N: int, margin_: float, task: int, tasks: int) -> None:
     """gproduct[n] += (chosen(Eq(t[n], -1), step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), -1/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000))))*gl_total[n]
 
@@ -294,12 +294,12 @@ def gproduct_from_gl_total_other_product_t_total_plain(gproduct: Real1, gl_total
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = ((step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == real(-1) else zero()) + ((-1 / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == one() else zero())) * gl_total[n]
+        total = ((step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == real(-1) else zero()) + ((-1 / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == one() else zero())) * gl_total[n]
         gproduct[n] = total
 
 
 @task
-def gproduct_from_gl_total_other_product_t_total_over_n(gproduct: Real1, gl_total: Real1, other: Real1,
+def gproduct_from_gl_total_other_product_t_total_over_n(gproduct: Real1, gl_total: Real1, other_: Real1,
         product: Real1, t: Real1, total_: Real1, N: int, margin_: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
@@ -308,27 +308,27 @@ def gproduct_from_gl_total_other_product_t_total_over_n(gproduct: Real1, gl_tota
         count = min(lanes.width, N - n)
         if count == lanes.width:
             gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
-            other_lanes = lanes.read(other.line((n,), (1,)))
+            other__lanes = lanes.read(other_.line((n,), (1,)))
             product_lanes = lanes.read(product.line((n,), (1,)))
             t_lanes = lanes.read(t.line((n,), (1,)))
             total__lanes = lanes.read(total_.line((n,), (1,)))
-            u_ = (product_lanes / sqrt(other_lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
-            total = gl_total_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()) / sqrt(other_lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), -(lanes.fill(one()) / sqrt(other_lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()))
+            u_ = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            total = gl_total_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), -(lanes.fill(one()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()))
             lanes.write_where(gproduct.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
-            other_lanes = lanes.read_where(other.line((n,), (1,)), active)
+            other__lanes = lanes.read_where(other_.line((n,), (1,)), active)
             product_lanes = lanes.read_where(product.line((n,), (1,)), active)
             t_lanes = lanes.read_where(t.line((n,), (1,)), active)
             total__lanes = lanes.read_where(total_.line((n,), (1,)), active)
-            u_ = (product_lanes / sqrt(other_lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
-            total = gl_total_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()) / sqrt(other_lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), -(lanes.fill(one()) / sqrt(other_lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()))
+            u_ = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            total = gl_total_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), -(lanes.fill(one()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()))
             lanes.write_where(gproduct.line((n,), (1,)), total, active)
 
 
 @choice(gproduct_from_gl_total_other_product_t_total_over_n, gproduct_from_gl_total_other_product_t_total_plain)
-def gproduct_from_gl_total_other_product_t_total(gproduct: Real1, gl_total: Real1, other: Real1, product: Real1,
+def gproduct_from_gl_total_other_product_t_total(gproduct: Real1, gl_total: Real1, other_: Real1, product: Real1,
         t: Real1, total_: Real1, N: int, margin_: float, tile: Tile) -> Task[...]:
     """gproduct[n] += (chosen(Eq(t[n], -1), step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), -1/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000))))*gl_total[n]
 
@@ -509,7 +509,7 @@ def ttotal_from_a_ta(ttotal: Real1, a: Real2, ta: Real2, N: int, J: int, tile: T
 
 
 @task
-def tl_from_other_product_t_total_tother_tproduct_ttotal(tl: Real1, other: Real1, product: Real1, t: Real1,
+def tl_from_other_product_t_total_tother_tproduct_ttotal(tl: Real1, other_: Real1, product: Real1, t: Real1,
         total_: Real1, tother: Real1, tproduct: Real1, ttotal: Real1, N: int, margin_: float, task: int,
         tasks: int) -> None:
     """tl[n] += chosen(Eq(t[n], -1), step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*tproduct[n] + chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000)))*tother[n] + chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2)))*ttotal[n] + chosen(Eq(t[n], 1), -1/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*tproduct[n] + chosen(Eq(t[n], 1), product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000)))*tother[n] + chosen(Eq(t[n], 1), product[n]/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2)))*ttotal[n]
@@ -518,13 +518,13 @@ def tl_from_other_product_t_total_tother_tproduct_ttotal(tl: Real1, other: Real1
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == real(-1) else zero()) * tproduct[n] + ((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) * tother[n] + ((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / sqrt(other[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2))) if t[n] == real(-1) else zero()) * ttotal[n] + ((-1 / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == one() else zero()) * tproduct[n] + ((rational(1, 2)) * product[n] / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero()) * tother[n] + ((rational(1, 2)) * product[n] / sqrt(other[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2)) if t[n] == one() else zero()) * ttotal[n]
+        total = (step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == real(-1) else zero()) * tproduct[n] + ((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) * tother[n] + ((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2))) if t[n] == real(-1) else zero()) * ttotal[n] + ((-1 / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == one() else zero()) * tproduct[n] + ((rational(1, 2)) * product[n] / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero()) * tother[n] + ((rational(1, 2)) * product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2)) if t[n] == one() else zero()) * ttotal[n]
         tl[n] = total
 
 
 @task
 def hgl_total_from_hgother_hgproduct_hgtotal_other_product_t_total(hgl_total: Real1, hgother: Real1,
-        hgproduct: Real1, hgtotal: Real1, other: Real1, product: Real1, t: Real1, total_: Real1, N: int,
+        hgproduct: Real1, hgtotal: Real1, other_: Real1, product: Real1, t: Real1, total_: Real1, N: int,
         margin_: float, task: int, tasks: int) -> None:
     """hgl_total[n] += (chosen(Eq(t[n], -1), step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), -1/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000))))*hgproduct[n] + (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*hgother[n] + (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2))) + chosen(Eq(t[n], 1), product[n]/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2))))*hgtotal[n]
 
@@ -532,13 +532,13 @@ def hgl_total_from_hgother_hgproduct_hgtotal_other_product_t_total(hgl_total: Re
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = ((step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == real(-1) else zero()) + ((-1 / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == one() else zero())) * hgproduct[n] + (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) * product[n] / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero())) * hgother[n] + (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / sqrt(other[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) * product[n] / sqrt(other[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2)) if t[n] == one() else zero())) * hgtotal[n]
+        total = ((step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == real(-1) else zero()) + ((-1 / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == one() else zero())) * hgproduct[n] + (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) * product[n] / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero())) * hgother[n] + (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) * product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2)) if t[n] == one() else zero())) * hgtotal[n]
         hgl_total[n] = total
 
 
 @task
 def hother_from_gl_total_hgother_hgproduct_hgtotal_other_product_t_total(hother: Real1, gl_total: Real1,
-        hgother: Real1, hgproduct: Real1, hgtotal: Real1, other: Real1, product: Real1, t: Real1, total_: Real1,
+        hgother: Real1, hgproduct: Real1, hgtotal: Real1, other_: Real1, product: Real1, t: Real1, total_: Real1,
         N: int, margin_: float, task: int, tasks: int) -> None:
     """hother[n] += ((chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), 1/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*hgproduct[n] + (chosen(Eq(t[n], -1), 3*step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(4*(other[n] + 1/1000000000000)**(5/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), -3*product[n]/(4*(other[n] + 1/1000000000000)**(5/2)*sqrt(total[n] + 1/1000000000000))))*hgother[n] + (chosen(Eq(t[n], -1), step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(4*(other[n] + 1/1000000000000)**(3/2)*(total[n] + 1/1000000000000)**(3/2))) + chosen(Eq(t[n], 1), -product[n]/(4*(other[n] + 1/1000000000000)**(3/2)*(total[n] + 1/1000000000000)**(3/2))))*hgtotal[n])*gl_total[n]
 
@@ -546,13 +546,13 @@ def hother_from_gl_total_hgother_hgproduct_hgtotal_other_product_t_total(hother:
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = ((((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero())) * hgproduct[n] + (((rational(3, 4)) * step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / power((other[n] + rational(1, 1000000000000)), rational(5, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == real(-1) else zero()) + ((-(rational(3, 4)) * product[n] / power((other[n] + rational(1, 1000000000000)), rational(5, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == one() else zero())) * hgother[n] + (((rational(1, 4)) * step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2)) if t[n] == real(-1) else zero()) + ((-(rational(1, 4)) * product[n] / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2))) if t[n] == one() else zero())) * hgtotal[n]) * gl_total[n]
+        total = ((((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero())) * hgproduct[n] + (((rational(3, 4)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / power((other_[n] + rational(1, 1000000000000)), rational(5, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == real(-1) else zero()) + ((-(rational(3, 4)) * product[n] / power((other_[n] + rational(1, 1000000000000)), rational(5, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == one() else zero())) * hgother[n] + (((rational(1, 4)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2)) if t[n] == real(-1) else zero()) + ((-(rational(1, 4)) * product[n] / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2))) if t[n] == one() else zero())) * hgtotal[n]) * gl_total[n]
         hother[n] = total
 
 
 @task
 def hproduct_from_gl_total_hgother_hgtotal_other_product_t_total(hproduct: Real1, gl_total: Real1, hgother: Real1,
-        hgtotal: Real1, other: Real1, product: Real1, t: Real1, total_: Real1, N: int, margin_: float, task: int,
+        hgtotal: Real1, other_: Real1, product: Real1, t: Real1, total_: Real1, N: int, margin_: float, task: int,
         tasks: int) -> None:
     """hproduct[n] += ((chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), 1/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*hgother[n] + (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2))) + chosen(Eq(t[n], 1), 1/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2))))*hgtotal[n])*gl_total[n]
 
@@ -560,7 +560,7 @@ def hproduct_from_gl_total_hgother_hgtotal_other_product_t_total(hproduct: Real1
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = ((((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero())) * hgother[n] + (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / sqrt(other[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) / sqrt(other[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2)) if t[n] == one() else zero())) * hgtotal[n]) * gl_total[n]
+        total = ((((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero())) * hgother[n] + (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / sqrt(other_[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) / sqrt(other_[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2)) if t[n] == one() else zero())) * hgtotal[n]) * gl_total[n]
         hproduct[n] = total
 
 
@@ -664,7 +664,7 @@ def hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct(hb: Real2, a: Real2, b: 
 
 @task
 def tgother_from_gl_total_other_product_t_tgl_total_total_tother_tproduct_ttotal(tgother: Real1, gl_total: Real1,
-        other: Real1, product: Real1, t: Real1, tgl_total: Real1, total_: Real1, tother: Real1, tproduct: Real1,
+        other_: Real1, product: Real1, t: Real1, tgl_total: Real1, total_: Real1, tother: Real1, tproduct: Real1,
         ttotal: Real1, N: int, margin_: float, task: int, tasks: int) -> None:
     """tgother[n] += (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), 1/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*gl_total[n]*tproduct[n] + (chosen(Eq(t[n], -1), 3*step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(4*(other[n] + 1/1000000000000)**(5/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), -3*product[n]/(4*(other[n] + 1/1000000000000)**(5/2)*sqrt(total[n] + 1/1000000000000))))*gl_total[n]*tother[n] + (chosen(Eq(t[n], -1), step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(4*(other[n] + 1/1000000000000)**(3/2)*(total[n] + 1/1000000000000)**(3/2))) + chosen(Eq(t[n], 1), -product[n]/(4*(other[n] + 1/1000000000000)**(3/2)*(total[n] + 1/1000000000000)**(3/2))))*gl_total[n]*ttotal[n] + (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*tgl_total[n]
 
@@ -672,13 +672,13 @@ def tgother_from_gl_total_other_product_t_tgl_total_total_tother_tproduct_ttotal
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero())) * gl_total[n] * tproduct[n] + (((rational(3, 4)) * step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / power((other[n] + rational(1, 1000000000000)), rational(5, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == real(-1) else zero()) + ((-(rational(3, 4)) * product[n] / power((other[n] + rational(1, 1000000000000)), rational(5, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == one() else zero())) * gl_total[n] * tother[n] + (((rational(1, 4)) * step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2)) if t[n] == real(-1) else zero()) + ((-(rational(1, 4)) * product[n] / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2))) if t[n] == one() else zero())) * gl_total[n] * ttotal[n] + (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) * product[n] / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero())) * tgl_total[n]
+        total = (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero())) * gl_total[n] * tproduct[n] + (((rational(3, 4)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / power((other_[n] + rational(1, 1000000000000)), rational(5, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == real(-1) else zero()) + ((-(rational(3, 4)) * product[n] / power((other_[n] + rational(1, 1000000000000)), rational(5, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == one() else zero())) * gl_total[n] * tother[n] + (((rational(1, 4)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2)) if t[n] == real(-1) else zero()) + ((-(rational(1, 4)) * product[n] / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2))) if t[n] == one() else zero())) * gl_total[n] * ttotal[n] + (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) * product[n] / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero())) * tgl_total[n]
         tgother[n] = total
 
 
 @task
 def tgproduct_from_gl_total_other_product_t_tgl_total_total_tother_ttotal(tgproduct: Real1, gl_total: Real1,
-        other: Real1, product: Real1, t: Real1, tgl_total: Real1, total_: Real1, tother: Real1, ttotal: Real1,
+        other_: Real1, product: Real1, t: Real1, tgl_total: Real1, total_: Real1, tother: Real1, ttotal: Real1,
         N: int, margin_: float, task: int, tasks: int) -> None:
     """tgproduct[n] += (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), 1/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*gl_total[n]*tother[n] + (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2))) + chosen(Eq(t[n], 1), 1/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2))))*gl_total[n]*ttotal[n] + (chosen(Eq(t[n], -1), step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), -1/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000))))*tgl_total[n]
 
@@ -686,7 +686,7 @@ def tgproduct_from_gl_total_other_product_t_tgl_total_total_tother_ttotal(tgprod
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) / power((other[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero())) * gl_total[n] * tother[n] + (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / sqrt(other[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) / sqrt(other[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2)) if t[n] == one() else zero())) * gl_total[n] * ttotal[n] + ((step(-margin_ + product[n] / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == real(-1) else zero()) + ((-1 / sqrt(other[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == one() else zero())) * tgl_total[n]
+        total = (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero())) * gl_total[n] * tother[n] + (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / sqrt(other_[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) / sqrt(other_[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2)) if t[n] == one() else zero())) * gl_total[n] * ttotal[n] + ((step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == real(-1) else zero()) + ((-1 / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == one() else zero())) * tgl_total[n]
         tgproduct[n] = total
 
 

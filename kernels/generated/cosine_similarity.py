@@ -148,7 +148,7 @@ def product_from_a_b(product: Real2, a: Real3, b: Real3, M: int, R: int, J: int,
 
 
 @task
-def y_from_other_product_total_plain(y: Real2, other: Real2, product: Real2, total_: Real2, M: int, R: int,
+def y_from_other_product_total_plain(y: Real2, other_: Real2, product: Real2, total_: Real2, M: int, R: int,
         eps: float, task: int, tasks: int) -> None:
     """y[m,r] += Piecewise((1/eps, eps**2 >= other[m,r]), (1/sqrt(other[m,r]), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*product[m,r]
 
@@ -157,12 +157,12 @@ def y_from_other_product_total_plain(y: Real2, other: Real2, product: Real2, tot
     first, last = share(M, task, tasks)
     for m in range(first, last):
         for r in range(R):
-            total = (1 / eps if eps**2 >= other[m, r] else 1 / sqrt(other[m, r])) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * product[m, r]
+            total = (1 / eps if eps**2 >= other_[m, r] else 1 / sqrt(other_[m, r])) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * product[m, r]
             y[m, r] = total
 
 
 @task
-def y_from_other_product_total_over_r(y: Real2, other: Real2, product: Real2, total_: Real2, M: int, R: int,
+def y_from_other_product_total_over_r(y: Real2, other_: Real2, product: Real2, total_: Real2, M: int, R: int,
         eps: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
@@ -172,26 +172,26 @@ def y_from_other_product_total_over_r(y: Real2, other: Real2, product: Real2, to
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
-                other_lanes = lanes.read(other.line((m, r), (0, 1)))
+                other__lanes = lanes.read(other_.line((m, r), (0, 1)))
                 product_lanes = lanes.read(product.line((m, r), (0, 1)))
                 total__lanes = lanes.read(total_.line((m, r), (0, 1)))
                 u_ = lanes.fill(eps)
                 u_2 = lanes.fill(eps)
-                total = product_lanes * select(other_lanes <= (u_ * u_), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other_lanes)) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))
+                total = product_lanes * select(other__lanes <= (u_ * u_), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other__lanes)) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))
                 lanes.write_where(y.line((m, r), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                other_lanes = lanes.read_where(other.line((m, r), (0, 1)), active)
+                other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
                 product_lanes = lanes.read_where(product.line((m, r), (0, 1)), active)
                 total__lanes = lanes.read_where(total_.line((m, r), (0, 1)), active)
                 u_ = lanes.fill(eps)
                 u_2 = lanes.fill(eps)
-                total = product_lanes * select(other_lanes <= (u_ * u_), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other_lanes)) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))
+                total = product_lanes * select(other__lanes <= (u_ * u_), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other__lanes)) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))
                 lanes.write_where(y.line((m, r), (0, 1)), total, active)
 
 
 @task
-def y_from_other_product_total_over_m(y: Real2, other: Real2, product: Real2, total_: Real2, M: int, R: int,
+def y_from_other_product_total_over_m(y: Real2, other_: Real2, product: Real2, total_: Real2, M: int, R: int,
         eps: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over m."""
     lanes = tile.lanes
@@ -201,26 +201,26 @@ def y_from_other_product_total_over_m(y: Real2, other: Real2, product: Real2, to
             m = max(0, min(start, M - lanes.width))
             count = min(lanes.width, M - m)
             if count == lanes.width:
-                other_lanes = lanes.read(other.line((m, r), (1, 0)))
+                other__lanes = lanes.read(other_.line((m, r), (1, 0)))
                 product_lanes = lanes.read(product.line((m, r), (1, 0)))
                 total__lanes = lanes.read(total_.line((m, r), (1, 0)))
                 u_ = lanes.fill(eps)
                 u_2 = lanes.fill(eps)
-                total = product_lanes * select(other_lanes <= (u_ * u_), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other_lanes)) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))
+                total = product_lanes * select(other__lanes <= (u_ * u_), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other__lanes)) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))
                 lanes.write_where(y.line((m, r), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                other_lanes = lanes.read_where(other.line((m, r), (1, 0)), active)
+                other__lanes = lanes.read_where(other_.line((m, r), (1, 0)), active)
                 product_lanes = lanes.read_where(product.line((m, r), (1, 0)), active)
                 total__lanes = lanes.read_where(total_.line((m, r), (1, 0)), active)
                 u_ = lanes.fill(eps)
                 u_2 = lanes.fill(eps)
-                total = product_lanes * select(other_lanes <= (u_ * u_), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other_lanes)) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))
+                total = product_lanes * select(other__lanes <= (u_ * u_), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other__lanes)) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))
                 lanes.write_where(y.line((m, r), (1, 0)), total, active)
 
 
 @choice(y_from_other_product_total_over_r, y_from_other_product_total_over_m, y_from_other_product_total_plain)
-def y_from_other_product_total(y: Real2, other: Real2, product: Real2, total_: Real2, M: int, R: int, eps: float,
+def y_from_other_product_total(y: Real2, other_: Real2, product: Real2, total_: Real2, M: int, R: int, eps: float,
         tile: Tile) -> Task[...]:
     """y[m,r] += Piecewise((1/eps, eps**2 >= other[m,r]), (1/sqrt(other[m,r]), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*product[m,r]
 
@@ -236,7 +236,7 @@ def y_from_other_product_total(y: Real2, other: Real2, product: Real2, total_: R
 
 
 @task
-def gother_from_gy_other_product_total(gother: Real2, gy: Real2, other: Real2, product: Real2, total_: Real2,
+def gother_from_gy_other_product_total(gother: Real2, gy: Real2, other_: Real2, product: Real2, total_: Real2,
         M: int, R: int, eps: float, task: int, tasks: int) -> None:
     """gother[m,r] += Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*gy[m,r]*product[m,r]
 
@@ -245,7 +245,7 @@ def gother_from_gy_other_product_total(gother: Real2, gy: Real2, other: Real2, p
     first, last = share(M, task, tasks)
     for m in range(first, last):
         for r in range(R):
-            total = (zero() if eps**2 >= other[m, r] else (-(rational(1, 2)) / power(other[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * gy[m, r] * product[m, r]
+            total = (zero() if eps**2 >= other_[m, r] else (-(rational(1, 2)) / power(other_[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * gy[m, r] * product[m, r]
             gother[m, r] = total
 
 
@@ -336,7 +336,7 @@ def gb_from_a_b_gother_gproduct(gb: Real3, a: Real3, b: Real3, gother: Real2, gp
 
 
 @task
-def ty_from_other_product_total_tother_tproduct_ttotal(ty: Real2, other: Real2, product: Real2, total_: Real2,
+def ty_from_other_product_total_tother_tproduct_ttotal(ty: Real2, other_: Real2, product: Real2, total_: Real2,
         tother: Real2, tproduct: Real2, ttotal: Real2, M: int, R: int, eps: float, task: int, tasks: int) -> None:
     """ty[m,r] += Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*product[m,r]*tother[m,r] + Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= other[m,r]), (1/sqrt(other[m,r]), True))*product[m,r]*ttotal[m,r] + Piecewise((1/eps, eps**2 >= other[m,r]), (1/sqrt(other[m,r]), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*tproduct[m,r]
 
@@ -345,13 +345,13 @@ def ty_from_other_product_total_tother_tproduct_ttotal(ty: Real2, other: Real2, 
     first, last = share(M, task, tasks)
     for m in range(first, last):
         for r in range(R):
-            total = (zero() if eps**2 >= other[m, r] else (-(rational(1, 2)) / power(other[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * product[m, r] * tother[m, r] + (zero() if eps**2 >= total_[m, r] else (-(rational(1, 2)) / power(total_[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= other[m, r] else 1 / sqrt(other[m, r])) * product[m, r] * ttotal[m, r] + (1 / eps if eps**2 >= other[m, r] else 1 / sqrt(other[m, r])) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * tproduct[m, r]
+            total = (zero() if eps**2 >= other_[m, r] else (-(rational(1, 2)) / power(other_[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * product[m, r] * tother[m, r] + (zero() if eps**2 >= total_[m, r] else (-(rational(1, 2)) / power(total_[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= other_[m, r] else 1 / sqrt(other_[m, r])) * product[m, r] * ttotal[m, r] + (1 / eps if eps**2 >= other_[m, r] else 1 / sqrt(other_[m, r])) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * tproduct[m, r]
             ty[m, r] = total
 
 
 @task
 def hother_from_gy_hgother_hgproduct_hgtotal_other_product_total(hother: Real2, gy: Real2, hgother: Real2,
-        hgproduct: Real2, hgtotal: Real2, other: Real2, product: Real2, total_: Real2, M: int, R: int, eps: float,
+        hgproduct: Real2, hgtotal: Real2, other_: Real2, product: Real2, total_: Real2, M: int, R: int, eps: float,
         task: int, tasks: int) -> None:
     """hother[m,r] += (Piecewise((0, eps**2 >= other[m,r]), (3/(4*other[m,r]**(5/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*hgother[m,r]*product[m,r] + Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*hgtotal[m,r]*product[m,r] + Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*hgproduct[m,r])*gy[m,r]
 
@@ -360,13 +360,13 @@ def hother_from_gy_hgother_hgproduct_hgtotal_other_product_total(hother: Real2, 
     first, last = share(M, task, tasks)
     for m in range(first, last):
         for r in range(R):
-            total = ((zero() if eps**2 >= other[m, r] else (rational(3, 4)) / power(other[m, r], rational(5, 2))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * hgother[m, r] * product[m, r] + (zero() if eps**2 >= other[m, r] else (-(rational(1, 2)) / power(other[m, r], rational(3, 2)))) * (zero() if eps**2 >= total_[m, r] else (-(rational(1, 2)) / power(total_[m, r], rational(3, 2)))) * hgtotal[m, r] * product[m, r] + (zero() if eps**2 >= other[m, r] else (-(rational(1, 2)) / power(other[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * hgproduct[m, r]) * gy[m, r]
+            total = ((zero() if eps**2 >= other_[m, r] else (rational(3, 4)) / power(other_[m, r], rational(5, 2))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * hgother[m, r] * product[m, r] + (zero() if eps**2 >= other_[m, r] else (-(rational(1, 2)) / power(other_[m, r], rational(3, 2)))) * (zero() if eps**2 >= total_[m, r] else (-(rational(1, 2)) / power(total_[m, r], rational(3, 2)))) * hgtotal[m, r] * product[m, r] + (zero() if eps**2 >= other_[m, r] else (-(rational(1, 2)) / power(other_[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * hgproduct[m, r]) * gy[m, r]
             hother[m, r] = total
 
 
 @task
 def hproduct_from_gy_hgother_hgtotal_other_total(hproduct: Real2, gy: Real2, hgother: Real2, hgtotal: Real2,
-        other: Real2, total_: Real2, M: int, R: int, eps: float, task: int, tasks: int) -> None:
+        other_: Real2, total_: Real2, M: int, R: int, eps: float, task: int, tasks: int) -> None:
     """hproduct[m,r] += (Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*hgother[m,r] + Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= other[m,r]), (1/sqrt(other[m,r]), True))*hgtotal[m,r])*gy[m,r]
 
     gather, tasks share m
@@ -374,7 +374,7 @@ def hproduct_from_gy_hgother_hgtotal_other_total(hproduct: Real2, gy: Real2, hgo
     first, last = share(M, task, tasks)
     for m in range(first, last):
         for r in range(R):
-            total = ((zero() if eps**2 >= other[m, r] else (-(rational(1, 2)) / power(other[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * hgother[m, r] + (zero() if eps**2 >= total_[m, r] else (-(rational(1, 2)) / power(total_[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= other[m, r] else 1 / sqrt(other[m, r])) * hgtotal[m, r]) * gy[m, r]
+            total = ((zero() if eps**2 >= other_[m, r] else (-(rational(1, 2)) / power(other_[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * hgother[m, r] + (zero() if eps**2 >= total_[m, r] else (-(rational(1, 2)) / power(total_[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= other_[m, r] else 1 / sqrt(other_[m, r])) * hgtotal[m, r]) * gy[m, r]
             hproduct[m, r] = total
 
 
@@ -483,7 +483,7 @@ def hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct(hb: Real3, a: Real3, b: 
 
 
 @task
-def tgother_from_gy_other_product_tgy_total_tother_tproduct_ttotal(tgother: Real2, gy: Real2, other: Real2,
+def tgother_from_gy_other_product_tgy_total_tother_tproduct_ttotal(tgother: Real2, gy: Real2, other_: Real2,
         product: Real2, tgy: Real2, total_: Real2, tother: Real2, tproduct: Real2, ttotal: Real2, M: int, R: int,
         eps: float, task: int, tasks: int) -> None:
     """tgother[m,r] += Piecewise((0, eps**2 >= other[m,r]), (3/(4*other[m,r]**(5/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*gy[m,r]*product[m,r]*tother[m,r] + Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*gy[m,r]*product[m,r]*ttotal[m,r] + Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*gy[m,r]*tproduct[m,r] + Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*product[m,r]*tgy[m,r]
@@ -493,7 +493,7 @@ def tgother_from_gy_other_product_tgy_total_tother_tproduct_ttotal(tgother: Real
     first, last = share(M, task, tasks)
     for m in range(first, last):
         for r in range(R):
-            total = (zero() if eps**2 >= other[m, r] else (rational(3, 4)) / power(other[m, r], rational(5, 2))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * gy[m, r] * product[m, r] * tother[m, r] + (zero() if eps**2 >= other[m, r] else (-(rational(1, 2)) / power(other[m, r], rational(3, 2)))) * (zero() if eps**2 >= total_[m, r] else (-(rational(1, 2)) / power(total_[m, r], rational(3, 2)))) * gy[m, r] * product[m, r] * ttotal[m, r] + (zero() if eps**2 >= other[m, r] else (-(rational(1, 2)) / power(other[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * gy[m, r] * tproduct[m, r] + (zero() if eps**2 >= other[m, r] else (-(rational(1, 2)) / power(other[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * product[m, r] * tgy[m, r]
+            total = (zero() if eps**2 >= other_[m, r] else (rational(3, 4)) / power(other_[m, r], rational(5, 2))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * gy[m, r] * product[m, r] * tother[m, r] + (zero() if eps**2 >= other_[m, r] else (-(rational(1, 2)) / power(other_[m, r], rational(3, 2)))) * (zero() if eps**2 >= total_[m, r] else (-(rational(1, 2)) / power(total_[m, r], rational(3, 2)))) * gy[m, r] * product[m, r] * ttotal[m, r] + (zero() if eps**2 >= other_[m, r] else (-(rational(1, 2)) / power(other_[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * gy[m, r] * tproduct[m, r] + (zero() if eps**2 >= other_[m, r] else (-(rational(1, 2)) / power(other_[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * product[m, r] * tgy[m, r]
             tgother[m, r] = total
 
 

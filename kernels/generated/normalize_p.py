@@ -54,7 +54,7 @@ def total_from_x(total_: Real2, x: Real3, M: int, R: int, J: int, norm: float, t
 
 
 @task
-def other_from_total(other: Real2, total_: Real2, M: int, R: int, eps: float, norm: float, task: int,
+def other_from_total(other_: Real2, total_: Real2, M: int, R: int, eps: float, norm: float, task: int,
         tasks: int) -> None:
     """other[m,r] += maximum(chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)), eps)
 
@@ -64,11 +64,11 @@ def other_from_total(other: Real2, total_: Real2, M: int, R: int, eps: float, no
     for m in range(first, last):
         for r in range(R):
             total = larger((power(total_[m, r], 1 / norm) if total_[m, r] != zero() else zero()), eps)
-            other[m, r] = total
+            other_[m, r] = total
 
 
 @task
-def y_from_other_x_plain(y: Real3, other: Real2, x: Real3, M: int, C: int, R: int, task: int, tasks: int) -> None:
+def y_from_other_x_plain(y: Real3, other_: Real2, x: Real3, M: int, C: int, R: int, task: int, tasks: int) -> None:
     """y[m,c,r] += x[m,c,r]/other[m,r]
 
     gather, tasks share m c
@@ -78,12 +78,12 @@ def y_from_other_x_plain(y: Real3, other: Real2, x: Real3, M: int, C: int, R: in
         m = item // C
         c = item % C
         for r in range(R):
-            total = x[m, c, r] / other[m, r]
+            total = x[m, c, r] / other_[m, r]
             y[m, c, r] = total
 
 
 @task
-def y_from_other_x_over_r(y: Real3, other: Real2, x: Real3, M: int, C: int, R: int, tile: Tile, task: int,
+def y_from_other_x_over_r(y: Real3, other_: Real2, x: Real3, M: int, C: int, R: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
@@ -95,20 +95,20 @@ def y_from_other_x_over_r(y: Real3, other: Real2, x: Real3, M: int, C: int, R: i
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
-                other_lanes = lanes.read(other.line((m, r), (0, 1)))
+                other__lanes = lanes.read(other_.line((m, r), (0, 1)))
                 x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
-                total = x_lanes / other_lanes
+                total = x_lanes / other__lanes
                 lanes.write_where(y.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                other_lanes = lanes.read_where(other.line((m, r), (0, 1)), active)
+                other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
-                total = x_lanes / other_lanes
+                total = x_lanes / other__lanes
                 lanes.write_where(y.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @task
-def y_from_other_x_over_c(y: Real3, other: Real2, x: Real3, M: int, C: int, R: int, tile: Tile, task: int,
+def y_from_other_x_over_c(y: Real3, other_: Real2, x: Real3, M: int, C: int, R: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
@@ -121,17 +121,17 @@ def y_from_other_x_over_c(y: Real3, other: Real2, x: Real3, M: int, C: int, R: i
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                total = x_lanes / lanes.fill(other[m, r])
+                total = x_lanes / lanes.fill(other_[m, r])
                 lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = x_lanes / lanes.fill(other[m, r])
+                total = x_lanes / lanes.fill(other_[m, r])
                 lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, active)
 
 
 @choice(y_from_other_x_over_r, y_from_other_x_over_c, y_from_other_x_plain)
-def y_from_other_x(y: Real3, other: Real2, x: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
+def y_from_other_x(y: Real3, other_: Real2, x: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
     """y[m,c,r] += x[m,c,r]/other[m,r]
 
     lanes over r
@@ -146,8 +146,8 @@ def y_from_other_x(y: Real3, other: Real2, x: Real3, M: int, C: int, R: int, til
 
 
 @task
-def gother_from_gy_other_x_plain(gother: Real2, gy: Real3, other: Real2, x: Real3, M: int, C: int, R: int, add: int,
-        task: int, tasks: int) -> None:
+def gother_from_gy_other_x_plain(gother: Real2, gy: Real3, other_: Real2, x: Real3, M: int, C: int, R: int,
+        add: int, task: int, tasks: int) -> None:
     """gother[m,r] += sum[c] -gy[m,c,r]*x[m,c,r]/other[m,r]**2
 
     gather, tasks share m r
@@ -160,14 +160,14 @@ def gother_from_gy_other_x_plain(gother: Real2, gy: Real3, other: Real2, x: Real
         for c in range(C):
             total += gy[m, c, r] * x[m, c, r]
         if total != zero():
-            total = -total / other[m, r]**2
+            total = -total / other_[m, r]**2
         if add != 0:
             total += gother[m, r]
         gother[m, r] = total
 
 
 @task
-def gother_from_gy_other_x_over_r(gother: Real2, gy: Real3, other: Real2, x: Real3, M: int, C: int, R: int,
+def gother_from_gy_other_x_over_r(gother: Real2, gy: Real3, other_: Real2, x: Real3, M: int, C: int, R: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
@@ -192,15 +192,15 @@ def gother_from_gy_other_x_over_r(gother: Real2, gy: Real3, other: Real2, x: Rea
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
-                    other_lanes = lanes.read_where(other.line((plane, r), (0, 1)), active)
-                    result = select(unequal(result, lanes.zero()), -(result / (other_lanes * other_lanes)), result)
+                    other__lanes = lanes.read_where(other_.line((plane, r), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), -(result / (other__lanes * other__lanes)), result)
                     if add != 0:
                         result = result + lanes.read_where(gother.line((plane, r), (0, 1)), active)
                     lanes.write_where(gother.line((plane, r), (0, 1)), result, active)
 
 
 @task
-def gother_from_gy_other_x_over_c(gother: Real2, gy: Real3, other: Real2, x: Real3, M: int, C: int, R: int,
+def gother_from_gy_other_x_over_c(gother: Real2, gy: Real3, other_: Real2, x: Real3, M: int, C: int, R: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
@@ -237,14 +237,14 @@ def gother_from_gy_other_x_over_c(gother: Real2, gy: Real3, other: Real2, x: Rea
             if m + u < M:
                 result = lanes.sum(wide[0, u])
                 if result != zero():
-                    result = -result / other[plane, r]**2
+                    result = -result / other_[plane, r]**2
                 if add != 0:
                     result += gother[plane, r]
                 gother[plane, r] = result
 
 
 @choice(gother_from_gy_other_x_over_r, gother_from_gy_other_x_over_c, gother_from_gy_other_x_plain)
-def gother_from_gy_other_x(gother: Real2, gy: Real3, other: Real2, x: Real3, M: int, C: int, R: int, add: int,
+def gother_from_gy_other_x(gother: Real2, gy: Real3, other_: Real2, x: Real3, M: int, C: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """gother[m,r] += sum[c] -gy[m,c,r]*x[m,c,r]/other[m,r]**2
 
@@ -309,7 +309,7 @@ def ttotal_from_tx_x(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, J: int,
 
 
 @task
-def ty_from_other_tother_tx_x_plain(ty: Real3, other: Real2, tother: Real2, tx: Real3, x: Real3, M: int, C: int,
+def ty_from_other_tother_tx_x_plain(ty: Real3, other_: Real2, tother: Real2, tx: Real3, x: Real3, M: int, C: int,
         R: int, task: int, tasks: int) -> None:
     """ty[m,c,r] += (tx[m,c,r] - tother[m,r]*x[m,c,r]/other[m,r])/other[m,r]
 
@@ -320,12 +320,12 @@ def ty_from_other_tother_tx_x_plain(ty: Real3, other: Real2, tother: Real2, tx: 
         m = item // C
         c = item % C
         for r in range(R):
-            total = (tx[m, c, r] - tother[m, r] * x[m, c, r] / other[m, r]) / other[m, r]
+            total = (tx[m, c, r] - tother[m, r] * x[m, c, r] / other_[m, r]) / other_[m, r]
             ty[m, c, r] = total
 
 
 @task
-def ty_from_other_tother_tx_x_over_r(ty: Real3, other: Real2, tother: Real2, tx: Real3, x: Real3, M: int, C: int,
+def ty_from_other_tother_tx_x_over_r(ty: Real3, other_: Real2, tother: Real2, tx: Real3, x: Real3, M: int, C: int,
         R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
@@ -337,24 +337,24 @@ def ty_from_other_tother_tx_x_over_r(ty: Real3, other: Real2, tother: Real2, tx:
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
-                other_lanes = lanes.read(other.line((m, r), (0, 1)))
+                other__lanes = lanes.read(other_.line((m, r), (0, 1)))
                 tother_lanes = lanes.read(tother.line((m, r), (0, 1)))
                 tx_lanes = lanes.read(tx.line((m, c, r), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
-                total = (tx_lanes - (tother_lanes * x_lanes / other_lanes)) / other_lanes
+                total = (tx_lanes - (tother_lanes * x_lanes / other__lanes)) / other__lanes
                 lanes.write_where(ty.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                other_lanes = lanes.read_where(other.line((m, r), (0, 1)), active)
+                other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
                 tother_lanes = lanes.read_where(tother.line((m, r), (0, 1)), active)
                 tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
-                total = (tx_lanes - (tother_lanes * x_lanes / other_lanes)) / other_lanes
+                total = (tx_lanes - (tother_lanes * x_lanes / other__lanes)) / other__lanes
                 lanes.write_where(ty.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @task
-def ty_from_other_tother_tx_x_over_c(ty: Real3, other: Real2, tother: Real2, tx: Real3, x: Real3, M: int, C: int,
+def ty_from_other_tother_tx_x_over_c(ty: Real3, other_: Real2, tother: Real2, tx: Real3, x: Real3, M: int, C: int,
         R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
@@ -368,18 +368,18 @@ def ty_from_other_tother_tx_x_over_c(ty: Real3, other: Real2, tother: Real2, tx:
             if count == lanes.width:
                 tx_lanes = lanes.read(tx.line((m, c, r), (0, 1, 0)))
                 x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                total = (tx_lanes - (lanes.fill(tother[m, r]) * x_lanes / lanes.fill(other[m, r]))) / lanes.fill(other[m, r])
+                total = (tx_lanes - (lanes.fill(tother[m, r]) * x_lanes / lanes.fill(other_[m, r]))) / lanes.fill(other_[m, r])
                 lanes.write_where(ty.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 1, 0)), active)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = (tx_lanes - (lanes.fill(tother[m, r]) * x_lanes / lanes.fill(other[m, r]))) / lanes.fill(other[m, r])
+                total = (tx_lanes - (lanes.fill(tother[m, r]) * x_lanes / lanes.fill(other_[m, r]))) / lanes.fill(other_[m, r])
                 lanes.write_where(ty.line((m, c, r), (0, 1, 0)), total, active)
 
 
 @choice(ty_from_other_tother_tx_x_over_r, ty_from_other_tother_tx_x_over_c, ty_from_other_tother_tx_x_plain)
-def ty_from_other_tother_tx_x(ty: Real3, other: Real2, tother: Real2, tx: Real3, x: Real3, M: int, C: int, R: int,
+def ty_from_other_tother_tx_x(ty: Real3, other_: Real2, tother: Real2, tx: Real3, x: Real3, M: int, C: int, R: int,
         tile: Tile) -> Task[...]:
     """ty[m,c,r] += (tx[m,c,r] - tother[m,r]*x[m,c,r]/other[m,r])/other[m,r]
 
@@ -395,7 +395,7 @@ def ty_from_other_tother_tx_x(ty: Real3, other: Real2, tother: Real2, tx: Real3,
 
 
 @task
-def hother_from_gy_hgother_other_x_plain(hother: Real2, gy: Real3, hgother: Real2, other: Real2, x: Real3, M: int,
+def hother_from_gy_hgother_other_x_plain(hother: Real2, gy: Real3, hgother: Real2, other_: Real2, x: Real3, M: int,
         C: int, R: int, add: int, task: int, tasks: int) -> None:
     """hother[m,r] += sum[c] 2*hgother[m,r]*gy[m,c,r]*x[m,c,r]/other[m,r]**3
 
@@ -409,14 +409,14 @@ def hother_from_gy_hgother_other_x_plain(hother: Real2, gy: Real3, hgother: Real
         for c in range(C):
             total += gy[m, c, r] * x[m, c, r]
         if total != zero():
-            total = 2 * total * hgother[m, r] / other[m, r]**3
+            total = 2 * total * hgother[m, r] / other_[m, r]**3
         if add != 0:
             total += hother[m, r]
         hother[m, r] = total
 
 
 @task
-def hother_from_gy_hgother_other_x_over_r(hother: Real2, gy: Real3, hgother: Real2, other: Real2, x: Real3, M: int,
+def hother_from_gy_hgother_other_x_over_r(hother: Real2, gy: Real3, hgother: Real2, other_: Real2, x: Real3, M: int,
         C: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
@@ -442,15 +442,15 @@ def hother_from_gy_hgother_other_x_over_r(hother: Real2, gy: Real3, hgother: Rea
                 if m + u < M:
                     result = total[0, u]
                     hgother_lanes = lanes.read_where(hgother.line((plane, r), (0, 1)), active)
-                    other_lanes = lanes.read_where(other.line((plane, r), (0, 1)), active)
-                    result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * hgother_lanes * result / (other_lanes * other_lanes * other_lanes), result)
+                    other__lanes = lanes.read_where(other_.line((plane, r), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * hgother_lanes * result / (other__lanes * other__lanes * other__lanes), result)
                     if add != 0:
                         result = result + lanes.read_where(hother.line((plane, r), (0, 1)), active)
                     lanes.write_where(hother.line((plane, r), (0, 1)), result, active)
 
 
 @task
-def hother_from_gy_hgother_other_x_over_c(hother: Real2, gy: Real3, hgother: Real2, other: Real2, x: Real3, M: int,
+def hother_from_gy_hgother_other_x_over_c(hother: Real2, gy: Real3, hgother: Real2, other_: Real2, x: Real3, M: int,
         C: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
@@ -487,7 +487,7 @@ def hother_from_gy_hgother_other_x_over_c(hother: Real2, gy: Real3, hgother: Rea
             if m + u < M:
                 result = lanes.sum(wide[0, u])
                 if result != zero():
-                    result = 2 * result * hgother[plane, r] / other[plane, r]**3
+                    result = 2 * result * hgother[plane, r] / other_[plane, r]**3
                 if add != 0:
                     result += hother[plane, r]
                 hother[plane, r] = result
@@ -495,8 +495,8 @@ def hother_from_gy_hgother_other_x_over_c(hother: Real2, gy: Real3, hgother: Rea
 
 @choice(hother_from_gy_hgother_other_x_over_r, hother_from_gy_hgother_other_x_over_c,
     hother_from_gy_hgother_other_x_plain)
-def hother_from_gy_hgother_other_x(hother: Real2, gy: Real3, hgother: Real2, other: Real2, x: Real3, M: int, C: int,
-        R: int, add: int, tile: Tile) -> Task[...]:
+def hother_from_gy_hgother_other_x(hother: Real2, gy: Real3, hgother: Real2, other_: Real2, x: Real3, M: int,
+        C: int, R: int, add: int, tile: Tile) -> Task[...]:
     """hother[m,r] += sum[c] 2*hgother[m,r]*gy[m,c,r]*x[m,c,r]/other[m,r]**3
 
     lanes over r
@@ -511,7 +511,7 @@ def hother_from_gy_hgother_other_x(hother: Real2, gy: Real3, hgother: Real2, oth
 
 
 @task
-def hx_from_gy_hgother_other_plain(hx: Real3, gy: Real3, hgother: Real2, other: Real2, M: int, C: int, R: int,
+def hx_from_gy_hgother_other_plain(hx: Real3, gy: Real3, hgother: Real2, other_: Real2, M: int, C: int, R: int,
         task: int, tasks: int) -> None:
     """hx[m,c,r] += -hgother[m,r]*gy[m,c,r]/other[m,r]**2
 
@@ -522,12 +522,12 @@ def hx_from_gy_hgother_other_plain(hx: Real3, gy: Real3, hgother: Real2, other: 
         m = item // C
         c = item % C
         for r in range(R):
-            total = -hgother[m, r] * gy[m, c, r] / other[m, r]**2
+            total = -hgother[m, r] * gy[m, c, r] / other_[m, r]**2
             hx[m, c, r] = total
 
 
 @task
-def hx_from_gy_hgother_other_over_r(hx: Real3, gy: Real3, hgother: Real2, other: Real2, M: int, C: int, R: int,
+def hx_from_gy_hgother_other_over_r(hx: Real3, gy: Real3, hgother: Real2, other_: Real2, M: int, C: int, R: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
@@ -541,20 +541,20 @@ def hx_from_gy_hgother_other_over_r(hx: Real3, gy: Real3, hgother: Real2, other:
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
                 hgother_lanes = lanes.read(hgother.line((m, r), (0, 1)))
-                other_lanes = lanes.read(other.line((m, r), (0, 1)))
-                total = -(gy_lanes * hgother_lanes / (other_lanes * other_lanes))
+                other__lanes = lanes.read(other_.line((m, r), (0, 1)))
+                total = -(gy_lanes * hgother_lanes / (other__lanes * other__lanes))
                 lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
                 hgother_lanes = lanes.read_where(hgother.line((m, r), (0, 1)), active)
-                other_lanes = lanes.read_where(other.line((m, r), (0, 1)), active)
-                total = -(gy_lanes * hgother_lanes / (other_lanes * other_lanes))
+                other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
+                total = -(gy_lanes * hgother_lanes / (other__lanes * other__lanes))
                 lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @task
-def hx_from_gy_hgother_other_over_c(hx: Real3, gy: Real3, hgother: Real2, other: Real2, M: int, C: int, R: int,
+def hx_from_gy_hgother_other_over_c(hx: Real3, gy: Real3, hgother: Real2, other_: Real2, M: int, C: int, R: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
@@ -567,17 +567,17 @@ def hx_from_gy_hgother_other_over_c(hx: Real3, gy: Real3, hgother: Real2, other:
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
-                total = -(lanes.fill(hgother[m, r]) * gy_lanes / lanes.fill(other[m, r]**2))
+                total = -(lanes.fill(hgother[m, r]) * gy_lanes / lanes.fill(other_[m, r]**2))
                 lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
-                total = -(lanes.fill(hgother[m, r]) * gy_lanes / lanes.fill(other[m, r]**2))
+                total = -(lanes.fill(hgother[m, r]) * gy_lanes / lanes.fill(other_[m, r]**2))
                 lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
 
 
 @choice(hx_from_gy_hgother_other_over_r, hx_from_gy_hgother_other_over_c, hx_from_gy_hgother_other_plain)
-def hx_from_gy_hgother_other(hx: Real3, gy: Real3, hgother: Real2, other: Real2, M: int, C: int, R: int,
+def hx_from_gy_hgother_other(hx: Real3, gy: Real3, hgother: Real2, other_: Real2, M: int, C: int, R: int,
         tile: Tile) -> Task[...]:
     """hx[m,c,r] += -hgother[m,r]*gy[m,c,r]/other[m,r]**2
 
