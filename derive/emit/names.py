@@ -14,7 +14,8 @@ RUNTIME = frozenset({
     "lines_for", "log", "log1p", "lowest", "machine_tile", "maximum", "minimum", "numbers", "one", "pi",
     "power", "rational", "real", "register_number", "relu", "repeat_last", "require_abi", "residue",
     "select", "set_num_threads", "share", "sign", "sin", "sinh", "smaller", "spare", "sqrt", "step",
-    "suits", "tan", "tanh", "task", "unequal", "weave", "winograd", "work", "zero"
+    "suits", "tan", "tanh", "task", "unequal", "weave", "winograd", "winograd_lines", "winograd_rows",
+    "winograd_suits", "winograd_work", "work", "zero"
 })
 
 RESERVED = RUNTIME | frozenset(keyword.kwlist) | {

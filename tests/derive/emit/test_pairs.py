@@ -28,7 +28,7 @@ PAIRS: dict[str, tuple[Any, Formula]] = {
     "distance": (Sum, lambda a, b: Abs(a - b)),
     "square": (Sum, lambda a, b: (a - b) ** 2),
     "one_sided": (Sum, lambda a, b: maximum(a - 2 * b, 0)),  # not the same with a and b exchanged
-    "scaled": (Sum, lambda a, b: -3 * a**2 * b),
+    "scaled": (Sum, lambda a, b: -3 * a * (a - b)),
     "max_plus": (Max, lambda a, b: a + b),
     "min_plus": (Min, lambda a, b: a + b),
     "max_times": (Max, lambda a, b: a * b),
