@@ -147,7 +147,7 @@ DERIVATION: dict[str, tuple[str, Callable[[pytest.MonkeyPatch], None]]] = {
     "partial derivative negated": ("conv1d", partial_negated),
     "rule of sum off by a factor 2": ("conv1d", scaled_rule("sum", sp.Integer(2))),
     "rule of max off by a factor 2": ("max_pool1d", scaled_rule("max", sp.Integer(2))),
-    "rule of logsumexp off by 1/2": ("log_softmax", scaled_rule("logsumexp", sp.Rational(1, 2))),
+    "rule of logsumexp off by 1/2": ("log_sum_exp_pool2d", scaled_rule("logsumexp", sp.Rational(1, 2))),
     "gradient to the last of ties": ("max_pool1d", last_tie),
     "relation shifted by one": ("conv1d", relation_shifted),
     "solver rounds a bound down": ("max_pool2d", ceil_is_floor),
