@@ -97,8 +97,12 @@ def valid_calls(operator: Operator, seed: int = 0, count: int = SEEDS) -> tuple[
             options = {n: v for n, v in options.items() if n in fresh} | {
                 n: v for n, v in like.options.items() if n not in fresh
             }
+        # integers as arrays: of some operators their type says which is meant
+        given = {
+            n: np.zeros(s, np.int64) if s is not None and tensors[n].integer else s for n, s in shapes.items()
+        }
         try:
-            results = shapes_of_results(operator, **shapes, **options)
+            results = shapes_of_results(operator, **given, **options)
         except KernelError:
             continue
         sizes = [*map(prod, results), *(prod(s) for s in shapes.values() if s is not None)]
