@@ -34,6 +34,12 @@ WARM = (
     *("conv1d", "conv3d", "convolve1d", "convolve3d"),
     *("max_pool1d", "max_pool3d", "avg_pool1d", "avg_pool3d"),
 )
+# Small ones, that between them have an index map of several pieces, laps, a maximum, its place, look-ups, a mean, sums of
+# products, windows, a formula with a kink and a stable one: what a change of the engine is tried on.
+SMALL = (
+    *("relu", "linear", "global_max_pool", "convolve1d", "fold1d", "prelu", "max_unpool"),
+    *("pixel_shuffle", "log_softmax", "avg_pool1d", "pad_circular", "pad_reflect"),
+)
 
 
 def families() -> Iterator[tuple[Operator, ...]]:

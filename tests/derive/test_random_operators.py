@@ -141,7 +141,7 @@ def compiled(folder: Path) -> Callable[[Drawn], None]:
 
 
 def test_exact(tmp_path: Path) -> None:
-    sweep(exact(tmp_path), 40, 1)
+    sweep(exact(tmp_path), 25, 1)
 
 
 def test_same_in_disguise(tmp_path: Path) -> None:

@@ -370,7 +370,9 @@ def test_torch_signature_and_documentation(name):
     assert operator.__name__ == name
     assert "{" not in operator.__doc__
     assert all(word in operator.__doc__ for word in ("float32", "float64", "kernels.KernelError"))
-    assert next(iter(inspect.signature(operator).parameters)) in (*("input", "in1", "weight", "parameter"),)
+    assert next(iter(inspect.signature(operator).parameters)) in (
+        *("input", "in1", "input1", "x1", "anchor", "weight", "parameter"),
+    )
     assert repr(operator) == f"<operator {name}{inspect.signature(operator)}>"
     assert operator.formula
     assert operator._repr_latex_().startswith("$")

@@ -289,7 +289,17 @@ def micro_kernel(
     """One tile of every contraction: rows, steps and rows of the result from tables."""
     rows, steps, out_rows = t.pointer(), t.pointer(tile.pixels), t.pointer(tile.pixels + count)
     contraction.product(
-        tile, a.pointer(), rows, steps, count, panel.pointer(), out.pointer(), out_rows, tile.channels, False
+        tile,
+        a.pointer(),
+        rows,
+        steps,
+        count,
+        panel.pointer(),
+        tile.channels,
+        out.pointer(),
+        out_rows,
+        tile.channels,
+        False,
     )
 
 
