@@ -1,6 +1,6 @@
 # From a fresh clone, with Python 3.11 and make:
 #   make        set up, generate every kernel, verify every gradient, show it on real data
-#   make test   the tests, in ten to fifteen minutes on two cores; needs no torch
+#   make test   the tests, in some fifteen minutes on two cores; needs no torch
 
 PYTHON  ?= $(shell for p in python3.11 python3 python; do \
              "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)

@@ -179,18 +179,21 @@ def _regular(operator: Operator, definition: Definition, random: Random, names: 
 
 
 def _square(operator: Operator, definition: Definition, random: Random, names: list[str]) -> dict[str, int]:
-    """As most layers of networks: the same on every axis, no stride and no dilation, margins, and windows of three."""
+    """As most layers of networks: the same on every axis, no stride and no dilation, margins, and windows of three.
+
+    The first of each choice is what Hypothesis begins with: not one of everything, where a variance has no value.
+    """
     extents = {i.name.upper() for i in operator.given}
     letters = dict[str, int]()
 
     def drawn(name: str, *among: int) -> int:
         return letters.setdefault(name.rstrip("0123456789"), random.choice(among))
 
-    made = {name: drawn(name, 1, 2, 2, 3, 3, 3, 4) for name in names}
+    made = {name: drawn(name, 2, 2, 1, 3, 3, 3, 4) for name in names}
     for p in definition.parameters:
         if not p.real:
             made[p.name] = max(
-                drawn(p.name, 0, 1, 1, 2) if not p.minimum else p.minimum, int(p.name in extents)
+                drawn(p.name, 1, 0, 1, 2) if not p.minimum else p.minimum, int(p.name in extents)
             )
     return made
 

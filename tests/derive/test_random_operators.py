@@ -141,11 +141,11 @@ def compiled(folder: Path) -> Callable[[Drawn], None]:
 
 
 def test_exact(tmp_path: Path) -> None:
-    sweep(exact(tmp_path), 25, 1)
+    sweep(exact(tmp_path), 20, 1)
 
 
 def test_same_in_disguise(tmp_path: Path) -> None:
-    sweep(same_in_disguise(tmp_path), 12)
+    sweep(same_in_disguise(tmp_path), 8)
 
 
 @pytest.mark.slow

@@ -81,6 +81,7 @@ def test_no_stale_kernel_runs_after_an_edit(installation: Path) -> None:
 WARM = ("-m", "derive.cli", "warm", "--only", "relu", "--jobs")
 
 
+@pytest.mark.slow
 def test_processes_that_warm_one_cache_at_once(installation: Path) -> None:
     """Two commands of two processes each, and a user who does not wait for them."""
     running = [start(installation, *WARM, "2") for _ in range(2)]

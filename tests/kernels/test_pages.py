@@ -92,6 +92,7 @@ for seed in range(80):
 """
 
 
+@pytest.mark.slow
 def test_windows_of_three_stay_inside() -> None:
     """What drawn configurations are too small for: minimal filtering, in the memory layouts of its own tests."""
     done = run(WINDOWS)

@@ -87,7 +87,9 @@ def test_windows_are_exact_in_blocks(name: str, tmp_path: Path) -> None:
     assert any(task.endswith("_in_blocks") for task in ran), ran
 
 
-@pytest.mark.parametrize("name", ["distance", "one_sided", pytest.param("max_plus", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["distance", *(pytest.param(n, marks=pytest.mark.slow) for n in ("one_sided", "max_plus"))]
+)
 def test_compiled_blocks_are_exact(name: str) -> None:
     """Integers, so that float32 is exact: more steps than a block has, few and many rows, either layout."""
     live = build(rows_by_columns(name))
