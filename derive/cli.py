@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,26 @@ def _progress(items: Iterable[Any], what: str, unit: str = "op") -> Iterable[Any
     for item in bar:
         bar.set_postfix_str(getattr(item, "name", ""))
         yield item
+
+
+def _in_processes(
+    calls: Mapping[str, tuple[Any, ...]], what: str, unit: str = "op", jobs: int | None = None
+) -> dict[str, Any]:
+    """What each call, a function and its arguments, comes to, by its label and in order; in other processes, with progress."""
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from multiprocessing import get_context
+
+    from tqdm import tqdm
+
+    found = {}
+    bar = tqdm(total=len(calls), desc=what, unit=unit, mininterval=0.5)
+    with bar, ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(*call): label for label, call in calls.items()}
+        for done in as_completed(running):
+            found[running[done]] = done.result()
+            bar.set_postfix_str(running[done])
+            bar.update()
+    return {label: found[label] for label in calls}
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -146,11 +167,6 @@ def _pairs(spec: str | None, only: Sequence[str]) -> list[tuple[Any, Any]]:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from multiprocessing import get_context
-
-    from tqdm import tqdm
-
     from derive.catalogue import CORE
     from derive.errors import GenerateError
 
@@ -170,22 +186,20 @@ def _verify(args: argparse.Namespace) -> int:
     cases = args.cases if args.cases is not None else (2 if args.quick else 6)
     names = [operator.name for operator, _ in _pairs(args.package, args.only)]
     whole = frozenset(CORE) if args.quick and not args.package and not args.only else frozenset(names)
-    work = [(n, c) for n in names for c in CHECKS if n in whole or c in QUICK]
-    found = {}
-    bar = tqdm(total=len(work), desc="verify", unit="check", mininterval=0.5)
-    with bar, ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        seed, pictures = args.seed, Path(args.pictures) if args.pictures else None
-        running = {pool.submit(_checked, args.package, *w, cases, seed, pictures): w for w in work}
-        for done in as_completed(running):
-            found[running[done]] = done.result()
-            bar.set_postfix_str(" ".join(running[done]))
-            bar.update()
+    pictures = Path(args.pictures) if args.pictures else None
+    calls = {
+        f"{n} {c}": (_checked, args.package, n, c, cases, args.seed, pictures)
+        for n in names
+        for c in CHECKS
+        if n in whole or c in QUICK
+    }
+    found = _in_processes(calls, "verify", "check", args.jobs)
     if len(whole) < len(names):
         print(
             f"every check of {len(whole)} core operators, those that compile nothing of the others; without --quick "
             "every check of all"
         )
-    return 0 if concluded([found[w] for w in work], junit=args.junit, markdown=args.markdown) else 1
+    return 0 if concluded([*found.values()], junit=args.junit, markdown=args.markdown) else 1
 
 
 def _checked(
@@ -225,28 +239,20 @@ def _driver_ready(parallel: bool) -> bool:
 
 def _warm(args: argparse.Namespace) -> int:
     """Compile forward and VJP kernels of both dtypes, so that nobody waits on first use."""
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from multiprocessing import get_context
-
-    from tqdm import tqdm
-
     from derive.catalogue import WARM
 
-    tasks: dict[tuple[str, str], None] = {}
+    calls: dict[str, tuple[Any, ...]] = {}
+    for parallel in (True, False):
+        calls[f"driver {parallel}"] = _driver_ready, parallel
     only = args.only or (() if args.package or args.all else WARM)
     for operator, definition in _pairs(args.package, only):
         for program in ("forward", "vjp"):
             for phase in definition.programs[program].every:
-                tasks.update(((operator.name, task.name), None) for task in phase.kernel.tasks)
-    work: list[tuple[Any, ...]] = [(_driver_ready, parallel) for parallel in (True, False)]
-    work += [(_ready, args.package, *key, dtype) for key in tasks for dtype in ("float32", "float64")]
-    bar = tqdm(total=len(work), desc="compile", unit="kernel", mininterval=0.5)
-    with bar, ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        fresh = 0
-        for done in as_completed([pool.submit(*w) for w in work]):
-            fresh += done.result()
-            bar.update()
-    print(f"{len(work)} kernels ready, {fresh} compiled now, {len(work) - fresh} from the cache")
+                for task, dtype in product(phase.kernel.tasks, ("float32", "float64")):
+                    label = f"{operator.name} {task.name} {dtype}"
+                    calls[label] = _ready, args.package, operator.name, task.name, dtype
+    fresh = sum(_in_processes(calls, "compile", "kernel", args.jobs).values())
+    print(f"{len(calls)} kernels ready, {fresh} compiled now, {len(calls) - fresh} from the cache")
     return 0
 
 
@@ -271,25 +277,14 @@ def _judged_pass(name: str, sample: int | None, seed: int) -> Any:
 
 def _mutate_passes(args: argparse.Namespace) -> int:
     """Faults one at a time in the engine, and whether the checks of what it then emits see them."""
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from multiprocessing import get_context
-
-    from tqdm import tqdm
-
     from derive.errors import GenerateError
     from derive.verify.engine import PASSES, score, table
 
     if unknown := [name for name in args.only if name not in PASSES]:
         raise GenerateError(f"no module of the engine is called {unknown[0]}; there are {', '.join(PASSES)}")
     names = [name for name in PASSES if not args.only or name in args.only]
-    verdicts = {}
-    bar = tqdm(total=len(names), desc="mutate", unit="module", mininterval=0.5)
-    with bar, ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        running = [pool.submit(_judged_pass, name, args.sample, args.seed) for name in names]
-        for done in as_completed(running):
-            verdicts[done.result().module] = done.result()
-            bar.update()
-    kept = [verdicts[name] for name in names]
+    calls = {name: (_judged_pass, name, args.sample, args.seed) for name in names}
+    kept = [*_in_processes(calls, "mutate", "module", args.jobs).values()]
     for verdict in kept:
         for kind, text in verdict.shown:
             if kind == "survived" or args.same:
@@ -304,25 +299,13 @@ def _mutate(args: argparse.Namespace) -> int:
     """Faults one at a time, in every operator, and whether the runs of the generated tests see them."""
     if args.passes:
         return _mutate_passes(args)
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from multiprocessing import get_context
-
-    from tqdm import tqdm
-
     from derive.verify.mutation import score, table
 
-    names = [operator.name for operator, _ in _pairs(args.package, args.only)]
-    verdicts = {}
-    bar = tqdm(total=len(names), desc="mutate", unit="op", mininterval=0.5)
-    with bar, ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        running = [
-            pool.submit(_judged, args.package, name, args.as_shipped, args.sample, args.seed)
-            for name in names
-        ]
-        for done in as_completed(running):
-            verdicts[done.result().operator] = done.result()
-            bar.update()
-    kept = [verdicts[name] for name in names]
+    calls = {
+        operator.name: (_judged, args.package, operator.name, args.as_shipped, args.sample, args.seed)
+        for operator, _ in _pairs(args.package, args.only)
+    }
+    kept = [*_in_processes(calls, "mutate", jobs=args.jobs).values()]
     for verdict in kept:
         for role, kind, text in verdict.shown:
             if kind == "survived" or args.same:
@@ -411,25 +394,16 @@ def _boxed(package: str | None, operator: str, seconds: float | None, coverage: 
 
 def _exact(args: argparse.Namespace) -> int:
     """Every kernel over polynomials, residues or many digits, at each configuration of its operator's box."""
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from multiprocessing import get_context
-
-    from tqdm import tqdm
-
     from derive.verify.exhaustive import summary, table
 
-    names = [operator.name for operator, _ in _pairs(args.package, args.only)]
     seconds = 2.0 if args.quick else args.seconds or None
-    found = {}
-    bar = tqdm(total=len(names), desc="exact", unit="op", mininterval=0.5)
-    with bar, ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(_boxed, args.package, n, seconds, args.coverage): n for n in names}
-        for done in as_completed(running):
-            found[running[done]] = done.result()
-            bar.set_postfix_str(running[done])
-            bar.update()
-    refuted = [text for name in names if (text := found[name][1])]
-    tallies = [found[name][0] for name in names if not found[name][1]]
+    calls = {
+        operator.name: (_boxed, args.package, operator.name, seconds, args.coverage)
+        for operator, _ in _pairs(args.package, args.only)
+    }
+    found = _in_processes(calls, "exact", jobs=args.jobs).values()
+    refuted = [text for _, text in found if text]
+    tallies = [tally for tally, text in found if not text]
     print(table(tallies))
     for tally in tallies if args.coverage else ():
         print(f"\n{tally.operator}: {len(tally.missing)} lines and branches that no run reached")

@@ -24,7 +24,7 @@ import sympy as sp
 from sympy.core.symbol import Str
 
 from derive.errors import CheckError
-from derive.language import Index, Parameter, Read, Real, Reduce, Size
+from derive.language import SCALARS, Index, Parameter, Read, Real, Reduce, Size, chosen, indicator
 
 RESERVED = {"out", "wrt"}  # arguments that every operator has
 REDUCTIONS = ("sum", "max", "min", "prod", "logsumexp", "argmax", "argmin")
@@ -326,6 +326,25 @@ def live(program: Program) -> Program:
             kept.append(eq)
             need |= {a.tensor for a in eq.reads}
     return replace(program, equations=tuple(reversed(kept)))
+
+
+PARTIAL = (
+    sp.log,
+    sp.tan,
+    sp.asin,
+    sp.acos,
+    sp.acosh,
+    sp.atanh,
+)  # functions that some numbers have no value of
+
+
+def always_finite(e: sp.Expr) -> bool:
+    """Is it a number wherever what it reads is one, but for overflow? Only then may a pass work it out at a place where
+    the equation that it is taken from has no point."""
+    powers = all((p.exp.is_integer and p.exp.is_nonnegative) or p.base.is_positive for p in e.atoms(sp.Pow))
+    known = (*SCALARS, indicator, chosen, sp.Piecewise)
+    total = all(isinstance(f, known) and not isinstance(f, PARTIAL) for f in e.atoms(sp.Function))
+    return powers and total and not e.has(sp.zoo, sp.nan)
 
 
 def fresh_name(name: str, taken: set[str]) -> str:

@@ -46,7 +46,10 @@ def families() -> Iterator[tuple[Operator, ...]]:
     """Every shipped operator, in the order in which they are generated. A family shares kernels: the first has them."""
     yield from convolution.families()
     yield (*pooling.operators(), *pools.operators())
-    for module in (layers, activations, norms, losses, likelihoods, margins, images, joining, optimizers):
+    for module in (layers, activations, norms):
+        yield module.operators()
+    yield (*losses.operators(), *likelihoods.operators(), *margins.operators())  # all end in a mean and a sum
+    for module in (images, joining, optimizers):
         yield module.operators()
 
 

@@ -70,10 +70,7 @@ class _ContractionWriter(_Writer):
 
     def offer(self, name: str) -> Offer:
         views, integers, reals = self.named()
-        missing = [s for s in self.wanted() if s not in integers]
-        for s in missing:
-            self.name(s, s.name)
-        integers = (*integers, *missing)
+        integers = self.told(integers, self.wanted())
         arguments = [self.names[s] for s in integers]
         self.arguments = ", ".join(arguments)
         formed = [o for o in (self.c.a, self.c.b) if any(f is not None for f in o.forms)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 
@@ -77,6 +77,13 @@ class _Writer:
         self.taken.add(made)
         self.names[what] = made
         return made
+
+    def told(self, integers: tuple[sp.Symbol, ...], wanted: Iterable[sp.Symbol]) -> tuple[sp.Symbol, ...]:
+        """The integers of the plain loops, and what a way asks for beside them, each with a name."""
+        missing = [s for s in wanted if s not in integers]
+        for s in missing:
+            self.name(s, s.name)
+        return (*integers, *missing)
 
     def put(self, line: str, deeper: bool = False) -> None:
         self.lines.append("    " * self.depth + line)

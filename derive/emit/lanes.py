@@ -62,11 +62,8 @@ class _LanesWriter(TiledWriter, TwosWriter, FoldWriter):
         self.two_ways = set[str]()  # and those of two taps
 
     def offer(self, name: str, few: Sequence[Index], steps: Sequence[Index]) -> Offer:
-        views, self.integers, self.reals = self.named()
-        missing = [s for s in self.mentioned() if s not in self.integers]
-        for s in missing:
-            self.name(s, s.name)
-        self.integers = (*self.integers, *missing)
+        views, integers, self.reals = self.named()
+        self.integers = self.told(integers, self.mentioned())
         self.views = [self.names[v] for v in views]
         self.plain_views = views
         kept = self.made(name)

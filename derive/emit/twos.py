@@ -246,10 +246,7 @@ class _SpreadWriter(RowWriter):
 
     def offer(self, name: str) -> Offer:
         views, integers, reals = self.named()
-        missing = [s for s in self.mentioned() if s not in integers]
-        for s in missing:
-            self.name(s, s.name)
-        integers = (*integers, *missing)
+        integers = self.told(integers, self.mentioned())
         title = f"{name}_twos_{self.way.read.tensor}"
         self.rows()
         self.used |= {"Tile"}

@@ -32,10 +32,7 @@ class _WinogradWriter(_Writer):
 
     def offer(self, name: str) -> Offer:
         views, integers, reals = self.named()
-        missing = [s for s in self.wanted() if s not in integers]
-        for s in missing:
-            self.name(s, s.name)
-        integers = (*integers, *missing)
+        integers = self.told(integers, self.wanted())
         self.arguments = ", ".join(self.names[s] for s in integers)
         self.used |= {"Scratch", "IntegerScratch", "ceil_div", "divide", "repeat_last", "share", "spare"}
         self.used |= {"winograd", "winograd_lines", "winograd_rows", "winograd_suits", "winograd_work"}

@@ -29,12 +29,11 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derive.language import SCALARS, Index, chosen, finite, indicator, maximum, minimum, relu, step
-from derive.program import Access, Affine, Equation, Program, Relation, Tensor, fresh_name
+from derive.language import Index, chosen, finite, indicator, maximum, minimum, relu, step
+from derive.program import Access, Affine, Equation, Program, Relation, Tensor, always_finite, fresh_name
 
-# Functions of any number, and those of them that cost about as much as the others.
+# What costs about as much as a multiplication.
 CHEAP = (maximum, minimum, relu, step, finite, indicator, chosen, sp.Abs, sp.sign, sp.Piecewise)
-PARTIAL = (sp.log, sp.tan, sp.asin, sp.acos, sp.acosh, sp.atanh)
 
 
 def products(program: Program) -> Program:
@@ -183,17 +182,6 @@ def grouped(factors: Sequence[sp.Expr], eq: Equation) -> list[list[sp.Expr]]:
         else:
             home.append(f)
     return groups
-
-
-def always_finite(e: sp.Expr) -> bool:
-    """Is it a number wherever what it reads is one? (But for overflow.)"""
-    if not all((p.exp.is_integer and p.exp.is_nonnegative) or p.base.is_positive for p in e.atoms(sp.Pow)):
-        return False
-    known = (*SCALARS, indicator, chosen, sp.Piecewise)
-    functions = e.atoms(sp.Function)
-    return all(isinstance(f, known) and not isinstance(f, PARTIAL) for f in functions) and not e.has(
-        sp.zoo, sp.nan
-    )
 
 
 def costly(e: sp.Expr) -> bool:

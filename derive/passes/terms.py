@@ -27,8 +27,8 @@ from dataclasses import replace
 
 import sympy as sp
 
-from derive.language import Index, maximum, minimum
-from derive.program import Access, Equation, Program, Relation, Tensor, fresh_name
+from derive.language import Index
+from derive.program import Access, Equation, Program, Relation, Tensor, always_finite, fresh_name
 
 
 def terms(program: Program) -> Program:
@@ -100,12 +100,6 @@ def reciprocal(f: sp.Expr) -> sp.Expr | None:
             return None
         divisor = found
     return divisor if divisor.has(Access) and always_finite(divisor) else None
-
-
-def always_finite(e: sp.Expr) -> bool:
-    """Is it a number wherever what it reads is one? It is worked out even where there turns out to be nothing to divide."""
-    powers = all(p.exp.is_integer and p.exp.is_nonnegative for p in e.atoms(sp.Pow))
-    return powers and all(isinstance(f, (maximum, minimum, sp.Piecewise)) for f in e.atoms(sp.Function))
 
 
 def reciprocal_of_case(f: sp.Expr) -> sp.Expr | None:

@@ -159,12 +159,7 @@ def _larger(operator: Operator, definition: Definition, random: Random, names: l
 
 
 def _regular(operator: Operator, definition: Definition, random: Random, names: list[str]) -> dict[str, int]:
-    """What networks are made of and small numbers at random hardly ever are: all multiples of one, nothing beside.
-
-    Two of three are square instead.
-    """
-    if random.random() < 2 / 3:
-        return _square(operator, definition, random, names)
+    """What networks are made of and small numbers at random hardly ever are: all multiples of one, nothing beside."""
     one = random.choice((2, 2, 3))
     made = {name: one * random.choice((1, 1, 2, 3, 4)) for name in names}
     extents = {i.name.upper() for i in operator.given}
@@ -225,12 +220,12 @@ def sample(
     one beyond those that are drawn otherwise.
 
     Mostly the busiest of three, measured by points per input element: windows that overlap say more. Three in ten are
-    regular, as the layers of networks are; one in twenty is long in one extent.
+    as the layers of networks are, square or regular; one in twenty is long in one extent.
     """
     if larger and random.random() < 0.8:
         return _sample(operator, definition, random, zero, largest, _larger)[1]
-    if not zero and (luck := random.random()) < 0.35:
-        draw = _regular if luck < 0.3 else _long
+    if not zero and random.random() < 0.35:
+        (draw,) = random.choices((_square, _regular, _long), (4, 2, 1))
         try:
             return _sample(operator, definition, random, zero, largest, draw, REGULAR)[1]
         except LookupError:

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from kernels.generated.soft_margin_loss import (
+from kernels.generated.mse_loss import (
     gl_total_from_gl,
     gl_total_from_gy_gz,
     y_from_l,
@@ -790,13 +790,13 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('margin',),
                 ),
-                Phase(  # y[] += sum[n] l[n]/N  # as y[] of soft_margin_loss
+                Phase(  # y[] += sum[n] l[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('y', 'l'),
                     ('N',),
                     linear=('l',),
                 ),
-                Phase(  # z[] += sum[n] l[n]  # as z[] of soft_margin_loss
+                Phase(  # z[] += sum[n] l[n]  # as z[] of mse_loss
                     z_from_l,
                     ('z', 'l'),
                     ('N',),
@@ -826,13 +826,13 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     linear=('a', 'b'),
                 ),
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of soft_margin_loss
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
@@ -922,13 +922,13 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('margin',),
                 ),
-                Phase(  # ty[] += sum[n] tl[n]/N  # as y[] of soft_margin_loss
+                Phase(  # ty[] += sum[n] tl[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('ty', 'tl'),
                     ('N',),
                     linear=('tl',),
                 ),
-                Phase(  # tz[] += sum[n] tl[n]  # as z[] of soft_margin_loss
+                Phase(  # tz[] += sum[n] tl[n]  # as z[] of mse_loss
                     z_from_l,
                     ('tz', 'tl'),
                     ('N',),
@@ -958,13 +958,13 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     linear=('a', 'b'),
                 ),
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of soft_margin_loss
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
@@ -1041,19 +1041,19 @@ DEFINITION = Definition(
                     reals=('margin',),
                     linear=('gl_total',),
                 ),
-                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of soft_margin_loss
+                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of soft_margin_loss
+                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of mse_loss
                     z_from_l,
                     ('hgz', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('hgl', 'hgl_total'),
                     ('N',),
@@ -1093,13 +1093,13 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     linear=('a', 'b'),
                 ),
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of soft_margin_loss
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
@@ -1149,13 +1149,13 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     linear=('a', 'tb'),
                 ),
-                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('tgl_total', 'tgl'),
                     ('N',),
                     linear=('tgl',),
                 ),
-                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of soft_margin_loss
+                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('tgl_total', 'tgy', 'tgz'),
                     ('N',),
@@ -1195,10 +1195,10 @@ DEFINITION = Definition(
         'total_from_a: lanes over j, combined at the end, or lanes over n; else gather, tasks share n',
         'product_from_a_b: lanes over j, combined at the end, or lanes over n; else gather, tasks share n',
         'l_from_other_product_t_total: lanes over n; else gather, tasks share n',
-        'y_from_l: that of kernels.generated.soft_margin_loss',
-        'z_from_l: that of kernels.generated.soft_margin_loss',
-        'gl_total_from_gl: that of kernels.generated.soft_margin_loss',
-        'gl_total_from_gy_gz: that of kernels.generated.soft_margin_loss',
+        'y_from_l: that of kernels.generated.mse_loss',
+        'z_from_l: that of kernels.generated.mse_loss',
+        'gl_total_from_gl: that of kernels.generated.mse_loss',
+        'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
         'gother_from_gl_total_other_product_t_total: gather, tasks share n',
         'gproduct_from_gl_total_other_product_t_total: lanes over n; else gather, tasks share n',
         'gb_from_a_b_gother_gproduct: lanes over j, or lanes over n; else gather, tasks share n',

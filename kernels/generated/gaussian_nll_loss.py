@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from kernels.generated.binary_cross_entropy import (
+from kernels.generated.mse_loss import (
     gl_total_from_gl,
     gl_total_from_gy_gz,
     y_from_l,
@@ -679,13 +679,13 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('constant', 'eps'),
                 ),
-                Phase(  # y[] += sum[n] l[n]/N  # as y[] of binary_cross_entropy
+                Phase(  # y[] += sum[n] l[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('y', 'l'),
                     ('N',),
                     linear=('l',),
                 ),
-                Phase(  # z[] += sum[n] l[n]  # as z[] of binary_cross_entropy
+                Phase(  # z[] += sum[n] l[n]  # as z[] of mse_loss
                     z_from_l,
                     ('z', 'l'),
                     ('N',),
@@ -697,13 +697,13 @@ DEFINITION = Definition(
             inputs=('x', 't', 'v', 'gl', 'gy', 'gz'),
             outputs=('gx', 'gt', 'gv'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of binary_cross_entropy
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of binary_cross_entropy
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
@@ -741,13 +741,13 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('eps',),
                 ),
-                Phase(  # ty[] += sum[n] tl[n]/N  # as y[] of binary_cross_entropy
+                Phase(  # ty[] += sum[n] tl[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('ty', 'tl'),
                     ('N',),
                     linear=('tl',),
                 ),
-                Phase(  # tz[] += sum[n] tl[n]  # as z[] of binary_cross_entropy
+                Phase(  # tz[] += sum[n] tl[n]  # as z[] of mse_loss
                     z_from_l,
                     ('tz', 'tl'),
                     ('N',),
@@ -759,13 +759,13 @@ DEFINITION = Definition(
             inputs=('x', 't', 'v', 'gl', 'gy', 'gz', 'hgx', 'hgt', 'hgv'),
             outputs=('hx', 'ht', 'hv', 'hgl', 'hgy', 'hgz'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of binary_cross_entropy
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of binary_cross_entropy
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
@@ -797,19 +797,19 @@ DEFINITION = Definition(
                     reals=('eps',),
                     linear=('gl_total',),
                 ),
-                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of binary_cross_entropy
+                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of binary_cross_entropy
+                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of mse_loss
                     z_from_l,
                     ('hgz', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of binary_cross_entropy
+                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('hgl', 'hgl_total'),
                     ('N',),
@@ -821,24 +821,24 @@ DEFINITION = Definition(
             inputs=('x', 't', 'v', 'gl', 'gy', 'gz', 'tx', 'tt', 'tv', 'tgl', 'tgy', 'tgz'),
             outputs=('tgx', 'tgt', 'tgv'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of binary_cross_entropy
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of binary_cross_entropy
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
                 ),
-                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of binary_cross_entropy
+                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('tgl_total', 'tgl'),
                     ('N',),
                     linear=('tgl',),
                 ),
-                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of binary_cross_entropy
+                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('tgl_total', 'tgy', 'tgz'),
                     ('N',),
@@ -866,10 +866,10 @@ DEFINITION = Definition(
     },
     report=(
         'l_from_t_v_x: lanes over n; else gather, tasks share n',
-        'y_from_l: that of kernels.generated.binary_cross_entropy',
-        'z_from_l: that of kernels.generated.binary_cross_entropy',
-        'gl_total_from_gl: that of kernels.generated.binary_cross_entropy',
-        'gl_total_from_gy_gz: that of kernels.generated.binary_cross_entropy',
+        'y_from_l: that of kernels.generated.mse_loss',
+        'z_from_l: that of kernels.generated.mse_loss',
+        'gl_total_from_gl: that of kernels.generated.mse_loss',
+        'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
         'gt_from_gl_total_t_v_x: lanes over n; else gather, tasks share n',
         'gv_from_gl_total_t_v_x: lanes over n; else gather, tasks share n',
         'tl_from_t_tt_tv_tx_v_x: lanes over n; else gather, tasks share n',

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from kernels.generated.soft_margin_loss import (
+from kernels.generated.mse_loss import (
     gl_total_from_gl,
     gl_total_from_gy_gz,
     y_from_l,
@@ -195,13 +195,13 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('margin',),
                 ),
-                Phase(  # y[] += sum[n] l[n]/N  # as y[] of soft_margin_loss
+                Phase(  # y[] += sum[n] l[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('y', 'l'),
                     ('N',),
                     linear=('l',),
                 ),
-                Phase(  # z[] += sum[n] l[n]  # as z[] of soft_margin_loss
+                Phase(  # z[] += sum[n] l[n]  # as z[] of mse_loss
                     z_from_l,
                     ('z', 'l'),
                     ('N',),
@@ -213,13 +213,13 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz'),
             outputs=('gx', 'gt'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of soft_margin_loss
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
@@ -244,13 +244,13 @@ DEFINITION = Definition(
                     reals=('margin',),
                     linear=('tx',),
                 ),
-                Phase(  # ty[] += sum[n] tl[n]/N  # as y[] of soft_margin_loss
+                Phase(  # ty[] += sum[n] tl[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('ty', 'tl'),
                     ('N',),
                     linear=('tl',),
                 ),
-                Phase(  # tz[] += sum[n] tl[n]  # as z[] of soft_margin_loss
+                Phase(  # tz[] += sum[n] tl[n]  # as z[] of mse_loss
                     z_from_l,
                     ('tz', 'tl'),
                     ('N',),
@@ -269,19 +269,19 @@ DEFINITION = Definition(
                     reals=('margin',),
                     linear=('hgx',),
                 ),
-                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of soft_margin_loss
+                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of soft_margin_loss
+                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of mse_loss
                     z_from_l,
                     ('hgz', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('hgl', 'hgl_total'),
                     ('N',),
@@ -293,13 +293,13 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'tx', 'tt', 'tgl', 'tgy', 'tgz'),
             outputs=('tgx', 'tgt'),
             phases=(
-                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('tgl_total', 'tgl'),
                     ('N',),
                     linear=('tgl',),
                 ),
-                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of soft_margin_loss
+                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('tgl_total', 'tgy', 'tgz'),
                     ('N',),
@@ -316,10 +316,10 @@ DEFINITION = Definition(
     },
     report=(
         'l_from_t_x: lanes over n; else gather, tasks share n',
-        'y_from_l: that of kernels.generated.soft_margin_loss',
-        'z_from_l: that of kernels.generated.soft_margin_loss',
-        'gl_total_from_gl: that of kernels.generated.soft_margin_loss',
-        'gl_total_from_gy_gz: that of kernels.generated.soft_margin_loss',
+        'y_from_l: that of kernels.generated.mse_loss',
+        'z_from_l: that of kernels.generated.mse_loss',
+        'gl_total_from_gl: that of kernels.generated.mse_loss',
+        'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
         'gx_from_gl_total_t_x: lanes over n; else gather, tasks share n',
     ),
 )

@@ -8,6 +8,15 @@
 
 from __future__ import annotations
 
+from kernels.generated.binary_cross_entropy_with_logits import (
+    gl_total_from_gl,
+    gl_total_from_gy_gz,
+    y_from_l,
+    z_from_l,
+)
+from kernels.generated.nll_loss import (
+    gz_total_from_gz,
+)
 from kernels.runtime import (
     Definition,
     Phase,
@@ -104,106 +113,6 @@ def l_from_t_x(l: Real2, t: Real2, x: Real2, I: int, J: int, tile: Tile) -> Task
 
 
 @task
-def y_from_l_plain(y: Real0, l: Real2, I: int, J: int, task: int, tasks: int) -> None:
-    """y[] += sum[i,j] l[i,j]/(I*J)
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        total = zero()
-        for i in range(I):
-            for j in range(J):
-                total += l[i, j]
-        if total != zero():
-            total = total / real(I) / real(J)
-        y[()] = total
-
-
-@task
-def y_from_l_over_j(y: Real0, l: Real2, I: int, J: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over j, combined at the end."""
-    lanes = tile.lanes
-    if task == 0:
-        wide = lanes.wide_zero()
-        for i in range(I):
-            for start in range(0, J, 64 * lanes.width):
-                total = lanes.zero()
-                for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
-                    if j + lanes.width <= J:
-                        l_lanes = lanes.read(l.line((i, j), (0, 1)))
-                        total = total + l_lanes
-                    else:
-                        active = lanes.first(J - j)
-                        l_lanes = lanes.read_where(l.line((i, j), (0, 1)), active)
-                        total = select(active, total + l_lanes, total)
-                wide = wide + lanes.widen(total)
-        result = lanes.sum(wide)
-        if result != zero():
-            result = result / real(I) / real(J)
-        y[()] = result
-
-
-@choice(y_from_l_over_j, y_from_l_plain)
-def y_from_l(y: Real0, l: Real2, I: int, J: int, tile: Tile) -> Task[...]:
-    """y[] += sum[i,j] l[i,j]/(I*J)
-
-    lanes over j, combined at the end
-    else gather, tasks share nothing (one task)
-    """
-    if tile.lanes.width <= J:
-        return y_from_l_over_j
-    return y_from_l_plain
-
-
-@task
-def z_from_l_plain(z: Real0, l: Real2, I: int, J: int, task: int, tasks: int) -> None:
-    """z[] += sum[i,j] l[i,j]
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        total = zero()
-        for i in range(I):
-            for j in range(J):
-                total += l[i, j]
-        z[()] = total
-
-
-@task
-def z_from_l_over_j(z: Real0, l: Real2, I: int, J: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over j, combined at the end."""
-    lanes = tile.lanes
-    if task == 0:
-        wide = lanes.wide_zero()
-        for i in range(I):
-            for start in range(0, J, 64 * lanes.width):
-                total = lanes.zero()
-                for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
-                    if j + lanes.width <= J:
-                        l_lanes = lanes.read(l.line((i, j), (0, 1)))
-                        total = total + l_lanes
-                    else:
-                        active = lanes.first(J - j)
-                        l_lanes = lanes.read_where(l.line((i, j), (0, 1)), active)
-                        total = select(active, total + l_lanes, total)
-                wide = wide + lanes.widen(total)
-        result = lanes.sum(wide)
-        z[()] = result
-
-
-@choice(z_from_l_over_j, z_from_l_plain)
-def z_from_l(z: Real0, l: Real2, I: int, J: int, tile: Tile) -> Task[...]:
-    """z[] += sum[i,j] l[i,j]
-
-    lanes over j, combined at the end
-    else gather, tasks share nothing (one task)
-    """
-    if tile.lanes.width <= J:
-        return z_from_l_over_j
-    return z_from_l_plain
-
-
-@task
 def per_row_from_z(per_row: Real0, z: Real0, I: int, task: int, tasks: int) -> None:
     """per_row[] += z[]/I
 
@@ -215,76 +124,6 @@ def per_row_from_z(per_row: Real0, z: Real0, I: int, task: int, tasks: int) -> N
 
 
 @task
-def gl_total_from_gl_plain(gl_total: Real2, gl: Real2, I0: int, I1: int, task: int, tasks: int) -> None:
-    """gl_total[i0,i1] += gl[i0,i1]
-
-    gather, tasks share i0
-    """
-    first, last = share(I0, task, tasks)
-    for i0 in range(first, last):
-        for i1 in range(I1):
-            total = gl[i0, i1]
-            gl_total[i0, i1] = total
-
-
-@task
-def gl_total_from_gl_over_i1(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over i1."""
-    lanes = tile.lanes
-    first, last = share(I0, task, tasks)
-    for i0 in range(first, last):
-        for start in range(0, I1, lanes.width):
-            i1 = max(0, min(start, I1 - lanes.width))
-            count = min(lanes.width, I1 - i1)
-            if count == lanes.width:
-                gl_lanes = lanes.read(gl.line((i0, i1), (0, 1)))
-                total = gl_lanes
-                lanes.write_where(gl_total.line((i0, i1), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gl_lanes = lanes.read_where(gl.line((i0, i1), (0, 1)), active)
-                total = gl_lanes
-                lanes.write_where(gl_total.line((i0, i1), (0, 1)), total, active)
-
-
-@task
-def gl_total_from_gl_over_i0(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over i0."""
-    lanes = tile.lanes
-    first, last = share(I1, task, tasks)
-    for i1 in range(first, last):
-        for start in range(0, I0, lanes.width):
-            i0 = max(0, min(start, I0 - lanes.width))
-            count = min(lanes.width, I0 - i0)
-            if count == lanes.width:
-                gl_lanes = lanes.read(gl.line((i0, i1), (1, 0)))
-                total = gl_lanes
-                lanes.write_where(gl_total.line((i0, i1), (1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gl_lanes = lanes.read_where(gl.line((i0, i1), (1, 0)), active)
-                total = gl_lanes
-                lanes.write_where(gl_total.line((i0, i1), (1, 0)), total, active)
-
-
-@choice(gl_total_from_gl_over_i1, gl_total_from_gl_over_i0, gl_total_from_gl_plain)
-def gl_total_from_gl(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile) -> Task[...]:
-    """gl_total[i0,i1] += gl[i0,i1]
-
-    lanes over i1
-    or lanes over i0
-    else gather, tasks share i0
-    """
-    if tile.lanes.width <= I1 or (tile.lanes.width <= 8 * I1 and tile.lanes.width > I0):
-        return gl_total_from_gl_over_i1
-    if tile.lanes.width <= I0 or (tile.lanes.width <= 8 * I0 and tile.lanes.width > I1):
-        return gl_total_from_gl_over_i0
-    return gl_total_from_gl_plain
-
-
-@task
 def gz_total_from_gper_row_gz(gz_total: Real0, gper_row: Real0, gz: Real0, I: int, task: int, tasks: int) -> None:
     """gz_total[] += gz[] + gper_row[]/I
 
@@ -293,59 +132,6 @@ def gz_total_from_gper_row_gz(gz_total: Real0, gper_row: Real0, gz: Real0, I: in
     if task == 0:
         total = gz[()] + gper_row[()] / real(I)
         gz_total[()] = total
-
-
-@task
-def gl_total_from_gy_gz_total_plain(gl_total: Real2, gy: Real0, gz_total: Real0, I: int, J: int, add: int,
-        task: int, tasks: int) -> None:
-    """gl_total[i,j] += gz_total[] + gy[]/(I*J)
-
-    gather, tasks share i
-    """
-    first, last = share(I, task, tasks)
-    for i in range(first, last):
-        for j in range(J):
-            total = gz_total[()] + gy[()] / real(I) / real(J)
-            if add != 0:
-                total += gl_total[i, j]
-            gl_total[i, j] = total
-
-
-@task
-def gl_total_from_gy_gz_total_over_j(gl_total: Real2, gy: Real0, gz_total: Real0, I: int, J: int, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over j."""
-    lanes = tile.lanes
-    first, last = share(I, task, tasks)
-    for i in range(first, last):
-        value = lanes.fill(gz_total[()]) + (lanes.fill(gy[()]) / lanes.fill(real(I)) / lanes.fill(real(J)))
-        for start in range(0, J, lanes.width):
-            j = max(0, min(start, J - lanes.width)) if add == 0 else start
-            count = min(lanes.width, J - j)
-            if count == lanes.width:
-                total = value
-                if add != 0:
-                    total = total + lanes.read(gl_total.line((i, j), (0, 1)))
-                lanes.write_where(gl_total.line((i, j), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                total = value
-                if add != 0:
-                    total = total + lanes.read_where(gl_total.line((i, j), (0, 1)), active)
-                lanes.write_where(gl_total.line((i, j), (0, 1)), total, active)
-
-
-@choice(gl_total_from_gy_gz_total_over_j, gl_total_from_gy_gz_total_plain)
-def gl_total_from_gy_gz_total(gl_total: Real2, gy: Real0, gz_total: Real0, I: int, J: int, add: int,
-        tile: Tile) -> Task[...]:
-    """gl_total[i,j] += gz_total[] + gy[]/(I*J)
-
-    lanes over j
-    else gather, tasks share i
-    """
-    if tile.lanes.width <= 8 * J:
-        return gl_total_from_gy_gz_total_over_j
-    return gl_total_from_gy_gz_total_plain
 
 
 @task
@@ -753,17 +539,6 @@ def ht_from_gl_total_hgt_hgx_t(ht: Real2, gl_total: Real2, hgt: Real2, hgx: Real
 
 
 @task
-def hgz_from_hgz_total(hgz: Real0, hgz_total: Real0, task: int, tasks: int) -> None:
-    """hgz[] += hgz_total[]
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        total = hgz_total[()]
-        hgz[()] = total
-
-
-@task
 def tgt_from_gl_total_t_tgl_total_tt_tx_x_plain(tgt: Real2, gl_total: Real2, t: Real2, tgl_total: Real2, tt: Real2,
         tx: Real2, x: Real2, I: int, J: int, task: int, tasks: int) -> None:
     """tgt[i,j] += (chosen(t[i,j] > 0, log(t[i,j]) + 1) - x[i,j])*tgl_total[i,j] + chosen(t[i,j] > 0, 1/t[i,j])*gl_total[i,j]*tt[i,j] - gl_total[i,j]*tx[i,j]
@@ -1005,13 +780,13 @@ DEFINITION = Definition(
                     ('l', 't', 'x'),
                     ('I', 'J'),
                 ),
-                Phase(  # y[] += sum[i,j] l[i,j]/(I*J)
+                Phase(  # y[] += sum[i,j] l[i,j]/(I*J)  # as y[] of binary_cross_entropy_with_logits
                     y_from_l,
                     ('y', 'l'),
                     ('I', 'J'),
                     linear=('l',),
                 ),
-                Phase(  # z[] += sum[i,j] l[i,j]
+                Phase(  # z[] += sum[i,j] l[i,j]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('z', 'l'),
                     ('I', 'J'),
@@ -1029,7 +804,7 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'gper_row'),
             outputs=('gx', 'gt'),
             phases=(
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]
+                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('I', 'J'),
@@ -1040,8 +815,8 @@ DEFINITION = Definition(
                     ('gz_total', 'gper_row', 'gz'),
                     ('I',),
                 ),
-                Phase(  # gl_total[i,j] += gz_total[] + gy[]/(I*J)
-                    gl_total_from_gy_gz_total,
+                Phase(  # gl_total[i,j] += gz_total[] + gy[]/(I*J)  # as gl_total[i,j] of binary_cross_entropy_with_logits
+                    gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz_total'),
                     ('I', 'J'),
                 ),
@@ -1068,13 +843,13 @@ DEFINITION = Definition(
                     ('tl', 't', 'tt', 'tx', 'x'),
                     ('I', 'J'),
                 ),
-                Phase(  # ty[] += sum[i,j] tl[i,j]/(I*J)  # as y[]
+                Phase(  # ty[] += sum[i,j] tl[i,j]/(I*J)  # as y[] of binary_cross_entropy_with_logits
                     y_from_l,
                     ('ty', 'tl'),
                     ('I', 'J'),
                     linear=('tl',),
                 ),
-                Phase(  # tz[] += sum[i,j] tl[i,j]  # as z[]
+                Phase(  # tz[] += sum[i,j] tl[i,j]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('tz', 'tl'),
                     ('I', 'J'),
@@ -1092,7 +867,7 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'gper_row', 'hgx', 'hgt'),
             outputs=('hx', 'ht', 'hgl', 'hgy', 'hgz', 'hgper_row'),
             phases=(
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]
+                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('I', 'J'),
@@ -1103,8 +878,8 @@ DEFINITION = Definition(
                     ('gz_total', 'gper_row', 'gz'),
                     ('I',),
                 ),
-                Phase(  # gl_total[i,j] += gz_total[] + gy[]/(I*J)
-                    gl_total_from_gy_gz_total,
+                Phase(  # gl_total[i,j] += gz_total[] + gy[]/(I*J)  # as gl_total[i,j] of binary_cross_entropy_with_logits
+                    gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz_total'),
                     ('I', 'J'),
                 ),
@@ -1125,13 +900,13 @@ DEFINITION = Definition(
                     ('I', 'J'),
                     linear=('gl_total', 'hgt'),
                 ),
-                Phase(  # hgy[] += sum[i,j] hgl_total[i,j]/(I*J)  # as y[]
+                Phase(  # hgy[] += sum[i,j] hgl_total[i,j]/(I*J)  # as y[] of binary_cross_entropy_with_logits
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('I', 'J'),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz_total[] += sum[i,j] hgl_total[i,j]  # as z[]
+                Phase(  # hgz_total[] += sum[i,j] hgl_total[i,j]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('hgz_total', 'hgl_total'),
                     ('I', 'J'),
@@ -1143,13 +918,13 @@ DEFINITION = Definition(
                     ('I',),
                     linear=('hgz_total',),
                 ),
-                Phase(  # hgz[] += hgz_total[]
-                    hgz_from_hgz_total,
+                Phase(  # hgz[] += hgz_total[]  # as gz_total[] of nll_loss
+                    gz_total_from_gz,
                     ('hgz', 'hgz_total'),
                     (),
                     linear=('hgz_total',),
                 ),
-                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as gl_total[i0,i1]
+                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('hgl', 'hgl_total'),
                     ('I', 'J'),
@@ -1161,7 +936,7 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'gper_row', 'tx', 'tt', 'tgl', 'tgy', 'tgz', 'tgper_row'),
             outputs=('tgx', 'tgt'),
             phases=(
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]
+                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('I', 'J'),
@@ -1172,12 +947,12 @@ DEFINITION = Definition(
                     ('gz_total', 'gper_row', 'gz'),
                     ('I',),
                 ),
-                Phase(  # gl_total[i,j] += gz_total[] + gy[]/(I*J)
-                    gl_total_from_gy_gz_total,
+                Phase(  # gl_total[i,j] += gz_total[] + gy[]/(I*J)  # as gl_total[i,j] of binary_cross_entropy_with_logits
+                    gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz_total'),
                     ('I', 'J'),
                 ),
-                Phase(  # tgl_total[i0,i1] += tgl[i0,i1]  # as gl_total[i0,i1]
+                Phase(  # tgl_total[i0,i1] += tgl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('tgl_total', 'tgl'),
                     ('I', 'J'),
@@ -1188,8 +963,8 @@ DEFINITION = Definition(
                     ('tgz_total', 'tgper_row', 'tgz'),
                     ('I',),
                 ),
-                Phase(  # tgl_total[i,j] += tgz_total[] + tgy[]/(I*J)  # as gl_total[i,j]
-                    gl_total_from_gy_gz_total,
+                Phase(  # tgl_total[i,j] += tgz_total[] + tgy[]/(I*J)  # as gl_total[i,j] of binary_cross_entropy_with_logits
+                    gl_total_from_gy_gz,
                     ('tgl_total', 'tgy', 'tgz_total'),
                     ('I', 'J'),
                 ),
@@ -1208,18 +983,18 @@ DEFINITION = Definition(
     },
     report=(
         'l_from_t_x: lanes over j, or lanes over i; else gather, tasks share i',
-        'y_from_l: lanes over j, combined at the end; else gather, tasks share nothing (one task)',
-        'z_from_l: lanes over j, combined at the end; else gather, tasks share nothing (one task)',
+        'y_from_l: that of kernels.generated.binary_cross_entropy_with_logits',
+        'z_from_l: that of kernels.generated.binary_cross_entropy_with_logits',
         'per_row_from_z: gather, tasks share nothing (one task)',
-        'gl_total_from_gl: lanes over i1, or lanes over i0; else gather, tasks share i0',
+        'gl_total_from_gl: that of kernels.generated.binary_cross_entropy_with_logits',
         'gz_total_from_gper_row_gz: gather, tasks share nothing (one task)',
-        'gl_total_from_gy_gz_total: lanes over j; else gather, tasks share i',
+        'gl_total_from_gy_gz: that of kernels.generated.binary_cross_entropy_with_logits',
         'gt_from_gl_total_t_x: lanes over j, or lanes over i; else gather, tasks share i',
         'gx_from_gl_total_t: lanes over j, or lanes over i; else gather, tasks share i',
         'tl_from_t_tt_tx_x: lanes over j, or lanes over i; else gather, tasks share i',
         'hgl_total_from_hgt_hgx_t_x: lanes over j, or lanes over i; else gather, tasks share i',
         'ht_from_gl_total_hgt_hgx_t: lanes over j, or lanes over i; else gather, tasks share i',
-        'hgz_from_hgz_total: gather, tasks share nothing (one task)',
+        'gz_total_from_gz: that of kernels.generated.nll_loss',
         'tgt_from_gl_total_t_tgl_total_tt_tx_x: lanes over j, or lanes over i; else gather, tasks share i',
         'tgx_from_gl_total_t_tgl_total_tt: lanes over j, or lanes over i; else gather, tasks share i',
     ),

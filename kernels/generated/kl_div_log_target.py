@@ -8,14 +8,18 @@
 
 from __future__ import annotations
 
-from kernels.generated.kl_div import (
+from kernels.generated.binary_cross_entropy_with_logits import (
     gl_total_from_gl,
-    gl_total_from_gy_gz_total,
-    gz_total_from_gper_row_gz,
-    hgz_from_hgz_total,
-    per_row_from_z,
+    gl_total_from_gy_gz,
     y_from_l,
     z_from_l,
+)
+from kernels.generated.kl_div import (
+    gz_total_from_gper_row_gz,
+    per_row_from_z,
+)
+from kernels.generated.nll_loss import (
+    gz_total_from_gz,
 )
 from kernels.runtime import (
     Definition,
@@ -764,13 +768,13 @@ DEFINITION = Definition(
                     ('l', 't', 'x'),
                     ('I', 'J'),
                 ),
-                Phase(  # y[] += sum[i,j] l[i,j]/(I*J)  # as y[] of kl_div
+                Phase(  # y[] += sum[i,j] l[i,j]/(I*J)  # as y[] of binary_cross_entropy_with_logits
                     y_from_l,
                     ('y', 'l'),
                     ('I', 'J'),
                     linear=('l',),
                 ),
-                Phase(  # z[] += sum[i,j] l[i,j]  # as z[] of kl_div
+                Phase(  # z[] += sum[i,j] l[i,j]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('z', 'l'),
                     ('I', 'J'),
@@ -788,7 +792,7 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'gper_row'),
             outputs=('gx', 'gt'),
             phases=(
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of kl_div
+                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('I', 'J'),
@@ -799,8 +803,8 @@ DEFINITION = Definition(
                     ('gz_total', 'gper_row', 'gz'),
                     ('I',),
                 ),
-                Phase(  # gl_total[i,j] += gz_total[] + gy[]/(I*J)  # as gl_total[i,j] of kl_div
-                    gl_total_from_gy_gz_total,
+                Phase(  # gl_total[i,j] += gz_total[] + gy[]/(I*J)  # as gl_total[i,j] of binary_cross_entropy_with_logits
+                    gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz_total'),
                     ('I', 'J'),
                 ),
@@ -827,13 +831,13 @@ DEFINITION = Definition(
                     ('tl', 't', 'tt', 'tx', 'x'),
                     ('I', 'J'),
                 ),
-                Phase(  # ty[] += sum[i,j] tl[i,j]/(I*J)  # as y[] of kl_div
+                Phase(  # ty[] += sum[i,j] tl[i,j]/(I*J)  # as y[] of binary_cross_entropy_with_logits
                     y_from_l,
                     ('ty', 'tl'),
                     ('I', 'J'),
                     linear=('tl',),
                 ),
-                Phase(  # tz[] += sum[i,j] tl[i,j]  # as z[] of kl_div
+                Phase(  # tz[] += sum[i,j] tl[i,j]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('tz', 'tl'),
                     ('I', 'J'),
@@ -851,7 +855,7 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'gper_row', 'hgx', 'hgt'),
             outputs=('hx', 'ht', 'hgl', 'hgy', 'hgz', 'hgper_row'),
             phases=(
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of kl_div
+                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('I', 'J'),
@@ -862,8 +866,8 @@ DEFINITION = Definition(
                     ('gz_total', 'gper_row', 'gz'),
                     ('I',),
                 ),
-                Phase(  # gl_total[i,j] += gz_total[] + gy[]/(I*J)  # as gl_total[i,j] of kl_div
-                    gl_total_from_gy_gz_total,
+                Phase(  # gl_total[i,j] += gz_total[] + gy[]/(I*J)  # as gl_total[i,j] of binary_cross_entropy_with_logits
+                    gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz_total'),
                     ('I', 'J'),
                 ),
@@ -884,13 +888,13 @@ DEFINITION = Definition(
                     ('I', 'J'),
                     linear=('gl_total', 'hgt'),
                 ),
-                Phase(  # hgy[] += sum[i,j] hgl_total[i,j]/(I*J)  # as y[] of kl_div
+                Phase(  # hgy[] += sum[i,j] hgl_total[i,j]/(I*J)  # as y[] of binary_cross_entropy_with_logits
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('I', 'J'),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz_total[] += sum[i,j] hgl_total[i,j]  # as z[] of kl_div
+                Phase(  # hgz_total[] += sum[i,j] hgl_total[i,j]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('hgz_total', 'hgl_total'),
                     ('I', 'J'),
@@ -902,13 +906,13 @@ DEFINITION = Definition(
                     ('I',),
                     linear=('hgz_total',),
                 ),
-                Phase(  # hgz[] += hgz_total[]  # as hgz[] of kl_div
-                    hgz_from_hgz_total,
+                Phase(  # hgz[] += hgz_total[]  # as gz_total[] of nll_loss
+                    gz_total_from_gz,
                     ('hgz', 'hgz_total'),
                     (),
                     linear=('hgz_total',),
                 ),
-                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as gl_total[i0,i1] of kl_div
+                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('hgl', 'hgl_total'),
                     ('I', 'J'),
@@ -920,7 +924,7 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'gper_row', 'tx', 'tt', 'tgl', 'tgy', 'tgz', 'tgper_row'),
             outputs=('tgx', 'tgt'),
             phases=(
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of kl_div
+                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('I', 'J'),
@@ -931,12 +935,12 @@ DEFINITION = Definition(
                     ('gz_total', 'gper_row', 'gz'),
                     ('I',),
                 ),
-                Phase(  # gl_total[i,j] += gz_total[] + gy[]/(I*J)  # as gl_total[i,j] of kl_div
-                    gl_total_from_gy_gz_total,
+                Phase(  # gl_total[i,j] += gz_total[] + gy[]/(I*J)  # as gl_total[i,j] of binary_cross_entropy_with_logits
+                    gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz_total'),
                     ('I', 'J'),
                 ),
-                Phase(  # tgl_total[i0,i1] += tgl[i0,i1]  # as gl_total[i0,i1] of kl_div
+                Phase(  # tgl_total[i0,i1] += tgl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
                     gl_total_from_gl,
                     ('tgl_total', 'tgl'),
                     ('I', 'J'),
@@ -947,8 +951,8 @@ DEFINITION = Definition(
                     ('tgz_total', 'tgper_row', 'tgz'),
                     ('I',),
                 ),
-                Phase(  # tgl_total[i,j] += tgz_total[] + tgy[]/(I*J)  # as gl_total[i,j] of kl_div
-                    gl_total_from_gy_gz_total,
+                Phase(  # tgl_total[i,j] += tgz_total[] + tgy[]/(I*J)  # as gl_total[i,j] of binary_cross_entropy_with_logits
+                    gl_total_from_gy_gz,
                     ('tgl_total', 'tgy', 'tgz_total'),
                     ('I', 'J'),
                 ),
@@ -967,18 +971,18 @@ DEFINITION = Definition(
     },
     report=(
         'l_from_t_x: lanes over j, or lanes over i; else gather, tasks share i',
-        'y_from_l: that of kernels.generated.kl_div',
-        'z_from_l: that of kernels.generated.kl_div',
+        'y_from_l: that of kernels.generated.binary_cross_entropy_with_logits',
+        'z_from_l: that of kernels.generated.binary_cross_entropy_with_logits',
         'per_row_from_z: that of kernels.generated.kl_div',
-        'gl_total_from_gl: that of kernels.generated.kl_div',
+        'gl_total_from_gl: that of kernels.generated.binary_cross_entropy_with_logits',
         'gz_total_from_gper_row_gz: that of kernels.generated.kl_div',
-        'gl_total_from_gy_gz_total: that of kernels.generated.kl_div',
+        'gl_total_from_gy_gz: that of kernels.generated.binary_cross_entropy_with_logits',
         'gt_from_gl_total_t_x: lanes over j, or lanes over i; else gather, tasks share i',
         'gx_from_gl_total_t: lanes over j, or lanes over i; else gather, tasks share i',
         'tl_from_t_tt_tx_x: lanes over j, or lanes over i; else gather, tasks share i',
         'ht_from_gl_total_hgt_hgx_t_x: lanes over j, or lanes over i; else gather, tasks share i',
         'hx_from_gl_total_hgt_t: lanes over j, or lanes over i; else gather, tasks share i',
-        'hgz_from_hgz_total: that of kernels.generated.kl_div',
+        'gz_total_from_gz: that of kernels.generated.nll_loss',
         'tgt_from_gl_total_t_tgl_total_tt_tx_x: lanes over j, or lanes over i; else gather, tasks share i',
         'tgx_from_gl_total_t_tgl_total_tt: lanes over j, or lanes over i; else gather, tasks share i',
     ),

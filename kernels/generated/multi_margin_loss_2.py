@@ -8,15 +8,15 @@
 
 from __future__ import annotations
 
-from kernels.generated.multi_margin_loss import (
-    gw_from_gl_total_total_t,
-    l_from_total_w_t,
-)
-from kernels.generated.soft_margin_loss import (
+from kernels.generated.mse_loss import (
     gl_total_from_gl,
     gl_total_from_gy_gz,
     y_from_l,
     z_from_l,
+)
+from kernels.generated.multi_margin_loss import (
+    gw_from_gl_total_total_t,
+    l_from_total_w_t,
 )
 from kernels.runtime import (
     Definition,
@@ -288,13 +288,13 @@ DEFINITION = Definition(
                     ('N', 'W0', 'C'),
                     linear=('total', 'w'),
                 ),
-                Phase(  # y[] += sum[n] l[n]/N  # as y[] of soft_margin_loss
+                Phase(  # y[] += sum[n] l[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('y', 'l'),
                     ('N',),
                     linear=('l',),
                 ),
-                Phase(  # z[] += sum[n] l[n]  # as z[] of soft_margin_loss
+                Phase(  # z[] += sum[n] l[n]  # as z[] of mse_loss
                     z_from_l,
                     ('z', 'l'),
                     ('N',),
@@ -312,13 +312,13 @@ DEFINITION = Definition(
                     ('N', 'C', 'C'),
                     reals=('margin',),
                 ),
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of soft_margin_loss
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
@@ -387,13 +387,13 @@ DEFINITION = Definition(
                     ('N', 'W0', 'C'),
                     linear=('total', 'tw'),
                 ),
-                Phase(  # ty[] += sum[n] tl[n]/N  # as y[] of soft_margin_loss
+                Phase(  # ty[] += sum[n] tl[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('ty', 'tl'),
                     ('N',),
                     linear=('tl',),
                 ),
-                Phase(  # tz[] += sum[n] tl[n]  # as z[] of soft_margin_loss
+                Phase(  # tz[] += sum[n] tl[n]  # as z[] of mse_loss
                     z_from_l,
                     ('tz', 'tl'),
                     ('N',),
@@ -411,13 +411,13 @@ DEFINITION = Definition(
                     ('N', 'C', 'C'),
                     reals=('margin',),
                 ),
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of soft_margin_loss
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
@@ -494,19 +494,19 @@ DEFINITION = Definition(
                     ('N', 'W0', 'C'),
                     linear=('gl_total', 'hgtotal'),
                 ),
-                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of soft_margin_loss
+                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of soft_margin_loss
+                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of mse_loss
                     z_from_l,
                     ('hgz', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('hgl', 'hgl_total'),
                     ('N',),
@@ -538,13 +538,13 @@ DEFINITION = Definition(
                     ('N', 'C', 'C'),
                     reals=('margin',),
                 ),
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of soft_margin_loss
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
@@ -569,13 +569,13 @@ DEFINITION = Definition(
                     reals=('margin',),
                     linear=('tx',),
                 ),
-                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('tgl_total', 'tgl'),
                     ('N',),
                     linear=('tgl',),
                 ),
-                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of soft_margin_loss
+                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('tgl_total', 'tgy', 'tgz'),
                     ('N',),
@@ -652,10 +652,10 @@ DEFINITION = Definition(
     report=(
         'total_from_t_x: gather, tasks share n; 1 guard',
         'l_from_total_w_t: that of kernels.generated.multi_margin_loss',
-        'y_from_l: that of kernels.generated.soft_margin_loss',
-        'z_from_l: that of kernels.generated.soft_margin_loss',
-        'gl_total_from_gl: that of kernels.generated.soft_margin_loss',
-        'gl_total_from_gy_gz: that of kernels.generated.soft_margin_loss',
+        'y_from_l: that of kernels.generated.mse_loss',
+        'z_from_l: that of kernels.generated.mse_loss',
+        'gl_total_from_gl: that of kernels.generated.mse_loss',
+        'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
         'gw_from_gl_total_total_t: that of kernels.generated.multi_margin_loss',
         'gx_from_gtotal_t_x: gather, tasks share n; 1 guard',
         'gx_from_gtotal_t_x_2: scatter, tasks share n; 1 guard',

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from kernels.generated.soft_margin_loss import (
+from kernels.generated.mse_loss import (
     gl_total_from_gl,
     gl_total_from_gy_gz,
     y_from_l,
@@ -1064,19 +1064,19 @@ DEFINITION = Definition(
                     ('N', 'C'),
                     linear=('w',),
                 ),
-                Phase(  # l[n] += total[n]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # l[n] += total[n]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('l', 'total'),
                     ('N',),
                     linear=('total',),
                 ),
-                Phase(  # y[] += sum[n] l[n]/N  # as y[] of soft_margin_loss
+                Phase(  # y[] += sum[n] l[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('y', 'l'),
                     ('N',),
                     linear=('l',),
                 ),
-                Phase(  # z[] += sum[n] l[n]  # as z[] of soft_margin_loss
+                Phase(  # z[] += sum[n] l[n]  # as z[] of mse_loss
                     z_from_l,
                     ('z', 'l'),
                     ('N',),
@@ -1088,13 +1088,13 @@ DEFINITION = Definition(
             inputs=('x', 't', 'w', 'gl', 'gy', 'gz'),
             outputs=('gx', 'gt', 'gw'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of soft_margin_loss
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
@@ -1141,19 +1141,19 @@ DEFINITION = Definition(
                     ('N', 'C'),
                     linear=('tx', 'w'),
                 ),
-                Phase(  # tl[n] += ttotal[n]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # tl[n] += ttotal[n]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('tl', 'ttotal'),
                     ('N',),
                     linear=('ttotal',),
                 ),
-                Phase(  # ty[] += sum[n] tl[n]/N  # as y[] of soft_margin_loss
+                Phase(  # ty[] += sum[n] tl[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('ty', 'tl'),
                     ('N',),
                     linear=('tl',),
                 ),
-                Phase(  # tz[] += sum[n] tl[n]  # as z[] of soft_margin_loss
+                Phase(  # tz[] += sum[n] tl[n]  # as z[] of mse_loss
                     z_from_l,
                     ('tz', 'tl'),
                     ('N',),
@@ -1165,13 +1165,13 @@ DEFINITION = Definition(
             inputs=('x', 't', 'w', 'gl', 'gy', 'gz', 'hgx', 'hgt', 'hgw'),
             outputs=('hx', 'ht', 'hw', 'hgl', 'hgy', 'hgz'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of soft_margin_loss
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
@@ -1218,19 +1218,19 @@ DEFINITION = Definition(
                     ('N', 'C'),
                     linear=('gl_total',),
                 ),
-                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of soft_margin_loss
+                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of soft_margin_loss
+                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of mse_loss
                     z_from_l,
                     ('hgz', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('hgl', 'hgl_total'),
                     ('N',),
@@ -1242,24 +1242,24 @@ DEFINITION = Definition(
             inputs=('x', 't', 'w', 'gl', 'gy', 'gz', 'tx', 'tt', 'tw', 'tgl', 'tgy', 'tgz'),
             outputs=('tgx', 'tgt', 'tgw'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of soft_margin_loss
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
                 ),
-                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('tgl_total', 'tgl'),
                     ('N',),
                     linear=('tgl',),
                 ),
-                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of soft_margin_loss
+                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('tgl_total', 'tgy', 'tgz'),
                     ('N',),
@@ -1297,10 +1297,10 @@ DEFINITION = Definition(
     },
     report=(
         'total_from_t_w_x: gather, tasks share n',
-        'gl_total_from_gl: that of kernels.generated.soft_margin_loss',
-        'y_from_l: that of kernels.generated.soft_margin_loss',
-        'z_from_l: that of kernels.generated.soft_margin_loss',
-        'gl_total_from_gy_gz: that of kernels.generated.soft_margin_loss',
+        'gl_total_from_gl: that of kernels.generated.mse_loss',
+        'y_from_l: that of kernels.generated.mse_loss',
+        'z_from_l: that of kernels.generated.mse_loss',
+        'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
         'gt_from_gl_total_w_x: lanes over c, or lanes over n; else gather, tasks share n',
         'gw_from_gl_total_t_x: gather, tasks share c',
         'gx_from_gl_total_t_w_x: lanes over c, or lanes over n; else gather, tasks share n',

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from kernels.generated.binary_cross_entropy import (
+from kernels.generated.mse_loss import (
     gl_total_from_gl,
     gl_total_from_gy_gz,
     y_from_l,
@@ -556,13 +556,13 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('full',),
                 ),
-                Phase(  # y[] += sum[n] l[n]/N  # as y[] of binary_cross_entropy
+                Phase(  # y[] += sum[n] l[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('y', 'l'),
                     ('N',),
                     linear=('l',),
                 ),
-                Phase(  # z[] += sum[n] l[n]  # as z[] of binary_cross_entropy
+                Phase(  # z[] += sum[n] l[n]  # as z[] of mse_loss
                     z_from_l,
                     ('z', 'l'),
                     ('N',),
@@ -574,13 +574,13 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz'),
             outputs=('gx', 'gt'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of binary_cross_entropy
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of binary_cross_entropy
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
@@ -610,13 +610,13 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('full',),
                 ),
-                Phase(  # ty[] += sum[n] tl[n]/N  # as y[] of binary_cross_entropy
+                Phase(  # ty[] += sum[n] tl[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('ty', 'tl'),
                     ('N',),
                     linear=('tl',),
                 ),
-                Phase(  # tz[] += sum[n] tl[n]  # as z[] of binary_cross_entropy
+                Phase(  # tz[] += sum[n] tl[n]  # as z[] of mse_loss
                     z_from_l,
                     ('tz', 'tl'),
                     ('N',),
@@ -628,13 +628,13 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'hgx', 'hgt'),
             outputs=('hx', 'ht', 'hgl', 'hgy', 'hgz'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of binary_cross_entropy
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of binary_cross_entropy
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
@@ -658,19 +658,19 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('gl_total',),
                 ),
-                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of binary_cross_entropy
+                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of binary_cross_entropy
+                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of mse_loss
                     z_from_l,
                     ('hgz', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of binary_cross_entropy
+                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('hgl', 'hgl_total'),
                     ('N',),
@@ -682,24 +682,24 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'tx', 'tt', 'tgl', 'tgy', 'tgz'),
             outputs=('tgx', 'tgt'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of binary_cross_entropy
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of binary_cross_entropy
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
                 ),
-                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of binary_cross_entropy
+                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('tgl_total', 'tgl'),
                     ('N',),
                     linear=('tgl',),
                 ),
-                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of binary_cross_entropy
+                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('tgl_total', 'tgy', 'tgz'),
                     ('N',),
@@ -720,10 +720,10 @@ DEFINITION = Definition(
     },
     report=(
         'l_from_t_x: lanes over n; else gather, tasks share n',
-        'y_from_l: that of kernels.generated.binary_cross_entropy',
-        'z_from_l: that of kernels.generated.binary_cross_entropy',
-        'gl_total_from_gl: that of kernels.generated.binary_cross_entropy',
-        'gl_total_from_gy_gz: that of kernels.generated.binary_cross_entropy',
+        'y_from_l: that of kernels.generated.mse_loss',
+        'z_from_l: that of kernels.generated.mse_loss',
+        'gl_total_from_gl: that of kernels.generated.mse_loss',
+        'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
         'gt_from_gl_total_t_x: lanes over n; else gather, tasks share n',
         'gx_from_gl_total_t_x: lanes over n; else gather, tasks share n',
         'tl_from_t_tt_tx_x: lanes over n; else gather, tasks share n',

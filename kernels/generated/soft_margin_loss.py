@@ -7,11 +7,16 @@
 
 from __future__ import annotations
 
+from kernels.generated.mse_loss import (
+    gl_total_from_gl,
+    gl_total_from_gy_gz,
+    y_from_l,
+    z_from_l,
+)
 from kernels.runtime import (
     Definition,
     Phase,
     Program,
-    Real0,
     Real1,
     Task,
     Tensor,
@@ -42,193 +47,6 @@ def l_from_t_x(l: Real1, t: Real1, x: Real1, N: int, task: int, tasks: int) -> N
     for n in range(first, last):
         total = (log1p(exp(-t[n] * x[n])) if t[n] * x[n] > zero() else (log1p(exp(t[n] * x[n])) - t[n] * x[n]))
         l[n] = total
-
-
-@task
-def y_from_l_plain(y: Real0, l: Real1, N: int, task: int, tasks: int) -> None:
-    """y[] += sum[n] l[n]/N
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        total = zero()
-        for n in range(N):
-            total += l[n]
-        if total != zero():
-            total = total / real(N)
-        y[()] = total
-
-
-@task
-def y_from_l_over_n(y: Real0, l: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n, combined at the end."""
-    lanes = tile.lanes
-    if task == 0:
-        wide = lanes.wide_zero()
-        for start in range(0, N, 64 * lanes.width):
-            total = lanes.zero()
-            for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
-                if n + lanes.width <= N:
-                    l_lanes = lanes.read(l.line((n,), (1,)))
-                    total = total + l_lanes
-                else:
-                    active = lanes.first(N - n)
-                    l_lanes = lanes.read_where(l.line((n,), (1,)), active)
-                    total = select(active, total + l_lanes, total)
-            wide = wide + lanes.widen(total)
-        result = lanes.sum(wide)
-        if result != zero():
-            result = result / real(N)
-        y[()] = result
-
-
-@choice(y_from_l_over_n, y_from_l_plain)
-def y_from_l(y: Real0, l: Real1, N: int, tile: Tile) -> Task[...]:
-    """y[] += sum[n] l[n]/N
-
-    lanes over n, combined at the end
-    else gather, tasks share nothing (one task)
-    """
-    if tile.lanes.width <= N:
-        return y_from_l_over_n
-    return y_from_l_plain
-
-
-@task
-def z_from_l_plain(z: Real0, l: Real1, N: int, task: int, tasks: int) -> None:
-    """z[] += sum[n] l[n]
-
-    gather, tasks share nothing (one task)
-    """
-    if task == 0:
-        total = zero()
-        for n in range(N):
-            total += l[n]
-        z[()] = total
-
-
-@task
-def z_from_l_over_n(z: Real0, l: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n, combined at the end."""
-    lanes = tile.lanes
-    if task == 0:
-        wide = lanes.wide_zero()
-        for start in range(0, N, 64 * lanes.width):
-            total = lanes.zero()
-            for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
-                if n + lanes.width <= N:
-                    l_lanes = lanes.read(l.line((n,), (1,)))
-                    total = total + l_lanes
-                else:
-                    active = lanes.first(N - n)
-                    l_lanes = lanes.read_where(l.line((n,), (1,)), active)
-                    total = select(active, total + l_lanes, total)
-            wide = wide + lanes.widen(total)
-        result = lanes.sum(wide)
-        z[()] = result
-
-
-@choice(z_from_l_over_n, z_from_l_plain)
-def z_from_l(z: Real0, l: Real1, N: int, tile: Tile) -> Task[...]:
-    """z[] += sum[n] l[n]
-
-    lanes over n, combined at the end
-    else gather, tasks share nothing (one task)
-    """
-    if tile.lanes.width <= N:
-        return z_from_l_over_n
-    return z_from_l_plain
-
-
-@task
-def gl_total_from_gl_plain(gl_total: Real1, gl: Real1, I0: int, task: int, tasks: int) -> None:
-    """gl_total[i0] += gl[i0]
-
-    gather, tasks share i0
-    """
-    first, last = share(I0, task, tasks)
-    for i0 in range(first, last):
-        total = gl[i0]
-        gl_total[i0] = total
-
-
-@task
-def gl_total_from_gl_over_i0(gl_total: Real1, gl: Real1, I0: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over i0."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(I0, lanes.width), task, tasks)
-    for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
-        count = min(lanes.width, I0 - i0)
-        if count == lanes.width:
-            gl_lanes = lanes.read(gl.line((i0,), (1,)))
-            total = gl_lanes
-            lanes.write_where(gl_total.line((i0,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            gl_lanes = lanes.read_where(gl.line((i0,), (1,)), active)
-            total = gl_lanes
-            lanes.write_where(gl_total.line((i0,), (1,)), total, active)
-
-
-@choice(gl_total_from_gl_over_i0, gl_total_from_gl_plain)
-def gl_total_from_gl(gl_total: Real1, gl: Real1, I0: int, tile: Tile) -> Task[...]:
-    """gl_total[i0] += gl[i0]
-
-    lanes over i0
-    else gather, tasks share i0
-    """
-    if tile.lanes.width <= 8 * I0:
-        return gl_total_from_gl_over_i0
-    return gl_total_from_gl_plain
-
-
-@task
-def gl_total_from_gy_gz_plain(gl_total: Real1, gy: Real0, gz: Real0, N: int, add: int, task: int,
-        tasks: int) -> None:
-    """gl_total[n] += gz[] + gy[]/N
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = gz[()] + gy[()] / real(N)
-        if add != 0:
-            total += gl_total[n]
-        gl_total[n] = total
-
-
-@task
-def gl_total_from_gy_gz_over_n(gl_total: Real1, gy: Real0, gz: Real0, N: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    value = lanes.fill(gz[()]) + (lanes.fill(gy[()]) / lanes.fill(real(N)))
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            total = value
-            if add != 0:
-                total = total + lanes.read(gl_total.line((n,), (1,)))
-            lanes.write_where(gl_total.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            total = value
-            if add != 0:
-                total = total + lanes.read_where(gl_total.line((n,), (1,)), active)
-            lanes.write_where(gl_total.line((n,), (1,)), total, active)
-
-
-@choice(gl_total_from_gy_gz_over_n, gl_total_from_gy_gz_plain)
-def gl_total_from_gy_gz(gl_total: Real1, gy: Real0, gz: Real0, N: int, add: int, tile: Tile) -> Task[...]:
-    """gl_total[n] += gz[] + gy[]/N
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return gl_total_from_gy_gz_over_n
-    return gl_total_from_gy_gz_plain
 
 
 @task
@@ -497,13 +315,13 @@ DEFINITION = Definition(
                     ('l', 't', 'x'),
                     ('N',),
                 ),
-                Phase(  # y[] += sum[n] l[n]/N
+                Phase(  # y[] += sum[n] l[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('y', 'l'),
                     ('N',),
                     linear=('l',),
                 ),
-                Phase(  # z[] += sum[n] l[n]
+                Phase(  # z[] += sum[n] l[n]  # as z[] of mse_loss
                     z_from_l,
                     ('z', 'l'),
                     ('N',),
@@ -515,13 +333,13 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz'),
             outputs=('gx', 'gt'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
@@ -549,13 +367,13 @@ DEFINITION = Definition(
                     ('tl', 't', 'tt', 'tx', 'x'),
                     ('N',),
                 ),
-                Phase(  # ty[] += sum[n] tl[n]/N  # as y[]
+                Phase(  # ty[] += sum[n] tl[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('ty', 'tl'),
                     ('N',),
                     linear=('tl',),
                 ),
-                Phase(  # tz[] += sum[n] tl[n]  # as z[]
+                Phase(  # tz[] += sum[n] tl[n]  # as z[] of mse_loss
                     z_from_l,
                     ('tz', 'tl'),
                     ('N',),
@@ -567,13 +385,13 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'hgx', 'hgt'),
             outputs=('hx', 'ht', 'hgl', 'hgy', 'hgz'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
@@ -595,19 +413,19 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('gl_total',),
                 ),
-                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[]
+                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[]
+                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of mse_loss
                     z_from_l,
                     ('hgz', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0]
+                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('hgl', 'hgl_total'),
                     ('N',),
@@ -619,24 +437,24 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'tx', 'tt', 'tgl', 'tgy', 'tgz'),
             outputs=('tgx', 'tgt'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
                 ),
-                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0]
+                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('tgl_total', 'tgl'),
                     ('N',),
                     linear=('tgl',),
                 ),
-                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n]
+                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('tgl_total', 'tgy', 'tgz'),
                     ('N',),
@@ -656,10 +474,10 @@ DEFINITION = Definition(
     },
     report=(
         'l_from_t_x: gather, tasks share n',
-        'y_from_l: lanes over n, combined at the end; else gather, tasks share nothing (one task)',
-        'z_from_l: lanes over n, combined at the end; else gather, tasks share nothing (one task)',
-        'gl_total_from_gl: lanes over i0; else gather, tasks share i0',
-        'gl_total_from_gy_gz: lanes over n; else gather, tasks share n',
+        'y_from_l: that of kernels.generated.mse_loss',
+        'z_from_l: that of kernels.generated.mse_loss',
+        'gl_total_from_gl: that of kernels.generated.mse_loss',
+        'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
         'gt_from_gl_total_t_x: lanes over n; else gather, tasks share n',
         'tl_from_t_tt_tx_x: lanes over n; else gather, tasks share n',
         'ht_from_gl_total_hgt_hgx_t_x: lanes over n; else gather, tasks share n',

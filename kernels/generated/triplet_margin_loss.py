@@ -9,18 +9,18 @@
 
 from __future__ import annotations
 
+from kernels.generated.mse_loss import (
+    gl_total_from_gl,
+    gl_total_from_gy_gz,
+    y_from_l,
+    z_from_l,
+)
 from kernels.generated.pairwise_distance import (
     gb_from_a_b_gtotal,
     hb_from_a_b_gtotal_hga_hgb_htotal,
     total_from_a_b,
     ttotal_from_a_b_ta,
     ttotal_from_a_b_tb,
-)
-from kernels.generated.soft_margin_loss import (
-    gl_total_from_gl,
-    gl_total_from_gy_gz,
-    y_from_l,
-    z_from_l,
 )
 from kernels.runtime import (
     Definition,
@@ -600,13 +600,13 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('margin',),
                 ),
-                Phase(  # y[] += sum[n] l[n]/N  # as y[] of soft_margin_loss
+                Phase(  # y[] += sum[n] l[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('y', 'l'),
                     ('N',),
                     linear=('l',),
                 ),
-                Phase(  # z[] += sum[n] l[n]  # as z[] of soft_margin_loss
+                Phase(  # z[] += sum[n] l[n]  # as z[] of mse_loss
                     z_from_l,
                     ('z', 'l'),
                     ('N',),
@@ -630,13 +630,13 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     reals=('eps',),
                 ),
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of soft_margin_loss
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
@@ -727,13 +727,13 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('margin',),
                 ),
-                Phase(  # ty[] += sum[n] tl[n]/N  # as y[] of soft_margin_loss
+                Phase(  # ty[] += sum[n] tl[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('ty', 'tl'),
                     ('N',),
                     linear=('tl',),
                 ),
-                Phase(  # tz[] += sum[n] tl[n]  # as z[] of soft_margin_loss
+                Phase(  # tz[] += sum[n] tl[n]  # as z[] of mse_loss
                     z_from_l,
                     ('tz', 'tl'),
                     ('N',),
@@ -757,13 +757,13 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     reals=('eps',),
                 ),
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of soft_margin_loss
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
@@ -830,19 +830,19 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('margin',),
                 ),
-                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of soft_margin_loss
+                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of mse_loss
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of soft_margin_loss
+                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of mse_loss
                     z_from_l,
                     ('hgz', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('hgl', 'hgl_total'),
                     ('N',),
@@ -884,13 +884,13 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     reals=('eps',),
                 ),
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('gl_total', 'gl'),
                     ('N',),
                     linear=('gl',),
                 ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of soft_margin_loss
+                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
@@ -937,13 +937,13 @@ DEFINITION = Definition(
                     reals=('eps',),
                     linear=('tx',),
                 ),
-                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of soft_margin_loss
+                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of mse_loss
                     gl_total_from_gl,
                     ('tgl_total', 'tgl'),
                     ('N',),
                     linear=('tgl',),
                 ),
-                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of soft_margin_loss
+                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of mse_loss
                     gl_total_from_gy_gz,
                     ('tgl_total', 'tgy', 'tgz'),
                     ('N',),
@@ -984,10 +984,10 @@ DEFINITION = Definition(
     report=(
         'total_from_a_b: that of kernels.generated.pairwise_distance',
         'l_from_far_near: lanes over n; else gather, tasks share n',
-        'y_from_l: that of kernels.generated.soft_margin_loss',
-        'z_from_l: that of kernels.generated.soft_margin_loss',
-        'gl_total_from_gl: that of kernels.generated.soft_margin_loss',
-        'gl_total_from_gy_gz: that of kernels.generated.soft_margin_loss',
+        'y_from_l: that of kernels.generated.mse_loss',
+        'z_from_l: that of kernels.generated.mse_loss',
+        'gl_total_from_gl: that of kernels.generated.mse_loss',
+        'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
         'gfar_from_far_gl_total_near: lanes over n; else gather, tasks share n',
         'gnear_from_far_gl_total_near: lanes over n; else gather, tasks share n',
         'gb_from_a_b_gtotal: that of kernels.generated.pairwise_distance',

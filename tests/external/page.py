@@ -182,8 +182,9 @@ def text() -> str:
         f"{len(kernels.OPERATORS)} operators come from {len(specs())} specifications, "
         f"{spec_lines} lines of `derive/catalogue/` ({spec_lines / len(specs()):.1f} each). Those that differ in the number",
         "of axes alone share a row, and the formula shown is that of a plane. *equations*: statements of the specification.",
-        "*exact check*: the emitted source gives what the equations give, over fractions (equal) or, where a function is not",
-        "rational, with 60 digits (to 40 digits); for the forward pass, the VJP, the JVP, and the VJP and JVP of the VJP.",
+        "*forward* to *second order*: the program is there, for VJPs and JVPs of the VJP too. *exact check*: as what the tests",
+        "of every run hold its emitted source against the equations, each of these programs: equal over fractions or, where a",
+        "function is not rational, to 40 digits of 60.",
         "*OpInfo*: PyTorch's own samples and error inputs that pass; calls that choose a variant by an option count with the",
         "operator that has the option. Where no number stands, none was recorded.",
         "",
