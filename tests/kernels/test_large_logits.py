@@ -12,7 +12,7 @@ import pytest
 import kernels
 
 ROWS, CLASSES = 33, 40
-UNITS = 2**-20  # eight units of the last place
+UNITS = 2**-20  # eight of the last place: an exponential, a sum of 40, a logarithm or a quotient round by a few
 SLOW = pytest.mark.slow
 
 

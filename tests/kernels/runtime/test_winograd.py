@@ -214,6 +214,7 @@ def test_what_is_not_finite_is_as_in_the_direct_sum(where: str, what: str) -> No
         found = p.placed(given[0])
         if what == "large":
             finite = np.isfinite(expected)
+            # a sum of a hundred terms or so, some of them near LARGE, each rounded to 2^-24 of itself
             np.testing.assert_allclose(found[finite], expected[finite], rtol=1e-5, atol=1e-6 * LARGE)
             np.testing.assert_array_equal(np.isfinite(found), finite)
         else:
