@@ -12,7 +12,9 @@ import pytest
 import kernels
 
 ROWS, CLASSES = 33, 40
-UNITS = 2**-20  # eight of the last place: an exponential, a sum of 40, a logarithm or a quotient round by a few
+UNITS = (
+    2**-20
+)  # eight of the last place: an exponential, a sum of 40, a logarithm or a quotient round by a few
 SLOW = pytest.mark.slow
 
 
