@@ -125,7 +125,7 @@ def test_compiled_it_rounds_as_it_may_and_not_with_threads() -> None:
                 set_num_threads(min(count, before))
                 assert np.array_equal(live(x, w, a=1, b=1), found)
         finally:
-            set_num_threads(before)
+            set_num_threads(None)
 
 
 def test_whole_numbers_stay_whole() -> None:

@@ -22,6 +22,7 @@ E = {"N": 4, "C": 3, "X": 300, "O": 5, "K": 3, "s": 1, "d": 1, "a": 1, "P": 300}
 
 @pytest.fixture(autouse=True)
 def default_threads() -> Any:
+    set_num_threads(None)
     yield
     set_num_threads(None)
 
