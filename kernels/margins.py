@@ -189,7 +189,7 @@ def multi_margin_loss(
 ) -> Plan:
     """weight[target] * sum(max(0, margin - input[target] + input)^p over the other classes) / C: torch.nn.functional's.
 
-    input      (N, C), or (C,) unbatched; scores
+    input      (N, C), or (C,) unbatched; scores; a number is that of the only class
     target     (N,), or () or (1,) unbatched; integers in 0 <= target < C
     p          1 or 2
     margin     a number
@@ -203,9 +203,9 @@ def multi_margin_loss(
     only_default("reduce", reduce, None)
     if not (isinstance(p, (int, float)) and p in (1, 2)) or isinstance(p, bool):
         raise ArgumentError(f"`p` is {shown(p)} but needs 1 or 2")
-    if len(input) not in (1, 2):
+    if len(input) > 2:
         raise ShapeError(f"`input` has {len(input)} axes but needs (N, C) or (C,)")
-    classes, each = input[-1], input[:-1]
+    classes, each = input[-1] if input else 1, input[:-1]
     if target != each and not (each == () and target == (1,)):
         raise ShapeError(f"`target` has shape {target} but needs {each}, one class for each row of `input`")
     if classes == 0:

@@ -197,18 +197,11 @@ def weave(
     """to[l * apart + j * step] (+)= source[j % classes * plane + l * pitch + j // classes] for l < lines, j < count."""
     lanes = tile.lanes
     width = lanes.width
-    done = 0
-    if classes == 2 and step == 1 and width > 1:
-        done = count // width * width
+    if classes == 2 and step == 1:
+        whole = count // (2 * width) * (2 * width)
         for line in range(lines):
             there, at = to + line * apart, source + line * pitch
-            if done % (2 * width) != 0:
-                j = done - width
-                one = lanes.first_pairs(lanes.load(at + j // 2), lanes.load(at + (plane + j // 2)))
-                if add:
-                    one = one + lanes.load(there + j)
-                lanes.store(there + j, one)
-            for j in range(0, done - width, 2 * width):
+            for j in range(0, whole, 2 * width):
                 even, odd = lanes.load(at + j // 2), lanes.load(at + (plane + j // 2))
                 one, other = lanes.first_pairs(even, odd), lanes.last_pairs(even, odd)
                 if add:
@@ -216,11 +209,22 @@ def weave(
                     other = other + lanes.load(there + (j + width))
                 lanes.store(there + j, one)
                 lanes.store(there + (j + width), other)
+        left = count - whole
+        if left > 0:
+            for line in range(lines):
+                there, at = to + (line * apart + whole), source + (line * pitch + whole // 2)
+                even, odd = lanes.load_first(at, ceil_div(left, 2)), lanes.load_first(at + plane, left // 2)
+                one, other = lanes.first_pairs(even, odd), lanes.last_pairs(even, odd)
+                if add:
+                    one = one + lanes.load_first(there, left)
+                    other = other + lanes.load_first(there + width, left - width)
+                lanes.store_first(there, one, left)
+                lanes.store_first(there + width, other, left - width)
+        return
     for c in range(classes):
-        first, last = done // classes, ceil_div(count - c, classes)  # done is 0, or a multiple of classes
         for line in range(lines):
             there, at = to + (line * apart + c * step), source + (c * plane + line * pitch)
-            for i in range(first, last):
+            for i in range(ceil_div(count - c, classes)):
                 value = at[i]
                 if add:
                     value = value + there[i * classes * step]
