@@ -35,7 +35,7 @@ class FoldWriter(SlideWriter):
         self.lines, self.depth = [], 1
         self.used |= {"share", "ceil_div"}
         self.s, self.weights = s, []
-        self.b = Block(None, {s.lane.place: sp.S.One})  # type: ignore[arg-type]
+        self.b = Block({s.lane.place: sp.S.One})
         self.marks = self.operands_of_fold(s)
         self.copied = s.moving[0]
         self.put("lanes = tile.lanes")

@@ -12,7 +12,7 @@ chain an element, as long as the window; over a bound one in short chains that a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -21,16 +21,15 @@ import sympy as sp
 from derive.emit.choice import NO_WAY, Offer, Way
 from derive.emit.contraction import FEW
 from derive.emit.fold import CHAIN, FoldWriter
+from derive.emit.forms import Folding, Form, OverLanes, Separate, Sliding, Tiling, Twos
 from derive.emit.kernel import _polynomial, counted, needed
-from derive.emit.separable import FAR
-from derive.emit.slide import MOST
 from derive.emit.tiled import TiledWriter
 from derive.emit.twos import TwosWriter
 from derive.emit.vectors import READ, Block, NoVector, fused, magnitude, one_call
 from derive.language import Index, Real, extent
 from derive.lower.lanes import Lanes
 from derive.lower.loops import Assign, CeilDiv, Divides, FloorDiv, Loop, Nest, ResidueLoop, Step, Test
-from derive.lower.slide import Fold, Slide, folds, slides
+from derive.lower.slide import Slide, folds, slides
 from derive.program import Affine, affine
 
 MOST_COMPARED = 64  # places tried one by one, where plain loops would take one from a read
@@ -46,20 +45,14 @@ def lanes_offer(
     gathers = nest.strategy == "gather" and nest.equation.reduce == "sum"
     if gathers and len(needed(nest)) == 1 and counted(nest) is not None:
         return NO_WAY  # there is nothing to do but to count
-    return _LanesWriter(nest, ways).offer(name, few, steps)
+    return LanesWriter(nest, ways).offer(name, few, steps)
 
 
-Kept = tuple[Lanes | Slide, str, tuple[str, ...]]  # with the name of what runs it, and its source
-
-
-class _LanesWriter(TiledWriter, TwosWriter, FoldWriter):
+class LanesWriter(TiledWriter, TwosWriter, FoldWriter):
     def __init__(self, nest: Nest, ways: Sequence[Lanes]) -> None:
         super().__init__(nest, clears=True)
         self.ways, self.slides, self.folds = ways, slides(nest.equation), folds(nest.equation)
         self.taken_ways: list[Lanes] = []
-        self.separated = set[str]()  # what runs windows without weights
-        self.tiling_ways = set[str]()  # of these, what runs those that lie side by side
-        self.two_ways = set[str]()  # and those of two taps
 
     def offer(self, name: str, few: Sequence[Index], steps: Sequence[Index]) -> Offer:
         views, integers, self.reals = self.named()
@@ -74,111 +67,58 @@ class _LanesWriter(TiledWriter, TwosWriter, FoldWriter):
                 f"({small} or {' * '.join(map(self.size, steps))} <= 1) and " if steps else f"{small} and "
             )
         made = tuple(
-            Way(title, small + self.suits(way, title), parts, self.described(way, title))
-            for way, title, parts in kept
+            Way(form.title, small + " and ".join(form.tests()), parts, form.describe())
+            for form, parts in kept
         )
         return Offer(made, self.integers, self.names, frozenset(self.used))
 
-    def described(self, way: Lanes | Slide, title: str) -> str:
-        text = way.describe()
-        return f"{text}, of two taps an axis" if title in self.two_ways else text
-
-    def made(self, name: str) -> list[Kept]:
-        """Each way that has a form in lanes."""
-        kept = list[Kept]()
+    def made(self, name: str) -> list[tuple[Form, tuple[str, ...]]]:
+        """Each way that has a form in lanes, and its source."""
+        kept = list[tuple[Form, tuple[str, ...]]]()
         start = dict(self.names), set(self.taken)
 
-        def keep(way: Lanes | Slide, title: str) -> bool:
+        def keep(form: Form) -> bool:
             self.names, self.taken = dict(start[0]), set(start[1])
             used = set(self.used)
             try:
-                made = self.windows(way, title) if isinstance(way, Slide) else [self.over_lanes(way, title)]
+                kept.append((form, tuple(form.source())))
             except NoVector:
                 self.used = used
                 return False
-            kept.append((way, title, tuple(made)))
             return True
 
         for f in self.folds:
-            keep(f, f"{name}_fold_{f.moving[0].tensor}")
+            keep(Folding(self, f"{name}_fold_{f.moving[0].tensor}", f))
         sliding = dict[Index, bool]()
         for way in self.ways:
             if not way.bound and not way.unit and way.lane not in sliding:
-                mine = [s for s in self.slides if s.lane.place == way.lane]
-                found = False
-                for s in mine:
-                    kind = "windows" if self.unweighted(s) else "slide"
-                    if kind == "windows" and self.twos(s):
-                        title = f"{name}_twos_{s.moving[0].tensor}"
-                        self.two_ways.add(title)
-                        keep(s, title)
-                    if kind == "windows" and self.tiles(s):
-                        title = f"{name}_tiles_{s.moving[0].tensor}"
-                        self.tiling_ways.add(title)
-                        keep(s, title)
-                    found |= keep(s, f"{name}_{kind}_{s.moving[0].tensor}")
-                sliding[way.lane] = found
+                forms = [f for s in self.slides if s.lane.place == way.lane for f in self.of_windows(s, name)]
+                found = [form.general for form in forms if keep(form)]
+                sliding[way.lane] = any(found)
             if way.bound or way.unit or not sliding[way.lane]:
                 by = f"_by_{way.follower.name}" if way.follower is not None else ""
-                keep(way, f"{name}_over_{way.lane.name}{by}")
+                keep(OverLanes(self, f"{name}_over_{way.lane.name}{by}", way))
         self.names, self.taken = start
-        self.taken_ways = [way for way, _, _ in kept if isinstance(way, Lanes)]
+        self.taken_ways = [form.way for form, _ in kept if isinstance(form, OverLanes)]
         return kept
 
-    def windows(self, s: Slide, title: str) -> list[str]:
-        """What runs windows that slide, and how much room it takes."""
-        parts = list[str]()
-        if title in self.two_ways:
-            return [self.two_by_two(s, title, self.signature())]
-        if title in self.tiling_ways:
-            self.operands(s)
-            if self.eq.at is not None:
-                self.place_parts()
-            parts.append(self.fits(s, title, self.integers, self.narrow_enough(FAR // 2)))
-        elif not isinstance(s, Fold) and self.separable(s):
-            self.separated.add(title)
-        parts.append(self.room_of_windows(s, title))
-        rooms, asks = ["scratch: Scratch"], f"scratch={title}_room"
-        if (table := self.tables_of_windows(s, title)) != "0":
-            doc = "Integers of one task: where each tap reads."
-            parts.append(self.room_of(f"{title}_table", self.integers, doc, [f"    return {table}"]))
-            rooms.append("integer_scratch: IntegerScratch")
-            asks += f", integer_scratch={title}_table"
-        return [*parts, self.task_of_windows(s, title, self.signature(*rooms), f"({asks})")]
-
-    def room_of_windows(self, s: Slide, title: str) -> str:
-        if isinstance(s, Fold):
-            return self.room_of_fold(s, title, self.integers)
-        if title in self.tiling_ways:
-            return self.room_of_tiled(s, title, self.integers)
-        write = self.room_of_separate if title in self.separated else self.room
-        return write(s, title, self.integers)
-
-    def task_of_windows(self, s: Slide, title: str, signature: Sequence[str], rooms: str) -> str:
-        if isinstance(s, Fold):
-            return self.fold(s, title, signature, rooms)
-        if title in self.tiling_ways:
-            return self.tiled(s, title, signature, rooms)
-        return (self.separate if title in self.separated else self.slide)(s, title, signature, rooms)
+    def of_windows(self, s: Slide, name: str) -> Iterator[Form]:
+        """The forms that windows may have; what suits fewer of them first."""
+        of = s.moving[0].tensor
+        if not self.unweighted(s):
+            yield Sliding(self, f"{name}_slide_{of}", s)
+            return
+        if self.twos(s):
+            yield Twos(self, f"{name}_twos_{of}", s)
+        if self.tiles(s):
+            yield Tiling(self, f"{name}_tiles_{of}", s)
+        yield Separate(self, f"{name}_windows_{of}", s)
 
     def unweighted(self, s: Slide) -> bool:
         try:
             return self.separable(s)
         except NoVector:
             return False
-
-    def tables_of_windows(self, s: Slide, title: str) -> str:
-        """How many integers say where they read."""
-        if isinstance(s, Fold):
-            return self.taps_of_fold(s)
-        if title in self.tiling_ways:
-            return "0"
-        return self.tables_of_separate(s) if title in self.separated else self.taps_of(s)
-
-    def arguments(self, sliding: bool = False) -> str:
-        scalars = [self.names[s] for s in (*self.integers, *self.reals)] + ["add"] * self.adds
-        room = ["scratch", "integer_scratch"] * sliding
-        return ", ".join([*self.views, *scalars, "tile", *room, "task", "tasks"])
 
     def room_arguments(self) -> str:
         return ", ".join(["tile", *(self.names[i] for i in self.integers)])
@@ -189,33 +129,13 @@ class _LanesWriter(TiledWriter, TwosWriter, FoldWriter):
         self.used |= {room.split(": ")[1] for room in rooms}
         return self.signature_of(self.plain_views, self.integers, self.reals, "tile: Tile", *rooms)
 
-    def suits(self, way: Lanes | Slide, title: str) -> str:
-        """When this way is to be taken."""
-        if title in self.two_ways:
-            assert isinstance(way, Slide)
-            more = ["add == 0"] if self.adds else []
-            return " and ".join([*self.suits_twos(way), *self.narrow_enough(), *more])
-        tests = self.suits_sizes(way, title)
-        if title not in self.tiling_ways:
-            return tests
-        assert isinstance(way, Slide)
-        more = [*(["add == 0"] if self.adds else []), *self.in_one_piece(way)]
-        return " and ".join([tests, *more])
+    def writes_afresh(self) -> list[str]:
+        """For what does not add to what is there."""
+        return ["add == 0"] if self.adds else []
 
-    def suits_sizes(self, way: Lanes | Slide, title: str) -> str:
+    def suits_lanes(self, way: Lanes) -> list[str]:
         """What sizes say of it; of lanes that are contiguous, what strides say as well."""
         width = "tile.lanes.width"
-        if isinstance(way, Fold):
-            return " and ".join(self.suits_fold(way, f"{title}_room({self.room_arguments()})", MOST))
-        if isinstance(way, Slide):
-            places, taps = self.size(way.lane.place), self.size(way.lane.tap)
-            room = f"{title}_room({self.room_arguments()})"
-            if title in self.tiling_ways:
-                return f"{title}_fit({self.room_arguments()})"
-            tests = [f"({taps} <= {places} or {width} <= {places})", f"{room} <= {MOST}"]
-            if title in self.separated:
-                tests += self.narrow_enough(FAR // 2) + self.suits_separate(way)
-            return " and ".join(tests)
         size = self.size(way.lane)
         if way.unit:
             tests = [f"{width} <= {size}"]
@@ -237,7 +157,7 @@ class _LanesWriter(TiledWriter, TwosWriter, FoldWriter):
         if way.follower is not None:
             others = [w.follower for w in self.ways if w.follower is not None and w.follower != way.follower]
             tests += [f"{self.size(way.follower)} >= {self.size(i)}" for i in others]
-        return " and ".join(tests)
+        return tests
 
     def wide_enough(self, way: Lanes) -> str:
         """Do its lanes fill a vector? A part of one is better than plain loops, but not than another way's whole."""
@@ -297,7 +217,7 @@ class _LanesWriter(TiledWriter, TwosWriter, FoldWriter):
     def over_lanes(self, way: Lanes, title: str) -> str:
         self.lines, self.depth = [], 1
         self.used |= {"share"}
-        self.b = Block(way, dict(way.moves))
+        self.b = Block(dict(way.moves), way)
         self.name(way.last, way.last.name)
         self.put("lanes = tile.lanes")
         self.b.plane = self.planes(way, needed(replace(self.nest, inner=way.inner)))

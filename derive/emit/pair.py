@@ -19,7 +19,7 @@ def pair_source(nest: Nest, body: sp.Expr, reads: Sequence[Access], name: str) -
 class _PairWriter(VectorWriter):
     def text(self, body: sp.Expr, reads: Sequence[Access], name: str) -> tuple[str, set[str]]:
         self.used.clear()
-        self.b = Block(None, {})  # type: ignore[arg-type]  # there is no index here
+        self.b = Block({})  # there is no index here
         marks: dict[sp.Basic, sp.Basic] = {read: sp.Dummy(read.tensor, real=True) for read in reads}
         operands = [self.name(mark, mark.name) for mark in marks.values()]
         self.b.vectors |= set(marks.values())

@@ -54,7 +54,7 @@ class SeparableWriter(SlideWriter):
         self.used |= {"share", "ceil_div"}
         self.s, self.argument = s, self.eq.at is not None
         self.operands(s)
-        self.b = Block(None, {s.lane.place: sp.S.One})  # type: ignore[arg-type]
+        self.b = Block({s.lane.place: sp.S.One})
         self.upper = tuple(a for a in s.axes if a != s.lane)
         free = self.eq.free
         at = free.index(s.lane.place)

@@ -48,7 +48,7 @@ class SlideWriter(VectorWriter):
         if s.equation.reduce != "sum":
             raise NoVector
         self.s = s
-        self.b = Block(None, {s.lane.place: s.lane.modulus})  # type: ignore[arg-type]
+        self.b = Block({s.lane.place: s.lane.modulus})
         self.weights = self.operands(s)
         self.name_weights()
         self.put("lanes = tile.lanes")

@@ -51,7 +51,7 @@ class TiledWriter(SeparableWriter):
         self.lines, self.depth = [], 1
         self.used |= {"share", "ceil_div"}
         self.s, self.argument = s, self.eq.at is not None
-        self.b = Block(None, {s.lane.place: sp.S.One})  # type: ignore[arg-type]
+        self.b = Block({s.lane.place: sp.S.One})
         self.upper = tuple(a for a in s.axes if a != s.lane)
         self.outer = [i for i in self.eq.free if i not in {a.place for a in s.axes}]
         lane = s.lane

@@ -118,7 +118,7 @@ class TwosWriter(SeparableWriter, RowWriter):
         self.lines, self.depth = [], 1
         self.s, self.argument = s, self.eq.at is not None
         self.operands(s)
-        self.b = Block(None, {s.lane.place: sp.S.One})  # type: ignore[arg-type]
+        self.b = Block({s.lane.place: sp.S.One})
         self.upper = tuple(a for a in s.axes if a != s.lane)
         outer, place_of = [i for i in self.eq.free if i != s.lane.place], {a.follower: a for a in s.axes}
         copied, lane, places = self.copied, self.names[s.lane.place], self.size(s.lane.place)

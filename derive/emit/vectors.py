@@ -28,8 +28,8 @@ class NoVector(Exception):
 class Block:
     """What is known while the body of one way is written."""
 
-    way: Lanes
-    moves: dict[Index, sp.Expr]
+    moves: dict[Index, sp.Expr]  # what an index grows by from lane to lane
+    lanes: Lanes | None = None  # the way, if loops are turned into lanes
     plane: Index | None = None  # of which a few are taken together
     plane_name: str = ""
     vectors: set[sp.Basic] = field(default_factory=set)  # locals that are vectors
@@ -44,6 +44,11 @@ class Block:
     followers: dict[Index, tuple[str, str, str]] = field(
         default_factory=dict
     )  # start, by a tap, how many taps
+
+    @property
+    def way(self) -> Lanes:
+        assert self.lanes is not None, "windows are no loops in lanes"
+        return self.lanes
 
 
 class VectorWriter(_Writer):

@@ -1,0 +1,185 @@
+"""The ways that an equation has in lanes, each with what its writer writes of it, and the tests that say when it is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from derive.emit.separable import FAR
+from derive.emit.slide import MOST
+from derive.lower.lanes import Lanes
+from derive.lower.slide import Fold, Slide
+
+if TYPE_CHECKING:
+    from derive.emit.lanes import LanesWriter
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to run the equation: what is written, and when it is taken."""
+
+    writer: LanesWriter
+    title: str
+
+    general: ClassVar[bool] = True  # does it serve most sizes?
+
+    def source(self) -> list[str]:
+        """Functions of integers, and the task; NoVector if there is no such form."""
+        raise NotImplementedError
+
+    def tests(self) -> list[str]:
+        """That say when it is taken."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class OverLanes(Form):
+    """Loops in which an index is that of the lanes."""
+
+    way: Lanes
+
+    def source(self) -> list[str]:
+        return [self.writer.over_lanes(self.way, self.title)]
+
+    def tests(self) -> list[str]:
+        return self.writer.suits_lanes(self.way)
+
+    def describe(self) -> str:
+        return self.way.describe()
+
+
+@dataclass(frozen=True)
+class Sliding(Form):
+    """Windows of copies, each tap with its weight."""
+
+    way: Slide
+
+    def source(self) -> list[str]:
+        w = self.writer
+        parts = [*self.before(), self.room()]
+        rooms, asks = ["scratch: Scratch"], f"scratch={self.title}_room"
+        if (table := self.table()) != "0":
+            doc = "Integers of one task: where each tap reads."
+            parts.append(w.room_of(f"{self.title}_table", w.integers, doc, [f"    return {table}"]))
+            rooms.append("integer_scratch: IntegerScratch")
+            asks += f", integer_scratch={self.title}_table"
+        return [*parts, self.task(w.signature(*rooms), f"({asks})")]
+
+    def before(self) -> list[str]:
+        """Further functions of the integers. NoVector if there is no form for what windows read."""
+        self.writer.operands(self.way)
+        return []
+
+    def room(self) -> str:
+        return self.writer.room(self.way, self.title, self.writer.integers)
+
+    def table(self) -> str:
+        """How many integers say where taps read."""
+        return self.writer.taps_of(self.way)
+
+    def task(self, signature: Sequence[str], rooms: str) -> str:
+        return self.writer.slide(self.way, self.title, signature, rooms)
+
+    def tests(self) -> list[str]:
+        w, lane = self.writer, self.way.lane
+        places = w.size(lane.place)
+        return [
+            f"({w.size(lane.tap)} <= {places} or tile.lanes.width <= {places})",
+            f"{self.needs()} <= {MOST}",
+        ]
+
+    def needs(self) -> str:
+        """How much room, as a call."""
+        return f"{self.title}_room({self.writer.room_arguments()})"
+
+    def describe(self) -> str:
+        return self.way.describe()
+
+
+@dataclass(frozen=True)
+class Folding(Sliding):
+    """Windows whose places are summed over."""
+
+    way: Fold
+
+    def before(self) -> list[str]:
+        return []
+
+    def room(self) -> str:
+        return self.writer.room_of_fold(self.way, self.title, self.writer.integers)
+
+    def table(self) -> str:
+        return self.writer.taps_of_fold(self.way)
+
+    def task(self, signature: Sequence[str], rooms: str) -> str:
+        return self.writer.fold(self.way, self.title, signature, rooms)
+
+    def tests(self) -> list[str]:
+        return self.writer.suits_fold(self.way, self.needs(), MOST)
+
+
+@dataclass(frozen=True)
+class Separate(Sliding):
+    """Windows without weights, line by line and then along the lanes."""
+
+    def room(self) -> str:
+        return self.writer.room_of_separate(self.way, self.title, self.writer.integers)
+
+    def table(self) -> str:
+        return self.writer.tables_of_separate(self.way)
+
+    def task(self, signature: Sequence[str], rooms: str) -> str:
+        return self.writer.separate(self.way, self.title, signature, rooms)
+
+    def tests(self) -> list[str]:
+        w = self.writer
+        return [*super().tests(), *w.narrow_enough(FAR // 2), *w.suits_separate(self.way)]
+
+
+@dataclass(frozen=True)
+class Tiling(Sliding):
+    """Windows without weights that lie side by side, whole planes at once."""
+
+    general = False
+
+    def before(self) -> list[str]:
+        w = self.writer
+        w.operands(self.way)
+        if w.eq.at is not None:
+            w.place_parts()
+        return [w.fits(self.way, self.title, w.integers, w.narrow_enough(FAR // 2))]
+
+    def room(self) -> str:
+        return self.writer.room_of_tiled(self.way, self.title, self.writer.integers)
+
+    def table(self) -> str:
+        return "0"
+
+    def task(self, signature: Sequence[str], rooms: str) -> str:
+        return self.writer.tiled(self.way, self.title, signature, rooms)
+
+    def tests(self) -> list[str]:
+        w = self.writer
+        fit = f"{self.title}_fit({w.room_arguments()})"
+        return [fit, *w.writes_afresh(), *w.in_one_piece(self.way)]
+
+
+@dataclass(frozen=True)
+class Twos(Sliding):
+    """Windows of two taps an axis, in registers."""
+
+    general = False
+
+    def source(self) -> list[str]:
+        return [self.writer.two_by_two(self.way, self.title, self.writer.signature())]
+
+    def tests(self) -> list[str]:
+        w = self.writer
+        return [*w.suits_twos(self.way), *w.narrow_enough(), *w.writes_afresh()]
+
+    def describe(self) -> str:
+        return f"{self.way.describe()}, of two taps an axis"
