@@ -92,6 +92,11 @@ class Spec:
     def tensors(self) -> Mapping[str, Tensor]:
         return {t.name: t for t in self.definition.tensors}
 
+    def reals(self, **values: float) -> dict[str, float]:
+        """Those of these that the formula has: an exponent that it writes out is none of its parameters."""
+        names = {p.name for p in self.definition.parameters}
+        return {name: value for name, value in values.items() if name in names}
+
     def environment(self, inputs: Iterable[Layout], /, **integers: int) -> dict[str, int]:
         """Extents by the formula's names for them, integer parameters, and all that follows from both."""
         found: dict[str, int] = dict(integers)

@@ -47,7 +47,7 @@ def normalize(spec: Spec, input: Shape, p: object = 2.0, dim: object = 1, eps: o
     see = reshaped(before, n, after)
     inputs = (Layout("input", "x", input, see),)
     power = exponent("p", p)
-    reals = {"eps": above_zero("eps", eps)} | ({} if power == 2 else {"norm": power})
+    reals = spec.reals(eps=above_zero("eps", eps), norm=power)
     return Plan(inputs, (Layout("output", "y", input, see),), spec.environment(inputs), reals)
 
 
@@ -90,7 +90,7 @@ def pairwise_distance(
     see = reshaped(rows, x1[-1])
     inputs = Layout("x1", "a", x1, see), Layout("x2", "b", x2, see)
     shape = (*x1[:-1], 1) if flag("keepdim", keepdim) else x1[:-1]
-    reals = {"eps": real("eps", eps)} | ({} if power == 2 else {"norm": power})
+    reals = spec.reals(eps=real("eps", eps), norm=power)
     outputs = (Layout("output", "y", shape, reshaped(rows)),)
     return Plan(inputs, outputs, spec.environment(inputs), reals)
 

@@ -202,7 +202,7 @@ def checked_norm(spec: Spec, norm_type: object) -> Mapping[str, float]:
     norm = real("norm_type", norm_type)
     if not norm > 0:
         raise ArgumentError(f"`norm_type` is {norm} but needs to be above 0")
-    return {"norm": norm} if any(p.real for p in spec.definition.parameters) else NONE
+    return spec.reals(norm=norm)
 
 
 def sharpness(temperature: object) -> Mapping[str, float]:

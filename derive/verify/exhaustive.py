@@ -1,5 +1,7 @@
 """Every program of an operator at every configuration of its box, with numbers that speak for all arrays of that shape.
 
+Before these come runs that between them take each task, each phase and each line (`ways`), at configurations of their own.
+
     polynomials      every element is an indeterminate: equal results are a proof at the shape
     by order         where elements are compared (a maximum), the results hold for all arrays whose elements lie in one order,
                      ties included: all weak orders of the elements of each window of up to four, at some configurations
@@ -17,7 +19,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
@@ -38,6 +40,7 @@ from derive.verify.checks import available, compare_exactly, elements
 from derive.verify.configuration import Configuration, styles
 from derive.verify.polynomial import PRIME, P, Residue, Ring, strict, terms_of
 from derive.verify.running import Arrays, Manner, Setting
+from derive.verify.ways import Draw, ways
 
 if TYPE_CHECKING:
     from kernels.runtime import Definition
@@ -211,6 +214,7 @@ class Tally:
     of: int  # configurations in its box
     whole: bool
     tried: int = 0
+    ways: int = 0  # runs of a program at configurations of their own, which take what there is to take
     configurations: Counter[str] = field(default_factory=Counter)  # by kind
     compared: Counter[str] = field(default_factory=Counter)  # outputs' elements, by kind
     runs: int = 0  # of a program
@@ -248,20 +252,21 @@ class _Operator:
         ] = []  # of the last run: the elements, and the tensors of those that were compared
         self.touched: set[str] = set()
         self.vain: Counter[int] = Counter()  # configurations at which a kind of numbers did not do
+        self.draw: Draw | None = None  # the one run that is wanted, in place of one of each program
 
     def run(self, configuration: Configuration, number: int) -> None:
         """Every program at one configuration, in the first kind of numbers that will do."""
-        ways: tuple[Callable[[Configuration, int], str], ...] = (
+        kinds: tuple[Callable[[Configuration, int], str], ...] = (
             self.polynomials,
             self.residues,
             self.fractions,
             self.digits,
         )
-        for k, way in enumerate(ways):
+        for k, of_kind in enumerate(kinds):
             if self.vain[k] >= VAIN:
                 continue
             try:
-                kind = way(configuration, number)
+                kind = of_kind(configuration, number)
             except NotRational:
                 self.vain[k] += 1
                 continue
@@ -269,6 +274,14 @@ class _Operator:
             self.tally.configurations[kind] += 1
             return
         raise VerificationError(f"{self.operator.name}: no numbers will do\n    {configuration}")
+
+    def at(self, draw: Draw, number: int) -> None:
+        """One program, in a manner that is known to run what other runs do not, in the first kind of numbers that will do."""
+        self.draw = draw
+        try:
+            self.run(draw.setting.configuration, number)
+        finally:
+            self.draw = None
 
     def polynomials(self, configuration: Configuration, number: int) -> str:
         ring = self.cell(configuration, number, Cell())
@@ -365,19 +378,27 @@ class _Operator:
         setting = Setting(self.operator, self.definition, configuration, style, kind)
         case = setting.case
         outs, ins = case.real_outputs(), case.wrt()
-        setting = replace(setting, dropped=_dropped(outs, ins, random))
+        if self.draw is None:
+            setting = replace(setting, dropped=_dropped(outs, ins, random))
         truth = reference_programs(
             case, setting.vectors("g", outs), setting.vectors("t", ins), setting.vectors("tg", outs)
         )
         if any(v != v for arrays in truth.values() for a in arrays.values() for v in a.flat):
             raise OutsideDomain("NaN somewhere")
+        for program, wanted, manner in self.drawn(setting, random):
+            found = setting.exact(program, wanted, manner)
+            self.hold(setting, program, manner, found, truth[program])
+
+    def drawn(self, setting: Setting, random: Random) -> Iterator[tuple[str, Sequence[str], Manner]]:
+        """The runs at a configuration: a program, its outputs, a manner."""
+        if self.draw is not None:
+            yield self.draw.program, self.draw.wanted, self.draw.manner
+            return
         for program in self.programs:
             wanted = setting.outputs(program)
             if len(wanted) > 1 and random.random() < 0.3:
                 wanted = [random.choice(wanted)]
-            manner = Manner.drawn(random)
-            found = setting.exact(program, wanted, manner)
-            self.hold(setting, program, manner, found, truth[program])
+            yield program, wanted, Manner.drawn(random)
 
     def hold(self, setting: Setting, program: str, manner: Manner, found: Arrays, truth: Arrays) -> None:
         """Equal, element for element."""
@@ -435,6 +456,7 @@ def _dropped(outs: Sequence[str], ins: Sequence[str], random: Random) -> tuple[s
 
 # ---- a whole box -----------------------------------------------------------------------------------------
 
+FRUITLESS = 40  # runs outside of the box without a new line; then what is left is out of reach
 MANNERS = 40  # runs of a small box, at least: each in a manner of its own
 
 
@@ -446,7 +468,8 @@ def run_box(
     most: int | None = None,
     tick: Callable[[], object] = lambda: None,
 ) -> Tally:
-    """Every configuration of an operator's box, or as many as `most` or so many seconds of processor time allow.
+    """Each way there is once, then every configuration of an operator's box: as many as `most` or so many seconds of
+    processor time allow.
 
     Raises VerificationError at the first difference.
     """
@@ -455,10 +478,22 @@ def run_box(
     running = _Operator(operator, definition, tally)
     if not running.programs:
         return tally
+
+    def late(part: float = 1.0) -> bool:
+        return seconds is not None and time.process_time() - start > part * seconds
+
+    if most is None:
+        apart = _Operator(operator, definition, tally)  # what will not do there may do in the box
+        drawn = ways(operator, definition, Random(operator.name), 1, fruitless=FRUITLESS)
+        for number, (draw, _, _) in enumerate(drawn):
+            apart.at(draw, -1 - number)
+            tally.ways += 1
+            tick()
+            if late(0.5):
+                break
     seen = set[str]()
     for number in range(max(len(made), MANNERS)):
-        late = seconds is not None and time.process_time() - start > seconds
-        if late or tally.tried == most:
+        if late() or tally.tried == most:
             break
         at = number % len(made)
         configuration = made.configuration(at)

@@ -48,7 +48,7 @@ class Row:
     results: int | None = None
     errors: str = ""  # why their error inputs are no calls of ours
     single: bool = False  # torch has a constant of float32 in it, whatever the type of its input
-    apart: float = 1.0  # how many times as far as others the two may be apart, for a reason that the row gives
+    apart: float = 1.0  # so many times as far as others the two may be apart, for a reason given
 
     @property
     def ours(self) -> str:

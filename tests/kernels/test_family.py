@@ -115,3 +115,16 @@ def test_operators_share_a_generated_module():
     assert (line.__name__, plane.__name__) == ("soft_pool1d", "soft_pool2d")
     with pytest.raises(ShapeError, match="^max_unpool1d: "):
         kernels.max_unpool1d.output_shape((1, 2, 3), (1, 2, 4), 2)
+
+
+@pytest.mark.parametrize(("name", "arrays"), [("normalize", 1), ("pairwise_distance", 2)])
+def test_an_exponent_may_be_one_that_has_equations_of_its_own(name: str, arrays: int) -> None:
+    """3/5 and 4/5, by squares and by powers."""
+    family, powers = getattr(kernels, name), getattr(kernels, f"{name}_p")
+    given = (np.array([[3.0, 4.0]]), np.zeros((1, 2)))[:arrays]
+    options = {"eps": 0.0} if arrays == 2 else {}
+    want = family(*given, **options)
+    assert np.allclose(want, powers(*given, **options), rtol=1e-15)  # a power is rounded, a product not
+    assert np.array_equal(powers(*given, p=3.0, **options), family(*given, p=3.0, **options))
+    _, pullback = powers.vjp(*given, p=2.0, **options)
+    assert pullback(np.ones_like(want))[0].shape == (1, 2)
