@@ -56,6 +56,8 @@ CANCELLED = 1e-3  # of its terms: what results add up to is not known as well as
 KNOWN = 1e-3  # but one that is known so well tells a claim that lies outside its error from the truth
 BENT = 1e-6  # slopes on both sides that differ by more are those of a kink; of a curve they agree far better
 REGROUPED = 1e-8  # of absolute sums: n terms in another order differ by n roundings; this is 10^8 of them
+NORMAL = 2.0**-1022  # numbers below have fewer digits, and no rounding of theirs is relative
+SEEN = 5e-5  # relative: what a difference has to tell of each of the steep elements that it moves together
 
 
 class GradientError(KernelError, AssertionError):
@@ -298,7 +300,8 @@ class _Check:
     @staticmethod
     def near(found: Array, expected: Array, size: Array, doubt: Array | float = 0.0) -> bool:
         """Elementwise, but for another order of adding and some doubt; NaN equals NaN."""
-        room = SAFETY * doubt + REGROUPED * (size + (np.max(size, initial=0, where=np.isfinite(size))))
+        largest = np.max(size, initial=0, where=np.isfinite(size))
+        room = SAFETY * doubt + REGROUPED * (size + largest) + NORMAL
         with np.errstate(invalid="ignore"):
             same = (found == expected) | (np.abs(found - expected) <= room)
         return bool((same | (np.isnan(found) & np.isnan(expected))).all())
@@ -364,10 +367,11 @@ class _Check:
                 self.analytic(k, found, self.difference(k, line, cotangents))
             terms = np.ravel(gradient)[block] * np.ravel(line)[block]
             doubt = float(np.sum(np.ravel(self.doubt[k] * np.abs(line))[block]))
-            good, clear = self.agrees(found, terms, doubt)
-            if not (
-                good and clear
-            ):  # one by one, and all of them: a fault may hide behind one that is unclear
+            slopes = np.abs(np.ravel(gradient)[block])
+            steep = np.abs(terms)[2 * slopes >= np.max(slopes, initial=0)]
+            good, clear = self.agrees(found, terms, doubt, steep)
+            if not (good and clear):
+                # one by one, and all of them: a fault may hide behind one that is unclear, or has a far longer step
                 each = [self.element(k, int(at), gradient, cotangents) for at in block]
                 clear = all(each)
             sharp += clear
@@ -387,17 +391,21 @@ class _Check:
         line[block] = scale * self.random.choice([-1.0, 1.0], len(block))
         return line.reshape(a.shape)
 
-    def agrees(self, found: _Difference, terms: Array, doubt: float) -> tuple[bool, bool]:
-        """Is the claim within the errors of the difference and its own, and are these small?"""
+    def agrees(
+        self, found: _Difference, terms: Array, doubt: float, steep: Array | None = None
+    ) -> tuple[bool, bool]:
+        """Is the claim within the errors of the difference and its own, and are these small, also beside each steep term?"""
         claimed, size = math.fsum(terms), math.fsum(np.abs(terms))
-        room = SAFETY * (found.error + doubt) + FLOOR * (size + found.size)
+        room = SAFETY * (found.error + doubt) + FLOOR * (size + found.size) + NORMAL
         off = abs(claimed - found.value)
         good, clear = off <= room, room <= SHARP * max(size, CANCELLED * found.size, 1e-300)
+        if steep is not None:
+            clear = clear and bool((room <= SEEN * steep).all())
         if found.size == 0 and size == 0:
             clear = True
         if good and clear:
             self.differences += 1
-            self.worst = max(self.worst, off / (max(size, found.size) or 1.0))
+            self.worst = max(self.worst, off / max(size, found.size, NORMAL))
         return good, clear
 
     def along(self, k: int, line: Array, cotangents: Sequence[Array]) -> _Difference:
@@ -442,7 +450,7 @@ class _Check:
 
     def whole_step(self, k: int, line: Array, cotangents: Sequence[Array]) -> _Difference:
         """The same at any step of what is linear, so over long ones, which lose no digits; two of them have to agree."""
-        (value, noise, size), (far, further, _) = (self.step(k, line, cotangents, h) for h in (1.0, 4.0))
+        (value, noise, size), (far, further, _) = self.steps(k, line, cotangents, (1.0, 4.0))
         if not abs(value - far) <= SAFETY * (noise + further) + FLOOR * size:
             raise self.fail(
                 f"the function is not linear in argument {k}: its slope is {value:.10g} over one step, {far:.10g} over four",
@@ -455,39 +463,53 @@ class _Check:
     ) -> _Difference:
         """The derivative of <cotangent, result> along a line; one-sided if the sides are (1, 0) or (0, -1)."""
         order = 2 if sides == (1, -1) else 1
-        rungs, noises, sizes = [], [], []
-        for h in STEPS:
-            rung, noise, size = self.step(k, line, cotangents, h, sides)
-            rungs.append(rung)
-            noises.append(noise)
-            sizes.append(size)
+        rungs, noises, sizes = zip(*self.steps(k, line, cotangents, STEPS, sides), strict=True)
         return self.settled(rungs, noises, sizes, order)
 
-    def step(
-        self, k: int, line: Array, cotangents: Sequence[Array], h: float, sides: tuple[int, int] = (1, -1)
-    ) -> tuple[float, float, float]:
-        """One difference quotient, what rounding may do to it, and its terms' absolute sum."""
-        ends = [self.moved(k, line, side * h) if side else self.here for side in sides]
-        terms, noise = self.terms(cotangents, *ends)
-        width = h * (sides[0] - sides[1])
-        value = math.fsum(terms) / width if np.isfinite(terms).all() else math.nan
-        return value, noise / width, float(np.sum(np.abs(terms))) / width
+    def steps(
+        self,
+        k: int,
+        line: Array,
+        cotangents: Sequence[Array],
+        lengths: Sequence[float],
+        sides: tuple[int, int] = (1, -1),
+    ) -> list[tuple[float, float, float]]:
+        """For each step the difference quotient, what rounding may do to it, and its terms' absolute sum.
+
+        What stays the same in every step is known to, without rounding; what a short step alone leaves as it is may have
+        been swallowed on the way.
+        """
+        ends = [[self.moved(k, line, side * h) if side else self.here for side in sides] for h in lengths]
+        still = [np.all([one[n] == other[n] for one, other in ends], axis=0) for n in self.outputs]
+        found = []
+        for h, (ahead, behind) in zip(lengths, ends, strict=True):
+            terms, noise = self.terms(cotangents, ahead, behind, still)
+            width = h * (sides[0] - sides[1])
+            value = math.fsum(terms) / width if np.isfinite(terms).all() else math.nan
+            found.append((value, noise / width, float(np.sum(np.abs(terms))) / width))
+        return found
 
     def terms(
-        self, cotangents: Sequence[Array], ahead: Sequence[Array], behind: Sequence[Array]
+        self,
+        cotangents: Sequence[Array],
+        ahead: Sequence[Array],
+        behind: Sequence[Array],
+        still: Sequence[Array],
     ) -> tuple[Array, float]:
         """The terms of <cotangent, ahead - behind>, and what rounding may have done to them."""
         terms, noise = [np.zeros(0)], 0.0
-        for n, g in zip(self.outputs, cotangents, strict=True):
+        for n, g, same in zip(self.outputs, cotangents, still, strict=True):
             with np.errstate(invalid="ignore", over="ignore"):
                 one, other = (np.where(g == 0, 0.0, end[n]) for end in (ahead, behind))
                 terms.append(np.ravel(g * (one - other)))
-                moved = np.where(one == other, 0.0, 8 * self.trembling[n])
+                moved = np.where(same | (g == 0), 0.0, 8 * self.trembling[n])
                 noise += float(np.sum(np.abs(g) * (ROUNDING * (np.abs(one) + np.abs(other)) + moved)))
         return np.concatenate(terms), noise
 
     @staticmethod
-    def settled(rungs: list[float], noises: list[float], sizes: list[float], order: int) -> _Difference:
+    def settled(
+        rungs: Sequence[float], noises: Sequence[float], sizes: Sequence[float], order: int
+    ) -> _Difference:
         """The rung of the ladder that is known best, extrapolated from two steps a factor of eight apart.
 
         A coarse one counts only if it agrees with all finer ones, to within their noise: steps of whole periods agree,
