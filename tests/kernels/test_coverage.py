@@ -24,7 +24,10 @@ from derive.verify.reached import Reached  # noqa: E402
 GENERATED = Path(__file__).parents[2] / "kernels" / "generated"
 EXACT = ("exact_forward", "exact_vjp", "exact_jvp", "exact_vjp_vjp", "exact_vjp_jvp")
 OPERATORS = ("relu", "avg_pool1d")  # the others need more draws than a test can afford
-BOXED = ("relu",)  # whose box is small enough to be run here, whole
+BOXED = (
+    "relu",
+    pytest.param("avg_pool1d", marks=pytest.mark.slow),
+)  # whose box is small enough to be run whole
 ROUNDS, DRAWS = 40, 10  # rounds of so many configurations of each program, at most
 
 
