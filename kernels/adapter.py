@@ -154,7 +154,10 @@ class Adapter:
 
     `fixed` are options of which the operator has one value: conv2d_reflect is conv2d with padding_mode="reflect".
     `definition` is the generated module, where that is another's: max_pool1d_last pools planes of one row.
+    `buffers` are array arguments that are no parameters of a layer: in training their new values follow the result.
     """
+
+    buffers: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -163,8 +166,10 @@ class Adapter:
         axes: int = 0,
         fixed: Mapping[str, object] = MappingProxyType({}),
         definition: str | None = None,
+        buffers: tuple[str, ...] = (),
     ) -> None:
         self.plan = plan
+        self.buffers = buffers
         self.definition = definition
         self.tensors = tensors
         self.axes = axes

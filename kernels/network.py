@@ -15,6 +15,10 @@
 
 Whatever is called and differentiated like an operator of `kernels` may be a node: one of yours from `derive.build`,
 or any object whose `vjp(*arrays, wrt=names, **options)` returns a result and a pullback.
+
+Some layers compute something else while a network is trained. `network.vjp(images, training=True)` says that it is:
+every operator with an option `training` is given it (`batch_norm`, `kernels.training.Dropout`, an object of yours),
+and new running statistics take the place of the old ones. A call without it changes nothing.
 """
 
 from __future__ import annotations
@@ -39,11 +43,11 @@ WORD = re.compile(r"[^.\[\]]+")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An operator and what it is called with: sources, parameters, options."""
+    """An operator and what it is called with: sources, arrays, options."""
 
     operator: Any
     sources: tuple[str, ...]  # nodes or inputs of the network; `pool[1]` is the second output of `pool`
-    parameters: Mapping[str, Array]  # by the operator's names for them
+    parameters: Mapping[str, Array]  # by the operator's names for them; buffers, too
     options: Mapping[str, Any]
 
     @property
@@ -53,9 +57,23 @@ class Node:
         free = [name for name in _arrays(self.operator) if name not in given]
         return tuple(free[: len(self.sources)])
 
+    def buffer(self, argument: str) -> bool:
+        """Whether this array of the node is no parameter: integers, or what the operator itself renews."""
+        return argument in _renewed(self.operator) or self.parameters[argument].dtype.kind != "f"
+
+    @property
+    def trains(self) -> bool:
+        """Whether the operator is told that a network is trained."""
+        adapter = getattr(self.operator, "adapter", None)
+        if isinstance(adapter, Adapter):
+            known = "training" in adapter.signature.parameters and "training" not in adapter.fixed
+        else:
+            known = "training" in inspect.signature(self.operator).parameters
+        return known and "training" not in self.options
+
 
 def node(operator: Any, /, *sources: str, **arguments: Any) -> Node:
-    """A node: of `arguments` the arrays are parameters, the others options.
+    """A node: of `arguments` the arrays are parameters (or buffers), the others options.
 
     sources  what the operator's remaining array arguments are, in order: names of nodes, or of the network's inputs.
              None: the node before, or the network's first input.
@@ -88,8 +106,9 @@ class Network:
     inputs   what the arrays of a call are named, in order
     output   the node whose value a call returns; the last one by default
 
-    `parameters` holds every parameter as `node.argument`. Arrays are kept, not copied: an optimizer may write to
-    them or put others in their place.
+    `parameters` holds every parameter as `node.argument`, `buffers` the arrays that have no gradient: integers, and
+    running statistics. Arrays are kept, not copied: an optimizer may write to them or put others in their place. An
+    array that several nodes have is one parameter, under the first of its names, and has one gradient, their sum.
 
     Raises NetworkError: a name twice, a source that does not come before, a node that its operator cannot take.
     """
@@ -100,7 +119,9 @@ class Network:
         self.inputs = (inputs,) if isinstance(inputs, str) else tuple(inputs)
         self.nodes: dict[str, Node] = {}
         self.parameters: dict[str, Array] = {}
+        self.buffers: dict[str, Array] = {}
         self.frozen: set[str] = set()
+        self._names: dict[str, str] = {}  # of each `node.argument`: another where nodes share an array
         self._sources: dict[str, tuple[Source, ...]] = {}
         if not nodes:
             raise NetworkError("a network needs at least one node")
@@ -137,25 +158,35 @@ class Network:
             )
         self.nodes[name] = made
         self._sources[name] = sources
-        self.parameters |= {f"{name}.{argument}": array for argument, array in made.parameters.items()}
+        for argument, array in made.parameters.items():
+            kept = self.buffers if made.buffer(argument) else self.parameters
+            own = f"{name}.{argument}"
+            self._names[own] = next((n for n, other in kept.items() if other is array), own)
+            kept[self._names[own]] = array
 
     # ------------------------------------------------------------------------------------ values
 
-    def __call__(self, *inputs: Any) -> Any:
-        """The output for these inputs."""
-        return self.features(*inputs, at=(self.output,))[self.output]
+    def __call__(self, *inputs: Any, training: bool = False) -> Any:
+        """The output for these inputs. With `training`, running statistics move, as in `vjp`."""
+        return self.features(*inputs, at=(self.output,), training=training)[self.output]
 
-    def features(self, *inputs: Any, at: Iterable[str] | None = None) -> dict[str, Any]:
+    def features(
+        self, *inputs: Any, at: Iterable[str] | None = None, training: bool = False
+    ) -> dict[str, Any]:
         """Feature maps: the values of the nodes named in `at` (of all by default); only what they need is run."""
         names = tuple(self.nodes) if at is None else ((at,) if isinstance(at, str) else tuple(at))
         values = self._values(inputs)
-        self._run(values, self._needed(names))
+        self._run(values, self._needed(names), training)
         return {name: values[Source.of(name)] for name in names}
 
     def vjp(
-        self, *inputs: Any, wrt: str | Sequence[str] = (), at: str | None = None
+        self, *inputs: Any, wrt: str | Sequence[str] = (), at: str | None = None, training: bool = False
     ) -> tuple[Any, Callable[..., dict[str, Array]]]:
         """The output (or the value `at` a node), and its pullback.
+
+        training  run as in training: batch normalisation takes the statistics of this batch, and writes the new
+                  running ones to `buffers`; dropout draws. A node whose running statistics are frozen does as in
+                  inference, and so does one with an option training=False of its own.
 
         The pullback takes the cotangent of that value to the gradients by name: of every parameter that is real,
         not frozen, and reaches the value, and of the inputs named in `wrt`. What is frozen costs nothing: where
@@ -168,7 +199,7 @@ class Network:
         end = Source.of(self.output if at is None else at)
         values = self._values(inputs)
         moving = {Source(name) for name in asked}
-        steps = self._run(values, self._needed((end.name,)), moving)
+        steps = self._run(values, self._needed((end.name,)), training, moving)
 
         def pullback(cotangent: Any) -> dict[str, Array]:
             gradients: dict[str, Array] = {}
@@ -181,11 +212,9 @@ class Network:
                     found = step.pullback(*given)
                 for target, gradient in zip(step.targets, found, strict=True):
                     if isinstance(target, str):
-                        gradients[target] = gradient
-                    elif target in flowing and gradient is not None:
-                        flowing[target] = flowing[target] + gradient
+                        gradients[target] = _sum(gradients.get(target), gradient)
                     elif gradient is not None:
-                        flowing[target] = gradient
+                        flowing[target] = _sum(flowing.get(target), gradient)
             for step in steps:  # in the order of the graph; what nothing reached has the gradient zero
                 for name in (t for t in step.targets if isinstance(t, str)):
                     gradient = gradients.pop(name, None)
@@ -219,9 +248,14 @@ class Network:
         return found
 
     def _run(
-        self, values: dict[Source, Any], needed: set[str], moving: set[Source] | None = None
+        self,
+        values: dict[Source, Any],
+        needed: set[str],
+        training: bool,
+        moving: set[Source] | None = None,
     ) -> list[_Step]:
         """Fill in the values of nodes. With `moving`, the values that have a gradient, keep pullbacks, too."""
+        renewed: dict[str, Array] = {}
         steps: list[_Step] = []
         for name, made in self.nodes.items():
             if name not in needed:
@@ -232,42 +266,60 @@ class Network:
             if moving is not None:
                 targets = {a: s for a, s in zip(made.arguments, sources, strict=True) if s in moving}
                 learnt = self._learnt(name)
-                targets |= {argument: f"{name}.{argument}" for argument in learnt}
-            own = {argument: self.parameters[f"{name}.{argument}"] for argument in made.parameters}
+                targets |= {argument: self._names[f"{name}.{argument}"] for argument in learnt}
+            given = {**arguments, **self.arrays(name), **made.options}
+            own = self._renewed_by(name)
+            buffers = {k: b for k, b in own.items() if training and b not in self.frozen}
+            if made.trains:
+                given["training"] = training and bool(buffers or not own)
             with _Within(name):
                 if targets:
-                    result, pullback = made.operator.vjp(
-                        **arguments, **own, **made.options, wrt=tuple(targets)
-                    )
+                    result, pullback = made.operator.vjp(**given, wrt=tuple(targets))
                 else:
-                    result = made.operator(**arguments, **own, **made.options)
+                    result = made.operator(**given)
             outputs = result if isinstance(result, tuple) else (result,)
+            if buffers and len(outputs) > 1:
+                renewed |= {b: outputs[1 + k] for k, b in buffers.items()}
             made_here = {Source(name, n): array for n, array in enumerate(outputs)}
             values |= made_here
             if targets and moving is not None:
                 real = tuple(s for s, array in made_here.items() if np.asarray(array).dtype.kind == "f")
                 moving |= set(real)
                 steps.append(_Step(name, pullback, real, tuple(targets.values())))
+        for buffer, array in renewed.items():  # once nothing can fail any more
+            if not self.buffers[buffer].flags.writeable:
+                raise NetworkError(f"`{buffer}` cannot be written to; put a copy of it into `buffers`")
+            self.buffers[buffer][...] = array
         return steps
 
     def _learnt(self, name: str) -> list[str]:
-        """The parameters of a node that have a gradient: real, and not frozen."""
-        return [
-            argument
-            for argument in self.nodes[name].parameters
-            if f"{name}.{argument}" not in self.frozen
-            and self.parameters[f"{name}.{argument}"].dtype.kind == "f"
-        ]
+        """The arrays of a node that have a gradient: parameters that are not frozen."""
+        own = ((argument, self._names[f"{name}.{argument}"]) for argument in self.nodes[name].parameters)
+        return [a for a, called in own if called in self.parameters and called not in self.frozen]
+
+    def _renewed_by(self, name: str) -> dict[int, str]:
+        """The buffers of a node that training renews, by their number among those of its operator."""
+        own = enumerate(f"{name}.{argument}" for argument in _renewed(self.nodes[name].operator))
+        return {k: self._names[n] for k, n in own if n in self._names}
+
+    def arrays(self, name: str) -> dict[str, Array]:
+        """The parameters and buffers that a node has now, by its operator's names for them."""
+        held = {**self.parameters, **self.buffers}
+        return {a: held[self._names[f"{name}.{a}"]] for a in self.nodes[name].parameters}
 
     # -------------------------------------------------------------------------------- parameters
 
     @property
     def trainable(self) -> dict[str, Array]:
         """The parameters that have a gradient, by name."""
-        return {f"{n}.{a}": self.parameters[f"{n}.{a}"] for n in self.nodes for a in self._learnt(n)}
+        return {name: array for name, array in self.parameters.items() if name not in self.frozen}
 
     def freeze(self, *names: str) -> None:
-        """No gradients of these from now on: names of parameters, or of nodes for all of theirs."""
+        """No gradients of these from now on: names of parameters, or of nodes for all of theirs.
+
+        What is frozen does not move: running statistics neither, so that batch normalisation of a frozen node is that
+        of inference. (torch goes on moving them; freeze "bn.weight" and "bn.bias" alone for that.)
+        """
         self.frozen |= self._matching(names)
 
     def unfreeze(self, *names: str) -> None:
@@ -278,28 +330,29 @@ class Network:
         found: set[str] = set()
         for name in names:
             if name.endswith("*"):
-                own = {p for p in self.parameters if p.startswith(name[:-1])}
+                own = {p for p in self._names if p.startswith(name[:-1])}
             else:
-                own = {p for p in self.parameters if p == name or p.startswith(f"{name}.")}
+                own = {p for p in self._names if p == name or p.startswith(f"{name}.")}
             if not own:
                 raise NetworkError(
-                    f"no parameter is called {name!r} or begins so (there are {', '.join(self.parameters)})"
+                    f"no parameter is called {name!r} or begins so (there are {', '.join(self._names)})"
                 )
-            found |= own
+            found |= {self._names[p] for p in own}
         return found
 
     def state(self) -> dict[str, Array]:
-        """A copy of every parameter, by name."""
-        return {name: array.copy() for name, array in self.parameters.items()}
+        """A copy of every parameter and every buffer, by name."""
+        return {name: array.copy() for name, array in {**self.parameters, **self.buffers}.items()}
 
     def load_state(self, state: Mapping[str, Array]) -> None:
-        """Copies of these arrays become the parameters; nothing changes unless all of them fit.
+        """Copies of these arrays become the parameters and buffers; nothing changes unless all of them fit.
 
         Raises StateError with every name that is missing or unexpected, and every shape or type that differs.
         """
-        faults = [f"`{name}` is missing" for name in self.parameters if name not in state]
-        faults += [f"`{name}` is unexpected" for name in state if name not in self.parameters]
-        for name, array in self.parameters.items():
+        held = {**self.parameters, **self.buffers}
+        faults = [f"`{name}` is missing" for name in held if name not in state]
+        faults += [f"`{name}` is unexpected" for name in state if name not in held]
+        for name, array in held.items():
             if name not in state:
                 continue
             found = np.asarray(state[name])
@@ -309,13 +362,14 @@ class Network:
                 faults.append(f"`{name}` is {found.dtype} but the network needs {array.dtype}")
         if faults:
             raise StateError("this state does not fit the network:\n    " + "\n    ".join(faults))
-        for name in self.parameters:
-            self.parameters[name] = np.array(state[name])
+        for name in held:
+            own = self.parameters if name in self.parameters else self.buffers
+            own[name] = np.array(state[name])
 
     def save(self, path: str | Path) -> None:
-        """Write every parameter to a file of NumPy's (npz)."""
+        """Write every parameter and every buffer to a file of NumPy's (npz)."""
         with Path(path).open("wb") as file:  # under this very name: np.savez would add an ending
-            np.savez(file, **self.parameters)  # type: ignore[arg-type]
+            np.savez(file, **self.parameters, **self.buffers)  # type: ignore[arg-type]
 
     def load(self, path: str | Path) -> None:
         """Read what `save` wrote. StateError as in `load_state`, or where the file is no such file."""
@@ -361,15 +415,14 @@ class Network:
         return self._derived(kept, new[-1] if new else self.output, tuple(nodes))
 
     def _now(self, name: str) -> Node:
-        """A node with its sources, and the parameters that it has now."""
+        """A node with its sources, and the arrays that it has now."""
         made = self.nodes[name]
-        own = {argument: self.parameters[f"{name}.{argument}"] for argument in made.parameters}
-        return Node(made.operator, made.sources, MappingProxyType(own), made.options)
+        return Node(made.operator, made.sources, MappingProxyType(self.arrays(name)), made.options)
 
     def _derived(self, nodes: Mapping[str, Node], output: str, replaced: Iterable[str] = ()) -> Network:
         made = Network(nodes, self.inputs, output)
-        again = tuple(f"{name}." for name in replaced)
-        made.frozen = {p for p in self.frozen if p in made.parameters and not p.startswith(again or ("\0",))}
+        kept = (n for n in made._names if n in self._names and n.partition(".")[0] not in replaced)
+        made.frozen = {made._names[n] for n in kept if self._names[n] in self.frozen}
         return made
 
     def __repr__(self) -> str:
@@ -401,6 +454,16 @@ class _Within:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, KernelError):
             raise error.within(f"node `{self.name}`") from None
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """Two gradients together; None is zero."""
+    return one if other is None else other if one is None else one + other
+
+
+def _renewed(operator: Any) -> tuple[str, ...]:
+    """The arguments whose new values follow an operator's result in training, in order: its attribute `buffers`."""
+    return tuple(getattr(operator, "buffers", ()))
 
 
 def _arrays(operator: Any) -> tuple[str, ...]:

@@ -301,10 +301,11 @@ def rows(input: Shape, row: Shape) -> View:
 
 CHANNELS = {"input": "x", "running_mean": "mean", "running_var": "var", "weight": "w", "bias": "b"}
 TRAINED = {**CHANNELS, "running_mean": "old_mean", "running_var": "old_var"}
+RUNNING = ("running_mean", "running_var")
 ADAPTERS = {
-    "batch_norm": Adapter(batch_norm, CHANNELS),
-    "batch_norm_training": Adapter(batch_norm_training, TRAINED, fixed={"training": True}),
-    "instance_norm": Adapter(instance_norm, TRAINED),
+    "batch_norm": Adapter(batch_norm, CHANNELS, buffers=RUNNING),
+    "batch_norm_training": Adapter(batch_norm_training, TRAINED, fixed={"training": True}, buffers=RUNNING),
+    "instance_norm": Adapter(instance_norm, TRAINED, buffers=RUNNING),
     "layer_norm": Adapter(layer_norm, {"input": "x", "weight": "w", "bias": "b"}),
     "group_norm": Adapter(group_norm, {"input": "x", "weight": "w", "bias": "b"}),
     "rms_norm": Adapter(rms_norm, {"input": "x", "weight": "w"}),

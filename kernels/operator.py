@@ -207,6 +207,11 @@ class Operator:
     # ------------------------------------------------------------------------------- what it is
 
     @property
+    def buffers(self) -> tuple[str, ...]:
+        """Array arguments that are no parameters of a layer: in training their new values follow the result."""
+        return self.adapter.buffers
+
+    @property
     def formula(self) -> str:
         """The equations, in the letters that generated kernels use."""
         return self.definition.formula

@@ -1,4 +1,4 @@
-"""What training needs besides gradients: optimizers, learning rates, initial values, input normalisation, stopping.
+"""What training needs besides gradients: optimizers, learning rates, initial values, dropout, input normalisation, stopping.
 
     optimizer = Adam(lr=1e-3)
     for step in range(steps):
@@ -11,7 +11,7 @@ Parameters and gradients are dictionaries of arrays by name, as `kernels.network
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -282,6 +282,49 @@ def he_uniform(
     return uniform(rng, shape, gain * math.sqrt(3 / fans(shape)[0]), dtype)
 
 
+# ----------------------------------------------------------------------------------------- dropout
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """A layer that drops elements at random while a network is trained, and else does nothing: torch.nn.Dropout.
+
+        node(Dropout(rng, 0.5)), and network.vjp(images, training=True)
+
+    p     how probable it is that an element is dropped; what stays is multiplied by 1 / (1 - p)
+    axes  None: each element by itself; 2: whole channels of one sample, as torch.nn.Dropout2d does
+
+    The operator is `kernels.dropout`, which takes a mask; this draws it, anew in each call.
+    """
+
+    rng: np.random.Generator
+    p: float = 0.5
+    axes: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p <= 1:
+            raise ArgumentError(f"`p` is {self.p} but needs to be between 0 and 1")
+
+    def mask(self, input: Array) -> Array:
+        """1 where an element stays, 0 where it is dropped."""
+        axes = input.ndim if self.axes is None else self.axes
+        shape = (*input.shape[:axes], *(1,) * (input.ndim - axes))
+        stays = (self.rng.random(shape) >= self.p).astype(input.dtype)
+        return np.broadcast_to(stays, input.shape)
+
+    def __call__(self, input: Array, training: bool = False) -> Array:
+        result: Array = kernels.dropout(input, self.mask(input), self.p) if training else input
+        return result
+
+    def vjp(
+        self, input: Array, training: bool = False, *, wrt: Sequence[str] = ("input",)
+    ) -> tuple[Array, Callable[[Any], tuple[Any]]]:
+        if not training:
+            return input, lambda cotangent: (cotangent,)
+        y, pullback = kernels.dropout.vjp(input, self.mask(input), self.p, wrt="input")
+        return y, lambda cotangent: (pullback(cotangent)[0],)
+
+
 # -------------------------------------------------------------------------------------------- data
 
 
@@ -309,6 +352,10 @@ class Normalisation:
 @dataclass
 class EarlyStopping:
     """Stop when a loss has not fallen by more than `least` for `patience` observations; keeps the best state.
+
+        stop = EarlyStopping(patience=5)
+        if stop(loss, network.state()):  # running statistics, too; of a network without, network.parameters will do
+            network.load_state(stop.state)
 
     A NaN is no improvement.
     """

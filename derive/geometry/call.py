@@ -9,7 +9,7 @@ from typing import Any
 
 from derive.catalogue import operators
 from derive.errors import GeometryError
-from derive.geometry.reach import Reaches
+from derive.geometry.reach import Reaches, unmoved
 from derive.geometry.relation import cost, reaches
 from derive.geometry.views import seen_through
 from derive.language import Operator as Spec
@@ -17,6 +17,7 @@ from derive.live import spec_of
 from derive.program import Program
 from derive.translate import to_program
 from kernels.operator import Operator
+from kernels.training import Dropout
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,9 @@ def called(operator: Any, shapes: Mapping[str, tuple[int, ...]], options: Mappin
 
     Raises GeometryError where there are no equations, KernelError where the call could not be.
     """
+    if isinstance(operator, Dropout):  # in inference what comes is what goes
+        (shape,) = shapes.values()
+        return Called((shape,), ({"input": unmoved(len(shape))},), 0)
     program = _program(spec_behind(operator))
     plan = operator.planned(**shapes, **options)
     present = {layout.tensor for layout in plan.inputs}

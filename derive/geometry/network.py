@@ -136,8 +136,9 @@ def geometry(network: Network, *shapes: Sequence[int]) -> Geometry:
     rows = []
     for name, made in network.nodes.items():
         sources = dict(zip(made.arguments, map(Source.of, made.sources), strict=True))
-        own = {argument: network.parameters[f"{name}.{argument}"] for argument in made.parameters}
-        shapes_of = {a: extents[s] for a, s in sources.items()} | {a: array.shape for a, array in own.items()}
+        shapes_of = {a: extents[s] for a, s in sources.items()} | {
+            a: array.shape for a, array in network.arrays(name).items()
+        }
         try:
             call = called(made.operator, shapes_of, made.options)
         except (KernelError, GeometryError) as error:
@@ -155,7 +156,7 @@ def geometry(network: Network, *shapes: Sequence[int]) -> Geometry:
         rows.append(
             Row(
                 name,
-                str(getattr(made.operator, "__name__", "")),
+                str(getattr(made.operator, "__name__", type(made.operator).__name__.lower())),
                 call.shapes[0],
                 reads[Source(name)],
                 {
@@ -163,7 +164,7 @@ def geometry(network: Network, *shapes: Sequence[int]) -> Geometry:
                     for k, (a, s) in enumerate(sources.items())
                     if a in call.reads[0]
                 },
-                sum(prod(array.shape) for array in own.values()),
+                sum(prod(a.shape) for p, a in network.parameters.items() if p.partition(".")[0] == name),
                 call.operations,
             )
         )

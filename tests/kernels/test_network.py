@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from derive import Operator, build, indices, tensors
-from kernels import add, concatenate, conv2d, flatten, linear, max_pool2d, relu
-from kernels.errors import NetworkError, ShapeError, StateError
+from kernels import add, batch_norm, concatenate, conv2d, flatten, instance_norm, linear, max_pool2d, relu
+from kernels.errors import ArgumentError, NetworkError, ShapeError, StateError
 from kernels.network import Network, node
+from kernels.training import SGD, Dropout
 
 RNG = np.random.default_rng(0)
 
@@ -120,7 +121,7 @@ def test_below_what_is_frozen_no_pullback_is_made():
 
 def test_freezing_a_name_does_not_freeze_a_longer_one():
     w = whole(1, 1, 1, 1)
-    network = Network({"conv1": node(conv2d, weight=w), "conv10": node(conv2d, weight=w)})
+    network = Network({"conv1": node(conv2d, weight=w), "conv10": node(conv2d, weight=w.copy())})
     network.freeze("conv1")
     assert network.frozen == {"conv1.weight"}
     network.freeze("conv*")
@@ -186,6 +187,208 @@ def test_what_no_cotangent_reaches_has_the_gradient_zero():
         "conv.weight": [[[[0]]]],
         "input": [[[[0, 0], [0, 0]]]],
     }
+
+
+# --------------------------------------------------------------------------------- shared arrays
+
+
+def test_an_array_of_two_nodes_is_one_parameter():
+    w, b = whole(2, 2, 1, 1), whole(2)
+    network = Network(
+        {
+            "one": node(conv2d, weight=w, bias=b),
+            "two": node(conv2d, weight=w),
+            "three": node(conv2d, "one", weight=w.copy(), bias=b),
+            "sum": node(add, "two", "three"),
+        }
+    )
+    assert list(network.parameters) == ["one.weight", "one.bias", "three.weight"]
+    x, g = whole(1, 2, 3, 3), whole(1, 2, 3, 3)
+    y, pullback = network.vjp(x)
+    found = pullback(g)
+    middle, one = conv2d.vjp(x, w, b)
+    _, two = conv2d.vjp(middle, w)
+    _, three = conv2d.vjp(middle, network.parameters["three.weight"], b)
+    g_two, w_two = two(g)[:2]
+    g_three, w_three, b_three = three(g)
+    _, w_one, b_one = one(g_two + g_three)
+    assert np.array_equal(found["one.weight"], w_one + w_two)
+    assert np.array_equal(found["one.bias"], b_one + b_three)
+    assert np.array_equal(found["three.weight"], w_three)
+    network.freeze("two")  # it has nothing of its own
+    assert network.frozen == {"one.weight"}
+    assert network.until("two").frozen == {"one.weight"}
+    network.load_state({name: 2 * array for name, array in network.state().items()})
+    assert np.array_equal(network.features(x, at="two")["two"], 4 * conv2d(conv2d(x, w, b), w))
+    assert np.array_equal(network.features(x, at="one")["one"], 2 * conv2d(x, w, b))
+
+
+# ------------------------------------------------------------------------------ training, buffers
+
+
+def normalised() -> Network:
+    """Statistics of four entries a channel are exact, and so are their halves."""
+    return Network(
+        {
+            "conv": node(conv2d, weight=np.ones((1, 1, 1, 1))),
+            "norm": node(
+                batch_norm,
+                weight=np.ones(1),
+                bias=np.zeros(1),
+                running_mean=np.zeros(1),
+                running_var=np.ones(1),
+                momentum=0.5,
+            ),
+        }
+    )
+
+
+IMAGE = np.array([[[[1.0, 3.0], [1.0, 3.0]]]])  # mean 2, variance 1, the unbiased one 4/3
+
+
+def test_running_statistics_are_no_parameters_and_move_in_training():
+    network = normalised()
+    mean, var = network.buffers["norm.running_mean"], network.buffers["norm.running_var"]
+    assert list(network.parameters) == ["conv.weight", "norm.weight", "norm.bias"]
+    assert list(network.trainable) == list(network.parameters)
+    _, pullback = network.vjp(IMAGE)
+    assert list(pullback(np.ones_like(IMAGE))) == list(network.parameters)
+    assert (mean.item(), var.item()) == (0, 1)  # nothing moves without being told to
+    y, pullback = network.vjp(IMAGE, training=True)
+    expected, (g, *_) = batch_norm(IMAGE, training=True), batch_norm.vjp(IMAGE, training=True)[1](IMAGE)
+    assert np.array_equal(y, expected)
+    assert (mean.item(), var.item()) == (1, 0.5 + 0.5 * (4 / 3))  # in place
+    assert pullback(IMAGE)["conv.weight"].item() == (g * IMAGE).sum()
+    assert not np.array_equal(network(IMAGE), expected)
+    assert np.array_equal(network(IMAGE, training=True), expected)
+    assert mean.item() == 1.5
+    assert np.array_equal(network.features(IMAGE, training=True)["norm"], expected)
+    assert mean.item() == 1.75
+
+
+def test_running_statistics_are_state(tmp_path):
+    network, other = normalised(), normalised()
+    network(IMAGE, training=True)
+    assert list(network.state()) == [*network.parameters, *network.buffers]
+    network.save(tmp_path / "state.npz")
+    other.load(tmp_path / "state.npz")
+    assert np.array_equal(other(IMAGE), network(IMAGE))
+    with pytest.raises(StateError, match=r"`norm\.running_var` is missing"):
+        other.load_state(network.parameters)
+    features = network.until("norm").extended({"relu": node(relu)})
+    features(IMAGE, training=True)  # arrays are shared
+    assert network.buffers["norm.running_mean"].item() == 1.5
+
+
+def test_frozen_statistics_stay_and_are_used():
+    network = normalised()
+    network.freeze("norm")
+    before = network(IMAGE)
+    y, pullback = network.vjp(IMAGE, training=True)
+    assert np.array_equal(y, before)
+    assert network.buffers["norm.running_mean"].item() == 0
+    assert list(pullback(np.ones_like(y))) == ["conv.weight"]
+    network.unfreeze("norm.running_*")
+    assert not np.array_equal(network(IMAGE, training=True), before)
+    assert network.buffers["norm.running_mean"].item() == 1
+    assert network.frozen == {"norm.weight", "norm.bias"}
+
+
+def test_what_a_node_says_itself_counts():
+    fixed = normalised().extended({"norm": node(batch_norm, **normalised().arrays("norm"), training=False)})
+    assert np.array_equal(fixed(IMAGE, training=True), fixed(IMAGE))
+    without = Network({"norm": node(batch_norm, training=True)})
+    assert np.array_equal(without(IMAGE), batch_norm(IMAGE, training=True))
+    assert np.array_equal(Network({"norm": node(batch_norm)})(IMAGE, training=True), without(IMAGE))
+    planes = Network({"norm": node(instance_norm, running_mean=np.zeros(1), running_var=np.ones(1))})
+    planes(IMAGE)
+    assert planes.buffers["norm.running_mean"].item() == 0
+    planes(IMAGE, training=True)
+    assert planes.buffers["norm.running_mean"].item() == 0.1 * 2
+    with pytest.raises(NetworkError, match=r"`norm\.running_mean` cannot be written to"):
+        network = normalised()
+        network.buffers["norm.running_mean"].flags.writeable = False
+        network(IMAGE, training=True)
+
+
+def test_dropout_drops_in_training_only():
+    x = np.ones((4, 8, 6, 6))
+    network = Network({"drop": node(Dropout(np.random.default_rng(0), 0.75, axes=2)), "relu": node(relu)})
+    assert np.array_equal(network(x), x)
+    _, pullback = network.vjp(x, wrt="input")
+    assert np.array_equal(pullback(x)["input"], x)
+    y, pullback = network.vjp(x, wrt="input", training=True)
+    assert set(np.unique(y)) == {0, 4}
+    assert all(len(np.unique(plane)) == 1 for plane in y.reshape(32, -1))  # whole channels
+    assert np.array_equal(pullback(x)["input"], y)
+    assert not np.array_equal(network(x, training=True), y)  # another draw
+    single = Dropout(np.random.default_rng(0), 0.5)(x, training=True)
+    assert 0.45 < (single == 0).mean() < 0.55  # of 1152 draws; 3 deviations
+    with pytest.raises(ArgumentError, match="`p` is 2 but needs to be between 0 and 1"):
+        Dropout(np.random.default_rng(0), 2)
+
+
+class Centred:
+    """An operator of the user's own that keeps a mean."""
+
+    buffers = ("mean",)
+
+    def __call__(self, input, mean, training=False):
+        return (input, input.mean(keepdims=True).reshape(1)) if training else input - mean
+
+    def vjp(self, input, mean, training=False, *, wrt):
+        return self(input, mean, training), lambda *g: (g[0],)
+
+
+def test_an_operator_of_the_users_own_may_have_buffers():
+    network = Network({"own": node(Centred(), mean=np.zeros(1))})
+    assert list(network.buffers) == ["own.mean"]
+    network.vjp(IMAGE, wrt="input", training=True)[1](IMAGE)
+    assert np.array_equal(network(IMAGE), IMAGE - 2)
+
+
+@pytest.mark.external
+@pytest.mark.parametrize("frozen", [False, True])
+def test_training_with_batch_normalisation_is_that_of_torch_step_by_step(frozen):
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)
+    ).double()
+    own = {n: p.detach().numpy().copy() for n, p in module.named_parameters()}
+    own |= {n: b.numpy().copy() for n, b in module.named_buffers()}
+    network = Network(
+        {
+            "0": node(conv2d, weight=own["0.weight"], bias=own["0.bias"]),
+            "1": node(
+                batch_norm, **{a: own[f"1.{a}"] for a in ("weight", "bias", "running_mean", "running_var")}
+            ),
+            "2": node(relu),
+            "3": node(flatten),
+            "4": node(linear, weight=own["4.weight"], bias=own["4.bias"]),
+        }
+    )
+    if frozen:
+        network.freeze("1")
+        module[1].requires_grad_(False)
+    steps = torch.optim.SGD(module.parameters(), 0.1, momentum=0.9)
+    optimizer = SGD(lr=0.1, momentum=0.9)
+    for _ in range(5):
+        x, g = RNG.standard_normal((6, 1, 8, 8)), RNG.standard_normal((6, 3)) / 6
+        module.train()
+        if frozen:
+            module[1].eval()
+        steps.zero_grad()
+        module(torch.tensor(x)).backward(torch.tensor(g))
+        steps.step()
+        _, pullback = network.vjp(x, training=True)
+        optimizer.step(network.parameters, pullback(g))
+        for name, array in network.state().items():
+            # five steps, each some hundred roundings of numbers of size 1
+            assert np.abs(module.state_dict()[name].numpy() - array).max() < 1e-12, name
+    module.eval()
+    assert np.abs(module(torch.tensor(x)).detach().numpy() - network(x)).max() < 1e-12
 
 
 # ------------------------------------------------------------------------------------------ state

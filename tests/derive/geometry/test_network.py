@@ -33,6 +33,7 @@ from kernels import (
 )
 from kernels.network import Network, node
 from kernels.reading import from_text, zeros
+from kernels.training import Dropout
 
 layers = st.lists(
     st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(1, 3), st.integers(0, 2)),
@@ -303,6 +304,26 @@ def test_ways_with_different_jumps_are_reported_and_the_field_holds_both():
 def test_a_good_network_gets_no_advice():
     described = from_text(LENET)
     assert advice(geometry(described.network, *described.shapes)) == ()
+
+
+def test_running_statistics_and_what_is_counted_already_are_no_parameters():
+    described = from_text(
+        "input[1, 3, 8, 8]\nconv2d weight[4, 3, 1, 1]\n"
+        "batch_norm running_mean[?] running_var[?] weight[?] bias[?]"
+    )
+    found = geometry(described.network, *described.shapes)
+    assert [row.parameters for row in found.rows] == [12, 8]
+    w = np.ones((3, 3, 1, 1))
+    shared = Network({"one": node(conv2d, weight=w), "two": node(conv2d, weight=w)})
+    assert [row.parameters for row in geometry(shared, (1, 3, 8, 8)).rows] == [9, 0]
+
+
+def test_dropout_is_nothing_in_inference():
+    drop = node(Dropout(np.random.default_rng(0)))
+    network = Network({"conv": node(conv2d, weight=np.ones((1, 1, 3, 3))), "drop": drop})
+    conv, dropped = geometry(network, (1, 1, 8, 8)).rows
+    assert (dropped.operator, dropped.shape, dropped.operations) == ("dropout", (1, 1, 6, 6), 0)
+    assert dropped.reads == conv.reads
 
 
 # -------------------------------------------------------------------------------------------- errors
