@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernels import conv2d, linear, max_pool2d, relu
+from kernels import conv2d, cross_entropy, linear, max_pool2d, relu
 from kernels.network import Network
 from kernels.reading import ReadingError, from_onnx, from_text, from_torch, read
+from kernels.training import SGD, Adam, Dropout
 
 TEXT = """
 input[2, 3, 9, 9]   # batch, channels, rows, columns
@@ -121,10 +122,125 @@ def test_a_sequential_computes_what_torch_computes():
         from_torch(around, {"conv2d": linear})
 
 
+def of_torch(nn):
+    """Modules whose names or attributes are not those of an operator, each with the shape that it takes."""
+    image = (2, 4, 6, 6)
+    return [
+        (nn.Upsample(scale_factor=2), image),
+        (nn.Upsample(size=(7, 9), mode="bilinear", align_corners=True), image),
+        (nn.UpsamplingBilinear2d(scale_factor=2), image),
+        (nn.UpsamplingNearest2d(size=9), image),
+        (nn.ZeroPad2d((1, 0, 2, 1)), image),
+        (nn.ConstantPad1d((1, 2), 0.5), (2, 4, 6)),
+        (nn.ReflectionPad2d((1, 2, 0, 1)), image),
+        (nn.ReplicationPad3d(1), (1, 2, 3, 3, 3)),
+        (nn.CircularPad2d(1), image),
+        (nn.Unfold(2, stride=2), image),
+        (nn.Fold((6, 6), 2, stride=2), (2, 4, 9)),
+        (nn.Softmax2d(), image),
+        (nn.RReLU(), image),
+        (nn.GroupNorm(2, 4), image),
+        (nn.ConvTranspose2d(4, 2, 3, stride=2, padding=1, output_padding=1), image),
+        (nn.AdaptiveAvgPool2d((2, None)), image),
+        (nn.BatchNorm2d(4, track_running_stats=False), image),
+        (nn.InstanceNorm2d(4, affine=True), image),
+        (nn.InstanceNorm2d(4, track_running_stats=True), image),
+    ]
+
+
+@pytest.mark.external
+def test_modules_that_are_called_otherwise():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    for module, shape in of_torch(torch.nn):
+        for buffer in module.buffers():
+            if buffer.dtype.is_floating_point:
+                buffer.copy_(torch.rand_like(buffer) + 0.5)
+        x = torch.randn(shape, requires_grad=True)
+        expected = module.eval()(x)
+        g = torch.randn_like(expected)
+        (gx,) = torch.autograd.grad(expected, x, g)
+        network = from_torch(torch.nn.Sequential(module))
+        y, pullback = network.vjp(x.detach().numpy(), wrt="input")
+        # float32: sums of at most 36 terms of size 1, and a division by a deviation of size 1
+        assert np.abs(y - expected.detach().numpy()).max() < 1e-5, module
+        assert np.abs(pullback(g.numpy())["input"] - gx.numpy()).max() < 1e-5, module
+
+
+@pytest.mark.external
+def test_a_sequential_is_trained_as_torch_trains_it():
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    torch.manual_seed(0)
+    again = nn.Conv2d(4, 4, 3, padding=1)
+    module = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), again, nn.GroupNorm(2, 4), again,
+        nn.ReLU(), nn.MaxPool2d(2), nn.ConvTranspose2d(4, 3, 2, stride=2), nn.Upsample(scale_factor=2),
+        nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(27, 3),
+    ).double()  # fmt: skip
+    before = {name: array.clone() for name, array in module.state_dict().items()}
+    network, optimizer = from_torch(module), Adam(lr=0.01)
+    steps = torch.optim.Adam(module.parameters(), 0.01)
+    assert len(network.parameters) == len(list(module.parameters()))  # the convolution that is there twice
+    rng = np.random.default_rng(0)
+    for step in range(5):
+        x, target = rng.standard_normal((4, 1, 8, 8)), rng.integers(0, 3, 4)
+        logits, pullback = network.vjp(x, training=True)
+        loss, to_logits = cross_entropy.vjp(logits, target)
+        optimizer.step(network.parameters, pullback(to_logits(np.float64(1))[0]))
+        if step == 0:  # its arrays are not the module's
+            assert all(torch.equal(before[name], a) for name, a in module.state_dict().items())
+        steps.zero_grad()
+        expected = nn.functional.cross_entropy(module(torch.tensor(x)), torch.tensor(target))
+        expected.backward()
+        steps.step()
+        assert abs(loss - expected.item()) < 1e-9
+    own = {n: b for n, b in module.state_dict().items() if "num_batches" not in n and not n.startswith("5.")}
+    assert own.keys() == network.state().keys()
+    for name, array in network.state().items():
+        # a gradient of size 1e-5 and rounding 1e-16 is a step of Adam with an error of 1e-11 times its rate
+        assert np.abs(own[name].numpy() - array).max() < 1e-9, name
+
+
+@pytest.mark.external
+def test_dropout_is_left_out_unless_there_is_who_draws():
+    nn = pytest.importorskip("torch").nn
+    module = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Dropout(0.25), nn.Dropout2d(0.5))
+    assert list(from_torch(module).nodes) == ["0"]
+    rng = np.random.default_rng(0)
+    drawn = from_torch(module, rng=rng)
+    assert [n.operator for n in drawn.nodes.values()][1:] == [Dropout(rng, 0.25), Dropout(rng, 0.5, 2)]
+    with pytest.raises(ReadingError, match="module 0 is AlphaDropout, which has no equal in training"):
+        from_torch(nn.Sequential(nn.AlphaDropout()), rng=rng)
+
+
+@pytest.mark.external
+def test_what_of_torch_is_refused():
+    nn = pytest.importorskip("torch").nn
+
+    class Own(nn.Module):
+        pass
+
+    class Block(nn.Sequential):
+        pass
+
+    class Other(nn.Sequential):
+        def forward(self, input):
+            return input + super().forward(input)
+
+    assert list(from_torch(nn.Sequential(Block(nn.ReLU()))).nodes) == ["0_0"]
+    with pytest.raises(ReadingError, match="module 0 is Other, and no operator is called so$"):
+        from_torch(nn.Sequential(Other(nn.ReLU())))
+    with pytest.raises(ReadingError, match=r"is Own, and no operator is called so \(a Sequential is read"):
+        from_torch(Own())
+    with pytest.raises(ReadingError, match=r"module 0 \(BatchNorm1d\) has momentum=None"):
+        from_torch(nn.Sequential(nn.BatchNorm1d(2, momentum=None)))
+
+
 # ------------------------------------------------------------------------------------------- ONNX
 
 
-def model(nodes, arrays, shape=(1, 3, 8, 8), named=0):
+def model(nodes, arrays, shape=(1, 3, 8, 8), named=0, opset=17):
     onnx = pytest.importorskip("onnx")
     helper, numpy_helper = onnx.helper, onnx.numpy_helper
     made = [helper.make_node(op, inputs, outputs, **attributes) for op, inputs, outputs, attributes in nodes]
@@ -136,7 +252,7 @@ def model(nodes, arrays, shape=(1, 3, 8, 8), named=0):
         [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
         [numpy_helper.from_array(array, name) for name, array in arrays.items()],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
 
 def weights(*shape):
@@ -190,15 +306,129 @@ def test_an_onnx_graph_computes_what_its_reference_computes(tmp_path):
         ),
         ([("Conv", ["x", "x"], ["y"], {})], "its input `x` needs to be a constant"),
         (
-            [("MaxPool", ["x"], ["y"], {"kernel_shape": [2, 2], "auto_pad": "SAME_LOWER"})],
-            "SAME_LOWER has no equal",
+            [
+                (
+                    "MaxPool",
+                    ["x"],
+                    ["y"],
+                    {"kernel_shape": [2, 2], "strides": [2, 2], "auto_pad": "SAME_LOWER"},
+                )
+            ],
+            r"auto_pad=SAME_LOWER with strides=\(2, 2\) has no equal here",
         ),
         ([("Add", ["x", "b"], ["y"], {})], "a constant is added to what is no layer without a bias"),
+        (
+            [("Conv", ["x", "w"], ["c"], {"kernel_shape": [3, 3]}), ("Add", ["c", "b"], ["y"], {})],
+            r"a constant of shape \(4,\) is added; a bias of this layer has \(4, 1, 1\)",  # (4,) goes along a line
+        ),
+        (
+            [
+                ("Conv", ["x", "w"], ["c"], {"kernel_shape": [3, 3]}),
+                ("Add", ["c", "column"], ["s"], {}),
+                ("Add", ["s", "c"], ["y"], {}),
+            ],
+            "a constant is added to `c`, which is also used without",
+        ),
+        ([("HardSigmoid", ["x"], ["y"], {})], "alpha=0.2 and beta=0.5 have no equal here"),
+        (
+            [("Reshape", ["x", "rows"], ["y"], {})],
+            r"the shape \[-1, 8\], of \[1, 3, 8, 8\], has no equal here",
+        ),
+        ([("PRelu", ["x", "eight"], ["y"], {})], r"a slope of shape \(8,\) has no equal here"),
+        ([("Clip", ["x", "", "one"], ["y"], {})], "min=None and max=1.0 have no equal here"),
+        ([("LRN", ["x"], ["y"], {"size": 2})], "size=2 has no equal here"),
+        ([("ReduceMean", ["x"], ["y"], {"axes": [1, 2]})], r"axes=\[1, 2\] of 4 have no equal here"),
+        ([("GroupNormalization", ["x", "b", "b"], ["y"], {"num_groups": 1})], "a scale for each group"),
+        ([("DepthToSpace", ["x"], ["y"], {"blocksize": 2})], "mode=DCR has no equal here"),
+        ([("Resize", ["x", "", "half"], ["y"], {"mode": "linear"})], "whole ones, of the axes behind"),
+        (
+            [("Resize", ["x", "", "twice"], ["y"], {"nearest_mode": "ceil"})],
+            "such a Resize has no equal here",
+        ),
     ],
 )
 def test_what_of_onnx_is_refused(nodes, error):
     with pytest.raises(ReadingError, match=error):
-        from_onnx(model(nodes, ARRAYS))
+        from_onnx(model(nodes, ARRAYS | MORE))
+
+
+PLANE = (2, 4, 8, 8)
+SINGLE = [  # an operator, its constants, its attributes, the input's shape
+    ("ConvTranspose", "tb", {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]}, PLANE),
+    ("Conv", "w", {"auto_pad": "SAME_LOWER", "kernel_shape": [3, 3]}, (2, 3, 5, 5)),
+    ("MaxPool", "", {"auto_pad": "SAME_LOWER", "kernel_shape": [2, 2]}, PLANE),
+    ("LpPool", "", {"kernel_shape": [2, 2], "p": 2}, PLANE),
+    ("GlobalMaxPool", "", {}, PLANE),
+    ("ReduceMean", "+axes", {"keepdims": 0}, PLANE),
+    ("ReduceMax", "+axes", {}, PLANE),
+    ("BatchNormalization", "bbbp", {"epsilon": 0.1}, PLANE),
+    ("InstanceNormalization", "bb", {}, PLANE),
+    ("GroupNormalization", "bb", {"num_groups": 2}, PLANE),
+    ("LayerNormalization", "+eight+eight", {}, PLANE),
+    ("LayerNormalization", "+eight", {"axis": 3}, PLANE),
+    ("Clip", "+zero+six", {}, PLANE),
+    ("Clip", "+zero", {}, PLANE),
+    ("Clip", "+zero+one", {}, PLANE),
+    ("HardSigmoid", "", {"alpha": 1 / 6}, PLANE),
+    ("LeakyRelu", "", {"alpha": 0.25}, PLANE),
+    ("PRelu", "+column", {}, PLANE),
+    ("Softmax", "", {}, PLANE),
+    ("LogSoftmax", "", {"axis": 1}, PLANE),
+    ("Shrink", "", {"bias": 0.5}, PLANE),
+    ("Shrink", "", {}, PLANE),
+    ("ThresholdedRelu", "", {"alpha": 0.5}, PLANE),
+    ("Pad", "+pads+six", {}, PLANE),
+    ("Pad", "+pads", {"mode": "reflect"}, PLANE),
+    ("DepthToSpace", "", {"blocksize": 2, "mode": "CRD"}, PLANE),
+    ("Resize", "++twice", {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}, PLANE),
+    ("Resize", "++twice", {}, PLANE),
+    ("Resize", "++twice", {"mode": "linear", "coordinate_transformation_mode": "align_corners"}, PLANE),
+    ("Resize", "++twice", {"mode": "cubic", "coordinate_transformation_mode": "pytorch_half_pixel"}, PLANE),
+    ("Resize", "+++sizes", {"mode": "linear"}, PLANE),
+    ("Gemm", "+matrix+row", {"alpha": 0.5, "beta": 2.0}, (2, 7)),
+    ("Gemm", "+matrix+one", {}, (2, 7)),
+    ("Reshape", "+flat", {}, (2, 4, 2)),
+]
+MORE = {
+    "t": weights(4, 2, 3, 3),
+    "p": np.abs(weights(4)),
+    "column": weights(4, 1, 1),
+    "eight": weights(8),
+    "matrix": weights(7, 5),
+    "row": weights(1, 5),
+    "axes": np.array([2, -1]),
+    "zero": np.float32(0),
+    "one": np.array([1], np.float32),
+    "six": np.float32(6),
+    "rows": np.array([-1, 8]),
+    "flat": np.array([-1, 8]),
+    "pads": np.array([0, 0, 1, 2, 0, 0, 3, 0]),
+    "half": np.array([1, 1, 0.5, 1], np.float32),
+    "twice": np.array([1, 1, 2, 3], np.float32),
+    "sizes": np.array([2, 4, 11, 9]),
+}
+
+
+@pytest.mark.external
+@pytest.mark.parametrize(("name", "constants", "attributes", "shape"), SINGLE)
+def test_an_operator_of_onnx(name, constants, attributes, shape):
+    pytest.importorskip("onnx")
+    from onnx.reference import ReferenceEvaluator
+
+    words = constants.split("+")[1:] if "+" in constants else list(constants)
+    arrays = {**ARRAYS, **MORE}
+    if name == "ConvTranspose":
+        arrays["b"] = weights(2)
+    nodes = [(name, ["x", *words], ["y"], attributes)]
+    made = model(nodes, {word: arrays[word] for word in words if word}, shape, opset=21)
+    x = weights(*shape)
+    (expected,) = ReferenceEvaluator(made).run(None, {"x": x})
+    network = from_onnx(made).network
+    assert network(x).shape == expected.shape
+    # float32: sums of at most 36 terms of size 1, and divisions by deviations of size 1
+    assert np.abs(network(x) - expected).max() < 1e-5
+    for array in (*network.parameters.values(), *network.buffers.values()):
+        array *= 2  # onnx's own arrays cannot be written to
 
 
 @pytest.mark.external
@@ -208,6 +438,8 @@ def test_a_bias_behind_a_matrix_is_its_layers():
     network = from_onnx(model(nodes, arrays, shape=(2, 7))).network
     x = weights(2, 7)
     assert np.abs(network(x) - (x @ arrays["m"] + arrays["h"])).max() < 1e-5  # seven products
+    SGD(lr=1.0).step(network.parameters, {"z.bias": np.ones(5, np.float32)})
+    assert np.array_equal(network.parameters["z.bias"], arrays["h"] - 1)
     assert list(network.nodes) == ["z"]
 
 
