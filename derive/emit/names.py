@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import keyword
+import re
+from collections.abc import Iterator
 
 # fmt: off
 # what modules import: an index, a tensor or a parameter of that name would hide it
@@ -36,3 +39,32 @@ RESERVED = RUNTIME | frozenset(keyword.kwlist) | {
     "value_at", "whole", "wide", "woven", "zero"
 }
 # fmt: on
+
+
+def unhidden(text: str) -> str:
+    """The same functions, with other names for those local variables that a formula's call would meet.
+
+    Writers call what is theirs `one` or `step`; a formula may call functions of these names. Only in such a function is
+    a variable renamed, to `one_`: a name that ends so is nobody's.
+    """
+    lines = text.split("\n")
+    for function in ast.walk(ast.parse(text)):
+        if isinstance(function, ast.FunctionDef):
+            hidden = set(_called(function)) & _stored(function)
+            first = function.body[1 if ast.get_docstring(function) and len(function.body) > 1 else 0].lineno
+            for name in sorted(hidden):
+                for number in range(first - 1, function.end_lineno or first):
+                    lines[number] = re.sub(rf"(?<![\w.]){name}\b(?!\s*\()", f"{name}_", lines[number])
+    return "\n".join(lines)
+
+
+def _called(function: ast.FunctionDef) -> Iterator[str]:
+    for statement in function.body:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                yield node.func.id
+
+
+def _stored(function: ast.FunctionDef) -> set[str]:
+    """Its variables. Parameters are of names that nothing is called by."""
+    return {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
