@@ -151,6 +151,11 @@ def _pairs(spec: str | None, only: Sequence[str]) -> list[tuple[Any, Any]]:
     from derive.spec import load_definition, load_operators
 
     folder = Path(spec) if spec else None
+    if folder is not None and folder.is_file():
+        raise GenerateError(
+            f"{folder} is a file, and a generated package is a folder; "
+            f"write one first: derive-kernels generate {folder} --out FOLDER"
+        )
     if folder is not None and not (folder / "spec.py").is_file():
         raise GenerateError(f"{folder} is no generated package: it has no spec.py")
     known = load_operators(folder / "spec.py") if folder is not None else {o.name: o for o in operators()}
@@ -480,7 +485,12 @@ def parser() -> argparse.ArgumentParser:
         "package", nargs="?", help="folder of a generated package (default: the shipped catalogue)"
     )
     v.add_argument("--only", nargs="+", default=[], metavar="OPERATOR", help="these operators (default: all)")
-    v.add_argument("--cases", type=_count, metavar="N", help="configurations per check (default 6)")
+    v.add_argument(
+        "--cases",
+        type=_count,
+        metavar="N",
+        help="configurations per check (default 6); for each six one round of a check that makes dozens of runs",
+    )
     v.add_argument(
         "--quick",
         action="store_true",

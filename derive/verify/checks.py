@@ -535,4 +535,12 @@ QUICK = tuple(
     c for c in CHECKS if c not in (*COMPILED, "each_line", "every_way", "linearity")
 )  # one run of each program or so
 
-__all__ = ["CHECKS", "QUICK", "Check", "Outcome"]
+MANY = ("each_line", "every_way")  # these make many runs, each at a configuration of its own, in one case
+
+
+def rounds(check: str, cases: int) -> int:
+    """How many cases are made of a check where `cases` are asked for: a sixth, but one, of those that make many runs."""
+    return max(1, cases // 6) if check in MANY else cases
+
+
+__all__ = ["CHECKS", "QUICK", "Check", "Outcome", "rounds"]

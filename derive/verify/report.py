@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from derive.errors import VerificationError
 from derive.language import Operator
-from derive.verify.checks import CHECKS
+from derive.verify.checks import CHECKS, rounds
 from derive.verify.counterexample import explained
 
 if TYPE_CHECKING:
@@ -62,13 +62,13 @@ def verify(
     seed: int = 0,
     pictures: Path | None = None,
 ) -> Result:
-    """One check, at `cases` configurations; the first failure ends it.
+    """One check, at `cases` configurations (`rounds` of those that take many themselves); the first failure ends it.
 
     Of a wrong element the smallest case is looked for and shown, as a picture too where there is a folder for them.
     """
     start, worst, details, failure, done = time.perf_counter(), 0.0, dict[str, None](), "", 0
     unit = ""
-    for k in range(cases):
+    for k in range(rounds(check, cases)):
         try:
             outcome = CHECKS[check](operator, definition, Random(f"{seed}:{operator.name}:{check}:{k}"))
         except VerificationError as error:

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from derive.errors import VerificationError
 from derive.language import Operator
 from derive.verify.checks import CHECKS, QUICK
+from derive.verify.checks import rounds as cases_of
 from derive.verify.counterexample import explained
 
 if TYPE_CHECKING:
     from kernels.runtime import Definition
 
 
-FEWER = {"each_line": 1, "every_way": 1}  # cases of a check that makes many runs in each
 # checks that are made in every run of the tests, where the thorough ones are slow. Gradients and tangents that are exactly
 # those of the equations are adjoint.
 BRIEF = {check: 2 for check in QUICK if check != "adjoint"}
@@ -60,7 +60,7 @@ def hold(check: str, operator: Operator, definition: Definition, rounds: int, *,
     """Make a check at the configurations that its test draws; without `shrink` the first failure is raised as it is."""
 
     @settings(
-        max_examples=min(rounds, FEWER.get(check, rounds)),
+        max_examples=cases_of(check, rounds),
         deadline=None,
         derandomize=True,
         database=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,11 @@ def test_counts_are_positive(command, count, capsys):
         (["generate", "--out", "x"], 2, "--out goes with a specification file"),
         (["generate", "--show", "no"], 2, "no operator is called no; there are conv1d, "),
         (["verify", "nowhere"], 1, "GenerateError: nowhere is no generated package: it has no spec.py"),
+        (
+            ["verify", str(Path(__file__))],
+            1,
+            f"GenerateError: {Path(__file__)} is a file, and a generated package is a folder; write one first: derive",
+        ),
         (["verify", "--only", "no"], 1, "GenerateError: no operator is called no; there are conv1d, "),
         (["verify", "--junit", "nowhere/x.xml"], 1, "GenerateError: cannot write nowhere/x.xml"),
         (["verify", "--markdown", "."], 1, "GenerateError: cannot write ."),

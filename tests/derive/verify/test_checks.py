@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from derive.language import Operator
 from derive.verify import CHECKS, Result, configurations, report, run, sample, suite, verify
-from derive.verify.checks import relaid
+from derive.verify.checks import relaid, rounds
 from derive.verify.rounding import ROUNDED, UNIT, Rounded, allowance
 from kernels.runtime import Definition
 from tests.derive.verify import planted
@@ -23,6 +23,14 @@ from tests.derive.verify.planted import DEFINITION, OPERATOR, with_task, without
 pytest_plugins = ["pytester"]
 
 test_what_is_right = suite(OPERATOR, DEFINITION, cases=3)
+
+
+def test_a_check_of_many_runs_makes_a_round_for_each_six():
+    assert [rounds("every_way", cases) for cases in (1, 6, 11, 12)] == [1, 1, 1, 2]
+    assert rounds("exact_vjp", 12) == 12
+    assert verify(OPERATOR, DEFINITION, "each_line").cases == 1
+    assert verify(OPERATOR, DEFINITION, "exact_vjp").cases == 6
+
 
 FAULTS: list[tuple[str, str, Operator, Definition, str]] = [
     (
