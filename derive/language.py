@@ -160,12 +160,15 @@ MODES = ("reflect", "symmetric", "replicate", "circular")
 class Tensor(Atom):
     """A named array.
 
-    margin   for its last axes, how far a read may reach outside, (before, after) each
+    margin   for its last axes, how far a read may reach outside, (before, after) each: an index that such reads
+             alone bound runs while all of them stay within. An index of an extent that is known otherwise
+             (plainly on another axis, in `extents` or `given`) runs so far, and what it reads outside is `outside`
     outside  what a read there means: "absent" (the point does not exist: nothing is added,
              no maximum sees it), a number or an expression (the value read), or a mode that
              folds the index back: "reflect" (edge not repeated), "symmetric" (edge repeated),
              "replicate" (edge value), "circular"
-    integer  holds indices (int64)
+    integer  holds indices (int64). One that is an index by itself, x[t[n]], has to lie inside, which each call
+             checks; where it is part of a sum, x[n + t[n]], a point outside does not exist
     optional may be left out by a caller and then counts as zero
     """
 

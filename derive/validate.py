@@ -125,7 +125,7 @@ def order(s: Statement, before: Sequence[Statement], inputs: Sequence[str]) -> N
     if name in inputs:
         raise SpecError(f"`{name}` is an input and is written")
     if reading(s):
-        raise SpecError(f"`{name}` is read by the equation that writes it")
+        raise SpecError(f"`{name}` is read by the equation that writes it; an equation is no recurrence")
     earlier = [o for o in before if o.target.tensor.name == name]
     for o in before if earlier else ():
         if reading(o):
@@ -216,7 +216,8 @@ def scalar(e: sp.Basic) -> None:
         case sp.floor() | sp.ceiling() | sp.Mod():
             if any(not r.is_integer for r in e.atoms(Read, Real)):
                 raise SpecError(
-                    f"`{e}` rounds a real number, which has no derivative here; round indices and integer tensors only"
+                    f"`{e}` rounds a real number, which has no derivative here; round indices and integer tensors only. "
+                    "(Levels are a sum of steps, Sum[j](step(x - j)); finite(u) holds a value constant)"
                 )
         case sp.Basic(args=parts) if isinstance(e, (sp.Add, sp.Mul, sp.Pow, *SCALARS)):
             for part in parts:

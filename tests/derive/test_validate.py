@@ -89,7 +89,7 @@ BAD: dict[str, tuple[Operator, str, Any]] = {
     ),
     "reads itself": (
         op(y[p] << x[p] + y[p]),
-        "`y` is read by the equation that writes it",
+        "`y` is read by the equation that writes it; an equation is no recurrence",
         "y[p] << x[p] + y[p]",
     ),
     "written after it was read": (
@@ -207,17 +207,20 @@ BAD: dict[str, tuple[Operator, str, Any]] = {
     ),
     "round": (
         op(y[p] << sp.floor(x[p])),
-        "`floor(x[p])` rounds a real number, which has no derivative here; round indices and integer tensors only",
+        "`floor(x[p])` rounds a real number, which has no derivative here; round indices and integer tensors only. "
+        "(Levels are a sum of steps, Sum[j](step(x - j)); finite(u) holds a value constant)",
         "y[p] << floor(x[p])",
     ),
     "round a parameter": (
         op(y[p] << x[p] * sp.ceiling(2 * r)),
-        "`ceiling(2*r)` rounds a real number, which has no derivative here; round indices and integer tensors only",
+        "`ceiling(2*r)` rounds a real number, which has no derivative here; round indices and integer tensors only. "
+        "(Levels are a sum of steps, Sum[j](step(x - j)); finite(u) holds a value constant)",
         "y[p] << ceiling(2*r)*x[p]",
     ),
     "remainder": (
         op(y[p] << sp.Mod(x[p], 2)),
-        "`Mod(x[p], 2)` rounds a real number, which has no derivative here; round indices and integer tensors only",
+        "`Mod(x[p], 2)` rounds a real number, which has no derivative here; round indices and integer tensors only. "
+        "(Levels are a sum of steps, Sum[j](step(x - j)); finite(u) holds a value constant)",
         "y[p] << Mod(x[p], 2)",
     ),
 }
