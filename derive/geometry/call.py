@@ -16,6 +16,7 @@ from derive.language import Operator as Spec
 from derive.live import spec_of
 from derive.program import Program
 from derive.translate import to_program
+from kernels.family import Family
 from kernels.operator import Operator
 from kernels.training import Dropout
 
@@ -62,6 +63,8 @@ def called(operator: Any, shapes: Mapping[str, tuple[int, ...]], options: Mappin
     if isinstance(operator, Dropout):  # in inference what comes is what goes
         (shape,) = shapes.values()
         return Called((shape,), ({"input": unmoved(len(shape))},), 0)
+    if isinstance(operator, Family):  # an option may choose other equations
+        operator = operator.variant((), {**shapes, **options}) or operator
     program = _program(spec_behind(operator))
     plan = operator.planned(**shapes, **options)
     present = {layout.tensor for layout in plan.inputs}

@@ -101,14 +101,26 @@ class Solved:
         self.here = self.intervals(self.middle)
 
     def _given(self) -> dict[sp.Basic, int]:
-        """The indices that equalities give, one each, by their coefficient: those made for an index expression."""
+        """The indices that equalities give, one each, by their coefficient: those made for an index expression.
+
+        None was made where the place that is written is the expression, as in a transposed convolution, q = s p + k. There it is
+        the one that runs further: in the middle of q the other takes all of its values.
+        """
         found: dict[sp.Basic, int] = {}
         for f in self.forms:
             own = dict(f.terms)
             able = [i for i in self.eq.bound if i in own and i not in found and i not in self.laps]
             if f.equal and able:
-                found[able[-1]] = abs(own[able[-1]])
+                index = able[-1]
+                if any(self._stands_alone(i, own) for i in self.eq.free):
+                    index = max(able, key=lambda i: abs(own[i]) * (self.sizes[i] - 1))
+                found[index] = abs(own[index])
         return found
+
+    def _stands_alone(self, index: sp.Basic, form: Mapping[sp.Basic, int]) -> bool:
+        """Whether an equality says that an index is the sum of the others' multiples."""
+        c = form.get(index, 0)
+        return abs(c) == 1 and all(c * other < 0 for atom, other in form.items() if atom != index)
 
     def _within(self, index: sp.Basic) -> tuple[int, int]:
         low, high = (self.domain or {}).get(index, (0, -1))

@@ -100,16 +100,22 @@ def seen_through(output: Layout, input: Layout, inner: Reaches) -> Reaches:
     """What the output array reads of the input array, from what the tensors read of each other.
 
     Where both flatten the same axes into one, along which each place reads its own (an activation), each of the
-    axes does: two numbers of one mixed radix are equal only if their digits are.
+    axes does: two numbers of one mixed radix are equal only if their digits are. It may read whole axes besides (a
+    normalisation).
     """
     middle = composed(tensor_by_array(output), inner, len(output.shape))
     found = list(composed(middle, array_by_tensor(input), len(output.shape)))
     for there in blocks(input)[0]:
         for here in blocks(output)[0]:
             same = here.extents == there.extents and len(here.tensor) == len(there.tensor) == 1
-            if same and inner[there.tensor[0]].bands == (along(len(blocks(output)[1]), here.tensor[0]),):
+            if not same:
+                continue
+            own, bands = along(len(blocks(output)[1]), here.tensor[0]), inner[there.tensor[0]].bands
+            others = [b for b in bands if b != own]
+            if own in bands and not any(b.moves for b in others):
                 for a, b in zip(here.array, there.array, strict=True):
-                    found[b] = Reach((along(len(output.shape), a),))
+                    besides = everywhere(len(output.shape), input.shape[b]).bands if others else ()
+                    found[b] = Reach((along(len(output.shape), a), *besides))
     return tuple(found)
 
 

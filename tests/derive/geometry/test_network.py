@@ -7,6 +7,7 @@ reaches are the receptive field, cut off at the borders. It knows no index map.
 from __future__ import annotations
 
 from fractions import Fraction
+from fractions import Fraction as F
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from kernels import (
     concatenate,
     conv1d,
     conv2d,
+    conv_transpose1d,
     flatten,
     global_avg_pool,
     linear,
@@ -251,6 +253,81 @@ def test_after_a_mean_over_the_plane_everything_is_read():
     assert found.fields(found.rows[1]) == (None, None)
     assert found.covers(found.rows[1], 2)
     assert found.covers(found.rows[1], 3)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_a_transposed_convolution_reads_a_few_places_next_to_its_own(axes):
+    """2 or 1 of stride 2 and 3 taps, by turns; 4 taps of a stride of 2 are 2 at each place."""
+    ones = ", ".join(["8"] * axes)
+    taps = ", ".join(["4"] * axes)
+    described = from_text(
+        f"input[1, 2, {ones}]\nconv_transpose{axes}d weight[2, 5, {taps}] stride=2 padding=1"
+    )
+    (row,) = geometry(described.network, *described.shapes).rows
+    assert row.shape == (1, 5, *(16,) * axes)
+    for reach in row.reads["input"][2:]:
+        (band,) = reach.bands
+        assert (band.jump, band.low, band.high) == (F(1, 2), -1, F(1, 2))
+    assert row.operations == 5 * 16**axes * 2 * 2 * 2**axes
+
+
+def test_the_field_of_a_decoder_is_what_a_gradient_reaches():
+    rng = np.random.default_rng(0)
+    network = Network(
+        {
+            "down": node(conv1d, weight=positive(rng, 1, 1, 3), stride=2, padding=1),
+            "up": node(conv_transpose1d, weight=positive(rng, 1, 1, 3), stride=2, padding=1),
+        }
+    )
+    found = geometry(network, (1, 1, 41)).row("up")
+    (band,) = found.reads["input"][2].bands
+    assert (band.jump, band.size) == (1, 5)
+    for place in (19, 20):
+        axis = reached(network, (1, 1, 41), "up", place)
+        low, high = band.at((0, 0, place))
+        assert low <= axis[0] <= axis[-1] <= high
+    assert (axis[0], axis[-1]) in ((19, 21), (18, 22))
+
+
+@pytest.mark.parametrize(
+    ("line", "channels", "plane"),
+    [
+        ("batch_norm training=True", False, (True, True)),
+        ("batch_norm running_mean[?] running_var[?]", False, (False, False)),
+        ("group_norm num_groups=2", False, (True, True)),
+        ("instance_norm", False, (True, True)),
+        ("layer_norm normalized_shape=(4, 8, 8)", True, (True, True)),
+        ("layer_norm normalized_shape=(8,)", False, (False, True)),
+        ("softmax dim=1", True, (False, False)),
+    ],
+)
+def test_a_normalisation_reads_its_own_place_and_whole_axes_besides(line, channels, plane):
+    described = from_text(f"input[2, 4, 8, 8]\n{line}")
+    found = geometry(described.network, *described.shapes)
+    (row,) = found.rows
+    for axis, whole in zip((2, 3), plane, strict=True):
+        own = found.fields(row)[axis - 2]
+        assert own is not None
+        assert (own.size, own.jump, own.start) == (1, 1, 0)
+        assert found.covers(row, axis) == whole
+    assert not channels or found.covers(row, 1)
+
+
+def test_an_option_chooses_the_equations():
+    """A fold at the border is another operator, of the same field; its name may be an option's value."""
+    rows = [
+        geometry(described.network, *described.shapes).rows[0]
+        for described in map(
+            from_text,
+            (
+                "input[1, 2, 12]\nconv1d weight[3, 2, 3] padding=1 padding_mode=reflect",
+                "input[1, 2, 12]\nconv1d_reflect weight[3, 2, 3] padding=1",
+            ),
+        )
+    ]
+    assert rows[0].reads == rows[1].reads
+    assert rows[0].operations == rows[1].operations
+    assert rows[0].shape == rows[1].shape == (1, 3, 12)
 
 
 # -------------------------------------------------------------------------------------- good practice
