@@ -70,21 +70,25 @@ def draw(geometry: Geometry, path: str | Path) -> None:
 def _growth(plot: Any, geometry: Geometry, rows: Sequence[Row], axis: int, extent: int, name: str) -> None:
     """Size and jump along one axis, node by node, on a scale on which a factor is a step."""
     number = geometry.spatial().index(axis)
-    fields = [(row.name, geometry.fields(row)[number]) for row in rows]
-    known = [(label, f) for label, f in fields if f is not None]
+    fields = [(row.name, geometry.fields(row)[number], geometry.covers(row, axis)) for row in rows]
+    known = [(label, f) for label, f, _ in fields if f is not None]
+    stars = ["*" if whole else "" for _, f, whole in fields if f is not None]  # as in the table
     places = range(len(known))
     plot.bar(places, [f.size for _, f in known], color="#7aa6c2", label="size")
     plot.plot(places, [float(f.jump) for _, f in known], "o-", color="#c2543f", markersize=4, label="jump")
     plot.axhline(extent, color="0.3", linestyle="--", linewidth=1, label=f"extent of `{name}`: {extent}")
     for k, (_, f) in enumerate(known):
         if len(known) <= 30:
-            plot.annotate(str(f.size), (k, f.size), ha="center", va="bottom", fontsize=8)
+            plot.annotate(f"{f.size}{stars[k]}", (k, f.size), ha="center", va="bottom", fontsize=8)
     plot.set_yscale("log", base=2)
     plot.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     plot.set_xticks(list(places), [label for label, _ in known], rotation=60, ha="right", fontsize=8)
-    plot.set_title(f"receptive field along axis {axis}", fontsize=10)
+    besides = " (*: whole axes besides)" if any(stars) else ""
+    plot.set_title(f"receptive field along axis {axis}{besides}", fontsize=10)
     plot.legend(fontsize=8, loc="upper left")
     plot.margins(y=0.15)
+    low, high = plot.get_ylim()
+    plot.set_ylim(top=high * (high / low) ** 0.1)  # room for the legend
 
 
 def _middle(geometry: Geometry, row: Row, axis: int) -> tuple[Fraction, Fraction]:
