@@ -177,6 +177,19 @@ class Adagrad(Optimizer):
         return super().options(step) | {"step": step, "lr_decay": self.lr_decay, "eps": self.eps}
 
 
+def clip_norm(gradients: Mapping[str, Array], most: float) -> dict[str, Array]:
+    """The gradients, divided so that all of them together have a norm of at most `most`: torch's clip_grad_norm_.
+
+    The norm is worked out in float64. Nothing is written to; gradients that need no division are given back as they are.
+    """
+    if not most > 0:
+        raise ArgumentError(f"`most` is {most} but needs to be greater than 0")
+    norm = math.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in gradients.values()))
+    if not norm > most:
+        return dict(gradients)
+    return {name: g * g.dtype.type(most / norm) for name, g in gradients.items()}
+
+
 # ------------------------------------------------------------------------------------ schedules
 
 
@@ -187,6 +200,11 @@ def constant(lr: float) -> Schedule:
 def step_decay(lr: float, every: int, gamma: float = 0.1) -> Schedule:
     """lr, times gamma after `every` steps, and so on: torch's StepLR."""
     return lambda step: lr * gamma ** (step // every)
+
+
+def milestones(lr: float, at: Sequence[int], gamma: float = 0.1) -> Schedule:
+    """lr, times gamma from each of these steps on: torch's MultiStepLR."""
+    return lambda step: lr * gamma ** sum(step >= n for n in at)
 
 
 def exponential(lr: float, gamma: float) -> Schedule:
@@ -215,6 +233,38 @@ def chained(*parts: tuple[Schedule, int], last: Schedule) -> Schedule:
         return last(step)
 
     return rate
+
+
+@dataclass
+class Plateau:
+    """A rate that falls when a loss no longer does: torch's ReduceLROnPlateau.
+
+        rate = Plateau(0.1, patience=3)
+        for epoch in range(epochs):
+            ...                      # steps with lr=rate.lr
+            rate(held_out_loss)
+
+    The rate is multiplied by gamma after more than `patience` losses in a row that are not below the best one by a part
+    of `threshold` of it. A NaN is no improvement.
+    """
+
+    lr: float
+    patience: int = 10
+    gamma: float = 0.1
+    threshold: float = 1e-4
+    least: float = 0.0
+    best: float = math.inf
+    waited: int = 0
+
+    def __call__(self, loss: float) -> float:
+        """Observe a loss; the rate from now on."""
+        if loss < self.best * (1 - self.threshold):
+            self.best, self.waited = loss, 0
+        else:
+            self.waited += 1
+        if self.waited > self.patience:
+            self.lr, self.waited = max(self.lr * self.gamma, self.least), 0
+        return self.lr
 
 
 # ---------------------------------------------------------------------------------- initial values

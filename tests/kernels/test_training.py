@@ -17,8 +17,10 @@ from kernels.training import (
     AdamW,
     EarlyStopping,
     Normalisation,
+    Plateau,
     RMSprop,
     chained,
+    clip_norm,
     constant,
     cosine,
     exponential,
@@ -28,6 +30,7 @@ from kernels.training import (
     glorot_uniform,
     he_normal,
     he_uniform,
+    milestones,
     step_decay,
     warm_up,
 )
@@ -160,6 +163,47 @@ def test_the_tolerance_sees_another_formula():
 # -------------------------------------------------------------------------------------- schedules
 
 
+def test_a_norm_is_clipped():
+    gradients = {"a": np.array([3.0, 0]), "b": np.array([[4.0]])}
+    clipped = clip_norm(gradients, 1.25)
+    assert {name: g.tolist() for name, g in clipped.items()} == {"a": [0.75, 0], "b": [[1]]}
+    assert gradients["a"][0] == 3
+    assert clip_norm(gradients, 5)["a"] is gradients["a"]
+    assert clip_norm({"a": np.full(3, 1e30, np.float32)}, 1.0)["a"].dtype == np.float32
+    assert clip_norm({}, 1.0) == {}
+    with pytest.raises(ArgumentError, match="`most` is 0 but needs to be greater than 0"):
+        clip_norm(gradients, 0)
+
+
+@pytest.mark.external
+def test_a_clipped_norm_is_torchs():
+    torch = pytest.importorskip("torch")
+    gradients = {name: RNG.standard_normal((3, 4)) for name in "ab"}
+    parameters = [torch.nn.Parameter(torch.zeros(3, 4, dtype=torch.float64)) for _ in gradients]
+    for p, g in zip(parameters, gradients.values(), strict=True):
+        p.grad = torch.tensor(g)
+    torch.nn.utils.clip_grad_norm_(parameters, 0.5)
+    for p, g in zip(parameters, clip_norm(gradients, 0.5).values(), strict=True):
+        assert np.abs(p.grad.numpy() - g).max() < 1e-6  # torch divides by the norm + 1e-6
+
+
+@pytest.mark.external
+def test_a_plateau_is_torchs():
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.SGD([torch.zeros(1)], 1.0)
+    options = {"patience": 1, "threshold": 0.125}
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, min_lr=0.1, **options)
+    ours = Plateau(1.0, gamma=0.5, least=0.1, **options)
+    losses = [4, 3, 2.75, 2.625, 2, 2, math.nan, 2, 1, *[1] * 20]
+    found = []
+    for loss in losses:
+        theirs.step(loss)
+        found.append(ours(loss))
+        assert found[-1] == optimizer.param_groups[0]["lr"]
+    assert found[3] == 0.5
+    assert found[-1] == 0.1
+
+
 def test_schedules():
     assert [step_decay(1.0, 2, 0.5)(k) for k in range(5)] == [1, 1, 0.5, 0.5, 0.25]
     assert [exponential(1.0, 0.5)(k) for k in range(3)] == [1, 0.5, 0.25]
@@ -177,6 +221,7 @@ def test_schedules_are_torchs():
     scheduler = torch.optim.lr_scheduler
     for ours, make in (
         (step_decay(0.1, 3, 0.5), lambda o: scheduler.StepLR(o, 3, 0.5)),
+        (milestones(0.1, (2, 5, 5, 9), 0.5), lambda o: scheduler.MultiStepLR(o, [2, 5, 5, 9], 0.5)),
         (exponential(0.1, 0.9), lambda o: scheduler.ExponentialLR(o, 0.9)),
         (cosine(0.1, 20, 0.01), lambda o: scheduler.CosineAnnealingLR(o, 20, 0.01)),
         (warm_up(constant(0.1), 5, 0.2), lambda o: scheduler.LinearLR(o, 0.2, 1.0, 5)),
