@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derive.language import Operator
+from derive import LogSumExp, Max, Operator, build, finite, indices, tensors
 from derive.verify import CHECKS, Result, configurations, report, run, sample, suite, verify
 from derive.verify.checks import relaid, rounds
 from derive.verify.rounding import ROUNDED, UNIT, Rounded, allowance
@@ -21,6 +21,8 @@ from tests.derive.verify import planted
 from tests.derive.verify.planted import DEFINITION, OPERATOR, with_task, without_phase
 
 pytest_plugins = ["pytester"]
+n = indices("n")
+x, y = tensors("x y")
 
 test_what_is_right = suite(OPERATOR, DEFINITION, cases=3)
 
@@ -30,6 +32,24 @@ def test_a_check_of_many_runs_makes_a_round_for_each_six():
     assert rounds("exact_vjp", 12) == 12
     assert verify(OPERATOR, DEFINITION, "each_line").cases == 1
     assert verify(OPERATOR, DEFINITION, "exact_vjp").cases == 6
+
+
+@pytest.mark.parametrize("body", [lambda u: u + finite(abs(u) - u), lambda u: u * finite(u)])
+def test_differences_are_not_asked_of_what_is_held_constant(body):
+    """The slope of x + finite(|x| - x) is 1 by what is written, and that of |x| by differences."""
+    spec = Operator("held", y[n] << body(x[n]), inputs=(x,))
+    result = verify(spec, build(spec).definition, "finite_differences")
+    assert not result.failure
+    assert result.detail == "a value held constant by finite() moves, which differences do not know"
+
+
+def test_differences_are_taken_where_what_is_held_constant_makes_none():
+    """What a logarithm of a sum is shifted by."""
+    top = Max[n](x[n])
+    spec = Operator("soft", y[()] << finite(top) + LogSumExp[n](x[n] - finite(top)), inputs=(x,))
+    result = verify(spec, build(spec).definition, "finite_differences")
+    assert not result.failure
+    assert "away from kinks" in result.detail
 
 
 FAULTS: list[tuple[str, str, Operator, Definition, str]] = [
