@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kernels.adapter import Adapter, Variants, same_option
+from kernels.adapter import Adapter, Plan, Variants, same_option
 from kernels.arguments import entries
 from kernels.operator import Operator, Pullback, Result
 
@@ -71,6 +71,11 @@ class Family(Operator):
         """As `Operator.jvp`."""
         other = self.variant(entries(primals) or (), options)
         return (super().jvp if other is None else other.jvp)(primals, tangents, **options)
+
+    def planned(self, /, *args: Any, **options: Any) -> Plan:
+        """As `Operator.planned`."""
+        other = self.variant(args, options)
+        return (super().planned if other is None else other.planned)(*args, **options)
 
     def output_shape(self, /, *args: Any, **options: Any) -> Any:
         """As `Operator.output_shape`."""

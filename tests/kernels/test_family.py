@@ -128,3 +128,11 @@ def test_an_exponent_may_be_one_that_has_equations_of_its_own(name: str, arrays:
     assert np.array_equal(powers(*given, p=3.0, **options), family(*given, p=3.0, **options))
     _, pullback = powers.vjp(*given, p=2.0, **options)
     assert pullback(np.ones_like(want))[0].shape == (1, 2)
+
+
+def test_the_plan_of_a_call_is_that_of_its_operator():
+    """Of batch_norm in training two results and the old statistics are more; without them it is no error."""
+    plan = kernels.batch_norm.planned((2, 3, 4), (3,), (3,), training=True)
+    assert [o.argument for o in plan.outputs] == ["output", "running_mean", "running_var"]
+    assert [o.argument for o in kernels.batch_norm.planned((2, 3, 4), training=True).outputs] == ["output"]
+    assert [o.argument for o in kernels.batch_norm.planned((2, 3, 4), (3,), (3,)).outputs] == ["output"]
