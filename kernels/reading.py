@@ -363,8 +363,9 @@ MODULES: Mapping[str, Row] = {
 def from_onnx(model: Any, operators: Operators = {}) -> Described:  # noqa: B006  (read only)
     """An ONNX model (its path, or the object), opset 13 or newer, as a network, with copies of its arrays.
 
-    Operators with a row in `ROWS` are taken with their attributes; any other is looked for by its name. Whatever would not
-    be exactly what the specification says raises ReadingError, with the node.
+    Operators with a row in `ROWS` are taken with their attributes; any other is looked for by its name. What follows from
+    constants alone, or from a shape that is known, is worked out beforehand. Whatever would not be exactly what the
+    specification says raises ReadingError, with the node.
     """
     try:
         return _from_onnx(model, operators)
@@ -420,6 +421,24 @@ def _extents(model: Any) -> dict[str, tuple[int | None, ...]]:
     }
 
 
+def _worked_out(step: Any, constants: Mapping[str, Array], opset: int) -> dict[str, Array]:
+    """The results of a node that reads constants alone, or nothing, by onnx's own reference."""
+    from onnx import helper
+    from onnx.reference import ReferenceEvaluator
+
+    given = {name: constants[name] for name in step.input if name}
+    named = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for name, array in given.items()
+    ]
+    results = [name for name in step.output if name]
+    outputs = [helper.make_empty_tensor_value_info(name) for name in results]
+    graph = helper.make_graph([step], "constants", named, outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    found = ReferenceEvaluator(model).run(None, given)
+    return dict(zip(results, map(np.asarray, found), strict=True))
+
+
 def _word(name: str) -> str:
     return re.sub(r"[.\[\]]", "_", name) or "value"
 
@@ -436,16 +455,25 @@ class _Graph:
     extents: dict[str, tuple[int | None, ...]]
     nodes: dict[str, Node] = field(default_factory=dict)
     copies: dict[str, Array] = field(default_factory=dict)
+    shapes: dict[str, Shape] = field(default_factory=dict)  # of nodes and inputs, where they are known
+
+    def __post_init__(self) -> None:
+        for value, name in self.names.items():
+            extents = self.extents.get(value, (None,))
+            if None not in extents:
+                self.shapes[name] = tuple(n or 0 for n in extents)
 
     def add(self, step: Any) -> None:
         from onnx import helper
 
         attributes = {a.name: helper.get_attribute_value(a) for a in step.attribute}
         attributes = {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
-        if step.op_type == "Constant":
-            from onnx import numpy_helper
-
-            self.constants[step.output[0]] = numpy_helper.to_array(attributes["value"])
+        shape = self.extents.get(step.input[0], (None,)) if step.op_type == "Shape" else (None,)
+        if None not in shape:
+            part = slice(attributes.get("start"), attributes.get("end"))
+            self.constants[step.output[0]] = np.array(shape[part], np.int64)
+        elif all(name in self.constants for name in step.input if name):
+            self.constants |= _worked_out(step, self.constants, self.opset)
         elif step.op_type in ("Identity", "Dropout"):
             self.names[step.output[0]] = self.names[step.input[0]]
         else:
@@ -456,8 +484,11 @@ class _Graph:
         """A node called after its result."""
         operator = _operator(name, self.found)
         called = _fresh(_word(step.output[0]), {*self.nodes, *self.names.values()})
-        self.nodes[called] = node(operator, *sources, **arguments)
+        self.nodes[called] = made = node(operator, *sources, **arguments)
         self.names[step.output[0]] = called
+        known = {name: self.shapes[name] for name in sources if name in self.shapes}
+        if len(known) == len({*sources}) and (shape := _result(made, known)):
+            self.shapes[called] = self.extents[step.output[0]] = shape  # onnx may not have seen so far
         return called
 
     def array(self, name: str) -> Array:

@@ -432,6 +432,30 @@ def test_an_operator_of_onnx(name, constants, attributes, shape):
 
 
 @pytest.mark.external
+def test_what_follows_from_constants_or_a_known_shape_is_worked_out():
+    """As torch writes a flattening, and the padding of a convolution that reflects."""
+    pytest.importorskip("onnx")
+    from onnx.reference import ReferenceEvaluator
+
+    nodes = [
+        ("Constant", [], ["four"], {"value_ints": [4]}),
+        ("ConstantOfShape", ["four"], ["none"], {}),
+        ("Cast", ["none"], ["before"], {"to": 7}),
+        ("Concat", ["before", "after"], ["pads"], {"axis": 0}),
+        ("Pad", ["x", "pads"], ["p"], {"mode": "reflect"}),
+        ("Shape", ["p"], ["s"], {"end": 1}),
+        ("Concat", ["s", "rest"], ["shape"], {"axis": 0}),
+        ("Reshape", ["p", "shape"], ["y"], {}),
+    ]
+    made = model(nodes, {"after": np.array([0, 0, 2, 1]), "rest": np.array([-1])}, (2, 3, 4, 5))
+    x = weights(2, 3, 4, 5)
+    (expected,) = ReferenceEvaluator(made).run(None, {"x": x})
+    network = from_onnx(made).network
+    assert list(network.nodes) == ["p", "y"]
+    assert np.array_equal(network(x), expected)
+
+
+@pytest.mark.external
 def test_a_bias_behind_a_matrix_is_its_layers():
     nodes = [("MatMul", ["x", "m"], ["z"], {}), ("Add", ["z", "h"], ["y"], {})]
     arrays = {"m": weights(7, 5), "h": weights(5)}
