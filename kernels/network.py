@@ -57,6 +57,9 @@ class Node:
         free = [name for name in _arrays(self.operator) if name not in given]
         return tuple(free[: len(self.sources)])
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _node, (self.operator, self.sources, dict(self.parameters), dict(self.options))
+
     def buffer(self, argument: str) -> bool:
         """Whether this array of the node is no parameter: integers, or what the operator itself renews."""
         return argument in _renewed(self.operator) or self.parameters[argument].dtype.kind != "f"
@@ -72,6 +75,13 @@ class Node:
         return known and "training" not in self.options
 
 
+def _node(
+    operator: Any, sources: tuple[str, ...], parameters: dict[str, Array], options: dict[str, Any]
+) -> Node:
+    """A node that nobody changes; what copies and pickles it calls this."""
+    return Node(operator, sources, MappingProxyType(parameters), MappingProxyType(options))
+
+
 def node(operator: Any, /, *sources: str, **arguments: Any) -> Node:
     """A node: of `arguments` the arrays are parameters (or buffers), the others options.
 
@@ -83,7 +93,7 @@ def node(operator: Any, /, *sources: str, **arguments: Any) -> Node:
             raise NetworkError(f"a source is {source!r} but needs the name of a node or of an input")
     parameters = {n: v for n, v in arguments.items() if isinstance(v, np.ndarray)}
     options = {n: v for n, v in arguments.items() if n not in parameters}
-    return Node(operator, sources, MappingProxyType(parameters), MappingProxyType(options))
+    return _node(operator, sources, parameters, options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +119,7 @@ class Network:
     `parameters` holds every parameter as `node.argument`, `buffers` the arrays that have no gradient: integers, and
     running statistics. Arrays are kept, not copied: an optimizer may write to them or put others in their place. An
     array that several nodes have is one parameter, under the first of its names, and has one gradient, their sum.
+    `copy.deepcopy` gives a network with arrays of its own.
 
     Raises NetworkError: a name twice, a source that does not come before, a node that its operator cannot take.
     """

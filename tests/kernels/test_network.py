@@ -5,6 +5,9 @@ Numbers are small integers in float64 wherever values are compared, so that equa
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -437,6 +440,22 @@ def test_a_state_is_a_copy():
     state = network.state()
     network.parameters["head.bias"][:] = 7
     assert not np.array_equal(state["head.bias"], network.parameters["head.bias"])
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))])
+def test_a_copy_has_arrays_of_its_own(again):
+    w = whole(1, 1, 1, 1)
+    network = normalised().extended({"one": node(conv2d, weight=w), "two": node(conv2d, weight=w)})
+    network.freeze("one")
+    other = again(network)
+    assert np.array_equal(other(IMAGE), network(IMAGE))
+    assert list(other.parameters) == list(network.parameters)
+    assert other.frozen == network.frozen == {"one.weight"}
+    before = network.state()
+    other.parameters["one.weight"] += 1
+    other(IMAGE, training=True)
+    assert other.until("two").parameters["one.weight"] is other.parameters["one.weight"]
+    assert all(np.array_equal(before[name], array) for name, array in network.state().items())
 
 
 # ----------------------------------------------------------------------------------- other networks
