@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 import kernels
-from kernels.arguments import Array
-from kernels.errors import ArgumentError, StateError
+from kernels.arguments import Array, positive, real
+from kernels.errors import ArgumentError, KernelError, StateError
 
 Schedule = Callable[[int], float]  # the number of a step, from 0 -> its learning rate
 
@@ -56,9 +56,13 @@ class Optimizer:
     ) -> None:
         """Move each parameter that has a gradient.
 
-        Raises ArgumentError for a gradient of no parameter, KernelError where an array cannot be written to.
+        Raises ArgumentError for a gradient of no parameter or a rate below 0, KernelError where an array cannot be
+        written to; the parameter is named.
         """
         operator, count = self.operator()
+        rate = real("lr", self.lr if lr is None else lr)
+        if not rate >= 0:
+            raise ArgumentError(f"`lr` is {rate} but needs to be at least 0; `maximize` goes the other way")
         for name, gradient in gradients.items():
             if name not in parameters:
                 raise ArgumentError(f"`gradients` has {name!r}, which is no parameter")
@@ -66,10 +70,13 @@ class Optimizer:
             if name not in self.states:
                 self.states[name] = tuple(np.zeros_like(own) for _ in range(count))
             kept = self.states[name]
-            at = self.steps[name] = self.steps.get(name, 0) + 1
+            at = self.steps.get(name, 0) + 1
             out = (own, *kept) if kept else own
-            options = self.options(at)
-            operator(own, gradient, *kept, lr=self.lr if lr is None else lr, **options, out=out)
+            try:
+                operator(own, gradient, *kept, lr=rate, **self.options(at), out=out)
+            except KernelError as error:
+                raise error.within(f"parameter `{name}`") from None
+            self.steps[name] = at
 
     def state(self) -> dict[str, Array]:
         """All that the next step depends on, as named arrays: `name.0`, ..., and `name.step`."""
@@ -199,6 +206,7 @@ def constant(lr: float) -> Schedule:
 
 def step_decay(lr: float, every: int, gamma: float = 0.1) -> Schedule:
     """lr, times gamma after `every` steps, and so on: torch's StepLR."""
+    positive("every", every)
     return lambda step: lr * gamma ** (step // every)
 
 
@@ -214,6 +222,7 @@ def exponential(lr: float, gamma: float) -> Schedule:
 
 def cosine(lr: float, steps: int, least: float = 0.0) -> Schedule:
     """From lr to `least` in so many steps along half a cosine, and then `least`."""
+    positive("steps", steps)
     return lambda step: least + (lr - least) * (1 + math.cos(math.pi * min(step, steps) / steps)) / 2
 
 
@@ -380,7 +389,7 @@ class Dropout:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """(images - mean) / deviation for each channel, axis 1."""
+    """(images - mean) / deviation for each channel, axis 1. Of integers, as files have them, the result is float32."""
 
     mean: Array
     deviation: Array
@@ -394,6 +403,7 @@ class Normalisation:
 
     def __call__(self, images: Array) -> Array:
         shape = (1, -1, *(1,) * (images.ndim - 2))
+        images = images if images.dtype.kind == "f" else images.astype(np.float32)
         mean, scale = (a.reshape(shape).astype(images.dtype) for a in (self.mean, self.deviation))
         normalised: Array = (images - mean) / scale
         return normalised

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels.errors import ArgumentError, KernelError, StateError
+from kernels.errors import ArgumentError, KernelError, ShapeError, StateError
 from kernels.training import (
     SGD,
     Adagrad,
@@ -287,6 +287,14 @@ def test_normalisation():
     assert np.allclose(made.std((0, 2, 3)), [1, 1, 0], atol=1e-5)
 
 
+def test_images_of_bytes_are_normalised_without_wrapping():
+    """100 - 200 is 156 in uint8."""
+    images = np.array([100, 200, 200, 100], np.uint8).reshape(2, 1, 2, 1).repeat(2, 3)
+    made = Normalisation.of(images)(images)
+    assert made.dtype == np.float32
+    assert made[0, 0].tolist() == [[-1, -1], [1, 1]]
+
+
 def test_early_stopping_keeps_the_best():
     parameters = {"w": np.zeros(2)}
     stop = EarlyStopping(patience=2, least=0.1)
@@ -302,6 +310,21 @@ def test_early_stopping_keeps_the_best():
     assert parameters["w"].tolist() == [1, 1]
     with pytest.raises(StateError, match="no loss was observed"):
         EarlyStopping(patience=1).restore(parameters)
+
+
+def test_a_step_that_cannot_be_names_the_parameter_and_does_not_count():
+    own, adam = {"a": np.zeros(3), "b": np.zeros(3)}, Adam()
+    with pytest.raises(ShapeError, match=r"^parameter `b`: adam_step: `gradient` has shape \(2,\)"):
+        adam.step(own, {"b": np.ones(2)})
+    assert "b" not in adam.steps
+    with pytest.raises(ArgumentError, match=r"`lr` is -1\.0 but needs to be at least 0; `maximize`"):
+        adam.step(own, {"a": np.ones(3)}, lr=-1)
+    with pytest.raises(ArgumentError, match="`lr` is nan but needs to be"):
+        Adam(lr=math.nan).step(own, {"a": np.ones(3)})
+    with pytest.raises(ArgumentError, match="`steps` is 0 but needs to be at least 1"):
+        cosine(0.1, 0)
+    with pytest.raises(ArgumentError, match="`every` is 0 but needs to be at least 1"):
+        step_decay(0.1, 0)
 
 
 def test_steps_refuse_what_makes_no_sense():
