@@ -281,13 +281,15 @@ def check_folds(mode: str, pairs: Sequence[tuple[int, int]], input: Shape) -> No
             raise ArgumentError(
                 f"`pad` has {min(before, after)} for axis {axis}; only mode 'constant' cuts off"
             )
+        if not before + after:  # an empty batch, say, of which nothing is folded
+            continue
         most = {"reflect": n - 1, "symmetric": n, "circular": n}.get(mode, max(before, after))
         if max(before, after) > most:
             raise ShapeError(
                 f"`pad` has {max(before, after)} for axis {axis}, but mode {mode!r} reaches at most {most} places "
                 f"beyond {n} (input.shape[{axis}])"
             )
-        if n == 0 and before + after:
+        if n == 0:
             raise ShapeError(f"`input` has no entries along axis {axis}, so there is nothing to pad with")
 
 

@@ -335,3 +335,8 @@ def test_targets_are_looked_at_in_every_call():
         pullback(1.0)
     with pytest.raises(OutOfRangeError, match="`target` has 4 at 1"):
         kernels.nll_loss(x, t, ignore_index=5)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "symmetric", "replicate", "circular", "mean"])
+def test_an_empty_batch_is_padded(mode):
+    assert kernels.pad.output_shape((0, 2, 4), (1, 2), mode) == (0, 2, 7)
