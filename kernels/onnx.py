@@ -326,15 +326,15 @@ def col2im(
     pads: Ints = None,
     strides: Ints = None,
 ) -> Results:
-    """Col2Im, with two spatial axes. Of pads that differ the image is folded larger, and cut."""
+    """Col2Im. The image is folded with its padding, which is then cut off."""
     image, block = [int(n) for n in image_shape], [int(n) for n in block_shape]
     axes = len(image)
-    if axes != 2:
-        raise ShapeError(f"`image_shape` has {axes} entries, which is not supported: it needs 2")
+    if axes not in (1, 2, 3):
+        raise ShapeError(f"`image_shape` has {axes} entries, which is not supported: it needs 1, 2 or 3")
     stride, dilation = per_axis("strides", strides, axes), per_axis("dilations", dilations, axes)
     cut = window_pads("NOTSET", pads, image, block, stride)
     whole = tuple(n + before + after for n, (before, after) in zip(image, cut, strict=True))
-    y = ours("fold")(x, whole, tuple(block), dilation=dilation, padding=0, stride=stride)
+    y = ours(f"fold{axes}d")(x, whole, tuple(block), dilation=dilation, padding=0, stride=stride)
     where = tuple(slice(before, before + n) for n, (before, _) in zip(image, cut, strict=True))
     return (np.ascontiguousarray(y[(..., *where)]),)
 
@@ -903,7 +903,7 @@ def in_every_rank(name: str) -> tuple[str, ...]:
 TRANSLATIONS = {
     "Conv": Translation(conv, in_every_rank("conv")),
     "ConvTranspose": Translation(conv_transpose, in_every_rank("conv_transpose")),
-    "Col2Im": Translation(col2im, ("fold",)),
+    "Col2Im": Translation(col2im, in_every_rank("fold")),
     "MaxPool": Translation(max_pool, in_every_rank("max_pool")),
     "AveragePool": Translation(average_pool, in_every_rank("avg_pool")),
     "LpPool": Translation(lp_pool, in_every_rank("lp_pool"), since=2),

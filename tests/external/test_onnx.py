@@ -39,6 +39,12 @@ def test_node_tests(count):
         found.check()
 
 
+def test_every_translation_has_the_operators_that_it_needs():
+    assert kernels.onnx.supported() == tuple(kernels.onnx.TRANSLATIONS)
+    for translation in kernels.onnx.TRANSLATIONS.values():
+        assert set(translation.needs) <= set(kernels.OPERATORS)
+
+
 def model(op, shapes, opset=22, outputs=("y",), kind=onnx.TensorProto.FLOAT, **attributes):
     """A graph of one node, whose inputs are x0, x1 and so on."""
     value = onnx.helper.make_tensor_value_info
