@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,12 @@ Tensors = Mapping[str, torch.Tensor]
 
 # Both sides add the same terms in another order. Sums here have at most some hundred terms, and terms are
 # seldom larger than the largest result; where all cancels the inputs, which are of size 1 to 10, set the scale.
-ROUNDINGS = 2**9
+ROUNDINGS = 2.0**9
+CANCELLED = (
+    8 * ROUNDINGS
+)  # a derivative divides by a length or a deviation, of a half say, once for each order
+ADDED = 2.0**22  # of float64's last place: torch adds 1e-12 to the probabilities that it divides by
+SINGLE = 2.0**29  # of float64's last place: half a unit of float32's, where torch has a constant of that type
 
 
 @dataclass(frozen=True)
@@ -32,9 +37,8 @@ class Call:
     reference: Callable[[Tensors], Any]
     constant: tuple[str, ...] = ()  # real arrays of which torch has no gradient
     results: int | None = None  # how many of the results are compared; all by default
-    roundings: float = field(
-        default=ROUNDINGS
-    )  # the tolerance, in units of the last place of the largest result
+    roundings: float = ROUNDINGS  # the tolerance, in units of the last place of the largest result
+    second: bool = True  # whether torch has the gradient of its gradient
 
     def __str__(self) -> str:
         arrays = [f"{n} {tuple(a.shape)}" for n, a in self.arrays.items()]
@@ -42,8 +46,10 @@ class Call:
         return f"{self.operator.__name__}({', '.join([*arrays, *(f'{k}={v!r}' for k, v in self.options.items())])}) {dtype}"
 
 
-def array_of(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-    """The same memory, with the same strides."""
+def array_of(tensor: Any) -> np.ndarray[Any, Any]:
+    """The same memory, with the same strides; of another library's, which NumPy reads by itself."""
+    if not isinstance(tensor, torch.Tensor):
+        return np.asarray(tensor)
     found: np.ndarray[Any, Any] = tensor.detach().numpy(force=True)  # some of torch's zeros have no memory
     return found
 
@@ -53,11 +59,11 @@ def arguments(call: Call, arrays: Tensors | None = None) -> dict[str, Any]:
     return {**{n: array_of(a) for n, a in given.items()}, **call.options}
 
 
-def close(call: Call, what: str, ours: Any, theirs: torch.Tensor) -> None:
+def close(call: Call, what: str, ours: Any, theirs: Any) -> None:
     want = array_of(theirs)
     assert isinstance(ours, np.ndarray), f"{what}: {type(ours).__name__}, an array is needed"
-    assert ours.shape == want.shape, f"{what}: shape {ours.shape}, torch's is {want.shape}"
-    assert ours.dtype == want.dtype, f"{what}: {ours.dtype}, torch's is {want.dtype}"
+    assert ours.shape == want.shape, f"{what}: shape {ours.shape}, theirs is {want.shape}"
+    assert ours.dtype == want.dtype, f"{what}: {ours.dtype}, theirs is {want.dtype}"
     if want.dtype.kind != "f":
         np.testing.assert_array_equal(ours, want, err_msg=what)
         return
@@ -81,6 +87,7 @@ def agree(
 ) -> None:
     """Raises AssertionError where they differ. `strided` holds the same numbers at other strides."""
     operator, rng = call.operator, np.random.default_rng(seed)
+    second = second and call.second
     names = [n for n, a in call.arrays.items() if a.is_floating_point() and n not in call.constant]
     leaves = {n: call.arrays[n].detach().clone().requires_grad_(gradients) for n in names}
     inputs = list(leaves.values())
@@ -141,20 +148,23 @@ def agree(
 
     if forward_mode:
         tangents = moved(call, leaves, directions, flowing)
+        if tangents is None:
+            return
         order = list(pullback.wrt)
         while order[-1] not in call.arrays:
             order.pop()
         primals = tuple(array_of(call.arrays[n]) if n in call.arrays else None for n in order)
         changes = tuple(array_of(directions[n]) if n in directions else None for n in order)
-        _, found = operator.jvp(primals, changes, **call.options)
+        options = {n: v for n, v in call.options.items() if n not in order}  # of absent arrays, None
+        _, found = operator.jvp(primals, changes, **options)
         for n, b in zip(flowing, tangents, strict=True):
             close(call, f"tangent of result {n}", several(found)[n], b)
 
 
 def moved(
     call: Call, leaves: Tensors, directions: Tensors, flowing: Sequence[int]
-) -> tuple[torch.Tensor, ...]:
-    """The tangents of torch's results, by its forward mode, or where that is missing by two reverse ones."""
+) -> tuple[torch.Tensor, ...] | None:
+    """The tangents of torch's results, by its forward mode, or where that is missing by two reverse ones, if it has them."""
     try:
         with forward_ad.dual_level():
             duals = {n: forward_ad.make_dual(x.detach(), directions[n]) for n, x in leaves.items()}
@@ -163,6 +173,8 @@ def moved(
                 [forward_ad.unpack_dual(results[n]).tangent for n in flowing], [results[n] for n in flowing]
             )
     except NotImplementedError:
+        if not call.second:
+            return None
 
         def of_leaves(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
             results = several(call.reference({**call.arrays, **dict(zip(leaves, values, strict=True))}))
