@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -27,6 +28,14 @@ from tests.support.tally import Tally, table
 
 ROOT = Path(__file__).parents[2]
 PAGE, COUNTS = ROOT / "docs" / "operators.md", Path(__file__).parent / "counts.json"
+# A column, and how the titles of the suites begin that it adds up.
+SUITES = {
+    "OpInfo": "PyTorch OpInfo",
+    "ONNX": "ONNX node tests",
+    "drawn: torch": "Random configurations beside torch",
+    "JAX": "Random configurations beside JAX",
+    "SciPy": "Random filters beside SciPy",
+}
 PROGRAMS = {"forward": ("forward",), "VJP": ("vjp",), "JVP": ("jvp",), "second order": ("vjp_vjp", "vjp_jvp")}
 TITLES = {
     "convolution": "Convolution",
@@ -77,16 +86,20 @@ def shown(pattern: str, names: Sequence[str]) -> str:
 def counterpart(names: Sequence[str]) -> str:
     """torch's function of the same name, or of the operator that hands its calls on to this one."""
     for name in names:
-        operator: Operator = getattr(kernels, name)
-        own = operator.adapter.plan.__name__ if name not in functional.ELSEWHERE else name
         if name in functional.ELSEWHERE:
             return functional.ELSEWHERE[name]
-        said = re.search(r"torch\.nn\.functional\.(\w+)", operator.adapter.doc)
-        if said:
+        doc = getattr(kernels, name).adapter.doc
+        if said := re.search(r"torch\.nn\.functional\.(\w+)", doc):
             return said[1]
-        if "torch.nn.functional" in operator.adapter.doc or "torch namesake" in operator.adapter.doc:
-            return own
+        if re.search(r"torch\.nn\.functional|torch('s)? namesake", doc):
+            return family(name)
     return ""
+
+
+def family(name: str) -> str:
+    """The operator whose option chooses this one, or itself."""
+    chosen = getattr(sys.modules[getattr(kernels, name).adapter.plan.__module__], "VARIANTS", {})
+    return next((base for base, options in chosen.items() if name in options.names.values()), name)
 
 
 def counts() -> dict[str, dict[str, Any]]:
@@ -111,10 +124,14 @@ def record(found: Iterable[tuple[str, Tally]]) -> None:
     COUNTS.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def passed(names: Sequence[str]) -> int:
-    """torch's own cases that these operators pass."""
+def passed(names: Sequence[str], suite: str) -> int:
+    """The cases of the suites of one column that these operators pass."""
     return sum(
-        row["passed"] for rows in counts().values() for row in rows.values() if row["operator"] in names
+        row["passed"]
+        for title, rows in counts().items()
+        if title.startswith(suite)
+        for row in rows.values()
+        if row["operator"] in names
     )
 
 
@@ -129,8 +146,8 @@ def description(operator: Operator) -> str:
 
 def overview(home: str, names: Sequence[str]) -> list[str]:
     lines = [
-        f"| {TITLES[home]} | torch | equations | {' | '.join(PROGRAMS)} | exact check | OpInfo |",
-        f"| --- | --- | --- | {' | '.join('---' for _ in PROGRAMS)} | --- | --- |",
+        f"| {TITLES[home]} | torch | equations | {' | '.join(PROGRAMS)} | exact check | {' | '.join(SUITES)} |",
+        f"| --- | --- | --- | {' | '.join('---' for _ in PROGRAMS)} | --- | {' | '.join('---' for _ in SUITES)} |",
     ]
     for pattern, members in groups(names).items():
         definitions = [getattr(kernels, n).definition for n in members]
@@ -142,7 +159,7 @@ def overview(home: str, names: Sequence[str]) -> list[str]:
         exact = "equal" if rational(spec) else "40 digits"
         lines.append(
             f"| `{shown(pattern, members)}` | {counterpart(members)} | {len(spec.statements)} | {' | '.join(have)} "
-            f"| {exact} | {passed(members) or ''} |"
+            f"| {exact} | {' | '.join(str(passed(members, suite) or '') for suite in SUITES.values())} |"
         )
     return lines
 
@@ -185,8 +202,10 @@ def text() -> str:
         "*forward* to *second order*: the program is there, for VJPs and JVPs of the VJP too. *exact check*: as what the tests",
         "of every run hold its emitted source against the equations, each of these programs: equal over fractions or, where a",
         "function is not rational, to 40 digits of 60.",
-        "*OpInfo*: PyTorch's own samples and error inputs that pass; calls that choose a variant by an option count with the",
-        "operator that has the option. Where no number stands, none was recorded.",
+        "*OpInfo*: PyTorch's own samples and error inputs that pass; *ONNX*: ONNX's node tests. In both, calls that choose a variant",
+        "by an option count with the operator that has the option. *drawn*: configurations drawn at random that agree with torch,",
+        "with *JAX* and with *SciPy*, each with results and gradients, of torch and JAX also forward mode and second order. Where no",
+        "number stands, none was recorded.",
         "",
     ]
     for home, names in homes.items():

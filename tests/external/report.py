@@ -1,4 +1,6 @@
-"""The counts of the external suites as Markdown: python -m tests.external.report [--record] [opinfo|onnx] [name ...]
+"""The counts of the external suites as Markdown: python -m tests.external.report [--record] [suite ...] [name ...]
+
+A suite is one of opinfo, onnx, torch, jax, scipy; all of them by default. A name is part of the name of a row.
 
 `--record` also keeps them for docs/operators.md (tests/external/page.py), which is written anew.
 """
@@ -6,7 +8,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tests.external import page
 from tests.support.tally import Tally, table
@@ -31,10 +33,35 @@ def onnx(names: Sequence[str]) -> Found:
     for row in suite.rows():
         if not names or any(name in row for name in names):
             print(row, file=sys.stderr, flush=True)
-            yield "", suite.run(row)
+            yield suite.owner(row), suite.run(row)
 
 
-SUITES = {"opinfo": opinfo, "onnx": onnx}
+def torch(names: Sequence[str]) -> Found:
+    from tests.external import drawn as suite
+
+    yield from of_operators(suite.DRAWS, suite.run, names)
+
+
+def jax(names: Sequence[str]) -> Found:
+    from tests.external import against_jax as suite
+
+    yield from of_operators(suite.REFERENCES, suite.run, names)
+
+
+def of_operators(draws: Iterable[str], run: Callable[[str], Iterable[Tally]], names: Sequence[str]) -> Found:
+    for draw in draws:
+        if not names or any(name in draw for name in names):
+            print(draw, file=sys.stderr, flush=True)
+            yield from ((found.name, found) for found in run(draw))
+
+
+def scipy(names: Sequence[str]) -> Found:
+    from tests.external import test_scipy as suite
+
+    yield from ((found.name, found) for found in suite.run())
+
+
+SUITES = {"opinfo": opinfo, "onnx": onnx, "torch": torch, "jax": jax, "scipy": scipy}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -6,17 +6,20 @@ reflect, its nearest our replicate, its wrap our circular. Filters lie within th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
 from random import Random
 
 import numpy as np
 import pytest
 
 import kernels
+from tests.support.tally import Tally
 
 signal = pytest.importorskip("scipy.signal", reason="a comparison with SciPy")
 ndimage = pytest.importorskip("scipy.ndimage", reason="a comparison with SciPy")
 
-COUNT = 100
+SUITE, COUNT = "Random filters beside SciPy", 100
 LARGEST = {1: 9, 2: 6, 3: 4}
 MODES = {
     "constant": "zeros",
@@ -28,17 +31,10 @@ MODES = {
 # Sums of at most 64 terms of size 1 to 10, in another order.
 TOLERANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-4}
 
-external = [pytest.mark.slow, pytest.mark.external]
-every_rank = pytest.mark.parametrize("axes", [pytest.param(n, marks=external) for n in (1, 2, 3)])
-
 
 def close(ours, theirs):
     bound = TOLERANCE[ours.dtype]
     np.testing.assert_allclose(ours, theirs, rtol=bound, atol=bound)
-
-
-def has_modes(axes):
-    return "padding_mode" in getattr(kernels, f"conv{axes}d").__signature__.parameters
 
 
 def filtered(axes, seed, mode, flipped):
@@ -67,14 +63,35 @@ def filtered(axes, seed, mode, flipped):
         np.testing.assert_allclose((g[0, 0] * a).sum(), (gy * y).sum(), rtol=0, atol=TOLERANCE[y.dtype] * far)
 
 
-@pytest.mark.parametrize("flipped", [False, True], ids=["correlate", "convolve"])
-@pytest.mark.parametrize("mode", MODES)
-@every_rank
-def test_ndimage(axes, mode, flipped):
-    if mode != "constant" and not has_modes(axes):
-        pytest.skip(f"conv{axes}d takes no padding_mode")
-    for seed in range(COUNT):
-        filtered(axes, seed, mode, flipped)
+def run() -> Iterator[Tally]:
+    """Every comparison, by operator."""
+    for axes, mode, flipped in product((1, 2, 3), MODES, (False, True)):
+        chosen = "" if mode == "constant" else f"_{MODES[mode]}"
+        yield counted(f"conv{axes}d{chosen}", filtered, axes, mode, flipped)
+    for axes in (1, 2, 3):
+        yield counted(f"convolve{axes}d", convolved, axes)
+
+
+def counted(operator, compare, axes, *how, count=COUNT):
+    found = Tally(SUITE, operator)
+    for seed in range(count):
+        try:
+            compare(axes, seed, *how)
+        except Exception as error:
+            found.failed.append(f"{compare.__name__}{(axes, seed, *how)}: {type(error).__name__}: {error}")
+        else:
+            found.passed += 1
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.external
+def test_filters_and_convolutions(count):
+    tallies = list(run())
+    for found in tallies:
+        count(found)
+    for found in tallies:
+        found.check()
 
 
 def test_some_filters():
@@ -103,12 +120,6 @@ def convolved(axes, seed):
         gy = rng.standard_normal(y.shape)
         ga, gb = pullback(gy)  # bilinear: <gy, a * b> = <ga, a> = <gb, b>
         np.testing.assert_allclose([(ga * a).sum(), (gb * b).sum()], (gy * y).sum(), rtol=1e-9, atol=1e-9)
-
-
-@every_rank
-def test_convolve(axes):
-    for seed in range(COUNT):
-        convolved(axes, seed)
 
 
 def test_a_shifted_centre_is_seen():
