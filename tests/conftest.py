@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support import golden as golden_files
+from tests.support.ranks import planes
 from tests.support.sampling import kept
 from tests.support.tally import Tally, table
 
@@ -36,7 +38,29 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--sample is a fraction between 0 and 1, found {fraction}")
 
 
+# Of the slow checks that derive.verify makes of a module, those of one rank of each family: what follows from others, which are
+# made of every rank (gradients that are exactly those of the equations are adjoint and linear, `every_way` runs what `each_line`
+# does), and what is of the runtime and of calls, which ranks share.
+OF_PLANES = {
+    *("adjoint", "linearity", "finite_differences", "each_line"),
+    *("strided", "zero_sized", "deterministic"),
+}
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    generated = {i.nodeid: re.search(r"generated/test_(\w+)\.py::\w+\[(\w+)\]", i.nodeid) for i in items}
+    one = planes(found[1] for found in generated.values() if found)
+    repeated = {
+        i.nodeid
+        for i in items
+        if i.get_closest_marker("slow")
+        and (found := generated[i.nodeid])
+        and found[1] not in one
+        and found[2] in OF_PLANES
+    }
+    if repeated:
+        config.hook.pytest_deselected(items=[i for i in items if i.nodeid in repeated])
+        items[:] = [i for i in items if i.nodeid not in repeated]
     fraction = config.getoption("--sample")
     if fraction is None:
         return

@@ -24,6 +24,7 @@ from derive.language import Operator as Spec
 from derive.language import Reduce
 from kernels.operator import COMMON, Operator
 from tests.external import functional
+from tests.support.ranks import groups
 from tests.support.tally import Tally, table
 
 ROOT = Path(__file__).parents[2]
@@ -68,14 +69,6 @@ def rational(spec: Spec) -> bool:
     transcendental = applied & {"exp", "expm1", "log", "log1p", "tanh", "erf"}
     logarithms = any(r.kind == "logsumexp" for s in spec.statements for r in s.body.atoms(Reduce))
     return not transcendental and not logarithms and all(p.exp.is_integer for p in powers)
-
-
-def groups(names: Iterable[str]) -> dict[str, list[str]]:
-    """Operators of one name but for the number of axes, together: conv{}d is conv1d to conv4d."""
-    found: dict[str, list[str]] = {}
-    for name in names:
-        found.setdefault(re.sub(r"\dd(?=_|$)", "{}d", name), []).append(name)
-    return found
 
 
 def shown(pattern: str, names: Sequence[str]) -> str:

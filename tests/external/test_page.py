@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import kernels
 from tests.external import functional, page
+from tests.support.ranks import groups, planes
 
 
 def test_the_page_is_not_stale():
@@ -12,7 +13,7 @@ def test_the_page_is_not_stale():
 
 
 def test_every_operator_is_on_it():
-    patterns = page.groups(kernels.OPERATORS)
+    patterns = groups(kernels.OPERATORS)
     assert sorted(n for names in patterns.values() for n in names) == sorted(kernels.OPERATORS)
     text = page.text()
     for pattern, names in patterns.items():
@@ -28,3 +29,9 @@ def test_what_was_kept_has_no_failure():
 
 def test_no_operator_of_ours_is_said_to_be_missing():
     assert not {*functional.REASONS, *functional.BY_ANOTHER_NAME} & set(kernels.OPERATORS)
+
+
+def test_ranks_of_one_family():
+    names = ["conv1d", "conv2d", "conv3d", "conv2d_mean", "relu", "fold1d", "fold3d"]
+    assert [len(members) for members in groups(names).values()] == [3, 1, 1, 2]
+    assert planes(names) == {"conv2d", "conv2d_mean", "relu", "fold1d"}

@@ -19,6 +19,7 @@ import pytest
 
 from derive.catalogue import CORE, operators
 from tests.kernels.test_widths import WIDTHS
+from tests.support.ranks import planes
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="protects pages as Linux does")
@@ -56,13 +57,15 @@ def missing(size: int) -> list[str]:
 
 
 def everywhere() -> Iterator[tuple[str, str, int]]:
-    """One operator of each kind with both dtypes at every width; the others, whose kernels are written by the same
-    hands, with one dtype at one of the widths that this processor has, in turn."""
+    """One operator of each kind with both dtypes at every width; of the other families, whose kernels are written by the
+    same hands, one with one dtype at one of the widths that this processor has, in turn."""
     every = [(dtype, size) for size in WIDTHS for dtype in ("float32", "float64")]
     turns = cycle(each for each in every if not missing(each[1]))
+    one = planes(operator.name for operator in operators())
     for operator in operators():
-        for dtype, size in every if operator.name in CORE else [next(turns)]:
-            yield operator.name, dtype, size
+        if operator.name in CORE or operator.name in one:
+            for dtype, size in every if operator.name in CORE else [next(turns)]:
+                yield operator.name, dtype, size
 
 
 @pytest.mark.slow
