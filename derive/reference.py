@@ -372,6 +372,13 @@ def _is_integer(e: sp.Basic) -> bool:
     )
 
 
+def _is_whole(e: sp.Basic) -> bool:
+    """Of such an expression: is it, and everything that it is made of, a whole number, which floats hold?"""
+    if isinstance(e, (sp.floor, sp.ceiling)) or not e.args or isinstance(e, (IntegerRead, IntegerReduce)):
+        return not isinstance(e, sp.Rational) or bool(e.is_integer)
+    return all(map(_is_whole, e.args)) and not (isinstance(e, sp.Pow) and bool(e.exp.is_negative))
+
+
 def _integer(e: sp.Expr, leaf: Callable[[Any], Value]) -> Value:
     """Exact value of such an expression, as an int or a Fraction; `leaf` says what its atoms are."""
     if isinstance(e, sp.Integer):
@@ -619,7 +626,9 @@ class _Evaluation:
         return self.compiled[key]
 
     def made(self, e: sp.Expr) -> Value:
-        if _is_integer(e):
+        # numbers that may be rounded are divided, and added up, as the formula says
+        steps = not self.field.exact and isinstance(e, (sp.Add, sp.Mul, sp.Pow, sp.Abs)) and not _is_whole(e)
+        if _is_integer(e) and not steps:
             exact = self.integer(e)
             return lambda at: self.field.number(exact(at))
         if isinstance(e, Read):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from fractions import Fraction
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derive import LogSumExp, Max, Operator, build, finite, indices, tensors
+from derive import LogSumExp, Max, Operator, build, finite, indices, parameters, tensors
+from derive.reference import Case
 from derive.verify import CHECKS, Result, configurations, report, run, sample, suite, verify
 from derive.verify.checks import relaid, rounds
 from derive.verify.rounding import ROUNDED, UNIT, Rounded, allowance
@@ -210,6 +212,17 @@ def test_rounding_bound_holds_for_every_order(values: list[int], random: Random)
         bound = bound + Rounded(float(t)) * Rounded(float(abs(t)))
     assert abs(float(found) - exact) <= allowance(bound, "float32")
     assert allowance(bound, "float32") <= UNIT["float32"] * 1000 * (1 + sum(float(t) ** 2 for t in terms))
+
+
+def test_what_integers_make_is_rounded_too() -> None:
+    """A weight that cancels: (n/d - 1)^2 of n = d, in parts that are not whole. Of the reference it is exact."""
+    d = parameters("d")
+    operator = Operator("weighted", y[n] << x[n] * ((n / d) ** 2 - 2 * (n / d) + 1), inputs=(x,))
+    given = {"x": np.array([Fraction(k) for k in range(1, 8)], object)}
+    assert Case(operator, given, {"d": 3}).run()["y"][3] == 0
+    bound = Case(operator, given, {"d": 3}, field=ROUNDED).run()["y"]
+    assert bound[3].value == 0
+    assert bound[3].error >= 4 * (1 + 2 + 1)  # of x[3] = 4, one unit for each term at least
 
 
 def test_run_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
