@@ -468,7 +468,8 @@ def run(row: Row, dtype: torch.dtype) -> Tally:
 def translated(row: Row, op: Any, sample: SampleInput) -> Call:
     translate = row.translate or by_name
     call = translate(getattr(kernels, row.ours), sample, op)
-    roundings = row.roundings.get(sample.input.dtype, call.roundings)
+    dtype = getattr(sample.input, "dtype", None)  # cat is given a list
+    roundings = row.roundings.get(dtype, call.roundings)
     return replace(call, roundings=roundings, results=call.results or row.results)
 
 
