@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from kernels.runtime.arithmetic import bounded, ceil_div
 from kernels.runtime.compile import kernel
-from kernels.runtime.contraction import near, pack, product, repeat_last, round_up, spare
+from kernels.runtime.contraction import pack, product, repeat_last, round_up, spare
 from kernels.runtime.copies import copy_lines, weave
 from kernels.runtime.linked import linked
 from kernels.runtime.scalar import rational
@@ -115,10 +115,11 @@ def winograd_suits(
 
     Measured: those of places and of sums cost as much as some 12 columns and channels, or 48 where neighbours along
     the second axis do not lie side by side; those of taps as 32 tiles, or 128 where they are more than the caches of
-    a processor hold. A tile that is not full takes as many products: they shall be two thirds of those of the direct
+    a processor hold, 6 MB. A tile that is not full takes as many products: they shall be two thirds of those of the direct
     sum, or fewer.
     """
-    far = bounded(POINTS, bounded(columns, channels)) > 2 * near(tile)
+    most = tile.rows * tile.depth * tile.channels // 8  # as many bytes with vectors of any width
+    far = bounded(POINTS, bounded(columns, channels)) > most
     transforms, tiles = tile.steps // (340 if side_by_side else 85), tile.steps // (32 if far else 128)
     products = POINTS * ceil_div(high, 2) * ceil_div(wide, 2)
     return (
