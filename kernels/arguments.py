@@ -43,7 +43,7 @@ LARGEST_OPTION = 2**31 - 1
 def integer(name: str, value: object, minimum: int | None = None, maximum: int = LARGEST_OPTION) -> int:
     """A Python or NumPy integer; bool and float are refused, 2.0 included."""
     if isinstance(value, (bool, np.bool_)):
-        raise ArgumentTypeError(f"`{name}` is {value!r} but needs an integer, not a bool")
+        raise ArgumentTypeError(f"`{name}` is {shown(value)} but needs an integer, not a bool")
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except Exception:  # what an object's own __index__ raises is no concern of the caller's
@@ -74,7 +74,7 @@ def natural(name: str, value: object) -> int:
 def real(name: str, value: object) -> float:
     """A Python or NumPy number; NaN and infinity pass."""
     if isinstance(value, (bool, np.bool_, str, bytes)):
-        raise ArgumentTypeError(f"`{name}` is {value!r} but needs a real number")
+        raise ArgumentTypeError(f"`{name}` is {shown(value)} but needs a real number")
     try:
         return float(value)  # type: ignore[arg-type]
     except Exception:  # its own __float__ may raise anything; 10**400 has none
@@ -217,14 +217,24 @@ def check_same(name: str, array: Array, first: str, dtype: np.dtype[Any]) -> Non
         raise DtypeError(f"`{name}` is {array.dtype} but `{first}` is {dtype}; write {cast(name, dtype)}")
 
 
+def apart(array: Array) -> Array:
+    """The elements that lie in places of their own: one of an axis that is broadcast, however long it claims to be."""
+    return array[
+        tuple(
+            slice(1) if n > 1 and step == 0 else slice(None)
+            for n, step in zip(array.shape, array.strides, strict=True)
+        )
+    ]
+
+
 def as_indices(name: str, array: Array) -> Array:
     """int64 from any integer type; bool, float and object are refused."""
     if array.dtype == INTEGER:
         return array
     if array.dtype.kind not in "iu":
         raise DtypeError(f"`{name}` is {short(str(array.dtype))} but needs integers (int64)")
-    if array.dtype == np.uint64 and array.size and int(array.max()) > LARGEST_INTEGER:
-        raise OutOfRangeError(f"`{name}` has {array.max()}, which int64 does not hold")
+    if array.dtype == np.uint64 and array.size and int(largest := apart(array).max()) > LARGEST_INTEGER:
+        raise OutOfRangeError(f"`{name}` has {largest}, which int64 does not hold")
     check_size(f"`{name}`", array.shape)
     return array.astype(INTEGER)
 
@@ -233,7 +243,8 @@ def check_below(
     name: str, array: Array, shape: Shape, extent: int, origin: str, also: int | None = None
 ) -> None:
     """Every value is an index of an axis with `extent` entries, or `also`. `shape` is the array's own, for the error."""
-    if array.size == 0 or (array.min() >= 0 and array.max() < extent):
+    values = apart(array)
+    if values.size == 0 or (values.min() >= 0 and values.max() < extent):
         return
     array = array.reshape(shape)
     wrong = (array < 0) | (array >= extent)

@@ -69,7 +69,8 @@ class Family(Operator):
         self, primals: Sequence[Any], tangents: Sequence[Any], /, **options: Any
     ) -> tuple[Result, Result]:
         """As `Operator.jvp`."""
-        other = self.variant(entries(primals) or (), options)
+        arrays = entries(primals)
+        other = None if arrays is None else self.variant(*self._as_call(arrays, options))
         return (super().jvp if other is None else other.jvp)(primals, tangents, **options)
 
     def planned(self, /, *args: Any, **options: Any) -> Plan:

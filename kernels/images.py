@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from kernels.adapter import Adapter, Layout, Plan, Spec, Variants, reshaped
-from kernels.arguments import Shape, choice, flag, integer, per_axis, positive, real, shown
+from kernels.arguments import Shape, choice, entries, flag, integer, per_axis, positive, real, shown
 from kernels.convolution import numbered
 from kernels.errors import ArgumentError, ShapeError
 from kernels.layers import only_default
@@ -261,11 +261,12 @@ def padded(spec: Spec, input: Shape, pad: object, mode: object = "constant", val
 
 def pad_pairs(pad: object, input: Shape) -> tuple[tuple[int, int], ...]:
     """(before, after) of every axis, from torch's flat sequence that begins with the last one."""
-    if not isinstance(pad, (tuple, list)) or len(pad) % 2:
+    given = entries(pad)
+    if given is None or len(given) % 2:
         raise ArgumentError(
             f"`pad` is {shown(pad)} but needs (before, after) of the last axis, then of the one before"
         )
-    numbers = [integer(f"pad[{i}]", n) for i, n in enumerate(pad)]
+    numbers = [integer(f"pad[{i}]", n) for i, n in enumerate(given)]
     if len(numbers) > 2 * len(input):
         raise ArgumentError(
             f"`pad` has {len(numbers)} entries but `input` has only {len(input)} axes, of two each"

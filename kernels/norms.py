@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from kernels.adapter import Adapter, Layout, Plan, Spec, Variants, reshaped, same
-from kernels.arguments import Array, Shape, integer, positive, real, shown
+from kernels.arguments import Array, Shape, entries, integer, positive, real, shown
 from kernels.errors import ArgumentError, ShapeError
 
 View = Callable[[Array], Array]
@@ -284,7 +284,8 @@ def fitting(name: str, shape: Shape, needed: Shape) -> Shape:
 
 def normalized(input: Shape, value: object) -> Shape:
     """`normalized_shape`, which is that of the last axes."""
-    several = value if isinstance(value, (tuple, list)) else (value,)
+    given = entries(value)
+    several = (value,) if given is None else given
     row = tuple(integer("normalized_shape", n, 0) for n in several)
     if not row:
         raise ArgumentError("`normalized_shape` has no entries but needs at least one")

@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 
 from kernels.adapter import Adapter, Layout, Plan, Spec, reshaped
-from kernels.arguments import Shape, flag, positive, real
+from kernels.arguments import Shape, entries, flag, positive, real, shown
 from kernels.errors import ArgumentError, ShapeError
 
 
@@ -163,9 +163,10 @@ def corrected(
     step: object,
 ) -> dict[str, float]:
     """What Adam's formula needs as numbers, from the options and the number of the step (the first is 1)."""
-    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-        raise ArgumentError(f"`betas` is {betas!r} but needs two numbers")
-    beta, beta2 = (real(f"betas[{k}]", b) for k, b in enumerate(betas))
+    pair = entries(betas)
+    if pair is None or len(pair) != 2:
+        raise ArgumentError(f"`betas` is {shown(betas)} but needs two numbers")
+    beta, beta2 = (real(f"betas[{k}]", b) for k, b in enumerate(pair))
     for k, b in enumerate((beta, beta2)):
         if not 0 <= b < 1:
             raise ArgumentError(f"`betas[{k}]` is {b} but needs 0 <= beta < 1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from kernels.adapter import Adapter, Layout, Plan, Spec, reshaped
-from kernels.arguments import Shape, natural, per_axis, positive, shown
+from kernels.arguments import Shape, entries, natural, per_axis, positive, shown
 from kernels.convolution import wrong_rank
 from kernels.errors import ArgumentError, ShapeError
 
@@ -62,11 +62,12 @@ def chosen_sizes(
 ) -> tuple[int, ...]:
     """The spatial extents asked for, each less than a stride from the usual one."""
     axes = len(usual)
-    if not isinstance(output_size, (tuple, list)) or len(output_size) not in (axes, len(input)):
+    given = entries(output_size)
+    if given is None or len(given) not in (axes, len(input)):
         raise ArgumentError(
             f"`output_size` is {shown(output_size)} but needs {axes} extents, or {len(input)} with those before them"
         )
-    sizes = tuple(positive(f"output_size[{k}]", size) for k, size in enumerate(output_size))[-axes:]
+    sizes = tuple(positive(f"output_size[{k}]", size) for k, size in enumerate(given))[-axes:]
     for axis, (size, common, s) in enumerate(zip(sizes, usual, strides, strict=True)):
         if abs(size - common) >= s:
             raise ArgumentError(

@@ -129,7 +129,8 @@ def shapes_of_results(operator: Operator, **arguments: Any) -> list[Shape]:
 
 
 def types_of_results(operator: Operator, count: int, dtype: np.dtype[Any]) -> list[np.dtype[Any]]:
-    """Those of the first results; an adapter may leave out the last."""
+    """Those of the first results; an adapter may leave out the last, and an option choose an operator with more, all real."""
     definition = operator.definition
     outputs = [definition.tensor(name) for name in definition.programs["forward"].outputs]
-    return [np.dtype(np.int64) if t.integer else dtype for t in outputs[:count]]
+    known = [np.dtype(np.int64) if t.integer else dtype for t in outputs[:count]]
+    return known + [dtype] * (count - len(known))

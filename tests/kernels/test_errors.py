@@ -468,3 +468,12 @@ def test_indices_that_change_their_type_or_strides_after_the_call():
             pullback(1.0)
         target = None
         assert want.shape == (2, 3)
+
+
+def test_indices_that_are_one_number_over_and_over_are_read_once():
+    """A broadcast array of 2^40 of them is refused as quickly as any other."""
+    many = np.broadcast_to(np.array(1, np.uint64), (2**40,))
+    with pytest.raises(KernelError, match="^multi_margin_loss: "):
+        kernels.multi_margin_loss(np.ones((2, 3)), many)
+    with pytest.raises(KernelError, match="^embedding: "):
+        kernels.embedding(many.view(np.int64), np.ones((2, 4)))

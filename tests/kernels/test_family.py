@@ -136,3 +136,12 @@ def test_the_plan_of_a_call_is_that_of_its_operator():
     assert [o.argument for o in plan.outputs] == ["output", "running_mean", "running_var"]
     assert [o.argument for o in kernels.batch_norm.planned((2, 3, 4), training=True).outputs] == ["output"]
     assert [o.argument for o in kernels.batch_norm.planned((2, 3, 4), (3,), (3,)).outputs] == ["output"]
+
+
+def test_the_arrays_of_jvp_are_no_options():
+    """Its primals are the arrays in order: the third of multi_margin_loss is `weight`, which comes behind options."""
+    x, target, weight = np.arange(6.0).reshape(2, 3), np.array([0, 2]), np.ones(3)
+    for p in (1, 2):
+        want = kernels.multi_margin_loss(x, target, p, weight=weight)
+        found, tangent = kernels.multi_margin_loss.jvp((x, target, weight), (None, None, weight), p=p)
+        assert found == want == tangent  # linear in the weights
