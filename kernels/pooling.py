@@ -127,7 +127,7 @@ def avg_pool(
 
     The result's shape is that of max_pool{axes}d.
     """
-    integers = windows(spec, input, kernel_size, stride, padding, None, ceil_mode)
+    integers = windows(spec, input, kernel_size, stride, padding, UNDILATED, ceil_mode)
     see = planes(spec, input)
     inputs = (Layout("input", "x", input, see),)
     environment = spec.environment(
@@ -139,6 +139,9 @@ def avg_pool(
     return Plan(inputs, (Layout("output", "y", pooled(spec, input, environment), see),), environment)
 
 
+UNDILATED = object()  # None is a mistake of the caller's
+
+
 def windows(
     spec: Spec,
     input: Shape,
@@ -148,14 +151,14 @@ def windows(
     dilation: object,
     ceil_mode: object,
 ) -> dict[str, int]:
-    """The formula's integers, checked against the input; `dilation` None where the formula has none."""
+    """The formula's integers, checked against the input; `dilation` UNDILATED where the formula has none."""
     axes = spec.axes
     if len(input) not in (axes + 1, axes + 2):
         raise ShapeError(wrong_rank(input, axes))
     kernel = per_axis("kernel_size", kernel_size, axes, positive)
     strides = kernel if stride is None else per_axis("stride", stride, axes, positive)
     pads = padding_pairs("padding", padding, axes)
-    dilations = per_axis("dilation", 1 if dilation is None else dilation, axes, positive)
+    dilations = per_axis("dilation", 1 if dilation is UNDILATED else dilation, axes, positive)
     ceil = flag("ceil_mode", ceil_mode)
     for axis, n in enumerate(input[-axes:]):
         if n == 0:
@@ -177,7 +180,7 @@ def windows(
     return {
         **numbered("K", (*one, *kernel)),
         **numbered("s", (*one, *strides)),
-        **(numbered("d", (*one, *dilations)) if dilation is not None else {}),
+        **(numbered("d", (*one, *dilations)) if dilation is not UNDILATED else {}),
         **numbered("a", (*none, *before)),
         **numbered("e", (*none, *after)),
         "ceil": int(ceil),

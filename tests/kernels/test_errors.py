@@ -477,3 +477,9 @@ def test_indices_that_are_one_number_over_and_over_are_read_once():
         kernels.multi_margin_loss(np.ones((2, 3)), many)
     with pytest.raises(KernelError, match="^embedding: "):
         kernels.embedding(many.view(np.int64), np.ones((2, 4)))
+
+
+def test_no_dilation_is_no_dilation_of_one():
+    for operator in (kernels.max_pool2d, kernels.soft_pool2d, kernels.stochastic_pool2d_mean):
+        with pytest.raises(KernelError, match="`dilation` is None"):
+            operator.output_shape((2, 3, 4, 4), 2, dilation=None)
