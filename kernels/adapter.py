@@ -216,12 +216,19 @@ class Variants:
 
 def same_option(value: object, only: object) -> bool:
     """Is it that value of an option? 2 is 2.0, but True is not 1."""
-    number = (
-        isinstance(only, float)
-        and isinstance(value, (int, float, np.integer))
-        and not isinstance(value, bool)
-    )
-    return (number or type(value) is type(only)) and bool(value == only)
+    if isinstance(only, float) and (number := plain_number(value)) is not None:
+        return number == only
+    return type(value) is type(only) and bool(value == only)
+
+
+def plain_number(value: object) -> int | float | None:
+    """A number as Python's own, whatever its class says it equals; None for what is none, and for a bool."""
+    kind = type(value)
+    if issubclass(kind, float):
+        return float.__float__(value)  # type: ignore[arg-type]
+    if issubclass(kind, int) and kind is not bool:
+        return int.__int__(value)  # type: ignore[arg-type]
+    return int(value) if isinstance(value, np.integer) else None
 
 
 class Plain(Adapter):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kernels.activations import around
-from kernels.adapter import Adapter, Layout, Plan, Spec, Variants, reshaped
+from kernels.adapter import Adapter, Layout, Plan, Spec, Variants, plain_number, reshaped
 from kernels.arguments import Shape, flag, integer, real, shown
 from kernels.errors import ArgumentError, ShapeError
 from kernels.layers import only_default
@@ -97,8 +97,7 @@ def pairwise_distance(
 
 def other_power(given: Mapping[str, Any]) -> str | None:
     """Squares need no powers; an exponent that is no number is left for the operator to refuse."""
-    p = given.get("p", 2.0)
-    return None if isinstance(p, (int, float)) and p == 2 else "p"
+    return None if plain_number(given.get("p", 2.0)) == 2 else "p"
 
 
 def soft_margin_loss(
@@ -201,7 +200,7 @@ def multi_margin_loss(
     """
     only_default("size_average", size_average, None)
     only_default("reduce", reduce, None)
-    if not (isinstance(p, (int, float)) and p in (1, 2)) or isinstance(p, bool):
+    if plain_number(p) not in (1, 2):
         raise ArgumentError(f"`p` is {shown(p)} but needs 1 or 2")
     if len(input) > 2:
         raise ShapeError(f"`input` has {len(input)} axes but needs (N, C) or (C,)")

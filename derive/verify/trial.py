@@ -451,7 +451,8 @@ def faulty_out(t: Trial, made: Array, written: list[Placed]) -> Any:
     if kind == 2 and inputs:  # an input, or a part of it
         a = random.choice(inputs)
         t.mutated = True
-        if made.size * made.itemsize <= a.nbytes and a.flags.c_contiguous and a.flags.writeable:
+        whole = a.flags.c_contiguous and a.flags.writeable and not a.dtype.hasobject
+        if whole and made.size * made.itemsize <= a.nbytes:
             return np.ndarray(made.shape, made.dtype, a.reshape(-1).view(np.uint8))
         return a
     if kind == 3 and inputs:  # memory in which both lie, side by side or interleaved
