@@ -15,6 +15,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -639,6 +640,12 @@ class Operator:
             i: extent(i) for i in self.given
         }
         self.title = title
+
+    def with_statements(self, statements: Iterable[Statement]) -> Operator:
+        """The same, of other equations for the same tensors."""
+        made = copy(self)
+        made.statements = tuple(statements)
+        return made
 
     def __repr__(self) -> str:
         body = "\n    ".join(map(str, self.statements))

@@ -216,8 +216,8 @@ class Variants:
 
 def same_option(value: object, only: object) -> bool:
     """Is it that value of an option? 2 is 2.0, but True is not 1."""
-    if isinstance(only, float) and (number := plain_number(value)) is not None:
-        return number == only
+    if (number := plain_number(only)) is not None:
+        return plain_number(value) == number
     return type(value) is type(only) and bool(value == only)
 
 
@@ -228,7 +228,7 @@ def plain_number(value: object) -> int | float | None:
         return float.__float__(value)  # type: ignore[arg-type]
     if issubclass(kind, int) and kind is not bool:
         return int.__int__(value)  # type: ignore[arg-type]
-    return int(value) if isinstance(value, np.integer) else None
+    return value.item() if isinstance(value, (np.integer, np.floating)) else None
 
 
 class Plain(Adapter):

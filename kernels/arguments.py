@@ -217,7 +217,7 @@ def check_same(name: str, array: Array, first: str, dtype: np.dtype[Any]) -> Non
         raise DtypeError(f"`{name}` is {array.dtype} but `{first}` is {dtype}; write {cast(name, dtype)}")
 
 
-def apart(array: Array) -> Array:
+def distinct(array: Array) -> Array:
     """The elements that lie in places of their own: one of an axis that is broadcast, however long it claims to be."""
     return array[
         tuple(
@@ -233,7 +233,7 @@ def as_indices(name: str, array: Array) -> Array:
         return array
     if array.dtype.kind not in "iu":
         raise DtypeError(f"`{name}` is {short(str(array.dtype))} but needs integers (int64)")
-    if array.dtype == np.uint64 and array.size and int(largest := apart(array).max()) > LARGEST_INTEGER:
+    if array.dtype == np.uint64 and array.size and int(largest := distinct(array).max()) > LARGEST_INTEGER:
         raise OutOfRangeError(f"`{name}` has {largest}, which int64 does not hold")
     check_size(f"`{name}`", array.shape)
     return array.astype(INTEGER)
@@ -243,10 +243,9 @@ def check_below(
     name: str, array: Array, shape: Shape, extent: int, origin: str, also: int | None = None
 ) -> None:
     """Every value is an index of an axis with `extent` entries, or `also`. `shape` is the array's own, for the error."""
-    values = apart(array)
-    if values.size == 0 or (values.min() >= 0 and values.max() < extent):
+    array = distinct(array.reshape(shape))
+    if array.size == 0 or (array.min() >= 0 and array.max() < extent):
         return
-    array = array.reshape(shape)
     wrong = (array < 0) | (array >= extent)
     if also is not None:
         wrong &= array != also

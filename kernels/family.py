@@ -43,12 +43,10 @@ class Family(Operator):
         else:
             place = self._place
             value = args[place] if place < len(args) else options.get(self.variants.option, self._default)
-        if type(value) is str:
+        if type(value) is str:  # of each call of a convolution, so without a search
             name = names.get(value)
-        elif isinstance(value, (int, float)):
-            name = next((n for v, n in names.items() if same_option(value, v)), None)
         else:
-            return None
+            name = next((n for v, n in names.items() if same_option(value, v)), None)
         return None if name is None else self._load(name)
 
     def __call__(self, /, *args: Any, out: Any = None, **options: Any) -> Result:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 import sympy as sp
 
 from derive.emit.latex import program_latex
-from derive.emit.names import unhidden
 from derive.emit.printing import IntegerPrinter
 from derive.errors import SpecError
 from derive.language import Parameter, Real, Size
@@ -93,7 +92,7 @@ class _Module:
         ]
         sizes = self.sizes()
         own = {title: k for title, k in made.kernels.items() if title not in made.shared}
-        kernels = [unhidden(k.text) for k in own.values()]
+        kernels = [k.text for k in own.values()]
         parameters = self.parameters()
         unused = {name for name, lines in (("Condition", conditions), ("Parameter", parameters)) if not lines}
         joint = {"Joint"} if any(made.joints.values()) else set()

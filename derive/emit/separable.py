@@ -531,8 +531,8 @@ class SeparableWriter(SlideWriter):
     def three_taps(self, acc: str) -> None:
         """Of two vectors of a line the even lanes and the odd ones, and the even ones from the next pair on."""
         kind = self.eq.reduce
-        self.put("one, other = lanes.load(here), lanes.load(here + lanes.width)")
-        reads = ["lanes.evens(one, other)", "lanes.odds(one, other)", "lanes.load_apart(here + 2, 2)"]
+        self.put("former, latter = lanes.load(here), lanes.load(here + lanes.width)")
+        reads = ["lanes.evens(former, latter)", "lanes.odds(former, latter)", "lanes.load_apart(here + 2, 2)"]
         if kind == "sum":
             self.put(f"total = {' + '.join(reads)}")
             return
@@ -540,8 +540,8 @@ class SeparableWriter(SlideWriter):
             pair = self.call(f"{kind}imum", *reads[:2])
             self.put(f"best = {self.call(f'{kind}imum', pair, reads[2])}")
             return
-        self.put("one_at, other_at = lanes.load(here_at), lanes.load(here_at + lanes.width)")
-        places = ["lanes.evens(one_at, other_at)", "lanes.odds(one_at, other_at)"]
+        self.put("former_at, latter_at = lanes.load(here_at), lanes.load(here_at + lanes.width)")
+        places = ["lanes.evens(former_at, latter_at)", "lanes.odds(former_at, latter_at)"]
         self.put(f"best, best_at = {reads[0]}, {places[0]}")
         self.sooner(reads[1], places[1])
         self.sooner(reads[2], "lanes.load_apart(here_at + 2, 2)")
@@ -573,7 +573,7 @@ class SeparableWriter(SlideWriter):
         if self.argument:
             self.put(f"lanes.store(joined_at + column, {self.far()})")
         self.depth = depth
-        self.put(f"step, offset = {self.inner(lane.spread)}, 0")
+        self.put(f"distance, offset = {self.inner(lane.spread)}, 0")
         self.put("while taps > 0:", True)
         inner = self.depth
 
@@ -595,13 +595,13 @@ class SeparableWriter(SlideWriter):
         self.put("if taps % 2 == 1:", True)
         combine("joined", "offset")
         self.depth = inner + 1
-        self.put("offset += step")
+        self.put("offset += distance")
         self.depth = inner
         self.put("taps = taps // 2")
         self.put("if taps > 0:", True)
-        combine("scratch", "step")
+        combine("scratch", "distance")
         self.depth = inner + 1
-        self.put("step = 2 * step")
+        self.put("distance = 2 * distance")
         self.depth = depth
         self.put("taps, read_from = 1, joined")
         if self.argument:

@@ -243,13 +243,13 @@ class SlideWriter(VectorWriter):
         tables = self.product([str(1 + len(self.weights)), "taps"]) if self.weights else self.taps_at_most(s)
         self.put(f"ends = integer_scratch + {tables}")
         falling = s.lane.spread * (self.eq.relation.size(s.lane.tap) - 1) if s.lane.falls else 0
-        self.put(f"lowest = ({self.integer(s.lane.offset - falling)}) // {self.inner(s.lane.modulus)}")
+        self.put(f"least = ({self.integer(s.lane.offset - falling)}) // {self.inner(s.lane.modulus)}")
         depth = self.depth
         self.put(f"for {phase} in range({self.classes(s.lane)}):", True)
         self.axes[s.lane] = self.axis(s.lane, phase)
         if s.row is None:
             self.put(f"ends[2 * {phase}] = count")
-        self.taps_of_table(f"ends[2 * {phase}]", f" + ({self.axes[s.lane].low} - lowest)")
+        self.taps_of_table(f"ends[2 * {phase}]", f" + ({self.axes[s.lane].low} - least)")
         self.put(f"ends[2 * {phase} + 1] = count")
         self.depth = depth
 
@@ -371,8 +371,8 @@ class SlideWriter(VectorWriter):
             f = self.names[a.follower]
             self.put(f"{f} = {self.own('from', a.follower)} + {self.own('tap', a.tap)} * {self.axes[a].by}")
             tests.append(f"0 <= {f} < {self.size(a.follower)}")
-        lowest = "lowest" if s.lane.classes else self.own("low", s.lane.tap)
-        self.put(f"low = {lowest} + {self.product(['start', stride])}")
+        least = "least" if s.lane.classes else self.own("low", s.lane.tap)
+        self.put(f"low = {least} + {self.product(['start', stride])}")
         if plain:
             self.lines_in_place(tests)
         else:

@@ -179,13 +179,13 @@ class TwosWriter(SeparableWriter, RowWriter):
         if self.argument:
             self.places_of_two(lines, one, other)
             return
-        for name, read in (("one", one), ("other", other)):
+        for name, read in (("former", one), ("latter", other)):
             values = [read(line) for line in lines]
             while len(values) > 1:
                 values = [self.both(*values[k : k + 2]) for k in range(0, len(values), 2)]
             self.put(f"{name} = {values[0]}")
         acc = "total" if kind == "sum" else "best"
-        self.put(f"{acc} = {self.both('lanes.evens(one, other)', 'lanes.odds(one, other)')}")
+        self.put(f"{acc} = {self.both('lanes.evens(former, latter)', 'lanes.odds(former, latter)')}")
 
     def both(self, a: str, b: str) -> str:
         kind = self.eq.reduce
@@ -202,8 +202,8 @@ class TwosWriter(SeparableWriter, RowWriter):
                 sp.expand(sum(at.coefficient(i) * t for i, t in zip(taps, each, strict=True)))
             )
             if each[-1] == 0:
-                self.put(f"one, other = {one(lines[k // 2])}, {other(lines[k // 2])}")
-            value = f"lanes.{'odds' if each[-1] else 'evens'}(one, other)"
+                self.put(f"former, latter = {one(lines[k // 2])}, {other(lines[k // 2])}")
+            value = f"lanes.{'odds' if each[-1] else 'evens'}(former, latter)"
             if k == 0:
                 self.put(f"best, best_at = {value}, lanes.narrow_integers({number})")
                 continue
@@ -338,8 +338,8 @@ class _SpreadWriter(RowWriter):
             line = self.sum_of("to", *steps)
             pair = [self.picked((*each, t)) for t in (0, 1)]
             if way.key is not None:
-                self.put(f"one, other = {pair[0]}, {pair[1]}")
-                pair = ["one", "other"]
+                self.put(f"former, latter = {pair[0]}, {pair[1]}")
+                pair = ["former", "latter"]
             for half, more in (("first", ""), ("last", "lanes.width")):
                 value = f"lanes.{half}_pairs({', '.join(pair)})"
                 if partly:

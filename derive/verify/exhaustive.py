@@ -146,9 +146,7 @@ def windows(operator: Operator, configuration: Configuration) -> list[frozenset[
         keys.append(key)
         return ring.variable("", Fraction(0))
 
-    summed = Operator(
-        operator.name, *statements, inputs=operator.inputs, extents=operator.extents, laws=operator.laws
-    )
+    summed = operator.with_statements(statements)
     try:
         made = Elements.of(configuration, make=make).case(summed, "", ring).run()
     except (SpecError, NotRational):
@@ -543,7 +541,7 @@ def summary(tallies: Sequence[Tally]) -> str:
     whole = sum(t.tried == t.of for t in tallies)
     lines.append(
         f"{sum(t.tried for t in tallies):,} of {sum(t.of for t in tallies):,} configurations, the whole box of {whole} of "
-        f"{len(tallies)} operators; {sum(t.runs for t in tallies):,} runs, "
+        f"{len(tallies)} operators, and {sum(t.ways for t in tallies):,} runs at others; {sum(t.runs for t in tallies):,} runs, "
         f"{sum(compared.values()):,} elements compared"
     )
     undecided, equalities = sum(t.open for t in tallies), sum(t.generic for t in tallies)

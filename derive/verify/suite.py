@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from derive.errors import VerificationError
 from derive.language import Operator
-from derive.verify.checks import CHECKS, QUICK
-from derive.verify.checks import rounds as cases_of
+from derive.verify.checks import CHECKS, QUICK, rounds
 from derive.verify.counterexample import explained
 
 if TYPE_CHECKING:
@@ -41,14 +40,14 @@ def suite(
     An operator that is not `core`, one of many, has its checks marked slow; those of `BRIEF` are made beside that.
     """
     checks = list(checks)
-    rounds = [pytest.param(c, cases, id=c, marks=() if core else pytest.mark.slow) for c in checks]
+    made_of = [pytest.param(c, cases, id=c, marks=() if core else pytest.mark.slow) for c in checks]
     if not core:
-        rounds += [pytest.param(c, BRIEF[c], id=f"{c}-brief") for c in checks if c in BRIEF]
+        made_of += [pytest.param(c, BRIEF[c], id=f"{c}-brief") for c in checks if c in BRIEF]
 
-    @pytest.mark.parametrize(("check", "rounds"), rounds)
-    def test(check: str, rounds: int) -> None:
+    @pytest.mark.parametrize(("check", "cases"), made_of)
+    def test(check: str, cases: int) -> None:
         try:
-            hold(check, operator, definition, rounds)
+            hold(check, operator, definition, cases)
         except VerificationError as error:  # the smallest that Hypothesis came to
             raise explained(error) from None
 
@@ -56,11 +55,11 @@ def suite(
     return made
 
 
-def hold(check: str, operator: Operator, definition: Definition, rounds: int, *, shrink: bool = True) -> None:
+def hold(check: str, operator: Operator, definition: Definition, cases: int, *, shrink: bool = True) -> None:
     """Make a check at the configurations that its test draws; without `shrink` the first failure is raised as it is."""
 
     @settings(
-        max_examples=cases_of(check, rounds),
+        max_examples=rounds(check, cases),
         deadline=None,
         derandomize=True,
         database=None,

@@ -175,9 +175,9 @@ def y_from_x_y_divisor_twos_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C: i
                 p0 = max(0, min(column, P0 - lanes.width))
                 active = lanes.first(P0 - p0)
                 at = here + 2 * p0
-                one = lanes.load(at)
-                other = lanes.load(at + lanes.width)
-                total = (lanes.evens(one, other) + lanes.odds(one, other))
+                former = lanes.load(at)
+                latter = lanes.load(at + lanes.width)
+                total = (lanes.evens(former, latter) + lanes.odds(former, latter))
                 y_divisor_lanes = lanes.read_where(y_divisor.line((p0,), (1,)), active)
                 total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
                 total = select(active, total, lanes.zero())
@@ -186,9 +186,9 @@ def y_from_x_y_divisor_twos_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C: i
             p0 = 0
             active = lanes.first(P0)
             at = here + 2 * p0
-            one = lanes.load_first(at, 2 * P0)
-            other = lanes.load_first(at + lanes.width, 2 * P0 - lanes.width)
-            total = (lanes.evens(one, other) + lanes.odds(one, other))
+            former = lanes.load_first(at, 2 * P0)
+            latter = lanes.load_first(at + lanes.width, 2 * P0 - lanes.width)
+            total = (lanes.evens(former, latter) + lanes.odds(former, latter))
             y_divisor_lanes = lanes.read_where(y_divisor.line((p0,), (1,)), active)
             total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
             lanes.write_where(y.line((n, c, p0), (0, 0, 1)), total, active)
@@ -274,19 +274,19 @@ def y_from_x_y_divisor_windows_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C
         if joins:
             for column in range(0, beyond + s0 * lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.zero())
-            step, offset = 1, 0
+            distance, offset = 1, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
                         lanes.store(joined + column,
                             lanes.load(joined + column) + lanes.load(scratch + (column + offset)))
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         lanes.store(scratch + column,
-                            lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
-                    step = 2 * step
+                            lanes.load(scratch + column) + lanes.load(scratch + (column + distance)))
+                    distance = 2 * distance
             taps, read_from = 1, joined
         threes = taps == 3 and s0 == 2
         n = row // C
@@ -300,8 +300,8 @@ def y_from_x_y_divisor_windows_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s0 * at)
                 if threes:
-                    one, other = lanes.load(here), lanes.load(here + lanes.width)
-                    total = lanes.evens(one, other) + lanes.odds(one, other) + lanes.load_apart(here + 2, 2)
+                    former, latter = lanes.load(here), lanes.load(here + lanes.width)
+                    total = lanes.evens(former, latter) + lanes.odds(former, latter) + lanes.load_apart(here + 2, 2)
                 else:
                     total = lanes.zero()
                     for tap in range(taps):
@@ -666,19 +666,19 @@ def gx_from_gx_term_windows_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P
         if joins:
             for column in range(0, beyond + lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.zero())
-            step, offset = 1, 0
+            distance, offset = 1, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
                         lanes.store(joined + column,
                             lanes.load(joined + column) + lanes.load(scratch + (column + offset)))
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         lanes.store(scratch + column,
-                            lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
-                    step = 2 * step
+                            lanes.load(scratch + column) + lanes.load(scratch + (column + distance)))
+                    distance = 2 * distance
             taps, read_from = 1, joined
         n = row // C
         c = row % C

@@ -269,9 +269,9 @@ def y_from_x_y_divisor_twos_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C: i
                 p1 = max(0, min(column, P1 - lanes.width))
                 active = lanes.first(P1 - p1)
                 at = here + 2 * p1
-                one = (lanes.load(at) + lanes.load(at + by_k0))
-                other = (lanes.load(at + lanes.width) + lanes.load(at + by_k0 + lanes.width))
-                total = (lanes.evens(one, other) + lanes.odds(one, other))
+                former = (lanes.load(at) + lanes.load(at + by_k0))
+                latter = (lanes.load(at + lanes.width) + lanes.load(at + by_k0 + lanes.width))
+                total = (lanes.evens(former, latter) + lanes.odds(former, latter))
                 y_divisor_lanes = lanes.read_where(y_divisor.line((p0, p1), (0, 1)), active)
                 total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
                 total = select(active, total, lanes.zero())
@@ -280,9 +280,9 @@ def y_from_x_y_divisor_twos_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C: i
             p1 = 0
             active = lanes.first(P1)
             at = here + 2 * p1
-            one = (lanes.load_first(at, 2 * P1) + lanes.load_first(at + by_k0, 2 * P1))
-            other = (lanes.load_first(at + lanes.width, 2 * P1 - lanes.width) + lanes.load_first(at + by_k0 + lanes.width, 2 * P1 - lanes.width))
-            total = (lanes.evens(one, other) + lanes.odds(one, other))
+            former = (lanes.load_first(at, 2 * P1) + lanes.load_first(at + by_k0, 2 * P1))
+            latter = (lanes.load_first(at + lanes.width, 2 * P1 - lanes.width) + lanes.load_first(at + by_k0 + lanes.width, 2 * P1 - lanes.width))
+            total = (lanes.evens(former, latter) + lanes.odds(former, latter))
             y_divisor_lanes = lanes.read_where(y_divisor.line((p0, p1), (0, 1)), active)
             total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
             lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
@@ -424,19 +424,19 @@ def y_from_x_y_divisor_windows_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C
         if joins:
             for column in range(0, beyond + s1 * lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.zero())
-            step, offset = 1, 0
+            distance, offset = 1, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
                         lanes.store(joined + column,
                             lanes.load(joined + column) + lanes.load(scratch + (column + offset)))
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         lanes.store(scratch + column,
-                            lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
-                    step = 2 * step
+                            lanes.load(scratch + column) + lanes.load(scratch + (column + distance)))
+                    distance = 2 * distance
             taps, read_from = 1, joined
         threes = taps == 3 and s1 == 2
         n = row // (C * P0)
@@ -452,8 +452,8 @@ def y_from_x_y_divisor_windows_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s1 * at)
                 if threes:
-                    one, other = lanes.load(here), lanes.load(here + lanes.width)
-                    total = lanes.evens(one, other) + lanes.odds(one, other) + lanes.load_apart(here + 2, 2)
+                    former, latter = lanes.load(here), lanes.load(here + lanes.width)
+                    total = lanes.evens(former, latter) + lanes.odds(former, latter) + lanes.load_apart(here + 2, 2)
                 else:
                     total = lanes.zero()
                     for tap in range(taps):
@@ -907,19 +907,19 @@ def gx_from_gx_term_windows_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P
         if joins:
             for column in range(0, beyond + lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.zero())
-            step, offset = 1, 0
+            distance, offset = 1, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
                         lanes.store(joined + column,
                             lanes.load(joined + column) + lanes.load(scratch + (column + offset)))
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         lanes.store(scratch + column,
-                            lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
-                    step = 2 * step
+                            lanes.load(scratch + column) + lanes.load(scratch + (column + distance)))
+                    distance = 2 * distance
             taps, read_from = 1, joined
         n = row // (C * X2)
         c = row // X2 % C

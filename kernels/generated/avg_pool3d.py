@@ -295,9 +295,9 @@ def y_from_x_y_divisor_twos_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C: i
                 p2 = max(0, min(column, P2 - lanes.width))
                 active = lanes.first(P2 - p2)
                 at = here + 2 * p2
-                one = ((lanes.load(at) + lanes.load(at + by_k1)) + (lanes.load(at + by_k0) + lanes.load(at + (by_k0 + by_k1))))
-                other = ((lanes.load(at + lanes.width) + lanes.load(at + by_k1 + lanes.width)) + (lanes.load(at + by_k0 + lanes.width) + lanes.load(at + (by_k0 + by_k1) + lanes.width)))
-                total = (lanes.evens(one, other) + lanes.odds(one, other))
+                former = ((lanes.load(at) + lanes.load(at + by_k1)) + (lanes.load(at + by_k0) + lanes.load(at + (by_k0 + by_k1))))
+                latter = ((lanes.load(at + lanes.width) + lanes.load(at + by_k1 + lanes.width)) + (lanes.load(at + by_k0 + lanes.width) + lanes.load(at + (by_k0 + by_k1) + lanes.width)))
+                total = (lanes.evens(former, latter) + lanes.odds(former, latter))
                 y_divisor_lanes = lanes.read_where(y_divisor.line((p0, p1, p2), (0, 0, 1)), active)
                 total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
                 total = select(active, total, lanes.zero())
@@ -306,9 +306,9 @@ def y_from_x_y_divisor_twos_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C: i
             p2 = 0
             active = lanes.first(P2)
             at = here + 2 * p2
-            one = ((lanes.load_first(at, 2 * P2) + lanes.load_first(at + by_k1, 2 * P2)) + (lanes.load_first(at + by_k0, 2 * P2) + lanes.load_first(at + (by_k0 + by_k1), 2 * P2)))
-            other = ((lanes.load_first(at + lanes.width, 2 * P2 - lanes.width) + lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)) + (lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width) + lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)))
-            total = (lanes.evens(one, other) + lanes.odds(one, other))
+            former = ((lanes.load_first(at, 2 * P2) + lanes.load_first(at + by_k1, 2 * P2)) + (lanes.load_first(at + by_k0, 2 * P2) + lanes.load_first(at + (by_k0 + by_k1), 2 * P2)))
+            latter = ((lanes.load_first(at + lanes.width, 2 * P2 - lanes.width) + lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)) + (lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width) + lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)))
+            total = (lanes.evens(former, latter) + lanes.odds(former, latter))
             y_divisor_lanes = lanes.read_where(y_divisor.line((p0, p1, p2), (0, 0, 1)), active)
             total = select(unequal(total, lanes.zero()), total / y_divisor_lanes, total)
             lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
@@ -470,19 +470,19 @@ def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C
         if joins:
             for column in range(0, beyond + s2 * lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.zero())
-            step, offset = 1, 0
+            distance, offset = 1, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
                         lanes.store(joined + column,
                             lanes.load(joined + column) + lanes.load(scratch + (column + offset)))
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         lanes.store(scratch + column,
-                            lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
-                    step = 2 * step
+                            lanes.load(scratch + column) + lanes.load(scratch + (column + distance)))
+                    distance = 2 * distance
             taps, read_from = 1, joined
         threes = taps == 3 and s2 == 2
         n = row // (C * P0 * P1)
@@ -499,8 +499,8 @@ def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s2 * at)
                 if threes:
-                    one, other = lanes.load(here), lanes.load(here + lanes.width)
-                    total = lanes.evens(one, other) + lanes.odds(one, other) + lanes.load_apart(here + 2, 2)
+                    former, latter = lanes.load(here), lanes.load(here + lanes.width)
+                    total = lanes.evens(former, latter) + lanes.odds(former, latter) + lanes.load_apart(here + 2, 2)
                 else:
                     total = lanes.zero()
                     for tap in range(taps):
@@ -1014,19 +1014,19 @@ def gx_from_gx_term_windows_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P
         if joins:
             for column in range(0, beyond + lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.zero())
-            step, offset = 1, 0
+            distance, offset = 1, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
                         lanes.store(joined + column,
                             lanes.load(joined + column) + lanes.load(scratch + (column + offset)))
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         lanes.store(scratch + column,
-                            lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
-                    step = 2 * step
+                            lanes.load(scratch + column) + lanes.load(scratch + (column + distance)))
+                    distance = 2 * distance
             taps, read_from = 1, joined
         n = row // (C * X2 * X3)
         c = row // (X2 * X3) % C

@@ -778,7 +778,7 @@ def gx_from_gy_w_slide_gy(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int
     w_steps = steps + taps
     count = 0
     ends = integer_scratch + 2 * taps
-    lowest = (a0 - d0*(K0 - 1)) // s0
+    least = (a0 - d0*(K0 - 1)) // s0
     for phase_x3 in range(min(s0, X3)):
         first_k0, step_k0 = residue(s0, d0, a0 + phase_x3)
         taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
@@ -790,7 +790,7 @@ def gx_from_gy_w_slide_gy(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int
         plane = 0
         for o in range(O):
             for tap_k0 in range(taps_k0):
-                steps[count] = plane * area + tap_k0 * by_k0 + (low_k0 - lowest)
+                steps[count] = plane * area + tap_k0 * by_k0 + (low_k0 - least)
                 w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3)
                 count += 1
             plane += 1
@@ -806,7 +806,7 @@ def gx_from_gy_w_slide_gy(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int
             start = part * stretch
             to = scratch
             for o in range(O):
-                low = lowest + start
+                low = least + start
                 copy_lines(tile, to, pitch, area, gy.pointer(n, g, o, 0), 0, 0, 1, 1, gy.stride(3), 1, low, span,
                     P0)
                 to = to + area
@@ -888,7 +888,7 @@ def gx_from_gy_w_slide_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int,
     gy_steps = steps + taps
     count = 0
     ends = integer_scratch + 2 * taps
-    lowest = (a0 - s0*(P0 - 1)) // d0
+    least = (a0 - s0*(P0 - 1)) // d0
     for phase_x3 in range(min(d0, X3)):
         first_p0, step_p0 = residue(d0, s0, a0 + phase_x3)
         taps_p0 = max(0, ceil_div(P0 - first_p0, step_p0)) if step_p0 > 0 else 0
@@ -900,7 +900,7 @@ def gx_from_gy_w_slide_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int,
         plane = 0
         for o in range(O):
             for tap_p0 in range(taps_p0):
-                steps[count] = plane * area + tap_p0 * by_p0 + (low_p0 - lowest)
+                steps[count] = plane * area + tap_p0 * by_p0 + (low_p0 - least)
                 gy_steps[count] = o * gy.stride(2) + (first_p0 + tap_p0 * step_p0) * gy.stride(3)
                 count += 1
             plane += 1
@@ -916,7 +916,7 @@ def gx_from_gy_w_slide_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int,
             start = part * stretch
             to = scratch
             for o in range(O):
-                low = lowest + start
+                low = least + start
                 copy_lines(tile, to, pitch, area, w.pointer(g, o, c, 0), 0, 0, 1, 1, w.stride(3), 1, low, span, K0)
                 to = to + area
             for phase_x3 in range(min(d0, X3)):

@@ -1135,7 +1135,7 @@ def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int
         count = 0
         shared = taps_k0 // tile.taps * tile.taps if by_k0 == 1 else 0
         ends = integer_scratch + 2 * taps
-        lowest = (a1 - d1*(K1 - 1)) // s1
+        least = (a1 - d1*(K1 - 1)) // s1
         for phase_x4 in range(min(s1, X4)):
             first_k1, step_k1 = residue(s1, d1, a1 + phase_x4)
             taps_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
@@ -1147,7 +1147,7 @@ def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int
             for o in range(O):
                 for tap_k1 in range(taps_k1):
                     for tap_k0 in range(0, shared, tile.taps):
-                        steps[count] = plane * area + tap_k0 * by_k0 * pitch + tap_k1 * by_k1 + (low_k1 - lowest)
+                        steps[count] = plane * area + tap_k0 * by_k0 * pitch + tap_k1 * by_k1 + (low_k1 - least)
                         w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3) + (first_k1 + tap_k1 * step_k1) * w.stride(4)
                         count += 1
                 plane += 1
@@ -1156,7 +1156,7 @@ def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int
             for o in range(O):
                 for tap_k1 in range(taps_k1):
                     for tap_k0 in range(shared, taps_k0):
-                        steps[count] = plane * area + tap_k0 * by_k0 * pitch + tap_k1 * by_k1 + (low_k1 - lowest)
+                        steps[count] = plane * area + tap_k0 * by_k0 * pitch + tap_k1 * by_k1 + (low_k1 - least)
                         w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3) + (first_k1 + tap_k1 * step_k1) * w.stride(4)
                         count += 1
                 plane += 1
@@ -1178,7 +1178,7 @@ def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int
                 to = scratch
                 needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
                 for o in range(O):
-                    low = lowest + start
+                    low = least + start
                     copy_lines(tile, to, pitch, area, gy.pointer(n, g, o, 0, 0), gy.stride(3), from_p0, needed, P0,
                         gy.stride(4), 1, low, span, P1)
                     to = to + area
@@ -1295,7 +1295,7 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
         count = 0
         shared = taps_p0 // tile.taps * tile.taps if by_p0 == 1 else 0
         ends = integer_scratch + 2 * taps
-        lowest = (a1 - s1*(P1 - 1)) // d1
+        least = (a1 - s1*(P1 - 1)) // d1
         for phase_x4 in range(min(d1, X4)):
             first_p1, step_p1 = residue(d1, s1, a1 + phase_x4)
             taps_p1 = max(0, ceil_div(P1 - first_p1, step_p1)) if step_p1 > 0 else 0
@@ -1307,7 +1307,7 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
             for o in range(O):
                 for tap_p1 in range(taps_p1):
                     for tap_p0 in range(0, shared, tile.taps):
-                        steps[count] = plane * area + tap_p0 * by_p0 * pitch + tap_p1 * by_p1 + (low_p1 - lowest)
+                        steps[count] = plane * area + tap_p0 * by_p0 * pitch + tap_p1 * by_p1 + (low_p1 - least)
                         gy_steps[count] = o * gy.stride(2) + (first_p0 + tap_p0 * step_p0) * gy.stride(3) + (first_p1 + tap_p1 * step_p1) * gy.stride(4)
                         count += 1
                 plane += 1
@@ -1316,7 +1316,7 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
             for o in range(O):
                 for tap_p1 in range(taps_p1):
                     for tap_p0 in range(shared, taps_p0):
-                        steps[count] = plane * area + tap_p0 * by_p0 * pitch + tap_p1 * by_p1 + (low_p1 - lowest)
+                        steps[count] = plane * area + tap_p0 * by_p0 * pitch + tap_p1 * by_p1 + (low_p1 - least)
                         gy_steps[count] = o * gy.stride(2) + (first_p0 + tap_p0 * step_p0) * gy.stride(3) + (first_p1 + tap_p1 * step_p1) * gy.stride(4)
                         count += 1
                 plane += 1
@@ -1338,7 +1338,7 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
                 to = scratch
                 needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
                 for o in range(O):
-                    low = lowest + start
+                    low = least + start
                     copy_lines(tile, to, pitch, area, w.pointer(g, o, c, 0, 0), w.stride(3), from_k0, needed, K0,
                         w.stride(4), 1, low, span, K1)
                     to = to + area

@@ -1000,7 +1000,7 @@ def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int
             count = 0
             shared = taps_k1 // tile.taps * tile.taps if by_k1 == 1 else 0
             ends = integer_scratch + 2 * taps
-            lowest = (a2 - d2*(K2 - 1)) // s2
+            least = (a2 - d2*(K2 - 1)) // s2
             for phase_x5 in range(min(s2, X5)):
                 first_k2, step_k2 = residue(s2, d2, a2 + phase_x5)
                 taps_k2 = max(0, ceil_div(K2 - first_k2, step_k2)) if step_k2 > 0 else 0
@@ -1013,7 +1013,7 @@ def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int
                     for tap_k0 in range(taps_k0):
                         for tap_k2 in range(taps_k2):
                             for tap_k1 in range(0, shared, tile.taps):
-                                steps[count] = plane * area + tap_k1 * by_k1 * pitch + tap_k2 * by_k2 + (low_k2 - lowest)
+                                steps[count] = plane * area + tap_k1 * by_k1 * pitch + tap_k2 * by_k2 + (low_k2 - least)
                                 w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3) + (first_k1 + tap_k1 * step_k1) * w.stride(4) + (first_k2 + tap_k2 * step_k2) * w.stride(5)
                                 count += 1
                         plane += 1
@@ -1023,7 +1023,7 @@ def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int
                     for tap_k0 in range(taps_k0):
                         for tap_k2 in range(taps_k2):
                             for tap_k1 in range(shared, taps_k1):
-                                steps[count] = plane * area + tap_k1 * by_k1 * pitch + tap_k2 * by_k2 + (low_k2 - lowest)
+                                steps[count] = plane * area + tap_k1 * by_k1 * pitch + tap_k2 * by_k2 + (low_k2 - least)
                                 w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3) + (first_k1 + tap_k1 * step_k1) * w.stride(4) + (first_k2 + tap_k2 * step_k2) * w.stride(5)
                                 count += 1
                         plane += 1
@@ -1050,7 +1050,7 @@ def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int
                     for o in range(O):
                         for tap_k0 in range(taps_k0):
                             p0 = from_p0 + tap_k0 * by_k0
-                            low = lowest + start
+                            low = least + start
                             there = P1 if 0 <= p0 < P0 else 0
                             copy_lines(tile, to, pitch, area, gy.pointer(n, g, o, p0, 0, 0), gy.stride(4), from_p1,
                                 needed, there, gy.stride(5), 1, low, span, P2)
@@ -1183,7 +1183,7 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
             count = 0
             shared = taps_p1 // tile.taps * tile.taps if by_p1 == 1 else 0
             ends = integer_scratch + 2 * taps
-            lowest = (a2 - s2*(P2 - 1)) // d2
+            least = (a2 - s2*(P2 - 1)) // d2
             for phase_x5 in range(min(d2, X5)):
                 first_p2, step_p2 = residue(d2, s2, a2 + phase_x5)
                 taps_p2 = max(0, ceil_div(P2 - first_p2, step_p2)) if step_p2 > 0 else 0
@@ -1196,7 +1196,7 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
                     for tap_p0 in range(taps_p0):
                         for tap_p2 in range(taps_p2):
                             for tap_p1 in range(0, shared, tile.taps):
-                                steps[count] = plane * area + tap_p1 * by_p1 * pitch + tap_p2 * by_p2 + (low_p2 - lowest)
+                                steps[count] = plane * area + tap_p1 * by_p1 * pitch + tap_p2 * by_p2 + (low_p2 - least)
                                 gy_steps[count] = o * gy.stride(2) + (first_p0 + tap_p0 * step_p0) * gy.stride(3) + (first_p1 + tap_p1 * step_p1) * gy.stride(4) + (first_p2 + tap_p2 * step_p2) * gy.stride(5)
                                 count += 1
                         plane += 1
@@ -1206,7 +1206,7 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
                     for tap_p0 in range(taps_p0):
                         for tap_p2 in range(taps_p2):
                             for tap_p1 in range(shared, taps_p1):
-                                steps[count] = plane * area + tap_p1 * by_p1 * pitch + tap_p2 * by_p2 + (low_p2 - lowest)
+                                steps[count] = plane * area + tap_p1 * by_p1 * pitch + tap_p2 * by_p2 + (low_p2 - least)
                                 gy_steps[count] = o * gy.stride(2) + (first_p0 + tap_p0 * step_p0) * gy.stride(3) + (first_p1 + tap_p1 * step_p1) * gy.stride(4) + (first_p2 + tap_p2 * step_p2) * gy.stride(5)
                                 count += 1
                         plane += 1
@@ -1233,7 +1233,7 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
                     for o in range(O):
                         for tap_p0 in range(taps_p0):
                             k0 = from_k0 + tap_p0 * by_p0
-                            low = lowest + start
+                            low = least + start
                             there = K1 if 0 <= k0 < K0 else 0
                             copy_lines(tile, to, pitch, area, w.pointer(g, o, c, k0, 0, 0), w.stride(4), from_k1,
                                 needed, there, w.stride(5), 1, low, span, K2)

@@ -1079,7 +1079,7 @@ def gx_from_gy_w_slide_gy(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int
                 count = 0
                 shared = taps_k2 // tile.taps * tile.taps if by_k2 == 1 else 0
                 ends = integer_scratch + 2 * taps
-                lowest = (a3 - d3*(K3 - 1)) // s3
+                least = (a3 - d3*(K3 - 1)) // s3
                 for phase_x6 in range(min(s3, X6)):
                     first_k3, step_k3 = residue(s3, d3, a3 + phase_x6)
                     taps_k3 = max(0, ceil_div(K3 - first_k3, step_k3)) if step_k3 > 0 else 0
@@ -1093,7 +1093,7 @@ def gx_from_gy_w_slide_gy(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int
                             for tap_k1 in range(taps_k1):
                                 for tap_k3 in range(taps_k3):
                                     for tap_k2 in range(0, shared, tile.taps):
-                                        steps[count] = plane * area + tap_k2 * by_k2 * pitch + tap_k3 * by_k3 + (low_k3 - lowest)
+                                        steps[count] = plane * area + tap_k2 * by_k2 * pitch + tap_k3 * by_k3 + (low_k3 - least)
                                         w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3) + (first_k1 + tap_k1 * step_k1) * w.stride(4) + (first_k2 + tap_k2 * step_k2) * w.stride(5) + (first_k3 + tap_k3 * step_k3) * w.stride(6)
                                         count += 1
                                 plane += 1
@@ -1104,7 +1104,7 @@ def gx_from_gy_w_slide_gy(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int
                             for tap_k1 in range(taps_k1):
                                 for tap_k3 in range(taps_k3):
                                     for tap_k2 in range(shared, taps_k2):
-                                        steps[count] = plane * area + tap_k2 * by_k2 * pitch + tap_k3 * by_k3 + (low_k3 - lowest)
+                                        steps[count] = plane * area + tap_k2 * by_k2 * pitch + tap_k3 * by_k3 + (low_k3 - least)
                                         w_steps[count] = o * w.stride(1) + (first_k0 + tap_k0 * step_k0) * w.stride(3) + (first_k1 + tap_k1 * step_k1) * w.stride(4) + (first_k2 + tap_k2 * step_k2) * w.stride(5) + (first_k3 + tap_k3 * step_k3) * w.stride(6)
                                         count += 1
                                 plane += 1
@@ -1136,7 +1136,7 @@ def gx_from_gy_w_slide_gy(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int
                                 for tap_k1 in range(taps_k1):
                                     p0 = from_p0 + tap_k0 * by_k0
                                     p1 = from_p1 + tap_k1 * by_k1
-                                    low = lowest + start
+                                    low = least + start
                                     there = P2 if 0 <= p0 < P0 and 0 <= p1 < P1 else 0
                                     copy_lines(tile, to, pitch, area, gy.pointer(n, g, o, p0, p1, 0, 0),
                                         gy.stride(5), from_p2, needed, there, gy.stride(6), 1, low, span, P3)
@@ -1280,7 +1280,7 @@ def gx_from_gy_w_slide_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int,
                 count = 0
                 shared = taps_p2 // tile.taps * tile.taps if by_p2 == 1 else 0
                 ends = integer_scratch + 2 * taps
-                lowest = (a3 - s3*(P3 - 1)) // d3
+                least = (a3 - s3*(P3 - 1)) // d3
                 for phase_x6 in range(min(d3, X6)):
                     first_p3, step_p3 = residue(d3, s3, a3 + phase_x6)
                     taps_p3 = max(0, ceil_div(P3 - first_p3, step_p3)) if step_p3 > 0 else 0
@@ -1294,7 +1294,7 @@ def gx_from_gy_w_slide_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int,
                             for tap_p1 in range(taps_p1):
                                 for tap_p3 in range(taps_p3):
                                     for tap_p2 in range(0, shared, tile.taps):
-                                        steps[count] = plane * area + tap_p2 * by_p2 * pitch + tap_p3 * by_p3 + (low_p3 - lowest)
+                                        steps[count] = plane * area + tap_p2 * by_p2 * pitch + tap_p3 * by_p3 + (low_p3 - least)
                                         gy_steps[count] = o * gy.stride(2) + (first_p0 + tap_p0 * step_p0) * gy.stride(3) + (first_p1 + tap_p1 * step_p1) * gy.stride(4) + (first_p2 + tap_p2 * step_p2) * gy.stride(5) + (first_p3 + tap_p3 * step_p3) * gy.stride(6)
                                         count += 1
                                 plane += 1
@@ -1305,7 +1305,7 @@ def gx_from_gy_w_slide_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int,
                             for tap_p1 in range(taps_p1):
                                 for tap_p3 in range(taps_p3):
                                     for tap_p2 in range(shared, taps_p2):
-                                        steps[count] = plane * area + tap_p2 * by_p2 * pitch + tap_p3 * by_p3 + (low_p3 - lowest)
+                                        steps[count] = plane * area + tap_p2 * by_p2 * pitch + tap_p3 * by_p3 + (low_p3 - least)
                                         gy_steps[count] = o * gy.stride(2) + (first_p0 + tap_p0 * step_p0) * gy.stride(3) + (first_p1 + tap_p1 * step_p1) * gy.stride(4) + (first_p2 + tap_p2 * step_p2) * gy.stride(5) + (first_p3 + tap_p3 * step_p3) * gy.stride(6)
                                         count += 1
                                 plane += 1
@@ -1337,7 +1337,7 @@ def gx_from_gy_w_slide_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int,
                                 for tap_p1 in range(taps_p1):
                                     k0 = from_k0 + tap_p0 * by_p0
                                     k1 = from_k1 + tap_p1 * by_p1
-                                    low = lowest + start
+                                    low = least + start
                                     there = K2 if 0 <= k0 < K0 and 0 <= k1 < K1 else 0
                                     copy_lines(tile, to, pitch, area, w.pointer(g, o, c, k0, k1, 0, 0), w.stride(5),
                                         from_k2, needed, there, w.stride(6), 1, low, span, K3)

@@ -487,19 +487,19 @@ def gx_from_gt_x_windows_gt(gx: Real4, gt: Real4, x: Real4, N: int, C: int, P0: 
         if joins:
             for column in range(0, beyond + lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.zero())
-            step, offset = d1, 0
+            distance, offset = d1, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
                         lanes.store(joined + column,
                             lanes.load(joined + column) + lanes.load(scratch + (column + offset)))
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         lanes.store(scratch + column,
-                            lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
-                    step = 2 * step
+                            lanes.load(scratch + column) + lanes.load(scratch + (column + distance)))
+                    distance = 2 * distance
             taps, read_from = 1, joined
         n = row // (C * X2)
         c = row // X2 % C

@@ -233,19 +233,19 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
         if joins:
             for column in range(0, beyond + s1 * lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.fill(lowest()))
-            step, offset = d1, 0
+            distance, offset = d1, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
                         lanes.store(joined + column, maximum(lanes.load(joined + column),
                             lanes.load(scratch + (column + offset))))
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         lanes.store(scratch + column, maximum(lanes.load(scratch + column),
-                            lanes.load(scratch + (column + step))))
-                    step = 2 * step
+                            lanes.load(scratch + (column + distance))))
+                    distance = 2 * distance
             taps, read_from = 1, joined
         threes = taps == 3 and s1 == 2 and d1 == 1
         n = row // (C * P0)
@@ -261,8 +261,8 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s1 * at)
                 if threes:
-                    one, other = lanes.load(here), lanes.load(here + lanes.width)
-                    best = maximum(maximum(lanes.evens(one, other), lanes.odds(one, other)), lanes.load_apart(here + 2, 2))
+                    former, latter = lanes.load(here), lanes.load(here + lanes.width)
+                    best = maximum(maximum(lanes.evens(former, latter), lanes.odds(former, latter)), lanes.load_apart(here + 2, 2))
                 else:
                     best = lanes.fill(lowest())
                     for tap in range(taps):

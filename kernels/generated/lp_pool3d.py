@@ -142,17 +142,17 @@ def t_from_v_twos_v(t: Real5, v: Real5, N: int, C: int, P0: int, P1: int, P2: in
             for column in range(0, P2, lanes.width):
                 p2 = max(0, min(column, P2 - lanes.width))
                 at = here + 2 * p2
-                one = ((lanes.load(at) + lanes.load(at + by_k1)) + (lanes.load(at + by_k0) + lanes.load(at + (by_k0 + by_k1))))
-                other = ((lanes.load(at + lanes.width) + lanes.load(at + by_k1 + lanes.width)) + (lanes.load(at + by_k0 + lanes.width) + lanes.load(at + (by_k0 + by_k1) + lanes.width)))
-                total = (lanes.evens(one, other) + lanes.odds(one, other))
+                former = ((lanes.load(at) + lanes.load(at + by_k1)) + (lanes.load(at + by_k0) + lanes.load(at + (by_k0 + by_k1))))
+                latter = ((lanes.load(at + lanes.width) + lanes.load(at + by_k1 + lanes.width)) + (lanes.load(at + by_k0 + lanes.width) + lanes.load(at + (by_k0 + by_k1) + lanes.width)))
+                total = (lanes.evens(former, latter) + lanes.odds(former, latter))
                 lanes.write_where(t.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
         else:
             p2 = 0
             active = lanes.first(P2)
             at = here + 2 * p2
-            one = ((lanes.load_first(at, 2 * P2) + lanes.load_first(at + by_k1, 2 * P2)) + (lanes.load_first(at + by_k0, 2 * P2) + lanes.load_first(at + (by_k0 + by_k1), 2 * P2)))
-            other = ((lanes.load_first(at + lanes.width, 2 * P2 - lanes.width) + lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)) + (lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width) + lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)))
-            total = (lanes.evens(one, other) + lanes.odds(one, other))
+            former = ((lanes.load_first(at, 2 * P2) + lanes.load_first(at + by_k1, 2 * P2)) + (lanes.load_first(at + by_k0, 2 * P2) + lanes.load_first(at + (by_k0 + by_k1), 2 * P2)))
+            latter = ((lanes.load_first(at + lanes.width, 2 * P2 - lanes.width) + lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)) + (lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width) + lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)))
+            total = (lanes.evens(former, latter) + lanes.odds(former, latter))
             lanes.write_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
         left -= P2
         p1 += 1
@@ -406,19 +406,19 @@ def t_from_v_windows_v(t: Real5, v: Real5, N: int, C: int, P0: int, P1: int, P2:
         if joins:
             for column in range(0, beyond + s2 * lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.zero())
-            step, offset = d2, 0
+            distance, offset = d2, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
                         lanes.store(joined + column,
                             lanes.load(joined + column) + lanes.load(scratch + (column + offset)))
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         lanes.store(scratch + column,
-                            lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
-                    step = 2 * step
+                            lanes.load(scratch + column) + lanes.load(scratch + (column + distance)))
+                    distance = 2 * distance
             taps, read_from = 1, joined
         threes = taps == 3 and s2 == 2 and d2 == 1
         n = row // (C * P0 * P1)
@@ -435,8 +435,8 @@ def t_from_v_windows_v(t: Real5, v: Real5, N: int, C: int, P0: int, P1: int, P2:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s2 * at)
                 if threes:
-                    one, other = lanes.load(here), lanes.load(here + lanes.width)
-                    total = lanes.evens(one, other) + lanes.odds(one, other) + lanes.load_apart(here + 2, 2)
+                    former, latter = lanes.load(here), lanes.load(here + lanes.width)
+                    total = lanes.evens(former, latter) + lanes.odds(former, latter) + lanes.load_apart(here + 2, 2)
                 else:
                     total = lanes.zero()
                     for tap in range(taps):
@@ -831,19 +831,19 @@ def gv_from_gt_windows_gt(gv: Real5, gt: Real5, N: int, C: int, P0: int, P1: int
         if joins:
             for column in range(0, beyond + lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.zero())
-            step, offset = d2, 0
+            distance, offset = d2, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
                         lanes.store(joined + column,
                             lanes.load(joined + column) + lanes.load(scratch + (column + offset)))
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         lanes.store(scratch + column,
-                            lanes.load(scratch + column) + lanes.load(scratch + (column + step)))
-                    step = 2 * step
+                            lanes.load(scratch + column) + lanes.load(scratch + (column + distance)))
+                    distance = 2 * distance
             taps, read_from = 1, joined
         n = row // (C * V2 * V3)
         c = row // (V2 * V3) % C

@@ -108,9 +108,9 @@ def i_from_x_twos_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
             for column in range(0, P0, lanes.width):
                 p0 = max(0, min(column, P0 - lanes.width))
                 at = here + 2 * p0
-                one, other = lanes.load(at), lanes.load(at + lanes.width)
-                best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-                value = lanes.odds(one, other)
+                former, latter = lanes.load(at), lanes.load(at + lanes.width)
+                best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+                value = lanes.odds(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d0), best_at)
@@ -120,9 +120,9 @@ def i_from_x_twos_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
             p0 = 0
             active = lanes.first(P0)
             at = here + 2 * p0
-            one, other = lanes.load_first(at, 2 * P0), lanes.load_first(at + lanes.width, 2 * P0 - lanes.width)
-            best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-            value = lanes.odds(one, other)
+            former, latter = lanes.load_first(at, 2 * P0), lanes.load_first(at + lanes.width, 2 * P0 - lanes.width)
+            best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+            value = lanes.odds(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d0), best_at)
@@ -320,7 +320,7 @@ def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, 
             for column in range(0, beyond + s0 * lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.fill(lowest()))
                 lanes.store(joined_at + column, lanes.fill(real(16777216)))
-            step, offset = d0, 0
+            distance, offset = d0, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
@@ -333,20 +333,20 @@ def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, 
                         best_at = select(better, value_at, best_at)
                         lanes.store(joined + column, best)
                         lanes.store(joined_at + column, best_at)
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         best, best_at = lanes.load(scratch + column), lanes.load(before + column)
-                        value = lanes.load(scratch + (column + step))
-                        value_at = lanes.load(before + (column + step))
+                        value = lanes.load(scratch + (column + distance))
+                        value_at = lanes.load(before + (column + distance))
                         sooner = value_at < best_at
                         better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
                         best = select(better, value, best)
                         best_at = select(better, value_at, best_at)
                         lanes.store(scratch + column, best)
                         lanes.store(before + column, best_at)
-                    step = 2 * step
+                    distance = 2 * distance
             taps, read_from = 1, joined
             read_at = joined_at
         threes = taps == 3 and s0 == 2 and d0 == 1
@@ -363,11 +363,11 @@ def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, 
                 here = read_from + (u * pitch + s0 * at)
                 here_at = read_at + (u * pitch + s0 * at)
                 if threes:
-                    one, other = lanes.load(here), lanes.load(here + lanes.width)
-                    one_at, other_at = lanes.load(here_at), lanes.load(here_at + lanes.width)
-                    best, best_at = lanes.evens(one, other), lanes.evens(one_at, other_at)
-                    value = lanes.odds(one, other)
-                    value_at = lanes.odds(one_at, other_at)
+                    former, latter = lanes.load(here), lanes.load(here + lanes.width)
+                    former_at, latter_at = lanes.load(here_at), lanes.load(here_at + lanes.width)
+                    best, best_at = lanes.evens(former, latter), lanes.evens(former_at, latter_at)
+                    value = lanes.odds(former, latter)
+                    value_at = lanes.odds(former_at, latter_at)
                     sooner = value_at < best_at
                     better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
                     best = select(better, value, best)
@@ -505,17 +505,17 @@ def y_from_x_twos_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: in
             for column in range(0, P0, lanes.width):
                 p0 = max(0, min(column, P0 - lanes.width))
                 at = here + 2 * p0
-                one = lanes.load(at)
-                other = lanes.load(at + lanes.width)
-                best = maximum(lanes.evens(one, other), lanes.odds(one, other))
+                former = lanes.load(at)
+                latter = lanes.load(at + lanes.width)
+                best = maximum(lanes.evens(former, latter), lanes.odds(former, latter))
                 lanes.write_where(y.run((n, c, p0), (0, 0, 1)), best, lanes.where(True))
         else:
             p0 = 0
             active = lanes.first(P0)
             at = here + 2 * p0
-            one = lanes.load_first(at, 2 * P0)
-            other = lanes.load_first(at + lanes.width, 2 * P0 - lanes.width)
-            best = maximum(lanes.evens(one, other), lanes.odds(one, other))
+            former = lanes.load_first(at, 2 * P0)
+            latter = lanes.load_first(at + lanes.width, 2 * P0 - lanes.width)
+            best = maximum(lanes.evens(former, latter), lanes.odds(former, latter))
             lanes.write_where(y.line((n, c, p0), (0, 0, 1)), best, active)
         left -= P0
         c += 1
@@ -677,19 +677,19 @@ def y_from_x_windows_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
         if joins:
             for column in range(0, beyond + s0 * lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.fill(lowest()))
-            step, offset = d0, 0
+            distance, offset = d0, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
                         lanes.store(joined + column, maximum(lanes.load(joined + column),
                             lanes.load(scratch + (column + offset))))
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         lanes.store(scratch + column, maximum(lanes.load(scratch + column),
-                            lanes.load(scratch + (column + step))))
-                    step = 2 * step
+                            lanes.load(scratch + (column + distance))))
+                    distance = 2 * distance
             taps, read_from = 1, joined
         threes = taps == 3 and s0 == 2 and d0 == 1
         n = row // C
@@ -704,8 +704,8 @@ def y_from_x_windows_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s0 * at)
                 if threes:
-                    one, other = lanes.load(here), lanes.load(here + lanes.width)
-                    best = maximum(maximum(lanes.evens(one, other), lanes.odds(one, other)), lanes.load_apart(here + 2, 2))
+                    former, latter = lanes.load(here), lanes.load(here + lanes.width)
+                    best = maximum(maximum(lanes.evens(former, latter), lanes.odds(former, latter)), lanes.load_apart(here + 2, 2))
                 else:
                     best = lanes.fill(lowest())
                     for tap in range(taps):
@@ -830,9 +830,9 @@ def i_y_from_x_twos_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, 
             for column in range(0, P0, lanes.width):
                 p0 = max(0, min(column, P0 - lanes.width))
                 at = here + 2 * p0
-                one, other = lanes.load(at), lanes.load(at + lanes.width)
-                best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-                value = lanes.odds(one, other)
+                former, latter = lanes.load(at), lanes.load(at + lanes.width)
+                best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+                value = lanes.odds(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d0), best_at)
@@ -843,9 +843,9 @@ def i_y_from_x_twos_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, 
             p0 = 0
             active = lanes.first(P0)
             at = here + 2 * p0
-            one, other = lanes.load_first(at, 2 * P0), lanes.load_first(at + lanes.width, 2 * P0 - lanes.width)
-            best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-            value = lanes.odds(one, other)
+            former, latter = lanes.load_first(at, 2 * P0), lanes.load_first(at + lanes.width, 2 * P0 - lanes.width)
+            best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+            value = lanes.odds(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d0), best_at)
@@ -1050,7 +1050,7 @@ def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: in
             for column in range(0, beyond + s0 * lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.fill(lowest()))
                 lanes.store(joined_at + column, lanes.fill(real(16777216)))
-            step, offset = d0, 0
+            distance, offset = d0, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
@@ -1063,20 +1063,20 @@ def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: in
                         best_at = select(better, value_at, best_at)
                         lanes.store(joined + column, best)
                         lanes.store(joined_at + column, best_at)
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         best, best_at = lanes.load(scratch + column), lanes.load(before + column)
-                        value = lanes.load(scratch + (column + step))
-                        value_at = lanes.load(before + (column + step))
+                        value = lanes.load(scratch + (column + distance))
+                        value_at = lanes.load(before + (column + distance))
                         sooner = value_at < best_at
                         better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
                         best = select(better, value, best)
                         best_at = select(better, value_at, best_at)
                         lanes.store(scratch + column, best)
                         lanes.store(before + column, best_at)
-                    step = 2 * step
+                    distance = 2 * distance
             taps, read_from = 1, joined
             read_at = joined_at
         threes = taps == 3 and s0 == 2 and d0 == 1
@@ -1093,11 +1093,11 @@ def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: in
                 here = read_from + (u * pitch + s0 * at)
                 here_at = read_at + (u * pitch + s0 * at)
                 if threes:
-                    one, other = lanes.load(here), lanes.load(here + lanes.width)
-                    one_at, other_at = lanes.load(here_at), lanes.load(here_at + lanes.width)
-                    best, best_at = lanes.evens(one, other), lanes.evens(one_at, other_at)
-                    value = lanes.odds(one, other)
-                    value_at = lanes.odds(one_at, other_at)
+                    former, latter = lanes.load(here), lanes.load(here + lanes.width)
+                    former_at, latter_at = lanes.load(here_at), lanes.load(here_at + lanes.width)
+                    best, best_at = lanes.evens(former, latter), lanes.evens(former_at, latter_at)
+                    value = lanes.odds(former, latter)
+                    value_at = lanes.odds(former_at, latter_at)
                     sooner = value_at < best_at
                     better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
                     best = select(better, value, best)
@@ -1247,9 +1247,9 @@ def y_at_from_x_twos_x(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: in
             for column in range(0, P0, lanes.width):
                 p0 = max(0, min(column, P0 - lanes.width))
                 at = here + 2 * p0
-                one, other = lanes.load(at), lanes.load(at + lanes.width)
-                best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-                value = lanes.odds(one, other)
+                former, latter = lanes.load(at), lanes.load(at + lanes.width)
+                best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+                value = lanes.odds(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(1), best_at)
@@ -1259,9 +1259,9 @@ def y_at_from_x_twos_x(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: in
             p0 = 0
             active = lanes.first(P0)
             at = here + 2 * p0
-            one, other = lanes.load_first(at, 2 * P0), lanes.load_first(at + lanes.width, 2 * P0 - lanes.width)
-            best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-            value = lanes.odds(one, other)
+            former, latter = lanes.load_first(at, 2 * P0), lanes.load_first(at + lanes.width, 2 * P0 - lanes.width)
+            best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+            value = lanes.odds(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(1), best_at)
@@ -1395,16 +1395,16 @@ def gx_from_gy_y_at_twos_gy(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int
                 p0 = max(0, min(column, P0 - lanes.width))
                 value = lanes.load(here + p0)
                 best_at = lanes.read(y_at.run((n, c, p0), (0, 0, 1)))
-                one, other = select(equal(best_at, lanes.integers(0)), value, lanes.zero()), select(equal(best_at, lanes.integers(1)), value, lanes.zero())
-                lanes.store(to + 2 * p0, lanes.first_pairs(one, other))
-                lanes.store(to + (2 * p0 + lanes.width), lanes.last_pairs(one, other))
+                former, latter = select(equal(best_at, lanes.integers(0)), value, lanes.zero()), select(equal(best_at, lanes.integers(1)), value, lanes.zero())
+                lanes.store(to + 2 * p0, lanes.first_pairs(former, latter))
+                lanes.store(to + (2 * p0 + lanes.width), lanes.last_pairs(former, latter))
         else:
             p0 = 0
             value = lanes.load_first(here, P0)
             best_at = lanes.read_where(y_at.line((n, c, p0), (0, 0, 1)), lanes.first(P0))
-            one, other = select(equal(best_at, lanes.integers(0)), value, lanes.zero()), select(equal(best_at, lanes.integers(1)), value, lanes.zero())
-            lanes.store_first(to, lanes.first_pairs(one, other), 2 * P0)
-            lanes.store_first(to + lanes.width, lanes.last_pairs(one, other), 2 * P0 - lanes.width)
+            former, latter = select(equal(best_at, lanes.integers(0)), value, lanes.zero()), select(equal(best_at, lanes.integers(1)), value, lanes.zero())
+            lanes.store_first(to, lanes.first_pairs(former, latter), 2 * P0)
+            lanes.store_first(to + lanes.width, lanes.last_pairs(former, latter), 2 * P0 - lanes.width)
         left -= P0
         c += 1
         if c == C:

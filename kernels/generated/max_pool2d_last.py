@@ -253,17 +253,17 @@ def y_from_x_twos_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: in
             for column in range(0, P1, lanes.width):
                 p1 = max(0, min(column, P1 - lanes.width))
                 at = here + 2 * p1
-                one = maximum(lanes.load(at), lanes.load(at + by_k0))
-                other = maximum(lanes.load(at + lanes.width), lanes.load(at + by_k0 + lanes.width))
-                best = maximum(lanes.evens(one, other), lanes.odds(one, other))
+                former = maximum(lanes.load(at), lanes.load(at + by_k0))
+                latter = maximum(lanes.load(at + lanes.width), lanes.load(at + by_k0 + lanes.width))
+                best = maximum(lanes.evens(former, latter), lanes.odds(former, latter))
                 lanes.write_where(y.run((n, c, p0, p1), (0, 0, 0, 1)), best, lanes.where(True))
         else:
             p1 = 0
             active = lanes.first(P1)
             at = here + 2 * p1
-            one = maximum(lanes.load_first(at, 2 * P1), lanes.load_first(at + by_k0, 2 * P1))
-            other = maximum(lanes.load_first(at + lanes.width, 2 * P1 - lanes.width), lanes.load_first(at + by_k0 + lanes.width, 2 * P1 - lanes.width))
-            best = maximum(lanes.evens(one, other), lanes.odds(one, other))
+            former = maximum(lanes.load_first(at, 2 * P1), lanes.load_first(at + by_k0, 2 * P1))
+            latter = maximum(lanes.load_first(at + lanes.width, 2 * P1 - lanes.width), lanes.load_first(at + by_k0 + lanes.width, 2 * P1 - lanes.width))
+            best = maximum(lanes.evens(former, latter), lanes.odds(former, latter))
             lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), best, active)
         left -= P1
         p0 += 1
@@ -493,19 +493,19 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
         if joins:
             for column in range(0, beyond + s1 * lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.fill(lowest()))
-            step, offset = d1, 0
+            distance, offset = d1, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
                         lanes.store(joined + column, maximum(lanes.load(joined + column),
                             lanes.load(scratch + (column + offset))))
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         lanes.store(scratch + column, maximum(lanes.load(scratch + column),
-                            lanes.load(scratch + (column + step))))
-                    step = 2 * step
+                            lanes.load(scratch + (column + distance))))
+                    distance = 2 * distance
             taps, read_from = 1, joined
         threes = taps == 3 and s1 == 2 and d1 == 1
         n = row // (C * P0)
@@ -521,8 +521,8 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s1 * at)
                 if threes:
-                    one, other = lanes.load(here), lanes.load(here + lanes.width)
-                    best = maximum(maximum(lanes.evens(one, other), lanes.odds(one, other)), lanes.load_apart(here + 2, 2))
+                    former, latter = lanes.load(here), lanes.load(here + lanes.width)
+                    best = maximum(maximum(lanes.evens(former, latter), lanes.odds(former, latter)), lanes.load_apart(here + 2, 2))
                 else:
                     best = lanes.fill(lowest())
                     for tap in range(taps):

@@ -121,17 +121,17 @@ def y_from_x_twos_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: in
             for column in range(0, P1, lanes.width):
                 p1 = max(0, min(column, P1 - lanes.width))
                 at = here + 2 * p1
-                one = maximum(lanes.load(at), lanes.load(at + by_k0))
-                other = maximum(lanes.load(at + lanes.width), lanes.load(at + by_k0 + lanes.width))
-                best = maximum(lanes.evens(one, other), lanes.odds(one, other))
+                former = maximum(lanes.load(at), lanes.load(at + by_k0))
+                latter = maximum(lanes.load(at + lanes.width), lanes.load(at + by_k0 + lanes.width))
+                best = maximum(lanes.evens(former, latter), lanes.odds(former, latter))
                 lanes.write_where(y.run((n, c, p0, p1), (0, 0, 0, 1)), best, lanes.where(True))
         else:
             p1 = 0
             active = lanes.first(P1)
             at = here + 2 * p1
-            one = maximum(lanes.load_first(at, 2 * P1), lanes.load_first(at + by_k0, 2 * P1))
-            other = maximum(lanes.load_first(at + lanes.width, 2 * P1 - lanes.width), lanes.load_first(at + by_k0 + lanes.width, 2 * P1 - lanes.width))
-            best = maximum(lanes.evens(one, other), lanes.odds(one, other))
+            former = maximum(lanes.load_first(at, 2 * P1), lanes.load_first(at + by_k0, 2 * P1))
+            latter = maximum(lanes.load_first(at + lanes.width, 2 * P1 - lanes.width), lanes.load_first(at + by_k0 + lanes.width, 2 * P1 - lanes.width))
+            best = maximum(lanes.evens(former, latter), lanes.odds(former, latter))
             lanes.write_where(y.line((n, c, p0, p1), (0, 0, 0, 1)), best, active)
         left -= P1
         p0 += 1
@@ -361,19 +361,19 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
         if joins:
             for column in range(0, beyond + s1 * lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.fill(lowest()))
-            step, offset = d1, 0
+            distance, offset = d1, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
                         lanes.store(joined + column, maximum(lanes.load(joined + column),
                             lanes.load(scratch + (column + offset))))
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         lanes.store(scratch + column, maximum(lanes.load(scratch + column),
-                            lanes.load(scratch + (column + step))))
-                    step = 2 * step
+                            lanes.load(scratch + (column + distance))))
+                    distance = 2 * distance
             taps, read_from = 1, joined
         threes = taps == 3 and s1 == 2 and d1 == 1
         n = row // (C * P0)
@@ -389,8 +389,8 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s1 * at)
                 if threes:
-                    one, other = lanes.load(here), lanes.load(here + lanes.width)
-                    best = maximum(maximum(lanes.evens(one, other), lanes.odds(one, other)), lanes.load_apart(here + 2, 2))
+                    former, latter = lanes.load(here), lanes.load(here + lanes.width)
+                    best = maximum(maximum(lanes.evens(former, latter), lanes.odds(former, latter)), lanes.load_apart(here + 2, 2))
                 else:
                     best = lanes.fill(lowest())
                     for tap in range(taps):
@@ -541,18 +541,18 @@ def i_y_from_x_twos_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, 
             for column in range(0, P1, lanes.width):
                 p1 = max(0, min(column, P1 - lanes.width))
                 at = here + 2 * p1
-                one, other = lanes.load(at), lanes.load(at + lanes.width)
-                best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-                value = lanes.odds(one, other)
+                former, latter = lanes.load(at), lanes.load(at + lanes.width)
+                best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+                value = lanes.odds(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d1), best_at)
-                one, other = lanes.load(at + by_k0), lanes.load(at + by_k0 + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + by_k0), lanes.load(at + by_k0 + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(z6), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d1 + z6), best_at)
@@ -563,18 +563,18 @@ def i_y_from_x_twos_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, 
             p1 = 0
             active = lanes.first(P1)
             at = here + 2 * p1
-            one, other = lanes.load_first(at, 2 * P1), lanes.load_first(at + lanes.width, 2 * P1 - lanes.width)
-            best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-            value = lanes.odds(one, other)
+            former, latter = lanes.load_first(at, 2 * P1), lanes.load_first(at + lanes.width, 2 * P1 - lanes.width)
+            best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+            value = lanes.odds(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d1), best_at)
-            one, other = lanes.load_first(at + by_k0, 2 * P1), lanes.load_first(at + by_k0 + lanes.width, 2 * P1 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + by_k0, 2 * P1), lanes.load_first(at + by_k0 + lanes.width, 2 * P1 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(z6), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d1 + z6), best_at)
@@ -895,7 +895,7 @@ def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: in
             for column in range(0, beyond + s1 * lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.fill(lowest()))
                 lanes.store(joined_at + column, lanes.fill(real(16777216)))
-            step, offset = d1, 0
+            distance, offset = d1, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
@@ -908,20 +908,20 @@ def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: in
                         best_at = select(better, value_at, best_at)
                         lanes.store(joined + column, best)
                         lanes.store(joined_at + column, best_at)
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         best, best_at = lanes.load(scratch + column), lanes.load(before + column)
-                        value = lanes.load(scratch + (column + step))
-                        value_at = lanes.load(before + (column + step))
+                        value = lanes.load(scratch + (column + distance))
+                        value_at = lanes.load(before + (column + distance))
                         sooner = value_at < best_at
                         better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
                         best = select(better, value, best)
                         best_at = select(better, value_at, best_at)
                         lanes.store(scratch + column, best)
                         lanes.store(before + column, best_at)
-                    step = 2 * step
+                    distance = 2 * distance
             taps, read_from = 1, joined
             read_at = joined_at
         threes = taps == 3 and s1 == 2 and d1 == 1
@@ -939,11 +939,11 @@ def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: in
                 here = read_from + (u * pitch + s1 * at)
                 here_at = read_at + (u * pitch + s1 * at)
                 if threes:
-                    one, other = lanes.load(here), lanes.load(here + lanes.width)
-                    one_at, other_at = lanes.load(here_at), lanes.load(here_at + lanes.width)
-                    best, best_at = lanes.evens(one, other), lanes.evens(one_at, other_at)
-                    value = lanes.odds(one, other)
-                    value_at = lanes.odds(one_at, other_at)
+                    former, latter = lanes.load(here), lanes.load(here + lanes.width)
+                    former_at, latter_at = lanes.load(here_at), lanes.load(here_at + lanes.width)
+                    best, best_at = lanes.evens(former, latter), lanes.evens(former_at, latter_at)
+                    value = lanes.odds(former, latter)
+                    value_at = lanes.odds(former_at, latter_at)
                     sooner = value_at < best_at
                     better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
                     best = select(better, value, best)

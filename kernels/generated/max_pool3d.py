@@ -136,36 +136,36 @@ def i_from_x_twos_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
             for column in range(0, P2, lanes.width):
                 p2 = max(0, min(column, P2 - lanes.width))
                 at = here + 2 * p2
-                one, other = lanes.load(at), lanes.load(at + lanes.width)
-                best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-                value = lanes.odds(one, other)
+                former, latter = lanes.load(at), lanes.load(at + lanes.width)
+                best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+                value = lanes.odds(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d2), best_at)
-                one, other = lanes.load(at + by_k1), lanes.load(at + by_k1 + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + by_k1), lanes.load(at + by_k1 + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(z10), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d2 + z10), best_at)
-                one, other = lanes.load(at + by_k0), lanes.load(at + by_k0 + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + by_k0), lanes.load(at + by_k0 + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(z9), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d2 + z9), best_at)
-                one, other = lanes.load(at + (by_k0 + by_k1)), lanes.load(at + (by_k0 + by_k1) + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + (by_k0 + by_k1)), lanes.load(at + (by_k0 + by_k1) + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(z10 + z9), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d2 + z10 + z9), best_at)
@@ -175,36 +175,36 @@ def i_from_x_twos_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
             p2 = 0
             active = lanes.first(P2)
             at = here + 2 * p2
-            one, other = lanes.load_first(at, 2 * P2), lanes.load_first(at + lanes.width, 2 * P2 - lanes.width)
-            best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-            value = lanes.odds(one, other)
+            former, latter = lanes.load_first(at, 2 * P2), lanes.load_first(at + lanes.width, 2 * P2 - lanes.width)
+            best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+            value = lanes.odds(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d2), best_at)
-            one, other = lanes.load_first(at + by_k1, 2 * P2), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + by_k1, 2 * P2), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(z10), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d2 + z10), best_at)
-            one, other = lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(z9), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d2 + z9), best_at)
-            one, other = lanes.load_first(at + (by_k0 + by_k1), 2 * P2), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + (by_k0 + by_k1), 2 * P2), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(z10 + z9), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d2 + z10 + z9), best_at)
@@ -556,7 +556,7 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
             for column in range(0, beyond + s2 * lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.fill(lowest()))
                 lanes.store(joined_at + column, lanes.fill(real(16777216)))
-            step, offset = d2, 0
+            distance, offset = d2, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
@@ -569,20 +569,20 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
                         best_at = select(better, value_at, best_at)
                         lanes.store(joined + column, best)
                         lanes.store(joined_at + column, best_at)
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         best, best_at = lanes.load(scratch + column), lanes.load(before + column)
-                        value = lanes.load(scratch + (column + step))
-                        value_at = lanes.load(before + (column + step))
+                        value = lanes.load(scratch + (column + distance))
+                        value_at = lanes.load(before + (column + distance))
                         sooner = value_at < best_at
                         better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
                         best = select(better, value, best)
                         best_at = select(better, value_at, best_at)
                         lanes.store(scratch + column, best)
                         lanes.store(before + column, best_at)
-                    step = 2 * step
+                    distance = 2 * distance
             taps, read_from = 1, joined
             read_at = joined_at
         threes = taps == 3 and s2 == 2 and d2 == 1
@@ -601,11 +601,11 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
                 here = read_from + (u * pitch + s2 * at)
                 here_at = read_at + (u * pitch + s2 * at)
                 if threes:
-                    one, other = lanes.load(here), lanes.load(here + lanes.width)
-                    one_at, other_at = lanes.load(here_at), lanes.load(here_at + lanes.width)
-                    best, best_at = lanes.evens(one, other), lanes.evens(one_at, other_at)
-                    value = lanes.odds(one, other)
-                    value_at = lanes.odds(one_at, other_at)
+                    former, latter = lanes.load(here), lanes.load(here + lanes.width)
+                    former_at, latter_at = lanes.load(here_at), lanes.load(here_at + lanes.width)
+                    best, best_at = lanes.evens(former, latter), lanes.evens(former_at, latter_at)
+                    value = lanes.odds(former, latter)
+                    value_at = lanes.odds(former_at, latter_at)
                     sooner = value_at < best_at
                     better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
                     best = select(better, value, best)
@@ -794,17 +794,17 @@ def y_from_x_twos_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: in
             for column in range(0, P2, lanes.width):
                 p2 = max(0, min(column, P2 - lanes.width))
                 at = here + 2 * p2
-                one = maximum(maximum(lanes.load(at), lanes.load(at + by_k1)), maximum(lanes.load(at + by_k0), lanes.load(at + (by_k0 + by_k1))))
-                other = maximum(maximum(lanes.load(at + lanes.width), lanes.load(at + by_k1 + lanes.width)), maximum(lanes.load(at + by_k0 + lanes.width), lanes.load(at + (by_k0 + by_k1) + lanes.width)))
-                best = maximum(lanes.evens(one, other), lanes.odds(one, other))
+                former = maximum(maximum(lanes.load(at), lanes.load(at + by_k1)), maximum(lanes.load(at + by_k0), lanes.load(at + (by_k0 + by_k1))))
+                latter = maximum(maximum(lanes.load(at + lanes.width), lanes.load(at + by_k1 + lanes.width)), maximum(lanes.load(at + by_k0 + lanes.width), lanes.load(at + (by_k0 + by_k1) + lanes.width)))
+                best = maximum(lanes.evens(former, latter), lanes.odds(former, latter))
                 lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, lanes.where(True))
         else:
             p2 = 0
             active = lanes.first(P2)
             at = here + 2 * p2
-            one = maximum(maximum(lanes.load_first(at, 2 * P2), lanes.load_first(at + by_k1, 2 * P2)), maximum(lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + (by_k0 + by_k1), 2 * P2)))
-            other = maximum(maximum(lanes.load_first(at + lanes.width, 2 * P2 - lanes.width), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)), maximum(lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)))
-            best = maximum(lanes.evens(one, other), lanes.odds(one, other))
+            former = maximum(maximum(lanes.load_first(at, 2 * P2), lanes.load_first(at + by_k1, 2 * P2)), maximum(lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + (by_k0 + by_k1), 2 * P2)))
+            latter = maximum(maximum(lanes.load_first(at + lanes.width, 2 * P2 - lanes.width), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)), maximum(lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)))
+            best = maximum(lanes.evens(former, latter), lanes.odds(former, latter))
             lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, active)
         left -= P2
         p1 += 1
@@ -1062,19 +1062,19 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
         if joins:
             for column in range(0, beyond + s2 * lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.fill(lowest()))
-            step, offset = d2, 0
+            distance, offset = d2, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
                         lanes.store(joined + column, maximum(lanes.load(joined + column),
                             lanes.load(scratch + (column + offset))))
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         lanes.store(scratch + column, maximum(lanes.load(scratch + column),
-                            lanes.load(scratch + (column + step))))
-                    step = 2 * step
+                            lanes.load(scratch + (column + distance))))
+                    distance = 2 * distance
             taps, read_from = 1, joined
         threes = taps == 3 and s2 == 2 and d2 == 1
         n = row // (C * P0 * P1)
@@ -1091,8 +1091,8 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s2 * at)
                 if threes:
-                    one, other = lanes.load(here), lanes.load(here + lanes.width)
-                    best = maximum(maximum(lanes.evens(one, other), lanes.odds(one, other)), lanes.load_apart(here + 2, 2))
+                    former, latter = lanes.load(here), lanes.load(here + lanes.width)
+                    best = maximum(maximum(lanes.evens(former, latter), lanes.odds(former, latter)), lanes.load_apart(here + 2, 2))
                 else:
                     best = lanes.fill(lowest())
                     for tap in range(taps):
@@ -1264,36 +1264,36 @@ def i_y_from_x_twos_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, 
             for column in range(0, P2, lanes.width):
                 p2 = max(0, min(column, P2 - lanes.width))
                 at = here + 2 * p2
-                one, other = lanes.load(at), lanes.load(at + lanes.width)
-                best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-                value = lanes.odds(one, other)
+                former, latter = lanes.load(at), lanes.load(at + lanes.width)
+                best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+                value = lanes.odds(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d2), best_at)
-                one, other = lanes.load(at + by_k1), lanes.load(at + by_k1 + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + by_k1), lanes.load(at + by_k1 + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(z10), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d2 + z10), best_at)
-                one, other = lanes.load(at + by_k0), lanes.load(at + by_k0 + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + by_k0), lanes.load(at + by_k0 + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(z9), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d2 + z9), best_at)
-                one, other = lanes.load(at + (by_k0 + by_k1)), lanes.load(at + (by_k0 + by_k1) + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + (by_k0 + by_k1)), lanes.load(at + (by_k0 + by_k1) + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(z10 + z9), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d2 + z10 + z9), best_at)
@@ -1304,36 +1304,36 @@ def i_y_from_x_twos_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, 
             p2 = 0
             active = lanes.first(P2)
             at = here + 2 * p2
-            one, other = lanes.load_first(at, 2 * P2), lanes.load_first(at + lanes.width, 2 * P2 - lanes.width)
-            best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-            value = lanes.odds(one, other)
+            former, latter = lanes.load_first(at, 2 * P2), lanes.load_first(at + lanes.width, 2 * P2 - lanes.width)
+            best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+            value = lanes.odds(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d2), best_at)
-            one, other = lanes.load_first(at + by_k1, 2 * P2), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + by_k1, 2 * P2), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(z10), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d2 + z10), best_at)
-            one, other = lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(z9), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d2 + z9), best_at)
-            one, other = lanes.load_first(at + (by_k0 + by_k1), 2 * P2), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + (by_k0 + by_k1), 2 * P2), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(z10 + z9), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d2 + z10 + z9), best_at)
@@ -1689,7 +1689,7 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
             for column in range(0, beyond + s2 * lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.fill(lowest()))
                 lanes.store(joined_at + column, lanes.fill(real(16777216)))
-            step, offset = d2, 0
+            distance, offset = d2, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
@@ -1702,20 +1702,20 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
                         best_at = select(better, value_at, best_at)
                         lanes.store(joined + column, best)
                         lanes.store(joined_at + column, best_at)
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         best, best_at = lanes.load(scratch + column), lanes.load(before + column)
-                        value = lanes.load(scratch + (column + step))
-                        value_at = lanes.load(before + (column + step))
+                        value = lanes.load(scratch + (column + distance))
+                        value_at = lanes.load(before + (column + distance))
                         sooner = value_at < best_at
                         better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
                         best = select(better, value, best)
                         best_at = select(better, value_at, best_at)
                         lanes.store(scratch + column, best)
                         lanes.store(before + column, best_at)
-                    step = 2 * step
+                    distance = 2 * distance
             taps, read_from = 1, joined
             read_at = joined_at
         threes = taps == 3 and s2 == 2 and d2 == 1
@@ -1734,11 +1734,11 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
                 here = read_from + (u * pitch + s2 * at)
                 here_at = read_at + (u * pitch + s2 * at)
                 if threes:
-                    one, other = lanes.load(here), lanes.load(here + lanes.width)
-                    one_at, other_at = lanes.load(here_at), lanes.load(here_at + lanes.width)
-                    best, best_at = lanes.evens(one, other), lanes.evens(one_at, other_at)
-                    value = lanes.odds(one, other)
-                    value_at = lanes.odds(one_at, other_at)
+                    former, latter = lanes.load(here), lanes.load(here + lanes.width)
+                    former_at, latter_at = lanes.load(here_at), lanes.load(here_at + lanes.width)
+                    best, best_at = lanes.evens(former, latter), lanes.evens(former_at, latter_at)
+                    value = lanes.odds(former, latter)
+                    value_at = lanes.odds(former_at, latter_at)
                     sooner = value_at < best_at
                     better = (value > best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
                     best = select(better, value, best)
@@ -1939,36 +1939,36 @@ def y_at_from_x_twos_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: in
             for column in range(0, P2, lanes.width):
                 p2 = max(0, min(column, P2 - lanes.width))
                 at = here + 2 * p2
-                one, other = lanes.load(at), lanes.load(at + lanes.width)
-                best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-                value = lanes.odds(one, other)
+                former, latter = lanes.load(at), lanes.load(at + lanes.width)
+                best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+                value = lanes.odds(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(1), best_at)
-                one, other = lanes.load(at + by_k1), lanes.load(at + by_k1 + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + by_k1), lanes.load(at + by_k1 + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(K2), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(K2 + 1), best_at)
-                one, other = lanes.load(at + by_k0), lanes.load(at + by_k0 + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + by_k0), lanes.load(at + by_k0 + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(K1*K2), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(K1*K2 + 1), best_at)
-                one, other = lanes.load(at + (by_k0 + by_k1)), lanes.load(at + (by_k0 + by_k1) + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + (by_k0 + by_k1)), lanes.load(at + (by_k0 + by_k1) + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(K1*K2 + K2), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value > best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(K1*K2 + K2 + 1), best_at)
@@ -1978,36 +1978,36 @@ def y_at_from_x_twos_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: in
             p2 = 0
             active = lanes.first(P2)
             at = here + 2 * p2
-            one, other = lanes.load_first(at, 2 * P2), lanes.load_first(at + lanes.width, 2 * P2 - lanes.width)
-            best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-            value = lanes.odds(one, other)
+            former, latter = lanes.load_first(at, 2 * P2), lanes.load_first(at + lanes.width, 2 * P2 - lanes.width)
+            best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+            value = lanes.odds(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(1), best_at)
-            one, other = lanes.load_first(at + by_k1, 2 * P2), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + by_k1, 2 * P2), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(K2), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(K2 + 1), best_at)
-            one, other = lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(K1*K2), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(K1*K2 + 1), best_at)
-            one, other = lanes.load_first(at + (by_k0 + by_k1), 2 * P2), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + (by_k0 + by_k1), 2 * P2), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(K1*K2 + K2), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value > best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(K1*K2 + K2 + 1), best_at)
@@ -2191,34 +2191,37 @@ def gx_from_gy_y_at_twos_gy(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int
                 p2 = max(0, min(column, P2 - lanes.width))
                 value = lanes.load(here + p2)
                 best_at = lanes.read(y_at.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
-                one, other = select(equal(best_at, lanes.integers(0)), value, lanes.zero()), select(equal(best_at, lanes.integers(1)), value, lanes.zero())
-                lanes.store(to + 2 * p2, lanes.first_pairs(one, other))
-                lanes.store(to + (2 * p2 + lanes.width), lanes.last_pairs(one, other))
-                one, other = select(equal(best_at, lanes.integers(K2)), value, lanes.zero()), select(equal(best_at, lanes.integers(K2 + 1)), value, lanes.zero())
-                lanes.store(to + gx.stride(3) + 2 * p2, lanes.first_pairs(one, other))
-                lanes.store(to + gx.stride(3) + (2 * p2 + lanes.width), lanes.last_pairs(one, other))
-                one, other = select(equal(best_at, lanes.integers(K1*K2)), value, lanes.zero()), select(equal(best_at, lanes.integers(K1*K2 + 1)), value, lanes.zero())
-                lanes.store(to + gx.stride(2) + 2 * p2, lanes.first_pairs(one, other))
-                lanes.store(to + gx.stride(2) + (2 * p2 + lanes.width), lanes.last_pairs(one, other))
-                one, other = select(equal(best_at, lanes.integers(K1*K2 + K2)), value, lanes.zero()), select(equal(best_at, lanes.integers(K1*K2 + K2 + 1)), value, lanes.zero())
-                lanes.store(to + gx.stride(2) + gx.stride(3) + 2 * p2, lanes.first_pairs(one, other))
-                lanes.store(to + gx.stride(2) + gx.stride(3) + (2 * p2 + lanes.width), lanes.last_pairs(one, other))
+                former, latter = select(equal(best_at, lanes.integers(0)), value, lanes.zero()), select(equal(best_at, lanes.integers(1)), value, lanes.zero())
+                lanes.store(to + 2 * p2, lanes.first_pairs(former, latter))
+                lanes.store(to + (2 * p2 + lanes.width), lanes.last_pairs(former, latter))
+                former, latter = select(equal(best_at, lanes.integers(K2)), value, lanes.zero()), select(equal(best_at, lanes.integers(K2 + 1)), value, lanes.zero())
+                lanes.store(to + gx.stride(3) + 2 * p2, lanes.first_pairs(former, latter))
+                lanes.store(to + gx.stride(3) + (2 * p2 + lanes.width), lanes.last_pairs(former, latter))
+                former, latter = select(equal(best_at, lanes.integers(K1*K2)), value, lanes.zero()), select(equal(best_at, lanes.integers(K1*K2 + 1)), value, lanes.zero())
+                lanes.store(to + gx.stride(2) + 2 * p2, lanes.first_pairs(former, latter))
+                lanes.store(to + gx.stride(2) + (2 * p2 + lanes.width), lanes.last_pairs(former, latter))
+                former, latter = select(equal(best_at, lanes.integers(K1*K2 + K2)), value, lanes.zero()), select(equal(best_at, lanes.integers(K1*K2 + K2 + 1)), value, lanes.zero())
+                lanes.store(to + gx.stride(2) + gx.stride(3) + 2 * p2, lanes.first_pairs(former, latter))
+                lanes.store(to + gx.stride(2) + gx.stride(3) + (2 * p2 + lanes.width), lanes.last_pairs(former,
+                    latter))
         else:
             p2 = 0
             value = lanes.load_first(here, P2)
             best_at = lanes.read_where(y_at.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), lanes.first(P2))
-            one, other = select(equal(best_at, lanes.integers(0)), value, lanes.zero()), select(equal(best_at, lanes.integers(1)), value, lanes.zero())
-            lanes.store_first(to, lanes.first_pairs(one, other), 2 * P2)
-            lanes.store_first(to + lanes.width, lanes.last_pairs(one, other), 2 * P2 - lanes.width)
-            one, other = select(equal(best_at, lanes.integers(K2)), value, lanes.zero()), select(equal(best_at, lanes.integers(K2 + 1)), value, lanes.zero())
-            lanes.store_first(to + gx.stride(3), lanes.first_pairs(one, other), 2 * P2)
-            lanes.store_first(to + gx.stride(3) + lanes.width, lanes.last_pairs(one, other), 2 * P2 - lanes.width)
-            one, other = select(equal(best_at, lanes.integers(K1*K2)), value, lanes.zero()), select(equal(best_at, lanes.integers(K1*K2 + 1)), value, lanes.zero())
-            lanes.store_first(to + gx.stride(2), lanes.first_pairs(one, other), 2 * P2)
-            lanes.store_first(to + gx.stride(2) + lanes.width, lanes.last_pairs(one, other), 2 * P2 - lanes.width)
-            one, other = select(equal(best_at, lanes.integers(K1*K2 + K2)), value, lanes.zero()), select(equal(best_at, lanes.integers(K1*K2 + K2 + 1)), value, lanes.zero())
-            lanes.store_first(to + gx.stride(2) + gx.stride(3), lanes.first_pairs(one, other), 2 * P2)
-            lanes.store_first(to + gx.stride(2) + gx.stride(3) + lanes.width, lanes.last_pairs(one, other),
+            former, latter = select(equal(best_at, lanes.integers(0)), value, lanes.zero()), select(equal(best_at, lanes.integers(1)), value, lanes.zero())
+            lanes.store_first(to, lanes.first_pairs(former, latter), 2 * P2)
+            lanes.store_first(to + lanes.width, lanes.last_pairs(former, latter), 2 * P2 - lanes.width)
+            former, latter = select(equal(best_at, lanes.integers(K2)), value, lanes.zero()), select(equal(best_at, lanes.integers(K2 + 1)), value, lanes.zero())
+            lanes.store_first(to + gx.stride(3), lanes.first_pairs(former, latter), 2 * P2)
+            lanes.store_first(to + gx.stride(3) + lanes.width, lanes.last_pairs(former, latter),
+                2 * P2 - lanes.width)
+            former, latter = select(equal(best_at, lanes.integers(K1*K2)), value, lanes.zero()), select(equal(best_at, lanes.integers(K1*K2 + 1)), value, lanes.zero())
+            lanes.store_first(to + gx.stride(2), lanes.first_pairs(former, latter), 2 * P2)
+            lanes.store_first(to + gx.stride(2) + lanes.width, lanes.last_pairs(former, latter),
+                2 * P2 - lanes.width)
+            former, latter = select(equal(best_at, lanes.integers(K1*K2 + K2)), value, lanes.zero()), select(equal(best_at, lanes.integers(K1*K2 + K2 + 1)), value, lanes.zero())
+            lanes.store_first(to + gx.stride(2) + gx.stride(3), lanes.first_pairs(former, latter), 2 * P2)
+            lanes.store_first(to + gx.stride(2) + gx.stride(3) + lanes.width, lanes.last_pairs(former, latter),
                 2 * P2 - lanes.width)
         left -= P2
         p1 += 1

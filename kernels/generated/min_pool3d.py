@@ -139,36 +139,36 @@ def i_from_x_twos_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
             for column in range(0, P2, lanes.width):
                 p2 = max(0, min(column, P2 - lanes.width))
                 at = here + 2 * p2
-                one, other = lanes.load(at), lanes.load(at + lanes.width)
-                best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-                value = lanes.odds(one, other)
+                former, latter = lanes.load(at), lanes.load(at + lanes.width)
+                best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+                value = lanes.odds(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d2), best_at)
-                one, other = lanes.load(at + by_k1), lanes.load(at + by_k1 + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + by_k1), lanes.load(at + by_k1 + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(z10), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d2 + z10), best_at)
-                one, other = lanes.load(at + by_k0), lanes.load(at + by_k0 + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + by_k0), lanes.load(at + by_k0 + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(z9), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d2 + z9), best_at)
-                one, other = lanes.load(at + (by_k0 + by_k1)), lanes.load(at + (by_k0 + by_k1) + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + (by_k0 + by_k1)), lanes.load(at + (by_k0 + by_k1) + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(z10 + z9), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d2 + z10 + z9), best_at)
@@ -178,36 +178,36 @@ def i_from_x_twos_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
             p2 = 0
             active = lanes.first(P2)
             at = here + 2 * p2
-            one, other = lanes.load_first(at, 2 * P2), lanes.load_first(at + lanes.width, 2 * P2 - lanes.width)
-            best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-            value = lanes.odds(one, other)
+            former, latter = lanes.load_first(at, 2 * P2), lanes.load_first(at + lanes.width, 2 * P2 - lanes.width)
+            best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+            value = lanes.odds(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d2), best_at)
-            one, other = lanes.load_first(at + by_k1, 2 * P2), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + by_k1, 2 * P2), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(z10), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d2 + z10), best_at)
-            one, other = lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(z9), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d2 + z9), best_at)
-            one, other = lanes.load_first(at + (by_k0 + by_k1), 2 * P2), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + (by_k0 + by_k1), 2 * P2), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(z10 + z9), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d2 + z10 + z9), best_at)
@@ -559,7 +559,7 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
             for column in range(0, beyond + s2 * lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.fill(highest()))
                 lanes.store(joined_at + column, lanes.fill(real(16777216)))
-            step, offset = d2, 0
+            distance, offset = d2, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
@@ -572,20 +572,20 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
                         best_at = select(better, value_at, best_at)
                         lanes.store(joined + column, best)
                         lanes.store(joined_at + column, best_at)
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         best, best_at = lanes.load(scratch + column), lanes.load(before + column)
-                        value = lanes.load(scratch + (column + step))
-                        value_at = lanes.load(before + (column + step))
+                        value = lanes.load(scratch + (column + distance))
+                        value_at = lanes.load(before + (column + distance))
                         sooner = value_at < best_at
                         better = (value < best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
                         best = select(better, value, best)
                         best_at = select(better, value_at, best_at)
                         lanes.store(scratch + column, best)
                         lanes.store(before + column, best_at)
-                    step = 2 * step
+                    distance = 2 * distance
             taps, read_from = 1, joined
             read_at = joined_at
         threes = taps == 3 and s2 == 2 and d2 == 1
@@ -604,11 +604,11 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
                 here = read_from + (u * pitch + s2 * at)
                 here_at = read_at + (u * pitch + s2 * at)
                 if threes:
-                    one, other = lanes.load(here), lanes.load(here + lanes.width)
-                    one_at, other_at = lanes.load(here_at), lanes.load(here_at + lanes.width)
-                    best, best_at = lanes.evens(one, other), lanes.evens(one_at, other_at)
-                    value = lanes.odds(one, other)
-                    value_at = lanes.odds(one_at, other_at)
+                    former, latter = lanes.load(here), lanes.load(here + lanes.width)
+                    former_at, latter_at = lanes.load(here_at), lanes.load(here_at + lanes.width)
+                    best, best_at = lanes.evens(former, latter), lanes.evens(former_at, latter_at)
+                    value = lanes.odds(former, latter)
+                    value_at = lanes.odds(former_at, latter_at)
                     sooner = value_at < best_at
                     better = (value < best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
                     best = select(better, value, best)
@@ -797,17 +797,17 @@ def y_from_x_twos_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: in
             for column in range(0, P2, lanes.width):
                 p2 = max(0, min(column, P2 - lanes.width))
                 at = here + 2 * p2
-                one = minimum(minimum(lanes.load(at), lanes.load(at + by_k1)), minimum(lanes.load(at + by_k0), lanes.load(at + (by_k0 + by_k1))))
-                other = minimum(minimum(lanes.load(at + lanes.width), lanes.load(at + by_k1 + lanes.width)), minimum(lanes.load(at + by_k0 + lanes.width), lanes.load(at + (by_k0 + by_k1) + lanes.width)))
-                best = minimum(lanes.evens(one, other), lanes.odds(one, other))
+                former = minimum(minimum(lanes.load(at), lanes.load(at + by_k1)), minimum(lanes.load(at + by_k0), lanes.load(at + (by_k0 + by_k1))))
+                latter = minimum(minimum(lanes.load(at + lanes.width), lanes.load(at + by_k1 + lanes.width)), minimum(lanes.load(at + by_k0 + lanes.width), lanes.load(at + (by_k0 + by_k1) + lanes.width)))
+                best = minimum(lanes.evens(former, latter), lanes.odds(former, latter))
                 lanes.write_where(y.run((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, lanes.where(True))
         else:
             p2 = 0
             active = lanes.first(P2)
             at = here + 2 * p2
-            one = minimum(minimum(lanes.load_first(at, 2 * P2), lanes.load_first(at + by_k1, 2 * P2)), minimum(lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + (by_k0 + by_k1), 2 * P2)))
-            other = minimum(minimum(lanes.load_first(at + lanes.width, 2 * P2 - lanes.width), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)), minimum(lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)))
-            best = minimum(lanes.evens(one, other), lanes.odds(one, other))
+            former = minimum(minimum(lanes.load_first(at, 2 * P2), lanes.load_first(at + by_k1, 2 * P2)), minimum(lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + (by_k0 + by_k1), 2 * P2)))
+            latter = minimum(minimum(lanes.load_first(at + lanes.width, 2 * P2 - lanes.width), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)), minimum(lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)))
+            best = minimum(lanes.evens(former, latter), lanes.odds(former, latter))
             lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, active)
         left -= P2
         p1 += 1
@@ -1065,19 +1065,19 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
         if joins:
             for column in range(0, beyond + s2 * lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.fill(highest()))
-            step, offset = d2, 0
+            distance, offset = d2, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
                         lanes.store(joined + column, minimum(lanes.load(joined + column),
                             lanes.load(scratch + (column + offset))))
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         lanes.store(scratch + column, minimum(lanes.load(scratch + column),
-                            lanes.load(scratch + (column + step))))
-                    step = 2 * step
+                            lanes.load(scratch + (column + distance))))
+                    distance = 2 * distance
             taps, read_from = 1, joined
         threes = taps == 3 and s2 == 2 and d2 == 1
         n = row // (C * P0 * P1)
@@ -1094,8 +1094,8 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                     at = min(at, outputs - lanes.width)
                 here = read_from + (u * pitch + s2 * at)
                 if threes:
-                    one, other = lanes.load(here), lanes.load(here + lanes.width)
-                    best = minimum(minimum(lanes.evens(one, other), lanes.odds(one, other)), lanes.load_apart(here + 2, 2))
+                    former, latter = lanes.load(here), lanes.load(here + lanes.width)
+                    best = minimum(minimum(lanes.evens(former, latter), lanes.odds(former, latter)), lanes.load_apart(here + 2, 2))
                 else:
                     best = lanes.fill(highest())
                     for tap in range(taps):
@@ -1267,36 +1267,36 @@ def i_y_from_x_twos_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, 
             for column in range(0, P2, lanes.width):
                 p2 = max(0, min(column, P2 - lanes.width))
                 at = here + 2 * p2
-                one, other = lanes.load(at), lanes.load(at + lanes.width)
-                best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-                value = lanes.odds(one, other)
+                former, latter = lanes.load(at), lanes.load(at + lanes.width)
+                best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+                value = lanes.odds(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d2), best_at)
-                one, other = lanes.load(at + by_k1), lanes.load(at + by_k1 + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + by_k1), lanes.load(at + by_k1 + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(z10), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d2 + z10), best_at)
-                one, other = lanes.load(at + by_k0), lanes.load(at + by_k0 + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + by_k0), lanes.load(at + by_k0 + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(z9), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d2 + z9), best_at)
-                one, other = lanes.load(at + (by_k0 + by_k1)), lanes.load(at + (by_k0 + by_k1) + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + (by_k0 + by_k1)), lanes.load(at + (by_k0 + by_k1) + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(z10 + z9), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(d2 + z10 + z9), best_at)
@@ -1307,36 +1307,36 @@ def i_y_from_x_twos_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, 
             p2 = 0
             active = lanes.first(P2)
             at = here + 2 * p2
-            one, other = lanes.load_first(at, 2 * P2), lanes.load_first(at + lanes.width, 2 * P2 - lanes.width)
-            best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-            value = lanes.odds(one, other)
+            former, latter = lanes.load_first(at, 2 * P2), lanes.load_first(at + lanes.width, 2 * P2 - lanes.width)
+            best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+            value = lanes.odds(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d2), best_at)
-            one, other = lanes.load_first(at + by_k1, 2 * P2), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + by_k1, 2 * P2), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(z10), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d2 + z10), best_at)
-            one, other = lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(z9), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d2 + z9), best_at)
-            one, other = lanes.load_first(at + (by_k0 + by_k1), 2 * P2), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + (by_k0 + by_k1), 2 * P2), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(z10 + z9), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(d2 + z10 + z9), best_at)
@@ -1692,7 +1692,7 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
             for column in range(0, beyond + s2 * lanes.width, lanes.width):
                 lanes.store(joined + column, lanes.fill(highest()))
                 lanes.store(joined_at + column, lanes.fill(real(16777216)))
-            step, offset = d2, 0
+            distance, offset = d2, 0
             while taps > 0:
                 if taps % 2 == 1:
                     for column in range(0, beyond - offset, lanes.width):
@@ -1705,20 +1705,20 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
                         best_at = select(better, value_at, best_at)
                         lanes.store(joined + column, best)
                         lanes.store(joined_at + column, best_at)
-                    offset += step
+                    offset += distance
                 taps = taps // 2
                 if taps > 0:
-                    for column in range(0, beyond - step, lanes.width):
+                    for column in range(0, beyond - distance, lanes.width):
                         best, best_at = lanes.load(scratch + column), lanes.load(before + column)
-                        value = lanes.load(scratch + (column + step))
-                        value_at = lanes.load(before + (column + step))
+                        value = lanes.load(scratch + (column + distance))
+                        value_at = lanes.load(before + (column + distance))
                         sooner = value_at < best_at
                         better = (value < best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
                         best = select(better, value, best)
                         best_at = select(better, value_at, best_at)
                         lanes.store(scratch + column, best)
                         lanes.store(before + column, best_at)
-                    step = 2 * step
+                    distance = 2 * distance
             taps, read_from = 1, joined
             read_at = joined_at
         threes = taps == 3 and s2 == 2 and d2 == 1
@@ -1737,11 +1737,11 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
                 here = read_from + (u * pitch + s2 * at)
                 here_at = read_at + (u * pitch + s2 * at)
                 if threes:
-                    one, other = lanes.load(here), lanes.load(here + lanes.width)
-                    one_at, other_at = lanes.load(here_at), lanes.load(here_at + lanes.width)
-                    best, best_at = lanes.evens(one, other), lanes.evens(one_at, other_at)
-                    value = lanes.odds(one, other)
-                    value_at = lanes.odds(one_at, other_at)
+                    former, latter = lanes.load(here), lanes.load(here + lanes.width)
+                    former_at, latter_at = lanes.load(here_at), lanes.load(here_at + lanes.width)
+                    best, best_at = lanes.evens(former, latter), lanes.evens(former_at, latter_at)
+                    value = lanes.odds(former, latter)
+                    value_at = lanes.odds(former_at, latter_at)
                     sooner = value_at < best_at
                     better = (value < best) | (equal(value, best) & sooner) | (unequal(value, value) & ~(unequal(best, best) & sooner))
                     best = select(better, value, best)
@@ -1942,36 +1942,36 @@ def y_at_from_x_twos_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: in
             for column in range(0, P2, lanes.width):
                 p2 = max(0, min(column, P2 - lanes.width))
                 at = here + 2 * p2
-                one, other = lanes.load(at), lanes.load(at + lanes.width)
-                best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-                value = lanes.odds(one, other)
+                former, latter = lanes.load(at), lanes.load(at + lanes.width)
+                best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+                value = lanes.odds(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(1), best_at)
-                one, other = lanes.load(at + by_k1), lanes.load(at + by_k1 + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + by_k1), lanes.load(at + by_k1 + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(K2), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(K2 + 1), best_at)
-                one, other = lanes.load(at + by_k0), lanes.load(at + by_k0 + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + by_k0), lanes.load(at + by_k0 + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(K1*K2), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(K1*K2 + 1), best_at)
-                one, other = lanes.load(at + (by_k0 + by_k1)), lanes.load(at + (by_k0 + by_k1) + lanes.width)
-                value = lanes.evens(one, other)
+                former, latter = lanes.load(at + (by_k0 + by_k1)), lanes.load(at + (by_k0 + by_k1) + lanes.width)
+                value = lanes.evens(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(K1*K2 + K2), best_at)
-                value = lanes.odds(one, other)
+                value = lanes.odds(former, latter)
                 better = (value < best) | unequal(value, value)
                 best = select(better, value, best)
                 best_at = select(better, lanes.narrow_integers(K1*K2 + K2 + 1), best_at)
@@ -1981,36 +1981,36 @@ def y_at_from_x_twos_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: in
             p2 = 0
             active = lanes.first(P2)
             at = here + 2 * p2
-            one, other = lanes.load_first(at, 2 * P2), lanes.load_first(at + lanes.width, 2 * P2 - lanes.width)
-            best, best_at = lanes.evens(one, other), lanes.narrow_integers(0)
-            value = lanes.odds(one, other)
+            former, latter = lanes.load_first(at, 2 * P2), lanes.load_first(at + lanes.width, 2 * P2 - lanes.width)
+            best, best_at = lanes.evens(former, latter), lanes.narrow_integers(0)
+            value = lanes.odds(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(1), best_at)
-            one, other = lanes.load_first(at + by_k1, 2 * P2), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + by_k1, 2 * P2), lanes.load_first(at + by_k1 + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(K2), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(K2 + 1), best_at)
-            one, other = lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + by_k0, 2 * P2), lanes.load_first(at + by_k0 + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(K1*K2), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(K1*K2 + 1), best_at)
-            one, other = lanes.load_first(at + (by_k0 + by_k1), 2 * P2), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)
-            value = lanes.evens(one, other)
+            former, latter = lanes.load_first(at + (by_k0 + by_k1), 2 * P2), lanes.load_first(at + (by_k0 + by_k1) + lanes.width, 2 * P2 - lanes.width)
+            value = lanes.evens(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(K1*K2 + K2), best_at)
-            value = lanes.odds(one, other)
+            value = lanes.odds(former, latter)
             better = (value < best) | unequal(value, value)
             best = select(better, value, best)
             best_at = select(better, lanes.narrow_integers(K1*K2 + K2 + 1), best_at)

@@ -477,6 +477,8 @@ def test_indices_that_are_one_number_over_and_over_are_read_once():
         kernels.multi_margin_loss(np.ones((2, 3)), many)
     with pytest.raises(KernelError, match="^embedding: "):
         kernels.embedding(many.view(np.int64), np.ones((2, 4)))
+    with pytest.raises(KernelError, match="^embedding: `input` has 1 at 0"):
+        kernels.embedding(many.view(np.int64), np.ones((1, 4)))
 
 
 def test_no_dilation_is_no_dilation_of_one():
