@@ -1,363 +1,31 @@
-"""Networks that others wrote: as a few lines of text, a torch.nn.Sequential, an ONNX graph.
-
-Each becomes a `kernels.network.Network` that runs. Operators are found by name among those of `kernels` (and those that
-the caller adds): torch's `MaxPool2d` is `max_pool2d`, ONNX's `LeakyRelu` is `leaky_relu`. Neither torch nor onnx is
-imported but for reading a file of theirs.
-"""
+"""An ONNX graph as a network: a row for each operator that is called or parametrised otherwise than ours."""
 
 from __future__ import annotations
 
-import ast
 import inspect
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import kernels
 from kernels.arguments import Array
-from kernels.errors import KernelError, NetworkError
+from kernels.errors import KernelError
 from kernels.network import Network, Node, node
-from kernels.training import Dropout
-
-Operators = Mapping[str, Any]
-Shape = tuple[int, ...]
-Copies = dict[int, tuple[Any, Array]]  # of tensors by their identity, which each keeps by being there
-LARGEST = 2**60  # elements of an array: NumPy counts bytes in 64 bits
-
-
-class ReadingError(NetworkError):
-    """A description of a network that cannot be read; it names the line, the module or the node."""
-
-
-@dataclass(frozen=True)
-class Described:
-    """A network, and the shapes of its inputs where the description says them."""
-
-    network: Network
-    shapes: tuple[Shape | None, ...]
-
-
-class _Found(Mapping[str, Any]):
-    """The operators of `kernels` by name, loaded when they are asked for, and further ones."""
-
-    def __init__(self, further: Operators) -> None:
-        self.further = further
-
-    def __getitem__(self, name: str) -> Any:
-        if name in self.further:
-            return self.further[name]
-        if name in kernels.OPERATORS:
-            return getattr(kernels, name)
-        raise KeyError(name)
-
-    def __iter__(self) -> Iterator[str]:
-        yield from dict.fromkeys([*self.further, *kernels.OPERATORS])
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-    def spelled(self, name: str) -> str | None:
-        """The operator that torch or ONNX calls so: MaxPool2d is max_pool2d, LogSigmoid logsigmoid, BatchNorm1d batch_norm."""
-        plain = {n.replace("_", ""): n for n in self}
-        return plain.get(name.lower()) or plain.get(name.lower().rstrip("123d"))
-
-
-# ------------------------------------------------------------------------------------------- text
-
-WORDS = re.compile(
-    r"""\s*(?:
-      (?P<array>[A-Za-z_]\w*)\[(?P<shape>[^\]]*)\]        # weight[8, 1, 5, 5]
-    | (?P<option>[A-Za-z_]\w*)\s*=\s*(?P<value>\([^()]*(?:\([^()]*\)[^()]*)*\)|"[^"]*"|[^\s,()]+)   # stride=2, padding=(1, 1)
-    | (?P<word>[A-Za-z_]\w*(?:\[\d+\])?)
-    | (?P<comma>,)
-    )""",
-    re.VERBOSE,
+from kernels.reading.common import (
+    Described,
+    Found,
+    Operators,
+    ReadingError,
+    Shape,
+    fresh,
+    operator_called,
+    result_shape,
 )
-LINE = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)\s*:)?\s*(?P<operator>[A-Za-z_]\w*)(?P<rest>.*)")
-
-
-def from_text(text: str, operators: Operators = {}) -> Described:  # noqa: B006  (read only)
-    """A network from lines of text.
-
-        input[1, 1, 28, 28]                                  inputs first, with their shapes
-        conv1: conv2d weight[8, 1, 5, 5] bias[8] padding=2    name: operator, parameters by shape, options
-        relu                                                  without a source: the line before
-        max_pool2d kernel_size=2
-        conv2: conv2d weight[8, ?, 3, 3] padding=1            ?: as many as the source has channels (its axis 1)
-        sum: add from conv2, max_pool2d                       sources by name
-        # a comment
-
-    A line without a name is called after its operator, with a number where that is taken. Parameters are zeros and take
-    no memory: a shape is all that a geometry needs. Raises ReadingError with the line.
-    """
-    found = _Found(operators)
-    shapes: dict[str, Shape] = {}
-    nodes: dict[str, Node] = {}
-    extents: dict[str, Shape] = {}
-    previous = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        line = line.split("#")[0].strip()
-        if not line:
-            continue
-        try:
-            declared = WORDS.fullmatch(line)
-            if declared and declared["array"] and not nodes:
-                shapes[declared["array"]] = _shape(declared["shape"], None)
-                extents = dict(shapes)
-                previous = next(iter(shapes))
-                continue
-            if not shapes:
-                raise ReadingError("a network begins with its inputs: input[1, 3, 224, 224]")
-            name, made = _line(line, found, nodes, extents, previous)
-            nodes[name] = made
-            extents[name] = _result(made, extents)
-            previous = name
-        except KernelError as error:
-            raise ReadingError(f"line {number}: {error}\n    {line}") from None
-    if not nodes:
-        raise ReadingError("there is no operator in this text")
-    return Described(Network(nodes, tuple(shapes)), tuple(shapes.values()))
-
-
-def _line(
-    line: str, found: _Found, nodes: Mapping[str, Node], extents: Mapping[str, Shape], previous: str
-) -> tuple[str, Node]:
-    match = LINE.fullmatch(line)
-    if match is None:
-        raise ReadingError("a line is `name: operator parameter[shape] option=value from source, source`")
-    operator = _operator(match["operator"], found)
-    words, sources, parts = match["rest"], list[str](), list[re.Match[str]]()
-    at, after = 0, False
-    while words[at:].strip():
-        part = WORDS.match(words, at)
-        if part is None:
-            raise ReadingError(f"`{words[at:].strip()}` is neither parameter[shape] nor option=value")
-        at = part.end()
-        if part["word"] == "from":
-            after = True
-        elif part["word"] is not None and after:
-            sources.append(part["word"])
-        elif part["word"] is not None:
-            raise ReadingError(f"`{part['word']}` is neither parameter[shape] nor option=value")
-        else:
-            parts.append(part)
-    sources = sources or [previous]
-    for source in sources:
-        if source.split("[")[0] not in extents:
-            raise ReadingError(
-                f"there is no line called {source} before this one (there are {', '.join(extents)})"
-            )
-    base = sources[0].split("[")[0]
-    channels = extents[base][1] if base in extents and len(extents[base]) > 1 else None
-    arguments: dict[str, Any] = {}
-    for part in parts:
-        if part["array"] is not None:
-            arguments[part["array"]] = zeros(_shape(part["shape"], channels))
-        elif part["option"] is not None:
-            arguments[part["option"]] = _value(part["value"])
-    return match["name"] or _fresh(match["operator"], {*nodes, *extents}), node(
-        operator, *sources, **arguments
-    )
-
-
-def _result(made: Node, extents: Mapping[str, Shape]) -> Shape:
-    """The shape of a node's first result; () where its operator cannot tell."""
-    if not hasattr(made.operator, "output_shape"):
-        return ()
-    if len(made.arguments) != len(made.sources):
-        raise ReadingError(
-            f"{made.operator.__name__} takes {len(made.arguments)} sources beside its parameters, found {len(made.sources)}"
-        )
-    sources = dict(zip(made.arguments, made.sources, strict=True))
-    if any(s not in extents for s in sources.values()):  # another output than the first
-        return ()
-    own = {a: array.shape for a, array in made.parameters.items()}
-    shape = made.operator.output_shape(**{a: extents[s] for a, s in sources.items()}, **own, **made.options)
-    return shape[0] if shape and isinstance(shape[0], tuple) else shape
-
-
-def zeros(shape: Shape) -> Array:
-    """An array of zeros that takes no memory, and cannot be written to."""
-    return np.broadcast_to(np.float32(0), shape)
-
-
-def _shape(text: str, channels: int | None) -> Shape:
-    entries = []
-    for word in (w.strip() for w in text.split(",") if w.strip()):
-        if word == "?" and channels is not None:
-            entries.append(channels)
-        elif word.isdecimal():
-            entries.append(int(word))
-        else:
-            needs = "whole numbers" if channels is None else "whole numbers, or ? for the source's channels"
-            raise ReadingError(f"the shape [{text}] needs {needs}")
-    if math.prod(entries) > LARGEST:
-        raise ReadingError(f"the shape [{text}] has more elements than an array can have")
-    return tuple(entries)
-
-
-def _value(text: str) -> Any:
-    """A number, a tuple, True, False, None, or a word as a string."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        if re.fullmatch(r"\w+", text):
-            return text
-        raise ReadingError(f"`{text}` is no number, no tuple and no word") from None
-
-
-def _operator(name: str, found: _Found) -> Any:
-    if name not in found:
-        raise ReadingError(f"no operator is called {name} (there are {', '.join(found)})")
-    return found[name]
-
-
-def _fresh(name: str, taken: set[str]) -> str:
-    made, number = name, 1
-    while made in taken:
-        number += 1
-        made = f"{name}{number}"
-    return made
-
-
-# ------------------------------------------------------------------------------------------ torch
-
-
-def from_torch(
-    module: Any,
-    operators: Operators = {},  # noqa: B006  (read only)
-    rng: np.random.Generator | None = None,
-) -> Network:
-    """A torch.nn.Sequential (nested ones too) as a network, with copies of the arrays of the module.
-
-    A module is the operator of its name (`MaxPool2d`: max_pool2d, or without the number of axes), and whatever that
-    operator's arguments are called is taken from the module's parameters, buffers and attributes; `MODULES` has those that
-    are called otherwise. Parameters that modules share stay shared. Identity is left out, and so is dropout, unless `rng`
-    is given, which then draws (`kernels.training.Dropout`). InstanceNorm with running statistics is read for inference
-    alone. Raises ReadingError for a module that is none of these.
-    """
-    found, nodes, copies = _Found(operators), dict[str, Node](), Copies()
-    for path, part in _parts(module):
-        kind = type(part).__name__
-        called = _fresh(re.sub(r"[.\[\]]", "_", path) or kind.lower(), {*nodes, "input"})
-        if kind == "Identity":
-            continue
-        if kind.endswith(("Dropout", "Dropout1d", "Dropout2d", "Dropout3d")):
-            if rng is not None:
-                nodes[called] = node(_dropout(path, part, rng))
-            continue
-        row = MODULES.get(kind)
-        name, given = row(part) if row is not None else (found.spelled(kind), {})
-        if name is None or name not in found:
-            raise ReadingError(
-                f"module {path or '0'} is {kind}, and no operator is called so"
-                + ("" if path else " (a Sequential is read, also a nested one; whatever else through ONNX)")
-            )
-        try:
-            _check(part, inspect.signature(found[name]).parameters, name)
-        except ReadingError as error:
-            raise ReadingError(f"module {path} ({kind}) {error}") from None
-        nodes[called] = node(found[name], **(_attributes(part, found[name], copies) | given))
-    if not nodes:
-        raise ReadingError(f"{type(module).__name__} has no module that is an operator")
-    return Network(nodes)
-
-
-def _parts(module: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested Sequentials, in order; one that stands there twice comes twice."""
-    if not _sequential(module):
-        yield path, module
-        return
-    for name, part in module._modules.items():
-        yield from _parts(part, f"{path}.{name}" if path else name)
-
-
-def _sequential(module: Any) -> bool:
-    """torch's Sequential, or a class made from it that runs as it does."""
-    base = next((c for c in type(module).__mro__ if c.__name__ == "Sequential"), None)
-    return base is not None and type(module).forward is base.forward  # type: ignore[attr-defined]
-
-
-def _check(module: Any, known: Mapping[str, Any], name: str) -> None:
-    """What a module says that would be lost without a word."""
-    mode = getattr(module, "padding_mode", "zeros")
-    if mode != "zeros" and "padding_mode" not in known:
-        raise ReadingError(f"has padding_mode={mode!r}, which {name} does not take")
-    if getattr(module, "running_mean", None) is not None and module.momentum is None:
-        raise ReadingError(f"has momentum=None (a mean of all batches), which {name} does not take")
-
-
-def _attributes(module: Any, operator: Any, copies: Copies) -> dict[str, Any]:
-    """What of an operator's arguments a module has."""
-    arguments: dict[str, Any] = {}
-    for name, parameter in inspect.signature(operator).parameters.items():
-        skipped = name in ("input", "training", "inplace", "out")
-        value = None if skipped else getattr(module, name, None)
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and value is not None:
-            tensor = hasattr(value, "detach")
-            arguments[name] = _copy(value, copies) if tensor else value
-    return arguments
-
-
-def _copy(tensor: Any, copies: Copies) -> Array:
-    """Memory of its own, so that training one of the two leaves the other; the same for the same parameter."""
-    if id(tensor) not in copies:
-        copies[id(tensor)] = tensor, np.array(tensor.detach().cpu().numpy())
-    return copies[id(tensor)][1]
-
-
-def _dropout(path: str, module: Any, rng: np.random.Generator) -> Dropout:
-    kind = type(module).__name__
-    if "Alpha" in kind:
-        raise ReadingError(f"module {path} is {kind}, which has no equal in training")
-    return Dropout(rng, float(module.p), None if kind == "Dropout" else 2)
-
-
-def _pad(mode: str) -> Callable[[Any], tuple[str, dict[str, Any]]]:
-    def row(module: Any) -> tuple[str, dict[str, Any]]:
-        value = {"value": float(module.value)} if mode == "constant" and hasattr(module, "value") else {}
-        return "pad", {"pad": tuple(module.padding), "mode": mode, **value}
-
-    return row
-
-
-def _batch_norm_of(module: Any) -> tuple[str, dict[str, Any]]:
-    """Without running statistics it is that of the batch, in inference, too."""
-    return "batch_norm", {"training": True} if module.running_mean is None else {}
-
-
-def _instance_norm_of(module: Any) -> tuple[str, dict[str, Any]]:
-    if module.running_mean is None:
-        return "instance_norm", {}
-    return "batch_norm", {"training": False}
-
-
-Row = Callable[[Any], tuple[str, dict[str, Any]]]
-MODULES: Mapping[str, Row] = {
-    **dict.fromkeys(
-        ("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d"), lambda module: ("interpolate", {})
-    ),
-    **{f"{kind}Pad{n}d": _pad("constant") for kind in ("Zero", "Constant") for n in (1, 2, 3)},
-    **{f"ReflectionPad{n}d": _pad("reflect") for n in (1, 2, 3)},
-    **{f"ReplicationPad{n}d": _pad("replicate") for n in (1, 2, 3)},
-    **{f"CircularPad{n}d": _pad("circular") for n in (1, 2, 3)},
-    **{f"BatchNorm{n}d": _batch_norm_of for n in (1, 2, 3)},
-    "SyncBatchNorm": _batch_norm_of,
-    **{f"InstanceNorm{n}d": _instance_norm_of for n in (1, 2, 3)},
-    "Unfold": lambda module: ("unfold2d", {}),
-    "Fold": lambda module: ("fold2d", {}),
-    "Softmax2d": lambda module: ("softmax", {"dim": -3}),
-    "RReLU": lambda module: ("leaky_relu", {"negative_slope": (module.lower + module.upper) / 2}),
-}
-
-
-# ------------------------------------------------------------------------------------------- ONNX
 
 
 def from_onnx(model: Any, operators: Operators = {}) -> Described:  # noqa: B006  (read only)
@@ -394,7 +62,7 @@ def _from_onnx(model: Any, operators: Operators) -> Described:
     uses = Counter(name for step in graph.node for name in step.input)
     uses.update(value.name for value in graph.output)
     names = {name: _word(name) for name in shapes}
-    made = _Graph(_Found(operators), constants, names, opset, uses, _extents(model))
+    made = _Graph(Found(operators), constants, names, opset, uses, _extents(model))
     for number, step in enumerate(graph.node):
         try:
             made.add(step)
@@ -447,7 +115,7 @@ def _word(name: str) -> str:
 class _Graph:
     """A graph as its nodes are read: what each of ONNX's values is called here."""
 
-    found: _Found
+    found: Found
     constants: dict[str, Array]
     names: dict[str, str]
     opset: int
@@ -482,12 +150,12 @@ class _Graph:
 
     def put(self, step: Any, name: str, *sources: str, **arguments: Any) -> str:
         """A node called after its result."""
-        operator = _operator(name, self.found)
-        called = _fresh(_word(step.output[0]), {*self.nodes, *self.names.values()})
+        operator = operator_called(name, self.found)
+        called = fresh(_word(step.output[0]), {*self.nodes, *self.names.values()})
         self.nodes[called] = made = node(operator, *sources, **arguments)
         self.names[step.output[0]] = called
         known = {name: self.shapes[name] for name in sources if name in self.shapes}
-        if len(known) == len({*sources}) and (shape := _result(made, known)):
+        if len(known) == len({*sources}) and (shape := result_shape(made, known)):
             self.shapes[called] = self.extents[step.output[0]] = shape  # onnx may not have seen so far
         return called
 
@@ -947,19 +615,3 @@ ROWS: Mapping[str, Callable[[_Graph, Any, Mapping[str, Any]], None]] = {
     "Sum": _add,
     "ThresholdedRelu": _threshold,
 }
-
-
-def read(path: str | Path, operators: Operators = {}) -> Described:  # noqa: B006  (read only)
-    """What a file describes, by its ending: `.onnx`, or lines of text."""
-    path = Path(path)
-    if not path.is_file():
-        raise ReadingError(f"there is no file {path}")
-    if path.suffix == ".onnx":
-        return from_onnx(path, operators)
-    try:
-        return from_text(path.read_text(encoding="utf-8"), operators)
-    except UnicodeDecodeError:
-        raise ReadingError(f"{path.name} is no text in UTF-8") from None
-
-
-__all__ = ["Described", "ReadingError", "from_onnx", "from_text", "from_torch", "read"]
