@@ -76,7 +76,7 @@ SOURCE = {
     "a window's line begins one late": ("max_pool1d", "begin = max(0, origin)", "begin = max(0, origin + 1)"),
     "the first of two lines twice": ("avg_pool2d", "second_x2 = found[1]", "second_x2 = found[0]"),
     "the later of equal places": ("max_pool2d", "sooner = value_at < best_at", "sooner = value_at > best_at"),
-    "pairs of elements one too far": ("avg_pool1d", "offset += step", "offset += 2 * step"),
+    "pairs of elements one too far": ("avg_pool1d", "offset += distance", "offset += 2 * distance"),
     "a short row writes over the last": ("max_pool2d", "left >= lanes.width", "left >= 1"),
     "elements apart one off": ("avg_pool1d", "to + at * s0", "to + at * s0 + 1"),
     "a count one short": ("avg_pool1d", "min(K0, -p0*s0 + a0 + X2)", "min(K0, -p0*s0 + a0 + X2 - 1)"),
