@@ -32,7 +32,7 @@ class FoldWriter(SlideWriter):
     """Writes sums of windows over their places."""
 
     def fold(self, s: Fold, title: str, signature: Sequence[str], rooms: str) -> str:
-        self.lines, self.depth = [], 1
+        self.lines, self.depth, self.tile = [], 1, "tile"
         self.used |= {"share", "ceil_div"}
         self.s, self.weights = s, []
         self.b = Block({s.lane.place: sp.S.One})

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from derive.emit.inplace import CLASS
 from derive.emit.separable import FAR
 from derive.emit.slide import MOST
+from derive.emit.vectors import NoVector
 from derive.lower.lanes import Lanes
 from derive.lower.slide import Fold, Slide
 
@@ -59,15 +61,18 @@ class Sliding(Form):
     way: Slide
 
     def source(self) -> list[str]:
-        w = self.writer
-        parts = [*self.before(), self.room()]
-        rooms, asks = ["scratch: Scratch"], f"scratch={self.title}_room"
+        w, parts = self.writer, self.before()
+        rooms, asks = list[str](), list[str]()
+        if room := self.room():
+            parts.append(room)
+            rooms.append("scratch: Scratch")
+            asks.append(f"scratch={self.title}_room")
         if (table := self.table()) != "0":
             doc = "Integers of one task: where each tap reads."
             parts.append(w.room_of(f"{self.title}_table", w.integers, doc, [f"    return {table}"]))
             rooms.append("integer_scratch: IntegerScratch")
-            asks += f", integer_scratch={self.title}_table"
-        return [*parts, self.task(w.signature(*rooms), f"({asks})")]
+            asks.append(f"integer_scratch={self.title}_table")
+        return [*parts, self.task(w.signature(*rooms), f"({', '.join(asks)})" if asks else "")]
 
     def before(self) -> list[str]:
         """Further functions of the integers. NoVector if there is no form for what windows read."""
@@ -120,6 +125,75 @@ class Folding(Sliding):
 
     def tests(self) -> list[str]:
         return self.writer.suits_fold(self.way, self.needs(), MOST)
+
+
+@dataclass(frozen=True)
+class InPlace(Sliding):
+    """Windows over the operand as it lies in memory, its elements side by side or two apart."""
+
+    every: int = 1
+
+    general = False
+
+    def before(self) -> list[str]:
+        w, s = self.writer, self.way
+        w.operands(s)
+        w.lies_in_a_plane(s, self.every)
+        if s.lane.classes and self.every == 2 and w.factor != 1:
+            raise NoVector
+        return []
+
+    def room(self) -> str:
+        w, s = self.writer, self.way
+        woven = s.lane.classes and self.every == 1
+        return w.room_in_place(s, self.title, w.integers) if woven else ""
+
+    def table(self) -> str:
+        lane = self.way.lane
+        if not lane.classes:
+            return "0"
+        return f"{CLASS} * {self.writer.classes(lane)}" if self.every == 1 else str(2 * CLASS)
+
+    def task(self, signature: Sequence[str], rooms: str) -> str:
+        return self.writer.in_place(self.way, self.every, self.title, signature, rooms)
+
+    def tests(self) -> list[str]:
+        first, room = super().tests()
+        tests = [first, *self.writer.suits_in_place(self.way, self.every)]
+        return [*tests, room] if self.way.lane.classes and self.every == 1 else tests
+
+    def describe(self) -> str:
+        twos = ", classes two at a time" if self.way.lane.classes else ", every second element"
+        return f"{self.way.describe()}, in place{twos if self.every == 2 else ''}"
+
+
+@dataclass(frozen=True)
+class FoldingInPlace(Folding):
+    """Windows over an operand as it lies in memory, whose places are summed over."""
+
+    every: int = 1
+
+    def before(self) -> list[str]:
+        self.writer.copied = self.way.moving[0]
+        self.writer.lies_in_a_plane(self.way, self.every)
+        return []
+
+    def room(self) -> str:
+        return self.writer.room_of_fold_in_place(self.title, self.writer.integers)
+
+    def table(self) -> str:
+        return "0"
+
+    def task(self, signature: Sequence[str], rooms: str) -> str:
+        return self.writer.fold_in_place(self.way, self.every, self.title, signature, rooms)
+
+    def tests(self) -> list[str]:
+        w, lane = self.writer, self.way.lane
+        more = f"{w.size(lane.tap)} < {w.size(lane.place)}"
+        return [more, *w.suits_in_place(self.way, self.every)]
+
+    def describe(self) -> str:
+        return f"{self.way.describe()}, in place{', every second element' if self.every == 2 else ''}"
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,19 @@ import sympy as sp
 
 from derive.emit.choice import NO_WAY, Offer, Way
 from derive.emit.contraction import FEW
-from derive.emit.fold import CHAIN, FoldWriter
-from derive.emit.forms import Folding, Form, OverLanes, Separate, Sliding, Tiling, Twos
+from derive.emit.fold import CHAIN
+from derive.emit.forms import (
+    Folding,
+    FoldingInPlace,
+    Form,
+    InPlace,
+    OverLanes,
+    Separate,
+    Sliding,
+    Tiling,
+    Twos,
+)
+from derive.emit.inplace import InPlaceWriter
 from derive.emit.kernel import _polynomial, counted, needed
 from derive.emit.tiled import TiledWriter
 from derive.emit.twos import TwosWriter
@@ -32,6 +43,8 @@ from derive.lower.loops import Assign, CeilDiv, Divides, FloorDiv, Loop, Nest, R
 from derive.lower.slide import Slide, folds, slides
 from derive.program import Affine, affine
 
+# how far apart elements of windows may lie that are not copied, and how many classes of places are taken at once
+EVERY = {2: "_in_place_by_twos", 1: "_in_place"}
 MOST_COMPARED = 64  # places tried one by one, where plain loops would take one from a read
 
 
@@ -48,7 +61,7 @@ def lanes_offer(
     return LanesWriter(nest, ways).offer(name, few, steps)
 
 
-class LanesWriter(TiledWriter, TwosWriter, FoldWriter):
+class LanesWriter(TiledWriter, TwosWriter, InPlaceWriter):
     def __init__(self, nest: Nest, ways: Sequence[Lanes]) -> None:
         super().__init__(nest, clears=True)
         self.ways, self.slides, self.folds = ways, slides(nest.equation), folds(nest.equation)
@@ -88,6 +101,8 @@ class LanesWriter(TiledWriter, TwosWriter, FoldWriter):
             return True
 
         for f in self.folds:
+            for every in EVERY:
+                keep(FoldingInPlace(self, f"{name}_fold_{f.moving[0].tensor}{EVERY[every]}", f, every))
             keep(Folding(self, f"{name}_fold_{f.moving[0].tensor}", f))
         sliding = dict[Index, bool]()
         for way in self.ways:
@@ -106,6 +121,8 @@ class LanesWriter(TiledWriter, TwosWriter, FoldWriter):
         """The forms that windows may have; what suits fewer of them first."""
         of = s.moving[0].tensor
         if not self.unweighted(s):
+            for every in EVERY:
+                yield InPlace(self, f"{name}_slide_{of}{EVERY[every]}", s, every)
             yield Sliding(self, f"{name}_slide_{of}", s)
             return
         if self.twos(s):

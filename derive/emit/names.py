@@ -21,18 +21,18 @@ RUNTIME = frozenset({
 # what writers call their own: nothing that a formula may call
 OWN = frozenset({
     "active", "add", "all_planes", "all_rows", "apart", "area", "at", "at_line", "at_sum", "before",
-    "begin", "best", "best_at", "better", "beyond", "block", "blocks", "bottom", "cells", "chain",
+    "begin", "best", "best_at", "better", "beside", "below", "beyond", "block", "blocks", "bottom", "cells", "chain",
     "channels", "chosen", "classes", "column", "column_from", "column_to", "columns", "count", "deep",
-    "distance", "edge", "end", "ends", "filled", "finish", "first", "first_at", "fit", "flow", "flows",
+    "distance", "down", "edge", "end", "ends", "filled", "finish", "first", "first_at", "fit", "flow", "flows",
     "former", "former_at", "found", "goes_on", "group", "groups", "height", "held", "here", "here_at",
-    "images", "inside", "integer_scratch", "item", "joined", "joined_at", "joins", "key", "known",
+    "images", "inside", "integer_scratch", "item", "joined", "joined_at", "joins", "kept", "key", "known",
     "lanes", "last", "last_at", "last_row", "latter", "latter_at", "least", "left", "length",
     "length_0", "line", "line_at", "line_of", "lines", "low", "margin", "max", "members", "min", "more",
     "more_lines", "needed", "next_at", "next_row", "nowhere", "np", "offset", "origin", "other",
-    "outputs", "part", "parts", "phase", "pitch", "place", "places", "plane", "planes", "range",
+    "outputs", "over", "part", "parts", "patch", "phase", "pitch", "place", "places", "plane", "planes", "range",
     "reach", "read_at", "read_from", "result", "room", "row", "rows", "scale", "scratch", "second_at",
     "shared", "sharing", "sooner", "span", "spills", "start", "steps", "stretch", "stretches", "sums",
-    "taken", "tap", "tapped", "taps", "taps_here", "tasks", "there", "third_at", "threes", "tile", "to",
+    "taken", "tall", "tap", "tapped", "taps", "taps_here", "tasks", "there", "third_at", "threes", "tile", "to",
     "to_at", "top", "total", "u", "unit", "units", "value", "value_at", "whole", "wide", "woven"
 })
 # fmt: on

@@ -12,7 +12,7 @@ of a few rows and a few taps. Without a second axis the rows are vectors one aft
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -42,8 +42,10 @@ class _Names:
 class SlideWriter(VectorWriter):
     """Writes windows that slide."""
 
+    tile = "tile"  # what a few rows, one vector of each, are named after
+
     def slide(self, s: Slide, title: str, signature: Sequence[str], rooms: str) -> str:
-        self.lines, self.depth = [], 1
+        self.lines, self.depth, self.tile = [], 1, "tile"
         self.used |= {"share", "ceil_div"}
         if s.equation.reduce != "sum":
             raise NoVector
@@ -67,7 +69,8 @@ class SlideWriter(VectorWriter):
             self.places(phases)
             self.copies()
             if lane_phase is None:
-                self.blocks(phases)
+                self.weights_start()
+                self.blocks(self.sums_of_copies, lambda: self.stored(phases))
             else:
                 self.blocks_of_classes(phases, lane_phase)
         return self.as_task(title, signature, s.describe(), rooms)
@@ -482,7 +485,8 @@ class SlideWriter(VectorWriter):
         self.put(f"sharing, count = ends[2 * {phase}], ends[2 * {phase} + 1]")
         self.put(f"end = min({self.axes[s.lane].members}, start + stretch)")
         inner = self.depth
-        self.blocks(phases)
+        self.weights_start()
+        self.blocks(self.sums_of_copies, lambda: self.stored(phases))
         self.depth = inner
         if s.row is not None:
             self.put("tapped = count")
@@ -491,13 +495,23 @@ class SlideWriter(VectorWriter):
         self.weave(phases)
         self.depth = depth
 
-    def blocks(self, phases: dict[Axis, str]) -> None:
-        """The sums of a block, vector by vector of lanes."""
-        s = self.s
-        held = {*s.rest, *(a.tap for a in s.axes)}
+    def weights_start(self) -> None:
+        """Where the weights of a block's windows begin."""
+        held = {*self.s.rest, *(a.tap for a in self.s.axes)}
         for r in self.weights:
             at = ", ".join("0" if i in held else self.names[i] for i in r.indices)
             self.put(f"{self.of(r, 'at')} = {self.names[r]}.pointer({at})")
+
+    def cleared(self, column: str) -> None:
+        depth = self.depth
+        self.put(f"{column} = {self.tile}.column()")
+        self.put(f"for u in range({self.tile}.lines):", True)
+        self.put(f"{column}[0, u] = lanes.zero()")
+        self.depth = depth
+
+    def blocks(self, sums: Callable[[], None], stored: Callable[[], None]) -> None:
+        """The sums of a block, vector by vector of lanes."""
+        s = self.s
         if s.row is not None:
             once = " and add == 0" if self.adds else ""
             if s.lane.classes:  # lines that are woven have whole vectors
@@ -506,22 +520,24 @@ class SlideWriter(VectorWriter):
                 "# a last vector of a line takes lanes of the one before again, rather than a part of its own"
             )
             self.put(f"last_at = end - lanes.width if end - start >= lanes.width{once} else end")
-            self.put("for row in range(top, bottom, tile.lines):", True)
-            self.put("rows = min(tile.lines, bottom - row)")
+            self.put(f"for row in range(top, bottom, {self.tile}.lines):", True)
+            self.put(f"rows = min({self.tile}.lines, bottom - row)")
             self.put("for next_at in range(start, end, lanes.width):", True)
             self.put("at = min(next_at, last_at)")
         else:
             self.put("for at in range(start, end, tile.lines * lanes.width):", True)
         depth = self.depth
-        self.put("total = tile.column()")
-        self.put("for u in range(tile.lines):", True)
-        self.put("total[0, u] = lanes.zero()")
+        self.cleared("total")
+        sums()
         self.depth = depth
+        stored()
+
+    def sums_of_copies(self) -> None:
+        s, depth = self.s, self.depth
         self.put("here = scratch + (at - start)" + (" + (row - top) * apart" if s.row is not None else ""))
         for shared in (True, False) if s.row is not None else (False,):
             self.terms(shared)
             self.depth = depth
-        self.stored(phases)
 
     def terms(self, shared: bool) -> None:
         s = self.s
@@ -559,20 +575,17 @@ class SlideWriter(VectorWriter):
             m = self.inner(a.modulus)
             return f"{phases[a]} + ({at}) * {m}" if a.classes else at
 
-        if s.row is not None:
-            row = self.names[s.row.place]
+        if s.row is None:
+            each = [
+                "active = lanes.first(end - at - u * lanes.width)",
+                f"{lane} = {place(s.lane, 'at + u * lanes.width')}",
+            ]
+        else:
+            each = [f"{self.names[s.row.place]} = {place(s.row, 'row + u')}"]
             self.put("active = lanes.first(end - at)")
             self.put(f"{lane} = {place(s.lane, 'at')}")
-            each = [f"{row} = {place(s.row, 'row + u')}"]
-            test, apart = "u < rows", {s.row.place: self.inner(s.row.modulus)}
-            complete, start = "rows == tile.lines", f"{row} = {place(s.row, 'row')}"
-        else:
-            each = ["active = lanes.first(end - at - u * lanes.width)"]
-            each += [f"{lane} = {place(s.lane, 'at + u * lanes.width')}"]
-            test, apart = "", {s.lane.place: f"lanes.width * {modulus}" if modulus != "1" else "lanes.width"}
-            complete, start = "at + tile.lines * lanes.width <= end", f"{lane} = {place(s.lane, 'at')}"
         if self.factor != 1:
-            self.each_line(test, each)
+            self.each_line("u < rows" if s.row is not None else "", each)
             self.put("result = total[0, u]")
             self.multiplied(self.factor, "result")
             self.put("total[0, u] = result")
@@ -580,27 +593,48 @@ class SlideWriter(VectorWriter):
         if s.lane.classes:
             line = " + (row - top + u) * stretch" if s.row is not None else " + u * lanes.width"
             self.put(f"if {self.classes(s.lane)} > 1:", True)
-            self.put("for u in range(tile.lines):", True)
+            self.put(f"for u in range({self.tile}.lines):", True)
             self.put(f"lanes.store(woven + ({phases[s.lane]} * whole + at - start{line}), total[0, u])")
             self.depth = depth
-        self.put(
-            f"{'elif' if s.lane.classes else 'if'} {complete}{' and add == 0' if self.adds else ''}:", True
-        )
-        self.put(start)
-        if s.row is None:
-            self.put("active = lanes.first(lanes.width)")
-        at = ", ".join(self.names[i] for i in self.eq.free)
-        moves = ", ".join(modulus if i == s.lane.place else "0" for i in self.eq.free)
-        by = ", ".join(apart.get(i, "0") for i in self.eq.free)
-        comma = "," * (len(self.eq.free) == 1)
-        target = f"{self.names[self.eq.target]}.lines(({at}{comma}), ({moves}{comma}), ({by}{comma}))"
-        self.put(f"tile.write_where({target}, total, active)")
-        self.depth -= 1
+        if s.row is not None:
+            if s.lane.classes:
+                self.put("else:", True)
+            self.put(f"{self.names[s.row.place]} = {place(s.row, 'row')}")
+            lines = self.target_lines({s.lane.place: modulus}, {s.row.place: self.inner(s.row.modulus)})
+            if self.adds:
+                self.put("if add != 0:", True)
+                self.put(f"kept = {self.tile}.read_where({lines}, rows, active)")
+                self.put(f"for u in range({self.tile}.lines):", True)
+                self.put("total[0, u] = total[0, u] + kept[0, u]")
+                self.depth -= 2
+            self.put(f"{self.tile}.write_where({lines}, total, rows, active)")
+            self.depth = depth
+            return
+        complete = f"at + tile.lines * lanes.width <= end{' and add == 0' if self.adds else ''}"
+        self.put(f"{'elif' if s.lane.classes else 'if'} {complete}:", True)
+        self.put(f"{lane} = {place(s.lane, 'at')}")
+        self.put("active = lanes.first(lanes.width)")
+        far = f"lanes.width * {modulus}" if modulus != "1" else "lanes.width"
+        lines = self.target_lines({s.lane.place: modulus}, {s.lane.place: far})
+        self.put(f"tile.write_where({lines}, total, tile.lines, active)")
+        self.depth = depth
         self.put("else:", True)
-        self.each_line(test, each)
+        self.each_line("", each)
         self.put("result = total[0, u]")
         self.close("result")
         self.depth = depth
+
+    def target_lines(self, moves: dict[Index, str], apart: dict[Index, str]) -> str:
+        """Lines of the target, from the place at hand on."""
+        free = self.eq.free
+        comma = "," * (len(free) == 1)
+        parts = [
+            [self.names[i] for i in free],
+            [moves.get(i, "0") for i in free],
+            [apart.get(i, "0") for i in free],
+        ]
+        texts = [f"({', '.join(p)}{comma})" for p in parts]
+        return f"{self.names[self.eq.target]}.lines({', '.join(texts)})"
 
     def weave(self, phases: dict[Axis, str]) -> None:
         """The lines of all classes of lanes, in turn, to the target."""
@@ -621,7 +655,7 @@ class SlideWriter(VectorWriter):
         )
 
     def each_line(self, test: str, each: Sequence[str]) -> None:
-        self.put("for u in range(tile.lines):", True)
+        self.put(f"for u in range({self.tile}.lines):", True)
         if test:
             self.put(f"if {test}:", True)
         for line in each:

@@ -305,7 +305,8 @@ def y_from_w_x_slide_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0:
                 if at + tile.lines * lanes.width <= end and add == 0:
                     p0 = at
                     active = lanes.first(lanes.width)
-                    tile.write_where(y.lines((n, g, o, p0), (0, 0, 0, 1), (0, 0, 0, lanes.width)), total, active)
+                    tile.write_where(y.lines((n, g, o, p0), (0, 0, 0, 1), (0, 0, 0, lanes.width)), total,
+                        tile.lines, active)
                 else:
                     for u in range(tile.lines):
                         active = lanes.first(end - at - u * lanes.width)
@@ -831,7 +832,7 @@ def gx_from_gy_w_slide_gy(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int
                         x3 = phase_x3 + (at) * s0
                         active = lanes.first(lanes.width)
                         tile.write_where(gx.lines((n, g, c, x3), (0, 0, 0, s0), (0, 0, 0, lanes.width * s0)), total,
-                            active)
+                            tile.lines, active)
                     else:
                         for u in range(tile.lines):
                             active = lanes.first(end - at - u * lanes.width)
@@ -940,7 +941,7 @@ def gx_from_gy_w_slide_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int,
                         x3 = phase_x3 + (at) * d0
                         active = lanes.first(lanes.width)
                         tile.write_where(gx.lines((n, g, c, x3), (0, 0, 0, d0), (0, 0, 0, lanes.width * d0)), total,
-                            active)
+                            tile.lines, active)
                     else:
                         for u in range(tile.lines):
                             active = lanes.first(end - at - u * lanes.width)

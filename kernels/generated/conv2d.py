@@ -152,6 +152,156 @@ def y_from_w_x_winograd_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, 
         unit += more
 
 
+def y_from_w_x_fold_x_in_place_by_twos_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
+        K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars that the sums of a patch are added to."""
+    return tile.taps * tile.taps * tile.lanes.width
+
+
+@task(scratch=y_from_w_x_fold_x_in_place_by_twos_room)
+def y_from_w_x_fold_x_in_place_by_twos(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int,
+        C: int, K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
+        tile: Tile, scratch: Scratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over k1, combined at the end, in place."""
+    lanes = tile.lanes
+    low_p0 = -a0
+    low_p1 = -a1
+    most_p0 = tile.taps if d0 == s0 * 2 else 1
+    most_p1 = tile.taps if s1 == 1 else 1
+    first, last = share(N * G * O, task, tasks)
+    for item in range(first, last):
+        n = item // (G * O)
+        g = item // O % G
+        o = item % O
+        for tap_p0 in range(0, P0, most_p0):
+            down = min(most_p0, P0 - tap_p0)
+            for tap_p1 in range(0, P1, most_p1):
+                over = min(most_p1, P1 - tap_p1)
+                patch = tile.patch()
+                held = scratch
+                for below in range(tile.taps):
+                    for beside in range(tile.taps):
+                        patch[below, beside] = lanes.zero()
+                        lanes.store(held, lanes.zero())
+                        held = held + lanes.width
+                chain = 0
+                for c in range(C):
+                    plane = x.pointer(n, g, c)
+                    for row in range(0, K0, tile.lines):
+                        rows = min(tile.lines, K0 - row)
+                        for at in range(0, K1, lanes.width):
+                            count = K1 - at
+                            lines = tile.column()
+                            if rows == tile.lines and count >= lanes.width:
+                                for u in range(tile.lines):
+                                    k0 = row + u
+                                    k1 = at
+                                    lines[0, u] = lanes.read(w.line((g, o, c, k0, k1), (0, 0, 0, 0, 1)))
+                            else:
+                                active = lanes.first(count)
+                                for u in range(tile.lines):
+                                    k0 = min(row + u, K0 - 1)
+                                    k1 = at
+                                    lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1), (0, 0, 0, 0, 1)), active)
+                            tile.fold_twos(patch, lines, rows, count, down, over, plane, x.stride(3), X3, X4,
+                                low_p0 + row * d0 + tap_p0 * s0, d0, s0, low_p1 + at * d1 + tap_p1 * s1, s1)
+                            chain += tile.lines
+                            if chain >= 64:
+                                chain = 0
+                                held = scratch
+                                for below in range(tile.taps):
+                                    for beside in range(tile.taps):
+                                        lanes.store(held, lanes.load(held) + patch[below, beside])
+                                        patch[below, beside] = lanes.zero()
+                                        held = held + lanes.width
+                held = scratch
+                for below in range(tile.taps):
+                    for beside in range(tile.taps):
+                        if below < down and beside < over:
+                            p0 = tap_p0 + below
+                            p1 = tap_p1 + beside
+                            result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                            if add != 0:
+                                result += y[n, g, o, p0, p1]
+                            y[n, g, o, p0, p1] = result
+                        held = held + lanes.width
+
+
+def y_from_w_x_fold_x_in_place_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars that the sums of a patch are added to."""
+    return tile.taps * tile.taps * tile.lanes.width
+
+
+@task(scratch=y_from_w_x_fold_x_in_place_room)
+def y_from_w_x_fold_x_in_place(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int,
+        K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
+        tile: Tile, scratch: Scratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over k1, combined at the end, in place."""
+    lanes = tile.lanes
+    low_p0 = -a0
+    low_p1 = -a1
+    most_p0 = tile.taps if d0 == s0 else 1
+    most_p1 = tile.taps
+    first, last = share(N * G * O, task, tasks)
+    for item in range(first, last):
+        n = item // (G * O)
+        g = item // O % G
+        o = item % O
+        for tap_p0 in range(0, P0, most_p0):
+            down = min(most_p0, P0 - tap_p0)
+            for tap_p1 in range(0, P1, most_p1):
+                over = min(most_p1, P1 - tap_p1)
+                patch = tile.patch()
+                held = scratch
+                for below in range(tile.taps):
+                    for beside in range(tile.taps):
+                        patch[below, beside] = lanes.zero()
+                        lanes.store(held, lanes.zero())
+                        held = held + lanes.width
+                chain = 0
+                for c in range(C):
+                    plane = x.pointer(n, g, c)
+                    for row in range(0, K0, tile.lines):
+                        rows = min(tile.lines, K0 - row)
+                        for at in range(0, K1, lanes.width):
+                            count = K1 - at
+                            lines = tile.column()
+                            if rows == tile.lines and count >= lanes.width:
+                                for u in range(tile.lines):
+                                    k0 = row + u
+                                    k1 = at
+                                    lines[0, u] = lanes.read(w.line((g, o, c, k0, k1), (0, 0, 0, 0, 1)))
+                            else:
+                                active = lanes.first(count)
+                                for u in range(tile.lines):
+                                    k0 = min(row + u, K0 - 1)
+                                    k1 = at
+                                    lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1), (0, 0, 0, 0, 1)), active)
+                            tile.fold(patch, lines, rows, count, down, over, plane, x.stride(3), X3, X4,
+                                low_p0 + row * d0 + tap_p0 * s0, d0, s0, low_p1 + at * d1 + tap_p1 * s1, s1)
+                            chain += tile.lines
+                            if chain >= 64:
+                                chain = 0
+                                held = scratch
+                                for below in range(tile.taps):
+                                    for beside in range(tile.taps):
+                                        lanes.store(held, lanes.load(held) + patch[below, beside])
+                                        patch[below, beside] = lanes.zero()
+                                        held = held + lanes.width
+                held = scratch
+                for below in range(tile.taps):
+                    for beside in range(tile.taps):
+                        if below < down and beside < over:
+                            p0 = tap_p0 + below
+                            p1 = tap_p1 + beside
+                            result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                            if add != 0:
+                                result += y[n, g, o, p0, p1]
+                            y[n, g, o, p0, p1] = result
+                        held = held + lanes.width
+
+
 def y_from_w_x_fold_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
         X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read, and the sums of all taps."""
@@ -343,6 +493,152 @@ def y_from_w_x_over_g(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: 
             lanes.write_where(y.line((n, g, o, p0, p1), (0, 1, 0, 0, 0)), total, active)
 
 
+@task
+def y_from_w_x_slide_x_in_place_by_twos(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int,
+        C: int, K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p1, rows over p0, in place."""
+    lanes, tall = tile.lanes, tile.tall
+    low_k0 = -a0
+    low_k1 = -a1
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
+    deep = max(1, min(tall.lines, ceil_div(P0, tall.lines))) * tall.lines
+    most_k0 = tall.taps if s0 == d0 * 2 else 1
+    most_k1 = tall.taps if d1 == 1 else 1
+    blocks = ceil_div(P0, deep)
+    stretches = ceil_div(P1, stretch)
+    first, last = share(N * G * O * blocks * stretches, task, tasks)
+    if first < last:
+        n = first // (G * O * blocks * stretches)
+        g = first // (O * blocks * stretches) % G
+        o = first // (blocks * stretches) % O
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            top = block * deep
+            bottom = min(P0, top + deep)
+            from_x3 = low_k0 + top * s0
+            start = part * stretch
+            end = min(P1, start + stretch)
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tall.lines):
+                rows = min(tall.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tall.column()
+                    for u in range(tall.lines):
+                        total[0, u] = lanes.zero()
+                    for c in range(C):
+                        plane = x.pointer(n, g, c)
+                        for tap_k0 in range(0, K0, most_k0):
+                            down = min(most_k0, K0 - tap_k0)
+                            for tap_k1 in range(0, K1, most_k1):
+                                over = min(most_k1, K1 - tap_k1)
+                                patch = tall.patch()
+                                for below in range(tall.taps):
+                                    for beside in range(tall.taps):
+                                        patch[below, beside] = lanes.fill(w[g, o, c, min(tap_k0 + below, K0 - 1), min(tap_k1 + beside, K1 - 1)])
+                                tall.slide_twos(total, patch, down, over, plane, x.stride(3), X3, X4,
+                                    from_x3 + (row - top) * s0 + tap_k0 * d0, s0, d0,
+                                    low_k1 + at * s1 + tap_k1 * d1, d1)
+                    active = lanes.first(end - at)
+                    p1 = at
+                    p0 = row
+                    if add != 0:
+                        kept = tall.read_where(y.lines((n, g, o, p0, p1), (0, 0, 0, 0, 1), (0, 0, 0, 1, 0)), rows, active)
+                        for u in range(tall.lines):
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tall.write_where(y.lines((n, g, o, p0, p1), (0, 0, 0, 0, 1), (0, 0, 0, 1, 0)), total, rows,
+                        active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    o += 1
+                    if o == O:
+                        o = 0
+                        g += 1
+                        if g == G:
+                            g = 0
+                            n += 1
+
+
+@task
+def y_from_w_x_slide_x_in_place(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int,
+        K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p1, rows over p0, in place."""
+    lanes, tall = tile.lanes, tile.tall
+    low_k0 = -a0
+    low_k1 = -a1
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
+    deep = max(1, min(tall.lines, ceil_div(P0, tall.lines))) * tall.lines
+    most_k0 = tall.taps if s0 == d0 else 1
+    most_k1 = tall.taps
+    blocks = ceil_div(P0, deep)
+    stretches = ceil_div(P1, stretch)
+    first, last = share(N * G * O * blocks * stretches, task, tasks)
+    if first < last:
+        n = first // (G * O * blocks * stretches)
+        g = first // (O * blocks * stretches) % G
+        o = first // (blocks * stretches) % O
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            top = block * deep
+            bottom = min(P0, top + deep)
+            from_x3 = low_k0 + top * s0
+            start = part * stretch
+            end = min(P1, start + stretch)
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tall.lines):
+                rows = min(tall.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tall.column()
+                    for u in range(tall.lines):
+                        total[0, u] = lanes.zero()
+                    for c in range(C):
+                        plane = x.pointer(n, g, c)
+                        for tap_k0 in range(0, K0, most_k0):
+                            down = min(most_k0, K0 - tap_k0)
+                            for tap_k1 in range(0, K1, most_k1):
+                                over = min(most_k1, K1 - tap_k1)
+                                patch = tall.patch()
+                                for below in range(tall.taps):
+                                    for beside in range(tall.taps):
+                                        patch[below, beside] = lanes.fill(w[g, o, c, min(tap_k0 + below, K0 - 1), min(tap_k1 + beside, K1 - 1)])
+                                tall.slide(total, patch, down, over, plane, x.stride(3), X3, X4,
+                                    from_x3 + (row - top) * s0 + tap_k0 * d0, s0, d0,
+                                    low_k1 + at * s1 + tap_k1 * d1, d1)
+                    active = lanes.first(end - at)
+                    p1 = at
+                    p0 = row
+                    if add != 0:
+                        kept = tall.read_where(y.lines((n, g, o, p0, p1), (0, 0, 0, 0, 1), (0, 0, 0, 1, 0)), rows, active)
+                        for u in range(tall.lines):
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tall.write_where(y.lines((n, g, o, p0, p1), (0, 0, 0, 0, 1), (0, 0, 0, 1, 0)), total, rows,
+                        active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    o += 1
+                    if o == O:
+                        o = 0
+                        g += 1
+                        if g == G:
+                            g = 0
+                            n += 1
+
+
 def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
         X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
@@ -445,18 +741,13 @@ def y_from_w_x_slide_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0:
                             total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
                     active = lanes.first(end - at)
                     p1 = at
-                    if rows == tile.lines and add == 0:
-                        p0 = row
-                        tile.write_where(y.lines((n, g, o, p0, p1), (0, 0, 0, 0, 1), (0, 0, 0, 1, 0)), total,
-                            active)
-                    else:
+                    p0 = row
+                    if add != 0:
+                        kept = tile.read_where(y.lines((n, g, o, p0, p1), (0, 0, 0, 0, 1), (0, 0, 0, 1, 0)), rows, active)
                         for u in range(tile.lines):
-                            if u < rows:
-                                p0 = row + u
-                                result = total[0, u]
-                                if add != 0:
-                                    result = result + lanes.read_where(y.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)), active)
-                                lanes.write_where(y.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)), result, active)
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tile.write_where(y.lines((n, g, o, p0, p1), (0, 0, 0, 0, 1), (0, 0, 0, 1, 0)), total, rows,
+                        active)
             part += 1
             if part == stretches:
                 part = 0
@@ -620,17 +911,22 @@ def y_from_w_x_in_blocks(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P
                     add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
 
 
-@choice(y_from_w_x_winograd_x, y_from_w_x_fold_x, y_from_w_x_over_k1, y_from_w_x_over_g, y_from_w_x_slide_x,
-    y_from_w_x_in_blocks, y_from_w_x_plain)
+@choice(y_from_w_x_winograd_x, y_from_w_x_fold_x_in_place_by_twos, y_from_w_x_fold_x_in_place, y_from_w_x_fold_x,
+    y_from_w_x_over_k1, y_from_w_x_over_g, y_from_w_x_slide_x_in_place_by_twos, y_from_w_x_slide_x_in_place,
+    y_from_w_x_slide_x, y_from_w_x_in_blocks, y_from_w_x_plain)
 def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile) -> Task[...]:
     """y[n,g,o,p0,p1] += sum[c,k0,k1,x3,x4] w[g,o,c,k0,k1]*x[n,g,c,x3,x4]
     { d0*k0 + s0*p0 - a0 = x3, d1*k1 + s1*p1 - a1 = x4 }
 
     Winograd over x: p0 p1 by 2 x 2, 3 x 3 taps k0 k1, images n, columns o, channels c, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1
+    or windows of x slide, lanes over k1, combined at the end, in place, every second element
+    or windows of x slide, lanes over k1, combined at the end, in place
     or windows of x slide, lanes over k1, combined at the end
     or lanes over k1, combined at the end
     or lanes over g where it is contiguous
+    or windows of x slide, lanes over p1, rows over p0, in place, every second element
+    or windows of x slide, lanes over p1, rows over p0, in place
     or windows of x slide, lanes over p1, rows over p0
     or contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables
     else gather, tasks share n g o p0
@@ -647,6 +943,10 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
             s1) <= 268435456
     ):
         return y_from_w_x_winograd_x
+    if (O <= 2 or C * K0 * K1 <= 1) and P1 < K1 and x.stride(4) == 1 and d1 == 2:
+        return y_from_w_x_fold_x_in_place_by_twos
+    if (O <= 2 or C * K0 * K1 <= 1) and P1 < K1 and x.stride(4) == 1 and d1 == 1:
+        return y_from_w_x_fold_x_in_place
     if (
         (O <= 2 or C * K0 * K1 <= 1)
         and P1 < K1
@@ -665,6 +965,22 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
         and x.stride(1) == 1
     ):
         return y_from_w_x_over_g
+    if (
+        (O <= 2 or C * K0 * K1 <= 1)
+        and (K1 <= P1 or tile.lanes.width <= P1)
+        and x.stride(4) == 1
+        and bounded(K0, K1) <= 36
+        and s1 == 2
+    ):
+        return y_from_w_x_slide_x_in_place_by_twos
+    if (
+        (O <= 2 or C * K0 * K1 <= 1)
+        and (K1 <= P1 or tile.lanes.width <= P1)
+        and x.stride(4) == 1
+        and bounded(K0, K1) <= 36
+        and s1 == 1
+    ):
+        return y_from_w_x_slide_x_in_place
     if (
         (O <= 2 or C * K0 * K1 <= 1)
         and (K1 <= P1 or tile.lanes.width <= P1)
@@ -1087,6 +1403,250 @@ def gx_from_gy_w_over_g(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, 
             lanes.write_where(gx.line((n, g, c, x3, x4), (0, 1, 0, 0, 0)), total, active)
 
 
+def gx_from_gy_w_slide_gy_in_place_by_twos_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int,
+        K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 10
+
+
+@task(integer_scratch=gx_from_gy_w_slide_gy_in_place_by_twos_table)
+def gx_from_gy_w_slide_gy_in_place_by_twos(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int,
+        C: int, K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
+        tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of gy slide, lanes over x4, rows over x3, in place."""
+    lanes = tile.lanes
+    for phase_x3 in range(min(s0, X3)):
+        first_k0, step_k0 = residue(s0, d0, a0 + phase_x3)
+        taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
+        by_k0 = step_k0 * d0 // s0
+        low_k0 = (a0 + phase_x3 - first_k0 * d0) // s0
+        members_k0 = ceil_div(X3 - phase_x3, s0)
+        low_k0 -= (taps_k0 - 1) * by_k0
+        first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
+        stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(ceil_div(X4, s1), lanes.width)) * lanes.width)
+        deep = max(1, min(tile.lines, ceil_div(members_k0, tile.lines))) * tile.lines
+        most_k0 = tile.taps if 1 == by_k0 else 1
+        for phase_x4 in range(2):
+            first_k1, step_k1 = residue(s1, d1, a1 + phase_x4)
+            taps_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
+            by_k1 = step_k1 * d1 // s1
+            low_k1 = (a1 + phase_x4 - first_k1 * d1) // s1
+            low_k1 -= (taps_k1 - 1) * by_k1
+            first_k1, step_k1 = first_k1 + (taps_k1 - 1) * step_k1, -step_k1
+            integer_scratch[5 * phase_x4] = first_k1
+            integer_scratch[5 * phase_x4 + 1] = step_k1
+            integer_scratch[5 * phase_x4 + 2] = taps_k1
+            integer_scratch[5 * phase_x4 + 3] = by_k1
+            integer_scratch[5 * phase_x4 + 4] = low_k1
+        blocks = ceil_div(members_k0, deep)
+        stretches = ceil_div(ceil_div(X4, s1), stretch)
+        first, last = share(N * G * C * blocks * stretches, task, tasks)
+        if first < last:
+            n = first // (G * C * blocks * stretches)
+            g = first // (C * blocks * stretches) % G
+            c = first // (blocks * stretches) % C
+            block = first // stretches % blocks
+            part = first % stretches
+            for item in range(first, last):
+                top = block * deep
+                bottom = min(members_k0, top + deep)
+                from_p0 = low_k0 + top
+                start = part * stretch
+                end = min(ceil_div(X4, 2), start + stretch)
+                # a last vector of a line takes lanes of the one before again, rather than a part of its own
+                last_at = end - lanes.width if end - start >= lanes.width and add == 0 and min(s1, X4) == 1 else end
+                for row in range(top, bottom, tile.lines):
+                    rows = min(tile.lines, bottom - row)
+                    for next_at in range(start, end, lanes.width):
+                        at = min(next_at, last_at)
+                        total = tile.column()
+                        for u in range(tile.lines):
+                            total[0, u] = lanes.zero()
+                        other = tile.column()
+                        for u in range(tile.lines):
+                            other[0, u] = lanes.zero()
+                        phase_x4 = 0
+                        first_k1 = integer_scratch[5 * phase_x4]
+                        step_k1 = integer_scratch[5 * phase_x4 + 1]
+                        taps_k1 = integer_scratch[5 * phase_x4 + 2]
+                        by_k1 = integer_scratch[5 * phase_x4 + 3]
+                        low_k1 = integer_scratch[5 * phase_x4 + 4]
+                        most_k1 = tile.taps
+                        for o in range(O):
+                            plane = gy.pointer(n, g, o)
+                            for tap_k0 in range(0, taps_k0, most_k0):
+                                down = min(most_k0, taps_k0 - tap_k0)
+                                for tap_k1 in range(0, taps_k1, most_k1):
+                                    over = min(most_k1, taps_k1 - tap_k1)
+                                    patch = tile.patch()
+                                    for below in range(tile.taps):
+                                        for beside in range(tile.taps):
+                                            patch[below, beside] = lanes.fill(w[g, o, c, first_k0 + (min(tap_k0 + below, taps_k0 - 1)) * step_k0, first_k1 + (min(tap_k1 + beside, taps_k1 - 1)) * step_k1])
+                                    tile.slide(total, patch, down, over, plane, gy.stride(3), P0, P1,
+                                        from_p0 + (row - top) + tap_k0 * by_k0, 1, by_k0,
+                                        low_k1 + at + tap_k1 * by_k1, by_k1)
+                        phase_x4 = 1
+                        first_k1 = integer_scratch[5 * phase_x4]
+                        step_k1 = integer_scratch[5 * phase_x4 + 1]
+                        taps_k1 = integer_scratch[5 * phase_x4 + 2]
+                        by_k1 = integer_scratch[5 * phase_x4 + 3]
+                        low_k1 = integer_scratch[5 * phase_x4 + 4]
+                        most_k1 = tile.taps
+                        for o in range(O):
+                            plane = gy.pointer(n, g, o)
+                            for tap_k0 in range(0, taps_k0, most_k0):
+                                down = min(most_k0, taps_k0 - tap_k0)
+                                for tap_k1 in range(0, taps_k1, most_k1):
+                                    over = min(most_k1, taps_k1 - tap_k1)
+                                    patch = tile.patch()
+                                    for below in range(tile.taps):
+                                        for beside in range(tile.taps):
+                                            patch[below, beside] = lanes.fill(w[g, o, c, first_k0 + (min(tap_k0 + below, taps_k0 - 1)) * step_k0, first_k1 + (min(tap_k1 + beside, taps_k1 - 1)) * step_k1])
+                                    tile.slide(other, patch, down, over, plane, gy.stride(3), P0, P1,
+                                        from_p0 + (row - top) + tap_k0 * by_k0, 1, by_k0,
+                                        low_k1 + at + tap_k1 * by_k1, by_k1)
+                        x3 = phase_x3 + row * s0
+                        x4 = at * 2
+                        tile.write_pairs(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, 1), (0, 0, 0, s0, 0)), total,
+                            other, rows, min(X4, end * 2) - x4)
+                part += 1
+                if part == stretches:
+                    part = 0
+                    block += 1
+                    if block == blocks:
+                        block = 0
+                        c += 1
+                        if c == C:
+                            c = 0
+                            g += 1
+                            if g == G:
+                                g = 0
+                                n += 1
+
+
+def gx_from_gy_w_slide_gy_in_place_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
+        K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars of the lines that are woven."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(ceil_div(X4, s1), width)) * width)
+    deep = max(1, min(tile.tall.lines, ceil_div(X3, tile.tall.lines))) * tile.tall.lines
+    return bounded(bounded(min(s1, X4), deep), stretch)
+
+
+def gx_from_gy_w_slide_gy_in_place_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
+        K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 5 * min(s1, X4)
+
+
+@task(scratch=gx_from_gy_w_slide_gy_in_place_room, integer_scratch=gx_from_gy_w_slide_gy_in_place_table)
+def gx_from_gy_w_slide_gy_in_place(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int,
+        K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of gy slide, lanes over x4, rows over x3, in place."""
+    lanes, tall = tile.lanes, tile.tall
+    for phase_x3 in range(min(s0, X3)):
+        first_k0, step_k0 = residue(s0, d0, a0 + phase_x3)
+        taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
+        by_k0 = step_k0 * d0 // s0
+        low_k0 = (a0 + phase_x3 - first_k0 * d0) // s0
+        members_k0 = ceil_div(X3 - phase_x3, s0)
+        low_k0 -= (taps_k0 - 1) * by_k0
+        first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
+        stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(ceil_div(X4, s1), lanes.width)) * lanes.width)
+        deep = max(1, min(tall.lines, ceil_div(members_k0, tall.lines))) * tall.lines
+        most_k0 = tall.taps if 1 == by_k0 else 1
+        woven = scratch
+        whole = deep * stretch
+        for phase_x4 in range(min(s1, X4)):
+            first_k1, step_k1 = residue(s1, d1, a1 + phase_x4)
+            taps_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
+            by_k1 = step_k1 * d1 // s1
+            low_k1 = (a1 + phase_x4 - first_k1 * d1) // s1
+            low_k1 -= (taps_k1 - 1) * by_k1
+            first_k1, step_k1 = first_k1 + (taps_k1 - 1) * step_k1, -step_k1
+            integer_scratch[5 * phase_x4] = first_k1
+            integer_scratch[5 * phase_x4 + 1] = step_k1
+            integer_scratch[5 * phase_x4 + 2] = taps_k1
+            integer_scratch[5 * phase_x4 + 3] = by_k1
+            integer_scratch[5 * phase_x4 + 4] = low_k1
+        blocks = ceil_div(members_k0, deep)
+        stretches = ceil_div(ceil_div(X4, s1), stretch)
+        first, last = share(N * G * C * blocks * stretches, task, tasks)
+        if first < last:
+            n = first // (G * C * blocks * stretches)
+            g = first // (C * blocks * stretches) % G
+            c = first // (blocks * stretches) % C
+            block = first // stretches % blocks
+            part = first % stretches
+            for item in range(first, last):
+                top = block * deep
+                bottom = min(members_k0, top + deep)
+                from_p0 = low_k0 + top
+                start = part * stretch
+                for phase_x4 in range(min(s1, X4)):
+                    first_k1 = integer_scratch[5 * phase_x4]
+                    step_k1 = integer_scratch[5 * phase_x4 + 1]
+                    taps_k1 = integer_scratch[5 * phase_x4 + 2]
+                    by_k1 = integer_scratch[5 * phase_x4 + 3]
+                    low_k1 = integer_scratch[5 * phase_x4 + 4]
+                    most_k1 = tall.taps
+                    end = min(ceil_div(X4 - phase_x4, s1), start + stretch)
+                    # a last vector of a line takes lanes of the one before again, rather than a part of its own
+                    last_at = end - lanes.width if end - start >= lanes.width and add == 0 and min(s1, X4) == 1 else end
+                    for row in range(top, bottom, tall.lines):
+                        rows = min(tall.lines, bottom - row)
+                        for next_at in range(start, end, lanes.width):
+                            at = min(next_at, last_at)
+                            total = tall.column()
+                            for u in range(tall.lines):
+                                total[0, u] = lanes.zero()
+                            for o in range(O):
+                                plane = gy.pointer(n, g, o)
+                                for tap_k0 in range(0, taps_k0, most_k0):
+                                    down = min(most_k0, taps_k0 - tap_k0)
+                                    for tap_k1 in range(0, taps_k1, most_k1):
+                                        over = min(most_k1, taps_k1 - tap_k1)
+                                        patch = tall.patch()
+                                        for below in range(tall.taps):
+                                            for beside in range(tall.taps):
+                                                patch[below, beside] = lanes.fill(w[g, o, c, first_k0 + (min(tap_k0 + below, taps_k0 - 1)) * step_k0, first_k1 + (min(tap_k1 + beside, taps_k1 - 1)) * step_k1])
+                                        tall.slide(total, patch, down, over, plane, gy.stride(3), P0, P1,
+                                            from_p0 + (row - top) + tap_k0 * by_k0, 1, by_k0,
+                                            low_k1 + at + tap_k1 * by_k1, by_k1)
+                            active = lanes.first(end - at)
+                            x4 = phase_x4 + (at) * s1
+                            if min(s1, X4) > 1:
+                                for u in range(tall.lines):
+                                    lanes.store(woven + (phase_x4 * whole + at - start + (row - top + u) * stretch),
+                                        total[0, u])
+                            else:
+                                x3 = phase_x3 + (row) * s0
+                                if add != 0:
+                                    kept = tall.read_where(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, s1), (0, 0, 0, s0, 0)), rows, active)
+                                    for u in range(tall.lines):
+                                        total[0, u] = total[0, u] + kept[0, u]
+                                tall.write_where(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, s1), (0, 0, 0, s0, 0)),
+                                    total, rows, active)
+                if min(s1, X4) > 1:
+                    weave(tile, gx.pointer(n, g, c, phase_x3 + top * s0, start * s1), s0 * gx.stride(3),
+                        gx.stride(4), woven, stretch, whole, bottom - top, min(s1, X4), min(X4 - start * s1,
+                        stretch * s1), add != 0)
+                part += 1
+                if part == stretches:
+                    part = 0
+                    block += 1
+                    if block == blocks:
+                        block = 0
+                        c += 1
+                        if c == C:
+                            c = 0
+                            g += 1
+                            if g == G:
+                                g = 0
+                                n += 1
+
+
 def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars that the windows of a block read."""
@@ -1214,24 +1774,263 @@ def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int
                                 for u in range(tile.lines):
                                     lanes.store(woven + (phase_x4 * whole + at - start + (row - top + u) * stretch),
                                         total[0, u])
-                            elif rows == tile.lines and add == 0:
-                                x3 = phase_x3 + (row) * s0
-                                tile.write_where(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, s1), (0, 0, 0, s0, 0)),
-                                    total, active)
                             else:
-                                for u in range(tile.lines):
-                                    if u < rows:
-                                        x3 = phase_x3 + (row + u) * s0
-                                        result = total[0, u]
-                                        if add != 0:
-                                            result = result + lanes.read_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, s1)), active)
-                                        lanes.write_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, s1)), result,
-                                            active)
+                                x3 = phase_x3 + (row) * s0
+                                if add != 0:
+                                    kept = tile.read_where(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, s1), (0, 0, 0, s0, 0)), rows, active)
+                                    for u in range(tile.lines):
+                                        total[0, u] = total[0, u] + kept[0, u]
+                                tile.write_where(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, s1), (0, 0, 0, s0, 0)),
+                                    total, rows, active)
                     tapped = count
                 if min(s1, X4) > 1:
                     weave(tile, gx.pointer(n, g, c, phase_x3 + top * s0, start * s1), s0 * gx.stride(3),
                         gx.stride(4), woven, stretch, whole, bottom - top, min(s1, X4), min(X4 - start * s1,
                         stretch * s1), add != 0)
+                part += 1
+                if part == stretches:
+                    part = 0
+                    block += 1
+                    if block == blocks:
+                        block = 0
+                        c += 1
+                        if c == C:
+                            c = 0
+                            g += 1
+                            if g == G:
+                                g = 0
+                                n += 1
+
+
+def gx_from_gy_w_slide_w_in_place_by_twos_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int,
+        K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 10
+
+
+@task(integer_scratch=gx_from_gy_w_slide_w_in_place_by_twos_table)
+def gx_from_gy_w_slide_w_in_place_by_twos(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int,
+        C: int, K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
+        tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of w slide, lanes over x4, rows over x3, in place."""
+    lanes = tile.lanes
+    for phase_x3 in range(min(d0, X3)):
+        first_p0, step_p0 = residue(d0, s0, a0 + phase_x3)
+        taps_p0 = max(0, ceil_div(P0 - first_p0, step_p0)) if step_p0 > 0 else 0
+        by_p0 = step_p0 * s0 // d0
+        low_p0 = (a0 + phase_x3 - first_p0 * s0) // d0
+        members_p0 = ceil_div(X3 - phase_x3, d0)
+        low_p0 -= (taps_p0 - 1) * by_p0
+        first_p0, step_p0 = first_p0 + (taps_p0 - 1) * step_p0, -step_p0
+        stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(ceil_div(X4, d1), lanes.width)) * lanes.width)
+        deep = max(1, min(tile.lines, ceil_div(members_p0, tile.lines))) * tile.lines
+        most_p0 = tile.taps if 1 == by_p0 else 1
+        for phase_x4 in range(2):
+            first_p1, step_p1 = residue(d1, s1, a1 + phase_x4)
+            taps_p1 = max(0, ceil_div(P1 - first_p1, step_p1)) if step_p1 > 0 else 0
+            by_p1 = step_p1 * s1 // d1
+            low_p1 = (a1 + phase_x4 - first_p1 * s1) // d1
+            low_p1 -= (taps_p1 - 1) * by_p1
+            first_p1, step_p1 = first_p1 + (taps_p1 - 1) * step_p1, -step_p1
+            integer_scratch[5 * phase_x4] = first_p1
+            integer_scratch[5 * phase_x4 + 1] = step_p1
+            integer_scratch[5 * phase_x4 + 2] = taps_p1
+            integer_scratch[5 * phase_x4 + 3] = by_p1
+            integer_scratch[5 * phase_x4 + 4] = low_p1
+        blocks = ceil_div(members_p0, deep)
+        stretches = ceil_div(ceil_div(X4, d1), stretch)
+        first, last = share(N * G * C * blocks * stretches, task, tasks)
+        if first < last:
+            n = first // (G * C * blocks * stretches)
+            g = first // (C * blocks * stretches) % G
+            c = first // (blocks * stretches) % C
+            block = first // stretches % blocks
+            part = first % stretches
+            for item in range(first, last):
+                top = block * deep
+                bottom = min(members_p0, top + deep)
+                from_k0 = low_p0 + top
+                start = part * stretch
+                end = min(ceil_div(X4, 2), start + stretch)
+                # a last vector of a line takes lanes of the one before again, rather than a part of its own
+                last_at = end - lanes.width if end - start >= lanes.width and add == 0 and min(d1, X4) == 1 else end
+                for row in range(top, bottom, tile.lines):
+                    rows = min(tile.lines, bottom - row)
+                    for next_at in range(start, end, lanes.width):
+                        at = min(next_at, last_at)
+                        total = tile.column()
+                        for u in range(tile.lines):
+                            total[0, u] = lanes.zero()
+                        other = tile.column()
+                        for u in range(tile.lines):
+                            other[0, u] = lanes.zero()
+                        phase_x4 = 0
+                        first_p1 = integer_scratch[5 * phase_x4]
+                        step_p1 = integer_scratch[5 * phase_x4 + 1]
+                        taps_p1 = integer_scratch[5 * phase_x4 + 2]
+                        by_p1 = integer_scratch[5 * phase_x4 + 3]
+                        low_p1 = integer_scratch[5 * phase_x4 + 4]
+                        most_p1 = tile.taps
+                        for o in range(O):
+                            plane = w.pointer(g, o, c)
+                            for tap_p0 in range(0, taps_p0, most_p0):
+                                down = min(most_p0, taps_p0 - tap_p0)
+                                for tap_p1 in range(0, taps_p1, most_p1):
+                                    over = min(most_p1, taps_p1 - tap_p1)
+                                    patch = tile.patch()
+                                    for below in range(tile.taps):
+                                        for beside in range(tile.taps):
+                                            patch[below, beside] = lanes.fill(gy[n, g, o, first_p0 + (min(tap_p0 + below, taps_p0 - 1)) * step_p0, first_p1 + (min(tap_p1 + beside, taps_p1 - 1)) * step_p1])
+                                    tile.slide(total, patch, down, over, plane, w.stride(3), K0, K1,
+                                        from_k0 + (row - top) + tap_p0 * by_p0, 1, by_p0,
+                                        low_p1 + at + tap_p1 * by_p1, by_p1)
+                        phase_x4 = 1
+                        first_p1 = integer_scratch[5 * phase_x4]
+                        step_p1 = integer_scratch[5 * phase_x4 + 1]
+                        taps_p1 = integer_scratch[5 * phase_x4 + 2]
+                        by_p1 = integer_scratch[5 * phase_x4 + 3]
+                        low_p1 = integer_scratch[5 * phase_x4 + 4]
+                        most_p1 = tile.taps
+                        for o in range(O):
+                            plane = w.pointer(g, o, c)
+                            for tap_p0 in range(0, taps_p0, most_p0):
+                                down = min(most_p0, taps_p0 - tap_p0)
+                                for tap_p1 in range(0, taps_p1, most_p1):
+                                    over = min(most_p1, taps_p1 - tap_p1)
+                                    patch = tile.patch()
+                                    for below in range(tile.taps):
+                                        for beside in range(tile.taps):
+                                            patch[below, beside] = lanes.fill(gy[n, g, o, first_p0 + (min(tap_p0 + below, taps_p0 - 1)) * step_p0, first_p1 + (min(tap_p1 + beside, taps_p1 - 1)) * step_p1])
+                                    tile.slide(other, patch, down, over, plane, w.stride(3), K0, K1,
+                                        from_k0 + (row - top) + tap_p0 * by_p0, 1, by_p0,
+                                        low_p1 + at + tap_p1 * by_p1, by_p1)
+                        x3 = phase_x3 + row * d0
+                        x4 = at * 2
+                        tile.write_pairs(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, 1), (0, 0, 0, d0, 0)), total,
+                            other, rows, min(X4, end * 2) - x4)
+                part += 1
+                if part == stretches:
+                    part = 0
+                    block += 1
+                    if block == blocks:
+                        block = 0
+                        c += 1
+                        if c == C:
+                            c = 0
+                            g += 1
+                            if g == G:
+                                g = 0
+                                n += 1
+
+
+def gx_from_gy_w_slide_w_in_place_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
+        K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars of the lines that are woven."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(ceil_div(X4, d1), width)) * width)
+    deep = max(1, min(tile.tall.lines, ceil_div(X3, tile.tall.lines))) * tile.tall.lines
+    return bounded(bounded(min(d1, X4), deep), stretch)
+
+
+def gx_from_gy_w_slide_w_in_place_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
+        K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 5 * min(d1, X4)
+
+
+@task(scratch=gx_from_gy_w_slide_w_in_place_room, integer_scratch=gx_from_gy_w_slide_w_in_place_table)
+def gx_from_gy_w_slide_w_in_place(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int,
+        K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of w slide, lanes over x4, rows over x3, in place."""
+    lanes, tall = tile.lanes, tile.tall
+    for phase_x3 in range(min(d0, X3)):
+        first_p0, step_p0 = residue(d0, s0, a0 + phase_x3)
+        taps_p0 = max(0, ceil_div(P0 - first_p0, step_p0)) if step_p0 > 0 else 0
+        by_p0 = step_p0 * s0 // d0
+        low_p0 = (a0 + phase_x3 - first_p0 * s0) // d0
+        members_p0 = ceil_div(X3 - phase_x3, d0)
+        low_p0 -= (taps_p0 - 1) * by_p0
+        first_p0, step_p0 = first_p0 + (taps_p0 - 1) * step_p0, -step_p0
+        stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(ceil_div(X4, d1), lanes.width)) * lanes.width)
+        deep = max(1, min(tall.lines, ceil_div(members_p0, tall.lines))) * tall.lines
+        most_p0 = tall.taps if 1 == by_p0 else 1
+        woven = scratch
+        whole = deep * stretch
+        for phase_x4 in range(min(d1, X4)):
+            first_p1, step_p1 = residue(d1, s1, a1 + phase_x4)
+            taps_p1 = max(0, ceil_div(P1 - first_p1, step_p1)) if step_p1 > 0 else 0
+            by_p1 = step_p1 * s1 // d1
+            low_p1 = (a1 + phase_x4 - first_p1 * s1) // d1
+            low_p1 -= (taps_p1 - 1) * by_p1
+            first_p1, step_p1 = first_p1 + (taps_p1 - 1) * step_p1, -step_p1
+            integer_scratch[5 * phase_x4] = first_p1
+            integer_scratch[5 * phase_x4 + 1] = step_p1
+            integer_scratch[5 * phase_x4 + 2] = taps_p1
+            integer_scratch[5 * phase_x4 + 3] = by_p1
+            integer_scratch[5 * phase_x4 + 4] = low_p1
+        blocks = ceil_div(members_p0, deep)
+        stretches = ceil_div(ceil_div(X4, d1), stretch)
+        first, last = share(N * G * C * blocks * stretches, task, tasks)
+        if first < last:
+            n = first // (G * C * blocks * stretches)
+            g = first // (C * blocks * stretches) % G
+            c = first // (blocks * stretches) % C
+            block = first // stretches % blocks
+            part = first % stretches
+            for item in range(first, last):
+                top = block * deep
+                bottom = min(members_p0, top + deep)
+                from_k0 = low_p0 + top
+                start = part * stretch
+                for phase_x4 in range(min(d1, X4)):
+                    first_p1 = integer_scratch[5 * phase_x4]
+                    step_p1 = integer_scratch[5 * phase_x4 + 1]
+                    taps_p1 = integer_scratch[5 * phase_x4 + 2]
+                    by_p1 = integer_scratch[5 * phase_x4 + 3]
+                    low_p1 = integer_scratch[5 * phase_x4 + 4]
+                    most_p1 = tall.taps
+                    end = min(ceil_div(X4 - phase_x4, d1), start + stretch)
+                    # a last vector of a line takes lanes of the one before again, rather than a part of its own
+                    last_at = end - lanes.width if end - start >= lanes.width and add == 0 and min(d1, X4) == 1 else end
+                    for row in range(top, bottom, tall.lines):
+                        rows = min(tall.lines, bottom - row)
+                        for next_at in range(start, end, lanes.width):
+                            at = min(next_at, last_at)
+                            total = tall.column()
+                            for u in range(tall.lines):
+                                total[0, u] = lanes.zero()
+                            for o in range(O):
+                                plane = w.pointer(g, o, c)
+                                for tap_p0 in range(0, taps_p0, most_p0):
+                                    down = min(most_p0, taps_p0 - tap_p0)
+                                    for tap_p1 in range(0, taps_p1, most_p1):
+                                        over = min(most_p1, taps_p1 - tap_p1)
+                                        patch = tall.patch()
+                                        for below in range(tall.taps):
+                                            for beside in range(tall.taps):
+                                                patch[below, beside] = lanes.fill(gy[n, g, o, first_p0 + (min(tap_p0 + below, taps_p0 - 1)) * step_p0, first_p1 + (min(tap_p1 + beside, taps_p1 - 1)) * step_p1])
+                                        tall.slide(total, patch, down, over, plane, w.stride(3), K0, K1,
+                                            from_k0 + (row - top) + tap_p0 * by_p0, 1, by_p0,
+                                            low_p1 + at + tap_p1 * by_p1, by_p1)
+                            active = lanes.first(end - at)
+                            x4 = phase_x4 + (at) * d1
+                            if min(d1, X4) > 1:
+                                for u in range(tall.lines):
+                                    lanes.store(woven + (phase_x4 * whole + at - start + (row - top + u) * stretch),
+                                        total[0, u])
+                            else:
+                                x3 = phase_x3 + (row) * d0
+                                if add != 0:
+                                    kept = tall.read_where(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, d1), (0, 0, 0, d0, 0)), rows, active)
+                                    for u in range(tall.lines):
+                                        total[0, u] = total[0, u] + kept[0, u]
+                                tall.write_where(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, d1), (0, 0, 0, d0, 0)),
+                                    total, rows, active)
+                if min(d1, X4) > 1:
+                    weave(tile, gx.pointer(n, g, c, phase_x3 + top * d0, start * d1), d0 * gx.stride(3),
+                        gx.stride(4), woven, stretch, whole, bottom - top, min(d1, X4), min(X4 - start * d1,
+                        stretch * d1), add != 0)
                 part += 1
                 if part == stretches:
                     part = 0
@@ -1374,19 +2173,14 @@ def gx_from_gy_w_slide_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int,
                                 for u in range(tile.lines):
                                     lanes.store(woven + (phase_x4 * whole + at - start + (row - top + u) * stretch),
                                         total[0, u])
-                            elif rows == tile.lines and add == 0:
-                                x3 = phase_x3 + (row) * d0
-                                tile.write_where(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, d1), (0, 0, 0, d0, 0)),
-                                    total, active)
                             else:
-                                for u in range(tile.lines):
-                                    if u < rows:
-                                        x3 = phase_x3 + (row + u) * d0
-                                        result = total[0, u]
-                                        if add != 0:
-                                            result = result + lanes.read_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, d1)), active)
-                                        lanes.write_where(gx.line((n, g, c, x3, x4), (0, 0, 0, 0, d1)), result,
-                                            active)
+                                x3 = phase_x3 + (row) * d0
+                                if add != 0:
+                                    kept = tile.read_where(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, d1), (0, 0, 0, d0, 0)), rows, active)
+                                    for u in range(tile.lines):
+                                        total[0, u] = total[0, u] + kept[0, u]
+                                tile.write_where(gx.lines((n, g, c, x3, x4), (0, 0, 0, 0, d1), (0, 0, 0, d0, 0)),
+                                    total, rows, active)
                     tapped = count
                 if min(d1, X4) > 1:
                     weave(tile, gx.pointer(n, g, c, phase_x3 + top * d0, start * d1), d0 * gx.stride(3),
@@ -1575,8 +2369,10 @@ def gx_from_gy_w_in_blocks(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: in
                     scratch, lines)
 
 
-@choice(gx_from_gy_w_winograd_gy, gx_from_gy_w_winograd_w, gx_from_gy_w_over_g, gx_from_gy_w_slide_gy,
-    gx_from_gy_w_slide_w, gx_from_gy_w_in_blocks, gx_from_gy_w_plain)
+@choice(gx_from_gy_w_winograd_gy, gx_from_gy_w_winograd_w, gx_from_gy_w_over_g,
+    gx_from_gy_w_slide_gy_in_place_by_twos, gx_from_gy_w_slide_gy_in_place, gx_from_gy_w_slide_gy,
+    gx_from_gy_w_slide_w_in_place_by_twos, gx_from_gy_w_slide_w_in_place, gx_from_gy_w_slide_w,
+    gx_from_gy_w_in_blocks, gx_from_gy_w_plain)
 def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile) -> Task[...]:
     """gx[n,g,c,x3,x4] += sum[o,p0,p1,k0,k1] gy[n,g,o,p0,p1]*w[g,o,c,k0,k1]
@@ -1585,7 +2381,11 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     Winograd over gy: x3 x4 by 2 x 2, 3 x 3 taps k0 k1, images n, columns c, channels o, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1
     or Winograd over w: x3 x4 by 2 x 2, 3 x 3 taps p0 p1, images c, columns n, channels o, batch g where d0 = 1, s0 = 1, d1 = 1, s1 = 1
     or lanes over g where it is contiguous
+    or windows of gy slide, lanes over x4, rows over x3, in place, classes two at a time
+    or windows of gy slide, lanes over x4, rows over x3, in place
     or windows of gy slide, lanes over x4, rows over x3
+    or windows of w slide, lanes over x4, rows over x3, in place, classes two at a time
+    or windows of w slide, lanes over x4, rows over x3, in place
     or windows of w slide, lanes over x4, rows over x3
     or contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1
     else gather, tasks share n g c x3; 2 residue loops
@@ -1625,9 +2425,49 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     if (
         (C <= 2 or O * K0 * K1 <= 1)
         and (K1 <= X4 or tile.lanes.width <= X4)
+        and gy.stride(4) == 1
+        and bounded(K0, K1) <= 36
+        and s1 == 2
+        and tile.lines == tile.tall.lines
+        and add == 0
+    ):
+        return gx_from_gy_w_slide_gy_in_place_by_twos
+    if (
+        (C <= 2 or O * K0 * K1 <= 1)
+        and (K1 <= X4 or tile.lanes.width <= X4)
+        and gy.stride(4) == 1
+        and bounded(K0, K1) <= 36
+        and (s1 == 1 or tile.lines == tile.tall.lines)
+        and gx_from_gy_w_slide_gy_in_place_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+            s1) <= 1048576
+    ):
+        return gx_from_gy_w_slide_gy_in_place
+    if (
+        (C <= 2 or O * K0 * K1 <= 1)
+        and (K1 <= X4 or tile.lanes.width <= X4)
         and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576
     ):
         return gx_from_gy_w_slide_gy
+    if (
+        (C <= 2 or O * K0 * K1 <= 1)
+        and (P1 <= X4 or tile.lanes.width <= X4)
+        and w.stride(4) == 1
+        and bounded(P0, P1) <= 36
+        and d1 == 2
+        and tile.lines == tile.tall.lines
+        and add == 0
+    ):
+        return gx_from_gy_w_slide_w_in_place_by_twos
+    if (
+        (C <= 2 or O * K0 * K1 <= 1)
+        and (P1 <= X4 or tile.lanes.width <= X4)
+        and w.stride(4) == 1
+        and bounded(P0, P1) <= 36
+        and (d1 == 1 or tile.lines == tile.tall.lines)
+        and gx_from_gy_w_slide_w_in_place_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+            s1) <= 1048576
+    ):
+        return gx_from_gy_w_slide_w_in_place
     if (
         (C <= 2 or O * K0 * K1 <= 1)
         and (P1 <= X4 or tile.lanes.width <= X4)
@@ -1852,9 +2692,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: Winograd over x: p0 p1 by 2 x 2, 3 x 3 taps k0 k1, images n, columns o, channels c, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1, or windows of x slide, lanes over k1, combined at the end, or lanes over k1, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p1, rows over p0, or contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
+        'y_from_w_x: Winograd over x: p0 p1 by 2 x 2, 3 x 3 taps k0 k1, images n, columns o, channels c, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1, or windows of x slide, lanes over k1, combined at the end, in place, every second element, or windows of x slide, lanes over k1, combined at the end, in place, or windows of x slide, lanes over k1, combined at the end, or lanes over k1, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p1, rows over p0, in place, every second element, or windows of x slide, lanes over p1, rows over p0, in place, or windows of x slide, lanes over p1, rows over p0, or contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
         'y_from_b: lanes over p1, or lanes over o; else gather, tasks share n g o p0',
         'gb_from_gy: lanes over p1, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: Winograd over gy: x3 x4 by 2 x 2, 3 x 3 taps k0 k1, images n, columns c, channels o, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1, or Winograd over w: x3 x4 by 2 x 2, 3 x 3 taps p0 p1, images c, columns n, channels o, batch g where d0 = 1, s0 = 1, d1 = 1, s1 = 1, or lanes over g where it is contiguous, or windows of gy slide, lanes over x4, rows over x3, or windows of w slide, lanes over x4, rows over x3, or contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
+        'gx_from_gy_w: Winograd over gy: x3 x4 by 2 x 2, 3 x 3 taps k0 k1, images n, columns c, channels o, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1, or Winograd over w: x3 x4 by 2 x 2, 3 x 3 taps p0 p1, images c, columns n, channels o, batch g where d0 = 1, s0 = 1, d1 = 1, s1 = 1, or lanes over g where it is contiguous, or windows of gy slide, lanes over x4, rows over x3, in place, classes two at a time, or windows of gy slide, lanes over x4, rows over x3, in place, or windows of gy slide, lanes over x4, rows over x3, or windows of w slide, lanes over x4, rows over x3, in place, classes two at a time, or windows of w slide, lanes over x4, rows over x3, in place, or windows of w slide, lanes over x4, rows over x3, or contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
     ),
 )

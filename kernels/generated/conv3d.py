@@ -81,6 +81,173 @@ def y_from_w_x_plain(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: i
             y[n, g, o, p0, p1, p2] = total
 
 
+def y_from_w_x_fold_x_in_place_by_twos_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
+        K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int) -> int:
+    """Scalars that the sums of a patch are added to."""
+    return tile.taps * tile.taps * tile.lanes.width
+
+
+@task(scratch=y_from_w_x_fold_x_in_place_by_twos_room)
+def y_from_w_x_fold_x_in_place_by_twos(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int,
+        P2: int, C: int, K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int,
+        d1: int, d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, task: int,
+        tasks: int) -> None:
+    """Windows of x slide, lanes over k2, combined at the end, in place."""
+    lanes = tile.lanes
+    low_p0 = -a0
+    low_p1 = -a1
+    low_p2 = -a2
+    most_p1 = tile.taps if d1 == s1 * 2 else 1
+    most_p2 = tile.taps if s2 == 1 else 1
+    first, last = share(N * G * O, task, tasks)
+    for item in range(first, last):
+        n = item // (G * O)
+        g = item // O % G
+        o = item % O
+        for tap_p0 in range(P0):
+            for tap_p1 in range(0, P1, most_p1):
+                down = min(most_p1, P1 - tap_p1)
+                for tap_p2 in range(0, P2, most_p2):
+                    over = min(most_p2, P2 - tap_p2)
+                    patch = tile.patch()
+                    held = scratch
+                    for below in range(tile.taps):
+                        for beside in range(tile.taps):
+                            patch[below, beside] = lanes.zero()
+                            lanes.store(held, lanes.zero())
+                            held = held + lanes.width
+                    chain = 0
+                    for c in range(C):
+                        for k0 in range(K0):
+                            x3 = low_p0 + k0 * d0 + tap_p0 * s0
+                            if 0 <= x3 < X3:
+                                plane = x.pointer(n, g, c, x3)
+                                for row in range(0, K1, tile.lines):
+                                    rows = min(tile.lines, K1 - row)
+                                    for at in range(0, K2, lanes.width):
+                                        count = K2 - at
+                                        lines = tile.column()
+                                        if rows == tile.lines and count >= lanes.width:
+                                            for u in range(tile.lines):
+                                                k1 = row + u
+                                                k2 = at
+                                                lines[0, u] = lanes.read(w.line((g, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)))
+                                        else:
+                                            active = lanes.first(count)
+                                            for u in range(tile.lines):
+                                                k1 = min(row + u, K1 - 1)
+                                                k2 = at
+                                                lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)), active)
+                                        tile.fold_twos(patch, lines, rows, count, down, over, plane, x.stride(4),
+                                            X4, X5, low_p1 + row * d1 + tap_p1 * s1, d1, s1,
+                                            low_p2 + at * d2 + tap_p2 * s2, s2)
+                                        chain += tile.lines
+                                        if chain >= 64:
+                                            chain = 0
+                                            held = scratch
+                                            for below in range(tile.taps):
+                                                for beside in range(tile.taps):
+                                                    lanes.store(held, lanes.load(held) + patch[below, beside])
+                                                    patch[below, beside] = lanes.zero()
+                                                    held = held + lanes.width
+                    held = scratch
+                    for below in range(tile.taps):
+                        for beside in range(tile.taps):
+                            if below < down and beside < over:
+                                p0 = tap_p0
+                                p1 = tap_p1 + below
+                                p2 = tap_p2 + beside
+                                result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                                if add != 0:
+                                    result += y[n, g, o, p0, p1, p2]
+                                y[n, g, o, p0, p1, p2] = result
+                            held = held + lanes.width
+
+
+def y_from_w_x_fold_x_in_place_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
+        K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int) -> int:
+    """Scalars that the sums of a patch are added to."""
+    return tile.taps * tile.taps * tile.lanes.width
+
+
+@task(scratch=y_from_w_x_fold_x_in_place_room)
+def y_from_w_x_fold_x_in_place(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int,
+        C: int, K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int,
+        d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over k2, combined at the end, in place."""
+    lanes = tile.lanes
+    low_p0 = -a0
+    low_p1 = -a1
+    low_p2 = -a2
+    most_p1 = tile.taps if d1 == s1 else 1
+    most_p2 = tile.taps
+    first, last = share(N * G * O, task, tasks)
+    for item in range(first, last):
+        n = item // (G * O)
+        g = item // O % G
+        o = item % O
+        for tap_p0 in range(P0):
+            for tap_p1 in range(0, P1, most_p1):
+                down = min(most_p1, P1 - tap_p1)
+                for tap_p2 in range(0, P2, most_p2):
+                    over = min(most_p2, P2 - tap_p2)
+                    patch = tile.patch()
+                    held = scratch
+                    for below in range(tile.taps):
+                        for beside in range(tile.taps):
+                            patch[below, beside] = lanes.zero()
+                            lanes.store(held, lanes.zero())
+                            held = held + lanes.width
+                    chain = 0
+                    for c in range(C):
+                        for k0 in range(K0):
+                            x3 = low_p0 + k0 * d0 + tap_p0 * s0
+                            if 0 <= x3 < X3:
+                                plane = x.pointer(n, g, c, x3)
+                                for row in range(0, K1, tile.lines):
+                                    rows = min(tile.lines, K1 - row)
+                                    for at in range(0, K2, lanes.width):
+                                        count = K2 - at
+                                        lines = tile.column()
+                                        if rows == tile.lines and count >= lanes.width:
+                                            for u in range(tile.lines):
+                                                k1 = row + u
+                                                k2 = at
+                                                lines[0, u] = lanes.read(w.line((g, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)))
+                                        else:
+                                            active = lanes.first(count)
+                                            for u in range(tile.lines):
+                                                k1 = min(row + u, K1 - 1)
+                                                k2 = at
+                                                lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)), active)
+                                        tile.fold(patch, lines, rows, count, down, over, plane, x.stride(4), X4, X5,
+                                            low_p1 + row * d1 + tap_p1 * s1, d1, s1, low_p2 + at * d2 + tap_p2 * s2,
+                                            s2)
+                                        chain += tile.lines
+                                        if chain >= 64:
+                                            chain = 0
+                                            held = scratch
+                                            for below in range(tile.taps):
+                                                for beside in range(tile.taps):
+                                                    lanes.store(held, lanes.load(held) + patch[below, beside])
+                                                    patch[below, beside] = lanes.zero()
+                                                    held = held + lanes.width
+                    held = scratch
+                    for below in range(tile.taps):
+                        for beside in range(tile.taps):
+                            if below < down and beside < over:
+                                p0 = tap_p0
+                                p1 = tap_p1 + below
+                                p2 = tap_p2 + beside
+                                result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                                if add != 0:
+                                    result += y[n, g, o, p0, p1, p2]
+                                y[n, g, o, p0, p1, p2] = result
+                            held = held + lanes.width
+
+
 def y_from_w_x_fold_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
         K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> int:
@@ -293,6 +460,170 @@ def y_from_w_x_over_g(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: 
             lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 1, 0, 0, 0, 0)), total, active)
 
 
+@task
+def y_from_w_x_slide_x_in_place_by_twos(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int,
+        P2: int, C: int, K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int,
+        d1: int, d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p2, rows over p1, in place."""
+    lanes, tall = tile.lanes, tile.tall
+    low_k0 = -a0
+    low_k1 = -a1
+    low_k2 = -a2
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P2, lanes.width)) * lanes.width)
+    deep = max(1, min(tall.lines, ceil_div(P1, tall.lines))) * tall.lines
+    most_k1 = tall.taps if s1 == d1 * 2 else 1
+    most_k2 = tall.taps if d2 == 1 else 1
+    blocks = ceil_div(P1, deep)
+    stretches = ceil_div(P2, stretch)
+    first, last = share(N * G * O * P0 * blocks * stretches, task, tasks)
+    if first < last:
+        n = first // (G * O * P0 * blocks * stretches)
+        g = first // (O * P0 * blocks * stretches) % G
+        o = first // (P0 * blocks * stretches) % O
+        p0 = first // (blocks * stretches) % P0
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            top = block * deep
+            bottom = min(P1, top + deep)
+            from_x4 = low_k1 + top * s1
+            start = part * stretch
+            end = min(P2, start + stretch)
+            from_x3 = low_k0 + p0 * s0
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tall.lines):
+                rows = min(tall.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tall.column()
+                    for u in range(tall.lines):
+                        total[0, u] = lanes.zero()
+                    for c in range(C):
+                        for tap_k0 in range(K0):
+                            x3 = from_x3 + tap_k0 * d0
+                            if 0 <= x3 < X3:
+                                plane = x.pointer(n, g, c, x3)
+                                for tap_k1 in range(0, K1, most_k1):
+                                    down = min(most_k1, K1 - tap_k1)
+                                    for tap_k2 in range(0, K2, most_k2):
+                                        over = min(most_k2, K2 - tap_k2)
+                                        patch = tall.patch()
+                                        for below in range(tall.taps):
+                                            for beside in range(tall.taps):
+                                                patch[below, beside] = lanes.fill(w[g, o, c, tap_k0, min(tap_k1 + below, K1 - 1), min(tap_k2 + beside, K2 - 1)])
+                                        tall.slide_twos(total, patch, down, over, plane, x.stride(4), X4, X5,
+                                            from_x4 + (row - top) * s1 + tap_k1 * d1, s1, d1,
+                                            low_k2 + at * s2 + tap_k2 * d2, d2)
+                    active = lanes.first(end - at)
+                    p2 = at
+                    p1 = row
+                    if add != 0:
+                        kept = tall.read_where(y.lines((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 1, 0)), rows, active)
+                        for u in range(tall.lines):
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tall.write_where(y.lines((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 1, 0)), total,
+                        rows, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    p0 += 1
+                    if p0 == P0:
+                        p0 = 0
+                        o += 1
+                        if o == O:
+                            o = 0
+                            g += 1
+                            if g == G:
+                                g = 0
+                                n += 1
+
+
+@task
+def y_from_w_x_slide_x_in_place(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int,
+        C: int, K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int,
+        d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p2, rows over p1, in place."""
+    lanes, tall = tile.lanes, tile.tall
+    low_k0 = -a0
+    low_k1 = -a1
+    low_k2 = -a2
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P2, lanes.width)) * lanes.width)
+    deep = max(1, min(tall.lines, ceil_div(P1, tall.lines))) * tall.lines
+    most_k1 = tall.taps if s1 == d1 else 1
+    most_k2 = tall.taps
+    blocks = ceil_div(P1, deep)
+    stretches = ceil_div(P2, stretch)
+    first, last = share(N * G * O * P0 * blocks * stretches, task, tasks)
+    if first < last:
+        n = first // (G * O * P0 * blocks * stretches)
+        g = first // (O * P0 * blocks * stretches) % G
+        o = first // (P0 * blocks * stretches) % O
+        p0 = first // (blocks * stretches) % P0
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            top = block * deep
+            bottom = min(P1, top + deep)
+            from_x4 = low_k1 + top * s1
+            start = part * stretch
+            end = min(P2, start + stretch)
+            from_x3 = low_k0 + p0 * s0
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tall.lines):
+                rows = min(tall.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tall.column()
+                    for u in range(tall.lines):
+                        total[0, u] = lanes.zero()
+                    for c in range(C):
+                        for tap_k0 in range(K0):
+                            x3 = from_x3 + tap_k0 * d0
+                            if 0 <= x3 < X3:
+                                plane = x.pointer(n, g, c, x3)
+                                for tap_k1 in range(0, K1, most_k1):
+                                    down = min(most_k1, K1 - tap_k1)
+                                    for tap_k2 in range(0, K2, most_k2):
+                                        over = min(most_k2, K2 - tap_k2)
+                                        patch = tall.patch()
+                                        for below in range(tall.taps):
+                                            for beside in range(tall.taps):
+                                                patch[below, beside] = lanes.fill(w[g, o, c, tap_k0, min(tap_k1 + below, K1 - 1), min(tap_k2 + beside, K2 - 1)])
+                                        tall.slide(total, patch, down, over, plane, x.stride(4), X4, X5,
+                                            from_x4 + (row - top) * s1 + tap_k1 * d1, s1, d1,
+                                            low_k2 + at * s2 + tap_k2 * d2, d2)
+                    active = lanes.first(end - at)
+                    p2 = at
+                    p1 = row
+                    if add != 0:
+                        kept = tall.read_where(y.lines((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 1, 0)), rows, active)
+                        for u in range(tall.lines):
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tall.write_where(y.lines((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 1, 0)), total,
+                        rows, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    p0 += 1
+                    if p0 == P0:
+                        p0 = 0
+                        o += 1
+                        if o == O:
+                            o = 0
+                            g += 1
+                            if g == G:
+                                g = 0
+                                n += 1
+
+
 def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
         K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> int:
@@ -406,18 +737,13 @@ def y_from_w_x_slide_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
                             total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
                     active = lanes.first(end - at)
                     p2 = at
-                    if rows == tile.lines and add == 0:
-                        p1 = row
-                        tile.write_where(y.lines((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 1, 0)),
-                            total, active)
-                    else:
+                    p1 = row
+                    if add != 0:
+                        kept = tile.read_where(y.lines((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 1, 0)), rows, active)
                         for u in range(tile.lines):
-                            if u < rows:
-                                p1 = row + u
-                                result = total[0, u]
-                                if add != 0:
-                                    result = result + lanes.read_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
-                                lanes.write_where(y.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), result, active)
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tile.write_where(y.lines((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 1, 0)), total,
+                        rows, active)
             part += 1
             if part == stretches:
                 part = 0
@@ -601,21 +927,30 @@ def y_from_w_x_in_blocks(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P
                     add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
 
 
-@choice(y_from_w_x_fold_x, y_from_w_x_over_k2, y_from_w_x_over_g, y_from_w_x_slide_x, y_from_w_x_in_blocks,
-    y_from_w_x_plain)
+@choice(y_from_w_x_fold_x_in_place_by_twos, y_from_w_x_fold_x_in_place, y_from_w_x_fold_x, y_from_w_x_over_k2,
+    y_from_w_x_over_g, y_from_w_x_slide_x_in_place_by_twos, y_from_w_x_slide_x_in_place, y_from_w_x_slide_x,
+    y_from_w_x_in_blocks, y_from_w_x_plain)
 def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
     """y[n,g,o,p0,p1,p2] += sum[c,k0,k1,k2,x3,x4,x5] w[g,o,c,k0,k1,k2]*x[n,g,c,x3,x4,x5]
     { d0*k0 + s0*p0 - a0 = x3, d1*k1 + s1*p1 - a1 = x4, d2*k2 + s2*p2 - a2 = x5 }
 
-    windows of x slide, lanes over k2, combined at the end
+    windows of x slide, lanes over k2, combined at the end, in place, every second element
+    or windows of x slide, lanes over k2, combined at the end, in place
+    or windows of x slide, lanes over k2, combined at the end
     or lanes over k2, combined at the end
     or lanes over g where it is contiguous
+    or windows of x slide, lanes over p2, rows over p1, in place, every second element
+    or windows of x slide, lanes over p2, rows over p1, in place
     or windows of x slide, lanes over p2, rows over p1
     or contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables
     else gather, tasks share n g o p0 p1
     """
+    if (O <= 2 or C * K0 * K1 * K2 <= 1) and P2 < K2 and x.stride(5) == 1 and d2 == 2:
+        return y_from_w_x_fold_x_in_place_by_twos
+    if (O <= 2 or C * K0 * K1 * K2 <= 1) and P2 < K2 and x.stride(5) == 1 and d2 == 1:
+        return y_from_w_x_fold_x_in_place
     if (
         (O <= 2 or C * K0 * K1 * K2 <= 1)
         and P2 < K2
@@ -635,6 +970,22 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
         and x.stride(1) == 1
     ):
         return y_from_w_x_over_g
+    if (
+        (O <= 2 or C * K0 * K1 * K2 <= 1)
+        and (K2 <= P2 or tile.lanes.width <= P2)
+        and x.stride(5) == 1
+        and bounded(K1, K2) <= 36
+        and s2 == 2
+    ):
+        return y_from_w_x_slide_x_in_place_by_twos
+    if (
+        (O <= 2 or C * K0 * K1 * K2 <= 1)
+        and (K2 <= P2 or tile.lanes.width <= P2)
+        and x.stride(5) == 1
+        and bounded(K1, K2) <= 36
+        and s2 == 1
+    ):
+        return y_from_w_x_slide_x_in_place
     if (
         (O <= 2 or C * K0 * K1 * K2 <= 1)
         and (K2 <= P2 or tile.lanes.width <= P2)
@@ -941,6 +1292,293 @@ def gx_from_gy_w_over_g(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, 
             lanes.write_where(gx.line((n, g, c, x3, x4, x5), (0, 1, 0, 0, 0, 0)), total, active)
 
 
+def gx_from_gy_w_slide_gy_in_place_by_twos_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int,
+        C: int, K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int,
+        d2: int, s0: int, s1: int, s2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 10
+
+
+@task(integer_scratch=gx_from_gy_w_slide_gy_in_place_by_twos_table)
+def gx_from_gy_w_slide_gy_in_place_by_twos(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int,
+        P2: int, C: int, K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int,
+        d1: int, d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Windows of gy slide, lanes over x5, rows over x4, in place."""
+    lanes = tile.lanes
+    for phase_x3 in range(min(s0, X3)):
+        for phase_x4 in range(min(s1, X4)):
+            first_k0, step_k0 = residue(s0, d0, a0 + phase_x3)
+            taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
+            by_k0 = step_k0 * d0 // s0
+            low_k0 = (a0 + phase_x3 - first_k0 * d0) // s0
+            members_k0 = ceil_div(X3 - phase_x3, s0)
+            low_k0 -= (taps_k0 - 1) * by_k0
+            first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
+            first_k1, step_k1 = residue(s1, d1, a1 + phase_x4)
+            taps_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
+            by_k1 = step_k1 * d1 // s1
+            low_k1 = (a1 + phase_x4 - first_k1 * d1) // s1
+            members_k1 = ceil_div(X4 - phase_x4, s1)
+            low_k1 -= (taps_k1 - 1) * by_k1
+            first_k1, step_k1 = first_k1 + (taps_k1 - 1) * step_k1, -step_k1
+            stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(ceil_div(X5, s2), lanes.width)) * lanes.width)
+            deep = max(1, min(tile.lines, ceil_div(members_k1, tile.lines))) * tile.lines
+            most_k1 = tile.taps if 1 == by_k1 else 1
+            for phase_x5 in range(2):
+                first_k2, step_k2 = residue(s2, d2, a2 + phase_x5)
+                taps_k2 = max(0, ceil_div(K2 - first_k2, step_k2)) if step_k2 > 0 else 0
+                by_k2 = step_k2 * d2 // s2
+                low_k2 = (a2 + phase_x5 - first_k2 * d2) // s2
+                low_k2 -= (taps_k2 - 1) * by_k2
+                first_k2, step_k2 = first_k2 + (taps_k2 - 1) * step_k2, -step_k2
+                integer_scratch[5 * phase_x5] = first_k2
+                integer_scratch[5 * phase_x5 + 1] = step_k2
+                integer_scratch[5 * phase_x5 + 2] = taps_k2
+                integer_scratch[5 * phase_x5 + 3] = by_k2
+                integer_scratch[5 * phase_x5 + 4] = low_k2
+            blocks = ceil_div(members_k1, deep)
+            stretches = ceil_div(ceil_div(X5, s2), stretch)
+            first, last = share(N * G * C * members_k0 * blocks * stretches, task, tasks)
+            if first < last:
+                n = first // (G * C * members_k0 * blocks * stretches)
+                g = first // (C * members_k0 * blocks * stretches) % G
+                c = first // (members_k0 * blocks * stretches) % C
+                at_x3 = first // (blocks * stretches) % members_k0
+                block = first // stretches % blocks
+                part = first % stretches
+                for item in range(first, last):
+                    x3 = phase_x3 + at_x3 * s0
+                    top = block * deep
+                    bottom = min(members_k1, top + deep)
+                    from_p1 = low_k1 + top
+                    start = part * stretch
+                    from_p0 = low_k0 + at_x3
+                    end = min(ceil_div(X5, 2), start + stretch)
+                    # a last vector of a line takes lanes of the one before again, rather than a part of its own
+                    last_at = end - lanes.width if end - start >= lanes.width and add == 0 and min(s2, X5) == 1 else end
+                    for row in range(top, bottom, tile.lines):
+                        rows = min(tile.lines, bottom - row)
+                        for next_at in range(start, end, lanes.width):
+                            at = min(next_at, last_at)
+                            total = tile.column()
+                            for u in range(tile.lines):
+                                total[0, u] = lanes.zero()
+                            other = tile.column()
+                            for u in range(tile.lines):
+                                other[0, u] = lanes.zero()
+                            phase_x5 = 0
+                            first_k2 = integer_scratch[5 * phase_x5]
+                            step_k2 = integer_scratch[5 * phase_x5 + 1]
+                            taps_k2 = integer_scratch[5 * phase_x5 + 2]
+                            by_k2 = integer_scratch[5 * phase_x5 + 3]
+                            low_k2 = integer_scratch[5 * phase_x5 + 4]
+                            most_k2 = tile.taps
+                            for o in range(O):
+                                for tap_k0 in range(taps_k0):
+                                    p0 = from_p0 + tap_k0 * by_k0
+                                    if 0 <= p0 < P0:
+                                        plane = gy.pointer(n, g, o, p0)
+                                        for tap_k1 in range(0, taps_k1, most_k1):
+                                            down = min(most_k1, taps_k1 - tap_k1)
+                                            for tap_k2 in range(0, taps_k2, most_k2):
+                                                over = min(most_k2, taps_k2 - tap_k2)
+                                                patch = tile.patch()
+                                                for below in range(tile.taps):
+                                                    for beside in range(tile.taps):
+                                                        patch[below, beside] = lanes.fill(w[g, o, c, first_k0 + tap_k0 * step_k0, first_k1 + (min(tap_k1 + below, taps_k1 - 1)) * step_k1, first_k2 + (min(tap_k2 + beside, taps_k2 - 1)) * step_k2])
+                                                tile.slide(total, patch, down, over, plane, gy.stride(4), P1, P2,
+                                                    from_p1 + (row - top) + tap_k1 * by_k1, 1, by_k1,
+                                                    low_k2 + at + tap_k2 * by_k2, by_k2)
+                            phase_x5 = 1
+                            first_k2 = integer_scratch[5 * phase_x5]
+                            step_k2 = integer_scratch[5 * phase_x5 + 1]
+                            taps_k2 = integer_scratch[5 * phase_x5 + 2]
+                            by_k2 = integer_scratch[5 * phase_x5 + 3]
+                            low_k2 = integer_scratch[5 * phase_x5 + 4]
+                            most_k2 = tile.taps
+                            for o in range(O):
+                                for tap_k0 in range(taps_k0):
+                                    p0 = from_p0 + tap_k0 * by_k0
+                                    if 0 <= p0 < P0:
+                                        plane = gy.pointer(n, g, o, p0)
+                                        for tap_k1 in range(0, taps_k1, most_k1):
+                                            down = min(most_k1, taps_k1 - tap_k1)
+                                            for tap_k2 in range(0, taps_k2, most_k2):
+                                                over = min(most_k2, taps_k2 - tap_k2)
+                                                patch = tile.patch()
+                                                for below in range(tile.taps):
+                                                    for beside in range(tile.taps):
+                                                        patch[below, beside] = lanes.fill(w[g, o, c, first_k0 + tap_k0 * step_k0, first_k1 + (min(tap_k1 + below, taps_k1 - 1)) * step_k1, first_k2 + (min(tap_k2 + beside, taps_k2 - 1)) * step_k2])
+                                                tile.slide(other, patch, down, over, plane, gy.stride(4), P1, P2,
+                                                    from_p1 + (row - top) + tap_k1 * by_k1, 1, by_k1,
+                                                    low_k2 + at + tap_k2 * by_k2, by_k2)
+                            x4 = phase_x4 + row * s1
+                            x5 = at * 2
+                            tile.write_pairs(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, 1), (0, 0, 0, 0, s1,
+                                0)), total, other, rows, min(X5, end * 2) - x5)
+                    part += 1
+                    if part == stretches:
+                        part = 0
+                        block += 1
+                        if block == blocks:
+                            block = 0
+                            at_x3 += 1
+                            if at_x3 == members_k0:
+                                at_x3 = 0
+                                c += 1
+                                if c == C:
+                                    c = 0
+                                    g += 1
+                                    if g == G:
+                                        g = 0
+                                        n += 1
+
+
+def gx_from_gy_w_slide_gy_in_place_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
+        K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int) -> int:
+    """Scalars of the lines that are woven."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(ceil_div(X5, s2), width)) * width)
+    deep = max(1, min(tile.tall.lines, ceil_div(X4, tile.tall.lines))) * tile.tall.lines
+    return bounded(bounded(min(s2, X5), deep), stretch)
+
+
+def gx_from_gy_w_slide_gy_in_place_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
+        K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 5 * min(s2, X5)
+
+
+@task(scratch=gx_from_gy_w_slide_gy_in_place_room, integer_scratch=gx_from_gy_w_slide_gy_in_place_table)
+def gx_from_gy_w_slide_gy_in_place(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int,
+        P2: int, C: int, K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int,
+        d1: int, d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, scratch: Scratch,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of gy slide, lanes over x5, rows over x4, in place."""
+    lanes, tall = tile.lanes, tile.tall
+    for phase_x3 in range(min(s0, X3)):
+        for phase_x4 in range(min(s1, X4)):
+            first_k0, step_k0 = residue(s0, d0, a0 + phase_x3)
+            taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
+            by_k0 = step_k0 * d0 // s0
+            low_k0 = (a0 + phase_x3 - first_k0 * d0) // s0
+            members_k0 = ceil_div(X3 - phase_x3, s0)
+            low_k0 -= (taps_k0 - 1) * by_k0
+            first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
+            first_k1, step_k1 = residue(s1, d1, a1 + phase_x4)
+            taps_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
+            by_k1 = step_k1 * d1 // s1
+            low_k1 = (a1 + phase_x4 - first_k1 * d1) // s1
+            members_k1 = ceil_div(X4 - phase_x4, s1)
+            low_k1 -= (taps_k1 - 1) * by_k1
+            first_k1, step_k1 = first_k1 + (taps_k1 - 1) * step_k1, -step_k1
+            stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(ceil_div(X5, s2), lanes.width)) * lanes.width)
+            deep = max(1, min(tall.lines, ceil_div(members_k1, tall.lines))) * tall.lines
+            most_k1 = tall.taps if 1 == by_k1 else 1
+            woven = scratch
+            whole = deep * stretch
+            for phase_x5 in range(min(s2, X5)):
+                first_k2, step_k2 = residue(s2, d2, a2 + phase_x5)
+                taps_k2 = max(0, ceil_div(K2 - first_k2, step_k2)) if step_k2 > 0 else 0
+                by_k2 = step_k2 * d2 // s2
+                low_k2 = (a2 + phase_x5 - first_k2 * d2) // s2
+                low_k2 -= (taps_k2 - 1) * by_k2
+                first_k2, step_k2 = first_k2 + (taps_k2 - 1) * step_k2, -step_k2
+                integer_scratch[5 * phase_x5] = first_k2
+                integer_scratch[5 * phase_x5 + 1] = step_k2
+                integer_scratch[5 * phase_x5 + 2] = taps_k2
+                integer_scratch[5 * phase_x5 + 3] = by_k2
+                integer_scratch[5 * phase_x5 + 4] = low_k2
+            blocks = ceil_div(members_k1, deep)
+            stretches = ceil_div(ceil_div(X5, s2), stretch)
+            first, last = share(N * G * C * members_k0 * blocks * stretches, task, tasks)
+            if first < last:
+                n = first // (G * C * members_k0 * blocks * stretches)
+                g = first // (C * members_k0 * blocks * stretches) % G
+                c = first // (members_k0 * blocks * stretches) % C
+                at_x3 = first // (blocks * stretches) % members_k0
+                block = first // stretches % blocks
+                part = first % stretches
+                for item in range(first, last):
+                    x3 = phase_x3 + at_x3 * s0
+                    top = block * deep
+                    bottom = min(members_k1, top + deep)
+                    from_p1 = low_k1 + top
+                    start = part * stretch
+                    from_p0 = low_k0 + at_x3
+                    for phase_x5 in range(min(s2, X5)):
+                        first_k2 = integer_scratch[5 * phase_x5]
+                        step_k2 = integer_scratch[5 * phase_x5 + 1]
+                        taps_k2 = integer_scratch[5 * phase_x5 + 2]
+                        by_k2 = integer_scratch[5 * phase_x5 + 3]
+                        low_k2 = integer_scratch[5 * phase_x5 + 4]
+                        most_k2 = tall.taps
+                        end = min(ceil_div(X5 - phase_x5, s2), start + stretch)
+                        # a last vector of a line takes lanes of the one before again, rather than a part of its own
+                        last_at = end - lanes.width if end - start >= lanes.width and add == 0 and min(s2, X5) == 1 else end
+                        for row in range(top, bottom, tall.lines):
+                            rows = min(tall.lines, bottom - row)
+                            for next_at in range(start, end, lanes.width):
+                                at = min(next_at, last_at)
+                                total = tall.column()
+                                for u in range(tall.lines):
+                                    total[0, u] = lanes.zero()
+                                for o in range(O):
+                                    for tap_k0 in range(taps_k0):
+                                        p0 = from_p0 + tap_k0 * by_k0
+                                        if 0 <= p0 < P0:
+                                            plane = gy.pointer(n, g, o, p0)
+                                            for tap_k1 in range(0, taps_k1, most_k1):
+                                                down = min(most_k1, taps_k1 - tap_k1)
+                                                for tap_k2 in range(0, taps_k2, most_k2):
+                                                    over = min(most_k2, taps_k2 - tap_k2)
+                                                    patch = tall.patch()
+                                                    for below in range(tall.taps):
+                                                        for beside in range(tall.taps):
+                                                            patch[below, beside] = lanes.fill(w[g, o, c, first_k0 + tap_k0 * step_k0, first_k1 + (min(tap_k1 + below, taps_k1 - 1)) * step_k1, first_k2 + (min(tap_k2 + beside, taps_k2 - 1)) * step_k2])
+                                                    tall.slide(total, patch, down, over, plane, gy.stride(4), P1,
+                                                        P2, from_p1 + (row - top) + tap_k1 * by_k1, 1, by_k1,
+                                                        low_k2 + at + tap_k2 * by_k2, by_k2)
+                                active = lanes.first(end - at)
+                                x5 = phase_x5 + (at) * s2
+                                if min(s2, X5) > 1:
+                                    for u in range(tall.lines):
+                                        lanes.store(
+                                            woven + (phase_x5 * whole + at - start + (row - top + u) * stretch),
+                                            total[0, u])
+                                else:
+                                    x4 = phase_x4 + (row) * s1
+                                    if add != 0:
+                                        kept = tall.read_where(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2), (0, 0, 0, 0, s1, 0)), rows, active)
+                                        for u in range(tall.lines):
+                                            total[0, u] = total[0, u] + kept[0, u]
+                                    tall.write_where(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2), (0, 0, 0,
+                                        0, s1, 0)), total, rows, active)
+                    if min(s2, X5) > 1:
+                        weave(tile, gx.pointer(n, g, c, x3, phase_x4 + top * s1, start * s2), s1 * gx.stride(4),
+                            gx.stride(5), woven, stretch, whole, bottom - top, min(s2, X5), min(X5 - start * s2,
+                            stretch * s2), add != 0)
+                    part += 1
+                    if part == stretches:
+                        part = 0
+                        block += 1
+                        if block == blocks:
+                            block = 0
+                            at_x3 += 1
+                            if at_x3 == members_k0:
+                                at_x3 = 0
+                                c += 1
+                                if c == C:
+                                    c = 0
+                                    g += 1
+                                    if g == G:
+                                        g = 0
+                                        n += 1
+
+
 def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int) -> int:
@@ -1088,19 +1726,14 @@ def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int
                                         lanes.store(
                                             woven + (phase_x5 * whole + at - start + (row - top + u) * stretch),
                                             total[0, u])
-                                elif rows == tile.lines and add == 0:
-                                    x4 = phase_x4 + (row) * s1
-                                    tile.write_where(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2), (0, 0, 0,
-                                        0, s1, 0)), total, active)
                                 else:
-                                    for u in range(tile.lines):
-                                        if u < rows:
-                                            x4 = phase_x4 + (row + u) * s1
-                                            result = total[0, u]
-                                            if add != 0:
-                                                result = result + lanes.read_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2)), active)
-                                            lanes.write_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2)),
-                                                result, active)
+                                    x4 = phase_x4 + (row) * s1
+                                    if add != 0:
+                                        kept = tile.read_where(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2), (0, 0, 0, 0, s1, 0)), rows, active)
+                                        for u in range(tile.lines):
+                                            total[0, u] = total[0, u] + kept[0, u]
+                                    tile.write_where(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, s2), (0, 0, 0,
+                                        0, s1, 0)), total, rows, active)
                         tapped = count
                     if min(s2, X5) > 1:
                         weave(tile, gx.pointer(n, g, c, x3, phase_x4 + top * s1, start * s2), s1 * gx.stride(4),
@@ -1114,6 +1747,293 @@ def gx_from_gy_w_slide_gy(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int
                             block = 0
                             at_x3 += 1
                             if at_x3 == members_k0:
+                                at_x3 = 0
+                                c += 1
+                                if c == C:
+                                    c = 0
+                                    g += 1
+                                    if g == G:
+                                        g = 0
+                                        n += 1
+
+
+def gx_from_gy_w_slide_w_in_place_by_twos_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int,
+        C: int, K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int,
+        d2: int, s0: int, s1: int, s2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 10
+
+
+@task(integer_scratch=gx_from_gy_w_slide_w_in_place_by_twos_table)
+def gx_from_gy_w_slide_w_in_place_by_twos(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int,
+        P2: int, C: int, K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int,
+        d1: int, d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Windows of w slide, lanes over x5, rows over x4, in place."""
+    lanes = tile.lanes
+    for phase_x3 in range(min(d0, X3)):
+        for phase_x4 in range(min(d1, X4)):
+            first_p0, step_p0 = residue(d0, s0, a0 + phase_x3)
+            taps_p0 = max(0, ceil_div(P0 - first_p0, step_p0)) if step_p0 > 0 else 0
+            by_p0 = step_p0 * s0 // d0
+            low_p0 = (a0 + phase_x3 - first_p0 * s0) // d0
+            members_p0 = ceil_div(X3 - phase_x3, d0)
+            low_p0 -= (taps_p0 - 1) * by_p0
+            first_p0, step_p0 = first_p0 + (taps_p0 - 1) * step_p0, -step_p0
+            first_p1, step_p1 = residue(d1, s1, a1 + phase_x4)
+            taps_p1 = max(0, ceil_div(P1 - first_p1, step_p1)) if step_p1 > 0 else 0
+            by_p1 = step_p1 * s1 // d1
+            low_p1 = (a1 + phase_x4 - first_p1 * s1) // d1
+            members_p1 = ceil_div(X4 - phase_x4, d1)
+            low_p1 -= (taps_p1 - 1) * by_p1
+            first_p1, step_p1 = first_p1 + (taps_p1 - 1) * step_p1, -step_p1
+            stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(ceil_div(X5, d2), lanes.width)) * lanes.width)
+            deep = max(1, min(tile.lines, ceil_div(members_p1, tile.lines))) * tile.lines
+            most_p1 = tile.taps if 1 == by_p1 else 1
+            for phase_x5 in range(2):
+                first_p2, step_p2 = residue(d2, s2, a2 + phase_x5)
+                taps_p2 = max(0, ceil_div(P2 - first_p2, step_p2)) if step_p2 > 0 else 0
+                by_p2 = step_p2 * s2 // d2
+                low_p2 = (a2 + phase_x5 - first_p2 * s2) // d2
+                low_p2 -= (taps_p2 - 1) * by_p2
+                first_p2, step_p2 = first_p2 + (taps_p2 - 1) * step_p2, -step_p2
+                integer_scratch[5 * phase_x5] = first_p2
+                integer_scratch[5 * phase_x5 + 1] = step_p2
+                integer_scratch[5 * phase_x5 + 2] = taps_p2
+                integer_scratch[5 * phase_x5 + 3] = by_p2
+                integer_scratch[5 * phase_x5 + 4] = low_p2
+            blocks = ceil_div(members_p1, deep)
+            stretches = ceil_div(ceil_div(X5, d2), stretch)
+            first, last = share(N * G * C * members_p0 * blocks * stretches, task, tasks)
+            if first < last:
+                n = first // (G * C * members_p0 * blocks * stretches)
+                g = first // (C * members_p0 * blocks * stretches) % G
+                c = first // (members_p0 * blocks * stretches) % C
+                at_x3 = first // (blocks * stretches) % members_p0
+                block = first // stretches % blocks
+                part = first % stretches
+                for item in range(first, last):
+                    x3 = phase_x3 + at_x3 * d0
+                    top = block * deep
+                    bottom = min(members_p1, top + deep)
+                    from_k1 = low_p1 + top
+                    start = part * stretch
+                    from_k0 = low_p0 + at_x3
+                    end = min(ceil_div(X5, 2), start + stretch)
+                    # a last vector of a line takes lanes of the one before again, rather than a part of its own
+                    last_at = end - lanes.width if end - start >= lanes.width and add == 0 and min(d2, X5) == 1 else end
+                    for row in range(top, bottom, tile.lines):
+                        rows = min(tile.lines, bottom - row)
+                        for next_at in range(start, end, lanes.width):
+                            at = min(next_at, last_at)
+                            total = tile.column()
+                            for u in range(tile.lines):
+                                total[0, u] = lanes.zero()
+                            other = tile.column()
+                            for u in range(tile.lines):
+                                other[0, u] = lanes.zero()
+                            phase_x5 = 0
+                            first_p2 = integer_scratch[5 * phase_x5]
+                            step_p2 = integer_scratch[5 * phase_x5 + 1]
+                            taps_p2 = integer_scratch[5 * phase_x5 + 2]
+                            by_p2 = integer_scratch[5 * phase_x5 + 3]
+                            low_p2 = integer_scratch[5 * phase_x5 + 4]
+                            most_p2 = tile.taps
+                            for o in range(O):
+                                for tap_p0 in range(taps_p0):
+                                    k0 = from_k0 + tap_p0 * by_p0
+                                    if 0 <= k0 < K0:
+                                        plane = w.pointer(g, o, c, k0)
+                                        for tap_p1 in range(0, taps_p1, most_p1):
+                                            down = min(most_p1, taps_p1 - tap_p1)
+                                            for tap_p2 in range(0, taps_p2, most_p2):
+                                                over = min(most_p2, taps_p2 - tap_p2)
+                                                patch = tile.patch()
+                                                for below in range(tile.taps):
+                                                    for beside in range(tile.taps):
+                                                        patch[below, beside] = lanes.fill(gy[n, g, o, first_p0 + tap_p0 * step_p0, first_p1 + (min(tap_p1 + below, taps_p1 - 1)) * step_p1, first_p2 + (min(tap_p2 + beside, taps_p2 - 1)) * step_p2])
+                                                tile.slide(total, patch, down, over, plane, w.stride(4), K1, K2,
+                                                    from_k1 + (row - top) + tap_p1 * by_p1, 1, by_p1,
+                                                    low_p2 + at + tap_p2 * by_p2, by_p2)
+                            phase_x5 = 1
+                            first_p2 = integer_scratch[5 * phase_x5]
+                            step_p2 = integer_scratch[5 * phase_x5 + 1]
+                            taps_p2 = integer_scratch[5 * phase_x5 + 2]
+                            by_p2 = integer_scratch[5 * phase_x5 + 3]
+                            low_p2 = integer_scratch[5 * phase_x5 + 4]
+                            most_p2 = tile.taps
+                            for o in range(O):
+                                for tap_p0 in range(taps_p0):
+                                    k0 = from_k0 + tap_p0 * by_p0
+                                    if 0 <= k0 < K0:
+                                        plane = w.pointer(g, o, c, k0)
+                                        for tap_p1 in range(0, taps_p1, most_p1):
+                                            down = min(most_p1, taps_p1 - tap_p1)
+                                            for tap_p2 in range(0, taps_p2, most_p2):
+                                                over = min(most_p2, taps_p2 - tap_p2)
+                                                patch = tile.patch()
+                                                for below in range(tile.taps):
+                                                    for beside in range(tile.taps):
+                                                        patch[below, beside] = lanes.fill(gy[n, g, o, first_p0 + tap_p0 * step_p0, first_p1 + (min(tap_p1 + below, taps_p1 - 1)) * step_p1, first_p2 + (min(tap_p2 + beside, taps_p2 - 1)) * step_p2])
+                                                tile.slide(other, patch, down, over, plane, w.stride(4), K1, K2,
+                                                    from_k1 + (row - top) + tap_p1 * by_p1, 1, by_p1,
+                                                    low_p2 + at + tap_p2 * by_p2, by_p2)
+                            x4 = phase_x4 + row * d1
+                            x5 = at * 2
+                            tile.write_pairs(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, 1), (0, 0, 0, 0, d1,
+                                0)), total, other, rows, min(X5, end * 2) - x5)
+                    part += 1
+                    if part == stretches:
+                        part = 0
+                        block += 1
+                        if block == blocks:
+                            block = 0
+                            at_x3 += 1
+                            if at_x3 == members_p0:
+                                at_x3 = 0
+                                c += 1
+                                if c == C:
+                                    c = 0
+                                    g += 1
+                                    if g == G:
+                                        g = 0
+                                        n += 1
+
+
+def gx_from_gy_w_slide_w_in_place_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
+        K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int) -> int:
+    """Scalars of the lines that are woven."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(ceil_div(X5, d2), width)) * width)
+    deep = max(1, min(tile.tall.lines, ceil_div(X4, tile.tall.lines))) * tile.tall.lines
+    return bounded(bounded(min(d2, X5), deep), stretch)
+
+
+def gx_from_gy_w_slide_w_in_place_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int,
+        K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 5 * min(d2, X5)
+
+
+@task(scratch=gx_from_gy_w_slide_w_in_place_room, integer_scratch=gx_from_gy_w_slide_w_in_place_table)
+def gx_from_gy_w_slide_w_in_place(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int,
+        C: int, K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int,
+        d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Windows of w slide, lanes over x5, rows over x4, in place."""
+    lanes, tall = tile.lanes, tile.tall
+    for phase_x3 in range(min(d0, X3)):
+        for phase_x4 in range(min(d1, X4)):
+            first_p0, step_p0 = residue(d0, s0, a0 + phase_x3)
+            taps_p0 = max(0, ceil_div(P0 - first_p0, step_p0)) if step_p0 > 0 else 0
+            by_p0 = step_p0 * s0 // d0
+            low_p0 = (a0 + phase_x3 - first_p0 * s0) // d0
+            members_p0 = ceil_div(X3 - phase_x3, d0)
+            low_p0 -= (taps_p0 - 1) * by_p0
+            first_p0, step_p0 = first_p0 + (taps_p0 - 1) * step_p0, -step_p0
+            first_p1, step_p1 = residue(d1, s1, a1 + phase_x4)
+            taps_p1 = max(0, ceil_div(P1 - first_p1, step_p1)) if step_p1 > 0 else 0
+            by_p1 = step_p1 * s1 // d1
+            low_p1 = (a1 + phase_x4 - first_p1 * s1) // d1
+            members_p1 = ceil_div(X4 - phase_x4, d1)
+            low_p1 -= (taps_p1 - 1) * by_p1
+            first_p1, step_p1 = first_p1 + (taps_p1 - 1) * step_p1, -step_p1
+            stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(ceil_div(X5, d2), lanes.width)) * lanes.width)
+            deep = max(1, min(tall.lines, ceil_div(members_p1, tall.lines))) * tall.lines
+            most_p1 = tall.taps if 1 == by_p1 else 1
+            woven = scratch
+            whole = deep * stretch
+            for phase_x5 in range(min(d2, X5)):
+                first_p2, step_p2 = residue(d2, s2, a2 + phase_x5)
+                taps_p2 = max(0, ceil_div(P2 - first_p2, step_p2)) if step_p2 > 0 else 0
+                by_p2 = step_p2 * s2 // d2
+                low_p2 = (a2 + phase_x5 - first_p2 * s2) // d2
+                low_p2 -= (taps_p2 - 1) * by_p2
+                first_p2, step_p2 = first_p2 + (taps_p2 - 1) * step_p2, -step_p2
+                integer_scratch[5 * phase_x5] = first_p2
+                integer_scratch[5 * phase_x5 + 1] = step_p2
+                integer_scratch[5 * phase_x5 + 2] = taps_p2
+                integer_scratch[5 * phase_x5 + 3] = by_p2
+                integer_scratch[5 * phase_x5 + 4] = low_p2
+            blocks = ceil_div(members_p1, deep)
+            stretches = ceil_div(ceil_div(X5, d2), stretch)
+            first, last = share(N * G * C * members_p0 * blocks * stretches, task, tasks)
+            if first < last:
+                n = first // (G * C * members_p0 * blocks * stretches)
+                g = first // (C * members_p0 * blocks * stretches) % G
+                c = first // (members_p0 * blocks * stretches) % C
+                at_x3 = first // (blocks * stretches) % members_p0
+                block = first // stretches % blocks
+                part = first % stretches
+                for item in range(first, last):
+                    x3 = phase_x3 + at_x3 * d0
+                    top = block * deep
+                    bottom = min(members_p1, top + deep)
+                    from_k1 = low_p1 + top
+                    start = part * stretch
+                    from_k0 = low_p0 + at_x3
+                    for phase_x5 in range(min(d2, X5)):
+                        first_p2 = integer_scratch[5 * phase_x5]
+                        step_p2 = integer_scratch[5 * phase_x5 + 1]
+                        taps_p2 = integer_scratch[5 * phase_x5 + 2]
+                        by_p2 = integer_scratch[5 * phase_x5 + 3]
+                        low_p2 = integer_scratch[5 * phase_x5 + 4]
+                        most_p2 = tall.taps
+                        end = min(ceil_div(X5 - phase_x5, d2), start + stretch)
+                        # a last vector of a line takes lanes of the one before again, rather than a part of its own
+                        last_at = end - lanes.width if end - start >= lanes.width and add == 0 and min(d2, X5) == 1 else end
+                        for row in range(top, bottom, tall.lines):
+                            rows = min(tall.lines, bottom - row)
+                            for next_at in range(start, end, lanes.width):
+                                at = min(next_at, last_at)
+                                total = tall.column()
+                                for u in range(tall.lines):
+                                    total[0, u] = lanes.zero()
+                                for o in range(O):
+                                    for tap_p0 in range(taps_p0):
+                                        k0 = from_k0 + tap_p0 * by_p0
+                                        if 0 <= k0 < K0:
+                                            plane = w.pointer(g, o, c, k0)
+                                            for tap_p1 in range(0, taps_p1, most_p1):
+                                                down = min(most_p1, taps_p1 - tap_p1)
+                                                for tap_p2 in range(0, taps_p2, most_p2):
+                                                    over = min(most_p2, taps_p2 - tap_p2)
+                                                    patch = tall.patch()
+                                                    for below in range(tall.taps):
+                                                        for beside in range(tall.taps):
+                                                            patch[below, beside] = lanes.fill(gy[n, g, o, first_p0 + tap_p0 * step_p0, first_p1 + (min(tap_p1 + below, taps_p1 - 1)) * step_p1, first_p2 + (min(tap_p2 + beside, taps_p2 - 1)) * step_p2])
+                                                    tall.slide(total, patch, down, over, plane, w.stride(4), K1, K2,
+                                                        from_k1 + (row - top) + tap_p1 * by_p1, 1, by_p1,
+                                                        low_p2 + at + tap_p2 * by_p2, by_p2)
+                                active = lanes.first(end - at)
+                                x5 = phase_x5 + (at) * d2
+                                if min(d2, X5) > 1:
+                                    for u in range(tall.lines):
+                                        lanes.store(
+                                            woven + (phase_x5 * whole + at - start + (row - top + u) * stretch),
+                                            total[0, u])
+                                else:
+                                    x4 = phase_x4 + (row) * d1
+                                    if add != 0:
+                                        kept = tall.read_where(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2), (0, 0, 0, 0, d1, 0)), rows, active)
+                                        for u in range(tall.lines):
+                                            total[0, u] = total[0, u] + kept[0, u]
+                                    tall.write_where(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2), (0, 0, 0,
+                                        0, d1, 0)), total, rows, active)
+                    if min(d2, X5) > 1:
+                        weave(tile, gx.pointer(n, g, c, x3, phase_x4 + top * d1, start * d2), d1 * gx.stride(4),
+                            gx.stride(5), woven, stretch, whole, bottom - top, min(d2, X5), min(X5 - start * d2,
+                            stretch * d2), add != 0)
+                    part += 1
+                    if part == stretches:
+                        part = 0
+                        block += 1
+                        if block == blocks:
+                            block = 0
+                            at_x3 += 1
+                            if at_x3 == members_p0:
                                 at_x3 = 0
                                 c += 1
                                 if c == C:
@@ -1271,19 +2191,14 @@ def gx_from_gy_w_slide_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int,
                                         lanes.store(
                                             woven + (phase_x5 * whole + at - start + (row - top + u) * stretch),
                                             total[0, u])
-                                elif rows == tile.lines and add == 0:
-                                    x4 = phase_x4 + (row) * d1
-                                    tile.write_where(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2), (0, 0, 0,
-                                        0, d1, 0)), total, active)
                                 else:
-                                    for u in range(tile.lines):
-                                        if u < rows:
-                                            x4 = phase_x4 + (row + u) * d1
-                                            result = total[0, u]
-                                            if add != 0:
-                                                result = result + lanes.read_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)), active)
-                                            lanes.write_where(gx.line((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)),
-                                                result, active)
+                                    x4 = phase_x4 + (row) * d1
+                                    if add != 0:
+                                        kept = tile.read_where(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2), (0, 0, 0, 0, d1, 0)), rows, active)
+                                        for u in range(tile.lines):
+                                            total[0, u] = total[0, u] + kept[0, u]
+                                    tile.write_where(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, d2), (0, 0, 0,
+                                        0, d1, 0)), total, rows, active)
                         tapped = count
                     if min(d2, X5) > 1:
                         weave(tile, gx.pointer(n, g, c, x3, phase_x4 + top * d1, start * d2), d1 * gx.stride(4),
@@ -1501,8 +2416,9 @@ def gx_from_gy_w_in_blocks(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: in
                     scratch, lines)
 
 
-@choice(gx_from_gy_w_over_g, gx_from_gy_w_slide_gy, gx_from_gy_w_slide_w, gx_from_gy_w_in_blocks,
-    gx_from_gy_w_plain)
+@choice(gx_from_gy_w_over_g, gx_from_gy_w_slide_gy_in_place_by_twos, gx_from_gy_w_slide_gy_in_place,
+    gx_from_gy_w_slide_gy, gx_from_gy_w_slide_w_in_place_by_twos, gx_from_gy_w_slide_w_in_place,
+    gx_from_gy_w_slide_w, gx_from_gy_w_in_blocks, gx_from_gy_w_plain)
 def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
@@ -1510,7 +2426,11 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
     { d0*k0 + s0*p0 - a0 = x3, d1*k1 + s1*p1 - a1 = x4, d2*k2 + s2*p2 - a2 = x5 }
 
     lanes over g where it is contiguous
+    or windows of gy slide, lanes over x5, rows over x4, in place, classes two at a time
+    or windows of gy slide, lanes over x5, rows over x4, in place
     or windows of gy slide, lanes over x5, rows over x4
+    or windows of w slide, lanes over x5, rows over x4, in place, classes two at a time
+    or windows of w slide, lanes over x5, rows over x4, in place
     or windows of w slide, lanes over x5, rows over x4
     or contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2
     else gather, tasks share n g c x3 x4; 3 residue loops
@@ -1526,10 +2446,50 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
     if (
         (C <= 2 or O * K0 * K1 * K2 <= 1)
         and (K2 <= X5 or tile.lanes.width <= X5)
+        and gy.stride(5) == 1
+        and bounded(K1, K2) <= 36
+        and s2 == 2
+        and tile.lines == tile.tall.lines
+        and add == 0
+    ):
+        return gx_from_gy_w_slide_gy_in_place_by_twos
+    if (
+        (C <= 2 or O * K0 * K1 * K2 <= 1)
+        and (K2 <= X5 or tile.lanes.width <= X5)
+        and gy.stride(5) == 1
+        and bounded(K1, K2) <= 36
+        and (s2 == 1 or tile.lines == tile.tall.lines)
+        and gx_from_gy_w_slide_gy_in_place_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2,
+            d0, d1, d2, s0, s1, s2) <= 1048576
+    ):
+        return gx_from_gy_w_slide_gy_in_place
+    if (
+        (C <= 2 or O * K0 * K1 * K2 <= 1)
+        and (K2 <= X5 or tile.lanes.width <= X5)
         and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
             s0, s1, s2) <= 1048576
     ):
         return gx_from_gy_w_slide_gy
+    if (
+        (C <= 2 or O * K0 * K1 * K2 <= 1)
+        and (P2 <= X5 or tile.lanes.width <= X5)
+        and w.stride(5) == 1
+        and bounded(P1, P2) <= 36
+        and d2 == 2
+        and tile.lines == tile.tall.lines
+        and add == 0
+    ):
+        return gx_from_gy_w_slide_w_in_place_by_twos
+    if (
+        (C <= 2 or O * K0 * K1 * K2 <= 1)
+        and (P2 <= X5 or tile.lanes.width <= X5)
+        and w.stride(5) == 1
+        and bounded(P1, P2) <= 36
+        and (d2 == 1 or tile.lines == tile.tall.lines)
+        and gx_from_gy_w_slide_w_in_place_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0,
+            d1, d2, s0, s1, s2) <= 1048576
+    ):
+        return gx_from_gy_w_slide_w_in_place
     if (
         (C <= 2 or O * K0 * K1 * K2 <= 1)
         and (P2 <= X5 or tile.lanes.width <= X5)
@@ -1770,9 +2730,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: windows of x slide, lanes over k2, combined at the end, or lanes over k2, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p2, rows over p1, or contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1',
+        'y_from_w_x: windows of x slide, lanes over k2, combined at the end, in place, every second element, or windows of x slide, lanes over k2, combined at the end, in place, or windows of x slide, lanes over k2, combined at the end, or lanes over k2, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p2, rows over p1, in place, every second element, or windows of x slide, lanes over p2, rows over p1, in place, or windows of x slide, lanes over p2, rows over p1, or contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1',
         'y_from_b: lanes over p2, or lanes over o; else gather, tasks share n g o p0 p1',
         'gb_from_gy: lanes over p2, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x5, rows over x4, or windows of w slide, lanes over x5, rows over x4, or contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; else gather, tasks share n g c x3 x4; 3 residue loops',
+        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x5, rows over x4, in place, classes two at a time, or windows of gy slide, lanes over x5, rows over x4, in place, or windows of gy slide, lanes over x5, rows over x4, or windows of w slide, lanes over x5, rows over x4, in place, classes two at a time, or windows of w slide, lanes over x5, rows over x4, in place, or windows of w slide, lanes over x5, rows over x4, or contraction: rows n x3 x4 x5, columns c, steps o k0 k1 k2, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; else gather, tasks share n g c x3 x4; 3 residue loops',
     ),
 )

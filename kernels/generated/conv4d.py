@@ -86,6 +86,188 @@ def y_from_w_x_plain(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: i
             y[n, g, o, p0, p1, p2, p3] = total
 
 
+def y_from_w_x_fold_x_in_place_by_twos_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, P3: int,
+        C: int, K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int, a1: int, a2: int,
+        a3: int, d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int) -> int:
+    """Scalars that the sums of a patch are added to."""
+    return tile.taps * tile.taps * tile.lanes.width
+
+
+@task(scratch=y_from_w_x_fold_x_in_place_by_twos_room)
+def y_from_w_x_fold_x_in_place_by_twos(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1: int,
+        P2: int, P3: int, C: int, K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int,
+        a1: int, a2: int, a3: int, d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int, add: int,
+        tile: Tile, scratch: Scratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over k3, combined at the end, in place."""
+    lanes = tile.lanes
+    low_p0 = -a0
+    low_p1 = -a1
+    low_p2 = -a2
+    low_p3 = -a3
+    most_p2 = tile.taps if d2 == s2 * 2 else 1
+    most_p3 = tile.taps if s3 == 1 else 1
+    first, last = share(N * G * O, task, tasks)
+    for item in range(first, last):
+        n = item // (G * O)
+        g = item // O % G
+        o = item % O
+        for tap_p0 in range(P0):
+            for tap_p1 in range(P1):
+                for tap_p2 in range(0, P2, most_p2):
+                    down = min(most_p2, P2 - tap_p2)
+                    for tap_p3 in range(0, P3, most_p3):
+                        over = min(most_p3, P3 - tap_p3)
+                        patch = tile.patch()
+                        held = scratch
+                        for below in range(tile.taps):
+                            for beside in range(tile.taps):
+                                patch[below, beside] = lanes.zero()
+                                lanes.store(held, lanes.zero())
+                                held = held + lanes.width
+                        chain = 0
+                        for c in range(C):
+                            for k0 in range(K0):
+                                for k1 in range(K1):
+                                    x3 = low_p0 + k0 * d0 + tap_p0 * s0
+                                    if 0 <= x3 < X3:
+                                        x4 = low_p1 + k1 * d1 + tap_p1 * s1
+                                        if 0 <= x4 < X4:
+                                            plane = x.pointer(n, g, c, x3, x4)
+                                            for row in range(0, K2, tile.lines):
+                                                rows = min(tile.lines, K2 - row)
+                                                for at in range(0, K3, lanes.width):
+                                                    count = K3 - at
+                                                    lines = tile.column()
+                                                    if rows == tile.lines and count >= lanes.width:
+                                                        for u in range(tile.lines):
+                                                            k2 = row + u
+                                                            k3 = at
+                                                            lines[0, u] = lanes.read(w.line((g, o, c, k0, k1, k2, k3), (0, 0, 0, 0, 0, 0, 1)))
+                                                    else:
+                                                        active = lanes.first(count)
+                                                        for u in range(tile.lines):
+                                                            k2 = min(row + u, K2 - 1)
+                                                            k3 = at
+                                                            lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1, k2, k3), (0, 0, 0, 0, 0, 0, 1)), active)
+                                                    tile.fold_twos(patch, lines, rows, count, down, over, plane,
+                                                        x.stride(5), X5, X6, low_p2 + row * d2 + tap_p2 * s2, d2,
+                                                        s2, low_p3 + at * d3 + tap_p3 * s3, s3)
+                                                    chain += tile.lines
+                                                    if chain >= 64:
+                                                        chain = 0
+                                                        held = scratch
+                                                        for below in range(tile.taps):
+                                                            for beside in range(tile.taps):
+                                                                lanes.store(held, lanes.load(held) + patch[below,
+                                                                    beside])
+                                                                patch[below, beside] = lanes.zero()
+                                                                held = held + lanes.width
+                        held = scratch
+                        for below in range(tile.taps):
+                            for beside in range(tile.taps):
+                                if below < down and beside < over:
+                                    p0 = tap_p0
+                                    p1 = tap_p1
+                                    p2 = tap_p2 + below
+                                    p3 = tap_p3 + beside
+                                    result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                                    if add != 0:
+                                        result += y[n, g, o, p0, p1, p2, p3]
+                                    y[n, g, o, p0, p1, p2, p3] = result
+                                held = held + lanes.width
+
+
+def y_from_w_x_fold_x_in_place_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, P3: int, C: int,
+        K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int, a1: int, a2: int, a3: int,
+        d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int) -> int:
+    """Scalars that the sums of a patch are added to."""
+    return tile.taps * tile.taps * tile.lanes.width
+
+
+@task(scratch=y_from_w_x_fold_x_in_place_room)
+def y_from_w_x_fold_x_in_place(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1: int, P2: int,
+        P3: int, C: int, K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int, a1: int,
+        a2: int, a3: int, d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int, add: int,
+        tile: Tile, scratch: Scratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over k3, combined at the end, in place."""
+    lanes = tile.lanes
+    low_p0 = -a0
+    low_p1 = -a1
+    low_p2 = -a2
+    low_p3 = -a3
+    most_p2 = tile.taps if d2 == s2 else 1
+    most_p3 = tile.taps
+    first, last = share(N * G * O, task, tasks)
+    for item in range(first, last):
+        n = item // (G * O)
+        g = item // O % G
+        o = item % O
+        for tap_p0 in range(P0):
+            for tap_p1 in range(P1):
+                for tap_p2 in range(0, P2, most_p2):
+                    down = min(most_p2, P2 - tap_p2)
+                    for tap_p3 in range(0, P3, most_p3):
+                        over = min(most_p3, P3 - tap_p3)
+                        patch = tile.patch()
+                        held = scratch
+                        for below in range(tile.taps):
+                            for beside in range(tile.taps):
+                                patch[below, beside] = lanes.zero()
+                                lanes.store(held, lanes.zero())
+                                held = held + lanes.width
+                        chain = 0
+                        for c in range(C):
+                            for k0 in range(K0):
+                                for k1 in range(K1):
+                                    x3 = low_p0 + k0 * d0 + tap_p0 * s0
+                                    if 0 <= x3 < X3:
+                                        x4 = low_p1 + k1 * d1 + tap_p1 * s1
+                                        if 0 <= x4 < X4:
+                                            plane = x.pointer(n, g, c, x3, x4)
+                                            for row in range(0, K2, tile.lines):
+                                                rows = min(tile.lines, K2 - row)
+                                                for at in range(0, K3, lanes.width):
+                                                    count = K3 - at
+                                                    lines = tile.column()
+                                                    if rows == tile.lines and count >= lanes.width:
+                                                        for u in range(tile.lines):
+                                                            k2 = row + u
+                                                            k3 = at
+                                                            lines[0, u] = lanes.read(w.line((g, o, c, k0, k1, k2, k3), (0, 0, 0, 0, 0, 0, 1)))
+                                                    else:
+                                                        active = lanes.first(count)
+                                                        for u in range(tile.lines):
+                                                            k2 = min(row + u, K2 - 1)
+                                                            k3 = at
+                                                            lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1, k2, k3), (0, 0, 0, 0, 0, 0, 1)), active)
+                                                    tile.fold(patch, lines, rows, count, down, over, plane,
+                                                        x.stride(5), X5, X6, low_p2 + row * d2 + tap_p2 * s2, d2,
+                                                        s2, low_p3 + at * d3 + tap_p3 * s3, s3)
+                                                    chain += tile.lines
+                                                    if chain >= 64:
+                                                        chain = 0
+                                                        held = scratch
+                                                        for below in range(tile.taps):
+                                                            for beside in range(tile.taps):
+                                                                lanes.store(held, lanes.load(held) + patch[below,
+                                                                    beside])
+                                                                patch[below, beside] = lanes.zero()
+                                                                held = held + lanes.width
+                        held = scratch
+                        for below in range(tile.taps):
+                            for beside in range(tile.taps):
+                                if below < down and beside < over:
+                                    p0 = tap_p0
+                                    p1 = tap_p1
+                                    p2 = tap_p2 + below
+                                    p3 = tap_p3 + beside
+                                    result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                                    if add != 0:
+                                        result += y[n, g, o, p0, p1, p2, p3]
+                                    y[n, g, o, p0, p1, p2, p3] = result
+                                held = held + lanes.width
+
+
 def y_from_w_x_fold_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, P3: int, C: int, K0: int,
         K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int, a1: int, a2: int, a3: int, d0: int,
         d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int) -> int:
@@ -315,6 +497,190 @@ def y_from_w_x_over_g(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: 
             lanes.write_where(y.line((n, g, o, p0, p1, p2, p3), (0, 1, 0, 0, 0, 0, 0)), total, active)
 
 
+@task
+def y_from_w_x_slide_x_in_place_by_twos(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1: int,
+        P2: int, P3: int, C: int, K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int,
+        a1: int, a2: int, a3: int, d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p3, rows over p2, in place."""
+    lanes, tall = tile.lanes, tile.tall
+    low_k0 = -a0
+    low_k1 = -a1
+    low_k2 = -a2
+    low_k3 = -a3
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P3, lanes.width)) * lanes.width)
+    deep = max(1, min(tall.lines, ceil_div(P2, tall.lines))) * tall.lines
+    most_k2 = tall.taps if s2 == d2 * 2 else 1
+    most_k3 = tall.taps if d3 == 1 else 1
+    blocks = ceil_div(P2, deep)
+    stretches = ceil_div(P3, stretch)
+    first, last = share(N * G * O * P0 * P1 * blocks * stretches, task, tasks)
+    if first < last:
+        n = first // (G * O * P0 * P1 * blocks * stretches)
+        g = first // (O * P0 * P1 * blocks * stretches) % G
+        o = first // (P0 * P1 * blocks * stretches) % O
+        p0 = first // (P1 * blocks * stretches) % P0
+        p1 = first // (blocks * stretches) % P1
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            top = block * deep
+            bottom = min(P2, top + deep)
+            from_x5 = low_k2 + top * s2
+            start = part * stretch
+            end = min(P3, start + stretch)
+            from_x3 = low_k0 + p0 * s0
+            from_x4 = low_k1 + p1 * s1
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tall.lines):
+                rows = min(tall.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tall.column()
+                    for u in range(tall.lines):
+                        total[0, u] = lanes.zero()
+                    for c in range(C):
+                        for tap_k0 in range(K0):
+                            for tap_k1 in range(K1):
+                                x3 = from_x3 + tap_k0 * d0
+                                if 0 <= x3 < X3:
+                                    x4 = from_x4 + tap_k1 * d1
+                                    if 0 <= x4 < X4:
+                                        plane = x.pointer(n, g, c, x3, x4)
+                                        for tap_k2 in range(0, K2, most_k2):
+                                            down = min(most_k2, K2 - tap_k2)
+                                            for tap_k3 in range(0, K3, most_k3):
+                                                over = min(most_k3, K3 - tap_k3)
+                                                patch = tall.patch()
+                                                for below in range(tall.taps):
+                                                    for beside in range(tall.taps):
+                                                        patch[below, beside] = lanes.fill(w[g, o, c, tap_k0, tap_k1, min(tap_k2 + below, K2 - 1), min(tap_k3 + beside, K3 - 1)])
+                                                tall.slide_twos(total, patch, down, over, plane, x.stride(5), X5,
+                                                    X6, from_x5 + (row - top) * s2 + tap_k2 * d2, s2, d2,
+                                                    low_k3 + at * s3 + tap_k3 * d3, d3)
+                    active = lanes.first(end - at)
+                    p3 = at
+                    p2 = row
+                    if add != 0:
+                        kept = tall.read_where(y.lines((n, g, o, p0, p1, p2, p3), (0, 0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 0, 1, 0)), rows, active)
+                        for u in range(tall.lines):
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tall.write_where(y.lines((n, g, o, p0, p1, p2, p3), (0, 0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 0, 1,
+                        0)), total, rows, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    p1 += 1
+                    if p1 == P1:
+                        p1 = 0
+                        p0 += 1
+                        if p0 == P0:
+                            p0 = 0
+                            o += 1
+                            if o == O:
+                                o = 0
+                                g += 1
+                                if g == G:
+                                    g = 0
+                                    n += 1
+
+
+@task
+def y_from_w_x_slide_x_in_place(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1: int, P2: int,
+        P3: int, C: int, K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int, a1: int,
+        a2: int, a3: int, d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p3, rows over p2, in place."""
+    lanes, tall = tile.lanes, tile.tall
+    low_k0 = -a0
+    low_k1 = -a1
+    low_k2 = -a2
+    low_k3 = -a3
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P3, lanes.width)) * lanes.width)
+    deep = max(1, min(tall.lines, ceil_div(P2, tall.lines))) * tall.lines
+    most_k2 = tall.taps if s2 == d2 else 1
+    most_k3 = tall.taps
+    blocks = ceil_div(P2, deep)
+    stretches = ceil_div(P3, stretch)
+    first, last = share(N * G * O * P0 * P1 * blocks * stretches, task, tasks)
+    if first < last:
+        n = first // (G * O * P0 * P1 * blocks * stretches)
+        g = first // (O * P0 * P1 * blocks * stretches) % G
+        o = first // (P0 * P1 * blocks * stretches) % O
+        p0 = first // (P1 * blocks * stretches) % P0
+        p1 = first // (blocks * stretches) % P1
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            top = block * deep
+            bottom = min(P2, top + deep)
+            from_x5 = low_k2 + top * s2
+            start = part * stretch
+            end = min(P3, start + stretch)
+            from_x3 = low_k0 + p0 * s0
+            from_x4 = low_k1 + p1 * s1
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tall.lines):
+                rows = min(tall.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tall.column()
+                    for u in range(tall.lines):
+                        total[0, u] = lanes.zero()
+                    for c in range(C):
+                        for tap_k0 in range(K0):
+                            for tap_k1 in range(K1):
+                                x3 = from_x3 + tap_k0 * d0
+                                if 0 <= x3 < X3:
+                                    x4 = from_x4 + tap_k1 * d1
+                                    if 0 <= x4 < X4:
+                                        plane = x.pointer(n, g, c, x3, x4)
+                                        for tap_k2 in range(0, K2, most_k2):
+                                            down = min(most_k2, K2 - tap_k2)
+                                            for tap_k3 in range(0, K3, most_k3):
+                                                over = min(most_k3, K3 - tap_k3)
+                                                patch = tall.patch()
+                                                for below in range(tall.taps):
+                                                    for beside in range(tall.taps):
+                                                        patch[below, beside] = lanes.fill(w[g, o, c, tap_k0, tap_k1, min(tap_k2 + below, K2 - 1), min(tap_k3 + beside, K3 - 1)])
+                                                tall.slide(total, patch, down, over, plane, x.stride(5), X5, X6,
+                                                    from_x5 + (row - top) * s2 + tap_k2 * d2, s2, d2,
+                                                    low_k3 + at * s3 + tap_k3 * d3, d3)
+                    active = lanes.first(end - at)
+                    p3 = at
+                    p2 = row
+                    if add != 0:
+                        kept = tall.read_where(y.lines((n, g, o, p0, p1, p2, p3), (0, 0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 0, 1, 0)), rows, active)
+                        for u in range(tall.lines):
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tall.write_where(y.lines((n, g, o, p0, p1, p2, p3), (0, 0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 0, 1,
+                        0)), total, rows, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    p1 += 1
+                    if p1 == P1:
+                        p1 = 0
+                        p0 += 1
+                        if p0 == P0:
+                            p0 = 0
+                            o += 1
+                            if o == O:
+                                o = 0
+                                g += 1
+                                if g == G:
+                                    g = 0
+                                    n += 1
+
+
 def y_from_w_x_slide_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, P3: int, C: int, K0: int,
         K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int, a1: int, a2: int, a3: int, d0: int,
         d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int) -> int:
@@ -435,19 +801,13 @@ def y_from_w_x_slide_x(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0:
                             total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
                     active = lanes.first(end - at)
                     p3 = at
-                    if rows == tile.lines and add == 0:
-                        p2 = row
-                        tile.write_where(y.lines((n, g, o, p0, p1, p2, p3), (0, 0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 0,
-                            1, 0)), total, active)
-                    else:
+                    p2 = row
+                    if add != 0:
+                        kept = tile.read_where(y.lines((n, g, o, p0, p1, p2, p3), (0, 0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 0, 1, 0)), rows, active)
                         for u in range(tile.lines):
-                            if u < rows:
-                                p2 = row + u
-                                result = total[0, u]
-                                if add != 0:
-                                    result = result + lanes.read_where(y.line((n, g, o, p0, p1, p2, p3), (0, 0, 0, 0, 0, 0, 1)), active)
-                                lanes.write_where(y.line((n, g, o, p0, p1, p2, p3), (0, 0, 0, 0, 0, 0, 1)), result,
-                                    active)
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tile.write_where(y.lines((n, g, o, p0, p1, p2, p3), (0, 0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 0, 1,
+                        0)), total, rows, active)
             part += 1
             if part == stretches:
                 part = 0
@@ -647,21 +1007,30 @@ def y_from_w_x_in_blocks(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P
                     add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
 
 
-@choice(y_from_w_x_fold_x, y_from_w_x_over_k3, y_from_w_x_over_g, y_from_w_x_slide_x, y_from_w_x_in_blocks,
-    y_from_w_x_plain)
+@choice(y_from_w_x_fold_x_in_place_by_twos, y_from_w_x_fold_x_in_place, y_from_w_x_fold_x, y_from_w_x_over_k3,
+    y_from_w_x_over_g, y_from_w_x_slide_x_in_place_by_twos, y_from_w_x_slide_x_in_place, y_from_w_x_slide_x,
+    y_from_w_x_in_blocks, y_from_w_x_plain)
 def y_from_w_x(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1: int, P2: int, P3: int, C: int,
         K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int, a1: int, a2: int, a3: int,
         d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int, add: int, tile: Tile) -> Task[...]:
     """y[n,g,o,p0,p1,p2,p3] += sum[c,k0,k1,k2,k3,x3,x4,x5,x6] w[g,o,c,k0,k1,k2,k3]*x[n,g,c,x3,x4,x5,x6]
     { d0*k0 + s0*p0 - a0 = x3, d1*k1 + s1*p1 - a1 = x4, d2*k2 + s2*p2 - a2 = x5, d3*k3 + s3*p3 - a3 = x6 }
 
-    windows of x slide, lanes over k3, combined at the end
+    windows of x slide, lanes over k3, combined at the end, in place, every second element
+    or windows of x slide, lanes over k3, combined at the end, in place
+    or windows of x slide, lanes over k3, combined at the end
     or lanes over k3, combined at the end
     or lanes over g where it is contiguous
+    or windows of x slide, lanes over p3, rows over p2, in place, every second element
+    or windows of x slide, lanes over p3, rows over p2, in place
     or windows of x slide, lanes over p3, rows over p2
     or contraction: rows n p0 p1 p2 p3, columns o, steps c k0 k1 k2 k3, batch g; w in panels, x through offset tables
     else gather, tasks share n g o p0 p1 p2
     """
+    if (O <= 2 or C * K0 * K1 * K2 * K3 <= 1) and P3 < K3 and x.stride(6) == 1 and d3 == 2:
+        return y_from_w_x_fold_x_in_place_by_twos
+    if (O <= 2 or C * K0 * K1 * K2 * K3 <= 1) and P3 < K3 and x.stride(6) == 1 and d3 == 1:
+        return y_from_w_x_fold_x_in_place
     if (
         (O <= 2 or C * K0 * K1 * K2 * K3 <= 1)
         and P3 < K3
@@ -681,6 +1050,22 @@ def y_from_w_x(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1
         and x.stride(1) == 1
     ):
         return y_from_w_x_over_g
+    if (
+        (O <= 2 or C * K0 * K1 * K2 * K3 <= 1)
+        and (K3 <= P3 or tile.lanes.width <= P3)
+        and x.stride(6) == 1
+        and bounded(K2, K3) <= 36
+        and s3 == 2
+    ):
+        return y_from_w_x_slide_x_in_place_by_twos
+    if (
+        (O <= 2 or C * K0 * K1 * K2 * K3 <= 1)
+        and (K3 <= P3 or tile.lanes.width <= P3)
+        and x.stride(6) == 1
+        and bounded(K2, K3) <= 36
+        and s3 == 1
+    ):
+        return y_from_w_x_slide_x_in_place
     if (
         (O <= 2 or C * K0 * K1 * K2 * K3 <= 1)
         and (K3 <= P3 or tile.lanes.width <= P3)
@@ -1012,6 +1397,333 @@ def gx_from_gy_w_over_g(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, 
             lanes.write_where(gx.line((n, g, c, x3, x4, x5, x6), (0, 1, 0, 0, 0, 0, 0)), total, active)
 
 
+def gx_from_gy_w_slide_gy_in_place_by_twos_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int,
+        P3: int, C: int, K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int, a1: int,
+        a2: int, a3: int, d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 10
+
+
+@task(integer_scratch=gx_from_gy_w_slide_gy_in_place_by_twos_table)
+def gx_from_gy_w_slide_gy_in_place_by_twos(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int, P1: int,
+        P2: int, P3: int, C: int, K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int,
+        a1: int, a2: int, a3: int, d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int, add: int,
+        tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of gy slide, lanes over x6, rows over x5, in place."""
+    lanes = tile.lanes
+    for phase_x3 in range(min(s0, X3)):
+        for phase_x4 in range(min(s1, X4)):
+            for phase_x5 in range(min(s2, X5)):
+                first_k0, step_k0 = residue(s0, d0, a0 + phase_x3)
+                taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
+                by_k0 = step_k0 * d0 // s0
+                low_k0 = (a0 + phase_x3 - first_k0 * d0) // s0
+                members_k0 = ceil_div(X3 - phase_x3, s0)
+                low_k0 -= (taps_k0 - 1) * by_k0
+                first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
+                first_k1, step_k1 = residue(s1, d1, a1 + phase_x4)
+                taps_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
+                by_k1 = step_k1 * d1 // s1
+                low_k1 = (a1 + phase_x4 - first_k1 * d1) // s1
+                members_k1 = ceil_div(X4 - phase_x4, s1)
+                low_k1 -= (taps_k1 - 1) * by_k1
+                first_k1, step_k1 = first_k1 + (taps_k1 - 1) * step_k1, -step_k1
+                first_k2, step_k2 = residue(s2, d2, a2 + phase_x5)
+                taps_k2 = max(0, ceil_div(K2 - first_k2, step_k2)) if step_k2 > 0 else 0
+                by_k2 = step_k2 * d2 // s2
+                low_k2 = (a2 + phase_x5 - first_k2 * d2) // s2
+                members_k2 = ceil_div(X5 - phase_x5, s2)
+                low_k2 -= (taps_k2 - 1) * by_k2
+                first_k2, step_k2 = first_k2 + (taps_k2 - 1) * step_k2, -step_k2
+                stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(ceil_div(X6, s3), lanes.width)) * lanes.width)
+                deep = max(1, min(tile.lines, ceil_div(members_k2, tile.lines))) * tile.lines
+                most_k2 = tile.taps if 1 == by_k2 else 1
+                for phase_x6 in range(2):
+                    first_k3, step_k3 = residue(s3, d3, a3 + phase_x6)
+                    taps_k3 = max(0, ceil_div(K3 - first_k3, step_k3)) if step_k3 > 0 else 0
+                    by_k3 = step_k3 * d3 // s3
+                    low_k3 = (a3 + phase_x6 - first_k3 * d3) // s3
+                    low_k3 -= (taps_k3 - 1) * by_k3
+                    first_k3, step_k3 = first_k3 + (taps_k3 - 1) * step_k3, -step_k3
+                    integer_scratch[5 * phase_x6] = first_k3
+                    integer_scratch[5 * phase_x6 + 1] = step_k3
+                    integer_scratch[5 * phase_x6 + 2] = taps_k3
+                    integer_scratch[5 * phase_x6 + 3] = by_k3
+                    integer_scratch[5 * phase_x6 + 4] = low_k3
+                blocks = ceil_div(members_k2, deep)
+                stretches = ceil_div(ceil_div(X6, s3), stretch)
+                first, last = share(N * G * C * members_k0 * members_k1 * blocks * stretches, task, tasks)
+                if first < last:
+                    n = first // (G * C * members_k0 * members_k1 * blocks * stretches)
+                    g = first // (C * members_k0 * members_k1 * blocks * stretches) % G
+                    c = first // (members_k0 * members_k1 * blocks * stretches) % C
+                    at_x3 = first // (members_k1 * blocks * stretches) % members_k0
+                    at_x4 = first // (blocks * stretches) % members_k1
+                    block = first // stretches % blocks
+                    part = first % stretches
+                    for item in range(first, last):
+                        x3 = phase_x3 + at_x3 * s0
+                        x4 = phase_x4 + at_x4 * s1
+                        top = block * deep
+                        bottom = min(members_k2, top + deep)
+                        from_p2 = low_k2 + top
+                        start = part * stretch
+                        from_p0 = low_k0 + at_x3
+                        from_p1 = low_k1 + at_x4
+                        end = min(ceil_div(X6, 2), start + stretch)
+                        # a last vector of a line takes lanes of the one before again, rather than a part of its own
+                        last_at = end - lanes.width if end - start >= lanes.width and add == 0 and min(s3, X6) == 1 else end
+                        for row in range(top, bottom, tile.lines):
+                            rows = min(tile.lines, bottom - row)
+                            for next_at in range(start, end, lanes.width):
+                                at = min(next_at, last_at)
+                                total = tile.column()
+                                for u in range(tile.lines):
+                                    total[0, u] = lanes.zero()
+                                other = tile.column()
+                                for u in range(tile.lines):
+                                    other[0, u] = lanes.zero()
+                                phase_x6 = 0
+                                first_k3 = integer_scratch[5 * phase_x6]
+                                step_k3 = integer_scratch[5 * phase_x6 + 1]
+                                taps_k3 = integer_scratch[5 * phase_x6 + 2]
+                                by_k3 = integer_scratch[5 * phase_x6 + 3]
+                                low_k3 = integer_scratch[5 * phase_x6 + 4]
+                                most_k3 = tile.taps
+                                for o in range(O):
+                                    for tap_k0 in range(taps_k0):
+                                        for tap_k1 in range(taps_k1):
+                                            p0 = from_p0 + tap_k0 * by_k0
+                                            if 0 <= p0 < P0:
+                                                p1 = from_p1 + tap_k1 * by_k1
+                                                if 0 <= p1 < P1:
+                                                    plane = gy.pointer(n, g, o, p0, p1)
+                                                    for tap_k2 in range(0, taps_k2, most_k2):
+                                                        down = min(most_k2, taps_k2 - tap_k2)
+                                                        for tap_k3 in range(0, taps_k3, most_k3):
+                                                            over = min(most_k3, taps_k3 - tap_k3)
+                                                            patch = tile.patch()
+                                                            for below in range(tile.taps):
+                                                                for beside in range(tile.taps):
+                                                                    patch[below, beside] = lanes.fill(w[g, o, c, first_k0 + tap_k0 * step_k0, first_k1 + tap_k1 * step_k1, first_k2 + (min(tap_k2 + below, taps_k2 - 1)) * step_k2, first_k3 + (min(tap_k3 + beside, taps_k3 - 1)) * step_k3])
+                                                            tile.slide(total, patch, down, over, plane,
+                                                                gy.stride(5), P2, P3,
+                                                                from_p2 + (row - top) + tap_k2 * by_k2, 1, by_k2,
+                                                                low_k3 + at + tap_k3 * by_k3, by_k3)
+                                phase_x6 = 1
+                                first_k3 = integer_scratch[5 * phase_x6]
+                                step_k3 = integer_scratch[5 * phase_x6 + 1]
+                                taps_k3 = integer_scratch[5 * phase_x6 + 2]
+                                by_k3 = integer_scratch[5 * phase_x6 + 3]
+                                low_k3 = integer_scratch[5 * phase_x6 + 4]
+                                most_k3 = tile.taps
+                                for o in range(O):
+                                    for tap_k0 in range(taps_k0):
+                                        for tap_k1 in range(taps_k1):
+                                            p0 = from_p0 + tap_k0 * by_k0
+                                            if 0 <= p0 < P0:
+                                                p1 = from_p1 + tap_k1 * by_k1
+                                                if 0 <= p1 < P1:
+                                                    plane = gy.pointer(n, g, o, p0, p1)
+                                                    for tap_k2 in range(0, taps_k2, most_k2):
+                                                        down = min(most_k2, taps_k2 - tap_k2)
+                                                        for tap_k3 in range(0, taps_k3, most_k3):
+                                                            over = min(most_k3, taps_k3 - tap_k3)
+                                                            patch = tile.patch()
+                                                            for below in range(tile.taps):
+                                                                for beside in range(tile.taps):
+                                                                    patch[below, beside] = lanes.fill(w[g, o, c, first_k0 + tap_k0 * step_k0, first_k1 + tap_k1 * step_k1, first_k2 + (min(tap_k2 + below, taps_k2 - 1)) * step_k2, first_k3 + (min(tap_k3 + beside, taps_k3 - 1)) * step_k3])
+                                                            tile.slide(other, patch, down, over, plane,
+                                                                gy.stride(5), P2, P3,
+                                                                from_p2 + (row - top) + tap_k2 * by_k2, 1, by_k2,
+                                                                low_k3 + at + tap_k3 * by_k3, by_k3)
+                                x5 = phase_x5 + row * s2
+                                x6 = at * 2
+                                tile.write_pairs(gx.lines((n, g, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, 1), (0, 0,
+                                    0, 0, 0, s2, 0)), total, other, rows, min(X6, end * 2) - x6)
+                        part += 1
+                        if part == stretches:
+                            part = 0
+                            block += 1
+                            if block == blocks:
+                                block = 0
+                                at_x4 += 1
+                                if at_x4 == members_k1:
+                                    at_x4 = 0
+                                    at_x3 += 1
+                                    if at_x3 == members_k0:
+                                        at_x3 = 0
+                                        c += 1
+                                        if c == C:
+                                            c = 0
+                                            g += 1
+                                            if g == G:
+                                                g = 0
+                                                n += 1
+
+
+def gx_from_gy_w_slide_gy_in_place_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, P3: int,
+        C: int, K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int, a1: int, a2: int,
+        a3: int, d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int) -> int:
+    """Scalars of the lines that are woven."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(ceil_div(X6, s3), width)) * width)
+    deep = max(1, min(tile.tall.lines, ceil_div(X5, tile.tall.lines))) * tile.tall.lines
+    return bounded(bounded(min(s3, X6), deep), stretch)
+
+
+def gx_from_gy_w_slide_gy_in_place_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, P3: int,
+        C: int, K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int, a1: int, a2: int,
+        a3: int, d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 5 * min(s3, X6)
+
+
+@task(scratch=gx_from_gy_w_slide_gy_in_place_room, integer_scratch=gx_from_gy_w_slide_gy_in_place_table)
+def gx_from_gy_w_slide_gy_in_place(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int, P1: int,
+        P2: int, P3: int, C: int, K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int,
+        a1: int, a2: int, a3: int, d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int, add: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of gy slide, lanes over x6, rows over x5, in place."""
+    lanes, tall = tile.lanes, tile.tall
+    for phase_x3 in range(min(s0, X3)):
+        for phase_x4 in range(min(s1, X4)):
+            for phase_x5 in range(min(s2, X5)):
+                first_k0, step_k0 = residue(s0, d0, a0 + phase_x3)
+                taps_k0 = max(0, ceil_div(K0 - first_k0, step_k0)) if step_k0 > 0 else 0
+                by_k0 = step_k0 * d0 // s0
+                low_k0 = (a0 + phase_x3 - first_k0 * d0) // s0
+                members_k0 = ceil_div(X3 - phase_x3, s0)
+                low_k0 -= (taps_k0 - 1) * by_k0
+                first_k0, step_k0 = first_k0 + (taps_k0 - 1) * step_k0, -step_k0
+                first_k1, step_k1 = residue(s1, d1, a1 + phase_x4)
+                taps_k1 = max(0, ceil_div(K1 - first_k1, step_k1)) if step_k1 > 0 else 0
+                by_k1 = step_k1 * d1 // s1
+                low_k1 = (a1 + phase_x4 - first_k1 * d1) // s1
+                members_k1 = ceil_div(X4 - phase_x4, s1)
+                low_k1 -= (taps_k1 - 1) * by_k1
+                first_k1, step_k1 = first_k1 + (taps_k1 - 1) * step_k1, -step_k1
+                first_k2, step_k2 = residue(s2, d2, a2 + phase_x5)
+                taps_k2 = max(0, ceil_div(K2 - first_k2, step_k2)) if step_k2 > 0 else 0
+                by_k2 = step_k2 * d2 // s2
+                low_k2 = (a2 + phase_x5 - first_k2 * d2) // s2
+                members_k2 = ceil_div(X5 - phase_x5, s2)
+                low_k2 -= (taps_k2 - 1) * by_k2
+                first_k2, step_k2 = first_k2 + (taps_k2 - 1) * step_k2, -step_k2
+                stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(ceil_div(X6, s3), lanes.width)) * lanes.width)
+                deep = max(1, min(tall.lines, ceil_div(members_k2, tall.lines))) * tall.lines
+                most_k2 = tall.taps if 1 == by_k2 else 1
+                woven = scratch
+                whole = deep * stretch
+                for phase_x6 in range(min(s3, X6)):
+                    first_k3, step_k3 = residue(s3, d3, a3 + phase_x6)
+                    taps_k3 = max(0, ceil_div(K3 - first_k3, step_k3)) if step_k3 > 0 else 0
+                    by_k3 = step_k3 * d3 // s3
+                    low_k3 = (a3 + phase_x6 - first_k3 * d3) // s3
+                    low_k3 -= (taps_k3 - 1) * by_k3
+                    first_k3, step_k3 = first_k3 + (taps_k3 - 1) * step_k3, -step_k3
+                    integer_scratch[5 * phase_x6] = first_k3
+                    integer_scratch[5 * phase_x6 + 1] = step_k3
+                    integer_scratch[5 * phase_x6 + 2] = taps_k3
+                    integer_scratch[5 * phase_x6 + 3] = by_k3
+                    integer_scratch[5 * phase_x6 + 4] = low_k3
+                blocks = ceil_div(members_k2, deep)
+                stretches = ceil_div(ceil_div(X6, s3), stretch)
+                first, last = share(N * G * C * members_k0 * members_k1 * blocks * stretches, task, tasks)
+                if first < last:
+                    n = first // (G * C * members_k0 * members_k1 * blocks * stretches)
+                    g = first // (C * members_k0 * members_k1 * blocks * stretches) % G
+                    c = first // (members_k0 * members_k1 * blocks * stretches) % C
+                    at_x3 = first // (members_k1 * blocks * stretches) % members_k0
+                    at_x4 = first // (blocks * stretches) % members_k1
+                    block = first // stretches % blocks
+                    part = first % stretches
+                    for item in range(first, last):
+                        x3 = phase_x3 + at_x3 * s0
+                        x4 = phase_x4 + at_x4 * s1
+                        top = block * deep
+                        bottom = min(members_k2, top + deep)
+                        from_p2 = low_k2 + top
+                        start = part * stretch
+                        from_p0 = low_k0 + at_x3
+                        from_p1 = low_k1 + at_x4
+                        for phase_x6 in range(min(s3, X6)):
+                            first_k3 = integer_scratch[5 * phase_x6]
+                            step_k3 = integer_scratch[5 * phase_x6 + 1]
+                            taps_k3 = integer_scratch[5 * phase_x6 + 2]
+                            by_k3 = integer_scratch[5 * phase_x6 + 3]
+                            low_k3 = integer_scratch[5 * phase_x6 + 4]
+                            most_k3 = tall.taps
+                            end = min(ceil_div(X6 - phase_x6, s3), start + stretch)
+                            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+                            last_at = end - lanes.width if end - start >= lanes.width and add == 0 and min(s3, X6) == 1 else end
+                            for row in range(top, bottom, tall.lines):
+                                rows = min(tall.lines, bottom - row)
+                                for next_at in range(start, end, lanes.width):
+                                    at = min(next_at, last_at)
+                                    total = tall.column()
+                                    for u in range(tall.lines):
+                                        total[0, u] = lanes.zero()
+                                    for o in range(O):
+                                        for tap_k0 in range(taps_k0):
+                                            for tap_k1 in range(taps_k1):
+                                                p0 = from_p0 + tap_k0 * by_k0
+                                                if 0 <= p0 < P0:
+                                                    p1 = from_p1 + tap_k1 * by_k1
+                                                    if 0 <= p1 < P1:
+                                                        plane = gy.pointer(n, g, o, p0, p1)
+                                                        for tap_k2 in range(0, taps_k2, most_k2):
+                                                            down = min(most_k2, taps_k2 - tap_k2)
+                                                            for tap_k3 in range(0, taps_k3, most_k3):
+                                                                over = min(most_k3, taps_k3 - tap_k3)
+                                                                patch = tall.patch()
+                                                                for below in range(tall.taps):
+                                                                    for beside in range(tall.taps):
+                                                                        patch[below, beside] = lanes.fill(w[g, o, c, first_k0 + tap_k0 * step_k0, first_k1 + tap_k1 * step_k1, first_k2 + (min(tap_k2 + below, taps_k2 - 1)) * step_k2, first_k3 + (min(tap_k3 + beside, taps_k3 - 1)) * step_k3])
+                                                                tall.slide(total, patch, down, over, plane,
+                                                                    gy.stride(5), P2, P3,
+                                                                    from_p2 + (row - top) + tap_k2 * by_k2, 1,
+                                                                    by_k2, low_k3 + at + tap_k3 * by_k3, by_k3)
+                                    active = lanes.first(end - at)
+                                    x6 = phase_x6 + (at) * s3
+                                    if min(s3, X6) > 1:
+                                        for u in range(tall.lines):
+                                            lanes.store(
+                                                woven + (phase_x6 * whole + at - start + (row - top + u) * stretch),
+                                                total[0, u])
+                                    else:
+                                        x5 = phase_x5 + (row) * s2
+                                        if add != 0:
+                                            kept = tall.read_where(gx.lines((n, g, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, s3), (0, 0, 0, 0, 0, s2, 0)), rows, active)
+                                            for u in range(tall.lines):
+                                                total[0, u] = total[0, u] + kept[0, u]
+                                        tall.write_where(gx.lines((n, g, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, s3),
+                                            (0, 0, 0, 0, 0, s2, 0)), total, rows, active)
+                        if min(s3, X6) > 1:
+                            weave(tile, gx.pointer(n, g, c, x3, x4, phase_x5 + top * s2, start * s3),
+                                s2 * gx.stride(5), gx.stride(6), woven, stretch, whole, bottom - top, min(s3, X6),
+                                min(X6 - start * s3, stretch * s3), add != 0)
+                        part += 1
+                        if part == stretches:
+                            part = 0
+                            block += 1
+                            if block == blocks:
+                                block = 0
+                                at_x4 += 1
+                                if at_x4 == members_k1:
+                                    at_x4 = 0
+                                    at_x3 += 1
+                                    if at_x3 == members_k0:
+                                        at_x3 = 0
+                                        c += 1
+                                        if c == C:
+                                            c = 0
+                                            g += 1
+                                            if g == G:
+                                                g = 0
+                                                n += 1
+
+
 def gx_from_gy_w_slide_gy_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, P3: int, C: int,
         K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int, a1: int, a2: int, a3: int,
         d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int) -> int:
@@ -1174,19 +1886,14 @@ def gx_from_gy_w_slide_gy(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int
                                             lanes.store(
                                                 woven + (phase_x6 * whole + at - start + (row - top + u) * stretch),
                                                 total[0, u])
-                                    elif rows == tile.lines and add == 0:
-                                        x5 = phase_x5 + (row) * s2
-                                        tile.write_where(gx.lines((n, g, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, s3),
-                                            (0, 0, 0, 0, 0, s2, 0)), total, active)
                                     else:
-                                        for u in range(tile.lines):
-                                            if u < rows:
-                                                x5 = phase_x5 + (row + u) * s2
-                                                result = total[0, u]
-                                                if add != 0:
-                                                    result = result + lanes.read_where(gx.line((n, g, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, s3)), active)
-                                                lanes.write_where(gx.line((n, g, c, x3, x4, x5, x6), (0, 0, 0, 0, 0,
-                                                    0, s3)), result, active)
+                                        x5 = phase_x5 + (row) * s2
+                                        if add != 0:
+                                            kept = tile.read_where(gx.lines((n, g, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, s3), (0, 0, 0, 0, 0, s2, 0)), rows, active)
+                                            for u in range(tile.lines):
+                                                total[0, u] = total[0, u] + kept[0, u]
+                                        tile.write_where(gx.lines((n, g, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, s3),
+                                            (0, 0, 0, 0, 0, s2, 0)), total, rows, active)
                             tapped = count
                         if min(s3, X6) > 1:
                             weave(tile, gx.pointer(n, g, c, x3, x4, phase_x5 + top * s2, start * s3),
@@ -1203,6 +1910,331 @@ def gx_from_gy_w_slide_gy(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int
                                     at_x4 = 0
                                     at_x3 += 1
                                     if at_x3 == members_k0:
+                                        at_x3 = 0
+                                        c += 1
+                                        if c == C:
+                                            c = 0
+                                            g += 1
+                                            if g == G:
+                                                g = 0
+                                                n += 1
+
+
+def gx_from_gy_w_slide_w_in_place_by_twos_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int,
+        P3: int, C: int, K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int, a1: int,
+        a2: int, a3: int, d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 10
+
+
+@task(integer_scratch=gx_from_gy_w_slide_w_in_place_by_twos_table)
+def gx_from_gy_w_slide_w_in_place_by_twos(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int, P1: int,
+        P2: int, P3: int, C: int, K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int,
+        a1: int, a2: int, a3: int, d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int, add: int,
+        tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of w slide, lanes over x6, rows over x5, in place."""
+    lanes = tile.lanes
+    for phase_x3 in range(min(d0, X3)):
+        for phase_x4 in range(min(d1, X4)):
+            for phase_x5 in range(min(d2, X5)):
+                first_p0, step_p0 = residue(d0, s0, a0 + phase_x3)
+                taps_p0 = max(0, ceil_div(P0 - first_p0, step_p0)) if step_p0 > 0 else 0
+                by_p0 = step_p0 * s0 // d0
+                low_p0 = (a0 + phase_x3 - first_p0 * s0) // d0
+                members_p0 = ceil_div(X3 - phase_x3, d0)
+                low_p0 -= (taps_p0 - 1) * by_p0
+                first_p0, step_p0 = first_p0 + (taps_p0 - 1) * step_p0, -step_p0
+                first_p1, step_p1 = residue(d1, s1, a1 + phase_x4)
+                taps_p1 = max(0, ceil_div(P1 - first_p1, step_p1)) if step_p1 > 0 else 0
+                by_p1 = step_p1 * s1 // d1
+                low_p1 = (a1 + phase_x4 - first_p1 * s1) // d1
+                members_p1 = ceil_div(X4 - phase_x4, d1)
+                low_p1 -= (taps_p1 - 1) * by_p1
+                first_p1, step_p1 = first_p1 + (taps_p1 - 1) * step_p1, -step_p1
+                first_p2, step_p2 = residue(d2, s2, a2 + phase_x5)
+                taps_p2 = max(0, ceil_div(P2 - first_p2, step_p2)) if step_p2 > 0 else 0
+                by_p2 = step_p2 * s2 // d2
+                low_p2 = (a2 + phase_x5 - first_p2 * s2) // d2
+                members_p2 = ceil_div(X5 - phase_x5, d2)
+                low_p2 -= (taps_p2 - 1) * by_p2
+                first_p2, step_p2 = first_p2 + (taps_p2 - 1) * step_p2, -step_p2
+                stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(ceil_div(X6, d3), lanes.width)) * lanes.width)
+                deep = max(1, min(tile.lines, ceil_div(members_p2, tile.lines))) * tile.lines
+                most_p2 = tile.taps if 1 == by_p2 else 1
+                for phase_x6 in range(2):
+                    first_p3, step_p3 = residue(d3, s3, a3 + phase_x6)
+                    taps_p3 = max(0, ceil_div(P3 - first_p3, step_p3)) if step_p3 > 0 else 0
+                    by_p3 = step_p3 * s3 // d3
+                    low_p3 = (a3 + phase_x6 - first_p3 * s3) // d3
+                    low_p3 -= (taps_p3 - 1) * by_p3
+                    first_p3, step_p3 = first_p3 + (taps_p3 - 1) * step_p3, -step_p3
+                    integer_scratch[5 * phase_x6] = first_p3
+                    integer_scratch[5 * phase_x6 + 1] = step_p3
+                    integer_scratch[5 * phase_x6 + 2] = taps_p3
+                    integer_scratch[5 * phase_x6 + 3] = by_p3
+                    integer_scratch[5 * phase_x6 + 4] = low_p3
+                blocks = ceil_div(members_p2, deep)
+                stretches = ceil_div(ceil_div(X6, d3), stretch)
+                first, last = share(N * G * C * members_p0 * members_p1 * blocks * stretches, task, tasks)
+                if first < last:
+                    n = first // (G * C * members_p0 * members_p1 * blocks * stretches)
+                    g = first // (C * members_p0 * members_p1 * blocks * stretches) % G
+                    c = first // (members_p0 * members_p1 * blocks * stretches) % C
+                    at_x3 = first // (members_p1 * blocks * stretches) % members_p0
+                    at_x4 = first // (blocks * stretches) % members_p1
+                    block = first // stretches % blocks
+                    part = first % stretches
+                    for item in range(first, last):
+                        x3 = phase_x3 + at_x3 * d0
+                        x4 = phase_x4 + at_x4 * d1
+                        top = block * deep
+                        bottom = min(members_p2, top + deep)
+                        from_k2 = low_p2 + top
+                        start = part * stretch
+                        from_k0 = low_p0 + at_x3
+                        from_k1 = low_p1 + at_x4
+                        end = min(ceil_div(X6, 2), start + stretch)
+                        # a last vector of a line takes lanes of the one before again, rather than a part of its own
+                        last_at = end - lanes.width if end - start >= lanes.width and add == 0 and min(d3, X6) == 1 else end
+                        for row in range(top, bottom, tile.lines):
+                            rows = min(tile.lines, bottom - row)
+                            for next_at in range(start, end, lanes.width):
+                                at = min(next_at, last_at)
+                                total = tile.column()
+                                for u in range(tile.lines):
+                                    total[0, u] = lanes.zero()
+                                other = tile.column()
+                                for u in range(tile.lines):
+                                    other[0, u] = lanes.zero()
+                                phase_x6 = 0
+                                first_p3 = integer_scratch[5 * phase_x6]
+                                step_p3 = integer_scratch[5 * phase_x6 + 1]
+                                taps_p3 = integer_scratch[5 * phase_x6 + 2]
+                                by_p3 = integer_scratch[5 * phase_x6 + 3]
+                                low_p3 = integer_scratch[5 * phase_x6 + 4]
+                                most_p3 = tile.taps
+                                for o in range(O):
+                                    for tap_p0 in range(taps_p0):
+                                        for tap_p1 in range(taps_p1):
+                                            k0 = from_k0 + tap_p0 * by_p0
+                                            if 0 <= k0 < K0:
+                                                k1 = from_k1 + tap_p1 * by_p1
+                                                if 0 <= k1 < K1:
+                                                    plane = w.pointer(g, o, c, k0, k1)
+                                                    for tap_p2 in range(0, taps_p2, most_p2):
+                                                        down = min(most_p2, taps_p2 - tap_p2)
+                                                        for tap_p3 in range(0, taps_p3, most_p3):
+                                                            over = min(most_p3, taps_p3 - tap_p3)
+                                                            patch = tile.patch()
+                                                            for below in range(tile.taps):
+                                                                for beside in range(tile.taps):
+                                                                    patch[below, beside] = lanes.fill(gy[n, g, o, first_p0 + tap_p0 * step_p0, first_p1 + tap_p1 * step_p1, first_p2 + (min(tap_p2 + below, taps_p2 - 1)) * step_p2, first_p3 + (min(tap_p3 + beside, taps_p3 - 1)) * step_p3])
+                                                            tile.slide(total, patch, down, over, plane, w.stride(5),
+                                                                K2, K3, from_k2 + (row - top) + tap_p2 * by_p2, 1,
+                                                                by_p2, low_p3 + at + tap_p3 * by_p3, by_p3)
+                                phase_x6 = 1
+                                first_p3 = integer_scratch[5 * phase_x6]
+                                step_p3 = integer_scratch[5 * phase_x6 + 1]
+                                taps_p3 = integer_scratch[5 * phase_x6 + 2]
+                                by_p3 = integer_scratch[5 * phase_x6 + 3]
+                                low_p3 = integer_scratch[5 * phase_x6 + 4]
+                                most_p3 = tile.taps
+                                for o in range(O):
+                                    for tap_p0 in range(taps_p0):
+                                        for tap_p1 in range(taps_p1):
+                                            k0 = from_k0 + tap_p0 * by_p0
+                                            if 0 <= k0 < K0:
+                                                k1 = from_k1 + tap_p1 * by_p1
+                                                if 0 <= k1 < K1:
+                                                    plane = w.pointer(g, o, c, k0, k1)
+                                                    for tap_p2 in range(0, taps_p2, most_p2):
+                                                        down = min(most_p2, taps_p2 - tap_p2)
+                                                        for tap_p3 in range(0, taps_p3, most_p3):
+                                                            over = min(most_p3, taps_p3 - tap_p3)
+                                                            patch = tile.patch()
+                                                            for below in range(tile.taps):
+                                                                for beside in range(tile.taps):
+                                                                    patch[below, beside] = lanes.fill(gy[n, g, o, first_p0 + tap_p0 * step_p0, first_p1 + tap_p1 * step_p1, first_p2 + (min(tap_p2 + below, taps_p2 - 1)) * step_p2, first_p3 + (min(tap_p3 + beside, taps_p3 - 1)) * step_p3])
+                                                            tile.slide(other, patch, down, over, plane, w.stride(5),
+                                                                K2, K3, from_k2 + (row - top) + tap_p2 * by_p2, 1,
+                                                                by_p2, low_p3 + at + tap_p3 * by_p3, by_p3)
+                                x5 = phase_x5 + row * d2
+                                x6 = at * 2
+                                tile.write_pairs(gx.lines((n, g, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, 1), (0, 0,
+                                    0, 0, 0, d2, 0)), total, other, rows, min(X6, end * 2) - x6)
+                        part += 1
+                        if part == stretches:
+                            part = 0
+                            block += 1
+                            if block == blocks:
+                                block = 0
+                                at_x4 += 1
+                                if at_x4 == members_p1:
+                                    at_x4 = 0
+                                    at_x3 += 1
+                                    if at_x3 == members_p0:
+                                        at_x3 = 0
+                                        c += 1
+                                        if c == C:
+                                            c = 0
+                                            g += 1
+                                            if g == G:
+                                                g = 0
+                                                n += 1
+
+
+def gx_from_gy_w_slide_w_in_place_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, P3: int,
+        C: int, K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int, a1: int, a2: int,
+        a3: int, d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int) -> int:
+    """Scalars of the lines that are woven."""
+    width = tile.lanes.width
+    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div(ceil_div(X6, d3), width)) * width)
+    deep = max(1, min(tile.tall.lines, ceil_div(X5, tile.tall.lines))) * tile.tall.lines
+    return bounded(bounded(min(d3, X6), deep), stretch)
+
+
+def gx_from_gy_w_slide_w_in_place_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, P3: int,
+        C: int, K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int, a1: int, a2: int,
+        a3: int, d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return 5 * min(d3, X6)
+
+
+@task(scratch=gx_from_gy_w_slide_w_in_place_room, integer_scratch=gx_from_gy_w_slide_w_in_place_table)
+def gx_from_gy_w_slide_w_in_place(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int, P1: int, P2: int,
+        P3: int, C: int, K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int, a1: int,
+        a2: int, a3: int, d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int, add: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of w slide, lanes over x6, rows over x5, in place."""
+    lanes, tall = tile.lanes, tile.tall
+    for phase_x3 in range(min(d0, X3)):
+        for phase_x4 in range(min(d1, X4)):
+            for phase_x5 in range(min(d2, X5)):
+                first_p0, step_p0 = residue(d0, s0, a0 + phase_x3)
+                taps_p0 = max(0, ceil_div(P0 - first_p0, step_p0)) if step_p0 > 0 else 0
+                by_p0 = step_p0 * s0 // d0
+                low_p0 = (a0 + phase_x3 - first_p0 * s0) // d0
+                members_p0 = ceil_div(X3 - phase_x3, d0)
+                low_p0 -= (taps_p0 - 1) * by_p0
+                first_p0, step_p0 = first_p0 + (taps_p0 - 1) * step_p0, -step_p0
+                first_p1, step_p1 = residue(d1, s1, a1 + phase_x4)
+                taps_p1 = max(0, ceil_div(P1 - first_p1, step_p1)) if step_p1 > 0 else 0
+                by_p1 = step_p1 * s1 // d1
+                low_p1 = (a1 + phase_x4 - first_p1 * s1) // d1
+                members_p1 = ceil_div(X4 - phase_x4, d1)
+                low_p1 -= (taps_p1 - 1) * by_p1
+                first_p1, step_p1 = first_p1 + (taps_p1 - 1) * step_p1, -step_p1
+                first_p2, step_p2 = residue(d2, s2, a2 + phase_x5)
+                taps_p2 = max(0, ceil_div(P2 - first_p2, step_p2)) if step_p2 > 0 else 0
+                by_p2 = step_p2 * s2 // d2
+                low_p2 = (a2 + phase_x5 - first_p2 * s2) // d2
+                members_p2 = ceil_div(X5 - phase_x5, d2)
+                low_p2 -= (taps_p2 - 1) * by_p2
+                first_p2, step_p2 = first_p2 + (taps_p2 - 1) * step_p2, -step_p2
+                stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(ceil_div(X6, d3), lanes.width)) * lanes.width)
+                deep = max(1, min(tall.lines, ceil_div(members_p2, tall.lines))) * tall.lines
+                most_p2 = tall.taps if 1 == by_p2 else 1
+                woven = scratch
+                whole = deep * stretch
+                for phase_x6 in range(min(d3, X6)):
+                    first_p3, step_p3 = residue(d3, s3, a3 + phase_x6)
+                    taps_p3 = max(0, ceil_div(P3 - first_p3, step_p3)) if step_p3 > 0 else 0
+                    by_p3 = step_p3 * s3 // d3
+                    low_p3 = (a3 + phase_x6 - first_p3 * s3) // d3
+                    low_p3 -= (taps_p3 - 1) * by_p3
+                    first_p3, step_p3 = first_p3 + (taps_p3 - 1) * step_p3, -step_p3
+                    integer_scratch[5 * phase_x6] = first_p3
+                    integer_scratch[5 * phase_x6 + 1] = step_p3
+                    integer_scratch[5 * phase_x6 + 2] = taps_p3
+                    integer_scratch[5 * phase_x6 + 3] = by_p3
+                    integer_scratch[5 * phase_x6 + 4] = low_p3
+                blocks = ceil_div(members_p2, deep)
+                stretches = ceil_div(ceil_div(X6, d3), stretch)
+                first, last = share(N * G * C * members_p0 * members_p1 * blocks * stretches, task, tasks)
+                if first < last:
+                    n = first // (G * C * members_p0 * members_p1 * blocks * stretches)
+                    g = first // (C * members_p0 * members_p1 * blocks * stretches) % G
+                    c = first // (members_p0 * members_p1 * blocks * stretches) % C
+                    at_x3 = first // (members_p1 * blocks * stretches) % members_p0
+                    at_x4 = first // (blocks * stretches) % members_p1
+                    block = first // stretches % blocks
+                    part = first % stretches
+                    for item in range(first, last):
+                        x3 = phase_x3 + at_x3 * d0
+                        x4 = phase_x4 + at_x4 * d1
+                        top = block * deep
+                        bottom = min(members_p2, top + deep)
+                        from_k2 = low_p2 + top
+                        start = part * stretch
+                        from_k0 = low_p0 + at_x3
+                        from_k1 = low_p1 + at_x4
+                        for phase_x6 in range(min(d3, X6)):
+                            first_p3 = integer_scratch[5 * phase_x6]
+                            step_p3 = integer_scratch[5 * phase_x6 + 1]
+                            taps_p3 = integer_scratch[5 * phase_x6 + 2]
+                            by_p3 = integer_scratch[5 * phase_x6 + 3]
+                            low_p3 = integer_scratch[5 * phase_x6 + 4]
+                            most_p3 = tall.taps
+                            end = min(ceil_div(X6 - phase_x6, d3), start + stretch)
+                            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+                            last_at = end - lanes.width if end - start >= lanes.width and add == 0 and min(d3, X6) == 1 else end
+                            for row in range(top, bottom, tall.lines):
+                                rows = min(tall.lines, bottom - row)
+                                for next_at in range(start, end, lanes.width):
+                                    at = min(next_at, last_at)
+                                    total = tall.column()
+                                    for u in range(tall.lines):
+                                        total[0, u] = lanes.zero()
+                                    for o in range(O):
+                                        for tap_p0 in range(taps_p0):
+                                            for tap_p1 in range(taps_p1):
+                                                k0 = from_k0 + tap_p0 * by_p0
+                                                if 0 <= k0 < K0:
+                                                    k1 = from_k1 + tap_p1 * by_p1
+                                                    if 0 <= k1 < K1:
+                                                        plane = w.pointer(g, o, c, k0, k1)
+                                                        for tap_p2 in range(0, taps_p2, most_p2):
+                                                            down = min(most_p2, taps_p2 - tap_p2)
+                                                            for tap_p3 in range(0, taps_p3, most_p3):
+                                                                over = min(most_p3, taps_p3 - tap_p3)
+                                                                patch = tall.patch()
+                                                                for below in range(tall.taps):
+                                                                    for beside in range(tall.taps):
+                                                                        patch[below, beside] = lanes.fill(gy[n, g, o, first_p0 + tap_p0 * step_p0, first_p1 + tap_p1 * step_p1, first_p2 + (min(tap_p2 + below, taps_p2 - 1)) * step_p2, first_p3 + (min(tap_p3 + beside, taps_p3 - 1)) * step_p3])
+                                                                tall.slide(total, patch, down, over, plane,
+                                                                    w.stride(5), K2, K3,
+                                                                    from_k2 + (row - top) + tap_p2 * by_p2, 1,
+                                                                    by_p2, low_p3 + at + tap_p3 * by_p3, by_p3)
+                                    active = lanes.first(end - at)
+                                    x6 = phase_x6 + (at) * d3
+                                    if min(d3, X6) > 1:
+                                        for u in range(tall.lines):
+                                            lanes.store(
+                                                woven + (phase_x6 * whole + at - start + (row - top + u) * stretch),
+                                                total[0, u])
+                                    else:
+                                        x5 = phase_x5 + (row) * d2
+                                        if add != 0:
+                                            kept = tall.read_where(gx.lines((n, g, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, d3), (0, 0, 0, 0, 0, d2, 0)), rows, active)
+                                            for u in range(tall.lines):
+                                                total[0, u] = total[0, u] + kept[0, u]
+                                        tall.write_where(gx.lines((n, g, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, d3),
+                                            (0, 0, 0, 0, 0, d2, 0)), total, rows, active)
+                        if min(d3, X6) > 1:
+                            weave(tile, gx.pointer(n, g, c, x3, x4, phase_x5 + top * d2, start * d3),
+                                d2 * gx.stride(5), gx.stride(6), woven, stretch, whole, bottom - top, min(d3, X6),
+                                min(X6 - start * d3, stretch * d3), add != 0)
+                        part += 1
+                        if part == stretches:
+                            part = 0
+                            block += 1
+                            if block == blocks:
+                                block = 0
+                                at_x4 += 1
+                                if at_x4 == members_p1:
+                                    at_x4 = 0
+                                    at_x3 += 1
+                                    if at_x3 == members_p0:
                                         at_x3 = 0
                                         c += 1
                                         if c == C:
@@ -1375,19 +2407,14 @@ def gx_from_gy_w_slide_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int,
                                             lanes.store(
                                                 woven + (phase_x6 * whole + at - start + (row - top + u) * stretch),
                                                 total[0, u])
-                                    elif rows == tile.lines and add == 0:
-                                        x5 = phase_x5 + (row) * d2
-                                        tile.write_where(gx.lines((n, g, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, d3),
-                                            (0, 0, 0, 0, 0, d2, 0)), total, active)
                                     else:
-                                        for u in range(tile.lines):
-                                            if u < rows:
-                                                x5 = phase_x5 + (row + u) * d2
-                                                result = total[0, u]
-                                                if add != 0:
-                                                    result = result + lanes.read_where(gx.line((n, g, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, d3)), active)
-                                                lanes.write_where(gx.line((n, g, c, x3, x4, x5, x6), (0, 0, 0, 0, 0,
-                                                    0, d3)), result, active)
+                                        x5 = phase_x5 + (row) * d2
+                                        if add != 0:
+                                            kept = tile.read_where(gx.lines((n, g, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, d3), (0, 0, 0, 0, 0, d2, 0)), rows, active)
+                                            for u in range(tile.lines):
+                                                total[0, u] = total[0, u] + kept[0, u]
+                                        tile.write_where(gx.lines((n, g, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, d3),
+                                            (0, 0, 0, 0, 0, d2, 0)), total, rows, active)
                             tapped = count
                         if min(d3, X6) > 1:
                             weave(tile, gx.pointer(n, g, c, x3, x4, phase_x5 + top * d2, start * d3),
@@ -1631,8 +2658,9 @@ def gx_from_gy_w_in_blocks(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: in
                     scratch, lines)
 
 
-@choice(gx_from_gy_w_over_g, gx_from_gy_w_slide_gy, gx_from_gy_w_slide_w, gx_from_gy_w_in_blocks,
-    gx_from_gy_w_plain)
+@choice(gx_from_gy_w_over_g, gx_from_gy_w_slide_gy_in_place_by_twos, gx_from_gy_w_slide_gy_in_place,
+    gx_from_gy_w_slide_gy, gx_from_gy_w_slide_w_in_place_by_twos, gx_from_gy_w_slide_w_in_place,
+    gx_from_gy_w_slide_w, gx_from_gy_w_in_blocks, gx_from_gy_w_plain)
 def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int, P1: int, P2: int, P3: int, C: int,
         K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int, a1: int, a2: int, a3: int,
         d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int, add: int, tile: Tile) -> Task[...]:
@@ -1640,7 +2668,11 @@ def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int
     { d0*k0 + s0*p0 - a0 = x3, d1*k1 + s1*p1 - a1 = x4, d2*k2 + s2*p2 - a2 = x5, d3*k3 + s3*p3 - a3 = x6 }
 
     lanes over g where it is contiguous
+    or windows of gy slide, lanes over x6, rows over x5, in place, classes two at a time
+    or windows of gy slide, lanes over x6, rows over x5, in place
     or windows of gy slide, lanes over x6, rows over x5
+    or windows of w slide, lanes over x6, rows over x5, in place, classes two at a time
+    or windows of w slide, lanes over x6, rows over x5, in place
     or windows of w slide, lanes over x6, rows over x5
     or contraction: rows n x3 x4 x5 x6, columns c, steps o k0 k1 k2 k3, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; x6 in classes modulo s3
     else gather, tasks share n g c x3 x4 x5; 4 residue loops
@@ -1656,10 +2688,50 @@ def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int
     if (
         (C <= 2 or O * K0 * K1 * K2 * K3 <= 1)
         and (K3 <= X6 or tile.lanes.width <= X6)
+        and gy.stride(6) == 1
+        and bounded(K2, K3) <= 36
+        and s3 == 2
+        and tile.lines == tile.tall.lines
+        and add == 0
+    ):
+        return gx_from_gy_w_slide_gy_in_place_by_twos
+    if (
+        (C <= 2 or O * K0 * K1 * K2 * K3 <= 1)
+        and (K3 <= X6 or tile.lanes.width <= X6)
+        and gy.stride(6) == 1
+        and bounded(K2, K3) <= 36
+        and (s3 == 1 or tile.lines == tile.tall.lines)
+        and gx_from_gy_w_slide_gy_in_place_room(tile, N, G, O, P0, P1, P2, P3, C, K0, K1, K2, K3, X3, X4, X5, X6,
+            a0, a1, a2, a3, d0, d1, d2, d3, s0, s1, s2, s3) <= 1048576
+    ):
+        return gx_from_gy_w_slide_gy_in_place
+    if (
+        (C <= 2 or O * K0 * K1 * K2 * K3 <= 1)
+        and (K3 <= X6 or tile.lanes.width <= X6)
         and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, P3, C, K0, K1, K2, K3, X3, X4, X5, X6, a0, a1, a2,
             a3, d0, d1, d2, d3, s0, s1, s2, s3) <= 1048576
     ):
         return gx_from_gy_w_slide_gy
+    if (
+        (C <= 2 or O * K0 * K1 * K2 * K3 <= 1)
+        and (P3 <= X6 or tile.lanes.width <= X6)
+        and w.stride(6) == 1
+        and bounded(P2, P3) <= 36
+        and d3 == 2
+        and tile.lines == tile.tall.lines
+        and add == 0
+    ):
+        return gx_from_gy_w_slide_w_in_place_by_twos
+    if (
+        (C <= 2 or O * K0 * K1 * K2 * K3 <= 1)
+        and (P3 <= X6 or tile.lanes.width <= X6)
+        and w.stride(6) == 1
+        and bounded(P2, P3) <= 36
+        and (d3 == 1 or tile.lines == tile.tall.lines)
+        and gx_from_gy_w_slide_w_in_place_room(tile, N, G, O, P0, P1, P2, P3, C, K0, K1, K2, K3, X3, X4, X5, X6, a0,
+            a1, a2, a3, d0, d1, d2, d3, s0, s1, s2, s3) <= 1048576
+    ):
+        return gx_from_gy_w_slide_w_in_place
     if (
         (C <= 2 or O * K0 * K1 * K2 * K3 <= 1)
         and (P3 <= X6 or tile.lanes.width <= X6)
@@ -1912,9 +2984,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: windows of x slide, lanes over k3, combined at the end, or lanes over k3, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p3, rows over p2, or contraction: rows n p0 p1 p2 p3, columns o, steps c k0 k1 k2 k3, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1 p2',
+        'y_from_w_x: windows of x slide, lanes over k3, combined at the end, in place, every second element, or windows of x slide, lanes over k3, combined at the end, in place, or windows of x slide, lanes over k3, combined at the end, or lanes over k3, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p3, rows over p2, in place, every second element, or windows of x slide, lanes over p3, rows over p2, in place, or windows of x slide, lanes over p3, rows over p2, or contraction: rows n p0 p1 p2 p3, columns o, steps c k0 k1 k2 k3, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1 p2',
         'y_from_b: lanes over p3, or lanes over o; else gather, tasks share n g o p0 p1 p2',
         'gb_from_gy: lanes over p3, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x6, rows over x5, or windows of w slide, lanes over x6, rows over x5, or contraction: rows n x3 x4 x5 x6, columns c, steps o k0 k1 k2 k3, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; x6 in classes modulo s3; else gather, tasks share n g c x3 x4 x5; 4 residue loops',
+        'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x6, rows over x5, in place, classes two at a time, or windows of gy slide, lanes over x6, rows over x5, in place, or windows of gy slide, lanes over x6, rows over x5, or windows of w slide, lanes over x6, rows over x5, in place, classes two at a time, or windows of w slide, lanes over x6, rows over x5, in place, or windows of w slide, lanes over x6, rows over x5, or contraction: rows n x3 x4 x5 x6, columns c, steps o k0 k1 k2 k3, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; x6 in classes modulo s3; else gather, tasks share n g c x3 x4 x5; 4 residue loops',
     ),
 )

@@ -138,7 +138,7 @@ def y_from_w_x_slide_w(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
                 if at + tile.lines * lanes.width <= end and add == 0:
                     p0 = at
                     active = lanes.first(lanes.width)
-                    tile.write_where(y.lines((p0,), (1,), (lanes.width,)), total, active)
+                    tile.write_where(y.lines((p0,), (1,), (lanes.width,)), total, tile.lines, active)
                 else:
                     for u in range(tile.lines):
                         active = lanes.first(end - at - u * lanes.width)
@@ -210,7 +210,7 @@ def y_from_w_x_slide_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, 
                 if at + tile.lines * lanes.width <= end and add == 0:
                     p0 = at
                     active = lanes.first(lanes.width)
-                    tile.write_where(y.lines((p0,), (1,), (lanes.width,)), total, active)
+                    tile.write_where(y.lines((p0,), (1,), (lanes.width,)), total, tile.lines, active)
                 else:
                     for u in range(tile.lines):
                         active = lanes.first(end - at - u * lanes.width)
@@ -517,7 +517,7 @@ def gw_from_gy_x_slide_gy(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: 
                 if at + tile.lines * lanes.width <= end and add == 0:
                     k0 = at
                     active = lanes.first(lanes.width)
-                    tile.write_where(gw.lines((k0,), (1,), (lanes.width,)), total, active)
+                    tile.write_where(gw.lines((k0,), (1,), (lanes.width,)), total, tile.lines, active)
                 else:
                     for u in range(tile.lines):
                         active = lanes.first(end - at - u * lanes.width)

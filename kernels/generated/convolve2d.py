@@ -87,6 +87,63 @@ def y_from_w_x_over_k1(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
         y[p0, p1] = result
 
 
+@task
+def y_from_w_x_slide_w_in_place(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int,
+        a0: int, a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Windows of w slide, lanes over p1, rows over p0, in place."""
+    lanes, tall = tile.lanes, tile.tall
+    low_x0 = a0 - X0 + 1
+    low_x1 = a1 - X1 + 1
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
+    deep = max(1, min(tall.lines, ceil_div(P0, tall.lines))) * tall.lines
+    most_x0 = tall.taps
+    most_x1 = tall.taps
+    blocks = ceil_div(P0, deep)
+    stretches = ceil_div(P1, stretch)
+    first, last = share(blocks * stretches, task, tasks)
+    if first < last:
+        block = first // stretches
+        part = first % stretches
+        for item in range(first, last):
+            top = block * deep
+            bottom = min(P0, top + deep)
+            from_k0 = low_x0 + top
+            start = part * stretch
+            end = min(P1, start + stretch)
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tall.lines):
+                rows = min(tall.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tall.column()
+                    for u in range(tall.lines):
+                        total[0, u] = lanes.zero()
+                    plane = w.pointer()
+                    for tap_x0 in range(0, X0, most_x0):
+                        down = min(most_x0, X0 - tap_x0)
+                        for tap_x1 in range(0, X1, most_x1):
+                            over = min(most_x1, X1 - tap_x1)
+                            patch = tall.patch()
+                            for below in range(tall.taps):
+                                for beside in range(tall.taps):
+                                    patch[below, beside] = lanes.fill(x[(X0 - 1) - (min(tap_x0 + below, X0 - 1)), (X1 - 1) - (min(tap_x1 + beside, X1 - 1))])
+                            tall.slide(total, patch, down, over, plane, w.stride(0), K0, K1,
+                                from_k0 + (row - top) + tap_x0, 1, 1, low_x1 + at + tap_x1, 1)
+                    active = lanes.first(end - at)
+                    p1 = at
+                    p0 = row
+                    if add != 0:
+                        kept = tall.read_where(y.lines((p0, p1), (0, 1), (1, 0)), rows, active)
+                        for u in range(tall.lines):
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tall.write_where(y.lines((p0, p1), (0, 1), (1, 0)), total, rows, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+
+
 def y_from_w_x_slide_w_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
         a1: int) -> int:
     """Scalars that the windows of a block read."""
@@ -183,17 +240,69 @@ def y_from_w_x_slide_w(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
                             total[0, u] = fma(w_lines[0, u], x_lanes, total[0, u])
                     active = lanes.first(end - at)
                     p1 = at
-                    if rows == tile.lines and add == 0:
-                        p0 = row
-                        tile.write_where(y.lines((p0, p1), (0, 1), (1, 0)), total, active)
-                    else:
+                    p0 = row
+                    if add != 0:
+                        kept = tile.read_where(y.lines((p0, p1), (0, 1), (1, 0)), rows, active)
                         for u in range(tile.lines):
-                            if u < rows:
-                                p0 = row + u
-                                result = total[0, u]
-                                if add != 0:
-                                    result = result + lanes.read_where(y.line((p0, p1), (0, 1)), active)
-                                lanes.write_where(y.line((p0, p1), (0, 1)), result, active)
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tile.write_where(y.lines((p0, p1), (0, 1), (1, 0)), total, rows, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+
+
+@task
+def y_from_w_x_slide_x_in_place(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int,
+        a0: int, a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p1, rows over p0, in place."""
+    lanes, tall = tile.lanes, tile.tall
+    low_k0 = a0 - K0 + 1
+    low_k1 = a1 - K1 + 1
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P1, lanes.width)) * lanes.width)
+    deep = max(1, min(tall.lines, ceil_div(P0, tall.lines))) * tall.lines
+    most_k0 = tall.taps
+    most_k1 = tall.taps
+    blocks = ceil_div(P0, deep)
+    stretches = ceil_div(P1, stretch)
+    first, last = share(blocks * stretches, task, tasks)
+    if first < last:
+        block = first // stretches
+        part = first % stretches
+        for item in range(first, last):
+            top = block * deep
+            bottom = min(P0, top + deep)
+            from_x0 = low_k0 + top
+            start = part * stretch
+            end = min(P1, start + stretch)
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tall.lines):
+                rows = min(tall.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tall.column()
+                    for u in range(tall.lines):
+                        total[0, u] = lanes.zero()
+                    plane = x.pointer()
+                    for tap_k0 in range(0, K0, most_k0):
+                        down = min(most_k0, K0 - tap_k0)
+                        for tap_k1 in range(0, K1, most_k1):
+                            over = min(most_k1, K1 - tap_k1)
+                            patch = tall.patch()
+                            for below in range(tall.taps):
+                                for beside in range(tall.taps):
+                                    patch[below, beside] = lanes.fill(w[(K0 - 1) - (min(tap_k0 + below, K0 - 1)), (K1 - 1) - (min(tap_k1 + beside, K1 - 1))])
+                            tall.slide(total, patch, down, over, plane, x.stride(0), X0, X1,
+                                from_x0 + (row - top) + tap_k0, 1, 1, low_k1 + at + tap_k1, 1)
+                    active = lanes.first(end - at)
+                    p1 = at
+                    p0 = row
+                    if add != 0:
+                        kept = tall.read_where(y.lines((p0, p1), (0, 1), (1, 0)), rows, active)
+                        for u in range(tall.lines):
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tall.write_where(y.lines((p0, p1), (0, 1), (1, 0)), total, rows, active)
             part += 1
             if part == stretches:
                 part = 0
@@ -296,40 +405,42 @@ def y_from_w_x_slide_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, 
                             total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
                     active = lanes.first(end - at)
                     p1 = at
-                    if rows == tile.lines and add == 0:
-                        p0 = row
-                        tile.write_where(y.lines((p0, p1), (0, 1), (1, 0)), total, active)
-                    else:
+                    p0 = row
+                    if add != 0:
+                        kept = tile.read_where(y.lines((p0, p1), (0, 1), (1, 0)), rows, active)
                         for u in range(tile.lines):
-                            if u < rows:
-                                p0 = row + u
-                                result = total[0, u]
-                                if add != 0:
-                                    result = result + lanes.read_where(y.line((p0, p1), (0, 1)), active)
-                                lanes.write_where(y.line((p0, p1), (0, 1)), result, active)
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tile.write_where(y.lines((p0, p1), (0, 1), (1, 0)), total, rows, active)
             part += 1
             if part == stretches:
                 part = 0
                 block += 1
 
 
-@choice(y_from_w_x_over_k1, y_from_w_x_slide_w, y_from_w_x_slide_x, y_from_w_x_plain)
+@choice(y_from_w_x_over_k1, y_from_w_x_slide_w_in_place, y_from_w_x_slide_w, y_from_w_x_slide_x_in_place,
+    y_from_w_x_slide_x, y_from_w_x_plain)
 def y_from_w_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int, a1: int,
         add: int, tile: Tile) -> Task[...]:
     """y[p0,p1] += sum[k0,k1,x0,x1] w[k0,k1]*x[x0,x1]   { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1 }
 
     lanes over k1, combined at the end
+    or windows of w slide, lanes over p1, rows over p0, in place
     or windows of w slide, lanes over p1, rows over p0
+    or windows of x slide, lanes over p1, rows over p0, in place
     or windows of x slide, lanes over p1, rows over p0
     else gather, tasks share p0 p1
     """
     if tile.lanes.width <= K1 and tile.lanes.width <= X1 and P1 <= K1:
         return y_from_w_x_over_k1
+    if (X1 <= P1 or tile.lanes.width <= P1) and w.stride(1) == 1 and bounded(X0, X1) <= 36:
+        return y_from_w_x_slide_w_in_place
     if (
         (X1 <= P1 or tile.lanes.width <= P1)
         and y_from_w_x_slide_w_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576
     ):
         return y_from_w_x_slide_w
+    if (K1 <= P1 or tile.lanes.width <= P1) and x.stride(1) == 1 and bounded(K0, K1) <= 36:
+        return y_from_w_x_slide_x_in_place
     if (
         (K1 <= P1 or tile.lanes.width <= P1)
         and y_from_w_x_slide_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576
@@ -358,6 +469,76 @@ def gw_from_gy_x_plain(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int
         if add != 0:
             total += gw[k0, k1]
         gw[k0, k1] = total
+
+
+def gw_from_gy_x_fold_gy_in_place_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+        a1: int) -> int:
+    """Scalars that the sums of a patch are added to."""
+    return tile.taps * tile.taps * tile.lanes.width
+
+
+@task(scratch=gw_from_gy_x_fold_gy_in_place_room)
+def gw_from_gy_x_fold_gy_in_place(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int,
+        X1: int, a0: int, a1: int, add: int, tile: Tile, scratch: Scratch, task: int, tasks: int) -> None:
+    """Windows of gy slide, lanes over x1, combined at the end, in place."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    low_k1 = -a1
+    most_k0 = tile.taps
+    most_k1 = tile.taps
+    first, last = share(1, task, tasks)
+    for item in range(first, last):
+        for tap_k0 in range(0, K0, most_k0):
+            down = min(most_k0, K0 - tap_k0)
+            for tap_k1 in range(0, K1, most_k1):
+                over = min(most_k1, K1 - tap_k1)
+                patch = tile.patch()
+                held = scratch
+                for below in range(tile.taps):
+                    for beside in range(tile.taps):
+                        patch[below, beside] = lanes.zero()
+                        lanes.store(held, lanes.zero())
+                        held = held + lanes.width
+                chain = 0
+                plane = gy.pointer()
+                for row in range(0, X0, tile.lines):
+                    rows = min(tile.lines, X0 - row)
+                    for at in range(0, X1, lanes.width):
+                        count = X1 - at
+                        lines = tile.column()
+                        if rows == tile.lines and count >= lanes.width:
+                            for u in range(tile.lines):
+                                x0 = row + u
+                                x1 = at
+                                lines[0, u] = lanes.read(x.line((x0, x1), (0, 1)))
+                        else:
+                            active = lanes.first(count)
+                            for u in range(tile.lines):
+                                x0 = min(row + u, X0 - 1)
+                                x1 = at
+                                lines[0, u] = lanes.read_where(x.line((x0, x1), (0, 1)), active)
+                        tile.fold(patch, lines, rows, count, down, over, plane, gy.stride(0), P0, P1,
+                            low_k0 + row + tap_k0, 1, 1, low_k1 + at + tap_k1, 1)
+                        chain += tile.lines
+                        if chain >= 64:
+                            chain = 0
+                            held = scratch
+                            for below in range(tile.taps):
+                                for beside in range(tile.taps):
+                                    lanes.store(held, lanes.load(held) + patch[below, beside])
+                                    patch[below, beside] = lanes.zero()
+                                    held = held + lanes.width
+                held = scratch
+                for below in range(tile.taps):
+                    for beside in range(tile.taps):
+                        if below < down and beside < over:
+                            k0 = tap_k0 + below
+                            k1 = tap_k1 + beside
+                            result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                            if add != 0:
+                                result += gw[k0, k1]
+                            gw[k0, k1] = result
+                        held = held + lanes.width
 
 
 def gw_from_gy_x_fold_gy_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
@@ -461,6 +642,76 @@ def gw_from_gy_x_fold_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: i
                     result += gw[k0, k1]
                 gw[k0, k1] = result
                 at_sum = at_sum + lanes.width
+
+
+def gw_from_gy_x_fold_x_in_place_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
+        a1: int) -> int:
+    """Scalars that the sums of a patch are added to."""
+    return tile.taps * tile.taps * tile.lanes.width
+
+
+@task(scratch=gw_from_gy_x_fold_x_in_place_room)
+def gw_from_gy_x_fold_x_in_place(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int,
+        X1: int, a0: int, a1: int, add: int, tile: Tile, scratch: Scratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p1, combined at the end, in place."""
+    lanes = tile.lanes
+    low_k0 = a0 - K0 + 1
+    low_k1 = a1 - K1 + 1
+    most_k0 = tile.taps
+    most_k1 = tile.taps
+    first, last = share(1, task, tasks)
+    for item in range(first, last):
+        for tap_k0 in range(0, K0, most_k0):
+            down = min(most_k0, K0 - tap_k0)
+            for tap_k1 in range(0, K1, most_k1):
+                over = min(most_k1, K1 - tap_k1)
+                patch = tile.patch()
+                held = scratch
+                for below in range(tile.taps):
+                    for beside in range(tile.taps):
+                        patch[below, beside] = lanes.zero()
+                        lanes.store(held, lanes.zero())
+                        held = held + lanes.width
+                chain = 0
+                plane = x.pointer()
+                for row in range(0, P0, tile.lines):
+                    rows = min(tile.lines, P0 - row)
+                    for at in range(0, P1, lanes.width):
+                        count = P1 - at
+                        lines = tile.column()
+                        if rows == tile.lines and count >= lanes.width:
+                            for u in range(tile.lines):
+                                p0 = row + u
+                                p1 = at
+                                lines[0, u] = lanes.read(gy.line((p0, p1), (0, 1)))
+                        else:
+                            active = lanes.first(count)
+                            for u in range(tile.lines):
+                                p0 = min(row + u, P0 - 1)
+                                p1 = at
+                                lines[0, u] = lanes.read_where(gy.line((p0, p1), (0, 1)), active)
+                        tile.fold(patch, lines, rows, count, down, over, plane, x.stride(0), X0, X1,
+                            low_k0 + row + tap_k0, 1, 1, low_k1 + at + tap_k1, 1)
+                        chain += tile.lines
+                        if chain >= 64:
+                            chain = 0
+                            held = scratch
+                            for below in range(tile.taps):
+                                for beside in range(tile.taps):
+                                    lanes.store(held, lanes.load(held) + patch[below, beside])
+                                    patch[below, beside] = lanes.zero()
+                                    held = held + lanes.width
+                held = scratch
+                for below in range(tile.taps):
+                    for beside in range(tile.taps):
+                        if below < down and beside < over:
+                            k0 = (K0 - 1) - (tap_k0 + below)
+                            k1 = (K1 - 1) - (tap_k1 + beside)
+                            result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                            if add != 0:
+                                result += gw[k0, k1]
+                            gw[k0, k1] = result
+                        held = held + lanes.width
 
 
 def gw_from_gy_x_fold_x_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
@@ -600,6 +851,63 @@ def gw_from_gy_x_over_x1(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: i
         gw[k0, k1] = result
 
 
+@task
+def gw_from_gy_x_slide_gy_in_place(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int,
+        X1: int, a0: int, a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Windows of gy slide, lanes over k1, rows over k0, in place."""
+    lanes, tall = tile.lanes, tile.tall
+    low_x0 = -a0
+    low_x1 = -a1
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(K1, lanes.width)) * lanes.width)
+    deep = max(1, min(tall.lines, ceil_div(K0, tall.lines))) * tall.lines
+    most_x0 = tall.taps
+    most_x1 = tall.taps
+    blocks = ceil_div(K0, deep)
+    stretches = ceil_div(K1, stretch)
+    first, last = share(blocks * stretches, task, tasks)
+    if first < last:
+        block = first // stretches
+        part = first % stretches
+        for item in range(first, last):
+            top = block * deep
+            bottom = min(K0, top + deep)
+            from_p0 = low_x0 + top
+            start = part * stretch
+            end = min(K1, start + stretch)
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tall.lines):
+                rows = min(tall.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tall.column()
+                    for u in range(tall.lines):
+                        total[0, u] = lanes.zero()
+                    plane = gy.pointer()
+                    for tap_x0 in range(0, X0, most_x0):
+                        down = min(most_x0, X0 - tap_x0)
+                        for tap_x1 in range(0, X1, most_x1):
+                            over = min(most_x1, X1 - tap_x1)
+                            patch = tall.patch()
+                            for below in range(tall.taps):
+                                for beside in range(tall.taps):
+                                    patch[below, beside] = lanes.fill(x[min(tap_x0 + below, X0 - 1), min(tap_x1 + beside, X1 - 1)])
+                            tall.slide(total, patch, down, over, plane, gy.stride(0), P0, P1,
+                                from_p0 + (row - top) + tap_x0, 1, 1, low_x1 + at + tap_x1, 1)
+                    active = lanes.first(end - at)
+                    k1 = at
+                    k0 = row
+                    if add != 0:
+                        kept = tall.read_where(gw.lines((k0, k1), (0, 1), (1, 0)), rows, active)
+                        for u in range(tall.lines):
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tall.write_where(gw.lines((k0, k1), (0, 1), (1, 0)), total, rows, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+
+
 def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
         a1: int) -> int:
     """Scalars that the windows of a block read."""
@@ -696,34 +1004,35 @@ def gw_from_gy_x_slide_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: 
                             total[0, u] = fma(gy_lines[0, u], x_lanes, total[0, u])
                     active = lanes.first(end - at)
                     k1 = at
-                    if rows == tile.lines and add == 0:
-                        k0 = row
-                        tile.write_where(gw.lines((k0, k1), (0, 1), (1, 0)), total, active)
-                    else:
+                    k0 = row
+                    if add != 0:
+                        kept = tile.read_where(gw.lines((k0, k1), (0, 1), (1, 0)), rows, active)
                         for u in range(tile.lines):
-                            if u < rows:
-                                k0 = row + u
-                                result = total[0, u]
-                                if add != 0:
-                                    result = result + lanes.read_where(gw.line((k0, k1), (0, 1)), active)
-                                lanes.write_where(gw.line((k0, k1), (0, 1)), result, active)
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tile.write_where(gw.lines((k0, k1), (0, 1), (1, 0)), total, rows, active)
             part += 1
             if part == stretches:
                 part = 0
                 block += 1
 
 
-@choice(gw_from_gy_x_fold_gy, gw_from_gy_x_fold_x, gw_from_gy_x_over_x1, gw_from_gy_x_slide_gy, gw_from_gy_x_plain)
+@choice(gw_from_gy_x_fold_gy_in_place, gw_from_gy_x_fold_gy, gw_from_gy_x_fold_x_in_place, gw_from_gy_x_fold_x,
+    gw_from_gy_x_over_x1, gw_from_gy_x_slide_gy_in_place, gw_from_gy_x_slide_gy, gw_from_gy_x_plain)
 def gw_from_gy_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
         a1: int, add: int, tile: Tile) -> Task[...]:
     """gw[k0,k1] += sum[p0,p1,x0,x1] gy[p0,p1]*x[x0,x1]   { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1 }
 
-    windows of gy slide, lanes over x1, combined at the end
+    windows of gy slide, lanes over x1, combined at the end, in place
+    or windows of gy slide, lanes over x1, combined at the end
+    or windows of x slide, lanes over p1, combined at the end, in place
     or windows of x slide, lanes over p1, combined at the end
     or lanes over x1, combined at the end
+    or windows of gy slide, lanes over k1, rows over k0, in place
     or windows of gy slide, lanes over k1, rows over k0
     else gather, tasks share k0 k1
     """
+    if K1 < X1 and gy.stride(1) == 1:
+        return gw_from_gy_x_fold_gy_in_place
     if (
         K1 < X1
         and tile.lines * tile.lanes.width > K1
@@ -731,6 +1040,8 @@ def gw_from_gy_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: 
         and gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576
     ):
         return gw_from_gy_x_fold_gy
+    if K1 < P1 and x.stride(1) == 1:
+        return gw_from_gy_x_fold_x_in_place
     if (
         K1 < P1
         and tile.lines * tile.lanes.width > K1
@@ -740,6 +1051,8 @@ def gw_from_gy_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: 
         return gw_from_gy_x_fold_x
     if tile.lanes.width <= X1 and tile.lanes.width <= P1 and K1 <= X1:
         return gw_from_gy_x_over_x1
+    if (X1 <= K1 or tile.lanes.width <= K1) and gy.stride(1) == 1 and bounded(X0, X1) <= 36:
+        return gw_from_gy_x_slide_gy_in_place
     if (
         (X1 <= K1 or tile.lanes.width <= K1)
         and gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576
@@ -896,7 +1209,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over k1, combined at the end, or windows of w slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share p0 p1',
-        'gw_from_gy_x: windows of gy slide, lanes over x1, combined at the end, or windows of x slide, lanes over p1, combined at the end, or lanes over x1, combined at the end, or windows of gy slide, lanes over k1, rows over k0; else gather, tasks share k0 k1',
+        'y_from_w_x: lanes over k1, combined at the end, or windows of w slide, lanes over p1, rows over p0, in place, or windows of w slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0, in place, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share p0 p1',
+        'gw_from_gy_x: windows of gy slide, lanes over x1, combined at the end, in place, or windows of gy slide, lanes over x1, combined at the end, or windows of x slide, lanes over p1, combined at the end, in place, or windows of x slide, lanes over p1, combined at the end, or lanes over x1, combined at the end, or windows of gy slide, lanes over k1, rows over k0, in place, or windows of gy slide, lanes over k1, rows over k0; else gather, tasks share k0 k1',
     ),
 )

@@ -95,6 +95,72 @@ def y_from_w_x_over_k2(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
         y[p0, p1, p2] = result
 
 
+@task
+def y_from_w_x_slide_w_in_place(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X0: int, X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Windows of w slide, lanes over p2, rows over p1, in place."""
+    lanes, tall = tile.lanes, tile.tall
+    low_x0 = a0 - X0 + 1
+    low_x1 = a1 - X1 + 1
+    low_x2 = a2 - X2 + 1
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P2, lanes.width)) * lanes.width)
+    deep = max(1, min(tall.lines, ceil_div(P1, tall.lines))) * tall.lines
+    most_x1 = tall.taps
+    most_x2 = tall.taps
+    blocks = ceil_div(P1, deep)
+    stretches = ceil_div(P2, stretch)
+    first, last = share(P0 * blocks * stretches, task, tasks)
+    if first < last:
+        p0 = first // (blocks * stretches)
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            top = block * deep
+            bottom = min(P1, top + deep)
+            from_k1 = low_x1 + top
+            start = part * stretch
+            end = min(P2, start + stretch)
+            from_k0 = low_x0 + p0
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tall.lines):
+                rows = min(tall.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tall.column()
+                    for u in range(tall.lines):
+                        total[0, u] = lanes.zero()
+                    for tap_x0 in range(X0):
+                        k0 = from_k0 + tap_x0
+                        if 0 <= k0 < K0:
+                            plane = w.pointer(k0)
+                            for tap_x1 in range(0, X1, most_x1):
+                                down = min(most_x1, X1 - tap_x1)
+                                for tap_x2 in range(0, X2, most_x2):
+                                    over = min(most_x2, X2 - tap_x2)
+                                    patch = tall.patch()
+                                    for below in range(tall.taps):
+                                        for beside in range(tall.taps):
+                                            patch[below, beside] = lanes.fill(x[(X0 - 1) - tap_x0, (X1 - 1) - (min(tap_x1 + below, X1 - 1)), (X2 - 1) - (min(tap_x2 + beside, X2 - 1))])
+                                    tall.slide(total, patch, down, over, plane, w.stride(1), K1, K2,
+                                        from_k1 + (row - top) + tap_x1, 1, 1, low_x2 + at + tap_x2, 1)
+                    active = lanes.first(end - at)
+                    p2 = at
+                    p1 = row
+                    if add != 0:
+                        kept = tall.read_where(y.lines((p0, p1, p2), (0, 0, 1), (0, 1, 0)), rows, active)
+                        for u in range(tall.lines):
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tall.write_where(y.lines((p0, p1, p2), (0, 0, 1), (0, 1, 0)), total, rows, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    p0 += 1
+
+
 def y_from_w_x_slide_w_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
         X2: int, a0: int, a1: int, a2: int) -> int:
     """Scalars that the windows of a block read."""
@@ -199,17 +265,78 @@ def y_from_w_x_slide_w(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
                             total[0, u] = fma(w_lines[0, u], x_lanes, total[0, u])
                     active = lanes.first(end - at)
                     p2 = at
-                    if rows == tile.lines and add == 0:
-                        p1 = row
-                        tile.write_where(y.lines((p0, p1, p2), (0, 0, 1), (0, 1, 0)), total, active)
-                    else:
+                    p1 = row
+                    if add != 0:
+                        kept = tile.read_where(y.lines((p0, p1, p2), (0, 0, 1), (0, 1, 0)), rows, active)
                         for u in range(tile.lines):
-                            if u < rows:
-                                p1 = row + u
-                                result = total[0, u]
-                                if add != 0:
-                                    result = result + lanes.read_where(y.line((p0, p1, p2), (0, 0, 1)), active)
-                                lanes.write_where(y.line((p0, p1, p2), (0, 0, 1)), result, active)
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tile.write_where(y.lines((p0, p1, p2), (0, 0, 1), (0, 1, 0)), total, rows, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    p0 += 1
+
+
+@task
+def y_from_w_x_slide_x_in_place(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
+        X0: int, X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p2, rows over p1, in place."""
+    lanes, tall = tile.lanes, tile.tall
+    low_k0 = a0 - K0 + 1
+    low_k1 = a1 - K1 + 1
+    low_k2 = a2 - K2 + 1
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(P2, lanes.width)) * lanes.width)
+    deep = max(1, min(tall.lines, ceil_div(P1, tall.lines))) * tall.lines
+    most_k1 = tall.taps
+    most_k2 = tall.taps
+    blocks = ceil_div(P1, deep)
+    stretches = ceil_div(P2, stretch)
+    first, last = share(P0 * blocks * stretches, task, tasks)
+    if first < last:
+        p0 = first // (blocks * stretches)
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            top = block * deep
+            bottom = min(P1, top + deep)
+            from_x1 = low_k1 + top
+            start = part * stretch
+            end = min(P2, start + stretch)
+            from_x0 = low_k0 + p0
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tall.lines):
+                rows = min(tall.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tall.column()
+                    for u in range(tall.lines):
+                        total[0, u] = lanes.zero()
+                    for tap_k0 in range(K0):
+                        x0 = from_x0 + tap_k0
+                        if 0 <= x0 < X0:
+                            plane = x.pointer(x0)
+                            for tap_k1 in range(0, K1, most_k1):
+                                down = min(most_k1, K1 - tap_k1)
+                                for tap_k2 in range(0, K2, most_k2):
+                                    over = min(most_k2, K2 - tap_k2)
+                                    patch = tall.patch()
+                                    for below in range(tall.taps):
+                                        for beside in range(tall.taps):
+                                            patch[below, beside] = lanes.fill(w[(K0 - 1) - tap_k0, (K1 - 1) - (min(tap_k1 + below, K1 - 1)), (K2 - 1) - (min(tap_k2 + beside, K2 - 1))])
+                                    tall.slide(total, patch, down, over, plane, x.stride(1), X1, X2,
+                                        from_x1 + (row - top) + tap_k1, 1, 1, low_k2 + at + tap_k2, 1)
+                    active = lanes.first(end - at)
+                    p2 = at
+                    p1 = row
+                    if add != 0:
+                        kept = tall.read_where(y.lines((p0, p1, p2), (0, 0, 1), (0, 1, 0)), rows, active)
+                        for u in range(tall.lines):
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tall.write_where(y.lines((p0, p1, p2), (0, 0, 1), (0, 1, 0)), total, rows, active)
             part += 1
             if part == stretches:
                 part = 0
@@ -323,17 +450,12 @@ def y_from_w_x_slide_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
                             total[0, u] = fma(w_lanes, x_lines[0, u], total[0, u])
                     active = lanes.first(end - at)
                     p2 = at
-                    if rows == tile.lines and add == 0:
-                        p1 = row
-                        tile.write_where(y.lines((p0, p1, p2), (0, 0, 1), (0, 1, 0)), total, active)
-                    else:
+                    p1 = row
+                    if add != 0:
+                        kept = tile.read_where(y.lines((p0, p1, p2), (0, 0, 1), (0, 1, 0)), rows, active)
                         for u in range(tile.lines):
-                            if u < rows:
-                                p1 = row + u
-                                result = total[0, u]
-                                if add != 0:
-                                    result = result + lanes.read_where(y.line((p0, p1, p2), (0, 0, 1)), active)
-                                lanes.write_where(y.line((p0, p1, p2), (0, 0, 1)), result, active)
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tile.write_where(y.lines((p0, p1, p2), (0, 0, 1), (0, 1, 0)), total, rows, active)
             part += 1
             if part == stretches:
                 part = 0
@@ -343,24 +465,31 @@ def y_from_w_x_slide_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, 
                     p0 += 1
 
 
-@choice(y_from_w_x_over_k2, y_from_w_x_slide_w, y_from_w_x_slide_x, y_from_w_x_plain)
+@choice(y_from_w_x_over_k2, y_from_w_x_slide_w_in_place, y_from_w_x_slide_w, y_from_w_x_slide_x_in_place,
+    y_from_w_x_slide_x, y_from_w_x_plain)
 def y_from_w_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
         X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile) -> Task[...]:
     """y[p0,p1,p2] += sum[k0,k1,k2,x0,x1,x2] w[k0,k1,k2]*x[x0,x1,x2]
     { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1, p2 + a2 = k2 + x2 }
 
     lanes over k2, combined at the end
+    or windows of w slide, lanes over p2, rows over p1, in place
     or windows of w slide, lanes over p2, rows over p1
+    or windows of x slide, lanes over p2, rows over p1, in place
     or windows of x slide, lanes over p2, rows over p1
     else gather, tasks share p0 p1
     """
     if tile.lanes.width <= K2 and tile.lanes.width <= X2 and P2 <= K2:
         return y_from_w_x_over_k2
+    if (X2 <= P2 or tile.lanes.width <= P2) and w.stride(2) == 1 and bounded(X1, X2) <= 36:
+        return y_from_w_x_slide_w_in_place
     if (
         (X2 <= P2 or tile.lanes.width <= P2)
         and y_from_w_x_slide_w_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576
     ):
         return y_from_w_x_slide_w
+    if (K2 <= P2 or tile.lanes.width <= P2) and x.stride(2) == 1 and bounded(K1, K2) <= 36:
+        return y_from_w_x_slide_x_in_place
     if (
         (K2 <= P2 or tile.lanes.width <= P2)
         and y_from_w_x_slide_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576
@@ -393,6 +522,83 @@ def gw_from_gy_x_plain(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int
             if add != 0:
                 total += gw[k0, k1, k2]
             gw[k0, k1, k2] = total
+
+
+def gw_from_gy_x_fold_gy_in_place_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int,
+        X1: int, X2: int, a0: int, a1: int, a2: int) -> int:
+    """Scalars that the sums of a patch are added to."""
+    return tile.taps * tile.taps * tile.lanes.width
+
+
+@task(scratch=gw_from_gy_x_fold_gy_in_place_room)
+def gw_from_gy_x_fold_gy_in_place(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X0: int, X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, scratch: Scratch,
+        task: int, tasks: int) -> None:
+    """Windows of gy slide, lanes over x2, combined at the end, in place."""
+    lanes = tile.lanes
+    low_k0 = -a0
+    low_k1 = -a1
+    low_k2 = -a2
+    most_k1 = tile.taps
+    most_k2 = tile.taps
+    first, last = share(1, task, tasks)
+    for item in range(first, last):
+        for tap_k0 in range(K0):
+            for tap_k1 in range(0, K1, most_k1):
+                down = min(most_k1, K1 - tap_k1)
+                for tap_k2 in range(0, K2, most_k2):
+                    over = min(most_k2, K2 - tap_k2)
+                    patch = tile.patch()
+                    held = scratch
+                    for below in range(tile.taps):
+                        for beside in range(tile.taps):
+                            patch[below, beside] = lanes.zero()
+                            lanes.store(held, lanes.zero())
+                            held = held + lanes.width
+                    chain = 0
+                    for x0 in range(X0):
+                        p0 = low_k0 + x0 + tap_k0
+                        if 0 <= p0 < P0:
+                            plane = gy.pointer(p0)
+                            for row in range(0, X1, tile.lines):
+                                rows = min(tile.lines, X1 - row)
+                                for at in range(0, X2, lanes.width):
+                                    count = X2 - at
+                                    lines = tile.column()
+                                    if rows == tile.lines and count >= lanes.width:
+                                        for u in range(tile.lines):
+                                            x1 = row + u
+                                            x2 = at
+                                            lines[0, u] = lanes.read(x.line((x0, x1, x2), (0, 0, 1)))
+                                    else:
+                                        active = lanes.first(count)
+                                        for u in range(tile.lines):
+                                            x1 = min(row + u, X1 - 1)
+                                            x2 = at
+                                            lines[0, u] = lanes.read_where(x.line((x0, x1, x2), (0, 0, 1)), active)
+                                    tile.fold(patch, lines, rows, count, down, over, plane, gy.stride(1), P1, P2,
+                                        low_k1 + row + tap_k1, 1, 1, low_k2 + at + tap_k2, 1)
+                                    chain += tile.lines
+                                    if chain >= 64:
+                                        chain = 0
+                                        held = scratch
+                                        for below in range(tile.taps):
+                                            for beside in range(tile.taps):
+                                                lanes.store(held, lanes.load(held) + patch[below, beside])
+                                                patch[below, beside] = lanes.zero()
+                                                held = held + lanes.width
+                    held = scratch
+                    for below in range(tile.taps):
+                        for beside in range(tile.taps):
+                            if below < down and beside < over:
+                                k0 = tap_k0
+                                k1 = tap_k1 + below
+                                k2 = tap_k2 + beside
+                                result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                                if add != 0:
+                                    result += gw[k0, k1, k2]
+                                gw[k0, k1, k2] = result
+                            held = held + lanes.width
 
 
 def gw_from_gy_x_fold_gy_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
@@ -506,6 +712,83 @@ def gw_from_gy_x_fold_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: i
                         result += gw[k0, k1, k2]
                     gw[k0, k1, k2] = result
                     at_sum = at_sum + lanes.width
+
+
+def gw_from_gy_x_fold_x_in_place_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int,
+        X1: int, X2: int, a0: int, a1: int, a2: int) -> int:
+    """Scalars that the sums of a patch are added to."""
+    return tile.taps * tile.taps * tile.lanes.width
+
+
+@task(scratch=gw_from_gy_x_fold_x_in_place_room)
+def gw_from_gy_x_fold_x_in_place(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X0: int, X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, scratch: Scratch,
+        task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p2, combined at the end, in place."""
+    lanes = tile.lanes
+    low_k0 = a0 - K0 + 1
+    low_k1 = a1 - K1 + 1
+    low_k2 = a2 - K2 + 1
+    most_k1 = tile.taps
+    most_k2 = tile.taps
+    first, last = share(1, task, tasks)
+    for item in range(first, last):
+        for tap_k0 in range(K0):
+            for tap_k1 in range(0, K1, most_k1):
+                down = min(most_k1, K1 - tap_k1)
+                for tap_k2 in range(0, K2, most_k2):
+                    over = min(most_k2, K2 - tap_k2)
+                    patch = tile.patch()
+                    held = scratch
+                    for below in range(tile.taps):
+                        for beside in range(tile.taps):
+                            patch[below, beside] = lanes.zero()
+                            lanes.store(held, lanes.zero())
+                            held = held + lanes.width
+                    chain = 0
+                    for p0 in range(P0):
+                        x0 = low_k0 + p0 + tap_k0
+                        if 0 <= x0 < X0:
+                            plane = x.pointer(x0)
+                            for row in range(0, P1, tile.lines):
+                                rows = min(tile.lines, P1 - row)
+                                for at in range(0, P2, lanes.width):
+                                    count = P2 - at
+                                    lines = tile.column()
+                                    if rows == tile.lines and count >= lanes.width:
+                                        for u in range(tile.lines):
+                                            p1 = row + u
+                                            p2 = at
+                                            lines[0, u] = lanes.read(gy.line((p0, p1, p2), (0, 0, 1)))
+                                    else:
+                                        active = lanes.first(count)
+                                        for u in range(tile.lines):
+                                            p1 = min(row + u, P1 - 1)
+                                            p2 = at
+                                            lines[0, u] = lanes.read_where(gy.line((p0, p1, p2), (0, 0, 1)), active)
+                                    tile.fold(patch, lines, rows, count, down, over, plane, x.stride(1), X1, X2,
+                                        low_k1 + row + tap_k1, 1, 1, low_k2 + at + tap_k2, 1)
+                                    chain += tile.lines
+                                    if chain >= 64:
+                                        chain = 0
+                                        held = scratch
+                                        for below in range(tile.taps):
+                                            for beside in range(tile.taps):
+                                                lanes.store(held, lanes.load(held) + patch[below, beside])
+                                                patch[below, beside] = lanes.zero()
+                                                held = held + lanes.width
+                    held = scratch
+                    for below in range(tile.taps):
+                        for beside in range(tile.taps):
+                            if below < down and beside < over:
+                                k0 = (K0 - 1) - tap_k0
+                                k1 = (K1 - 1) - (tap_k1 + below)
+                                k2 = (K2 - 1) - (tap_k2 + beside)
+                                result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                                if add != 0:
+                                    result += gw[k0, k1, k2]
+                                gw[k0, k1, k2] = result
+                            held = held + lanes.width
 
 
 def gw_from_gy_x_fold_x_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
@@ -659,6 +942,73 @@ def gw_from_gy_x_over_x2(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: i
         gw[k0, k1, k2] = result
 
 
+@task
+def gw_from_gy_x_slide_gy_in_place(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X0: int, X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Windows of gy slide, lanes over k2, rows over k1, in place."""
+    lanes, tall = tile.lanes, tile.tall
+    low_x0 = -a0
+    low_x1 = -a1
+    low_x2 = -a2
+    stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div(K2, lanes.width)) * lanes.width)
+    deep = max(1, min(tall.lines, ceil_div(K1, tall.lines))) * tall.lines
+    most_x1 = tall.taps
+    most_x2 = tall.taps
+    blocks = ceil_div(K1, deep)
+    stretches = ceil_div(K2, stretch)
+    first, last = share(K0 * blocks * stretches, task, tasks)
+    if first < last:
+        k0 = first // (blocks * stretches)
+        block = first // stretches % blocks
+        part = first % stretches
+        for item in range(first, last):
+            top = block * deep
+            bottom = min(K1, top + deep)
+            from_p1 = low_x1 + top
+            start = part * stretch
+            end = min(K2, start + stretch)
+            from_p0 = low_x0 + k0
+            # a last vector of a line takes lanes of the one before again, rather than a part of its own
+            last_at = end - lanes.width if end - start >= lanes.width and add == 0 else end
+            for row in range(top, bottom, tall.lines):
+                rows = min(tall.lines, bottom - row)
+                for next_at in range(start, end, lanes.width):
+                    at = min(next_at, last_at)
+                    total = tall.column()
+                    for u in range(tall.lines):
+                        total[0, u] = lanes.zero()
+                    for tap_x0 in range(X0):
+                        p0 = from_p0 + tap_x0
+                        if 0 <= p0 < P0:
+                            plane = gy.pointer(p0)
+                            for tap_x1 in range(0, X1, most_x1):
+                                down = min(most_x1, X1 - tap_x1)
+                                for tap_x2 in range(0, X2, most_x2):
+                                    over = min(most_x2, X2 - tap_x2)
+                                    patch = tall.patch()
+                                    for below in range(tall.taps):
+                                        for beside in range(tall.taps):
+                                            patch[below, beside] = lanes.fill(x[tap_x0, min(tap_x1 + below, X1 - 1), min(tap_x2 + beside, X2 - 1)])
+                                    tall.slide(total, patch, down, over, plane, gy.stride(1), P1, P2,
+                                        from_p1 + (row - top) + tap_x1, 1, 1, low_x2 + at + tap_x2, 1)
+                    active = lanes.first(end - at)
+                    k2 = at
+                    k1 = row
+                    if add != 0:
+                        kept = tall.read_where(gw.lines((k0, k1, k2), (0, 0, 1), (0, 1, 0)), rows, active)
+                        for u in range(tall.lines):
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tall.write_where(gw.lines((k0, k1, k2), (0, 0, 1), (0, 1, 0)), total, rows, active)
+            part += 1
+            if part == stretches:
+                part = 0
+                block += 1
+                if block == blocks:
+                    block = 0
+                    k0 += 1
+
+
 def gw_from_gy_x_slide_gy_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
         X2: int, a0: int, a1: int, a2: int) -> int:
     """Scalars that the windows of a block read."""
@@ -763,17 +1113,12 @@ def gw_from_gy_x_slide_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: 
                             total[0, u] = fma(gy_lines[0, u], x_lanes, total[0, u])
                     active = lanes.first(end - at)
                     k2 = at
-                    if rows == tile.lines and add == 0:
-                        k1 = row
-                        tile.write_where(gw.lines((k0, k1, k2), (0, 0, 1), (0, 1, 0)), total, active)
-                    else:
+                    k1 = row
+                    if add != 0:
+                        kept = tile.read_where(gw.lines((k0, k1, k2), (0, 0, 1), (0, 1, 0)), rows, active)
                         for u in range(tile.lines):
-                            if u < rows:
-                                k1 = row + u
-                                result = total[0, u]
-                                if add != 0:
-                                    result = result + lanes.read_where(gw.line((k0, k1, k2), (0, 0, 1)), active)
-                                lanes.write_where(gw.line((k0, k1, k2), (0, 0, 1)), result, active)
+                            total[0, u] = total[0, u] + kept[0, u]
+                    tile.write_where(gw.lines((k0, k1, k2), (0, 0, 1), (0, 1, 0)), total, rows, active)
             part += 1
             if part == stretches:
                 part = 0
@@ -783,18 +1128,24 @@ def gw_from_gy_x_slide_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: 
                     k0 += 1
 
 
-@choice(gw_from_gy_x_fold_gy, gw_from_gy_x_fold_x, gw_from_gy_x_over_x2, gw_from_gy_x_slide_gy, gw_from_gy_x_plain)
+@choice(gw_from_gy_x_fold_gy_in_place, gw_from_gy_x_fold_gy, gw_from_gy_x_fold_x_in_place, gw_from_gy_x_fold_x,
+    gw_from_gy_x_over_x2, gw_from_gy_x_slide_gy_in_place, gw_from_gy_x_slide_gy, gw_from_gy_x_plain)
 def gw_from_gy_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int,
         X1: int, X2: int, a0: int, a1: int, a2: int, add: int, tile: Tile) -> Task[...]:
     """gw[k0,k1,k2] += sum[p0,p1,p2,x0,x1,x2] gy[p0,p1,p2]*x[x0,x1,x2]
     { p0 + a0 = k0 + x0, p1 + a1 = k1 + x1, p2 + a2 = k2 + x2 }
 
-    windows of gy slide, lanes over x2, combined at the end
+    windows of gy slide, lanes over x2, combined at the end, in place
+    or windows of gy slide, lanes over x2, combined at the end
+    or windows of x slide, lanes over p2, combined at the end, in place
     or windows of x slide, lanes over p2, combined at the end
     or lanes over x2, combined at the end
+    or windows of gy slide, lanes over k2, rows over k1, in place
     or windows of gy slide, lanes over k2, rows over k1
     else gather, tasks share k0 k1
     """
+    if K2 < X2 and gy.stride(2) == 1:
+        return gw_from_gy_x_fold_gy_in_place
     if (
         K2 < X2
         and tile.lines * tile.lanes.width > K2
@@ -802,6 +1153,8 @@ def gw_from_gy_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: 
         and gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576
     ):
         return gw_from_gy_x_fold_gy
+    if K2 < P2 and x.stride(2) == 1:
+        return gw_from_gy_x_fold_x_in_place
     if (
         K2 < P2
         and tile.lines * tile.lanes.width > K2
@@ -811,6 +1164,8 @@ def gw_from_gy_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: 
         return gw_from_gy_x_fold_x
     if tile.lanes.width <= X2 and tile.lanes.width <= P2 and K2 <= X2:
         return gw_from_gy_x_over_x2
+    if (X2 <= K2 or tile.lanes.width <= K2) and gy.stride(2) == 1 and bounded(X1, X2) <= 36:
+        return gw_from_gy_x_slide_gy_in_place
     if (
         (X2 <= K2 or tile.lanes.width <= K2)
         and gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576
@@ -982,7 +1337,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over k2, combined at the end, or windows of w slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share p0 p1',
-        'gw_from_gy_x: windows of gy slide, lanes over x2, combined at the end, or windows of x slide, lanes over p2, combined at the end, or lanes over x2, combined at the end, or windows of gy slide, lanes over k2, rows over k1; else gather, tasks share k0 k1',
+        'y_from_w_x: lanes over k2, combined at the end, or windows of w slide, lanes over p2, rows over p1, in place, or windows of w slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1, in place, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share p0 p1',
+        'gw_from_gy_x: windows of gy slide, lanes over x2, combined at the end, in place, or windows of gy slide, lanes over x2, combined at the end, or windows of x slide, lanes over p2, combined at the end, in place, or windows of x slide, lanes over p2, combined at the end, or lanes over x2, combined at the end, or windows of gy slide, lanes over k2, rows over k1, in place, or windows of gy slide, lanes over k2, rows over k1; else gather, tasks share k0 k1',
     ),
 )

@@ -13,7 +13,8 @@ tests compare each row with its meaning.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,15 @@ class TileType(types.Type):
     @property
     def narrow(self) -> TileType:
         return self.shaped(self.pixels + 2, 1)
+
+    @property
+    def most_registers(self) -> int:
+        """How many vectors the machine holds, as its tile tells."""
+        return 32 if self.vectors >= 4 else 16
+
+    @property
+    def tall(self) -> TileType:
+        return self.shaped(2 * self.pixels if self.vectors < 4 else self.pixels, self.vectors)
 
 
 class RegistersType(types.Type):
@@ -511,6 +521,12 @@ def opaque(b: Builder, p: Value) -> Value:
     return b.bitcast(q, p.type)
 
 
+def hidden(b: Builder, value: Value) -> Value:
+    """The value, of which the optimiser knows nothing more, so that what is made from it is made here."""
+    kind = ir.FunctionType(value.type, [value.type])
+    return b.asm(kind, "", "=r,0", [value], side_effect=False)
+
+
 def every(b: Builder, p: Value, by: Value, width: int) -> Value:
     """The addresses of lanes that lie `by` elements apart."""
     size = b.ptrtoint(b.gep(p.type(None), [I32(1)]), I64)  # llvmlite indexes no pointer by a vector
@@ -648,19 +664,33 @@ def read_by_step(b: Builder, p: Value, by: Value, mask: Value | None, t: VectorT
 
 
 def write_all_by_step(
-    b: Builder, starts: Sequence[Value], by: Value, vectors: Sequence[Value], mask: Value, t: VectorType
+    b: Builder,
+    starts: Sequence[Value],
+    by: Value,
+    vectors: Sequence[Value],
+    mask: Value,
+    t: VectorType,
+    rows: Value | None = None,
 ) -> None:
-    """The lanes of the mask of each vector, to places `by` elements apart."""
+    """The lanes of the mask of each vector, to places `by` elements apart; of the first `rows` vectors, if not of all."""
     n = t.width
 
+    def each() -> Iterator[tuple[Value, Value]]:
+        for u, (p, v) in enumerate(zip(starts, vectors, strict=True)):
+            if rows is None:
+                yield p, v
+                continue
+            with b.if_then(b.icmp_signed(">", rows, I64(u))):
+                yield p, v
+
     def contiguous() -> list[Value]:
-        for p, v in zip(starts, vectors, strict=True):
+        for p, v in each():
             masked_store(b, p, v, mask, t)
         return []
 
     def second() -> list[Value]:
         masks = halves(b, mask, constant(I1, [0] * n), n)
-        for p, v in zip(starts, vectors, strict=True):
+        for p, v in each():
             values = halves(b, v, v, n)
             masked_store(b, p, values[0], masks[0], t)
             masked_store(b, b.gep(p, [I64(n - 1)]), values[1], masks[1], t)
@@ -669,14 +699,14 @@ def write_all_by_step(
     def scatter() -> list[Value]:
         name = f"llvm.masked.scatter.{suffix(t)}.v{n}p0"
         size = I32(t.dtype.bitwidth // 8)
-        for p, v in zip(starts, vectors, strict=True):
+        for p, v in each():
             intrinsic(b, name, ir.VoidType(), v, every(b, opaque(b, p), by, n), size, mask)
         return []
 
     def one_by_one() -> list[Value]:
         with b.if_else(full(b, mask), likely=True) as (whole, part):
             with whole:
-                for p, v in zip(starts, vectors, strict=True):
+                for p, v in each():
                     start = opaque(b, p)
                     for lane in range(n):
                         at = b.gep(start, [b.mul(by, I64(lane))])
@@ -1106,17 +1136,285 @@ def load_lines(kind: Callable[[TileType], RegistersType]) -> Generate:
     return generate
 
 
-def write_column(b: Builder, t: TileType, lines: Value, column: Value, mask: Value) -> None:
+def _patch(t: TileType) -> RegistersType:
+    return RegistersType(t.lanes.vector, t.taps, t.taps)
+
+
+Visit = Callable[[int, int, int, Value, bool], None]
+"""Takes a vector that a line's window has: the line, row and column in the window, the vector; are there masks?"""
+
+
+class Windows:
+    """The windows of a tile's lines over a plane, or what of them is in one patch.
+
+    `every` is 1 or 2, how far apart the elements of a vector lie. Where a patch has several rows of taps, windows lie
+    `every` times as far apart as those, and a row is read once for all the windows that it is in. There are three forms: a
+    whole patch where nothing is guarded; one of all rows of taps, where rows are tested, lanes masked and columns of taps
+    tested; and one where rows of taps are tested as well.
+    """
+
+    def __init__(
+        self, b: Builder, t: TileType, every: int, down: Value, over: Value, plane: Value, *places: Value
+    ) -> None:
+        self.b, self.t, self.every, self.down, self.over = b, t, every, down, over
+        pitch, self.height, self.length, top, by, step, left, across = places
+        pitch, self.top, self.by, self.step, self.left, self.across = (
+            hidden(b, v) for v in (pitch, top, by, step, left, across)
+        )
+        self.origin = hidden(b, b.gep(plane, [b.add(b.mul(self.top, pitch), self.left)]))
+        self.apart, self.lower = b.mul(self.by, pitch), b.mul(self.step, pitch)
+        # row after row, the lines and rows of their windows that it is
+        rows: dict[int, list[tuple[int, int]]] = {}
+        for r in range(t.taps):
+            for u in range(t.lines):
+                rows.setdefault(u * every + r, []).append((u, r))
+        self.meets = [rows[k] for k in sorted(rows)]
+
+    def each(self, visit: Visit, whole: Value | None = None) -> None:
+        """What all windows have. whole: what else must hold where nothing is guarded."""
+        b, lanes, taps = self.b, self.t.lanes, I64(self.t.taps)
+        high, wide = b.icmp_signed("==", self.down, taps), b.icmp_signed("==", self.over, taps)
+        right = b.add(b.add(self.left, self.starts()[-1]), I64(lanes.width * self.every))
+        u, r = self.meets[-1][-1]
+        below = b.add(self.top, b.add(b.mul(self.by, I64(u)), b.mul(self.step, I64(r))))
+        inside = b.and_(b.icmp_signed(">=", self.left, I64(0)), b.icmp_signed("<=", right, self.length))
+        free = b.and_(high, b.and_(wide, inside))
+        for test in (
+            b.icmp_signed(">=", self.top, I64(0)),
+            b.icmp_signed("<", below, self.height),
+            *([] if whole is None else [whole]),
+        ):
+            free = b.and_(free, test)
+        with b.if_else(free) as (interior, border):
+            with interior:
+                self.rows(visit, [], low=False)
+            with border:
+                masks = self.masks(inside)
+                with b.if_else(high) as (all_rows, part):
+                    with all_rows:
+                        self.rows(visit, masks, low=False)
+                    with part:
+                        self.rows(visit, masks, low=True)
+
+    def rows(self, visit: Visit, masks: list[list[Value]], low: bool) -> None:
+        """Row by row; column by column where sums and weights of a patch are more than there are registers.
+
+        masks: none if nothing is guarded. low: may a patch have fewer rows than it could?
+        """
+        t = self.t
+        starts = list(enumerate(self.starts()))
+        fits = t.taps * t.taps + t.lines + 2 <= t.most_registers
+        for some in [starts] if fits else [[start] for start in starts]:
+            b, row, at = self.b, self.top, self.origin
+            for pairs in self.meets:
+                u, r = pairs[0]
+                if u and not r:
+                    row, at = b.add(row, self.by), b.gep(at, [self.apart])
+                here, place = row, at
+                if r:
+                    here = b.add(row, b.mul(self.step, I64(r)))
+                    place = b.gep(at, [b.mul(self.lower, I64(r))])
+                tests = [b.icmp_unsigned("<", here, self.height)] if masks else []
+                tests += [self.has_row(r)] if low and r else []
+                with where(b, *tests):
+                    self.row(visit, pairs, place, masks, low, some)
+
+    def row(
+        self,
+        visit: Visit,
+        pairs: Sequence[tuple[int, int]],
+        at: Value,
+        masks: list[list[Value]],
+        low: bool,
+        starts: Sequence[tuple[int, Value]],
+    ) -> None:
+        b, v = self.b, self.t.lanes.vector
+        for n, start in starts:
+            first = n * self.every
+            with where(b, *([self.has_column(first)] if masks and first else [])):
+                here, parts = b.gep(at, [start]), []
+                for k in range(self.every):
+                    place = b.gep(here, [I64(k * v.width)])
+                    parts.append(masked_load(b, place, masks[n][k], v) if masks else load(b, place, v))
+                for column, there in enumerate(self.taken(parts), first):
+                    if column < self.t.taps:
+                        with where(b, *([self.has_column(column)] if masks and column > first else [])):
+                            self.met(visit, pairs, column, there, bool(masks), low)
+
+    def met(
+        self,
+        visit: Visit,
+        pairs: Sequence[tuple[int, int]],
+        column: int,
+        there: Value,
+        masked: bool,
+        low: bool,
+    ) -> None:
+        """The lines that meet a row, those of its first row of taps first: who has a row of taps has all before it."""
+        if not pairs:
+            return
+        (line, r), *others = pairs
+        visit(line, r, column, there, masked)
+        with where(self.b, *([self.has_row(others[0][1])] if low and others else [])):
+            self.met(visit, others, column, there, masked, low)
+
+    def has_row(self, r: int) -> Value:
+        return self.b.icmp_signed(">", self.down, I64(r))
+
+    def has_column(self, c: int) -> Value:
+        return self.b.icmp_signed(">", self.over, I64(c))
+
+    def starts(self) -> list[Value]:
+        """Where columns begin that are loaded; of every second element, two that lie side by side are loaded together."""
+        columns = range(0, self.t.taps, self.every)
+        return [self.b.mul(self.across, I64(c)) if self.every == 1 else I64(c) for c in columns]
+
+    def taken(self, parts: list[Value]) -> list[Value]:
+        """The columns that are in what was loaded."""
+        width = self.t.lanes.width
+        if self.every == 1:
+            return parts
+        low, high = parts
+        return [pick(self.b, low, high, list(range(k, 2 * width, 2))) for k in range(2)]
+
+    def masks(self, inside: Value) -> list[list[Value]]:
+        """Of the vectors that are loaded in a row: the elements that exist."""
+        b, lanes = self.b, self.t.lanes
+        # integers as wide as the scalars are the masks that machines without registers for masks want
+        integer = I1 if machine.masks_memory() else ir.IntType(lanes.dtype.bitwidth)
+        everywhere = constant(integer, [-1] * lanes.width)
+        before, found = b.block, list[list[Value]]()
+        with b.if_then(b.not_(inside)):
+            for start in self.starts():
+                parts = []
+                for k in range(self.every):
+                    first = b.add(b.add(self.left, start), I64(k * lanes.width))
+                    below = first_lanes(b, b.sub(self.length, first), lanes)
+                    mask = b.and_(below, b.not_(first_lanes(b, b.neg(first), lanes)))
+                    parts.append(mask if integer == I1 else b.sext(mask, everywhere.type))
+                found.append(parts)
+            after = b.block
+
+        def either(mask: Value) -> Value:
+            joined = b.phi(mask.type)
+            joined.add_incoming(everywhere, before)
+            joined.add_incoming(mask, after)
+            return joined
+
+        joined = [[either(mask) for mask in parts] for parts in found]
+        if integer == I1:
+            return joined
+        return [
+            [b.icmp_signed("<", mask, constant(integer, [0] * lanes.width)) for mask in parts]
+            for parts in joined
+        ]
+
+
+@contextmanager
+def where(b: Builder, *conditions: Value) -> Iterator[None]:
+    """A block for where all conditions hold; no block if there is none."""
+    if not conditions:
+        yield
+        return
+    condition = conditions[0]
+    for other in conditions[1:]:
+        condition = b.and_(condition, other)
+    with b.if_then(condition):
+        yield
+
+
+def multiply_add(b: Builder, v: VectorType, x: Value, y: Value, slot: Value) -> None:
+    """The product of two vectors added to one in the register tile."""
+    b.store(intrinsic(b, f"llvm.fma.{suffix(v)}", llvm_vector(v), x, y, b.load(slot)), slot)
+
+
+def slide(every: int) -> Generate:
+    def generate(b: Builder, t: TileType, total: Value, patch: Value, *at: Value) -> None:
+        v = t.lanes.vector
+        weights = [b.load(b.gep(patch, [I64(k)])) for k in range(t.taps * t.taps)]
+
+        def add(u: int, r: int, c: int, there: Value, masked: bool) -> None:
+            multiply_add(b, v, weights[r * t.taps + c], there, b.gep(total, [I64(u)]))
+
+        Windows(b, t, every, *at).each(add)
+
+    return generate
+
+
+def fold_windows(every: int) -> Generate:
+    def generate(
+        b: Builder, t: TileType, patch: Value, column: Value, rows: Value, count: Value, *at: Value
+    ) -> None:
+        v = t.lanes.vector
+        lines = [b.load(b.gep(column, [I64(u)])) for u in range(t.lines)]
+        exists = [b.icmp_signed(">", rows, I64(u)) for u in range(t.lines)]
+        first = first_lanes(b, count, t.lanes)
+
+        def add(u: int, r: int, c: int, there: Value, masked: bool) -> None:
+            slot = b.gep(patch, [I64(r * t.taps + c)])
+            with where(b, *([exists[u]] if masked else [])):
+                # an infinity beyond the last lane would turn the zero that it meets to NaN
+                there = b.select(first, there, zeros(v)) if masked else there
+                multiply_add(b, v, lines[u], there, slot)
+
+        whole = b.and_(exists[-1], b.icmp_signed(">=", count, I64(t.lanes.width)))
+        Windows(b, t, every, *at).each(add, whole)
+
+    return generate
+
+
+def column_vectors(b: Builder, t: TileType, column: Value) -> list[Value]:
+    return [b.load(b.gep(column, [I64(u)])) for u in range(t.lines)]
+
+
+def write_column(b: Builder, t: TileType, lines: Value, column: Value, rows: Value, mask: Value) -> None:
     p, by, apart = (b.extract_value(lines, k) for k in range(3))
-    vectors = [b.load(b.gep(column, [I64(u)])) for u in range(t.lines)]
-    write_all_by_step(b, starts_of(b, p, apart, t.lines), by, vectors, mask, t.lanes.vector)
+    starts, vectors = starts_of(b, p, apart, t.lines), column_vectors(b, t, column)
+    write_all_by_step(b, starts, by, vectors, mask, t.lanes.vector, rows)
 
 
-def _write_column_rule(t: TileType, lines: Type, column: Type, mask: Type) -> Any:
-    known = lines == LinesType(t.lanes.dtype) and column == _column(t) and mask == _mask(t.lanes)
-    return signature(NOTHING, lines, column, mask) if known else None
+def read_column(b: Builder, t: TileType, lines: Value, rows: Value, mask: Value) -> Value:
+    p, by, apart = (b.extract_value(lines, k) for k in range(3))
+    slots, v = _slots(b, _column(t)), t.lanes.vector
+    for u, start in enumerate(starts_of(b, p, apart, t.lines)):
+        there = b.gep(slots, [I64(u)])
+        b.store(zeros(v), there)
+        with b.if_then(b.icmp_signed(">", rows, I64(u))):
+            b.store(read_by_step(b, start, by, mask, v), there)
+    return slots
 
 
+def write_pairs(
+    b: Builder, t: TileType, lines: Value, first: Value, second: Value, rows: Value, count: Value
+) -> None:
+    p, by, apart = (b.extract_value(lines, k) for k in range(3))
+    width = t.lanes.width
+    pairs = list(zip(column_vectors(b, t, first), column_vectors(b, t, second), strict=True))
+    for half in range(2):
+        places = woven(width)[half * width : (half + 1) * width]
+        starts = starts_of(b, b.gep(p, [b.mul(by, I64(half * width))]), apart, t.lines)
+        mask = first_lanes(b, b.sub(count, I64(half * width)), t.lanes)
+        write_all_by_step(
+            b, starts, by, [pick(b, x, y, places) for x, y in pairs], mask, t.lanes.vector, rows
+        )
+
+
+def _write_column_rule(t: TileType, *given: Type) -> Any:
+    known = given == (LinesType(t.lanes.dtype), _column(t), INT, _mask(t.lanes))
+    return signature(NOTHING, *given) if known else None
+
+
+def _read_column_rule(t: TileType, *given: Type) -> Any:
+    known = given == (LinesType(t.lanes.dtype), INT, _mask(t.lanes))
+    return signature(_column(t), *given) if known else None
+
+
+def _write_pairs_rule(t: TileType, *given: Type) -> Any:
+    known = given == (LinesType(t.lanes.dtype), _column(t), _column(t), INT, INT)
+    return signature(NOTHING, *given) if known else None
+
+
+_OVER_PLANE = (INT, INT, lambda t: t.lanes.pointer, *[INT] * 8)
 _PLACE = types.UniTuple(INT, 2)
 attributes(
     TileType,
@@ -1129,7 +1427,14 @@ attributes(
         "column": (returns(_column), lambda b, t: _slots(b, _column(t))),
         "load_column": (returns(_column, lambda t: t.lanes.pointer, INT), load_lines(_column)),
         "load_span": (returns(_span, lambda t: t.lanes.pointer, INT), load_lines(_span)),
+        "patch": (returns(_patch), lambda b, t: _slots(b, _patch(t))),
+        "slide": (returns(NOTHING, _column, _patch, *_OVER_PLANE), slide(1)),
+        "slide_twos": (returns(NOTHING, _column, _patch, *_OVER_PLANE), slide(2)),
+        "fold": (returns(NOTHING, _patch, _column, INT, INT, *_OVER_PLANE), fold_windows(1)),
+        "fold_twos": (returns(NOTHING, _patch, _column, INT, INT, *_OVER_PLANE), fold_windows(2)),
+        "read_where": (_read_column_rule, read_column),
         "write_where": (_write_column_rule, write_column),
+        "write_pairs": (_write_pairs_rule, write_pairs),
         "wide_column": (returns(_wide_column), lambda b, t: _slots(b, _wide_column(t))),
         "narrow_column": (returns(_narrow_column), lambda b, t: _slots(b, _narrow_column(t))),
     },
@@ -1146,6 +1451,7 @@ attributes(
         "short": (lambda t: t.short, lambda b, t: None),
         "slim": (lambda t: t.slim, lambda b, t: None),
         "narrow": (lambda t: t.narrow, lambda b, t: None),
+        "tall": (lambda t: t.tall, lambda b, t: None),
     },
 )
 function(

@@ -642,6 +642,11 @@ class Tile:
         return replace(self, pixels=self.pixels + 2, vectors=1)
 
     @property
+    def tall(self) -> Tile:
+        """For sums that leave no register to what they read: more lines, where a machine has few registers."""
+        return replace(self, pixels=2 * self.pixels if self.vectors < 4 else self.pixels)
+
+    @property
     def lines(self) -> int:
         """How many vectors of outputs slide together over what they read: sums that leave room for their reads."""
         return max(2, self.pixels * self.vectors // 3)
@@ -669,10 +674,226 @@ class Tile:
             span[0, u] = self.lanes.load(p + u * apart)
         return span
 
-    def write_where(self, lines: Lines[Any], column: Registers, mask: Mask) -> None:
-        """The lanes of the mask of each vector of a column to its line."""
+    # windows over a plane as it lies in memory: rows some pitch apart, whose elements lie side by side; zeros around
+
+    def patch(self) -> Registers:
+        """One vector for each of taps x taps places of a window."""
+        return Registers(self.taps, self.taps)
+
+    def slide(
+        self,
+        total: Registers,
+        patch: Registers,
+        down: int,
+        over: int,
+        plane: Pointer[Scalar],
+        pitch: int,
+        height: int,
+        length: int,
+        top: int,
+        by: int,
+        step: int,
+        left: int,
+        across: int,
+    ) -> None:
+        """total[0, u] += patch[r, c] times what line u's window has there, for r < down and c < over.
+
+        That is row top + u * by + r * step of the plane, of `height`, and in it the elements from left + c * across on,
+        of `length`; rows and elements that are not there add nothing. Steps are positive. Where down > 1, by == step:
+        a row is read once for all the windows that it is in.
+        """
+        self._slide(1, total, patch, down, over, plane, pitch, height, length, top, by, step, left, across)
+
+    def slide_twos(
+        self,
+        total: Registers,
+        patch: Registers,
+        down: int,
+        over: int,
+        plane: Pointer[Scalar],
+        pitch: int,
+        height: int,
+        length: int,
+        top: int,
+        by: int,
+        step: int,
+        left: int,
+        across: int,
+    ) -> None:
+        """As slide, of every second element, those between may be read, too.
+
+        Where down > 1, by == 2 * step; where over > 1, across == 1.
+        """
+        self._slide(2, total, patch, down, over, plane, pitch, height, length, top, by, step, left, across)
+
+    def fold(
+        self,
+        patch: Registers,
+        column: Registers,
+        rows: int,
+        count: int,
+        down: int,
+        over: int,
+        plane: Pointer[Scalar],
+        pitch: int,
+        height: int,
+        length: int,
+        top: int,
+        by: int,
+        step: int,
+        left: int,
+        across: int,
+    ) -> None:
+        """patch[r, c] += column[0, u] times what `slide` has there, for u < rows and the first `count` lanes."""
+        self._fold(
+            1,
+            patch,
+            column,
+            rows,
+            count,
+            down,
+            over,
+            plane,
+            pitch,
+            height,
+            length,
+            top,
+            by,
+            step,
+            left,
+            across,
+        )
+
+    def fold_twos(
+        self,
+        patch: Registers,
+        column: Registers,
+        rows: int,
+        count: int,
+        down: int,
+        over: int,
+        plane: Pointer[Scalar],
+        pitch: int,
+        height: int,
+        length: int,
+        top: int,
+        by: int,
+        step: int,
+        left: int,
+        across: int,
+    ) -> None:
+        """As fold, over what `slide_twos` has."""
+        self._fold(
+            2,
+            patch,
+            column,
+            rows,
+            count,
+            down,
+            over,
+            plane,
+            pitch,
+            height,
+            length,
+            top,
+            by,
+            step,
+            left,
+            across,
+        )
+
+    def _elements(self, row: Pointer[Scalar], first: int, every: int, length: int, count: int) -> Vector:
+        places = (first + i * every for i in range(self.lanes.width))
+        zero = self.lanes.scalar(0)
+        return Vector(
+            tuple(row[at] if i < count and 0 <= at < length else zero for i, at in enumerate(places))
+        )
+
+    def _taps(self, every: int, down: int, over: int, by: int, step: int, across: int) -> Iterator[Any]:
+        """The taps of a patch. What the compiled form takes for granted: rows and pairs of elements serve several windows."""
+        if not (0 < down <= self.taps and 0 < over <= self.taps):
+            raise BadAccess(f"a patch of {self.taps} x {self.taps} taps has no {down} x {over}")
+        if down > 1 and by != every * step:
+            raise BadAccess(
+                f"windows lie {by} rows apart, rows of their taps {step}: none is that of another"
+            )
+        if every == 2 and over > 1 and across != 1:
+            raise BadAccess(f"columns of windows lie {across} apart, not side by side")
+        return product(range(down), range(over))
+
+    def _slide(
+        self,
+        every: int,
+        total: Registers,
+        patch: Registers,
+        down: int,
+        over: int,
+        plane: Pointer[Scalar],
+        pitch: int,
+        height: int,
+        length: int,
+        top: int,
+        by: int,
+        step: int,
+        left: int,
+        across: int,
+    ) -> None:
+        for r, c in self._taps(every, down, over, by, step, across):
+            for u in range(self.lines):
+                row = top + u * by + r * step
+                if 0 <= row < height:
+                    at = left + c * across
+                    there = self._elements(plane + row * pitch, at, every, length, self.lanes.width)
+                    total[0, u] = fma(patch[r, c], there, total[0, u])
+
+    def _fold(
+        self,
+        every: int,
+        patch: Registers,
+        column: Registers,
+        rows: int,
+        count: int,
+        down: int,
+        over: int,
+        plane: Pointer[Scalar],
+        pitch: int,
+        height: int,
+        length: int,
+        top: int,
+        by: int,
+        step: int,
+        left: int,
+        across: int,
+    ) -> None:
+        for r, c in self._taps(every, down, over, by, step, across):
+            for u in range(min(rows, self.lines)):
+                row = top + u * by + r * step
+                if 0 <= row < height:
+                    there = self._elements(plane + row * pitch, left + c * across, every, length, count)
+                    patch[r, c] = fma(column[0, u], there, patch[r, c])
+
+    def read_where(self, lines: Lines[Any], rows: int, mask: Mask) -> Registers:
+        """The lanes of the mask of the first `rows` lines, zeros in others."""
+        column = self.column()
         for u in range(self.lines):
+            column[0, u] = self.lanes.read_where(lines.line(u), mask) if u < rows else self.lanes.zero()
+        return column
+
+    def write_where(self, lines: Lines[Any], column: Registers, rows: int, mask: Mask) -> None:
+        """The lanes of the mask of each vector of a column to its line, of the first `rows` lines."""
+        for u in range(min(rows, self.lines)):
             self.lanes.write_where(lines.line(u), column[0, u], mask)
+
+    def write_pairs(
+        self, lines: Lines[Any], first: Registers, second: Registers, rows: int, count: int
+    ) -> None:
+        """To each of the first `rows` lines the lanes of two columns in turn, a[0], b[0], a[1] ...: `count` of them."""
+        for u in range(min(rows, self.lines)):
+            line = lines.line(u)
+            for k, vector in enumerate((first[0, u], second[0, u])):
+                for i in range(self.lanes.width):
+                    if 2 * i + k < count:
+                        line.view[line.place(2 * i + k)] = vector.items[i]
 
     def registers(self) -> Registers:
         return Registers(self.pixels, self.vectors)

@@ -199,7 +199,12 @@ def columns(out: Real3, x: Real2, move: int, apart: int, tile: Tile, task: int, 
     lanes = tile.lanes
     column = tile.load_column(x.pointer(), x.stride(0))
     for k in range(lanes.width + 1):
-        tile.write_where(out.lines((k, 0, 0), (0, 0, move), (0, apart, 0)), column, lanes.first(k))
+        rows = min(k, tile.lines)  # as many rows as lanes: none, some and all
+        tile.write_where(out.lines((k, 0, 0), (0, 0, move), (0, apart, 0)), column, rows, lanes.first(k))
+        there = tile.read_where(out.lines((k, 0, 0), (0, 0, move), (0, apart, 0)), rows, lanes.first(k))
+        for u in range(tile.lines):
+            there[0, u] = there[0, u] + column[0, u]
+        tile.write_where(out.lines((k, 0, 0), (0, 0, move), (0, apart, 0)), there, rows, lanes.first(k))
     span = tile.load_span(x.pointer(), x.stride(0))
     total = tile.column()
     for u in range(tile.lines):
@@ -207,7 +212,114 @@ def columns(out: Real3, x: Real2, move: int, apart: int, tile: Tile, task: int, 
     for more in range(tile.taps):
         for u in range(tile.lines):
             total[0, u] = total[0, u] + span[0, u + more]
-    tile.write_where(out.lines((lanes.width + 1, 0, 0), (0, 0, 1), (0, apart, 0)), total, lanes.where(True))
+    every = out.lines((lanes.width + 1, 0, 0), (0, 0, 1), (0, apart, 0))
+    tile.write_where(every, total, tile.lines, lanes.where(True))
+
+
+@task
+def windows(
+    out: Real3,
+    x: Real2,
+    w: Real2,
+    height: int,
+    length: int,
+    top: int,
+    step: int,
+    left: int,
+    across: int,
+    count: int,
+    tile: Tile,
+    task: int,
+    tasks: int,
+) -> None:
+    """out[k]: what windows of one patch add up to, for each shape that a patch has; and over their places.
+
+    Rows and elements outside height and length are none, whatever x holds there.
+    """
+    lanes = tile.lanes
+    patch, column = tile.patch(), tile.column()
+    for below in range(tile.taps):
+        for beside in range(tile.taps):
+            patch[below, beside] = lanes.fill(w[below, beside])
+    for u in range(tile.lines):
+        column[0, u] = lanes.load(w.pointer(tile.taps + u))
+    at = 0
+    for down in range(1, tile.taps + 1):
+        for over in range(1, tile.taps + 1):
+            # of one row, or of one column, it does not matter how far the next is
+            by = step if down > 1 else 2 * step + 1
+            twos = 2 * step if down > 1 else step + 1
+            near = 1 if over > 1 else across
+            total, other = tile.column(), tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.fill(1)
+                other[0, u] = lanes.zero()
+            tile.slide(
+                total,
+                patch,
+                down,
+                over,
+                x.pointer(),
+                x.stride(0),
+                height,
+                length,
+                top,
+                by,
+                step,
+                left,
+                across,
+            )
+            tile.slide_twos(
+                other,
+                patch,
+                down,
+                over,
+                x.pointer(),
+                x.stride(0),
+                height,
+                length,
+                top,
+                twos,
+                step,
+                left,
+                near,
+            )
+            tile.write_where(
+                out.lines((at, 0, 0), (0, 0, 1), (0, 1, 0)), total, tile.lines, lanes.where(True)
+            )
+            tile.write_pairs(
+                out.lines((at + 1, 0, 0), (0, 0, 1), (0, 1, 0)),
+                total,
+                other,
+                min(count, tile.lines),
+                count + 1,
+            )
+            tile.write_pairs(
+                out.lines((at + 2, 0, 0), (0, 0, 2), (0, 1, 0)),
+                other,
+                total,
+                tile.lines,
+                2 * lanes.width - count,
+            )
+            first, second = tile.patch(), tile.patch()
+            for below in range(tile.taps):
+                for beside in range(tile.taps):
+                    first[below, beside] = lanes.fill(2)
+                    second[below, beside] = lanes.zero()
+            rows = min(count, tile.lines)
+            tile.fold(
+                first, column, rows, count, down, over, x.pointer(), x.stride(0), height, length, top, by, step,
+                left, across
+            )  # fmt: skip
+            tile.fold_twos(
+                second, column, rows, count, down, over, x.pointer(), x.stride(0), height, length, top, twos,
+                step, left, near
+            )  # fmt: skip
+            for below in range(tile.taps):
+                for beside in range(tile.taps):
+                    lanes.store(out.pointer(at + 3, below, beside * lanes.width), first[below, beside])
+                    lanes.store(out.pointer(at + 4, below, beside * lanes.width), second[below, beside])
+            at += 5
 
 
 @task

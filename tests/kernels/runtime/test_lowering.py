@@ -153,6 +153,38 @@ def test_columns(dtype: Any, width: int) -> None:
             same(*both(p.columns, dtype, width, given, x, move, apart, pixels=pixels, vectors=vectors))
 
 
+REAL = {32: ((6, 2),), 64: ((6, 4),)}  # pixels and vectors of tiles, by the bytes of a vector
+WINDOWS = {
+    "inside": (40, 99, 3, 1, 5, 1),
+    "taps apart": (60, 99, 3, 2, 2, 3),
+    "over the left edge": (40, 99, 2, 1, -2, 1),
+    "over the right edge": (40, 9, 2, 1, 5, 1),
+    "over the upper edge": (40, 99, -2, 1, 0, 2),
+    "over the lower edge": (7, 99, 1, 1, 0, 1),
+    "a plane of one element": (1, 1, -1, 1, -1, 1),
+    "nothing there": (5, 5, 90, 1, -200, 1),
+    "far off": (5, 5, -(1 << 40), 1 << 40, -(1 << 41), 1 << 41),
+}
+
+
+@pytest.mark.parametrize("case", WINDOWS)
+@EVERY
+def test_windows(dtype: Any, width: int, case: str) -> None:
+    """Every shape of a patch over a plane that lies in a larger one, whose other elements are not to be read."""
+    height, length, top, step, left, across = WINDOWS[case]
+    rng = np.random.default_rng(width)
+    # a small tile is soon compiled; those of real machines at their width
+    for pixels, vectors in ((2, 2), *REAL.get(width * np.dtype(dtype).itemsize, ())):
+        tile = p.tile_of(dtype, width, pixels, vectors)
+        x = rng.integers(-4, 5, (height, max(length, 3 * width + 20))).astype(dtype)
+        x[:, length:] = np.nan
+        w = rng.integers(-3, 4, (tile.taps + tile.lines, max(width, tile.taps))).astype(dtype)
+        for count in (1, width - 1, width, width + 3):
+            out = np.full((5 * tile.taps**2, tile.lines, 4 * width), -7, dtype)
+            given = (out, x, w, height, length, top, step, left, across, count)
+            same(*both(p.windows, dtype, width, *given, pixels=pixels, vectors=vectors))
+
+
 @EVERY
 def test_special_values_in_lanes(dtype: Any, width: int) -> None:
     values = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0]
