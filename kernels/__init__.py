@@ -152,6 +152,7 @@ if TYPE_CHECKING:
     sigmoid: Operator
     silu: Operator
     tanh: Operator
+    erf: Operator
     softplus: Operator
     logsigmoid: Operator
     mish: Operator
@@ -221,8 +222,28 @@ if TYPE_CHECKING:
     pad_circular: Operator
     pad_mean: Operator
     add: Operator
+    add_broadcast_other: Operator
+    add_broadcast_input: Operator
+    add_broadcast_both_other: Operator
+    add_broadcast_both_input: Operator
+    subtract: Operator
+    subtract_broadcast_other: Operator
+    subtract_broadcast_input: Operator
+    subtract_broadcast_both_other: Operator
+    subtract_broadcast_both_input: Operator
+    multiply: Operator
+    multiply_broadcast_other: Operator
+    multiply_broadcast_input: Operator
+    multiply_broadcast_both_other: Operator
+    multiply_broadcast_both_input: Operator
+    divide: Operator
+    divide_broadcast_other: Operator
+    divide_broadcast_input: Operator
+    divide_broadcast_both_other: Operator
+    divide_broadcast_both_input: Operator
     concatenate: Operator
     flatten: Operator
+    unflatten: Operator
     gd_step: Operator
     sgd_step: Operator
     rmsprop_step: Operator
@@ -273,7 +294,7 @@ _ADAPTERS = {
     "kernels.layers": ("linear", "bilinear", "embedding", "relu", "log_softmax"),
     "kernels.activations": (
         *("leaky_relu", "prelu", "elu", "celu", "selu", "gelu", "gelu_tanh"),
-        *("sigmoid", "silu", "tanh", "softplus", "logsigmoid"),
+        *("sigmoid", "silu", "tanh", "erf", "softplus", "logsigmoid"),
         *("mish", "hardtanh", "relu6", "hardswish", "hardsigmoid", "hardshrink", "softshrink"),
         *("softsign", "tanhshrink", "threshold", "glu", "softmax", "softmin"),
     ),
@@ -314,7 +335,20 @@ _ADAPTERS = {
         *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "pad", "pad_reflect", "pad_symmetric"),
         *("pad_replicate", "pad_circular", "pad_mean"),
     ),
-    "kernels.joining": ("add", "concatenate", "flatten"),
+    "kernels.joining": (
+        *(
+            f"{name}{how}"
+            for name in ("add", "subtract", "multiply", "divide")
+            for how in (
+                "",
+                "_broadcast_other",
+                "_broadcast_input",
+                "_broadcast_both_other",
+                "_broadcast_both_input",
+            )
+        ),
+        *("concatenate", "flatten", "unflatten"),
+    ),
     "kernels.optimizers": (
         *("gd_step", "sgd_step", "rmsprop_step", "rmsprop_centered_step"),
         *("adam_step", "amsgrad_step", "adagrad_step"),

@@ -151,6 +151,14 @@ def tanh(spec: Spec, input: Shape) -> Plan:
     return elementwise(spec, input)
 
 
+def erf(spec: Spec, input: Shape) -> Plan:
+    """The error function, 2 / sqrt(pi) * integral of exp(-t^2) from 0 to input: torch.special.erf on NumPy arrays.
+
+    input  any shape
+    """
+    return elementwise(spec, input)
+
+
 def softplus(spec: Spec, input: Shape, beta: object = 1.0, threshold: object = 20.0) -> Plan:
     """log(1 + exp(beta * input)) / beta: torch.nn.functional.softplus on NumPy arrays.
 
@@ -374,7 +382,7 @@ def around(name: str, value: object, input: Shape) -> tuple[int, int, int]:
 
 
 POINTWISE: tuple[Callable[..., Plan], ...] = (
-    *(leaky_relu, elu, celu, selu, gelu, sigmoid, silu, tanh, softplus, logsigmoid, mish),
+    *(leaky_relu, elu, celu, selu, gelu, sigmoid, silu, tanh, erf, softplus, logsigmoid, mish),
     *(hardtanh, relu6, hardswish, hardsigmoid, hardshrink, softshrink, softsign, tanhshrink),
     *(glu, softmax, softmin),
 )

@@ -47,6 +47,7 @@ def operators() -> tuple[Operator, ...]:
         "sigmoid": sigmoid(u),
         "silu": u * sigmoid(u),
         "tanh": tanh(u),
+        "erf": erf(u),
         "softplus": Piecewise((u, beta * u > threshold), (softplus(beta * u) / beta, True)),
         "logsigmoid": -softplus(-u),
         "mish": mish(u),

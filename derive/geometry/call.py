@@ -46,7 +46,7 @@ def spec_behind(operator: Any) -> Spec:
         name = getattr(operator, "__name__", type(operator).__name__)
         raise GeometryError(f"{name} is no operator of kernels: it has no index maps to compose")
     spec = spec_of(operator) or (
-        _catalogue().get(operator.__name__) if operator.__module__ == "kernels" else None
+        _catalogue().get(operator.definition.name) if operator.__module__ == "kernels" else None
     )
     if spec is None:
         raise GeometryError(

@@ -6,10 +6,10 @@ import inspect
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,7 +32,8 @@ def from_onnx(model: Any, operators: Operators = {}) -> Described:  # noqa: B006
     """An ONNX model (its path, or the object), opset 13 or newer, as a network, with copies of its arrays.
 
     Operators with a row in `ROWS` are taken with their attributes; any other is looked for by its name. What follows from
-    constants alone, or from a shape that is known, is worked out beforehand. Whatever would not be exactly what the
+    constants alone, or from a shape that is known, is worked out beforehand. A single number that a formula adds or
+    multiplies with is a frozen parameter, an array one to train. Whatever would not be exactly what the
     specification says raises ReadingError, with the node.
     """
     try:
@@ -73,6 +74,7 @@ def _from_onnx(model: Any, operators: Operators) -> Described:
     if end is None or not made.nodes:
         raise ReadingError(f"the output `{graph.output[0].name}` comes from no operator")
     network = Network(made.nodes, tuple(map(_word, shapes)), end)
+    network.freeze(*made.numbers)
     return Described(network, tuple(shapes.values()))
 
 
@@ -124,6 +126,7 @@ class _Graph:
     nodes: dict[str, Node] = field(default_factory=dict)
     copies: dict[str, Array] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)  # of nodes and inputs, where they are known
+    numbers: list[str] = field(default_factory=list)  # parameters that are a number of a formula
 
     def __post_init__(self) -> None:
         for value, name in self.names.items():
@@ -302,29 +305,67 @@ def _matmul(graph: _Graph, step: Any, attributes: Mapping[str, Any]) -> None:
 
 
 def _add(graph: _Graph, step: Any, attributes: Mapping[str, Any]) -> None:
+    """Sum has any number of them: values first."""
+    if len(step.input) == 2 and _biased(graph, step):
+        return
+    last, *others = sorted(step.input, key=lambda name: name in graph.constants)
+    for name in others:
+        _of_two("add")(graph, _Step((last, name), step.output), attributes)
+        last = step.output[0]
+    if not others:
+        graph.names[step.output[0]] = graph.source(last)
+
+
+def _biased(graph: _Graph, step: Any) -> bool:
+    """Whether this was the bias of the layer before, which has none yet: torch writes a linear layer so."""
     constant = next((name for name in step.input if name in graph.constants), None)
     if constant is None:
-        last = graph.source(step.input[0])
-        for name in step.input[1:]:  # Sum has any number
-            last = graph.put(step, "add", last, graph.source(name))
-        graph.names[step.output[0]] = last
-        return
-    # a bias behind the operator that has none yet: torch writes a linear layer so
+        return False
     (other,) = (name for name in step.input if name != constant)
     before, bias = graph.nodes.get(graph.source(other)), graph.array(constant)
     called = "" if before is None else str(getattr(before.operator, "__name__", ""))
     layer = re.fullmatch(r"linear|conv([123])d", called)
-    if before is None or layer is None or "bias" in before.parameters:
-        raise ReadingError("a constant is added to what is no layer without a bias")
-    if graph.uses[other] > 1:
-        raise ReadingError(f"a constant is added to `{other}`, which is also used without")
+    if before is None or layer is None or "bias" in before.parameters or graph.uses[other] > 1:
+        return False
     count, after = len(before.parameters["weight"]), int(layer[1] or 0)
-    needed = (count, *(1,) * after)
-    if bias.shape[max(0, bias.ndim - after - 1) :] != needed or bias.size != count:
-        raise ReadingError(f"a constant of shape {bias.shape} is added; a bias of this layer has {needed}")
+    if bias.shape[max(0, bias.ndim - after - 1) :] != (count, *(1,) * after) or bias.size != count:
+        return False
     named = {**before.parameters, **before.options, "bias": bias.reshape(-1)}
     graph.nodes[graph.source(other)] = node(before.operator, *before.sources, **named)
     graph.names[step.output[0]] = graph.source(other)
+    return True
+
+
+class _Step(NamedTuple):
+    """What rows read of a node."""
+
+    input: Sequence[str]
+    output: Sequence[str]
+
+
+def _of_two(operator: str) -> Callable[[_Graph, Any, Mapping[str, Any]], None]:
+    """Of two values, or of a value and a constant: a parameter, or where it is a single number a frozen one."""
+
+    def row(graph: _Graph, step: Any, attributes: Mapping[str, Any]) -> None:
+        named = list(zip(("input", "other"), step.input, strict=True))
+        arrays = {argument: graph.array(name) for argument, name in named if name in graph.constants}
+        sources = [graph.source(name) for argument, name in named if argument not in arrays]
+        made = graph.put(step, operator, *sources, **arrays)
+        graph.numbers += [f"{made}.{argument}" for argument, array in arrays.items() if array.size == 1]
+
+    return row
+
+
+def _pow(graph: _Graph, step: Any, attributes: Mapping[str, Any]) -> None:
+    """A few whole powers, as products."""
+    exponent = graph.array(step.input[1]) if step.input[1] in graph.constants else np.empty(0)
+    power = float(exponent.reshape(-1)[0]) if exponent.size == 1 else 0.0
+    if power not in (1, 2, 3, 4):
+        raise ReadingError("a power has no equal here, but for the constant ones 1, 2, 3 and 4")
+    base = graph.source(step.input[0])
+    graph.names[step.output[0]] = base
+    for _ in range(int(power) - 1):
+        graph.put(step, "multiply", graph.source(step.output[0]), base)
 
 
 def _concat(graph: _Graph, step: Any, attributes: Mapping[str, Any]) -> None:
@@ -347,22 +388,52 @@ def _flatten(graph: _Graph, step: Any, attributes: Mapping[str, Any]) -> None:
 
 
 def _reshape(graph: _Graph, step: Any, attributes: Mapping[str, Any]) -> None:
-    """To a matrix of one row for each image, if the extents show that it is."""
-    shape = graph.array(step.input[1]).tolist()
+    """What leaves the first axis, that of the images, as it is, if the extents show that it does."""
+    shape = [int(n) for n in graph.array(step.input[1])]
     extents = graph.extents.get(step.input[0], ())
     batch, row = (extents[0], extents[1:]) if extents else (None, (None,))
+    if not attributes.get("allowzero", 0):
+        copied = [extents[k] if n == 0 and 0 < k < len(extents) else n for k, n in enumerate(shape)]
+        shape = [0 if n is None else n for n in copied]
+    first, rest = shape[:1], shape[1:]
     entries = None if None in row else math.prod(n for n in row if n is not None)
-    rows = len(shape) == 2 and (
-        (shape[0] == 0 and shape[1] in (-1, entries))
-        or (shape[0] == -1 and shape[1] == entries)
-        or (shape[0] == batch and batch is not None and shape[1] in (-1, entries))
-    )
-    if not rows or (shape[0] == 0 and attributes.get("allowzero", 0)):
+    whole = -1 not in rest and 0 not in rest and math.prod(rest) == entries
+    split = rest.count(-1) == 1 and 0 not in rest
+    same = (first == [0] and not attributes.get("allowzero", 0)) or (first == [batch] and batch is not None)
+    if not rest or not ((same and (whole or split)) or (first == [-1] and whole)):
         raise ReadingError(
-            f"the shape {shape}, of {[n or '?' for n in extents]}, has no equal here; a matrix of one row for each "
-            "image has, [0, -1]"
+            f"the shape {shape}, of {[n or '?' for n in extents]}, has no equal here; one that leaves the first axis as it "
+            "is has, [0, -1] say"
         )
-    graph.put(step, "flatten", graph.source(step.input[0]))
+    last = graph.source(step.input[0])
+    if len(extents) != 2:
+        last = graph.put(step, "flatten", last)
+    if len(rest) > 1:
+        last = graph.put(step, "unflatten", last, dim=1, sizes=tuple(rest))
+    graph.names[step.output[0]] = last
+
+
+def _axes_of(graph: _Graph, step: Any, further: int) -> list[int]:
+    """The axes that a node adds or takes away, counted from the front; not the first, which is that of the images."""
+    axes = graph.array(step.input[1]).tolist() if _given(step, 1) else None
+    if axes is None:
+        raise ReadingError("without axes it has no equal here")
+    found = sorted(n if n >= 0 else n + graph.axes(step.input[0]) + further * len(axes) for n in axes)
+    if found[:1] == [0]:
+        raise ReadingError("axis 0 is that of the images, and stays as it is here")
+    return found
+
+
+def _unsqueeze(graph: _Graph, step: Any, attributes: Mapping[str, Any]) -> None:
+    last = graph.source(step.input[0])
+    for axis in _axes_of(graph, step, 1):
+        last = graph.put(step, "unflatten", last, dim=axis - 1, sizes=(-1, 1))
+
+
+def _squeeze(graph: _Graph, step: Any, attributes: Mapping[str, Any]) -> None:
+    last = graph.source(step.input[0])
+    for axis in reversed(_axes_of(graph, step, 0)):
+        last = graph.put(step, "flatten", last, start_dim=axis - 1, end_dim=axis)
 
 
 def _batch_norm(graph: _Graph, step: Any, attributes: Mapping[str, Any]) -> None:
@@ -590,6 +661,7 @@ ROWS: Mapping[str, Callable[[_Graph, Any, Mapping[str, Any]], None]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "DepthToSpace": _depth_to_space,
+    "Div": _of_two("divide"),
     "Flatten": _flatten,
     "Gemm": _gemm,
     "GlobalAveragePool": _simple("global_avg_pool"),
@@ -604,14 +676,19 @@ ROWS: Mapping[str, Callable[[_Graph, Any, Mapping[str, Any]], None]] = {
     "LpPool": _pool("lp"),
     "MatMul": _matmul,
     "MaxPool": _pool("max"),
+    "Mul": _of_two("multiply"),
     "PRelu": _prelu,
     "Pad": _padding,
+    "Pow": _pow,
     "ReduceMax": _reduce("max"),
     "ReduceMean": _reduce("avg"),
     "Reshape": _reshape,
     "Resize": _resize,
     "Shrink": _shrink,
     "Softmax": _softmax("softmax"),
+    "Squeeze": _squeeze,
+    "Sub": _of_two("subtract"),
     "Sum": _add,
     "ThresholdedRelu": _threshold,
+    "Unsqueeze": _unsqueeze,
 }

@@ -140,6 +140,7 @@ MODULES: Mapping[str, Row] = {
     **{f"InstanceNorm{n}d": _instance_norm_of for n in (1, 2, 3)},
     "Unfold": lambda module: ("unfold2d", {}),
     "Fold": lambda module: ("fold2d", {}),
+    "Unflatten": lambda module: ("unflatten", {"sizes": tuple(module.unflattened_size)}),
     "Softmax2d": lambda module: ("softmax", {"dim": -3}),
     "RReLU": lambda module: ("leaky_relu", {"negative_slope": (module.lower + module.upper) / 2}),
 }

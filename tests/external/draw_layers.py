@@ -47,9 +47,28 @@ def embedding(d: Draw) -> Call:
     )
 
 
-def add(d: Draw) -> Call:
-    shape = d.shape()
-    return same("add", {"input": d.normal(*shape), "other": d.normal(*shape)}, {}, torch.add)
+def arithmetic(d: Draw, name: str) -> Call:
+    """Shapes that are broadcast more often than not: of each axis both arrays have the extent, or one of them 1, or none."""
+    one, other = list[int](), list[int]()
+    for extent in d.shape():
+        kind = d.choice("ssio")
+        one.append(1 if kind == "i" else extent)
+        other.append(1 if kind == "o" else extent)
+    shorter = d.choice([one, other])
+    while shorter[:1] == [1] and d.often(0.5):
+        del shorter[0]
+    theirs = {"add": torch.add, "subtract": torch.sub, "multiply": torch.mul, "divide": torch.div}[name]
+    return same(name, {"input": d.normal(*one), "other": d.away(*other)}, {}, theirs)
+
+
+def unflatten(d: Draw) -> Call:
+    shape = list(d.shape(3, 1))
+    dim, sizes = d.int(-len(shape), len(shape) - 1), list(d.shape(3, 1))
+    shape[dim] = math.prod(sizes)
+    if math.prod(shape) and d.often(0.5):
+        sizes[d.int(0, len(sizes) - 1)] = -1
+    options = {"dim": dim, "sizes": tuple(sizes)}
+    return same("unflatten", {"input": d.normal(*shape)}, options, torch.unflatten)
 
 
 def concatenate(d: Draw) -> Call:
@@ -110,7 +129,7 @@ def pointwise(d: Draw, name: str) -> Call:
         "softplus": {"beta": [1.0, 2.0], "threshold": [20.0, 5.0]},
     }
     options = {n: d.choice(values) for n, values in choices.get(name, {}).items()}
-    function = getattr(torch, name) if name in ("sigmoid", "tanh") else None
+    function = getattr(torch, name) if name in ("sigmoid", "tanh", "erf") else None
     more: Options = {}
     if name == "hardsigmoid":  # torch has a sixth with the digits of a float
         more = {"roundings": SINGLE if d.dtype == torch.float64 else ROUNDINGS}
@@ -398,13 +417,25 @@ LAYERS: Draws = {
     "linear": linear,
     "bilinear": bilinear,
     "embedding": embedding,
-    "add": add,
+    **named(arithmetic, "add", "subtract", "multiply", "divide"),
     "concatenate": concatenate,
     "flatten": flatten,
+    "unflatten": unflatten,
     "dropout": dropout,
     **named(regularizer, "l1_regularizer", "l2_regularizer"),
     **named(
-        pointwise, "relu", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "sigmoid", "tanh", "softplus"
+        pointwise,
+        "relu",
+        "leaky_relu",
+        "elu",
+        "celu",
+        "selu",
+        "gelu",
+        "silu",
+        "sigmoid",
+        "tanh",
+        "erf",
+        "softplus",
     ),
     **named(pointwise, "logsigmoid", "mish", "hardtanh", "relu6", "hardswish", "hardsigmoid", "hardshrink"),
     **named(pointwise, "softshrink", "softsign", "tanhshrink", "threshold"),

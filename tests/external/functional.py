@@ -59,7 +59,16 @@ MACHINERY = {
     "has_torch_function_variadic",
 }
 # Operators that torch has elsewhere than in nn.functional.
-ELSEWHERE = {"add": "torch.add", "concatenate": "torch.cat", "flatten": "torch.flatten"}
+ELSEWHERE = {
+    "add": "torch.add",
+    "subtract": "torch.sub",
+    "multiply": "torch.mul",
+    "divide": "torch.div",
+    "erf": "torch.erf",
+    "concatenate": "torch.cat",
+    "flatten": "torch.flatten",
+    "unflatten": "torch.unflatten",
+}
 
 
 def functions() -> Iterator[str]:

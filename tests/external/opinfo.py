@@ -305,12 +305,17 @@ TABLE: tuple[Row, ...] = (
     Row(f"{F}linear"),
     Row(f"{F}bilinear"),
     Row(f"{F}embedding", translate=with_table),
-    Row(
-        "add",
-        translate=without_alpha,
-        refused={"nothing is broadcast": "shapes that are broadcast"},
+    *(
+        Row(entry, variant, operator, translate=without_alpha)
+        for entry, variant, operator in (
+            ("add", "", ""),
+            ("sub", "", "subtract"),
+            ("mul", "", "multiply"),
+            ("div", "no_rounding_mode", "divide"),
+        )
     ),
     Row("cat", operator="concatenate", translate=with_two, errors="a sequence, where ours takes two arrays"),
+    Row("unflatten"),
     Row("flatten", translate=with_defaults(start_dim=0), refused={r"the axes of `input`": "a number"}),
     Row(f"{F}relu"),
     *(Row(f"{F}{name}") for name in ("leaky_relu", "prelu", "elu", "gelu", "silu", "mish")),
@@ -323,6 +328,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row("sigmoid"),
     Row("tanh"),
+    Row("erf"),
     *(
         Row(name, variant)
         for name in ("softmax", "log_softmax", f"{F}softmin")

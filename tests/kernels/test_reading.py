@@ -316,23 +316,16 @@ def test_an_onnx_graph_computes_what_its_reference_computes(tmp_path):
             ],
             r"auto_pad=SAME_LOWER with strides=\(2, 2\) has no equal here",
         ),
-        ([("Add", ["x", "b"], ["y"], {})], "a constant is added to what is no layer without a bias"),
         (
-            [("Conv", ["x", "w"], ["c"], {"kernel_shape": [3, 3]}), ("Add", ["c", "b"], ["y"], {})],
-            r"a constant of shape \(4,\) is added; a bias of this layer has \(4, 1, 1\)",  # (4,) goes along a line
+            [("Pow", ["x", "half"], ["y"], {})],
+            "a power has no equal here, but for the constant ones 1, 2, 3 and 4",
         ),
-        (
-            [
-                ("Conv", ["x", "w"], ["c"], {"kernel_shape": [3, 3]}),
-                ("Add", ["c", "column"], ["s"], {}),
-                ("Add", ["s", "c"], ["y"], {}),
-            ],
-            "a constant is added to `c`, which is also used without",
-        ),
+        ([("Unsqueeze", ["x", "front"], ["y"], {})], "axis 0 is that of the images"),
+        ([("Squeeze", ["x"], ["y"], {})], "without axes it has no equal here"),
         ([("HardSigmoid", ["x"], ["y"], {})], "alpha=0.2 and beta=0.5 have no equal here"),
         (
             [("Reshape", ["x", "rows"], ["y"], {})],
-            r"the shape \[-1, 8\], of \[1, 3, 8, 8\], has no equal here",
+            r"the shape \[-1, 8\], of \[1, 3, 8, 8\], has no equal here; one that leaves the first axis",
         ),
         ([("PRelu", ["x", "eight"], ["y"], {})], r"a slope of shape \(8,\) has no equal here"),
         ([("Clip", ["x", "", "one"], ["y"], {})], "min=None and max=1.0 have no equal here"),
@@ -388,6 +381,16 @@ SINGLE = [  # an operator, its constants, its attributes, the input's shape
     ("Gemm", "+matrix+row", {"alpha": 0.5, "beta": 2.0}, (2, 7)),
     ("Gemm", "+matrix+one", {}, (2, 7)),
     ("Reshape", "+flat", {}, (2, 4, 2)),
+    ("Reshape", "+parted", {}, (2, 4, 2)),
+    ("Squeeze", "+axes", {}, (2, 4, 1, 1)),
+    ("Unsqueeze", "+axes", {}, (2, 4)),
+    ("Add", "+eight", {}, PLANE),
+    ("Sub", "+column", {}, PLANE),
+    ("Mul", "+one", {}, PLANE),
+    ("Div", "+six", {}, PLANE),
+    ("Pow", "+three", {}, PLANE),
+    ("Erf", "", {}, PLANE),
+    ("Sum", "+six+eight+column", {}, PLANE),
 ]
 MORE = {
     "t": weights(4, 2, 3, 3),
@@ -398,10 +401,13 @@ MORE = {
     "row": weights(1, 5),
     "axes": np.array([2, -1]),
     "zero": np.float32(0),
+    "front": np.array([0]),
     "one": np.array([1], np.float32),
     "six": np.float32(6),
     "rows": np.array([-1, 8]),
     "flat": np.array([-1, 8]),
+    "parted": np.array([0, -1, 2, 2]),
+    "three": np.float32(3),
     "pads": np.array([0, 0, 1, 2, 0, 0, 3, 0]),
     "half": np.array([1, 1, 0.5, 1], np.float32),
     "twice": np.array([1, 1, 2, 3], np.float32),
@@ -429,6 +435,89 @@ def test_an_operator_of_onnx(name, constants, attributes, shape):
     assert np.abs(network(x) - expected).max() < 1e-5
     for array in (*network.parameters.values(), *network.buffers.values()):
         array *= 2  # onnx's own arrays cannot be written to
+
+
+COMPOSED = {
+    "silu": [("Sigmoid", ["c"], ["gate"], {}), ("Mul", ["c", "gate"], ["y"], {})],
+    "mish": [("Softplus", ["c"], ["s"], {}), ("Tanh", ["s"], ["t"], {}), ("Mul", ["c", "t"], ["y"], {})],
+    "gelu": [
+        ("Div", ["c", "root"], ["scaled"], {}),
+        ("Erf", ["scaled"], ["erf"], {}),
+        ("Add", ["one", "erf"], ["more"], {}),
+        ("Mul", ["c", "more"], ["product"], {}),
+        ("Mul", ["product", "half"], ["y"], {}),
+    ],
+    "gelu_tanh": [
+        ("Pow", ["c", "three"], ["cube"], {}),
+        ("Mul", ["cube", "small"], ["part"], {}),
+        ("Add", ["c", "part"], ["sum"], {}),
+        ("Mul", ["sum", "slope"], ["inner"], {}),
+        ("Tanh", ["inner"], ["t"], {}),
+        ("Add", ["t", "one"], ["more"], {}),
+        ("Mul", ["c", "half"], ["halved"], {}),
+        ("Mul", ["halved", "more"], ["y"], {}),
+    ],
+    "squeeze and excitation": [  # a gate for each channel, by 1 x 1 convolutions
+        ("GlobalAveragePool", ["c"], ["mean"], {}),
+        ("Conv", ["mean", "down"], ["d"], {}),
+        ("Relu", ["d"], ["r"], {}),
+        ("Conv", ["r", "up"], ["u"], {}),
+        ("Sigmoid", ["u"], ["gate"], {}),
+        ("Mul", ["gate", "c"], ["y"], {}),
+    ],
+    "squeeze and excitation of rows": [  # by linear layers, with another branch subtracted
+        ("ReduceMean", ["c"], ["mean"], {"axes": [2, 3], "keepdims": 0}),
+        ("MatMul", ["mean", "square"], ["m"], {}),
+        ("Sigmoid", ["m"], ["row_gate"], {}),
+        ("Unsqueeze", ["row_gate", "last"], ["gate"], {}),
+        ("Mul", ["c", "gate"], ["gated"], {}),
+        ("Sub", ["one", "gated"], ["y"], {}),
+    ],
+}
+NUMBERS = {
+    "root": np.float32(np.sqrt(2)),
+    "half": np.float32(0.5),
+    "one": np.array([1], np.float32),
+    "three": np.float32(3),
+    "small": np.float32(0.044715),
+    "slope": np.float32(np.sqrt(2 / np.pi)),
+    "last": np.array([2, 3]),
+    "down": weights(2, 4, 1, 1),
+    "up": weights(4, 2, 1, 1),
+    "square": weights(4, 4),
+}
+
+
+@pytest.mark.external
+@pytest.mark.parametrize("name", COMPOSED)
+def test_what_exports_write_with_products_of_two_values(name):
+    """Beside onnxruntime; and gradients pass both ways, those of numbers in a formula aside."""
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+
+    nodes = [("Conv", ["x", "w"], ["c"], {"kernel_shape": [3, 3]}), *COMPOSED[name]]
+    named = {word for _, inputs, _, _ in nodes for word in inputs}
+    made = model(nodes, {k: v for k, v in {**ARRAYS, **NUMBERS}.items() if k in named})
+    x = weights(1, 3, 8, 8)
+    session = runtime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {"x": x})
+    network = from_onnx(made).network
+    y, pullback = network.vjp(x, wrt="input" if "input" in network.inputs else "x")
+    assert np.abs(y - expected).max() < 1e-5 * max(
+        1, np.abs(expected).max()
+    )  # float32: sums of 27 terms, a few roundings
+    gradients = pullback(np.ones_like(y))
+    layers = {n for n in network.parameters if n.endswith("weight")}
+    assert gradients.keys() == layers | {"x"}
+    direction = weights(*x.shape).astype(float)
+    step = 2.0**-10
+    ahead, behind = (
+        network((x + s * step * direction).astype(np.float32)).astype(float).sum() for s in (1, -1)
+    )
+    slope = (gradients["x"].astype(float) * direction).sum()
+    assert abs((ahead - behind) / (2 * step) - slope) < 0.02 * max(
+        1, abs(slope)
+    )  # a finite difference in float32
 
 
 @pytest.mark.external

@@ -63,6 +63,7 @@ def activation_cases() -> list[Case]:
         "sigmoid": ({}, sigmoid),
         "silu": ({}, lambda x: x * sigmoid(x)),
         "tanh": ({}, np.tanh),
+        "erf": ({}, erf),
         "softplus": ({"beta": 2.0}, lambda x: softplus(2 * x) / 2),
         "logsigmoid": ({}, lambda x: -softplus(-x)),
         "mish": ({}, lambda x: x * np.tanh(softplus(x))),

@@ -378,6 +378,20 @@ def test_ways_with_different_jumps_are_reported_and_the_field_holds_both():
     assert "!" in table(found)
 
 
+def test_operators_with_the_equations_of_another_have_index_maps():
+    """A gate for each channel, repeated over the plane; a pooling of lines by the equations of planes."""
+    described = from_text(
+        "input[1, 2, 9]\nconv: conv1d weight[2, 2, 3]\ngate: global_avg_pool\nscaled: multiply from gate, conv\n"
+        "pool: max_pool1d kernel_size=2 ties='last'\nrows: unflatten dim=2 sizes=(3, 1)"
+    )
+    found = geometry(described.network, *described.shapes)
+    assert [row.shape for row in found.rows] == [(1, 2, 7), (1, 2, 1), (1, 2, 7), (1, 2, 3), (1, 2, 3, 1)]
+    assert found.row("scaled").operations == 14
+    band = found.row("pool").reads["input"][2].band((0, 0, 1))
+    assert band is not None
+    assert band.at((0, 0, 1)) == (2, 5)
+
+
 def test_a_good_network_gets_no_advice():
     described = from_text(LENET)
     assert advice(geometry(described.network, *described.shapes)) == ()
