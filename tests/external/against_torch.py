@@ -1,6 +1,6 @@
 """One call of ours beside one of torch's: results, gradients, gradients of gradients, forward mode.
 
-`agree` is the whole comparison, for OpInfo samples and for drawn configurations alike.
+`agree` asks torch and has `tests.external.answers` compare, for OpInfo samples and for drawn configurations alike.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import torch
 from torch.autograd import forward_ad
 
 from kernels.operator import Operator
+from tests.external import answers
+from tests.external.answers import ROUNDINGS, Answers, Asked, several
 
 Tensors = Mapping[str, torch.Tensor]
 
-# Both sides add the same terms in another order. Sums here have at most some hundred terms, and terms are
-# seldom larger than the largest result; where all cancels the inputs, which are of size 1 to 10, set the scale.
-ROUNDINGS = 2.0**9
 CANCELLED = (
     8 * ROUNDINGS
 )  # a derivative divides by a length or a deviation, of a half say, once for each order
@@ -60,20 +59,13 @@ def arguments(call: Call, arrays: Tensors | None = None) -> dict[str, Any]:
 
 
 def close(call: Call, what: str, ours: Any, theirs: Any) -> None:
-    want = array_of(theirs)
-    assert isinstance(ours, np.ndarray), f"{what}: {type(ours).__name__}, an array is needed"
-    assert ours.shape == want.shape, f"{what}: shape {ours.shape}, theirs is {want.shape}"
-    assert ours.dtype == want.dtype, f"{what}: {ours.dtype}, theirs is {want.dtype}"
-    if want.dtype.kind != "f":
-        np.testing.assert_array_equal(ours, want, err_msg=what)
-        return
-    finite = np.abs(want[np.isfinite(want)])
-    bound = call.roundings * np.finfo(want.dtype).eps * max(1.0, float(finite.max(initial=0)))
-    np.testing.assert_allclose(ours, want, rtol=0, atol=bound, err_msg=what)
+    answers.close(call.roundings, what, ours, array_of(theirs))
 
 
-def several(results: Any) -> tuple[Any, ...]:
-    return tuple(results) if isinstance(results, (tuple, list)) else (results,)
+def asked(call: Call) -> Asked:
+    """The call without torch."""
+    arrays = {n: array_of(a) for n, a in call.arrays.items()}
+    return Asked(call.operator, arrays, call.options, call.constant, call.results, call.roundings)
 
 
 def agree(
@@ -86,37 +78,26 @@ def agree(
     seed: int = 0,
 ) -> None:
     """Raises AssertionError where they differ. `strided` holds the same numbers at other strides."""
-    operator, rng = call.operator, np.random.default_rng(seed)
-    second = second and call.second
-    names = [n for n, a in call.arrays.items() if a.is_floating_point() and n not in call.constant]
-    leaves = {n: call.arrays[n].detach().clone().requires_grad_(gradients) for n in names}
+    found = answered(call, gradients=gradients, second=second, forward_mode=forward_mode, seed=seed)
+    again = None if strided is None else {n: array_of(a) for n, a in strided.items()}
+    answers.compare(asked(call), found, seed=seed, strided=again)
+
+
+def answered(
+    call: Call, *, gradients: bool = True, second: bool = True, forward_mode: bool = True, seed: int = 0
+) -> Answers:
+    """What torch answers."""
+    ours, second = asked(call), second and call.second
+    leaves = {n: call.arrays[n].detach().clone().requires_grad_(gradients) for n in ours.names}
     inputs = list(leaves.values())
     want = several(call.reference({**call.arrays, **leaves}))[: call.results]
-    found, pullback = operator.vjp(**arguments(call))
-    ours = several(found)
-    assert len(ours) == len(want) or call.results, f"{len(ours)} results, torch has {len(want)}"
-    for n, (a, b) in enumerate(zip(ours, want, strict=False)):
-        close(call, f"result {n}", a, b)
-    shape = operator.output_shape(**arguments(call))
-    assert shape == (ours[0].shape if len(ours) == 1 else tuple(a.shape for a in ours)), (
-        f"output_shape: {shape}"
-    )
-    if strided is not None:
-        again = several(operator(**arguments(call, strided)))
-        for n, (a, b) in enumerate(zip(again, want, strict=False)):
-            close(call, f"result {n} of strided arrays", a, b)
+    results = tuple(array_of(t) for t in want)
     if not gradients:
-        return
-
-    def drawn(like: torch.Tensor) -> torch.Tensor:
-        return torch.tensor(rng.standard_normal(tuple(like.shape)), dtype=like.dtype)
-
-    flowing = [n for n, b in enumerate(want) if b.requires_grad]
-    cotangents = {n: drawn(want[n]).requires_grad_() for n in flowing}
+        return Answers(results)
+    flowing = tuple(n for n, b in enumerate(want) if b.requires_grad)
     assert flowing, "nothing that torch returns has a gradient"
-    given = [
-        array_of(cotangents[n]) if n in flowing else None for n, a in enumerate(ours) if a.dtype.kind == "f"
-    ]
+    d = answers.drawn(ours, results, flowing, seed)
+    cotangents = {n: torch.tensor(a).requires_grad_() for n, a in d.cotangents.items()}
     theirs = filled(
         torch.autograd.grad(
             [want[n] for n in flowing],
@@ -127,38 +108,25 @@ def agree(
         ),
         inputs,
     )
-    first, pullback2 = pullback.vjp(*given) if second else (pullback(*given), None)
-    by_name = dict(zip(pullback.wrt, first, strict=True))
-    for name, b in zip(names, theirs, strict=True):
-        close(call, f"gradient of {name}", by_name[name], b)
-
-    directions = {n: drawn(x) for n, x in zip(names, inputs, strict=True)}
-    moving = [(g, directions[n]) for n, g in zip(names, theirs, strict=True) if g.requires_grad]
-    if pullback2 is not None and moving:
+    of_cotangents = twice = None
+    directions = {n: torch.tensor(a) for n, a in d.directions.items()}
+    moving = [(g, directions[n]) for n, g in zip(leaves, theirs, strict=True) if g.requires_grad]
+    if second and moving:
         targets = [*cotangents.values(), *inputs]
         total = torch.stack([(g * h).sum() for g, h in moving]).sum()
-        twice = filled(torch.autograd.grad(total, targets, allow_unused=True), targets)
-        mine = pullback2(*(array_of(directions[n]) if n in directions else None for n in pullback.wrt))
-        by_name = dict(zip(pullback.wrt, mine[len(given) :], strict=True))
-        reals = [n for n, a in enumerate(ours) if a.dtype.kind == "f"]
-        for n, b in zip(flowing, twice, strict=False):
-            close(call, f"gradient of the gradient, cotangent {n}", mine[reals.index(n)], b)
-        for name, b in zip(names, twice[len(flowing) :], strict=True):
-            close(call, f"gradient of the gradient, {name}", by_name[name], b)
-
-    if forward_mode:
-        tangents = moved(call, leaves, directions, flowing)
-        if tangents is None:
-            return
-        order = list(pullback.wrt)
-        while order[-1] not in call.arrays:
-            order.pop()
-        primals = tuple(array_of(call.arrays[n]) if n in call.arrays else None for n in order)
-        changes = tuple(array_of(directions[n]) if n in directions else None for n in order)
-        options = {n: v for n, v in call.options.items() if n not in order}  # of absent arrays, None
-        _, found = operator.jvp(primals, changes, **options)
-        for n, b in zip(flowing, tangents, strict=True):
-            close(call, f"tangent of result {n}", several(found)[n], b)
+        both = list(map(array_of, filled(torch.autograd.grad(total, targets, allow_unused=True), targets)))
+        of_cotangents = tuple(both[: len(flowing)])
+        twice = dict(zip(leaves, both[len(flowing) :], strict=True))
+    tangents = moved(call, leaves, directions, flowing) if forward_mode else None
+    return Answers(
+        results,
+        flowing,
+        second,
+        dict(zip(leaves, map(array_of, theirs), strict=True)),
+        of_cotangents,
+        twice,
+        None if tangents is None else tuple(map(array_of, tangents)),
+    )
 
 
 def moved(

@@ -26,7 +26,18 @@ from torch.testing._internal.opinfo.core import OpInfo, SampleInput
 import kernels
 from kernels.errors import KernelError
 from kernels.operator import Operator
-from tests.external.against_torch import ADDED, CANCELLED, SINGLE, Call, Tensors, agree
+from tests.external.against_torch import (
+    ADDED,
+    CANCELLED,
+    SINGLE,
+    Call,
+    Tensors,
+    agree,
+    answered,
+    asked,
+    several,
+)
+from tests.external.recorded import Case
 from tests.support.tally import OutOfScope, Tally
 
 DTYPES = (torch.float64, torch.float32)
@@ -477,6 +488,42 @@ def translated(row: Row, op: Any, sample: SampleInput) -> Call:
     dtype = getattr(sample.input, "dtype", None)  # cat is given a list
     roundings = row.roundings.get(dtype, call.roundings)
     return replace(call, roundings=roundings, results=call.results or row.results)
+
+
+MOST, FEW, MANY = (
+    2,
+    12,
+    450,
+)  # samples recorded of a row; with how few numbers one says little, with how many it is alone
+
+
+def recording() -> Iterator[Case]:
+    """A few small samples of each row with torch's answers: those with the fewest numbers, each with options of its own."""
+    for row in TABLE:
+        yield from recorded_of(row)
+
+
+def recorded_of(row: Row) -> list[Case]:
+    op, found = theirs(row), list[tuple[int, int, str, Call]]()
+    for n, sample in enumerate(samples(row, torch.float64)):
+        try:
+            call = translated(row, op, sample)
+            results = several(call.reference(call.arrays))
+            call.operator.output_shape(**asked(call).arrays, **call.options)
+        except (OutOfScope, KernelError):
+            continue
+        inputs, outputs = sum(a.numel() for a in call.arrays.values()), sum(a.numel() for a in results)
+        if inputs and outputs:
+            size = 3 * (inputs + outputs)
+            found.append((size if size > FEW else MANY, n, f"{sorted(call.options.items())}", call))
+    kept, said = list[Case](), set[str]()
+    for size, n, options, call in sorted(found, key=lambda f: f[:2]):
+        if options in said or len(kept) == MOST or (kept and size > MANY):
+            continue
+        said.add(options)
+        answers = answered(call, second=op.supports_gradgrad, forward_mode=op.supports_forward_ad, seed=n)
+        kept.append(Case(row.name, n, asked(call), answers))
+    return kept
 
 
 def other_dtypes(row: Row) -> Tally:
