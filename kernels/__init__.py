@@ -172,6 +172,7 @@ if TYPE_CHECKING:
     batch_norm_training: Operator
     layer_norm: Operator
     instance_norm: Operator
+    instance_norm_running: Operator
     group_norm: Operator
     rms_norm: Operator
     local_response_norm: Operator
@@ -299,7 +300,8 @@ _ADAPTERS = {
         *("softsign", "tanhshrink", "threshold", "glu", "softmax", "softmin"),
     ),
     "kernels.norms": (
-        *("batch_norm", "batch_norm_training", "layer_norm", "instance_norm", "group_norm"),
+        *("batch_norm", "batch_norm_training", "layer_norm", "instance_norm"),
+        *("instance_norm_running", "group_norm"),
         *("rms_norm", "local_response_norm"),
     ),
     "kernels.losses": (

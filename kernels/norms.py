@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from kernels.adapter import Adapter, Layout, Plan, Spec, Variants, reshaped, same
-from kernels.arguments import Array, Shape, entries, integer, positive, real, shown
+from kernels.arguments import Array, Shape, entries, flag, integer, positive, real
 from kernels.errors import ArgumentError, ShapeError
 
 View = Callable[[Array], Array]
@@ -46,13 +46,7 @@ def batch_norm(
     channels, see = channelled(input)
     if running_mean is None or running_var is None:
         raise ArgumentError("`running_mean` and `running_var` are needed, unless training=True")
-    inputs = (
-        Layout("input", "x", input, see),
-        *statistics(channels, running_mean, running_var, "mean", "var"),
-        *affine(channels, weight, bias),
-    )
-    outputs = (Layout("output", "y", input, see),)
-    return Plan(inputs, outputs, spec.environment(inputs), {"eps": real("eps", eps)})
+    return by_running(spec, input, (running_mean, running_var), (weight, bias), channels, see, eps)
 
 
 def batch_norm_training(
@@ -93,24 +87,58 @@ def instance_norm(
     input                      (N, C, *spatial)
     running_mean, running_var  (C,), or None
     weight, bias               (C,), or None for 1 and 0
-    use_input_stats            True; with running statistics instead this is batch_norm(..., training=False)
+    use_input_stats            or the running statistics, which are needed then, whatever the input: as in inference
     momentum, eps              as in batch_norm
 
     Mean and variance are of the positions of one channel of one sample. With running statistics the result is (output,
     running_mean, running_var), with the mean over the batch of each plane's mean and unbiased variance in the new ones;
-    nothing is written to. Ulyanov, Vedaldi and Lempitsky 2016, arXiv:1607.08022.
+    nothing is written to. With use_input_stats=False this is kernels.instance_norm_running, which has the output alone.
+    Ulyanov, Vedaldi and Lempitsky 2016, arXiv:1607.08022.
     """
-    if use_input_stats is not True:
-        raise ArgumentError(
-            f"`use_input_stats` is {shown(use_input_stats)} but needs True; "
-            "with running statistics it is batch_norm(..., training=False)"
-        )
-    if len(input) < 3:
-        raise ShapeError(f"`input` has {len(input)} axes but needs at least 3: (N, C, *spatial)")
-    channels, see = channelled(input)
+    flag("use_input_stats", use_input_stats)
+    channels, see = planes(input)
     if math.prod(input[2:]) == 1:
         raise ShapeError(f"`input` has shape {input}: of one entry a plane there is no variance")
     return trained(spec, input, channels, (running_mean, running_var), (weight, bias), see, momentum, eps)
+
+
+def instance_norm_running(
+    spec: Spec,
+    input: Shape,
+    running_mean: Shape | None = None,
+    running_var: Shape | None = None,
+    weight: Shape | None = None,
+    bias: Shape | None = None,
+    use_input_stats: object = True,
+    momentum: object = 0.1,
+    eps: object = 1e-5,
+) -> Plan:
+    channels, see = planes(input)
+    if running_mean is None or running_var is None:
+        raise ArgumentError("`running_mean` and `running_var` are needed, unless use_input_stats=True")
+    return by_running(spec, input, (running_mean, running_var), (weight, bias), channels, see, eps)
+
+
+instance_norm_running.__doc__ = instance_norm.__doc__
+
+
+def by_running(
+    spec: Spec,
+    input: Shape,
+    running: tuple[Shape, Shape],
+    scaling: tuple[Shape | None, Shape | None],
+    channels: int,
+    see: View,
+    eps: object,
+) -> Plan:
+    """With statistics that are given."""
+    inputs = (
+        Layout("input", "x", input, see),
+        *statistics(channels, *running, "mean", "var"),
+        *affine(channels, *scaling),
+    )
+    outputs = (Layout("output", "y", input, see),)
+    return Plan(inputs, outputs, spec.environment(inputs), {"eps": real("eps", eps)})
 
 
 def trained(
@@ -254,6 +282,12 @@ def channelled(input: Shape) -> tuple[int, View]:
     return input[1], reshaped(*input[:2], math.prod(input[2:]))
 
 
+def planes(input: Shape) -> tuple[int, View]:
+    if len(input) < 3:
+        raise ShapeError(f"`input` has {len(input)} axes but needs at least 3: (N, C, *spatial)")
+    return channelled(input)
+
+
 def statistics(channels: int, mean: Shape, var: Shape, *names: str) -> tuple[Layout, Layout]:
     """Running mean and variance."""
     first, second = names
@@ -307,9 +341,19 @@ ADAPTERS = {
     "batch_norm": Adapter(batch_norm, CHANNELS, buffers=RUNNING),
     "batch_norm_training": Adapter(batch_norm_training, TRAINED, fixed={"training": True}, buffers=RUNNING),
     "instance_norm": Adapter(instance_norm, TRAINED, buffers=RUNNING),
+    "instance_norm_running": Adapter(
+        instance_norm_running,
+        CHANNELS,
+        fixed={"use_input_stats": False},
+        definition="batch_norm",
+        buffers=RUNNING,
+    ),
     "layer_norm": Adapter(layer_norm, {"input": "x", "weight": "w", "bias": "b"}),
     "group_norm": Adapter(group_norm, {"input": "x", "weight": "w", "bias": "b"}),
     "rms_norm": Adapter(rms_norm, {"input": "x", "weight": "w"}),
     "local_response_norm": Adapter(local_response_norm, {"input": "x"}),
 }
-VARIANTS = {"batch_norm": Variants("training", {True: "batch_norm_training"})}
+VARIANTS = {
+    "batch_norm": Variants("training", {True: "batch_norm_training"}),
+    "instance_norm": Variants("use_input_stats", {False: "instance_norm_running"}),
+}

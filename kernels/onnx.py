@@ -430,10 +430,11 @@ def lp_pool(
     """LpPool, with 1 to 3 spatial axes. Padding is zeros, of which no power adds anything."""
     axes = spatial(x)
     kernel, stride = per_axis("kernel_shape", kernel_shape, axes), per_axis("strides", strides, axes)
-    only("dilations", list(per_axis("dilations", dilations, axes)), [1] * axes)
-    padding = window_pads(auto_pad, pads, x.shape[2:], kernel, stride)
-    longer = lengthened(x, padding, kernel, stride, ceil_mode)
-    return (ours(f"lp_pool{axes}d")(np.pad(x, ((0, 0), (0, 0), *longer)), p, kernel, stride),)
+    dilation = per_axis("dilations", dilations, axes)
+    spans = covers(kernel, dilation)
+    padding = window_pads(auto_pad, pads, x.shape[2:], spans, stride)
+    longer = np.pad(x, ((0, 0), (0, 0), *lengthened(x, padding, spans, stride, ceil_mode)))
+    return (ours(f"lp_pool{axes}d")(longer, p, kernel, stride, dilation=dilation),)
 
 
 def global_pool(name: str, context: Context, x: Array) -> Results:

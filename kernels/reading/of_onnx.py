@@ -262,16 +262,13 @@ def _pool(kind: str) -> Callable[[_Graph, Any, Mapping[str, Any]], None]:
             "padding": padding,
             "ceil_mode": bool(attributes.get("ceil_mode", 0)),
         }
-        if kind == "max":
+        if kind in ("max", "lp"):
             arguments["dilation"] = dilations
         elif set(dilations) != {1}:
             raise ReadingError(f"dilations={dilations} has no equal here")
         if kind == "avg":
             arguments["count_include_pad"] = bool(attributes.get("count_include_pad", 0))
         if kind == "lp":
-            if any(map(any, padding)):
-                raise ReadingError("pads have no equal here")
-            del arguments["padding"]
             arguments["norm_type"] = float(attributes.get("p", 2))
         graph.put(step, f"{kind}_pool{axes}d", graph.source(step.input[0]), **arguments)
 

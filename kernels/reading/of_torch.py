@@ -28,7 +28,7 @@ def from_torch(
     operator's arguments are called is taken from the module's parameters, buffers and attributes; `MODULES` has those that
     are called otherwise. Parameters that modules share stay shared. Identity is left out, and so is dropout, unless `rng`
     is given, which then draws (`kernels.training.Dropout`). InstanceNorm with running statistics is read for inference
-    alone. Raises ReadingError for a module that is none of these.
+    alone: `instance_norm(use_input_stats=False)`. Raises ReadingError for a module that is none of these.
     """
     found, nodes, copies = Found(operators), dict[str, Node](), Copies()
     for path, part in _parts(module):
@@ -123,7 +123,7 @@ def _batch_norm_of(module: Any) -> tuple[str, dict[str, Any]]:
 def _instance_norm_of(module: Any) -> tuple[str, dict[str, Any]]:
     if module.running_mean is None:
         return "instance_norm", {}
-    return "batch_norm", {"training": False}
+    return "instance_norm", {"use_input_stats": False}
 
 
 Row = Callable[[Any], tuple[str, dict[str, Any]]]

@@ -246,11 +246,16 @@ def batch_norm(d: Draw) -> Call:
 
 def instance_norm(d: Draw) -> Call:
     channels = d.int(1, 3)
-    x = apart(d, d.int(1, 2), channels, *d.per_axis(d.int(1, 3), 2, 4))
+    arrays = {"input": apart(d, d.int(1, 2), channels, *d.per_axis(d.int(1, 3), 2, 4))}
+    options: Options = {"eps": d.choice([1e-5, 0.1])}
+    if d.often(0.3):
+        arrays |= {"running_mean": d.normal(channels), "running_var": d.positive(channels)}
+        options["use_input_stats"] = False
     return same(
         "instance_norm",
-        affine(d, {"input": x}, channels),
-        {"eps": d.choice([1e-5, 0.1])},
+        affine(d, arrays, channels),
+        options,
+        constant=("running_mean", "running_var"),
         roundings=CANCELLED,
     )
 

@@ -35,7 +35,6 @@ REFUSED = {
     r"Resize: `scales` is .* whole, with align_corners": "align_corners of a rounded extent",
     r"`cubic_coeff_a` is -0.5": "another cubic than torch's (a = -0.75)",
     r"are not those of a mode of `interpolate`": "nearest places that neither nearest nor nearest-exact reads",
-    r"LpPool: `dilations` is": "dilated Lp pooling",
 }
 
 # Cases that the evaluator fails without any operator of ours, too (which `run` tries) -> why.

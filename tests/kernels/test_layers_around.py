@@ -78,9 +78,19 @@ ROW = np.ones((4, 3))
             "of one entry a plane there is no variance",
         ),
         (
-            lambda: kernels.instance_norm(X, W, W, use_input_stats=False),
+            lambda: kernels.instance_norm(X, W, use_input_stats=False),
             ArgumentError,
-            "batch_norm(..., training=False)",
+            "`running_mean` and `running_var` are needed, unless use_input_stats=True",
+        ),
+        (
+            lambda: kernels.instance_norm(X[0, 0], W, W, use_input_stats=False),
+            ShapeError,
+            "`input` has 2 axes but needs at least 3",
+        ),
+        (
+            lambda: kernels.instance_norm(X, W, W, use_input_stats=None),
+            ArgumentTypeError,
+            "`use_input_stats` is None but needs",
         ),
         (
             lambda: kernels.layer_norm(X, (3, 4)),
@@ -240,6 +250,7 @@ def test_errors(call, error, text):
         ("batch_norm", (X,), {"training": True}, X.shape),
         ("batch_norm", (X, W, W), {"training": True}, (X.shape, (4,), (4,))),
         ("instance_norm", (X, W, W), {}, (X.shape, (4,), (4,))),
+        ("instance_norm", (X, W, W), {"use_input_stats": False}, X.shape),
         ("layer_norm", (X, (3, 5)), {"bias": np.ones((3, 5))}, X.shape),
         ("group_norm", (X, 2, W, W), {}, X.shape),
         ("rms_norm", (X, 5), {}, X.shape),

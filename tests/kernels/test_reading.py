@@ -349,6 +349,7 @@ SINGLE = [  # an operator, its constants, its attributes, the input's shape
     ("Conv", "w", {"auto_pad": "SAME_LOWER", "kernel_shape": [3, 3]}, (2, 3, 5, 5)),
     ("MaxPool", "", {"auto_pad": "SAME_LOWER", "kernel_shape": [2, 2]}, PLANE),
     ("LpPool", "", {"kernel_shape": [2, 2], "p": 2}, PLANE),
+    ("LpPool", "", {"kernel_shape": [3, 2], "p": 3, "dilations": [2, 3], "pads": [1, 0, 2, 1]}, PLANE),
     ("GlobalMaxPool", "", {}, PLANE),
     ("ReduceMean", "+axes", {"keepdims": 0}, PLANE),
     ("ReduceMax", "+axes", {}, PLANE),

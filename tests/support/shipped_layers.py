@@ -142,6 +142,7 @@ def norm_cases() -> list[Case]:
         if others:
             each: Any = lambda x, m, v, w, b, over=others, see=see: normalised(x, over, 0.01, see, w, b)
             cases.append(smooth("instance_norm", label, (x, None, None, w, b), {"eps": 0.01}, each))
+            cases.append(smooth("instance_norm_running", label, (x, m, v, w, b), {"eps": 0.01}, fixed))
     for shape, row in [((4, 5), (5,)), ((2, 3, 4), (3, 4)), ((6,), (6,))]:
         rng = generator("layer_norm", shape)
         x, w, b = rng.standard_normal(shape), rng.standard_normal(row), rng.standard_normal(row)
