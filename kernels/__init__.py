@@ -44,6 +44,12 @@ if TYPE_CHECKING:
     conv3d_symmetric: Operator
     conv3d_replicate: Operator
     conv3d_circular: Operator
+    conv4d_constant: Operator
+    conv4d_mean: Operator
+    conv4d_reflect: Operator
+    conv4d_symmetric: Operator
+    conv4d_replicate: Operator
+    conv4d_circular: Operator
     conv_transpose1d: Operator
     conv_transpose2d: Operator
     conv_transpose3d: Operator
@@ -257,7 +263,7 @@ _MODES = ("constant", "mean", "reflect", "symmetric", "replicate", "circular")  
 _ADAPTERS = {
     "kernels.convolution": (
         *("conv1d", "conv2d", "conv3d", "conv4d"),
-        *(f"conv{axes}d_{mode}" for axes in (1, 2, 3) for mode in _MODES),
+        *(f"conv{axes}d_{mode}" for axes in (1, 2, 3, 4) for mode in _MODES),
         *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "conv_transpose4d"),
         *("separable_conv1d", "separable_conv2d", "separable_conv3d"),
         *("locally_connected1d", "locally_connected2d", "locally_connected3d"),

@@ -199,14 +199,15 @@ def cast(name: str, dtype: np.dtype[Any]) -> str:
     return f"{variable(name)}.astype(numpy.{dtype.newbyteorder('=').name})"
 
 
-def check_real(name: str, array: Array) -> None:
+def check_real(name: str, array: Array, beside: np.dtype[Any] | None = None) -> None:
+    """One of the types that kernels compute in; an array of another is told which, that of the others if there are some."""
     if array.dtype in REAL:
         return
     if not array.dtype.isnative and array.dtype.newbyteorder("=") in REAL:
         kind = f"{array.dtype.newbyteorder('=')} in foreign byte order"
         raise DtypeError(f"`{name}` is {kind} ({array.dtype.str}); write {cast(name, array.dtype)}")
     if array.dtype.kind in "biuf":
-        to = np.dtype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
+        to = beside or np.dtype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
         raise DtypeError(f"`{name}` is {array.dtype} but needs float32 or float64; write {cast(name, to)}")
     raise DtypeError(f"`{name}` is {short(str(array.dtype))} but needs float32 or float64")
 

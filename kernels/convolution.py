@@ -394,7 +394,7 @@ ADAPTERS = {
     **{f"conv{axes}d": Adapter(convolution, ARRAYS, axes) for axes in (1, 2, 3, 4)},
     **{
         f"conv{axes}d_{mode}": Adapter(convolution, ARRAYS, axes, {"padding_mode": mode})
-        for axes in (1, 2, 3)
+        for axes in (1, 2, 3, 4)
         for mode in MODES[1:]
     },
     **{f"conv_transpose{axes}d": Adapter(transposed, ARRAYS, axes) for axes in (1, 2, 3, 4)},
@@ -404,5 +404,5 @@ ADAPTERS = {
 }
 VARIANTS = {
     f"conv{axes}d": Variants("padding_mode", {mode: f"conv{axes}d_{mode}" for mode in MODES[1:]})
-    for axes in (1, 2, 3)
+    for axes in (1, 2, 3, 4)
 }

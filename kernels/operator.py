@@ -329,7 +329,7 @@ class Operator:
             if tensor.integer:
                 array = as_indices(name, array)
             else:
-                check_real(name, array)
+                check_real(name, array, dtype)
                 if dtype is None:
                     first, dtype = name, array.dtype
                 check_same(name, array, first, dtype)

@@ -40,6 +40,11 @@ class Optimizer:
     states: dict[str, tuple[Array, ...]] = field(default_factory=dict, init=False)
     steps: dict[str, int] = field(default_factory=dict, init=False)
 
+    def __post_init__(self) -> None:
+        for name in ("lr", "weight_decay", "momentum", "alpha", "lr_decay", "eps"):
+            if (value := getattr(self, name, None)) is not None and not real(name, value) >= 0:
+                raise ArgumentError(f"{type(self).__name__}: `{name}` is {value} but needs to be at least 0")
+
     def operator(self) -> tuple[Any, int]:
         """The operator of one step, and how many states it keeps."""
         raise NotImplementedError
@@ -113,6 +118,7 @@ class SGD(Optimizer):
     nesterov: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.nesterov and (self.momentum <= 0 or self.dampening != 0):
             raise ArgumentError("nesterov needs a momentum, and no dampening")
 

@@ -110,6 +110,6 @@ def convolve(nd: int) -> Operator:
 def families() -> Iterator[tuple[Operator, ...]]:
     for nd in (1, 2, 3):
         yield conv(nd), conv_transpose(nd), separable_conv(nd), *(conv(nd, mode) for mode in MODES)
-    yield conv(4), conv_transpose(4)
+    yield conv(4), conv_transpose(4), *(conv(4, mode) for mode in MODES)
     for make in (convolve, locally_connected, unfold, fold, toeplitz):
         yield from ((make(nd),) for nd in (1, 2, 3))

@@ -23,11 +23,14 @@ MODES = ("zeros", "constant", "reflect", "symmetric", "replicate", "circular", "
 def around(
     x: torch.Tensor, pairs: Sequence[tuple[int, int]], mode: str, value: float | None = None
 ) -> torch.Tensor:
-    """torch's pad of the last axes, the first of them first, and the two modes that it has not."""
+    """torch's pad of the last axes, the first of them first, and what it has not: two modes, and folding four axes."""
     flat = [p for pair in reversed(pairs) for p in pair]
-    if mode == "symmetric":
+    folds: dict[str, Any] = {"symmetric": "symmetric"}
+    if len(pairs) > 3:
+        folds |= {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    if mode in folds:
         for axis, pair in enumerate(pairs, start=x.ndim - len(pairs)):
-            places = np.pad(np.arange(x.shape[axis]), pair, mode="symmetric")
+            places = np.pad(np.arange(x.shape[axis]), pair, mode=folds[mode])
             x = x.index_select(axis, torch.tensor(places))
         return x
     if mode == "mean":
@@ -144,23 +147,32 @@ def conv4d(d: Draw) -> Call:
     """For each tap of the first axis a convolution along the others."""
     extents, kernel = d.per_axis(4, 2, 3), d.per_axis(4, 1, 2)
     stride, padding, dilation = d.per_axis(4, 1, 2), d.per_axis(4, 0, 1), d.per_axis(4, 1, 2)
-    groups = d.int(1, 2)
+    groups, mode = d.int(1, 2), d.choice(["zeros", *MODES])
+    value = 1.5 if mode == "constant" else None
     arrays = {
         "input": d.normal(d.int(1, 2), groups * 2, *extents),
         "weight": d.normal(groups, 2, *kernel),
         "bias": d.normal(groups),
     }
-    rest = {"stride": stride[1:], "padding": padding[1:], "dilation": dilation[1:], "groups": groups}
+    rest = {"stride": stride[1:], "dilation": dilation[1:], "groups": groups}
 
     def reference(given: Tensors) -> Any:
-        x, w = given["input"], given["weight"]
-        first = [v[:1] for v in (kernel, stride, padding, dilation)]
+        x, w = around(given["input"], [(p, p) for p in padding], mode, value), given["weight"]
+        first = [v[:1] for v in (kernel, stride, (0,), dilation)]
         taps = gathered(x.movedim(2, -1), *first).movedim(-2, 1)  # (N, P, C, *others, K)
         along = [F.conv3d(taps[..., k].flatten(0, 1), w[:, :, k], **rest) for k in range(kernel[0])]
         y = torch.stack(along).sum(0).unflatten(0, taps.shape[:2]).movedim(1, 2)
         return y + given["bias"].reshape(-1, 1, 1, 1, 1)
 
-    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    options = {
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "groups": groups,
+        "padding_mode": mode,
+    }
+    if value is not None:
+        options["padding_value"] = value
     return composed("conv4d", arrays, options, reference)
 
 

@@ -90,6 +90,13 @@ def test_only_what_has_a_gradient_moves_and_a_step_may_have_its_own_rate():
         SGD().step(own, {"c": np.ones(3)})
     with pytest.raises(KernelError, match="gd_step: `gradient` has shape"):
         SGD().step(own, {"a": np.ones(4)})
+    for make in (SGD, RMSprop, Adam, AdamW, Adagrad):
+        with pytest.raises(
+            ArgumentError, match=f"{make.__name__}: `weight_decay` is -0.1 but needs to be at least 0"
+        ):
+            make(weight_decay=-0.1)
+    with pytest.raises(ArgumentError, match="SGD: `momentum` is -1 but needs to be at least 0"):
+        SGD(momentum=-1)
     with pytest.raises(ArgumentError, match="nesterov needs a momentum"):
         SGD(nesterov=True)
 
