@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -143,11 +144,11 @@ def padded_conv(d: Draw, axes: int) -> Call:
     return composed(name, arrays, options, reference)
 
 
-def conv4d(d: Draw) -> Call:
+def conv4d(d: Draw, modes: Sequence[str] = ("zeros",)) -> Call:
     """For each tap of the first axis a convolution along the others."""
     extents, kernel = d.per_axis(4, 2, 3), d.per_axis(4, 1, 2)
     stride, padding, dilation = d.per_axis(4, 1, 2), d.per_axis(4, 0, 1), d.per_axis(4, 1, 2)
-    groups, mode = d.int(1, 2), d.choice(["zeros", *MODES])
+    groups, mode = d.int(1, 2), d.choice(modes)
     value = 1.5 if mode == "constant" else None
     arrays = {
         "input": d.normal(d.int(1, 2), groups * 2, *extents),
@@ -164,13 +165,9 @@ def conv4d(d: Draw) -> Call:
         y = torch.stack(along).sum(0).unflatten(0, taps.shape[:2]).movedim(1, 2)
         return y + given["bias"].reshape(-1, 1, 1, 1, 1)
 
-    options = {
-        "stride": stride,
-        "padding": padding,
-        "dilation": dilation,
-        "groups": groups,
-        "padding_mode": mode,
-    }
+    options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    if mode != "zeros":
+        options["padding_mode"] = mode
     if value is not None:
         options["padding_value"] = value
     return composed("conv4d", arrays, options, reference)
@@ -583,6 +580,7 @@ WINDOWS: Draws = {
     **each(conv, "conv{}d"),
     **each(padded_conv, "conv{}d padded"),
     "conv4d": conv4d,
+    "conv4d padded": partial(conv4d, modes=MODES[1:]),
     **each(conv_transpose, "conv_transpose{}d"),
     "conv_transpose4d": conv_transpose4d,
     **each(separable_conv, "separable_conv{}d"),
