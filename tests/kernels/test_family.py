@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -148,3 +149,19 @@ def test_the_arrays_of_jvp_are_no_options():
         want = kernels.multi_margin_loss(x, target, p, weight=weight)
         found, tangent = kernels.multi_margin_loss.jvp((x, target, weight), (None, None, weight), p=p)
         assert found == want == tangent  # linear in the weights
+
+
+def test_what_chooses_equations_for_one_rank_chooses_them_for_all():
+    """A plan function accepts an option's value for every operator that it plans; each then has equations for it."""
+    chosen: dict[Any, set[Any]] = {}
+    operators = [getattr(kernels, name) for name in kernels.OPERATORS]
+    families = [o for o in operators if isinstance(o, Family)]
+    for family in families:
+        chosen.setdefault((family.adapter.plan, family.variants.option), set()).update(family.variants.names)
+    for operator in operators:
+        for (plan, option), values in chosen.items():
+            if operator.adapter.plan is plan and option not in operator.adapter.fixed:
+                assert isinstance(operator, Family), f"{operator.__name__} computes the same whatever `{option}` is"
+                assert operator.variants.option == option
+                assert operator.variants.names.keys() == values, operator.__name__
+    assert len(families) > 20
