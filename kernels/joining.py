@@ -122,7 +122,8 @@ def shape_given(value: Any) -> Shape | None:
 
 
 BROADCAST = """
-    input, other  shapes that NumPy broadcasts: of two extents of one axis, counted from the last, one may be 1, or missing
+    input, other  shapes that NumPy broadcasts: of two extents of one axis, counted from the last, one may be 1, or missing;
+                  or a number, which is of the other's type
 
 A gradient has the shape of its array: it is the sum over the axes along which that is repeated. Where one of the two is
 repeated this is kernels.{name}_broadcast_other or _input, and where both are kernels.{name}_broadcast_both_other or _input.

@@ -37,6 +37,7 @@ from kernels.arguments import (
     entries,
     integer,
     readable,
+    real,
     short,
     shown,
     word,
@@ -319,9 +320,15 @@ class Operator:
     def _arrays(self, arguments: Mapping[str, Any]) -> tuple[dict[str, Array | None], np.dtype[Any]]:
         """The array arguments as arrays of the right types, and the type that the call computes in."""
         arrays: dict[str, Array | None] = {}
-        first, dtype = "", None
+        first, dtype, numbers = "", None, dict[str, float]()
         for name, letter in self.adapter.tensors.items():
             tensor, value = self._spec.tensors[letter], arguments[name]
+            if type(value) in (int, float) and not tensor.integer:
+                arrays[name], numbers[name] = (
+                    None,
+                    real(name, value),
+                )  # in its place, until the type of the arrays is known
+                continue
             if value is None and self._may_be_absent(name):
                 arrays[name] = None
                 continue
@@ -334,7 +341,10 @@ class Operator:
                     first, dtype = name, array.dtype
                 check_same(name, array, first, dtype)
             arrays[name] = array
-        return arrays, dtype if dtype is not None else np.dtype(np.float64)
+        dtype = np.dtype(np.float64) if dtype is None else dtype
+        with np.errstate(over="ignore"):  # what is too large for float32 is infinite there
+            arrays |= {name: np.array(number, dtype) for name, number in numbers.items()}
+        return arrays, dtype
 
     def _may_be_absent(self, name: str) -> bool:
         """Is there something that the formula, or the adapter, takes for it? (torch has no array by default.)"""
@@ -786,7 +796,7 @@ def shape_of(name: str, value: Any, optional: bool) -> Shape | None:
     """A shape from a shape, or from anything that has one."""
     if value is None and optional:
         return None
-    shape = attribute(value, "shape")
+    shape = () if type(value) is float else attribute(value, "shape")
     shape = entries(value if shape is None else shape)
     if shape is None:
         raise ArgumentTypeError(f"`{name}` is {shown(value)} but needs an array or a shape")

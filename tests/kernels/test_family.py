@@ -155,13 +155,13 @@ def test_what_chooses_equations_for_one_rank_chooses_them_for_all():
     """A plan function accepts an option's value for every operator that it plans; each then has equations for it."""
     chosen: dict[Any, set[Any]] = {}
     operators = [getattr(kernels, name) for name in kernels.OPERATORS]
-    families = [o for o in operators if isinstance(o, Family)]
+    families = [o for o in operators if isinstance(o, Family) and o.variants.choose is None]
     for family in families:
         chosen.setdefault((family.adapter.plan, family.variants.option), set()).update(family.variants.names)
     for operator in operators:
         for (plan, option), values in chosen.items():
             if operator.adapter.plan is plan and option not in operator.adapter.fixed:
-                assert isinstance(operator, Family), f"{operator.__name__} computes the same whatever `{option}` is"
+                assert operator in families, f"{operator.__name__} computes the same whatever `{option}` is"
                 assert operator.variants.option == option
                 assert operator.variants.names.keys() == values, operator.__name__
-    assert len(families) > 20
+    assert len(families) > 15

@@ -9,7 +9,7 @@ import pytest
 
 import kernels
 from kernels import add, concatenate, divide, flatten, multiply, subtract, unflatten
-from kernels.errors import ArgumentError, ShapeError
+from kernels.errors import ArgumentError, ArgumentTypeError, ShapeError
 
 RNG = np.random.default_rng(0)
 
@@ -87,6 +87,14 @@ def test_variants_and_the_operators_of_their_names():
                 assert np.array_equal(own(*pair), function(*pair), equal_nan=True)
     assert add.variant((plane, plane), {}) is None
     assert np.array_equal(add(plane, 2.0), plane + 2)
+    single = plane.astype(np.float32)
+    for y in (multiply(single, 2), multiply(2.0, single), multiply.vjp(single, 2.0)[0]):
+        assert y.dtype == np.float32
+        assert np.array_equal(y, 2 * plane)
+    assert multiply.vjp(single, 2)[1](np.ones_like(single))[1] == single.sum()
+    assert multiply(2, 3).dtype == np.float64
+    assert np.array_equal(multiply(single, 1e300)[1:], np.full((1, 3), np.inf))
+    assert add.output_shape(plane, 2.0) == (2, 3)
     assert add.output_shape((np.int64(2), 1), (3,)) == (2, 3)
     assert np.array_equal(subtract(np.zeros((0, 3)), row), np.zeros((0, 3)))
 
@@ -132,6 +140,8 @@ def test_what_does_not_fit_is_refused():
         match=r"`other` has shape \(2, 3\) but `input` has \(2, 3, 4\): along axis -2 they need to be equal, or",
     ):
         add(a, np.zeros((2, 3)))
+    with pytest.raises(ArgumentTypeError, match="`other` is .* but needs a real number"):
+        add(a, 10**400)
     with pytest.raises(ShapeError, match=r"take turns in being repeated along 6 runs of axes, more than"):
         multiply(np.zeros((2, 1, 2, 1, 2, 1)), np.zeros((1, 2, 1, 2, 1, 2)))
     with pytest.raises(
