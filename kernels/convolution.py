@@ -23,7 +23,7 @@ def convolution(
     padding_mode: object = "zeros",
     padding_value: object = 0.0,
 ) -> Plan:
-    """{axes}-d cross-correlation of `input` with `weight`: torch.nn.functional.conv{axes}d on NumPy arrays.
+    """{axes}-d cross-correlation of `input` with `weight`: torch.nn.functional's conv1d, conv2d, conv3d on NumPy arrays.
 
     input          (N, C, *spatial), or (C, *spatial) unbatched
     weight         (O, C / groups, *kernel)
@@ -89,7 +89,7 @@ def transposed(
     groups: object = 1,
     dilation: object = 1,
 ) -> Plan:
-    """{axes}-d transposed convolution: torch.nn.functional.conv_transpose{axes}d on NumPy arrays.
+    """{axes}-d transposed convolution: torch.nn.functional's conv_transpose1d, 2d, 3d on NumPy arrays.
 
     input           (N, C, *spatial), or (C, *spatial) unbatched
     weight          (C, O / groups, *kernel): that of the convolution whose gradient this is

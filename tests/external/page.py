@@ -89,6 +89,13 @@ def counterpart(names: Sequence[str]) -> str:
     return ""
 
 
+def of_ranks(name: str, members: Sequence[str]) -> str:
+    """The same for all of these that differ in their rank; torch ends at three axes."""
+    ranks = [n for n in (1, 2, 3) if any(f"{n}d" in member for member in members)]
+    some = f"{ranks[0]}-{ranks[-1]}" if len(ranks) > 1 else "".join(map(str, ranks))
+    return re.sub(r"\d(?=d(_|$))", some, name)
+
+
 def family(name: str) -> str:
     """The operator whose option chooses this one, or itself."""
     chosen = getattr(sys.modules[getattr(kernels, name).adapter.plan.__module__], "VARIANTS", {})
@@ -151,7 +158,7 @@ def overview(home: str, names: Sequence[str]) -> list[str]:
         ]
         exact = "equal" if rational(spec) else "40 digits"
         lines.append(
-            f"| `{shown(pattern, members)}` | {counterpart(members)} | {len(spec.statements)} | {' | '.join(have)} "
+            f"| `{shown(pattern, members)}` | {of_ranks(counterpart(members), members)} | {len(spec.statements)} | {' | '.join(have)} "
             f"| {exact} | {' | '.join(str(passed(members, suite) or '') for suite in SUITES.values())} |"
         )
     return lines
