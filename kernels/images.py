@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from kernels.adapter import Adapter, Layout, Plan, Spec, Variants, reshaped
-from kernels.arguments import Shape, choice, entries, flag, integer, per_axis, positive, real, shown
+from kernels.arguments import Shape, choice, entries, flag, integer, per_axis, positive, real, shown, word
 from kernels.convolution import numbered
 from kernels.errors import ArgumentError, ShapeError
 from kernels.layers import only_default
@@ -46,6 +46,8 @@ def interpolate(
     of `input`, and may take a neighbour. A scale factor is taken for the fraction nearest to it of a denominator up to a
     million. Not supported, and refused: mode "area", which is adaptive average pooling, and antialias.
     """
+    if word(mode) == "area":
+        raise ArgumentError("`mode` is 'area', which is adaptive_avg_pool1d, adaptive_avg_pool2d or adaptive_avg_pool3d")
     kind = choice("mode", mode, ("nearest", "nearest-exact", *RANKS))
     if align_corners is not None:
         raise ArgumentError(f"`align_corners` is {shown(align_corners)} but mode {kind!r} has no such option")

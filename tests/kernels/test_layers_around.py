@@ -171,7 +171,12 @@ ROW = np.ones((4, 3))
         (
             lambda: kernels.interpolate(X, 3, mode="area"),
             ArgumentError,
-            "`mode` is 'area' but needs one of 'nearest'",
+            "`mode` is 'area', which is adaptive_avg_pool1d, adaptive_avg_pool2d or adaptive_avg_pool3d",
+        ),
+        (
+            lambda: kernels.interpolate(X, 3, mode="lanczos"),
+            ArgumentError,
+            "`mode` is 'lanczos' but needs one of 'nearest'",
         ),
         (
             lambda: kernels.interpolate(X, 3, align_corners=True),
