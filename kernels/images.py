@@ -47,7 +47,9 @@ def interpolate(
     million. Not supported, and refused: mode "area", which is adaptive average pooling, and antialias.
     """
     if word(mode) == "area":
-        raise ArgumentError("`mode` is 'area', which is adaptive_avg_pool1d, adaptive_avg_pool2d or adaptive_avg_pool3d")
+        raise ArgumentError(
+            "`mode` is 'area', which is adaptive_avg_pool1d, adaptive_avg_pool2d or adaptive_avg_pool3d"
+        )
     kind = choice("mode", mode, ("nearest", "nearest-exact", *RANKS))
     if align_corners is not None:
         raise ArgumentError(f"`align_corners` is {shown(align_corners)} but mode {kind!r} has no such option")
