@@ -75,6 +75,8 @@ class Memory(Generic[T]):
         if self.scalar is not None and type(value) is not self.kind:
             if type(value) is int:
                 value = self.scalar(value)
+            elif value is VOID:  # lanes that were combined, and none of them masked away
+                raise ZeroDivisionError(f"{self.name}[{at}]: divided by zero")
             elif type(value) not in self.bounds:
                 raise BadAccess(f"{self.name}[{at}] = {value!r}: a {type(value).__name__} slipped in")
         self.writes.add(at)

@@ -178,3 +178,15 @@ def test_what_is_no_whole_number_is_no_narrow_integer() -> None:
     assert lanes.narrow(Vector((Fraction(3), Fraction(-4)))).items == (3, -4)
     with pytest.raises(BadAccess, match="no whole number"):
         lanes.narrow(Vector((Fraction(3), Fraction(1, 2))))
+
+
+def test_a_division_by_zero_is_told_where_lanes_are_stored_and_where_their_sum_is() -> None:
+    """A quotient that is masked away does no harm."""
+    lanes, x = Lanes(2, Fraction), view((2,))
+    quotient = Vector((Fraction(1), Fraction(2))) / Vector((Fraction(0), Fraction(4)))
+    with pytest.raises(ZeroDivisionError, match=r"x\[0\]: divided by zero"):
+        x[0] = lanes.sum(quotient)
+    with pytest.raises(ZeroDivisionError, match=r"x\[0\]: divided by zero"):
+        lanes.write_where(x.line((0,), (1,)), quotient, lanes.where(True))
+    lanes.write_where(x.line((0,), (1,)), quotient, ~lanes.first(1))
+    assert x.memory.cells == [0, Fraction(1, 2)]
