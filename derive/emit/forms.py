@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from derive.emit.contraction import FEW
 from derive.emit.inplace import CLASS
 from derive.emit.separable import FAR
 from derive.emit.slide import MOST
 from derive.emit.vectors import NoVector
+from derive.language import Index
 from derive.lower.lanes import Lanes
 from derive.lower.slide import Fold, Slide
 
@@ -33,6 +35,19 @@ class Form:
     def tests(self) -> list[str]:
         """That say when it is taken."""
         raise NotImplementedError
+
+    def shares_little(self, columns: Sequence[Index], steps: Sequence[Index]) -> list[str]:
+        """The same beside a contraction, which has little to share: few columns, or a single step to add."""
+        size = self.writer.size
+        if not columns and not steps:
+            return []
+        few = self.few(" * ".join(map(size, columns)))
+        if steps:
+            few += f" or {' * '.join(map(size, steps))} <= 1"
+        return [f"({few})" if " or " in few else few]
+
+    def few(self, columns: str) -> str:
+        return f"{columns} <= {FEW}"
 
     def describe(self) -> str:
         raise NotImplementedError
@@ -166,6 +181,9 @@ class InPlace(Sliding):
         twos = ", classes two at a time" if self.way.lane.classes else ", every second element"
         return f"{self.way.describe()}, in place{twos if self.every == 2 else ''}"
 
+    def few(self, columns: str) -> str:
+        return self.writer.few_in_place(self.way, columns)
+
 
 @dataclass(frozen=True)
 class FoldingInPlace(Folding):
@@ -194,6 +212,9 @@ class FoldingInPlace(Folding):
 
     def describe(self) -> str:
         return f"{self.way.describe()}, in place{', every second element' if self.every == 2 else ''}"
+
+    def few(self, columns: str) -> str:
+        return self.writer.few_in_place(self.way, columns)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 
 import sympy as sp
 
+from derive.emit.contraction import FEW
 from derive.emit.fold import CHAIN, FoldWriter
 from derive.emit.slide import _Names
 from derive.emit.vectors import Block, NoVector
@@ -27,6 +28,7 @@ from derive.language import Index
 from derive.lower.slide import Axis, Fold, Slide
 from derive.program import Access
 
+LEAST_TAPS = 8  # of a window: fewer are not worth it to read a plane once more for another column
 MOST_TAPS = 36  # of a window: what more of them read is worth a copy
 CLASS = 5  # integers that tell the taps of a class of lanes
 
@@ -390,6 +392,11 @@ class InPlaceWriter(FoldWriter):
         return self.room_of(f"{name}_room", integers, "Scalars that the sums of a patch are added to.", lines)
 
     # --- when it is taken --------------------------------------------------------------------------
+
+    def few_in_place(self, s: Slide, columns: str) -> str:
+        """A contraction's vectors hold columns, most of their lanes idle if these are few; lanes of places are all busy."""
+        taps = self.bounded_product([self.size(a.tap) for a in (s.row, s.lane) if a])
+        return f"{columns} <= {FEW} or ({taps} >= {LEAST_TAPS} and 2 * {columns} <= tile.lanes.width)"
 
     def writes_afresh(self) -> list[str]:
         raise NotImplementedError

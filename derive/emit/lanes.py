@@ -19,7 +19,6 @@ from itertools import pairwise
 import sympy as sp
 
 from derive.emit.choice import NO_WAY, Offer, Way
-from derive.emit.contraction import FEW
 from derive.emit.fold import CHAIN
 from derive.emit.forms import (
     Folding,
@@ -73,14 +72,13 @@ class LanesWriter(TiledWriter, TwosWriter, InPlaceWriter):
         self.views = [self.names[v] for v in views]
         self.plain_views = views
         kept = self.made(name)
-        small = ""
-        if few or steps:
-            small = " * ".join(map(self.size, few)) + f" <= {FEW}"
-            small = (
-                f"({small} or {' * '.join(map(self.size, steps))} <= 1) and " if steps else f"{small} and "
-            )
         made = tuple(
-            Way(form.title, small + " and ".join(form.tests()), parts, form.describe())
+            Way(
+                form.title,
+                " and ".join([*form.shares_little(few, steps), *form.tests()]),
+                parts,
+                form.describe(),
+            )
             for form, parts in kept
         )
         return Offer(made, self.integers, self.names, frozenset(self.used))

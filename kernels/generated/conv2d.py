@@ -943,9 +943,19 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
             s1) <= 268435456
     ):
         return y_from_w_x_winograd_x
-    if (O <= 2 or C * K0 * K1 <= 1) and P1 < K1 and x.stride(4) == 1 and d1 == 2:
+    if (
+        (O <= 2 or (bounded(P0, P1) >= 8 and 2 * O <= tile.lanes.width) or C * K0 * K1 <= 1)
+        and P1 < K1
+        and x.stride(4) == 1
+        and d1 == 2
+    ):
         return y_from_w_x_fold_x_in_place_by_twos
-    if (O <= 2 or C * K0 * K1 <= 1) and P1 < K1 and x.stride(4) == 1 and d1 == 1:
+    if (
+        (O <= 2 or (bounded(P0, P1) >= 8 and 2 * O <= tile.lanes.width) or C * K0 * K1 <= 1)
+        and P1 < K1
+        and x.stride(4) == 1
+        and d1 == 1
+    ):
         return y_from_w_x_fold_x_in_place
     if (
         (O <= 2 or C * K0 * K1 <= 1)
@@ -966,7 +976,7 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
     ):
         return y_from_w_x_over_g
     if (
-        (O <= 2 or C * K0 * K1 <= 1)
+        (O <= 2 or (bounded(K0, K1) >= 8 and 2 * O <= tile.lanes.width) or C * K0 * K1 <= 1)
         and (K1 <= P1 or tile.lanes.width <= P1)
         and x.stride(4) == 1
         and bounded(K0, K1) <= 36
@@ -974,7 +984,7 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
     ):
         return y_from_w_x_slide_x_in_place_by_twos
     if (
-        (O <= 2 or C * K0 * K1 <= 1)
+        (O <= 2 or (bounded(K0, K1) >= 8 and 2 * O <= tile.lanes.width) or C * K0 * K1 <= 1)
         and (K1 <= P1 or tile.lanes.width <= P1)
         and x.stride(4) == 1
         and bounded(K0, K1) <= 36
@@ -2423,7 +2433,7 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_over_g
     if (
-        (C <= 2 or O * K0 * K1 <= 1)
+        (C <= 2 or (bounded(K0, K1) >= 8 and 2 * C <= tile.lanes.width) or O * K0 * K1 <= 1)
         and (K1 <= X4 or tile.lanes.width <= X4)
         and gy.stride(4) == 1
         and bounded(K0, K1) <= 36
@@ -2433,7 +2443,7 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_gy_in_place_by_twos
     if (
-        (C <= 2 or O * K0 * K1 <= 1)
+        (C <= 2 or (bounded(K0, K1) >= 8 and 2 * C <= tile.lanes.width) or O * K0 * K1 <= 1)
         and (K1 <= X4 or tile.lanes.width <= X4)
         and gy.stride(4) == 1
         and bounded(K0, K1) <= 36
@@ -2449,7 +2459,7 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_gy
     if (
-        (C <= 2 or O * K0 * K1 <= 1)
+        (C <= 2 or (bounded(P0, P1) >= 8 and 2 * C <= tile.lanes.width) or O * K0 * K1 <= 1)
         and (P1 <= X4 or tile.lanes.width <= X4)
         and w.stride(4) == 1
         and bounded(P0, P1) <= 36
@@ -2459,7 +2469,7 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_w_in_place_by_twos
     if (
-        (C <= 2 or O * K0 * K1 <= 1)
+        (C <= 2 or (bounded(P0, P1) >= 8 and 2 * C <= tile.lanes.width) or O * K0 * K1 <= 1)
         and (P1 <= X4 or tile.lanes.width <= X4)
         and w.stride(4) == 1
         and bounded(P0, P1) <= 36

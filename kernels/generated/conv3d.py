@@ -947,9 +947,19 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
     or contraction: rows n p0 p1 p2, columns o, steps c k0 k1 k2, batch g; w in panels, x through offset tables
     else gather, tasks share n g o p0 p1
     """
-    if (O <= 2 or C * K0 * K1 * K2 <= 1) and P2 < K2 and x.stride(5) == 1 and d2 == 2:
+    if (
+        (O <= 2 or (bounded(P1, P2) >= 8 and 2 * O <= tile.lanes.width) or C * K0 * K1 * K2 <= 1)
+        and P2 < K2
+        and x.stride(5) == 1
+        and d2 == 2
+    ):
         return y_from_w_x_fold_x_in_place_by_twos
-    if (O <= 2 or C * K0 * K1 * K2 <= 1) and P2 < K2 and x.stride(5) == 1 and d2 == 1:
+    if (
+        (O <= 2 or (bounded(P1, P2) >= 8 and 2 * O <= tile.lanes.width) or C * K0 * K1 * K2 <= 1)
+        and P2 < K2
+        and x.stride(5) == 1
+        and d2 == 1
+    ):
         return y_from_w_x_fold_x_in_place
     if (
         (O <= 2 or C * K0 * K1 * K2 <= 1)
@@ -971,7 +981,7 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
     ):
         return y_from_w_x_over_g
     if (
-        (O <= 2 or C * K0 * K1 * K2 <= 1)
+        (O <= 2 or (bounded(K1, K2) >= 8 and 2 * O <= tile.lanes.width) or C * K0 * K1 * K2 <= 1)
         and (K2 <= P2 or tile.lanes.width <= P2)
         and x.stride(5) == 1
         and bounded(K1, K2) <= 36
@@ -979,7 +989,7 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
     ):
         return y_from_w_x_slide_x_in_place_by_twos
     if (
-        (O <= 2 or C * K0 * K1 * K2 <= 1)
+        (O <= 2 or (bounded(K1, K2) >= 8 and 2 * O <= tile.lanes.width) or C * K0 * K1 * K2 <= 1)
         and (K2 <= P2 or tile.lanes.width <= P2)
         and x.stride(5) == 1
         and bounded(K1, K2) <= 36
@@ -2444,7 +2454,7 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_over_g
     if (
-        (C <= 2 or O * K0 * K1 * K2 <= 1)
+        (C <= 2 or (bounded(K1, K2) >= 8 and 2 * C <= tile.lanes.width) or O * K0 * K1 * K2 <= 1)
         and (K2 <= X5 or tile.lanes.width <= X5)
         and gy.stride(5) == 1
         and bounded(K1, K2) <= 36
@@ -2454,7 +2464,7 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_gy_in_place_by_twos
     if (
-        (C <= 2 or O * K0 * K1 * K2 <= 1)
+        (C <= 2 or (bounded(K1, K2) >= 8 and 2 * C <= tile.lanes.width) or O * K0 * K1 * K2 <= 1)
         and (K2 <= X5 or tile.lanes.width <= X5)
         and gy.stride(5) == 1
         and bounded(K1, K2) <= 36
@@ -2471,7 +2481,7 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_gy
     if (
-        (C <= 2 or O * K0 * K1 * K2 <= 1)
+        (C <= 2 or (bounded(P1, P2) >= 8 and 2 * C <= tile.lanes.width) or O * K0 * K1 * K2 <= 1)
         and (P2 <= X5 or tile.lanes.width <= X5)
         and w.stride(5) == 1
         and bounded(P1, P2) <= 36
@@ -2481,7 +2491,7 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_w_in_place_by_twos
     if (
-        (C <= 2 or O * K0 * K1 * K2 <= 1)
+        (C <= 2 or (bounded(P1, P2) >= 8 and 2 * C <= tile.lanes.width) or O * K0 * K1 * K2 <= 1)
         and (P2 <= X5 or tile.lanes.width <= X5)
         and w.stride(5) == 1
         and bounded(P1, P2) <= 36

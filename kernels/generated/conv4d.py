@@ -1027,9 +1027,19 @@ def y_from_w_x(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1
     or contraction: rows n p0 p1 p2 p3, columns o, steps c k0 k1 k2 k3, batch g; w in panels, x through offset tables
     else gather, tasks share n g o p0 p1 p2
     """
-    if (O <= 2 or C * K0 * K1 * K2 * K3 <= 1) and P3 < K3 and x.stride(6) == 1 and d3 == 2:
+    if (
+        (O <= 2 or (bounded(P2, P3) >= 8 and 2 * O <= tile.lanes.width) or C * K0 * K1 * K2 * K3 <= 1)
+        and P3 < K3
+        and x.stride(6) == 1
+        and d3 == 2
+    ):
         return y_from_w_x_fold_x_in_place_by_twos
-    if (O <= 2 or C * K0 * K1 * K2 * K3 <= 1) and P3 < K3 and x.stride(6) == 1 and d3 == 1:
+    if (
+        (O <= 2 or (bounded(P2, P3) >= 8 and 2 * O <= tile.lanes.width) or C * K0 * K1 * K2 * K3 <= 1)
+        and P3 < K3
+        and x.stride(6) == 1
+        and d3 == 1
+    ):
         return y_from_w_x_fold_x_in_place
     if (
         (O <= 2 or C * K0 * K1 * K2 * K3 <= 1)
@@ -1051,7 +1061,7 @@ def y_from_w_x(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1
     ):
         return y_from_w_x_over_g
     if (
-        (O <= 2 or C * K0 * K1 * K2 * K3 <= 1)
+        (O <= 2 or (bounded(K2, K3) >= 8 and 2 * O <= tile.lanes.width) or C * K0 * K1 * K2 * K3 <= 1)
         and (K3 <= P3 or tile.lanes.width <= P3)
         and x.stride(6) == 1
         and bounded(K2, K3) <= 36
@@ -1059,7 +1069,7 @@ def y_from_w_x(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1
     ):
         return y_from_w_x_slide_x_in_place_by_twos
     if (
-        (O <= 2 or C * K0 * K1 * K2 * K3 <= 1)
+        (O <= 2 or (bounded(K2, K3) >= 8 and 2 * O <= tile.lanes.width) or C * K0 * K1 * K2 * K3 <= 1)
         and (K3 <= P3 or tile.lanes.width <= P3)
         and x.stride(6) == 1
         and bounded(K2, K3) <= 36
@@ -2686,7 +2696,7 @@ def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_over_g
     if (
-        (C <= 2 or O * K0 * K1 * K2 * K3 <= 1)
+        (C <= 2 or (bounded(K2, K3) >= 8 and 2 * C <= tile.lanes.width) or O * K0 * K1 * K2 * K3 <= 1)
         and (K3 <= X6 or tile.lanes.width <= X6)
         and gy.stride(6) == 1
         and bounded(K2, K3) <= 36
@@ -2696,7 +2706,7 @@ def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_gy_in_place_by_twos
     if (
-        (C <= 2 or O * K0 * K1 * K2 * K3 <= 1)
+        (C <= 2 or (bounded(K2, K3) >= 8 and 2 * C <= tile.lanes.width) or O * K0 * K1 * K2 * K3 <= 1)
         and (K3 <= X6 or tile.lanes.width <= X6)
         and gy.stride(6) == 1
         and bounded(K2, K3) <= 36
@@ -2713,7 +2723,7 @@ def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_gy
     if (
-        (C <= 2 or O * K0 * K1 * K2 * K3 <= 1)
+        (C <= 2 or (bounded(P2, P3) >= 8 and 2 * C <= tile.lanes.width) or O * K0 * K1 * K2 * K3 <= 1)
         and (P3 <= X6 or tile.lanes.width <= X6)
         and w.stride(6) == 1
         and bounded(P2, P3) <= 36
@@ -2723,7 +2733,7 @@ def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_w_in_place_by_twos
     if (
-        (C <= 2 or O * K0 * K1 * K2 * K3 <= 1)
+        (C <= 2 or (bounded(P2, P3) >= 8 and 2 * C <= tile.lanes.width) or O * K0 * K1 * K2 * K3 <= 1)
         and (P3 <= X6 or tile.lanes.width <= X6)
         and w.stride(6) == 1
         and bounded(P2, P3) <= 36
