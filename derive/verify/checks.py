@@ -34,7 +34,7 @@ from derive.verify.configuration import sample
 from derive.verify.counterexample import Counterexample
 from derive.verify.rounding import ROUNDED, UNIT, allowance
 from derive.verify.running import AGREE, DIGITS, PROGRAMS, Arrays, Divided, Manner, Setting, settle, shown
-from derive.verify.ways import Draw, often, tasks_of, ways
+from derive.verify.ways import LINES, Draw, often, tasks_of, ways
 
 if TYPE_CHECKING:
     from kernels.runtime import Definition
@@ -199,7 +199,9 @@ def each_line(operator: Operator, definition: Definition, random: Random) -> Out
         return NOTHING
     own = Random(random.getrandbits(64))
     each = max(1, min(4, RUNS // len(set[str]().union(*tasks_of(definition).values()))))
-    draws = ways(operator, definition, own, each, patience=20, fruitless=3, largest=300)  # time counts
+    draws = ways(
+        operator, definition, own, each, patience=20, fruitless=3, largest=300, reach=LINES
+    )  # time counts
     return _along(operator, definition, draws)
 
 

@@ -244,44 +244,69 @@ def _sample(
     draw: Callable[..., dict[str, int]] = _integers,
     attempts: int = ATTEMPTS,
 ) -> tuple[float, Configuration]:
-    inputs = [definition.tensor(name) for name in definition.programs["forward"].inputs]
     parameters = {p.name for p in definition.parameters}
     takes = [name for name in signature(definition.sizes).parameters if name not in parameters]
     for _ in range(attempts):
         given = draw(operator, definition, random, takes)
         if zero and takes:
             given[random.choice(takes)] = 0
-        environment = {**given, **definition.sizes(**given)}
-        if not _allowed(definition, environment):
-            continue
-        absent = tuple(t.name for t in inputs if t.optional and random.random() < 0.25)
-        shapes = {t.name: _shape(definition, t.name, environment) for t in inputs if t.name not in absent}
-        below = {t.name: environment[t.below] if t.below else 3 for t in inputs if t.integer}
-        if any(below[name] < 1 and prod(shapes[name]) for name in below if name in shapes):
-            continue
-        if zero != any(0 in shape for shape in shapes.values()):
-            continue
-        integers = {name: environment[name] for name in parameters if name in environment}
-        points, elements = 0, sum(map(prod, shapes.values()))
-        if not zero:
-            if elements > largest:
-                continue
-            try:
-                points = work(operator, shapes, integers)
-            except SpecError as error:
-                raise VerificationError(f"{operator.name}: {error}\n    at {environment}") from None
-            if points > largest:
-                continue
-        reals = {
-            p.name: random.choice(REALS) if p.default is None else Fraction(p.default)
-            for p in definition.parameters
-            if p.real
-        }
-        seed = random.getrandbits(32)
-        made = Configuration(integers, environment, shapes, absent, below, seed, reals)
-        return points / max(elements, 1), made
+        made = configured(operator, definition, given, random, zero=zero, largest=largest)
+        if made is not None:
+            return made
     what = "with an empty axis " if zero else ""
     raise LookupError(f"{operator.name}: no configuration {what}found that its conditions allow")
+
+
+def least(operator: Operator, definition: Definition) -> dict[str, int]:
+    """The least value of each integer that a configuration is made of: no extent is 0."""
+    extents = {i.name.upper() for i in operator.given}
+    extents |= {t.size(k).name for t in (s.target.tensor for s in operator.statements) for k in range(8)}
+    own = {p.name: max(p.minimum or 0, int(p.name in extents)) for p in definition.parameters if not p.real}
+    return {name: own.get(name, 1) for name in signature(definition.sizes).parameters}
+
+
+def configured(
+    operator: Operator,
+    definition: Definition,
+    given: Mapping[str, int],
+    random: Random,
+    *,
+    zero: bool = False,
+    largest: int = 1500,
+) -> tuple[float, Configuration] | None:
+    """Points per element, and the configuration of these integers, if the definition allows it and it is not too large."""
+    inputs = [definition.tensor(name) for name in definition.programs["forward"].inputs]
+    environment = {
+        **given,
+        **definition.sizes(**{n: given[n] for n in signature(definition.sizes).parameters}),
+    }
+    if not _allowed(definition, environment):
+        return None
+    absent = tuple(t.name for t in inputs if t.optional and random.random() < 0.25)
+    shapes = {t.name: _shape(definition, t.name, environment) for t in inputs if t.name not in absent}
+    below = {t.name: environment[t.below] if t.below else 3 for t in inputs if t.integer}
+    if any(below[name] < 1 and prod(shapes[name]) for name in below if name in shapes):
+        return None
+    if zero != any(0 in shape for shape in shapes.values()):
+        return None
+    integers = {p.name: environment[p.name] for p in definition.parameters if p.name in environment}
+    points, elements = 0, sum(map(prod, shapes.values()))
+    if not zero:
+        if elements > largest:
+            return None
+        try:
+            points = work(operator, shapes, integers)
+        except SpecError as error:
+            raise VerificationError(f"{operator.name}: {error}\n    at {environment}") from None
+        if points > largest:
+            return None
+    reals = {
+        p.name: random.choice(REALS) if p.default is None else Fraction(p.default)
+        for p in definition.parameters
+        if p.real
+    }
+    made = Configuration(integers, environment, shapes, absent, below, random.getrandbits(32), reals)
+    return points / max(elements, 1), made
 
 
 REALS = (

@@ -16,6 +16,7 @@ Operators are derived each alone, and the ones that execute a changed line only.
 from __future__ import annotations
 
 import ast
+import linecache
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -154,7 +155,9 @@ def _code(operator: Operator, text: str) -> CodeType:
 def definition(operator: Operator, text: str) -> Any:
     """What a module of this text defines."""
     names: dict[str, Any] = {"__name__": operator.name}
-    exec(_code(operator, text), names)
+    code = _code(operator, text)
+    linecache.cache[code.co_filename] = len(text), None, text.splitlines(keepends=True), code.co_filename
+    exec(code, names)
     return names["DEFINITION"]
 
 
@@ -274,7 +277,7 @@ def _differs(operator: Operator, text: str) -> str:
     tasks = set[str]().union(*tasks_of(made).values())
     count = 0
     try:
-        for attempt, found in enumerate(larger(operator, made, Random(0), tasks)):
+        for attempt, found in enumerate(larger(operator, made, Random(0))((), tasks, ())):
             if count >= BEYOND or attempt >= ATTEMPTS:
                 break
             if found is not None:

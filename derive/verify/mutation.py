@@ -33,7 +33,7 @@ from derive.verify.checks import CHECKS, COMPILED, compare_exactly
 from derive.verify.mutants import DEFINITION, Mutant, mutants
 from derive.verify.running import Arrays
 from derive.verify.suite import BRIEF, hold
-from derive.verify.ways import Draw, file_of, larger, often, tasks_of, ways
+from derive.verify.ways import THOROUGH, Draw, file_of, larger, often, tasks_of, ways
 
 if TYPE_CHECKING:
     from kernels.runtime import Definition
@@ -43,7 +43,7 @@ PATIENCE = 3.0
 SLOWER = 30
 CASES = 3  # of the check `every_way`, as many as a generated test tries
 BEYOND = 6  # larger runs that execute a mutant before it counts as the same
-ATTEMPTS = 40  # at most, to find one more of them
+ATTEMPTS = 200  # at most, to find one more of them
 FATES = ("killed", "equal", "other choice", "survived")
 ROLES = ("computing", "binding", "choosing", "room")
 
@@ -77,7 +77,9 @@ def runs(
 ) -> list[Run]:
     """As many of each task as the generated tests make, cheap ones first."""
     made, start = list[Run](), time.process_time()
-    for draw, expected, _ in ways(operator, definition, Random(seed), cases * often(definition), only):
+    for draw, expected, _ in ways(
+        operator, definition, Random(seed), cases * often(definition), only, reach=THOROUGH
+    ):
         made.append(Run(draw, expected, time.process_time() - start))
         start = time.process_time()
     return sorted(made, key=lambda run: run.seconds)
@@ -93,8 +95,12 @@ class Larger:
     made: list[Run] = field(default_factory=list)
     given_up: set[int] = field(default_factory=set)  # lines that no more of them seem to execute
 
-    def of(self, mutant: Mutant, tasks: Collection[str]) -> Iterator[Run]:
-        """Some that execute the mutant, if they can be found; tasks that may."""
+    @cached_property
+    def aimed(self) -> Any:
+        return larger(self.operator, self.definition, self.random)
+
+    def of(self, mutant: Mutant, tasks: Collection[str], known: Sequence[Draw]) -> Iterator[Run]:
+        """Some that execute the mutant, if they can be found; tasks that may; draws that do."""
         count = 0
         for run in self.made:
             if count < BEYOND and run.executes(mutant):
@@ -103,7 +109,7 @@ class Larger:
         if not tasks or self.given_up.issuperset(mutant.lines):
             return
         start, missed = time.process_time(), 0
-        for found in larger(self.operator, self.definition, self.random, tasks):
+        for found in self.aimed(mutant.lines if mutant.role != "binding" else (), tasks, known):
             if count >= BEYOND:
                 return
             missed += 1
@@ -292,8 +298,10 @@ class Module:
             return every
         if mutant.role == "binding":
             return every
-        above = {task for task in every if mutant.function in self.uses.get(task, ())}
-        return above | (self.uses[mutant.function] & every if mutant.role == "choosing" else set())
+        if mutant.role == "choosing":  # whatever a choice that asks it may come to
+            above = [used for used in self.uses.values() if mutant.function in used]
+            return set[str]().union(*above) & every
+        return {task for task in every if mutant.function in self.uses.get(task, ())}
 
 
 def judge(
@@ -349,7 +357,7 @@ def judge_as_shipped(
             verdict.add(Fate(mutant, "killed"))
         else:
             unseen = Fate(mutant, "survived", "the shipped test does not tell it; no larger run executes it")
-            verdict.add(_beyond(module, mutant, code, beyond) or unseen)
+            verdict.add(_beyond(module, mutant, code, beyond, ()) or unseen)
     verdict.runs, verdict.seconds = len(beyond.made), time.process_time() - start
     return verdict
 
@@ -374,7 +382,7 @@ def _fate(module: Module, mutant: Mutant, known: Sequence[Run], beyond: Larger) 
     reaching = [run for run in known if run.executes(mutant)]
     if dies(code, module.name, _spread(reaching), mutant.function == "sizes"):
         return Fate(mutant, "killed")
-    fate = _beyond(module, mutant, code, beyond)
+    fate = _beyond(module, mutant, code, beyond, [run.draw for run in reaching])
     if fate is None:
         return Fate(mutant, "survived", "no larger run executes it" if reaching else "no run executes it")
     if fate.kind == "survived" and not reaching:
@@ -382,10 +390,12 @@ def _fate(module: Module, mutant: Mutant, known: Sequence[Run], beyond: Larger) 
     return fate
 
 
-def _beyond(module: Module, mutant: Mutant, code: CodeType, beyond: Larger) -> Fate | None:
+def _beyond(
+    module: Module, mutant: Mutant, code: CodeType, beyond: Larger, known: Sequence[Draw]
+) -> Fate | None:
     """What larger runs say of a mutant that the tests let pass; None if none executes it."""
     same = 0
-    for run in beyond.of(mutant, module.tasks(mutant)):
+    for run in beyond.of(mutant, module.tasks(mutant), known):
         if dies(code, module.name, [run], mutant.function == "sizes"):
             where = f"{run.draw.program}, {run.draw.setting.configuration}"
             return Fate(mutant, "survived", f"a larger run tells it: {where}")

@@ -192,15 +192,21 @@ class Setting:
             text = f"{self.operator.name}: running {program} exactly: {type(error).__name__}: {error}\n{self}"
             raise (Divided if isinstance(error, ZeroDivisionError) else VerificationError)(text) from error
 
-    def tasks(self, program: str, wanted: Collection[str], manner: Manner) -> set[tuple[int, str]]:
-        """Phases' numbers and tasks' names that an exact run would run."""
+    def tasks(
+        self,
+        program: str,
+        wanted: Collection[str],
+        manner: Manner,
+        told: Callable[[str, Sequence[Any]], None] | None = None,
+    ) -> set[tuple[int, str]]:
+        """Phases' numbers and tasks' names that an exact run would run; `told` learns of each what it would be given."""
         gone = {prefix + name for name in self.configuration.absent for prefix in ("", "g", "t", "hg", "tg")}
         gone.update(self.dropped)
         present = [name for name in self.definition.programs[program].inputs if name not in gone]
         environment, reals = self.configuration.environment, self.configuration.reals
         return exact_tasks(
             self.definition, program, present, environment, reals, tuple(wanted), manner.tile_of(Fraction),
-            manner.seed, gaps=manner.gaps,
+            manner.seed, gaps=manner.gaps, tasks=manner.tasks, told=told,
         )  # fmt: skip
 
     def converted(self, array: Array) -> Array:

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.runtime import driver, machine, scalar
-from kernels.runtime.compile import Task, float_word
+from kernels.runtime.compile import Choice, Task, float_word
 from kernels.runtime.definition import Definition, Tensor
 from kernels.runtime.selection import Selection, Step, selection
 from kernels.runtime.simd import UNWRITTEN, BadAccess, Lanes, Memory, Pointer, Tile, View
@@ -426,6 +426,7 @@ def execute(
 # ---- exact
 
 Trace = Callable[[int, str, int, str, Sequence[tuple[int, ...]]], None]
+Told = Callable[[str, list[Any]], None]  # a choice's or a task's name, and its arguments
 Written = Mapping[str, dict[tuple[int, ...], tuple[str, int]]]  # by tensor and indices, a file and a line
 RUNTIME = Path(__file__).parent
 
@@ -491,6 +492,7 @@ class _Exact:
     trace: Trace | None
     zero_is: Any = None
     side: str | int = ""  # the extent that lies side by side in memory, if there are gaps
+    sliced: bool = False  # row-major parts of larger tensors: at most one axis of each leaves a gap
     views: dict[str, View[Any]] = field(default_factory=dict)
     watched: frozenset[str] = frozenset()
 
@@ -503,6 +505,8 @@ class _Exact:
         if self.random.random() < 0.5:
             named = (e for t in (*chosen.given, *(t for t, _ in chosen.made)) for e in t.shape)
             self.side = self.random.choice(sorted({e for e in named if isinstance(e, str)}) or [""])
+        elif self.gaps:
+            self.sliced = self.random.random() < 0.5
         return chosen
 
     def exact(self, value: Any) -> Any:
@@ -536,22 +540,24 @@ class _Exact:
     def laid_out(self, tensor: Tensor, shape: tuple[int, ...]) -> View[Any]:
         """Fresh memory: row-major, or with gaps: axes permuted, some reversed, foreign elements in between.
 
-        Where an extent is chosen to lie side by side, it does so in every tensor that has it.
+        Where an extent is chosen to lie side by side, it does so in every tensor that has it. Others are parts of larger
+        tensors: loops that go on from one line to the next, where lines follow each other, see that these do not.
         """
         order = list(range(len(shape)))
-        if self.gaps:
+        part = self.random.randint(-1, len(shape) - 1) if self.sliced else -1
+        if self.gaps and not self.sliced:
             self.random.shuffle(order)
             order.sort(key=lambda axis: tensor.shape[axis] != self.side)
         else:
             order.reverse()
         strides, step, start = [0] * len(shape), 1, 0
         for axis in order:
-            loose = self.gaps and tensor.shape[axis] != self.side
+            loose = self.gaps and tensor.shape[axis] != self.side and not self.sliced
             spread = step * self.random.randint(1, 2) if loose else step
             backwards = loose and self.random.random() < 0.3
             strides[axis] = -spread if backwards else spread
             start += spread * max(shape[axis] - 1, 0) if backwards else 0
-            step = spread * max(shape[axis], 1) + (self.random.randint(0, 1) if loose else 0)
+            step = spread * max(shape[axis], 1) + (self.random.randint(0, 1) if loose else int(axis == part))
         scalar = int if tensor.integer else self.number
         kind = _Watched if tensor.name in self.watched else Memory
         memory: Memory[Any] = kind(tensor.name, [], None, False, scalar)
@@ -624,6 +630,7 @@ class _Dry(_Exact):
     """Lays out tensors as an exact run does, without elements, and notes what it would run."""
 
     names: set[tuple[int, str]] = field(default_factory=set)
+    told: Told | None = None
 
     def given(self, tensor: Tensor, shape: tuple[int, ...]) -> View[Any]:
         return self.laid_out(tensor, shape)
@@ -634,8 +641,23 @@ class _Dry(_Exact):
     def furnish(self, view: View[Any]) -> None:
         pass
 
+    def complete(self, task: Task[...], values: list[Any], number: int) -> list[Any]:
+        own = {"task": number, "tasks": self.tasks, "tile": self.tile}
+        return [own.get(a.kind, v) for a, v in zip(task.arguments, values, strict=True)]
+
     def run(self, step: Step, values: list[Any]) -> None:
-        self.names.add((step.number, step.task(values, self.tile)[0].name))
+        task, taken = step.task(values, self.tile)
+        self.names.add((step.number, task.name))
+        if self.told:
+            if isinstance(step.kernel, Choice):
+                asked = zip(step.bindings, values, strict=True)
+                self.told(step.kernel.name, [self.tile if b.argument.kind == "tile" else v for b, v in asked])
+            integers = [v for a, v in zip(task.arguments, taken, strict=True) if a.kind == "int"]
+            for size in (task.scratch, task.integer_scratch):
+                if size is not None:
+                    self.told(size.__name__, [self.tile, *integers])
+            for number in range(self.tasks):
+                self.told(task.name, self.complete(task, taken, number))
 
 
 def execute_exact(
@@ -691,10 +713,17 @@ def exact_tasks(
     seed: int = 0,
     *,
     gaps: bool = False,
+    tasks: int = 1,
+    told: Told | None = None,
 ) -> set[tuple[int, str]]:
-    """What `execute_exact` would run on inputs that are present, without running it: phases' numbers and tasks' names."""
+    """What `execute_exact` would run on inputs that are present, without running it: phases' numbers and tasks' names.
+
+    `told` learns the name and the arguments of each choice that is made, of what says how much room a task needs, and of
+    the task, once for each of `tasks`; views have shapes and strides and no elements.
+    """
     arrays = dict.fromkeys(present, True)
-    executor = _Dry(Fraction, arrays, 1, tile or _small(Fraction), random.Random(seed), gaps, None)
+    executor = _Dry(Fraction, arrays, tasks, tile or _small(Fraction), random.Random(seed), gaps, None)
+    executor.told = told
     _walk(executor.selected(definition, program_name, wanted), environment, reals, executor)
     return executor.names
 
