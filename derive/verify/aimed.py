@@ -17,7 +17,7 @@ from derive.language import Operator
 from derive.verify.configuration import Configuration, configured, least, sample, styles
 from derive.verify.control import Control, Goal, Unending
 from derive.verify.draws import Draw, drawn
-from derive.verify.running import TILES, Manner, Setting
+from derive.verify.running import TILES, Manner, Setting, left_out
 
 if TYPE_CHECKING:
     from kernels.runtime import Definition
@@ -50,6 +50,7 @@ class Reach:
 
 
 LINES = Reach(deep=False, enough=2.0, batches=1)
+BRANCHES = Reach(deep=False, enough=0.5, batches=4)
 WAYS = Reach()
 THOROUGH = Reach(often=4, enough=3.0, batches=3)
 
@@ -160,6 +161,16 @@ class Aim:
             chosen = candidates.pop([g for g in gains if g > 0].index(best))
             yield chosen
 
+    def draws(self) -> Iterator[Draw]:
+        """Those that come to all that there is to come to, so far as control says; each counts as run."""
+        vain = 0
+        while self.control.functions and vain < self.reach.batches:
+            vain += 1
+            for candidate in self.batch():
+                vain = 0
+                self.add(candidate)
+                yield candidate.draw
+
     def failed(self, candidate: Candidate) -> None:
         """It had no value."""
         self.vain.update(candidate.goals)
@@ -180,8 +191,15 @@ class Aim:
             configuration = self.neighbour(parent.draw.setting.configuration, self.near_by)
         if configuration is None:
             return
+        dropped = left_out(self.operator, configuration, random)
+        if parent is not None and random.random() < 0.6:
+            dropped = parent.draw.setting.dropped
         setting = Setting(
-            self.operator, self.definition, configuration, next(iter(styles(self.operator, random)))
+            self.operator,
+            self.definition,
+            configuration,
+            next(iter(styles(self.operator, random))),
+            dropped=dropped,
         )
         for k in range(MANNERS):
             if parent is None or k % 2:
@@ -289,4 +307,4 @@ class Aim:
         return drawn(setting, random, of.program, manner=manner)
 
 
-__all__ = ["LINES", "THOROUGH", "WAYS", "Aim", "Candidate", "Reach"]
+__all__ = ["BRANCHES", "LINES", "THOROUGH", "WAYS", "Aim", "Candidate", "Reach"]

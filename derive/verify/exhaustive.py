@@ -1,6 +1,7 @@
 """Every program of an operator at every configuration of its box, with numbers that speak for all arrays of that shape.
 
-Before these come runs that between them take each task, each phase and each line (`ways`), at configurations of their own.
+Before these come runs that between them take each task, each line and each branch (`aimed.py`), at configurations of their
+own.
 
     polynomials      every element is an indeterminate: equal results are a proof at the shape
     by order         where elements are compared (a maximum), the results hold for all arrays whose elements lie in one order,
@@ -35,12 +36,13 @@ from derive.errors import SpecError, VerificationError
 from derive.language import Operator, Reduce, Statement
 from derive.numbers import RATIONALS, Decimals, Field, NotRational, OutsideDomain
 from derive.reference import Array, reference_programs
+from derive.verify.aimed import BRANCHES, Aim
 from derive.verify.box import box
 from derive.verify.checks import available, compare_exactly, elements
 from derive.verify.configuration import Configuration, styles
+from derive.verify.draws import Draw
 from derive.verify.polynomial import PRIME, P, Residue, Ring, strict, terms_of
 from derive.verify.running import Arrays, Manner, Setting
-from derive.verify.ways import Draw, ways
 
 if TYPE_CHECKING:
     from kernels.runtime import Definition
@@ -299,7 +301,7 @@ class _Operator:
         cells: list[Cell] = []
         if found:
             size = max(map(len, found))
-            every = bool(orders) and self.tally.enumerated[size] < ALL
+            every = bool(orders) and self.draw is None and self.tally.enumerated[size] < ALL
             drawn = [[random.randrange(count) for _ in range(count)] for _ in range(SOME)]
             chosen = orders if every else random.sample(orders, min(SOME, len(orders))) if orders else drawn
             cells += [_cell(found, colours, ranks) for ranks in chosen]
@@ -378,6 +380,12 @@ class _Operator:
         outs, ins = case.real_outputs(), case.wrt()
         if self.draw is None:
             setting = replace(setting, dropped=_dropped(outs, ins, random))
+        else:  # a tangent by both its names
+            gone = self.draw.setting.dropped
+            both = [f"hg{n[1:]}" for n in gone if n[0] == "t" and n[1:] in ins] + [
+                f"t{n[2:]}" for n in gone if n[:2] == "hg"
+            ]
+            setting = replace(setting, dropped=(*gone, *both))
         truth = reference_programs(
             case, setting.vectors("g", outs), setting.vectors("t", ins), setting.vectors("tg", outs)
         )
@@ -454,7 +462,6 @@ def _dropped(outs: Sequence[str], ins: Sequence[str], random: Random) -> tuple[s
 
 # ---- a whole box -----------------------------------------------------------------------------------------
 
-FRUITLESS = 40  # runs outside of the box without a new line; then what is left is out of reach
 MANNERS = 40  # runs of a small box, at least: each in a manner of its own
 
 
@@ -482,9 +489,12 @@ def run_box(
 
     if most is None:
         apart = _Operator(operator, definition, tally)  # what will not do there may do in the box
-        drawn = ways(operator, definition, Random(operator.name), 1, fruitless=FRUITLESS)
-        for number, (draw, _, _) in enumerate(drawn):
-            apart.at(draw, -1 - number)
+        aim = Aim(operator, definition, Random(operator.name), list(running.programs), reach=BRANCHES)
+        for number, draw in enumerate(aim.draws()):
+            try:
+                apart.at(draw, -1 - number)
+            except (OutsideDomain, ZeroDivisionError):
+                continue
             tally.ways += 1
             tick()
             if late(0.5):

@@ -289,7 +289,7 @@ def settle(
     wanted = tuple(kinds or styles(operator, random))
     for _ in range(CONFIGURATIONS):
         configuration = sample(operator, definition, random, zero=zero)
-        dropped = _dropped(operator, configuration, random)
+        dropped = left_out(operator, configuration, random)
         divided: Divided | None = None
         for style in wanted:
             for field in (RATIONALS, DIGITS):
@@ -312,7 +312,7 @@ def settle(
     raise LookupError(f"{operator.name}: has no value at any of the numbers tried\n    {configuration}")
 
 
-def _dropped(operator: Operator, configuration: Configuration, random: Random) -> tuple[str, ...]:
+def left_out(operator: Operator, configuration: Configuration, random: Random) -> tuple[str, ...]:
     """In a while some cotangents and some tangents are left out, but not all of a kind."""
     outs = [t.name for t in operator.outputs if not t.integer]
     ins = [t.name for t in operator.inputs if not t.integer and t.name in configuration.shapes]
