@@ -266,7 +266,7 @@ class FoldWriter(SlideWriter):
         """Places in the table of taps."""
         return self.product([self.size(a.tap) for a in s.axes])
 
-    def suits_fold(self, s: Fold, room: str, most: int) -> list[str]:
+    def suits_fold(self, s: Fold, room: str, most: str) -> list[str]:
         """When it is taken: more places than taps, which would fill few vectors, and not too many sums."""
         taps, places = self.size(s.lane.tap), self.size(s.lane.place)
         sums = self.bounded_product([self.size(a.tap) for a in s.axes])

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 from derive.emit.contraction import FEW
 from derive.emit.inplace import CLASS
 from derive.emit.separable import FAR
-from derive.emit.slide import MOST
 from derive.emit.vectors import NoVector
 from derive.language import Index
 from derive.lower.lanes import Lanes
@@ -17,6 +16,9 @@ from derive.lower.slide import Fold, Slide
 
 if TYPE_CHECKING:
     from derive.emit.lanes import LanesWriter
+
+
+MOST = "256 * tile.steps"  # scalars that a block's copies may take: 2^20, and fewer in the small tiles of exact runs
 
 
 @dataclass(frozen=True)

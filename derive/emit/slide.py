@@ -24,8 +24,6 @@ from derive.language import Index
 from derive.lower.slide import Axis, Slide
 from derive.program import Access
 
-MOST = 1 << 20  # scalars that a block's copies may take
-
 
 @dataclass
 class _Names:

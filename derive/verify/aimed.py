@@ -50,7 +50,7 @@ class Reach:
 
 
 LINES = Reach(deep=False, enough=2.0, batches=1)
-BRANCHES = Reach(deep=False, enough=0.5, batches=4)
+BRANCHES = Reach(deep=False, enough=0.2, batches=10)
 WAYS = Reach()
 THOROUGH = Reach(often=4, enough=3.0, batches=3)
 
@@ -61,6 +61,7 @@ class Candidate:
 
     draw: Draw
     goals: frozenset[Goal]
+    orders: frozenset[Goal]  # of comparisons
     close: Mapping[int, int]
     size: int
 
@@ -93,6 +94,7 @@ class Aim:
         self.wanted = self.control.wanted(only)
         self.reached: Counter[Goal] = Counter()
         self.kept: list[Candidate] = []
+        self.ordered: set[Goal] = set()  # what comparisons came to in some candidate, whether it ran or not
         self.near: dict[
             Goal, tuple[int, int, Candidate]
         ] = {}  # how far from a tie, of what is not reached; its size
@@ -118,11 +120,12 @@ class Aim:
             size += elements
         width = draw.manner.shape[0]
         goals = frozenset(g for g in watch.notes.goals if self.wanted[g[0]])
+        orders = frozenset(g for g in goals if g[1:2] == ("order",))
         if self.reach.deep:
             goals |= {(g[0], "width", width) for g in goals if len(g) == 1}
         else:
             goals = frozenset(g for g in goals if len(g) == 1)
-        return Candidate(draw, goals, dict(watch.notes.close), size)
+        return Candidate(draw, goals, orders, dict(watch.notes.close), size)
 
     def met(self, draw: Draw) -> None:
         """It was run."""
@@ -219,17 +222,17 @@ class Aim:
         return self.random.choice(self.kept)
 
     def note_near(self, candidate: Candidate) -> None:
-        """Whether it comes nearer than others to a comparison of what is equal, or the other way round."""
+        """Whether it comes nearer than others to what no comparison came to yet, in whatever candidate."""
+        for goal in candidate.orders - self.ordered:
+            self.ordered.add(goal)
+            self.near.pop(goal, None)
         for at, distance in candidate.close.items():
-            for sign in (-1, 0, 1):
+            for sign in (-1, 0, 1) if self.wanted[at] else ():
                 goal = (at, "order", sign)
-                if self.wanted[at]:
-                    if self.reached[goal]:
-                        self.near.pop(goal, None)
-                    else:
-                        best = self.near.get(goal)
-                        if best is None or (distance, candidate.size) < best[:2]:
-                            self.near[goal] = distance, candidate.size, candidate
+                if goal not in self.ordered:
+                    best = self.near.get(goal)
+                    if best is None or (distance, candidate.size) < best[:2]:
+                        self.near[goal] = distance, candidate.size, candidate
 
     def larger(
         self, lines: Collection[int], tasks: Collection[str], of: Sequence[Draw]
@@ -272,8 +275,12 @@ class Aim:
             given[name] = given[name] * random.choice((2, 2, 3, 4)) + random.choice((0, 1))
 
     def near_by(self, given: dict[str, int]) -> None:
-        """One, two or three of them changed a little, or none."""
+        """One, two or three of them changed a little, or none; in a while parameters are doubled together."""
         random = self.random
+        if random.random() < 0.15:
+            own = [p.name for p in self.definition.parameters if p.name in given]
+            for name in random.sample(own, random.randint(0, len(own))):
+                given[name] *= 2
         for name in random.sample(list(given), min(len(given), random.choice((0, 1, 1, 1, 2, 2, 3)))):
             value = given[name]
             given[name] = random.choice((

@@ -345,7 +345,7 @@ def y_from_x_y_divisor(y: Real3, x: Real3, y_divisor: Real1, N: int, C: int, P0:
         return y_from_x_y_divisor_twos_x
     if (
         (K0 <= P0 or tile.lanes.width <= P0)
-        and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, K0, X2, a0, s0) <= 1048576
+        and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, K0, X2, a0, s0) <= 256 * tile.steps
     ):
         return y_from_x_y_divisor_windows_x
     return y_from_x_y_divisor_plain
@@ -727,7 +727,7 @@ def gx_from_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int,
         return gx_from_gx_term_tiles_gx_term
     if (
         (K0 <= X2 or tile.lanes.width <= X2)
-        and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, K0, X2, a0, s0) <= 1048576
+        and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, K0, X2, a0, s0) <= 256 * tile.steps
     ):
         return gx_from_gx_term_windows_gx_term
     return gx_from_gx_term_plain

@@ -504,7 +504,8 @@ def y_from_x_y_divisor(y: Real4, x: Real4, y_divisor: Real2, N: int, C: int, P0:
         return y_from_x_y_divisor_twos_x
     if (
         (K1 <= P1 or tile.lanes.width <= P1)
-        and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1) <= 1048576
+        and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0,
+            s1) <= 256 * tile.steps
     ):
         return y_from_x_y_divisor_windows_x
     return y_from_x_y_divisor_plain
@@ -987,7 +988,8 @@ def gx_from_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1: int,
         return gx_from_gx_term_tiles_gx_term
     if (
         (K1 <= X3 or tile.lanes.width <= X3)
-        and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0, s1) <= 1048576
+        and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, s0,
+            s1) <= 256 * tile.steps
     ):
         return gx_from_gx_term_windows_gx_term
     return gx_from_gx_term_plain

@@ -559,7 +559,7 @@ def y_from_x_y_divisor(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0:
     if (
         (K2 <= P2 or tile.lanes.width <= P2)
         and y_from_x_y_divisor_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1,
-            s2) <= 1048576
+            s2) <= 256 * tile.steps
     ):
         return y_from_x_y_divisor_windows_x
     return y_from_x_y_divisor_plain
@@ -1104,7 +1104,7 @@ def gx_from_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int,
     if (
         (K2 <= X4 or tile.lanes.width <= X4)
         and gx_from_gx_term_windows_gx_term_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, s0, s1,
-            s2) <= 1048576
+            s2) <= 256 * tile.steps
     ):
         return gx_from_gx_term_windows_gx_term
     return gx_from_gx_term_plain

@@ -477,7 +477,7 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
         and P0 < K0
         and tile.lines * tile.lanes.width > P0
         and P0 <= 1024
-        and y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576
+        and y_from_w_x_fold_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 256 * tile.steps
     ):
         return y_from_w_x_fold_x
     if (O <= 2 or C * K0 <= 1) and tile.lanes.width <= K0 and tile.lanes.width <= X3 and P0 <= K0:
@@ -493,7 +493,7 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
     if (
         (O <= 2 or C * K0 <= 1)
         and (K0 <= P0 or tile.lanes.width <= P0)
-        and y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576
+        and y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 256 * tile.steps
     ):
         return y_from_w_x_slide_x
     if y_from_w_x_in_blocks_suits(tile, N, G, O, P0, C, K0, X3, a0, d0, s0):
@@ -1133,13 +1133,13 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
     if (
         (C <= 2 or O * K0 <= 1)
         and (K0 <= X3 or tile.lanes.width <= X3)
-        and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576
+        and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 256 * tile.steps
     ):
         return gx_from_gy_w_slide_gy
     if (
         (C <= 2 or O * K0 <= 1)
         and (P0 <= X3 or tile.lanes.width <= X3)
-        and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 1048576
+        and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 256 * tile.steps
     ):
         return gx_from_gy_w_slide_w
     if gx_from_gy_w_in_blocks_suits(tile, N, G, O, P0, C, K0, X3, a0, d0, s0):

@@ -962,7 +962,8 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
         and P1 < K1
         and tile.lines * tile.lanes.width > P1
         and bounded(P0, P1) <= 1024
-        and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576
+        and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+            s1) <= 256 * tile.steps
     ):
         return y_from_w_x_fold_x
     if (O <= 2 or C * K0 * K1 <= 1) and tile.lanes.width <= K1 and tile.lanes.width <= X4 and P1 <= K1:
@@ -994,7 +995,8 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
     if (
         (O <= 2 or C * K0 * K1 <= 1)
         and (K1 <= P1 or tile.lanes.width <= P1)
-        and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576
+        and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+            s1) <= 256 * tile.steps
     ):
         return y_from_w_x_slide_x
     if y_from_w_x_in_blocks_suits(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1):
@@ -2455,7 +2457,8 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     if (
         (C <= 2 or O * K0 * K1 <= 1)
         and (K1 <= X4 or tile.lanes.width <= X4)
-        and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576
+        and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+            s1) <= 256 * tile.steps
     ):
         return gx_from_gy_w_slide_gy
     if (
@@ -2481,7 +2484,8 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     if (
         (C <= 2 or O * K0 * K1 <= 1)
         and (P1 <= X4 or tile.lanes.width <= X4)
-        and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1) <= 1048576
+        and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+            s1) <= 256 * tile.steps
     ):
         return gx_from_gy_w_slide_w
     if gx_from_gy_w_in_blocks_suits(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0, s1):

@@ -967,7 +967,7 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
         and tile.lines * tile.lanes.width > P2
         and bounded(bounded(P0, P1), P2) <= 1024
         and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2) <= 1048576
+            s1, s2) <= 256 * tile.steps
     ):
         return y_from_w_x_fold_x
     if (O <= 2 or C * K0 * K1 * K2 <= 1) and tile.lanes.width <= K2 and tile.lanes.width <= X5 and P2 <= K2:
@@ -1000,7 +1000,7 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
         (O <= 2 or C * K0 * K1 * K2 <= 1)
         and (K2 <= P2 or tile.lanes.width <= P2)
         and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
-            s0, s1, s2) <= 1048576
+            s0, s1, s2) <= 256 * tile.steps
     ):
         return y_from_w_x_slide_x
     if (
@@ -2477,7 +2477,7 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
         (C <= 2 or O * K0 * K1 * K2 <= 1)
         and (K2 <= X5 or tile.lanes.width <= X5)
         and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
-            s0, s1, s2) <= 1048576
+            s0, s1, s2) <= 256 * tile.steps
     ):
         return gx_from_gy_w_slide_gy
     if (
@@ -2504,7 +2504,7 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
         (C <= 2 or O * K0 * K1 * K2 <= 1)
         and (P2 <= X5 or tile.lanes.width <= X5)
         and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
-            s0, s1, s2) <= 1048576
+            s0, s1, s2) <= 256 * tile.steps
     ):
         return gx_from_gy_w_slide_w
     if (

@@ -1047,7 +1047,7 @@ def y_from_w_x(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1
         and tile.lines * tile.lanes.width > P3
         and bounded(bounded(bounded(P0, P1), P2), P3) <= 1024
         and y_from_w_x_fold_x_room(tile, N, G, O, P0, P1, P2, P3, C, K0, K1, K2, K3, X3, X4, X5, X6, a0, a1, a2, a3,
-            d0, d1, d2, d3, s0, s1, s2, s3) <= 1048576
+            d0, d1, d2, d3, s0, s1, s2, s3) <= 256 * tile.steps
     ):
         return y_from_w_x_fold_x
     if (O <= 2 or C * K0 * K1 * K2 * K3 <= 1) and tile.lanes.width <= K3 and tile.lanes.width <= X6 and P3 <= K3:
@@ -1080,7 +1080,7 @@ def y_from_w_x(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1
         (O <= 2 or C * K0 * K1 * K2 * K3 <= 1)
         and (K3 <= P3 or tile.lanes.width <= P3)
         and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, P3, C, K0, K1, K2, K3, X3, X4, X5, X6, a0, a1, a2,
-            a3, d0, d1, d2, d3, s0, s1, s2, s3) <= 1048576
+            a3, d0, d1, d2, d3, s0, s1, s2, s3) <= 256 * tile.steps
     ):
         return y_from_w_x_slide_x
     if (
@@ -2719,7 +2719,7 @@ def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int
         (C <= 2 or O * K0 * K1 * K2 * K3 <= 1)
         and (K3 <= X6 or tile.lanes.width <= X6)
         and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, P3, C, K0, K1, K2, K3, X3, X4, X5, X6, a0, a1, a2,
-            a3, d0, d1, d2, d3, s0, s1, s2, s3) <= 1048576
+            a3, d0, d1, d2, d3, s0, s1, s2, s3) <= 256 * tile.steps
     ):
         return gx_from_gy_w_slide_gy
     if (
@@ -2746,7 +2746,7 @@ def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int
         (C <= 2 or O * K0 * K1 * K2 * K3 <= 1)
         and (P3 <= X6 or tile.lanes.width <= X6)
         and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, P2, P3, C, K0, K1, K2, K3, X3, X4, X5, X6, a0, a1, a2,
-            a3, d0, d1, d2, d3, s0, s1, s2, s3) <= 1048576
+            a3, d0, d1, d2, d3, s0, s1, s2, s3) <= 256 * tile.steps
     ):
         return gx_from_gy_w_slide_w
     if (

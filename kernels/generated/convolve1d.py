@@ -233,9 +233,9 @@ def y_from_w_x(y: Real1, w: Real1, x: Real1, P0: int, K0: int, X0: int, a0: int,
     """
     if tile.lanes.width <= K0 and tile.lanes.width <= X0 and P0 <= K0:
         return y_from_w_x_over_k0
-    if (X0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_w_room(tile, P0, K0, X0, a0) <= 1048576:
+    if (X0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_w_room(tile, P0, K0, X0, a0) <= 256 * tile.steps:
         return y_from_w_x_slide_w
-    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, P0, K0, X0, a0) <= 1048576:
+    if (K0 <= P0 or tile.lanes.width <= P0) and y_from_w_x_slide_x_room(tile, P0, K0, X0, a0) <= 256 * tile.steps:
         return y_from_w_x_slide_x
     return y_from_w_x_plain
 
@@ -544,19 +544,22 @@ def gw_from_gy_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: int, a0: 
         K0 < X0
         and tile.lines * tile.lanes.width > K0
         and K0 <= 1024
-        and gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0) <= 1048576
+        and gw_from_gy_x_fold_gy_room(tile, P0, K0, X0, a0) <= 256 * tile.steps
     ):
         return gw_from_gy_x_fold_gy
     if (
         K0 < P0
         and tile.lines * tile.lanes.width > K0
         and K0 <= 1024
-        and gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0) <= 1048576
+        and gw_from_gy_x_fold_x_room(tile, P0, K0, X0, a0) <= 256 * tile.steps
     ):
         return gw_from_gy_x_fold_x
     if tile.lanes.width <= X0 and tile.lanes.width <= P0 and K0 <= X0:
         return gw_from_gy_x_over_x0
-    if (X0 <= K0 or tile.lanes.width <= K0) and gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0) <= 1048576:
+    if (
+        (X0 <= K0 or tile.lanes.width <= K0)
+        and gw_from_gy_x_slide_gy_room(tile, P0, K0, X0, a0) <= 256 * tile.steps
+    ):
         return gw_from_gy_x_slide_gy
     return gw_from_gy_x_plain
 

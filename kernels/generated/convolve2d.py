@@ -436,14 +436,14 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, P0: int, P1: int, K0: int, K1: int,
         return y_from_w_x_slide_w_in_place
     if (
         (X1 <= P1 or tile.lanes.width <= P1)
-        and y_from_w_x_slide_w_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576
+        and y_from_w_x_slide_w_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 256 * tile.steps
     ):
         return y_from_w_x_slide_w
     if (K1 <= P1 or tile.lanes.width <= P1) and x.stride(1) == 1 and bounded(K0, K1) <= 36:
         return y_from_w_x_slide_x_in_place
     if (
         (K1 <= P1 or tile.lanes.width <= P1)
-        and y_from_w_x_slide_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576
+        and y_from_w_x_slide_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 256 * tile.steps
     ):
         return y_from_w_x_slide_x
     return y_from_w_x_plain
@@ -1037,7 +1037,7 @@ def gw_from_gy_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: 
         K1 < X1
         and tile.lines * tile.lanes.width > K1
         and bounded(K0, K1) <= 1024
-        and gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576
+        and gw_from_gy_x_fold_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 256 * tile.steps
     ):
         return gw_from_gy_x_fold_gy
     if K1 < P1 and x.stride(1) == 1:
@@ -1046,7 +1046,7 @@ def gw_from_gy_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: 
         K1 < P1
         and tile.lines * tile.lanes.width > K1
         and bounded(K0, K1) <= 1024
-        and gw_from_gy_x_fold_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576
+        and gw_from_gy_x_fold_x_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 256 * tile.steps
     ):
         return gw_from_gy_x_fold_x
     if tile.lanes.width <= X1 and tile.lanes.width <= P1 and K1 <= X1:
@@ -1055,7 +1055,7 @@ def gw_from_gy_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int, K1: 
         return gw_from_gy_x_slide_gy_in_place
     if (
         (X1 <= K1 or tile.lanes.width <= K1)
-        and gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 1048576
+        and gw_from_gy_x_slide_gy_room(tile, P0, P1, K0, K1, X0, X1, a0, a1) <= 256 * tile.steps
     ):
         return gw_from_gy_x_slide_gy
     return gw_from_gy_x_plain

@@ -485,14 +485,14 @@ def y_from_w_x(y: Real3, w: Real3, x: Real3, P0: int, P1: int, P2: int, K0: int,
         return y_from_w_x_slide_w_in_place
     if (
         (X2 <= P2 or tile.lanes.width <= P2)
-        and y_from_w_x_slide_w_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576
+        and y_from_w_x_slide_w_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 256 * tile.steps
     ):
         return y_from_w_x_slide_w
     if (K2 <= P2 or tile.lanes.width <= P2) and x.stride(2) == 1 and bounded(K1, K2) <= 36:
         return y_from_w_x_slide_x_in_place
     if (
         (K2 <= P2 or tile.lanes.width <= P2)
-        and y_from_w_x_slide_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576
+        and y_from_w_x_slide_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 256 * tile.steps
     ):
         return y_from_w_x_slide_x
     return y_from_w_x_plain
@@ -1150,7 +1150,7 @@ def gw_from_gy_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: 
         K2 < X2
         and tile.lines * tile.lanes.width > K2
         and bounded(bounded(K0, K1), K2) <= 1024
-        and gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576
+        and gw_from_gy_x_fold_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 256 * tile.steps
     ):
         return gw_from_gy_x_fold_gy
     if K2 < P2 and x.stride(2) == 1:
@@ -1159,7 +1159,7 @@ def gw_from_gy_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: 
         K2 < P2
         and tile.lines * tile.lanes.width > K2
         and bounded(bounded(K0, K1), K2) <= 1024
-        and gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576
+        and gw_from_gy_x_fold_x_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 256 * tile.steps
     ):
         return gw_from_gy_x_fold_x
     if tile.lanes.width <= X2 and tile.lanes.width <= P2 and K2 <= X2:
@@ -1168,7 +1168,7 @@ def gw_from_gy_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int, K0: 
         return gw_from_gy_x_slide_gy_in_place
     if (
         (X2 <= K2 or tile.lanes.width <= K2)
-        and gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 1048576
+        and gw_from_gy_x_slide_gy_room(tile, P0, P1, P2, K0, K1, K2, X0, X1, X2, a0, a1, a2) <= 256 * tile.steps
     ):
         return gw_from_gy_x_slide_gy
     return gw_from_gy_x_plain

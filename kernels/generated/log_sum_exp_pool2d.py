@@ -300,7 +300,7 @@ def y_logsumexp_max_from_x(y_logsumexp_max: Real4, x: Real4, N: int, C: int, P0:
     if (
         (K1 <= P1 or tile.lanes.width <= P1)
         and y_logsumexp_max_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0,
-            s1) <= 1048576
+            s1) <= 256 * tile.steps
     ):
         return y_logsumexp_max_from_x_windows_x
     return y_logsumexp_max_from_x_plain

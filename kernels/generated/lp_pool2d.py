@@ -443,7 +443,7 @@ def t_from_v(t: Real4, v: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: 
         return t_from_v_tiles_v
     if (
         (K1 <= P1 or tile.lanes.width <= P1)
-        and t_from_v_windows_v_room(tile, N, C, P0, P1, K0, K1, V2, V3, a0, a1, d0, d1, s0, s1) <= 1048576
+        and t_from_v_windows_v_room(tile, N, C, P0, P1, K0, K1, V2, V3, a0, a1, d0, d1, s0, s1) <= 256 * tile.steps
     ):
         return t_from_v_windows_v
     return t_from_v_plain
@@ -795,7 +795,8 @@ def gv_from_gt(gv: Real4, gt: Real4, N: int, C: int, P0: int, P1: int, K0: int, 
         return gv_from_gt_over_c
     if (
         (K1 <= V3 or tile.lanes.width <= V3)
-        and gv_from_gt_windows_gt_room(tile, N, C, P0, P1, K0, K1, V2, V3, a0, a1, d0, d1, s0, s1) <= 1048576
+        and gv_from_gt_windows_gt_room(tile, N, C, P0, P1, K0, K1, V2, V3, a0, a1, d0, d1, s0,
+            s1) <= 256 * tile.steps
     ):
         return gv_from_gt_windows_gt
     return gv_from_gt_plain

@@ -550,7 +550,8 @@ def gx_from_gt_x(gx: Real4, gt: Real4, x: Real4, N: int, C: int, P0: int, P1: in
         return gx_from_gt_x_over_c
     if (
         (K1 <= X3 or tile.lanes.width <= X3)
-        and gx_from_gt_x_windows_gt_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1) <= 1048576
+        and gx_from_gt_x_windows_gt_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0,
+            s1) <= 256 * tile.steps
     ):
         return gx_from_gt_x_windows_gt
     return gx_from_gt_x_plain

@@ -500,7 +500,7 @@ def t_from_v(t: Real5, v: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: 
     if (
         (K2 <= P2 or tile.lanes.width <= P2)
         and t_from_v_windows_v_room(tile, N, C, P0, P1, P2, K0, K1, K2, V2, V3, V4, a0, a1, a2, d0, d1, d2, s0, s1,
-            s2) <= 1048576
+            s2) <= 256 * tile.steps
     ):
         return t_from_v_windows_v
     return t_from_v_plain
@@ -917,7 +917,7 @@ def gv_from_gt(gv: Real5, gt: Real5, N: int, C: int, P0: int, P1: int, P2: int, 
     if (
         (K2 <= V4 or tile.lanes.width <= V4)
         and gv_from_gt_windows_gt_room(tile, N, C, P0, P1, P2, K0, K1, K2, V2, V3, V4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2) <= 1048576
+            s1, s2) <= 256 * tile.steps
     ):
         return gv_from_gt_windows_gt
     return gv_from_gt_plain

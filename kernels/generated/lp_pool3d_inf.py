@@ -331,7 +331,7 @@ def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: 
     if (
         (K2 <= P2 or tile.lanes.width <= P2)
         and y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1,
-            s2) <= 1048576
+            s2) <= 256 * tile.steps
     ):
         return y_from_x_windows_x
     return y_from_x_plain

@@ -436,7 +436,7 @@ def i_from_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a
         return i_from_x_tiles_x
     if (
         (K0 <= P0 or tile.lanes.width <= P0)
-        and i_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 1048576
+        and i_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 256 * tile.steps
         and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23
     ):
         return i_from_x_windows_x
@@ -750,7 +750,7 @@ def y_from_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: 
         return y_from_x_tiles_x
     if (
         (K0 <= P0 or tile.lanes.width <= P0)
-        and y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 1048576
+        and y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 256 * tile.steps
     ):
         return y_from_x_windows_x
     return y_from_x_plain
@@ -1171,7 +1171,7 @@ def i_y_from_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int
         return i_y_from_x_tiles_x
     if (
         (K0 <= P0 or tile.lanes.width <= P0)
-        and i_y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 1048576
+        and i_y_from_x_windows_x_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 256 * tile.steps
         and a0 + bounded(d0, K0) + bounded(s0, P0) < 2**23
     ):
         return i_y_from_x_windows_x

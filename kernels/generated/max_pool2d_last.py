@@ -577,7 +577,7 @@ def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: 
         return y_from_x_tiles_x
     if (
         (K1 <= P1 or tile.lanes.width <= P1)
-        and y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1) <= 1048576
+        and y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1) <= 256 * tile.steps
     ):
         return y_from_x_windows_x
     return y_from_x_plain

@@ -445,7 +445,7 @@ def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: 
         return y_from_x_tiles_x
     if (
         (K1 <= P1 or tile.lanes.width <= P1)
-        and y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1) <= 1048576
+        and y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1) <= 256 * tile.steps
     ):
         return y_from_x_windows_x
     return y_from_x_plain
@@ -1029,7 +1029,7 @@ def i_y_from_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int
     if (
         (K1 <= P1 or tile.lanes.width <= P1)
         and i_y_from_x_windows_x_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0, s1, z6, z7,
-            z8) <= 1048576
+            z8) <= 256 * tile.steps
         and bounded(d1, K1) + bounded(s1, P1) + bounded(z6, K0) + bounded(z7, P0) + z8 < 2**23
         and bounded(max(0, K1 - 1), max(0, d1)) < z6
     ):

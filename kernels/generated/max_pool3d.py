@@ -696,7 +696,7 @@ def i_from_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K
     if (
         (K2 <= P2 or tile.lanes.width <= P2)
         and i_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1,
-            s2, z10, z11, z12, z13, z9) <= 1048576
+            s2, z10, z11, z12, z13, z9) <= 256 * tile.steps
         and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12,
             P1) + z13 + bounded(z9, K0) < 2**23
         and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0, d2)) < z9
@@ -1156,7 +1156,7 @@ def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: 
     if (
         (K2 <= P2 or tile.lanes.width <= P2)
         and y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0, s1,
-            s2) <= 1048576
+            s2) <= 256 * tile.steps
     ):
         return y_from_x_windows_x
     return y_from_x_plain
@@ -1834,7 +1834,7 @@ def i_y_from_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int
     if (
         (K2 <= P2 or tile.lanes.width <= P2)
         and i_y_from_x_windows_x_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2, z10, z11, z12, z13, z9) <= 1048576
+            s1, s2, z10, z11, z12, z13, z9) <= 256 * tile.steps
         and bounded(d2, K2) + bounded(s2, P2) + bounded(z10, K1) + bounded(z11, P0) + bounded(z12,
             P1) + z13 + bounded(z9, K0) < 2**23
         and bounded(max(0, K1 - 1), max(0, z10)) + bounded(max(0, K2 - 1), max(0, d2)) < z9

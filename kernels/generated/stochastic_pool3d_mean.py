@@ -785,7 +785,7 @@ def gx_from_gt_x(gx: Real5, gt: Real5, x: Real5, N: int, C: int, P0: int, P1: in
     if (
         (K2 <= X4 or tile.lanes.width <= X4)
         and gx_from_gt_x_windows_gt_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2, s0,
-            s1, s2) <= 1048576
+            s1, s2) <= 256 * tile.steps
     ):
         return gx_from_gt_x_windows_gt
     return gx_from_gt_x_plain
