@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from derive.errors import SpecError
 from derive.language import Operator
 from derive.verify.configuration import Configuration, configured, least, sample, styles
-from derive.verify.control import Control, Goal, Unending
+from derive.verify.control import MANY, Control, Goal, Unending
 from derive.verify.draws import Draw, drawn
 from derive.verify.running import TILES, Manner, Setting, left_out
 
@@ -34,8 +34,9 @@ DECIDES: Mapping[str, float] = {
     "rest": 2.0,
     "width": 2.0,
 }
-VALUE, MORE = 1.0, 3.0  # and an integer; one that is more than 1 says whether a stride or a sign is right
+VALUE, MORE = 1.0, 3.0  # and an integer; one that is large says whether a stride or a sign is right
 VAIN = 3  # runs without a value, after which nobody tries again
+LONGEST = 60  # a product of two others: what choices ask is often whether an extent is one
 SMALL = (0, 1, 1, 2, 2, 3, 4, 5, 6, 8)
 
 
@@ -49,7 +50,7 @@ class Reach:
     batches: int = 2  # of candidates that add nothing, after which what is left seems to be out of reach
 
 
-LINES = Reach(deep=False, enough=2.0, batches=1)
+LINES = Reach(deep=False, enough=1.0, batches=2)
 BRANCHES = Reach(deep=False, enough=0.2, batches=10)
 WAYS = Reach()
 THOROUGH = Reach(often=4, enough=3.0, batches=3)
@@ -93,7 +94,7 @@ class Aim:
         self.watch = self.control.ready(random)
         self.wanted = self.control.wanted(only)
         self.reached: Counter[Goal] = Counter()
-        self.kept: list[Candidate] = []
+        self.kept: list[Candidate] = []  # whose neighbours are looked at
         self.ordered: set[Goal] = set()  # what comparisons came to in some candidate, whether it ran or not
         self.near: dict[
             Goal, tuple[int, int, Candidate]
@@ -145,7 +146,7 @@ class Aim:
             if len(goal) == 1:
                 total += BLOCK * (self.reached[goal] < self.reach.often and self.vain[goal] < VAIN)
             elif not self.reached[goal] and self.vain[goal] < VAIN:
-                total += DECIDES.get(goal[1]) or (MORE if goal[-1] == 2 else VALUE)
+                total += DECIDES.get(goal[1]) or (MORE if goal[-1] == MANY else VALUE)
         return total / (1 + candidate.size / DEAR)
 
     # ---- candidates
@@ -223,8 +224,11 @@ class Aim:
 
     def note_near(self, candidate: Candidate) -> None:
         """Whether it comes nearer than others to what no comparison came to yet, in whatever candidate."""
-        for goal in candidate.orders - self.ordered:
-            self.ordered.add(goal)
+        fresh = candidate.orders - self.ordered
+        if fresh:
+            self.kept.append(candidate)
+            self.ordered |= fresh
+        for goal in fresh:
             self.near.pop(goal, None)
         for at, distance in candidate.close.items():
             for sign in (-1, 0, 1) if self.wanted[at] else ():
@@ -283,9 +287,10 @@ class Aim:
                 given[name] *= 2
         for name in random.sample(list(given), min(len(given), random.choice((0, 1, 1, 1, 2, 2, 3)))):
             value = given[name]
+            others = list(given.values())
             given[name] = random.choice((
-                value - 1, value + 1, value - 1, value + 1, random.choice(SMALL), random.choice(list(given.values())),
-                2 * value, value // 2,
+                value - 1, value + 1, value - 1, value + 1, random.choice(SMALL), random.choice(others), 2 * value,
+                value // 2, min(LONGEST, random.choice(others) * random.choice(others)),
             ))  # fmt: skip
 
     def neighbour(self, of: Configuration, change: Callable[[dict[str, int]], None]) -> Configuration | None:

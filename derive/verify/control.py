@@ -8,7 +8,7 @@
 Which lines of a task run is decided by extents, strides and the tile, hardly ever by elements. So what decides is taken
 from the emitted text, the rest is left out, and what is left runs a hundred times as fast over integers. It notes
 
-    a block       that it runs, and once more what lies between its integers: is each negative, 0, 1, or more
+    a block       that it runs, and once more what lies between its integers: is each negative, 0, 1, 2, or more
     a comparison  whether the left is below, at or above the right
     and, or       which part decides alone
     a loop        whether it makes no turn, one, or more
@@ -44,6 +44,7 @@ NUMBERS = frozenset(
 SIGNS = {
     ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
 }  # fmt: skip
+MANY = 3  # an integer of so many is like a larger one: with less, a sum may be a product
 SPAN = 100_000  # notes of one task, after which it is given up
 
 
@@ -92,7 +93,7 @@ class Notes:
         self.said.add(values)
         at, *rest = values
         for k, value in enumerate(rest):
-            self.note(at, k, -1 if value < 0 else 2 if value > 1 else int(value))
+            self.note(at, k, -1 if value < 0 else min(int(value), MANY))
 
     def order(self, at: int, sign: Callable[[Any, Any], bool], left: Any, right: Any) -> bool:
         self.note(at, "order", (left > right) - (left < right))
@@ -517,4 +518,4 @@ class Watch:
             self.space[name](*arguments)
 
 
-__all__ = ["Control", "Goal", "Table", "Unending", "Watch"]
+__all__ = ["MANY", "Control", "Goal", "Table", "Unending", "Watch"]

@@ -11,7 +11,7 @@ from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 from derive.errors import SpecError
-from derive.numbers import RATIONALS, NotRational, OutsideDomain
+from derive.numbers import RATIONALS, Field, NotRational, OutsideDomain
 from derive.verify.configuration import styles
 from derive.verify.running import DIGITS, TILES, Arrays, Divided, Manner, Setting
 
@@ -31,6 +31,10 @@ class Draw:
     phases: frozenset[str]  # in which it runs them, as program and number
     functions: frozenset[str] = frozenset()  # of the module that it ran, once it did
     lines: frozenset[int] = frozenset()
+
+    def over(self, field: Field) -> Draw:
+        """The same in other numbers."""
+        return replace(self, setting=self.setting.over(field))
 
     def expected(self) -> Arrays:
         """The truth; OutsideDomain or NotRational if there is none in this setting's numbers."""

@@ -2451,7 +2451,7 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
         and bounded(K0, K1) <= 36
         and (s1 == 1 or tile.lines == tile.tall.lines)
         and gx_from_gy_w_slide_gy_in_place_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
-            s1) <= 1048576
+            s1) <= 256 * tile.steps
     ):
         return gx_from_gy_w_slide_gy_in_place
     if (
@@ -2478,7 +2478,7 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
         and bounded(P0, P1) <= 36
         and (d1 == 1 or tile.lines == tile.tall.lines)
         and gx_from_gy_w_slide_w_in_place_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
-            s1) <= 1048576
+            s1) <= 256 * tile.steps
     ):
         return gx_from_gy_w_slide_w_in_place
     if (

@@ -2470,7 +2470,7 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
         and bounded(K1, K2) <= 36
         and (s2 == 1 or tile.lines == tile.tall.lines)
         and gx_from_gy_w_slide_gy_in_place_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2,
-            d0, d1, d2, s0, s1, s2) <= 1048576
+            d0, d1, d2, s0, s1, s2) <= 256 * tile.steps
     ):
         return gx_from_gy_w_slide_gy_in_place
     if (
@@ -2497,7 +2497,7 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
         and bounded(P1, P2) <= 36
         and (d2 == 1 or tile.lines == tile.tall.lines)
         and gx_from_gy_w_slide_w_in_place_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0,
-            d1, d2, s0, s1, s2) <= 1048576
+            d1, d2, s0, s1, s2) <= 256 * tile.steps
     ):
         return gx_from_gy_w_slide_w_in_place
     if (

@@ -2712,7 +2712,7 @@ def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int
         and bounded(K2, K3) <= 36
         and (s3 == 1 or tile.lines == tile.tall.lines)
         and gx_from_gy_w_slide_gy_in_place_room(tile, N, G, O, P0, P1, P2, P3, C, K0, K1, K2, K3, X3, X4, X5, X6,
-            a0, a1, a2, a3, d0, d1, d2, d3, s0, s1, s2, s3) <= 1048576
+            a0, a1, a2, a3, d0, d1, d2, d3, s0, s1, s2, s3) <= 256 * tile.steps
     ):
         return gx_from_gy_w_slide_gy_in_place
     if (
@@ -2739,7 +2739,7 @@ def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int
         and bounded(P2, P3) <= 36
         and (d3 == 1 or tile.lines == tile.tall.lines)
         and gx_from_gy_w_slide_w_in_place_room(tile, N, G, O, P0, P1, P2, P3, C, K0, K1, K2, K3, X3, X4, X5, X6, a0,
-            a1, a2, a3, d0, d1, d2, d3, s0, s1, s2, s3) <= 1048576
+            a1, a2, a3, d0, d1, d2, d3, s0, s1, s2, s3) <= 256 * tile.steps
     ):
         return gx_from_gy_w_slide_w_in_place
     if (

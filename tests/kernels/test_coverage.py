@@ -18,8 +18,11 @@ coverage = pytest.importorskip("coverage")
 from derive.catalogue import operators  # noqa: E402
 from derive.spec import load_definition  # noqa: E402
 from derive.verify import CHECKS  # noqa: E402
+from derive.verify.aimed import BRANCHES, Aim  # noqa: E402
+from derive.verify.checks import available  # noqa: E402
 from derive.verify.exhaustive import run_box  # noqa: E402
 from derive.verify.reached import Reached  # noqa: E402
+from derive.verify.running import DIGITS  # noqa: E402
 
 GENERATED = Path(__file__).parents[2] / "kernels" / "generated"
 EXACT = ("exact_forward", "exact_vjp", "exact_jvp", "exact_vjp_vjp", "exact_vjp_jvp")
@@ -60,6 +63,23 @@ def test_a_box_reaches_everything(name: str) -> None:
     reached = Reached(GENERATED / f"{name}.py")
     with reached.running():
         run_box(operator, load_definition(reached.path))
+    assert reached.missing() == []
+
+
+@pytest.mark.parametrize("name", ["avg_pool1d", "global_max_pool"])
+def test_aimed_draws_reach_everything(name: str) -> None:
+    """Each of them run once, some thirty in all."""
+    if coverage.Coverage.current() is not None:
+        pytest.skip("coverage is being measured already")
+    operator = next(o for o in operators() if o.name == name)
+    reached = Reached(GENERATED / f"{name}.py")
+    with reached.running():
+        definition = load_definition(reached.path)
+    rng = random.Random(0)
+    aim = Aim(operator, definition, rng, available(definition), reach=BRANCHES)
+    with reached.running():
+        runs = [draw.over(DIGITS).found() for draw in aim.draws()]
+    assert len(runs) < 60
     assert reached.missing() == []
 
 

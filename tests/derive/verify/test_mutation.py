@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,14 @@ import pytest
 from derive.catalogue import operators
 from derive.cli import main
 from derive.errors import VerificationError
+from derive.language import Operator
 from derive.spec import load_definition
 from derive.verify import mutation
 from derive.verify.mutants import mutants
-from derive.verify.mutation import FATES, ROLES, Verdict, dies, judge, judge_as_shipped, runs, table
-from derive.verify.ways import file_of, lines_of, tasks_of, ways
+from derive.verify.mutation import FATES, ROLES, Module, Verdict, dies, judge, judge_as_shipped, runs, table
+from derive.verify.ways import LINES, Draw, file_of, larger, lines_of, tasks_of, ways
 from kernels.generated import conv1d, global_max_pool, log_softmax, max_pool2d, relu
+from kernels.runtime import Definition
 
 OPERATORS = {operator.name: operator for operator in operators()}
 
@@ -67,6 +70,33 @@ def test_a_change_is_one_change_and_is_taken_back() -> None:
         kinds.add(mutant.kind)
     assert kinds >= {"operation", "comparison", "constant", "function", "bound", "left out", "opposite", "bound names",
                      "phase left out"}  # fmt: skip
+
+
+def test_what_a_choice_asks_is_tried_on_all_that_the_choice_may_come_to() -> None:
+    module = Module(OPERATORS["max_pool2d"], max_pool2d.DEFINITION)
+    asked = [m for m in module.mutants() if m.function == "y_from_x_tiles_x_fit"]
+    assert asked
+    for mutant in asked:
+        assert mutant.role == "choosing"
+        assert module.tasks(mutant) >= {"y_from_x_plain", "y_from_x_tiles_x", "y_from_x_windows_x"}
+
+
+def test_larger_runs_come_to_the_lines_of_a_fault() -> None:
+    """To windows that tile, which sizes at random hardly ever make."""
+    operator, definition = OPERATORS["max_pool2d"], max_pool2d.DEFINITION
+    (task,) = (t for t in lines_of(definition) if t == "y_from_x_tiles_x")
+    line = max(lines_of(definition)[task])
+    known = [d for d in _draws(operator, definition) if line in d.lines]
+    of = larger(operator, definition, Random(0))((line,), [task], known)
+    found = [made[0] for made in itertools.islice(of, 100) if made is not None]
+    assert len(found) > 5
+    assert all(line in draw.lines for draw in found)
+    largest = max(sum(d.setting.configuration.environment.values()) for d in known)
+    assert any(sum(d.setting.configuration.environment.values()) > largest for d in found)
+
+
+def _draws(operator: Operator, definition: Definition) -> list[Draw]:
+    return [draw for draw, _, _ in ways(operator, definition, Random(0), 1, reach=LINES)]
 
 
 def test_relu_has_no_survivor() -> None:

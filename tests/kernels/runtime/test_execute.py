@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kernels.generated import max_pool1d
 from kernels.runtime import (
     BadAccess,
     Definition,
@@ -33,6 +34,7 @@ from kernels.runtime import (
     task,
     zero,
 )
+from kernels.runtime.execute import exact_tasks
 from kernels.runtime.selection import selection
 from tests.kernels.runtime import handwritten as h
 
@@ -430,3 +432,40 @@ def test_a_fault_of_order_shows_under_some_order() -> None:
 def test_a_phase_that_does_not_fit_its_task_is_refused() -> None:
     with pytest.raises(AssertionError, match="arguments bound to"):
         execute(fault(overlapping, ("N", "O")), "forward", typed(inputs(CASE), np.float64), CASE, {}, ("y",))
+
+
+def test_what_would_run_is_told() -> None:
+    """The task of a choice, once for each of its number, with views that have strides and no elements."""
+    told: list[tuple[str, list[Any]]] = []
+    names = exact_tasks(
+        max_pool1d.DEFINITION,
+        "forward",
+        ("x",),
+        {"N": 2, "C": 3, "X2": 4, "a0": 0, "ceil": 0, "d0": 1, "e0": 0, "s0": 2, "K0": 2, "P0": 2},
+        {},
+        ("y",),
+        tasks=3,
+        told=lambda name, arguments: told.append((name, arguments)),
+    )
+    ((_, task_name),) = names
+    assert [name for name, _ in told] == ["y_from_x", task_name, task_name, task_name]
+    assert [arguments[-2:] for _, arguments in told[1:]] == [[0, 3], [1, 3], [2, 3]]
+
+
+def test_arrays_are_parts_of_larger_ones_in_a_while() -> None:
+    """So that lines go on from one to the next along some axes and not along one: along any of them."""
+    seen = set[tuple[bool, ...]]()
+
+    def told(name: str, arguments: list[Any]) -> None:
+        if name != "y_from_x":
+            return
+        x = arguments[1]
+        strides, (_, channels, places) = [x.stride(k) for k in range(3)], x.shape
+        seen.add((strides[2] == 1, strides[1] == places * strides[2], strides[0] == channels * strides[1]))
+
+    sizes = {"N": 2, "C": 3, "X2": 4, "a0": 0, "ceil": 0, "d0": 1, "e0": 0, "s0": 2, "K0": 2, "P0": 2}
+    for seed in range(60):
+        exact_tasks(
+            max_pool1d.DEFINITION, "forward", ("x",), sizes, {}, ("y",), seed=seed, gaps=True, told=told
+        )
+    assert seen >= {(True, True, True), (True, False, True), (True, True, False)}
