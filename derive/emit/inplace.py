@@ -4,10 +4,10 @@
         for each group of a few rows, for each vector of lanes
             for each patch of taps: one sum for each row gets the patch's terms
 
-A patch is a few taps of a few rows, whose weights stand in registers. Where rows and taps are equally far apart, a row of
-the operand is read once for all rows of places. What is left of a window beside whole patches is taken in strips, one tap
-wide, and what is left below in spots, single taps. Rows that are not there are passed over, and lanes that are not there
-read zeros: `Tile.slide` and `Tile.fold` see to both. The lanes' elements lie side by side, or two apart (`every`).
+A patch is up to `Tile.taps` taps in as many rows, whose weights stand in registers; what is left of a window is in smaller
+ones. Where rows and taps are equally far apart, a row of the operand is read once for all rows of places; else a patch has
+one row of taps. Rows that are not there are passed over, and lanes that are not there read zeros: `Tile.slide` and
+`Tile.fold` see to both. The lanes' elements lie side by side, or two apart (`every`).
 
 The same from the other side: where taps are the target and places are summed over, a patch holds sums, which stay in
 registers as long as its places last.
@@ -77,9 +77,8 @@ class InPlaceWriter(FoldWriter):
         self.s, self.weights = s, []
         self.apart = 1 if s.lane.classes else every
         self.b = Block({s.lane.place: s.lane.modulus})
-        if isinstance(s, Fold) or (
-            s.lane.classes and every == 2
-        ):  # which hold more than sums, or twice as many
+        more = isinstance(s, Fold) or (s.lane.classes and every == 2)  # than the sums of a column are held
+        if more:
             self.put("lanes = tile.lanes")
         else:
             self.tile = "tall"
@@ -122,7 +121,7 @@ class InPlaceWriter(FoldWriter):
 
     @staticmethod
     def told_of_class(n: _Names) -> tuple[str, ...]:
-        return (n.first, n.step.removeprefix("-"), n.taps, n.by, n.low)
+        return (n.first, n.step, n.taps, n.by, n.low)
 
     def classes_in_turn(self, phases: dict[Axis, str], phase: str) -> None:
         s, depth = self.s, self.depth
@@ -250,7 +249,7 @@ class InPlaceWriter(FoldWriter):
         self.depth = depth
 
     def tap_at(self, a: Axis, at: str) -> str:
-        """Which tap it is: shapes begin at the tap that reads lowest."""
+        """Which tap it is: windows are taken from the tap that reads lowest on."""
         n = self.axes[a]
         if n.first == "0" and n.step == "1":
             return at
