@@ -17,7 +17,7 @@ from derive.verify.aimed import Aim
 from derive.verify.control import PURE, Control, Table, Unending, Writer
 from derive.verify.draws import lines_of, tasks_of
 from derive.verify.ways import LINES, ways
-from kernels.generated import avg_pool1d, conv1d, log_softmax, max_pool1d, relu
+from kernels.generated import conv1d, log_softmax, max_pool1d, relu
 from kernels.runtime.simd import Lanes, Tile
 
 OPERATORS = {operator.name: operator for operator in operators()}
@@ -121,7 +121,7 @@ def test_what_does_not_end_is_given_up() -> None:
         noted("def f(n: int) -> None:\n    while n > 0:\n        n = n + 1\n", 1)
 
 
-@pytest.mark.parametrize("module", [relu, avg_pool1d, conv1d, log_softmax])
+@pytest.mark.parametrize("module", [relu, conv1d, log_softmax])
 def test_it_comes_to_what_the_run_comes_to(module: Any) -> None:
     """Block for block, where no element decides."""
     definition = module.DEFINITION
