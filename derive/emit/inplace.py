@@ -41,17 +41,10 @@ class InPlaceWriter(FoldWriter):
     def in_place(self, s: Slide, every: int, title: str, signature: Sequence[str], rooms: str) -> str:
         self.begin(s, every)
         self.weights = self.operands(s)
-        phases = {a: self.name(sp.Dummy(), f"phase_{self.names[a.place]}") for a in s.axes if a.classes}
+        phases = self.phases(s)
         lane_phase = phases.get(s.lane)
-        for a, phase in phases.items():
-            if a is not s.lane:
-                self.put(f"for {phase} in range({self.classes(a)}):", True)
-        self.axes = {a: self.axis(a, phases.get(a, "")) for a in s.axes if a is not s.lane or not a.classes}
         assert s.row is not None
-        members = self.most_members(s.lane)
-        self.put(
-            f"stretch = min(tile.lines * tile.lines * lanes.width, max(1, ceil_div({members}, lanes.width)) * lanes.width)"
-        )
+        self.put(f"stretch = {self.stretch(s, 'lanes.width')}")
         self.put(f"deep = {self.deep(self.tile, self.axes[s.row].members)}")
         self.patches(s.row)
         if lane_phase is None:
@@ -290,7 +283,7 @@ class InPlaceWriter(FoldWriter):
         assert s.row is not None
         lines = [
             "    width = tile.lanes.width",
-            f"    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div({self.most_members(s.lane)}, width)) * width)",
+            f"    stretch = {self.stretch(s, 'width')}",
             f"    deep = {self.deep('tile.tall', self.size(s.row.place))}",
             f"    return {self.bounded_product([self.classes(s.lane), 'deep', 'stretch'])}",
         ]
@@ -305,13 +298,7 @@ class InPlaceWriter(FoldWriter):
         assert s.row is not None
         self.axes = {a: self.axis(a, "") for a in s.axes}
         self.patches(s.row, s.lane)
-        self.put(f"first, last = share({self.product([*map(self.size, s.outer)])}, task, tasks)")
-        self.put("for item in range(first, last):", True)
-        for k, i in enumerate(s.outer):
-            below = self.product([self.size(j) for j in s.outer[k + 1 :]])
-            below = f"({below})" if " " in below else below
-            text = "item" + (f" // {below}" if below != "1" else "") + (f" % {self.size(i)}" if k else "")
-            self.put(f"{self.names[i]} = {text}")
+        self.outer_items(s)
         for a in s.others:
             self.put(f"for {self.own('tap', a.tap)} in range({self.axes[a].taps}):", True)
         down, over = self.window()

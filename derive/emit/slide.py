@@ -52,12 +52,8 @@ class SlideWriter(VectorWriter):
         self.weights = self.operands(s)
         self.name_weights()
         self.put("lanes = tile.lanes")
-        phases = {a: self.name(sp.Dummy(), f"phase_{self.names[a.place]}") for a in s.axes if a.classes}
+        phases = self.phases(s)
         lane_phase = phases.get(s.lane)
-        for a, phase in phases.items():
-            if a is not s.lane:
-                self.put(f"for {phase} in range({self.classes(a)}):", True)
-        self.axes = {a: self.axis(a, phases.get(a, "")) for a in s.axes if a is not s.lane or not a.classes}
         self.extents()
         if lane_phase is None:
             self.table()
@@ -72,6 +68,22 @@ class SlideWriter(VectorWriter):
             else:
                 self.blocks_of_classes(phases, lane_phase)
         return self.as_task(title, signature, s.describe(), rooms)
+
+    def phases(self, s: Slide) -> dict[Axis, str]:
+        """The class of places of each axis that has classes, in loops but for the lanes'; and names for the axes."""
+        phases = {a: self.name(sp.Dummy(), f"phase_{self.names[a.place]}") for a in s.axes if a.classes}
+        for a, phase in phases.items():
+            if a is not s.lane:
+                self.put(f"for {phase} in range({self.classes(a)}):", True)
+        self.axes = {a: self.axis(a, phases.get(a, "")) for a in s.axes if a is not s.lane or not a.classes}
+        return phases
+
+    def stretch(self, s: Slide, width: str) -> str:
+        """How many places of a line are taken together: whole vectors of all its places, but not too many."""
+        most = f"tile.lines * tile.lines * {width}"
+        if s.row is None:
+            return most
+        return f"min({most}, max(1, ceil_div({self.most_members(s.lane)}, {width})) * {width})"
 
     def classes(self, a: Axis) -> str:
         """How many classes of places have a member."""
@@ -173,10 +185,8 @@ class SlideWriter(VectorWriter):
     def extents(self) -> None:
         """Of the copies of one block."""
         s = self.s
-        stride, members = self.inner(s.lane.stride), self.most_members(s.lane)
-        most = "tile.lines * tile.lines * lanes.width"
-        padded = f"max(1, ceil_div({members}, lanes.width)) * lanes.width"
-        self.put(f"stretch = min({most}, {padded})" if s.row is not None else f"stretch = {most}")
+        stride = self.inner(s.lane.stride)
+        self.put(f"stretch = {self.stretch(s, 'lanes.width')}")
         reach = f"max(0, {self.reach(s.lane)})" if s.lane.classes else self.reach(s.lane)
         self.put(f"span = stretch + {reach}" + (f" // {stride}" if stride != "1" else ""))
         self.put("pitch = ceil_div(span, lanes.width) * lanes.width")
@@ -667,9 +677,7 @@ class SlideWriter(VectorWriter):
         stride = self.inner(s.lane.stride)
         lines = [
             "    width = tile.lanes.width",
-            f"    stretch = min(tile.lines * tile.lines * width, max(1, ceil_div({self.most_members(s.lane)}, width)) * width)"
-            if s.row is not None
-            else "    stretch = tile.lines * tile.lines * width",
+            f"    stretch = {self.stretch(s, 'width')}",
             f"    pitch = ceil_div(stretch + max(0, {self.reach(s.lane)})"
             + (f" // {stride}" if stride != "1" else "")
             + ", width) * width",

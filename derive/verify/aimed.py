@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -82,13 +83,8 @@ class Aim:
         reach: Reach = WAYS,
     ) -> None:
         self.reach = reach
-        self.operator, self.definition, self.random, self.largest, self.tiles = (
-            operator,
-            definition,
-            random,
-            largest,
-            tiles,
-        )
+        self.operator, self.definition, self.random = operator, definition, random
+        self.largest, self.tiles = largest, tiles
         self.control = Control.of(definition)
         self.programs = list(programs)
         self.watch = self.control.ready(random)
@@ -96,9 +92,8 @@ class Aim:
         self.reached: Counter[Goal] = Counter()
         self.kept: list[Candidate] = []  # whose neighbours are looked at
         self.ordered: set[Goal] = set()  # what comparisons came to in some candidate, whether it ran or not
-        self.near: dict[
-            Goal, tuple[int, int, Candidate]
-        ] = {}  # how far from a tie, of what is not reached; its size
+        # how far from a tie, of what is not reached; its size
+        self.near: dict[Goal, tuple[int, int, Candidate]] = {}
         self.vain: Counter[Goal] = Counter()  # runs that had no value
         self.least = least(operator, definition)
 
@@ -112,13 +107,7 @@ class Aim:
             draw.setting.tasks(draw.program, draw.wanted, draw.manner, watch.run)
         except (Unending, ZeroDivisionError):  # what guards a division may be left to elements
             return None
-        shapes = draw.setting.configuration.shapes.values()
-        size = 1
-        for shape in shapes:
-            elements = 1
-            for extent in shape:
-                elements *= extent
-            size += elements
+        size = 1 + sum(map(prod, draw.setting.configuration.shapes.values()))
         width = draw.manner.shape[0]
         goals = frozenset(g for g in watch.notes.goals if self.wanted[g[0]])
         orders = frozenset(g for g in goals if g[1:2] == ("order",))
@@ -183,16 +172,14 @@ class Aim:
         """One configuration, in some manners."""
         random = self.random
         parent = self.parent()
-        try:
-            configuration = (
-                sample(self.operator, self.definition, random, largest=self.largest)
-                if parent is None
-                else None
-            )
-        except LookupError:
-            return
+        configuration: Configuration | None
         if parent is not None:
             configuration = self.neighbour(parent.draw.setting.configuration, self.near_by)
+        else:
+            try:
+                configuration = sample(self.operator, self.definition, random, largest=self.largest)
+            except LookupError:
+                return
         if configuration is None:
             return
         dropped = left_out(self.operator, configuration, random)

@@ -682,51 +682,21 @@ class Tile:
         """One vector for each of taps x taps places of a window."""
         return Registers(self.taps, self.taps)
 
-    def slide(
-        self,
-        total: Registers,
-        patch: Registers,
-        down: int,
-        over: int,
-        plane: Pointer[Scalar],
-        pitch: int,
-        height: int,
-        length: int,
-        top: int,
-        by: int,
-        step: int,
-        left: int,
-        across: int,
-    ) -> None:
-        """total[0, u] += patch[r, c] times what line u's window has there, for r < down and c < over.
+    # where: pitch, height, length, top, by, step, left, across, as `_windows` says
 
-        That is row top + u * by + r * step of the plane, of `height`, and in it the elements from left + c * across on,
-        of `length`; rows and elements that are not there add nothing. Steps are positive. Where down > 1, by == step:
-        a row is read once for all the windows that it is in.
-        """
-        self._slide(1, total, patch, down, over, plane, pitch, height, length, top, by, step, left, across)
+    def slide(
+        self, total: Registers, patch: Registers, down: int, over: int, plane: Pointer[Scalar], *where: int
+    ) -> None:
+        """total[0, u] += patch[r, c] times what line u's window has there, for r < down and c < over."""
+        for u, r, c, there in self._windows(1, self.lanes.width, down, over, plane, *where):
+            total[0, u] = fma(patch[r, c], there, total[0, u])
 
     def slide_twos(
-        self,
-        total: Registers,
-        patch: Registers,
-        down: int,
-        over: int,
-        plane: Pointer[Scalar],
-        pitch: int,
-        height: int,
-        length: int,
-        top: int,
-        by: int,
-        step: int,
-        left: int,
-        across: int,
+        self, total: Registers, patch: Registers, down: int, over: int, plane: Pointer[Scalar], *where: int
     ) -> None:
-        """As slide, of every second element, those between may be read, too.
-
-        Where down > 1, by == 2 * step; where over > 1, across == 1.
-        """
-        self._slide(2, total, patch, down, over, plane, pitch, height, length, top, by, step, left, across)
+        """As slide, of every second element."""
+        for u, r, c, there in self._windows(2, self.lanes.width, down, over, plane, *where):
+            total[0, u] = fma(patch[r, c], there, total[0, u])
 
     def fold(
         self,
@@ -737,34 +707,12 @@ class Tile:
         down: int,
         over: int,
         plane: Pointer[Scalar],
-        pitch: int,
-        height: int,
-        length: int,
-        top: int,
-        by: int,
-        step: int,
-        left: int,
-        across: int,
+        *where: int,
     ) -> None:
         """patch[r, c] += column[0, u] times what `slide` has there, for u < rows and the first `count` lanes."""
-        self._fold(
-            1,
-            patch,
-            column,
-            rows,
-            count,
-            down,
-            over,
-            plane,
-            pitch,
-            height,
-            length,
-            top,
-            by,
-            step,
-            left,
-            across,
-        )
+        for u, r, c, there in self._windows(1, count, down, over, plane, *where):
+            if u < rows:
+                patch[r, c] = fma(column[0, u], there, patch[r, c])
 
     def fold_twos(
         self,
@@ -775,85 +723,16 @@ class Tile:
         down: int,
         over: int,
         plane: Pointer[Scalar],
-        pitch: int,
-        height: int,
-        length: int,
-        top: int,
-        by: int,
-        step: int,
-        left: int,
-        across: int,
+        *where: int,
     ) -> None:
         """As fold, over what `slide_twos` has."""
-        self._fold(
-            2,
-            patch,
-            column,
-            rows,
-            count,
-            down,
-            over,
-            plane,
-            pitch,
-            height,
-            length,
-            top,
-            by,
-            step,
-            left,
-            across,
-        )
+        for u, r, c, there in self._windows(2, count, down, over, plane, *where):
+            if u < rows:
+                patch[r, c] = fma(column[0, u], there, patch[r, c])
 
-    def _elements(self, row: Pointer[Scalar], first: int, every: int, length: int, count: int) -> Vector:
-        places = (first + i * every for i in range(self.lanes.width))
-        zero = self.lanes.scalar(0)
-        return Vector(
-            tuple(row[at] if i < count and 0 <= at < length else zero for i, at in enumerate(places))
-        )
-
-    def _taps(self, every: int, down: int, over: int, by: int, step: int, across: int) -> Iterator[Any]:
-        """The taps of a patch. What the compiled form takes for granted: rows and pairs of elements serve several windows."""
-        if not (0 < down <= self.taps and 0 < over <= self.taps):
-            raise BadAccess(f"a patch of {self.taps} x {self.taps} taps has no {down} x {over}")
-        if down > 1 and by != every * step:
-            raise BadAccess(
-                f"windows lie {by} rows apart, rows of their taps {step}: none is that of another"
-            )
-        if every == 2 and over > 1 and across != 1:
-            raise BadAccess(f"columns of windows lie {across} apart, not side by side")
-        return product(range(down), range(over))
-
-    def _slide(
+    def _windows(
         self,
         every: int,
-        total: Registers,
-        patch: Registers,
-        down: int,
-        over: int,
-        plane: Pointer[Scalar],
-        pitch: int,
-        height: int,
-        length: int,
-        top: int,
-        by: int,
-        step: int,
-        left: int,
-        across: int,
-    ) -> None:
-        for r, c in self._taps(every, down, over, by, step, across):
-            for u in range(self.lines):
-                row = top + u * by + r * step
-                if 0 <= row < height:
-                    at = left + c * across
-                    there = self._elements(plane + row * pitch, at, every, length, self.lanes.width)
-                    total[0, u] = fma(patch[r, c], there, total[0, u])
-
-    def _fold(
-        self,
-        every: int,
-        patch: Registers,
-        column: Registers,
-        rows: int,
         count: int,
         down: int,
         over: int,
@@ -866,13 +745,32 @@ class Tile:
         step: int,
         left: int,
         across: int,
-    ) -> None:
-        for r, c in self._taps(every, down, over, by, step, across):
-            for u in range(min(rows, self.lines)):
+    ) -> Iterator[tuple[int, int, int, Vector]]:
+        """A line, a row and a column of its window, and the first `count` lanes of what is there, for each place of a patch.
+
+        That is row top + u * by + r * step of the plane, of `height`, and in it, from left + c * across on, every element
+        or every second, of `length`. A row that is not there is left out; elements that are not there are zeros, and
+        those between may be read, too. Steps are positive. The compiled form takes for granted that rows and pairs of
+        elements serve several windows: by == every * step where down > 1, and where every second element is taken
+        across == 1 if over > 1.
+        """
+        if not (0 < down <= self.taps and 0 < over <= self.taps):
+            raise BadAccess(f"a patch of {self.taps} x {self.taps} taps has no {down} x {over}")
+        if down > 1 and by != every * step:
+            raise BadAccess(
+                f"windows lie {by} rows apart, rows of their taps {step}: none is that of another"
+            )
+        if every == 2 and over > 1 and across != 1:
+            raise BadAccess(f"columns of windows lie {across} apart, not side by side")
+        zero = self.lanes.scalar(0)
+        for r, c in product(range(down), range(over)):
+            places = [left + c * across + i * every for i in range(self.lanes.width)]
+            for u in range(self.lines):
                 row = top + u * by + r * step
                 if 0 <= row < height:
-                    there = self._elements(plane + row * pitch, left + c * across, every, length, count)
-                    patch[r, c] = fma(column[0, u], there, patch[r, c])
+                    at = plane + row * pitch
+                    items = (at[n] if i < count and 0 <= n < length else zero for i, n in enumerate(places))
+                    yield u, r, c, Vector(tuple(items))
 
     def read_where(self, lines: Lines[Any], rows: int, mask: Mask) -> Registers:
         """The lanes of the mask of the first `rows` lines, zeros in others."""
