@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from derive.emit.kernel import WIDTH, TaskSource, _called, _matched, _wrapped, _Writer
+from derive.language import extent
+from derive.lower.merging import merging
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,11 @@ def choice_source(name: str, plain: TaskSource, offers: Sequence[Offer]) -> Task
     writer.put(f"return {plain.name}")
     signature = [*writer.bound(views, integers, reals), "tile: Tile"]
     described = "\n    or ".join(way.described for way in ways)
-    listed = _wrapped("@choice(", [*(way.title for way in ways), plain.name], ")", 4)
+    merges = ", ".join(
+        f'"{writer.names[extent(i)]}": {axes}' for i, axes in merging(plain.nest.equation, views).items()
+    )
+    named = [f"merges={{{merges}}}"] if merges else []
+    listed = _wrapped("@choice(", [*(way.title for way in ways), plain.name, *named], ")", 4)
     text = [
         listed,
         _wrapped(f"def {name}(", signature, ") -> Task[...]:"),

@@ -29,7 +29,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -142,7 +142,8 @@ def m0_from_m0_sum_x_over_q0(m0: Real4, m0_sum: Real1, x: Real4, N: int, C: int,
                 m0[n, plane, p0, q1] = result
 
 
-@choice(m0_from_m0_sum_x_over_q1, m0_from_m0_sum_x_over_q0, m0_from_m0_sum_x_plain)
+@choice(m0_from_m0_sum_x_over_q1, m0_from_m0_sum_x_over_q0, m0_from_m0_sum_x_plain,
+    merges={"N": (0, None, 0), "C": (1, None, 1), "Q1": (3, None, 3)})
 def m0_from_m0_sum_x(m0: Real4, m0_sum: Real1, x: Real4, N: int, C: int, P0: int, Q1: int, Q0: int, P0v: int,
         Q0v: int, tile: Tile) -> Task[...]:
     """m0[n,c,p0,q1] += sum[q0] x[n,c,q0,q1]/m0_sum[p0]
@@ -277,7 +278,8 @@ def gm0_from_gy_y_sum_over_q1(gm0: Real4, gy: Real4, y_sum: Real1, N: int, C: in
                     lanes.write_where(gm0.line((n, c, plane, q1), (0, 0, 0, 1)), result, active)
 
 
-@choice(gm0_from_gy_y_sum_over_p1, gm0_from_gy_y_sum_over_p0, gm0_from_gy_y_sum_over_q1, gm0_from_gy_y_sum_plain)
+@choice(gm0_from_gy_y_sum_over_p1, gm0_from_gy_y_sum_over_p0, gm0_from_gy_y_sum_over_q1, gm0_from_gy_y_sum_plain,
+    merges={"N": (0, 0, None), "C": (1, 1, None), "P0": (2, 2, None)})
 def gm0_from_gy_y_sum(gm0: Real4, gy: Real4, y_sum: Real1, N: int, C: int, P0: int, P1: int, Q1: int, P1v: int,
         Q1v: int, tile: Tile) -> Task[...]:
     """gm0[n,c,p0,q1] += sum[p1] gy[n,c,p0,p1]/y_sum[p1]

@@ -33,7 +33,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -136,7 +136,8 @@ def m0_from_m0_sum_x_over_q0(m0: Real5, m0_sum: Real1, x: Real5, N: int, C: int,
                 m0[n, plane, p0, q1, q2] = result
 
 
-@choice(m0_from_m0_sum_x_over_q2, m0_from_m0_sum_x_over_q0, m0_from_m0_sum_x_plain)
+@choice(m0_from_m0_sum_x_over_q2, m0_from_m0_sum_x_over_q0, m0_from_m0_sum_x_plain,
+    merges={"N": (0, None, 0), "C": (1, None, 1), "Q1": (3, None, 3), "Q2": (4, None, 4)})
 def m0_from_m0_sum_x(m0: Real5, m0_sum: Real1, x: Real5, N: int, C: int, P0: int, Q1: int, Q2: int, Q0: int,
         P0v: int, Q0v: int, tile: Tile) -> Task[...]:
     """m0[n,c,p0,q1,q2] += sum[q0] x[n,c,q0,q1,q2]/m0_sum[p0]
@@ -275,7 +276,8 @@ def gm1_from_gy_y_sum_over_q2(gm1: Real5, gy: Real5, y_sum: Real1, N: int, C: in
                     lanes.write_where(gm1.line((n, c, p0, plane, q2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(gm1_from_gy_y_sum_over_p2, gm1_from_gy_y_sum_over_p1, gm1_from_gy_y_sum_over_q2, gm1_from_gy_y_sum_plain)
+@choice(gm1_from_gy_y_sum_over_p2, gm1_from_gy_y_sum_over_p1, gm1_from_gy_y_sum_over_q2, gm1_from_gy_y_sum_plain,
+    merges={"N": (0, 0, None), "C": (1, 1, None), "P0": (2, 2, None), "P1": (3, 3, None)})
 def gm1_from_gy_y_sum(gm1: Real5, gy: Real5, y_sum: Real1, N: int, C: int, P0: int, P1: int, P2: int, Q2: int,
         P2v: int, Q2v: int, tile: Tile) -> Task[...]:
     """gm1[n,c,p0,p1,q2] += sum[p2] gy[n,c,p0,p1,p2]/y_sum[p2]

@@ -31,7 +31,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -88,7 +88,7 @@ def i_from_x_over_c(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, Q0:
             lanes.write_where(i.line((n, c, p0, p1), (0, 1, 0, 0)), lanes.long(place), active)
 
 
-@choice(i_from_x_over_c, i_from_x_plain)
+@choice(i_from_x_over_c, i_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def i_from_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, Q0: int, Q1: int, P0v: int, P1v: int,
         Q0v: int, Q1v: int, tile: Tile) -> Task[...]:
     """i[n,c,p0,p1] += argmax[q0,q1] x[n,c,q0,q1] at Q1*q0 + q1
@@ -219,7 +219,7 @@ def y_from_x_over_p1(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, Q0: i
                     lanes.write_where(y.line((n, plane, p0, p1), (0, 0, 0, 1)), best[0, u], active)
 
 
-@choice(y_from_x_over_q1, y_from_x_over_c, y_from_x_over_p1, y_from_x_plain)
+@choice(y_from_x_over_q1, y_from_x_over_c, y_from_x_over_p1, y_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, Q0: int, Q1: int, P0v: int, P1v: int, Q0v: int,
         Q1v: int, tile: Tile) -> Task[...]:
     """y[n,c,p0,p1] += max[q0,q1] x[n,c,q0,q1]
@@ -296,7 +296,7 @@ def i_y_from_x_over_c(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, 
             lanes.write_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), best, active)
 
 
-@choice(i_y_from_x_over_c, i_y_from_x_plain)
+@choice(i_y_from_x_over_c, i_y_from_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def i_y_from_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, Q0: int, Q1: int, P0v: int,
         P1v: int, Q0v: int, Q1v: int, tile: Tile) -> Task[...]:
     """i[n,c,p0,p1] += argmax[q0,q1] x[n,c,q0,q1] at Q1*q0 + q1
@@ -406,7 +406,7 @@ def ty_from_tx_y_at_over_p1(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int
                     lanes.write_where(ty.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(ty_from_tx_y_at_over_p1, ty_from_tx_y_at_plain)
+@choice(ty_from_tx_y_at_over_p1, ty_from_tx_y_at_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def ty_from_tx_y_at(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, Q0: int, Q1: int,
         P0v: int, P1v: int, Q0v: int, Q1v: int, tile: Tile) -> Task[...]:
     """ty[n,c,p0,p1] += sum[q0,q1] tx[n,c,q0,q1]

@@ -31,7 +31,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -93,7 +93,7 @@ def i_from_x_over_c(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
             lanes.write_where(i.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), lanes.long(place), active)
 
 
-@choice(i_from_x_over_c, i_from_x_plain)
+@choice(i_from_x_over_c, i_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def i_from_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, Q0: int, Q1: int, Q2: int, P0v: int,
         P1v: int, P2v: int, Q0v: int, Q1v: int, Q2v: int, tile: Tile) -> Task[...]:
     """i[n,c,p0,p1,p2] += argmax[q0,q1,q2] x[n,c,q0,q1,q2] at Q1*Q2*q0 + Q2*q1 + q2
@@ -240,7 +240,7 @@ def y_from_x_over_p2(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: i
                     lanes.write_where(y.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), best[0, u], active)
 
 
-@choice(y_from_x_over_q2, y_from_x_over_c, y_from_x_over_p2, y_from_x_plain)
+@choice(y_from_x_over_q2, y_from_x_over_c, y_from_x_over_p2, y_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, Q0: int, Q1: int, Q2: int, P0v: int,
         P1v: int, P2v: int, Q0v: int, Q1v: int, Q2v: int, tile: Tile) -> Task[...]:
     """y[n,c,p0,p1,p2] += max[q0,q1,q2] x[n,c,q0,q1,q2]
@@ -323,7 +323,7 @@ def i_y_from_x_over_c(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, 
             lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), best, active)
 
 
-@choice(i_y_from_x_over_c, i_y_from_x_plain)
+@choice(i_y_from_x_over_c, i_y_from_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def i_y_from_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, Q0: int, Q1: int,
         Q2: int, P0v: int, P1v: int, P2v: int, Q0v: int, Q1v: int, Q2v: int, tile: Tile) -> Task[...]:
     """i[n,c,p0,p1,p2] += argmax[q0,q1,q2] x[n,c,q0,q1,q2] at Q1*Q2*q0 + Q2*q1 + q2
@@ -448,7 +448,7 @@ def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int
                     lanes.write_where(ty.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(ty_from_tx_y_at_over_p2, ty_from_tx_y_at_plain)
+@choice(ty_from_tx_y_at_over_p2, ty_from_tx_y_at_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def ty_from_tx_y_at(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, Q0: int,
         Q1: int, Q2: int, P0v: int, P1v: int, P2v: int, Q0v: int, Q1v: int, Q2v: int, tile: Tile) -> Task[...]:
     """ty[n,c,p0,p1,p2] += sum[q0,q1,q2] tx[n,c,q0,q1,q2]

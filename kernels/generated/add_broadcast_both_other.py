@@ -23,7 +23,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -99,7 +99,8 @@ def y_from_x_z_over_t(y: Real6, x: Real4, z: Real4, I: int, K: int, S: int, L: i
                 lanes.write_where(y.line((i, k, s, l, t, j), (0, 0, 0, 0, 1, 0)), total, active)
 
 
-@choice(y_from_x_z_over_j, y_from_x_z_over_t, y_from_x_z_plain)
+@choice(y_from_x_z_over_j, y_from_x_z_over_t, y_from_x_z_plain,
+    merges={"I": (0, 0, 0), "K": (1, None, 1), "S": (2, 1, None), "L": (3, None, 2), "T": (4, 2, None), "J": (5, 3, 3)})
 def y_from_x_z(y: Real6, x: Real4, z: Real4, I: int, K: int, S: int, L: int, T: int, J: int,
         tile: Tile) -> Task[...]:
     """y[i,k,s,l,t,j] += x[i,s,t,j] + z[i,k,l,j]
@@ -207,7 +208,8 @@ def gz_from_gy_over_t(gz: Real4, gy: Real6, I: int, K: int, S: int, L: int, T: i
                 gz[i, k, plane, j] = result
 
 
-@choice(gz_from_gy_over_j, gz_from_gy_over_t, gz_from_gy_plain)
+@choice(gz_from_gy_over_j, gz_from_gy_over_t, gz_from_gy_plain,
+    merges={"I": (0, 0), "K": (1, 1), "S": (None, 2), "L": (2, 3), "T": (None, 4), "J": (3, 5)})
 def gz_from_gy(gz: Real4, gy: Real6, I: int, K: int, S: int, L: int, T: int, J: int, tile: Tile) -> Task[...]:
     """gz[i,k,l,j] += sum[s,t] gy[i,k,s,l,t,j]
 

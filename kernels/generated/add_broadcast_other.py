@@ -23,7 +23,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -92,7 +92,8 @@ def y_from_x_z_over_t(y: Real4, x: Real4, z: Real2, S: int, I: int, T: int, J: i
                 lanes.write_where(y.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
-@choice(y_from_x_z_over_j, y_from_x_z_over_t, y_from_x_z_plain)
+@choice(y_from_x_z_over_j, y_from_x_z_over_t, y_from_x_z_plain,
+    merges={"S": (0, 0, None), "I": (1, 1, 0), "T": (2, 2, None), "J": (3, 3, 1)})
 def y_from_x_z(y: Real4, x: Real4, z: Real2, S: int, I: int, T: int, J: int, tile: Tile) -> Task[...]:
     """y[s,i,t,j] += z[i,j] + x[s,i,t,j]
 
@@ -192,7 +193,8 @@ def gz_from_gy_over_t(gz: Real2, gy: Real4, S: int, I: int, T: int, J: int, tile
                 gz[plane, j] = result
 
 
-@choice(gz_from_gy_over_j, gz_from_gy_over_t, gz_from_gy_plain)
+@choice(gz_from_gy_over_j, gz_from_gy_over_t, gz_from_gy_plain,
+    merges={"S": (None, 0), "I": (0, 1), "T": (None, 2), "J": (1, 3)})
 def gz_from_gy(gz: Real2, gy: Real4, S: int, I: int, T: int, J: int, tile: Tile) -> Task[...]:
     """gz[i,j] += sum[s,t] gy[s,i,t,j]
 
@@ -271,7 +273,8 @@ def gx_from_gy_over_t(gx: Real4, gy: Real4, S: int, I: int, T: int, J: int, tile
                 lanes.write_where(gx.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
-@choice(gx_from_gy_over_j, gx_from_gy_over_t, gx_from_gy_plain)
+@choice(gx_from_gy_over_j, gx_from_gy_over_t, gx_from_gy_plain,
+    merges={"S": (0, 0), "I": (1, 1), "T": (2, 2), "J": (3, 3)})
 def gx_from_gy(gx: Real4, gy: Real4, S: int, I: int, T: int, J: int, tile: Tile) -> Task[...]:
     """gx[s,i,t,j] += gy[s,i,t,j]
 

@@ -36,7 +36,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -322,7 +322,7 @@ def y_from_x_y_divisor_windows_x(y: Real3, x: Real3, y_divisor: Real1, N: int, C
 
 
 @choice(y_from_x_y_divisor_over_c, y_from_x_y_divisor_twos_x, y_from_x_y_divisor_windows_x,
-    y_from_x_y_divisor_plain)
+    y_from_x_y_divisor_plain, merges={"N": (0, 0, None), "C": (1, 1, None)})
 def y_from_x_y_divisor(y: Real3, x: Real3, y_divisor: Real1, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         s0: int, tile: Tile) -> Task[...]:
     """y[n,c,p0] += sum[k0,x2] x[n,c,x2]/y_divisor[p0]   { k0 + s0*p0 - a0 = x2 }
@@ -416,7 +416,7 @@ def gx_term_from_gx_term_divisor_gy_over_c(gx_term: Real3, gx_term_divisor: Real
 
 
 @choice(gx_term_from_gx_term_divisor_gy_over_p0, gx_term_from_gx_term_divisor_gy_over_c,
-    gx_term_from_gx_term_divisor_gy_plain)
+    gx_term_from_gx_term_divisor_gy_plain, merges={"N": (0, None, 0), "C": (1, None, 1)})
 def gx_term_from_gx_term_divisor_gy(gx_term: Real3, gx_term_divisor: Real1, gy: Real3, N: int, C: int, P0: int,
         tile: Tile) -> Task[...]:
     """gx_term[n,c,p0] += gy[n,c,p0]/gx_term_divisor[p0]
@@ -708,7 +708,7 @@ def gx_from_gx_term_windows_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P
 
 
 @choice(gx_from_gx_term_twos_gx_term, gx_from_gx_term_over_c, gx_from_gx_term_tiles_gx_term,
-    gx_from_gx_term_windows_gx_term, gx_from_gx_term_plain)
+    gx_from_gx_term_windows_gx_term, gx_from_gx_term_plain, merges={"N": (0, 0), "C": (1, 1)})
 def gx_from_gx_term(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, s0: int,
         tile: Tile) -> Task[...]:
     """gx[n,c,x2] += sum[p0,k0] gx_term[n,c,p0]   { k0 + s0*p0 - a0 = x2 }

@@ -42,7 +42,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -179,7 +179,7 @@ def y_divisor_from_y_sum_y_sum_2_over_p0(y_divisor: Real2, y_sum: Real2, y_sum_2
 
 
 @choice(y_divisor_from_y_sum_y_sum_2_over_p1, y_divisor_from_y_sum_y_sum_2_over_p0,
-    y_divisor_from_y_sum_y_sum_2_plain)
+    y_divisor_from_y_sum_y_sum_2_plain, merges={"P0": (0, 0, 0), "P1": (1, 1, 1)})
 def y_divisor_from_y_sum_y_sum_2(y_divisor: Real2, y_sum: Real2, y_sum_2: Real2, P0: int, P1: int, divisor: int,
         include: int, tile: Tile) -> Task[...]:
     """y_divisor[p0,p1] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1], include > 0), (maximum(y_sum_2[p0,p1], 1), True))
@@ -477,7 +477,7 @@ def y_from_x_y_divisor_windows_x(y: Real4, x: Real4, y_divisor: Real2, N: int, C
 
 
 @choice(y_from_x_y_divisor_over_c, y_from_x_y_divisor_twos_x, y_from_x_y_divisor_windows_x,
-    y_from_x_y_divisor_plain)
+    y_from_x_y_divisor_plain, merges={"N": (0, 0, None), "C": (1, 1, None)})
 def y_from_x_y_divisor(y: Real4, x: Real4, y_divisor: Real2, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y[n,c,p0,p1] += sum[k0,k1,x2,x3] x[n,c,x2,x3]/y_divisor[p0,p1]
@@ -581,7 +581,8 @@ def gx_term_from_gx_term_divisor_gy_over_p0(gx_term: Real4, gx_term_divisor: Rea
 
 
 @choice(gx_term_from_gx_term_divisor_gy_over_p1, gx_term_from_gx_term_divisor_gy_over_p0,
-    gx_term_from_gx_term_divisor_gy_plain)
+    gx_term_from_gx_term_divisor_gy_plain,
+    merges={"N": (0, None, 0), "C": (1, None, 1), "P0": (2, 0, 2), "P1": (3, 1, 3)})
 def gx_term_from_gx_term_divisor_gy(gx_term: Real4, gx_term_divisor: Real2, gy: Real4, N: int, C: int, P0: int,
         P1: int, tile: Tile) -> Task[...]:
     """gx_term[n,c,p0,p1] += gy[n,c,p0,p1]/gx_term_divisor[p0,p1]
@@ -954,7 +955,7 @@ def gx_from_gx_term_windows_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P
 
 
 @choice(gx_from_gx_term_twos_gx_term, gx_from_gx_term_over_c, gx_from_gx_term_tiles_gx_term,
-    gx_from_gx_term_windows_gx_term, gx_from_gx_term_plain)
+    gx_from_gx_term_windows_gx_term, gx_from_gx_term_plain, merges={"N": (0, 0), "C": (1, 1)})
 def gx_from_gx_term(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gx_term[n,c,p0,p1]

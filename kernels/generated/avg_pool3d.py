@@ -43,7 +43,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -192,7 +192,7 @@ def y_divisor_from_y_sum_y_sum_2_over_p1(y_divisor: Real3, y_sum: Real3, y_sum_2
 
 
 @choice(y_divisor_from_y_sum_y_sum_2_over_p2, y_divisor_from_y_sum_y_sum_2_over_p1,
-    y_divisor_from_y_sum_y_sum_2_plain)
+    y_divisor_from_y_sum_y_sum_2_plain, merges={"P0": (0, 0, 0), "P1": (1, 1, 1), "P2": (2, 2, 2)})
 def y_divisor_from_y_sum_y_sum_2(y_divisor: Real3, y_sum: Real3, y_sum_2: Real3, P0: int, P1: int, P2: int,
         divisor: int, include: int, tile: Tile) -> Task[...]:
     """y_divisor[p0,p1,p2] += Piecewise((divisor, Ne(divisor, 0)), (y_sum[p0,p1,p2], include > 0), (maximum(y_sum_2[p0,p1,p2], 1), True))
@@ -527,7 +527,7 @@ def y_from_x_y_divisor_windows_x(y: Real5, x: Real5, y_divisor: Real3, N: int, C
 
 
 @choice(y_from_x_y_divisor_over_c, y_from_x_y_divisor_twos_x, y_from_x_y_divisor_windows_x,
-    y_from_x_y_divisor_plain)
+    y_from_x_y_divisor_plain, merges={"N": (0, 0, None), "C": (1, 1, None)})
 def y_from_x_y_divisor(y: Real5, x: Real5, y_divisor: Real3, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
@@ -638,7 +638,8 @@ def gx_term_from_gx_term_divisor_gy_over_p1(gx_term: Real5, gx_term_divisor: Rea
 
 
 @choice(gx_term_from_gx_term_divisor_gy_over_p2, gx_term_from_gx_term_divisor_gy_over_p1,
-    gx_term_from_gx_term_divisor_gy_plain)
+    gx_term_from_gx_term_divisor_gy_plain,
+    merges={"N": (0, None, 0), "C": (1, None, 1), "P0": (2, 0, 2), "P1": (3, 1, 3), "P2": (4, 2, 4)})
 def gx_term_from_gx_term_divisor_gy(gx_term: Real5, gx_term_divisor: Real3, gy: Real5, N: int, C: int, P0: int,
         P1: int, P2: int, tile: Tile) -> Task[...]:
     """gx_term[n,c,p0,p1,p2] += gy[n,c,p0,p1,p2]/gx_term_divisor[p0,p1,p2]
@@ -1064,7 +1065,7 @@ def gx_from_gx_term_windows_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P
 
 
 @choice(gx_from_gx_term_twos_gx_term, gx_from_gx_term_over_c, gx_from_gx_term_tiles_gx_term,
-    gx_from_gx_term_windows_gx_term, gx_from_gx_term_plain)
+    gx_from_gx_term_windows_gx_term, gx_from_gx_term_plain, merges={"N": (0, 0), "C": (1, 1)})
 def gx_from_gx_term(gx: Real5, gx_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, s0: int, s1: int, s2: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2,x3,x4] += sum[p0,p1,p2,k0,k1,k2] gx_term[n,c,p0,p1,p2]

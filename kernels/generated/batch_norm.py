@@ -29,7 +29,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -102,7 +102,8 @@ def y_from_b_mean_var_w_x_over_c(y: Real3, b: Real1, mean: Real1, var: Real1, w:
                 lanes.write_where(y.line((n, c, r), (0, 1, 0)), total, active)
 
 
-@choice(y_from_b_mean_var_w_x_over_r, y_from_b_mean_var_w_x_over_c, y_from_b_mean_var_w_x_plain)
+@choice(y_from_b_mean_var_w_x_over_r, y_from_b_mean_var_w_x_over_c, y_from_b_mean_var_w_x_plain,
+    merges={"N": (0, None, None, None, None, 0), "R": (2, None, None, None, None, 2)})
 def y_from_b_mean_var_w_x(y: Real3, b: Real1, mean: Real1, var: Real1, w: Real1, x: Real3, N: int, C: int, R: int,
         eps: float, tile: Tile) -> Task[...]:
     """y[n,c,r] += b[c] + (-mean[c] + x[n,c,r])*w[c]/sqrt(eps + var[c])
@@ -186,7 +187,7 @@ def gb_from_gy_over_c(gb: Real1, gy: Real3, N: int, C: int, R: int, tile: Tile, 
         lanes.write_where(gb.line((c,), (1,)), total, active)
 
 
-@choice(gb_from_gy_over_r, gb_from_gy_over_c, gb_from_gy_plain)
+@choice(gb_from_gy_over_r, gb_from_gy_over_c, gb_from_gy_plain, merges={"N": (None, 0), "R": (None, 2)})
 def gb_from_gy(gb: Real1, gy: Real3, N: int, C: int, R: int, tile: Tile) -> Task[...]:
     """gb[c] += sum[n,r] gy[n,c,r]
 
@@ -285,7 +286,8 @@ def gmean_from_gy_var_w_over_c(gmean: Real1, gy: Real3, var: Real1, w: Real1, N:
         lanes.write_where(gmean.line((c,), (1,)), total, active)
 
 
-@choice(gmean_from_gy_var_w_over_r, gmean_from_gy_var_w_over_c, gmean_from_gy_var_w_plain)
+@choice(gmean_from_gy_var_w_over_r, gmean_from_gy_var_w_over_c, gmean_from_gy_var_w_plain,
+    merges={"N": (None, 0, None, None), "R": (None, 2, None, None)})
 def gmean_from_gy_var_w(gmean: Real1, gy: Real3, var: Real1, w: Real1, N: int, C: int, R: int, eps: float, add: int,
         tile: Tile) -> Task[...]:
     """gmean[c] += sum[n,r] -w[c]*gy[n,c,r]/sqrt(eps + var[c])
@@ -365,7 +367,8 @@ def gvar_from_gy_mean_var_w_x_over_r(gvar: Real1, gy: Real3, mean: Real1, var: R
                 gvar[plane] = result
 
 
-@choice(gvar_from_gy_mean_var_w_x_over_r, gvar_from_gy_mean_var_w_x_plain)
+@choice(gvar_from_gy_mean_var_w_x_over_r, gvar_from_gy_mean_var_w_x_plain,
+    merges={"N": (None, 0, None, None, None, 0), "R": (None, 2, None, None, None, 2)})
 def gvar_from_gy_mean_var_w_x(gvar: Real1, gy: Real3, mean: Real1, var: Real1, w: Real1, x: Real3, N: int, C: int,
         R: int, eps: float, add: int, tile: Tile) -> Task[...]:
     """gvar[c] += sum[n,r] -(-mean[c] + x[n,c,r])*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))
@@ -459,7 +462,8 @@ def gw_from_gy_mean_var_x_over_c(gw: Real1, gy: Real3, mean: Real1, var: Real1, 
         lanes.write_where(gw.line((c,), (1,)), total, active)
 
 
-@choice(gw_from_gy_mean_var_x_over_r, gw_from_gy_mean_var_x_over_c, gw_from_gy_mean_var_x_plain)
+@choice(gw_from_gy_mean_var_x_over_r, gw_from_gy_mean_var_x_over_c, gw_from_gy_mean_var_x_plain,
+    merges={"N": (None, 0, None, None, 0), "R": (None, 2, None, None, 2)})
 def gw_from_gy_mean_var_x(gw: Real1, gy: Real3, mean: Real1, var: Real1, x: Real3, N: int, C: int, R: int,
         eps: float, tile: Tile) -> Task[...]:
     """gw[c] += sum[n,r] (-mean[c] + x[n,c,r])*gy[n,c,r]/sqrt(eps + var[c])
@@ -541,7 +545,8 @@ def gx_from_gy_var_w_over_c(gx: Real3, gy: Real3, var: Real1, w: Real1, N: int, 
                 lanes.write_where(gx.line((n, c, r), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_gy_var_w_over_r, gx_from_gy_var_w_over_c, gx_from_gy_var_w_plain)
+@choice(gx_from_gy_var_w_over_r, gx_from_gy_var_w_over_c, gx_from_gy_var_w_plain,
+    merges={"N": (0, 0, None, None), "R": (2, 2, None, None)})
 def gx_from_gy_var_w(gx: Real3, gy: Real3, var: Real1, w: Real1, N: int, C: int, R: int, eps: float,
         tile: Tile) -> Task[...]:
     """gx[n,c,r] += w[c]*gy[n,c,r]/sqrt(eps + var[c])
@@ -615,7 +620,8 @@ def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r(ty: Real3, mean: Real1, tb: 
                 lanes.write_where(ty.line((n, c, r), (0, 0, 1)), total, active)
 
 
-@choice(ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r, ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain)
+@choice(ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r, ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain,
+    merges={"N": (0, None, None, None, None, None, 0, None, None, 0), "R": (2, None, None, None, None, None, 2, None, None, 2)})
 def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real3, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
         tw: Real1, tx: Real3, var: Real1, w: Real1, x: Real3, N: int, C: int, R: int, eps: float,
         tile: Tile) -> Task[...]:
@@ -693,7 +699,8 @@ def hvar_from_gy_hgx_var_w_over_r(hvar: Real1, gy: Real3, hgx: Real3, var: Real1
                 hvar[plane] = result
 
 
-@choice(hvar_from_gy_hgx_var_w_over_r, hvar_from_gy_hgx_var_w_plain)
+@choice(hvar_from_gy_hgx_var_w_over_r, hvar_from_gy_hgx_var_w_plain,
+    merges={"N": (None, 0, 0, None, None), "R": (None, 2, 2, None, None)})
 def hvar_from_gy_hgx_var_w(hvar: Real1, gy: Real3, hgx: Real3, var: Real1, w: Real1, N: int, C: int, R: int,
         eps: float, add: int, tile: Tile) -> Task[...]:
     """hvar[c] += sum[n,r] -w[c]*gy[n,c,r]*hgx[n,c,r]/(2*(eps + var[c])**(3/2))
@@ -792,7 +799,8 @@ def hw_from_gy_hgx_var_over_c(hw: Real1, gy: Real3, hgx: Real3, var: Real1, N: i
         lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
-@choice(hw_from_gy_hgx_var_over_r, hw_from_gy_hgx_var_over_c, hw_from_gy_hgx_var_plain)
+@choice(hw_from_gy_hgx_var_over_r, hw_from_gy_hgx_var_over_c, hw_from_gy_hgx_var_plain,
+    merges={"N": (None, 0, 0, None), "R": (None, 2, 2, None)})
 def hw_from_gy_hgx_var(hw: Real1, gy: Real3, hgx: Real3, var: Real1, N: int, C: int, R: int, eps: float, add: int,
         tile: Tile) -> Task[...]:
     """hw[c] += sum[n,r] gy[n,c,r]*hgx[n,c,r]/sqrt(eps + var[c])
@@ -870,7 +878,8 @@ def hmean_from_gy_hgvar_var_w_over_r(hmean: Real1, gy: Real3, hgvar: Real1, var:
                 hmean[plane] = result
 
 
-@choice(hmean_from_gy_hgvar_var_w_over_r, hmean_from_gy_hgvar_var_w_plain)
+@choice(hmean_from_gy_hgvar_var_w_over_r, hmean_from_gy_hgvar_var_w_plain,
+    merges={"N": (None, 0, None, None, None), "R": (None, 2, None, None, None)})
 def hmean_from_gy_hgvar_var_w(hmean: Real1, gy: Real3, hgvar: Real1, var: Real1, w: Real1, N: int, C: int, R: int,
         eps: float, add: int, tile: Tile) -> Task[...]:
     """hmean[c] += sum[n,r] hgvar[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))
@@ -947,7 +956,8 @@ def hvar_from_gy_hgvar_mean_var_w_x_over_r(hvar: Real1, gy: Real3, hgvar: Real1,
                 hvar[plane] = result
 
 
-@choice(hvar_from_gy_hgvar_mean_var_w_x_over_r, hvar_from_gy_hgvar_mean_var_w_x_plain)
+@choice(hvar_from_gy_hgvar_mean_var_w_x_over_r, hvar_from_gy_hgvar_mean_var_w_x_plain,
+    merges={"N": (None, 0, None, None, None, None, 0), "R": (None, 2, None, None, None, None, 2)})
 def hvar_from_gy_hgvar_mean_var_w_x(hvar: Real1, gy: Real3, hgvar: Real1, mean: Real1, var: Real1, w: Real1,
         x: Real3, N: int, C: int, R: int, eps: float, add: int, tile: Tile) -> Task[...]:
     """hvar[c] += sum[n,r] 3*(-mean[c] + x[n,c,r])*hgvar[c]*w[c]*gy[n,c,r]/(4*(eps + var[c])**(5/2))
@@ -1035,7 +1045,8 @@ def hx_from_gy_hgvar_hgw_var_w_over_c(hx: Real3, gy: Real3, hgvar: Real1, hgw: R
                 lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, active)
 
 
-@choice(hx_from_gy_hgvar_hgw_var_w_over_r, hx_from_gy_hgvar_hgw_var_w_over_c, hx_from_gy_hgvar_hgw_var_w_plain)
+@choice(hx_from_gy_hgvar_hgw_var_w_over_r, hx_from_gy_hgvar_hgw_var_w_over_c, hx_from_gy_hgvar_hgw_var_w_plain,
+    merges={"N": (0, 0, None, None, None, None), "R": (2, 2, None, None, None, None)})
 def hx_from_gy_hgvar_hgw_var_w(hx: Real3, gy: Real3, hgvar: Real1, hgw: Real1, var: Real1, w: Real1, N: int, C: int,
         R: int, eps: float, tile: Tile) -> Task[...]:
     """hx[n,c,r] += (hgw[c] - hgvar[c]*w[c]/(2*(eps + var[c])))*gy[n,c,r]/sqrt(eps + var[c])
@@ -1135,7 +1146,8 @@ def tgx_from_gy_tgy_tvar_tw_var_w_over_c(tgx: Real3, gy: Real3, tgy: Real3, tvar
 
 
 @choice(tgx_from_gy_tgy_tvar_tw_var_w_over_r, tgx_from_gy_tgy_tvar_tw_var_w_over_c,
-    tgx_from_gy_tgy_tvar_tw_var_w_plain)
+    tgx_from_gy_tgy_tvar_tw_var_w_plain,
+    merges={"N": (0, 0, 0, None, None, None, None), "R": (2, 2, 2, None, None, None, None)})
 def tgx_from_gy_tgy_tvar_tw_var_w(tgx: Real3, gy: Real3, tgy: Real3, tvar: Real1, tw: Real1, var: Real1, w: Real1,
         N: int, C: int, R: int, eps: float, tile: Tile) -> Task[...]:
     """tgx[n,c,r] += (tw[c]*gy[n,c,r] + w[c]*tgy[n,c,r] - tvar[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])))/sqrt(eps + var[c])

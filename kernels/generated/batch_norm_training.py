@@ -47,7 +47,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -123,7 +123,7 @@ def mean_from_x_over_c(mean: Real1, x: Real3, C: int, N: int, R: int, tile: Tile
         lanes.write_where(mean.line((c,), (1,)), total, active)
 
 
-@choice(mean_from_x_over_r, mean_from_x_over_c, mean_from_x_plain)
+@choice(mean_from_x_over_r, mean_from_x_over_c, mean_from_x_plain, merges={"N": (None, 0), "R": (None, 2)})
 def mean_from_x(mean: Real1, x: Real3, C: int, N: int, R: int, tile: Tile) -> Task[...]:
     """mean[c] += sum[n,r] x[n,c,r]/(N*R)
 
@@ -217,7 +217,8 @@ def var_from_mean_x_over_c(var: Real1, mean: Real1, x: Real3, C: int, N: int, R:
         lanes.write_where(var.line((c,), (1,)), total, active)
 
 
-@choice(var_from_mean_x_over_r, var_from_mean_x_over_c, var_from_mean_x_plain)
+@choice(var_from_mean_x_over_r, var_from_mean_x_over_c, var_from_mean_x_plain,
+    merges={"N": (None, None, 0), "R": (None, None, 2)})
 def var_from_mean_x(var: Real1, mean: Real1, x: Real3, C: int, N: int, R: int, tile: Tile) -> Task[...]:
     """var[c] += sum[n,r] (-mean[c] + x[n,c,r])**2/(N*R)
 
@@ -546,7 +547,8 @@ def gmean_from_gvar_mean_x_over_c(gmean: Real1, gvar: Real1, mean: Real1, x: Rea
         lanes.write_where(gmean.line((c,), (1,)), total, active)
 
 
-@choice(gmean_from_gvar_mean_x_over_r, gmean_from_gvar_mean_x_over_c, gmean_from_gvar_mean_x_plain)
+@choice(gmean_from_gvar_mean_x_over_r, gmean_from_gvar_mean_x_over_c, gmean_from_gvar_mean_x_plain,
+    merges={"N": (None, None, None, 0), "R": (None, None, None, 2)})
 def gmean_from_gvar_mean_x(gmean: Real1, gvar: Real1, mean: Real1, x: Real3, C: int, N: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """gmean[c] += sum[n,r] (2*mean[c] - 2*x[n,c,r])*gvar[c]/(N*R)
@@ -646,7 +648,8 @@ def gx_from_gmean_gvar_gy_mean_var_w_x_over_c(gx: Real3, gmean: Real1, gvar: Rea
 
 
 @choice(gx_from_gmean_gvar_gy_mean_var_w_x_over_r, gx_from_gmean_gvar_gy_mean_var_w_x_over_c,
-    gx_from_gmean_gvar_gy_mean_var_w_x_plain)
+    gx_from_gmean_gvar_gy_mean_var_w_x_plain,
+    merges={"N": (0, None, None, 0, None, None, None, 0), "R": (2, None, None, 2, None, None, None, 2)})
 def gx_from_gmean_gvar_gy_mean_var_w_x(gx: Real3, gmean: Real1, gvar: Real1, gy: Real3, mean: Real1, var: Real1,
         w: Real1, x: Real3, C: int, N: int, R: int, eps: float, tile: Tile) -> Task[...]:
     """gx[n,c,r] += w[c]*gy[n,c,r]/sqrt(eps + var[c]) + 2*(-mean[c] + x[n,c,r])*gvar[c]/(N*R) + gmean[c]/(N*R)
@@ -748,7 +751,8 @@ def tvar_from_mean_tx_x_over_c(tvar: Real1, mean: Real1, tx: Real3, x: Real3, C:
         lanes.write_where(tvar.line((c,), (1,)), total, active)
 
 
-@choice(tvar_from_mean_tx_x_over_r, tvar_from_mean_tx_x_over_c, tvar_from_mean_tx_x_plain)
+@choice(tvar_from_mean_tx_x_over_r, tvar_from_mean_tx_x_over_c, tvar_from_mean_tx_x_plain,
+    merges={"N": (None, None, 0, 0), "R": (None, None, 2, 2)})
 def tvar_from_mean_tx_x(tvar: Real1, mean: Real1, tx: Real3, x: Real3, C: int, N: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """tvar[c] += sum[n,r] (-2*mean[c] + 2*x[n,c,r])*tx[n,c,r]/(N*R)
@@ -847,7 +851,8 @@ def hmean_from_gvar_hgx_over_c(hmean: Real1, gvar: Real1, hgx: Real3, C: int, N:
         lanes.write_where(hmean.line((c,), (1,)), total, active)
 
 
-@choice(hmean_from_gvar_hgx_over_r, hmean_from_gvar_hgx_over_c, hmean_from_gvar_hgx_plain)
+@choice(hmean_from_gvar_hgx_over_r, hmean_from_gvar_hgx_over_c, hmean_from_gvar_hgx_plain,
+    merges={"N": (None, None, 0), "R": (None, None, 2)})
 def hmean_from_gvar_hgx(hmean: Real1, gvar: Real1, hgx: Real3, C: int, N: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """hmean[c] += sum[n,r] -2*gvar[c]*hgx[n,c,r]/(N*R)
@@ -904,7 +909,8 @@ def hmean_from_gvar_hgmean_over_c(hmean: Real1, gvar: Real1, hgmean: Real1, C: i
         lanes.write_where(hmean.line((c,), (1,)), total, active)
 
 
-@choice(hmean_from_gvar_hgmean_over_c, hmean_from_gvar_hgmean_plain)
+@choice(hmean_from_gvar_hgmean_over_c, hmean_from_gvar_hgmean_plain,
+    merges={"N": (None, None, None), "R": (None, None, None)})
 def hmean_from_gvar_hgmean(hmean: Real1, gvar: Real1, hgmean: Real1, C: int, N: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """hmean[c] += sum[n,r] 2*gvar[c]*hgmean[c]/(N*R)
@@ -976,7 +982,8 @@ def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r(hx: Real
 
 
 @choice(hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r,
-    hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain)
+    hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain,
+    merges={"N": (0, None, 0, None, None, None, 0, None, None, None, None, None, 0), "R": (2, None, 2, None, None, None, 2, None, None, None, None, None, 2)})
 def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real3, gvar: Real1, gy: Real3, hgmean: Real1,
         hgvar: Real1, hgw: Real1, hgx: Real3, hmean: Real1, hvar: Real1, mean: Real1, var: Real1, w: Real1,
         x: Real3, C: int, N: int, R: int, eps: float, tile: Tile) -> Task[...]:
@@ -1058,7 +1065,8 @@ def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r(tgx: 
 
 
 @choice(tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r,
-    tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain)
+    tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain,
+    merges={"N": (0, None, 0, None, None, None, 0, None, None, None, 0, None, None, 0), "R": (2, None, 2, None, None, None, 2, None, None, None, 2, None, None, 2)})
 def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real3, gvar: Real1, gy: Real3, mean: Real1,
         tgmean: Real1, tgvar: Real1, tgy: Real3, tmean: Real1, tvar: Real1, tw: Real1, tx: Real3, var: Real1,
         w: Real1, x: Real3, C: int, N: int, R: int, eps: float, tile: Tile) -> Task[...]:

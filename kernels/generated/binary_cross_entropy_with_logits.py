@@ -31,7 +31,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -87,7 +87,7 @@ def y_from_l_over_j(y: Real0, l: Real2, I: int, J: int, tile: Tile, task: int, t
         y[()] = result
 
 
-@choice(y_from_l_over_j, y_from_l_plain)
+@choice(y_from_l_over_j, y_from_l_plain, merges={"I": (None, 0), "J": (None, 1)})
 def y_from_l(y: Real0, l: Real2, I: int, J: int, tile: Tile) -> Task[...]:
     """y[] += sum[i,j] l[i,j]/(I*J)
 
@@ -135,7 +135,7 @@ def z_from_l_over_j(z: Real0, l: Real2, I: int, J: int, tile: Tile, task: int, t
         z[()] = result
 
 
-@choice(z_from_l_over_j, z_from_l_plain)
+@choice(z_from_l_over_j, z_from_l_plain, merges={"I": (None, 0), "J": (None, 1)})
 def z_from_l(z: Real0, l: Real2, I: int, J: int, tile: Tile) -> Task[...]:
     """z[] += sum[i,j] l[i,j]
 
@@ -202,7 +202,8 @@ def gl_total_from_gl_over_i0(gl_total: Real2, gl: Real2, I0: int, I1: int, tile:
                 lanes.write_where(gl_total.line((i0, i1), (1, 0)), total, active)
 
 
-@choice(gl_total_from_gl_over_i1, gl_total_from_gl_over_i0, gl_total_from_gl_plain)
+@choice(gl_total_from_gl_over_i1, gl_total_from_gl_over_i0, gl_total_from_gl_plain,
+    merges={"I0": (0, 0), "I1": (1, 1)})
 def gl_total_from_gl(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile) -> Task[...]:
     """gl_total[i0,i1] += gl[i0,i1]
 
@@ -257,7 +258,7 @@ def gl_total_from_gy_gz_over_j(gl_total: Real2, gy: Real0, gz: Real0, I: int, J:
                 lanes.write_where(gl_total.line((i, j), (0, 1)), total, active)
 
 
-@choice(gl_total_from_gy_gz_over_j, gl_total_from_gy_gz_plain)
+@choice(gl_total_from_gy_gz_over_j, gl_total_from_gy_gz_plain, merges={"I": (0, None, None), "J": (1, None, None)})
 def gl_total_from_gy_gz(gl_total: Real2, gy: Real0, gz: Real0, I: int, J: int, add: int, tile: Tile) -> Task[...]:
     """gl_total[i,j] += gz[] + gy[]/(I*J)
 

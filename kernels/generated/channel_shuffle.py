@@ -19,7 +19,7 @@ from kernels.runtime import (
     task,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -84,7 +84,8 @@ def y_from_x_over_i(y: Real4, x: Real4, N: int, J: int, I: int, K: int, tile: Ti
                 lanes.write_where(y.line((n, j, i, k), (0, 0, 1, 0)), total, active)
 
 
-@choice(y_from_x_over_k, y_from_x_over_i, y_from_x_plain)
+@choice(y_from_x_over_k, y_from_x_over_i, y_from_x_plain,
+    merges={"N": (0, 0), "J": (1, 2), "I": (2, 1), "K": (3, 3)})
 def y_from_x(y: Real4, x: Real4, N: int, J: int, I: int, K: int, tile: Tile) -> Task[...]:
     """y[n,j,i,k] += x[n,i,j,k]
 

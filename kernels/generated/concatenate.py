@@ -22,7 +22,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -71,7 +71,7 @@ def y_from_x_over_r(y: Real3, x: Real3, N: int, C: int, R: int, D: int, tile: Ti
                     lanes.write_where(y.line((plane, c, r), (0, 0, 1)), result, active)
 
 
-@choice(y_from_x_over_r, y_from_x_plain)
+@choice(y_from_x_over_r, y_from_x_plain, merges={"N": (0, 0), "R": (2, 2)})
 def y_from_x(y: Real3, x: Real3, N: int, C: int, R: int, D: int, tile: Tile) -> Task[...]:
     """y[n,c,r] += sum[d] x[n,d,r]   { d = c }
 
@@ -134,7 +134,7 @@ def y_from_z_over_r(y: Real3, z: Real3, N: int, C: int, R: int, E: int, D: int, 
                     lanes.write_where(y.line((plane, c, r), (0, 0, 1)), result, active)
 
 
-@choice(y_from_z_over_r, y_from_z_plain)
+@choice(y_from_z_over_r, y_from_z_plain, merges={"N": (0, 0), "R": (2, 2)})
 def y_from_z(y: Real3, z: Real3, N: int, C: int, R: int, E: int, D: int, add: int, tile: Tile) -> Task[...]:
     """y[n,c,r] += sum[e] z[n,e,r]   { e + D = c }
 
@@ -193,7 +193,7 @@ def gz_from_gy_over_r(gz: Real3, gy: Real3, N: int, C: int, R: int, E: int, D: i
                     lanes.write_where(gz.line((plane, e, r), (0, 0, 1)), result, active)
 
 
-@choice(gz_from_gy_over_r, gz_from_gy_plain)
+@choice(gz_from_gy_over_r, gz_from_gy_plain, merges={"N": (0, 0), "R": (2, 2)})
 def gz_from_gy(gz: Real3, gy: Real3, N: int, C: int, R: int, E: int, D: int, tile: Tile) -> Task[...]:
     """gz[n,e,r] += sum[c] gy[n,c,r]   { e + D = c }
 

@@ -45,7 +45,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -574,7 +574,8 @@ def y_from_b_over_o(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: in
                 lanes.write_where(y.line((n, g, o, p0), (0, 0, 1, 0)), total, active)
 
 
-@choice(y_from_b_over_p0, y_from_b_over_o, y_from_b_plain)
+@choice(y_from_b_over_p0, y_from_b_over_o, y_from_b_plain,
+    merges={"N": (0, None), "G": (1, 0), "O": (2, 1), "P0": (3, None)})
 def y_from_b(y: Real4, b: Real2, N: int, G: int, O: int, P0: int, add: int, tile: Tile) -> Task[...]:
     """y[n,g,o,p0] += b[g,o]
 
@@ -674,7 +675,8 @@ def gb_from_gy_over_o(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, til
                     lanes.write_where(gb.line((plane, o), (0, 1)), result, active)
 
 
-@choice(gb_from_gy_over_p0, gb_from_gy_over_o, gb_from_gy_plain)
+@choice(gb_from_gy_over_p0, gb_from_gy_over_o, gb_from_gy_plain,
+    merges={"N": (None, 0), "G": (0, 1), "O": (1, 2), "P0": (None, 3)})
 def gb_from_gy(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, tile: Tile) -> Task[...]:
     """gb[g,o] += sum[n,p0] gy[n,g,o,p0]
 

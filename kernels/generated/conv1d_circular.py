@@ -34,7 +34,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -119,7 +119,8 @@ def x_padded_from_x_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int
                     lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_over_r2, x_padded_from_x_over_r3, x_padded_from_x_plain)
+@choice(x_padded_from_x_over_r2, x_padded_from_x_over_r3, x_padded_from_x_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def x_padded_from_x(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]   { r3 - z0 = Q*lap + q }
@@ -218,7 +219,8 @@ def gx_from_gx_padded_over_q(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: 
                     lanes.write_where(gx.line((r0, r1, plane, q), (0, 0, 0, 1)), result, active)
 
 
-@choice(gx_from_gx_padded_over_r2, gx_from_gx_padded_over_q, gx_from_gx_padded_plain)
+@choice(gx_from_gx_padded_over_r2, gx_from_gx_padded_over_q, gx_from_gx_padded_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def gx_from_gx_padded(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
         tile: Tile) -> Task[...]:
     """gx[r0,r1,r2,q] += sum[r3,lap] gx_padded[r0,r1,r2,r3]   { r3 - z0 = Q*lap + q }

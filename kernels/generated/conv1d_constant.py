@@ -37,7 +37,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -120,7 +120,8 @@ def x_padded_from_x_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int
                     lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_over_r2, x_padded_from_x_over_r3, x_padded_from_x_plain)
+@choice(x_padded_from_x_over_r2, x_padded_from_x_over_r3, x_padded_from_x_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def x_padded_from_x(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3] += sum[q] x[r0,r1,r2,q]   { r3 - a0 = q }
@@ -181,7 +182,7 @@ def x_padded_filled_over_r3(x_padded: Real4, R0: int, R1: int, R2: int, R3: int,
             lanes.write_where(x_padded.line((r0, r1, r2, r3), (0, 0, 0, 1)), total, active)
 
 
-@choice(x_padded_filled_over_r3, x_padded_filled_plain)
+@choice(x_padded_filled_over_r3, x_padded_filled_plain, merges={"R0": (0,), "R1": (1,), "R2": (2,)})
 def x_padded_filled(x_padded: Real4, R0: int, R1: int, R2: int, R3: int, a0: int, u_: float, add: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3] += u   { -r3 + a0 - 1 >= 0 }
@@ -239,7 +240,7 @@ def x_padded_filled_2_over_r3(x_padded: Real4, R0: int, R1: int, R2: int, R3: in
             lanes.write_where(x_padded.line((r0, r1, r2, r3), (0, 0, 0, 1)), total, active)
 
 
-@choice(x_padded_filled_2_over_r3, x_padded_filled_2_plain)
+@choice(x_padded_filled_2_over_r3, x_padded_filled_2_plain, merges={"R0": (0,), "R1": (1,), "R2": (2,)})
 def x_padded_filled_2(x_padded: Real4, R0: int, R1: int, R2: int, R3: int, z0: int, u_: float, add: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3] += u   { r3 - z0 >= 0 }
@@ -332,7 +333,8 @@ def gx_from_gx_padded_over_q(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: 
                     lanes.write_where(gx.line((r0, r1, plane, q), (0, 0, 0, 1)), result, active)
 
 
-@choice(gx_from_gx_padded_over_r2, gx_from_gx_padded_over_q, gx_from_gx_padded_plain)
+@choice(gx_from_gx_padded_over_r2, gx_from_gx_padded_over_q, gx_from_gx_padded_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def gx_from_gx_padded(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int,
         tile: Tile) -> Task[...]:
     """gx[r0,r1,r2,q] += sum[r3] gx_padded[r0,r1,r2,r3]   { r3 - a0 = q }

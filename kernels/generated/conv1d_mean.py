@@ -45,7 +45,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -138,7 +138,7 @@ def mu_from_x_over_c(mu: Real3, x: Real4, N: int, G: int, C: int, R0: int, tile:
                     lanes.write_where(mu.line((n, plane, c), (0, 0, 1)), result, active)
 
 
-@choice(mu_from_x_over_r0, mu_from_x_over_c, mu_from_x_plain)
+@choice(mu_from_x_over_r0, mu_from_x_over_c, mu_from_x_plain, merges={"N": (0, 0), "G": (1, 1), "C": (2, 2)})
 def mu_from_x(mu: Real3, x: Real4, N: int, G: int, C: int, R0: int, tile: Tile) -> Task[...]:
     """mu[n,g,c] += sum[r0] x[n,g,c,r0]/R0
 
@@ -264,7 +264,8 @@ def x_padded_from_mu_over_r1(x_padded: Real4, mu: Real3, R0_2: int, R1: int, R2:
                     lanes.write_where(x_padded.line((plane, r1, r2, r3), (0, 1, 0, 0)), result, active)
 
 
-@choice(x_padded_from_mu_over_r2, x_padded_from_mu_over_r3, x_padded_from_mu_over_r1, x_padded_from_mu_plain)
+@choice(x_padded_from_mu_over_r2, x_padded_from_mu_over_r3, x_padded_from_mu_over_r1, x_padded_from_mu_plain,
+    merges={"R0_2": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def x_padded_from_mu(x_padded: Real4, mu: Real3, R0_2: int, R1: int, R2: int, R3: int, a0: int, add: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0_2,r1,r2,r3] += mu[r0_2,r1,r2]   { -r3 + a0 - 1 >= 0 }
@@ -395,7 +396,7 @@ def x_padded_from_mu_2_over_r1(x_padded: Real4, mu: Real3, R0_2: int, R1: int, R
 
 
 @choice(x_padded_from_mu_2_over_r2, x_padded_from_mu_2_over_r3, x_padded_from_mu_2_over_r1,
-    x_padded_from_mu_2_plain)
+    x_padded_from_mu_2_plain, merges={"R0_2": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def x_padded_from_mu_2(x_padded: Real4, mu: Real3, R0_2: int, R1: int, R2: int, R3: int, z0: int, add: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0_2,r1,r2,r3] += mu[r0_2,r1,r2]   { r3 - z0 >= 0 }
@@ -502,7 +503,8 @@ def gmu_from_gx_padded_over_r2(gmu: Real3, gx_padded: Real4, R0_2: int, R1: int,
                     lanes.write_where(gmu.line((r0_2, plane, r2), (0, 0, 1)), result, active)
 
 
-@choice(gmu_from_gx_padded_over_r3, gmu_from_gx_padded_over_r2, gmu_from_gx_padded_plain)
+@choice(gmu_from_gx_padded_over_r3, gmu_from_gx_padded_over_r2, gmu_from_gx_padded_plain,
+    merges={"R0_2": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def gmu_from_gx_padded(gmu: Real3, gx_padded: Real4, R0_2: int, R1: int, R2: int, R3: int, z0: int,
         tile: Tile) -> Task[...]:
     """gmu[r0_2,r1,r2] += sum[r3] gx_padded[r0_2,r1,r2,r3]   { r3 - z0 >= 0 }
@@ -612,7 +614,8 @@ def gmu_from_gx_padded_2_over_r2(gmu: Real3, gx_padded: Real4, R0_2: int, R1: in
                     lanes.write_where(gmu.line((r0_2, plane, r2), (0, 0, 1)), result, active)
 
 
-@choice(gmu_from_gx_padded_2_over_r3, gmu_from_gx_padded_2_over_r2, gmu_from_gx_padded_2_plain)
+@choice(gmu_from_gx_padded_2_over_r3, gmu_from_gx_padded_2_over_r2, gmu_from_gx_padded_2_plain,
+    merges={"R0_2": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def gmu_from_gx_padded_2(gmu: Real3, gx_padded: Real4, R0_2: int, R1: int, R2: int, R3: int, a0: int, add: int,
         tile: Tile) -> Task[...]:
     """gmu[r0_2,r1,r2] += sum[r3] gx_padded[r0_2,r1,r2,r3]   { -r3 + a0 - 1 >= 0 }
@@ -702,7 +705,7 @@ def gx_from_gmu_over_c(gx: Real4, gmu: Real3, N: int, G: int, C: int, R0: int, a
                 lanes.write_where(gx.line((n, g, c, r0), (0, 0, 1, 0)), total, active)
 
 
-@choice(gx_from_gmu_over_r0, gx_from_gmu_over_c, gx_from_gmu_plain)
+@choice(gx_from_gmu_over_r0, gx_from_gmu_over_c, gx_from_gmu_plain, merges={"N": (0, 0), "G": (1, 1), "C": (2, 2)})
 def gx_from_gmu(gx: Real4, gmu: Real3, N: int, G: int, C: int, R0: int, add: int, tile: Tile) -> Task[...]:
     """gx[n,g,c,r0] += gmu[n,g,c]/R0
 

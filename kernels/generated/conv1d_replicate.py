@@ -39,7 +39,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -123,7 +123,8 @@ def x_padded_from_x_2_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: i
                     lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_2_over_r2, x_padded_from_x_2_over_r3, x_padded_from_x_2_plain)
+@choice(x_padded_from_x_2_over_r2, x_padded_from_x_2_over_r3, x_padded_from_x_2_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def x_padded_from_x_2(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int, add: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3] += sum[q] x[r0,r1,r2,q]   { -q = 0, -r3 + a0 - 1 >= 0 }
@@ -220,7 +221,8 @@ def x_padded_from_x_3_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: i
                     lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_3_over_r2, x_padded_from_x_3_over_r3, x_padded_from_x_3_plain)
+@choice(x_padded_from_x_3_over_r2, x_padded_from_x_3_over_r3, x_padded_from_x_3_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def x_padded_from_x_3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, X3: int, z1: int,
         add: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3] += sum[q] x[r0,r1,r2,q]   { -q + X3 - 1 = 0, r3 - z1 >= 0 }
@@ -362,7 +364,8 @@ def gx_from_gx_padded_3_over_q(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2
                     lanes.write_where(gx.line((r0, r1, plane, q), (0, 0, 0, 1)), result, active)
 
 
-@choice(gx_from_gx_padded_3_over_r2, gx_from_gx_padded_3_over_q, gx_from_gx_padded_3_plain)
+@choice(gx_from_gx_padded_3_over_r2, gx_from_gx_padded_3_over_q, gx_from_gx_padded_3_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def gx_from_gx_padded_3(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int, add: int,
         tile: Tile) -> Task[...]:
     """gx[r0,r1,r2,q] += sum[r3] gx_padded[r0,r1,r2,r3]   { r3 - a0 = q }

@@ -42,7 +42,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -97,7 +97,8 @@ def x_padded_from_x_over_r4(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int
                     lanes.write_where(x_padded.line((r0, r1, plane, r3, r4), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_over_r4, x_padded_from_x_plain)
+@choice(x_padded_from_x_over_r4, x_padded_from_x_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4)})
 def x_padded_from_x(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, Q: int, a0: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3,r4] += sum[q] x[r0,r1,r2,q,r4]   { r3 - a0 = q }
@@ -157,7 +158,7 @@ def x_padded_filled_over_r4(x_padded: Real5, R0: int, R1: int, R2: int, R3: int,
             lanes.write_where(x_padded.line((r0, r1, r2, r3, r4), (0, 0, 0, 0, 1)), total, active)
 
 
-@choice(x_padded_filled_over_r4, x_padded_filled_plain)
+@choice(x_padded_filled_over_r4, x_padded_filled_plain, merges={"R0": (0,), "R1": (1,), "R2": (2,), "R4": (4,)})
 def x_padded_filled(x_padded: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, a0: int, u_: float, add: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3,r4] += u   { -r3 + a0 - 1 >= 0 }
@@ -217,7 +218,7 @@ def x_padded_filled_2_over_r4(x_padded: Real5, R0: int, R1: int, R2: int, R3: in
             lanes.write_where(x_padded.line((r0, r1, r2, r3, r4), (0, 0, 0, 0, 1)), total, active)
 
 
-@choice(x_padded_filled_2_over_r4, x_padded_filled_2_plain)
+@choice(x_padded_filled_2_over_r4, x_padded_filled_2_plain, merges={"R0": (0,), "R1": (1,), "R2": (2,), "R4": (4,)})
 def x_padded_filled_2(x_padded: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, z0: int, u_: float, add: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3,r4] += u   { r3 - z0 >= 0 }
@@ -314,7 +315,7 @@ def gx_padded_from_gx_padded_padded_over_q(gx_padded: Real5, gx_padded_padded: R
 
 
 @choice(gx_padded_from_gx_padded_padded_over_r3, gx_padded_from_gx_padded_padded_over_q,
-    gx_padded_from_gx_padded_padded_plain)
+    gx_padded_from_gx_padded_padded_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3)})
 def gx_padded_from_gx_padded_padded(gx_padded: Real5, gx_padded_padded: Real5, R0: int, R1: int, R2: int, R3: int,
         R4: int, Q: int, a1: int, tile: Tile) -> Task[...]:
     """gx_padded[r0,r1,r2,r3,q] += sum[r4] gx_padded_padded[r0,r1,r2,r3,r4]   { r4 - a1 = q }

@@ -50,7 +50,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -146,7 +146,8 @@ def mu_from_x_over_c(mu: Real3, x: Real5, N: int, G: int, C: int, R0: int, R1: i
                     lanes.write_where(mu.line((n, plane, c), (0, 0, 1)), result, active)
 
 
-@choice(mu_from_x_over_r1, mu_from_x_over_c, mu_from_x_plain)
+@choice(mu_from_x_over_r1, mu_from_x_over_c, mu_from_x_plain,
+    merges={"N": (0, 0), "G": (1, 1), "C": (2, 2), "R0": (None, 3), "R1": (None, 4)})
 def mu_from_x(mu: Real3, x: Real5, N: int, G: int, C: int, R0: int, R1: int, tile: Tile) -> Task[...]:
     """mu[n,g,c] += sum[r0,r1] x[n,g,c,r0,r1]/(R0*R1)
 
@@ -251,7 +252,8 @@ def x_padded_from_mu_over_r2(x_padded: Real5, mu: Real3, R0_2: int, R1_2: int, R
                     lanes.write_where(x_padded.line((r0_2, plane, r2, r3, r4), (0, 0, 1, 0, 0)), result, active)
 
 
-@choice(x_padded_from_mu_over_r4, x_padded_from_mu_over_r2, x_padded_from_mu_plain)
+@choice(x_padded_from_mu_over_r4, x_padded_from_mu_over_r2, x_padded_from_mu_plain,
+    merges={"R0_2": (0, 0), "R1_2": (1, 1), "R2": (2, 2)})
 def x_padded_from_mu(x_padded: Real5, mu: Real3, R0_2: int, R1_2: int, R2: int, R3: int, R4: int, a0: int, add: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0_2,r1_2,r2,r3,r4] += mu[r0_2,r1_2,r2]   { -r3 + a0 - 1 >= 0 }
@@ -357,7 +359,8 @@ def x_padded_from_mu_2_over_r2(x_padded: Real5, mu: Real3, R0_2: int, R1_2: int,
                     lanes.write_where(x_padded.line((r0_2, plane, r2, r3, r4), (0, 0, 1, 0, 0)), result, active)
 
 
-@choice(x_padded_from_mu_2_over_r4, x_padded_from_mu_2_over_r2, x_padded_from_mu_2_plain)
+@choice(x_padded_from_mu_2_over_r4, x_padded_from_mu_2_over_r2, x_padded_from_mu_2_plain,
+    merges={"R0_2": (0, 0), "R1_2": (1, 1), "R2": (2, 2)})
 def x_padded_from_mu_2(x_padded: Real5, mu: Real3, R0_2: int, R1_2: int, R2: int, R3: int, R4: int, z0: int,
         add: int, tile: Tile) -> Task[...]:
     """x_padded[r0_2,r1_2,r2,r3,r4] += mu[r0_2,r1_2,r2]   { r3 - z0 >= 0 }
@@ -470,7 +473,8 @@ def gmu_from_gx_padded_padded_over_r2(gmu: Real3, gx_padded_padded: Real5, R0_2:
                     lanes.write_where(gmu.line((r0_2, plane, r2), (0, 0, 1)), result, active)
 
 
-@choice(gmu_from_gx_padded_padded_over_r4, gmu_from_gx_padded_padded_over_r2, gmu_from_gx_padded_padded_plain)
+@choice(gmu_from_gx_padded_padded_over_r4, gmu_from_gx_padded_padded_over_r2, gmu_from_gx_padded_padded_plain,
+    merges={"R0_2": (0, 0), "R1_2": (1, 1), "R2": (2, 2)})
 def gmu_from_gx_padded_padded(gmu: Real3, gx_padded_padded: Real5, R0_2: int, R1_2: int, R2: int, R3: int, R4: int,
         z0: int, add: int, tile: Tile) -> Task[...]:
     """gmu[r0_2,r1_2,r2] += sum[r3,r4] gx_padded_padded[r0_2,r1_2,r2,r3,r4]   { r4 - z0 >= 0 }
@@ -583,7 +587,8 @@ def gmu_from_gx_padded_padded_2_over_r2(gmu: Real3, gx_padded_padded: Real5, R0_
                     lanes.write_where(gmu.line((r0_2, plane, r2), (0, 0, 1)), result, active)
 
 
-@choice(gmu_from_gx_padded_padded_2_over_r4, gmu_from_gx_padded_padded_2_over_r2, gmu_from_gx_padded_padded_2_plain)
+@choice(gmu_from_gx_padded_padded_2_over_r4, gmu_from_gx_padded_padded_2_over_r2, gmu_from_gx_padded_padded_2_plain,
+    merges={"R0_2": (0, 0), "R1_2": (1, 1), "R2": (2, 2)})
 def gmu_from_gx_padded_padded_2(gmu: Real3, gx_padded_padded: Real5, R0_2: int, R1_2: int, R2: int, R3: int,
         R4: int, a1: int, add: int, tile: Tile) -> Task[...]:
     """gmu[r0_2,r1_2,r2] += sum[r3,r4] gx_padded_padded[r0_2,r1_2,r2,r3,r4]   { -r4 + a1 - 1 >= 0 }
@@ -676,7 +681,8 @@ def gx_from_gmu_over_c(gx: Real5, gmu: Real3, N: int, G: int, C: int, R0: int, R
                 lanes.write_where(gx.line((n, g, c, r0, r1), (0, 0, 1, 0, 0)), total, active)
 
 
-@choice(gx_from_gmu_over_r1, gx_from_gmu_over_c, gx_from_gmu_plain)
+@choice(gx_from_gmu_over_r1, gx_from_gmu_over_c, gx_from_gmu_plain,
+    merges={"N": (0, 0), "G": (1, 1), "C": (2, 2), "R0": (3, None), "R1": (4, None)})
 def gx_from_gmu(gx: Real5, gmu: Real3, N: int, G: int, C: int, R0: int, R1: int, add: int, tile: Tile) -> Task[...]:
     """gx[n,g,c,r0,r1] += gmu[n,g,c]/(R0*R1)
 

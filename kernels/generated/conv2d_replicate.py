@@ -44,7 +44,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -106,7 +106,8 @@ def x_padded_from_x_2_over_r4(x_padded: Real5, x: Real5, R0: int, R1: int, R2: i
                     lanes.write_where(x_padded.line((r0, r1, plane, r3, r4), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_2_over_r4, x_padded_from_x_2_plain)
+@choice(x_padded_from_x_2_over_r4, x_padded_from_x_2_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4)})
 def x_padded_from_x_2(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, Q: int, a0: int,
         add: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3,r4] += sum[q] x[r0,r1,r2,q,r4]   { -q = 0, -r3 + a0 - 1 >= 0 }
@@ -178,7 +179,8 @@ def x_padded_from_x_3_over_r4(x_padded: Real5, x: Real5, R0: int, R1: int, R2: i
                     lanes.write_where(x_padded.line((r0, r1, plane, r3, r4), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_3_over_r4, x_padded_from_x_3_plain)
+@choice(x_padded_from_x_3_over_r4, x_padded_from_x_3_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4)})
 def x_padded_from_x_3(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, Q: int, X3: int,
         z1: int, add: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3,r4] += sum[q] x[r0,r1,r2,q,r4]   { -q + X3 - 1 = 0, r3 - z1 >= 0 }
@@ -325,7 +327,7 @@ def gx_padded_from_gx_padded_padded_3_over_q(gx_padded: Real5, gx_padded_padded:
 
 
 @choice(gx_padded_from_gx_padded_padded_3_over_r3, gx_padded_from_gx_padded_padded_3_over_q,
-    gx_padded_from_gx_padded_padded_3_plain)
+    gx_padded_from_gx_padded_padded_3_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3)})
 def gx_padded_from_gx_padded_padded_3(gx_padded: Real5, gx_padded_padded: Real5, R0: int, R1: int, R2: int, R3: int,
         R4: int, Q: int, a1: int, add: int, tile: Tile) -> Task[...]:
     """gx_padded[r0,r1,r2,r3,q] += sum[r4] gx_padded_padded[r0,r1,r2,r3,r4]   { r4 - a1 = q }

@@ -40,7 +40,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -99,7 +99,8 @@ def x_padded_from_x_over_r5(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int
                         active)
 
 
-@choice(x_padded_from_x_over_r5, x_padded_from_x_plain)
+@choice(x_padded_from_x_over_r5, x_padded_from_x_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5)})
 def x_padded_from_x(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, LAP: int,
         Q: int, z0: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x[r0,r1,r2,q,r4,r5]   { r3 - z0 = Q*lap + q }
@@ -207,7 +208,8 @@ def gx_padded_padded_from_gx_padded_padded_padded_over_q(gx_padded_padded: Real6
 
 
 @choice(gx_padded_padded_from_gx_padded_padded_padded_over_r4, gx_padded_padded_from_gx_padded_padded_padded_over_q,
-    gx_padded_padded_from_gx_padded_padded_padded_plain)
+    gx_padded_padded_from_gx_padded_padded_padded_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4)})
 def gx_padded_padded_from_gx_padded_padded_padded(gx_padded_padded: Real6, gx_padded_padded_padded: Real6, R0: int,
         R1: int, R2: int, R3: int, R4: int, R5: int, LAP: int, Q: int, z0: int, tile: Tile) -> Task[...]:
     """gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5,lap] gx_padded_padded_padded[r0,r1,r2,r3,r4,r5]

@@ -47,7 +47,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -105,7 +105,8 @@ def x_padded_from_x_over_r5(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int
                         active)
 
 
-@choice(x_padded_from_x_over_r5, x_padded_from_x_plain)
+@choice(x_padded_from_x_over_r5, x_padded_from_x_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5)})
 def x_padded_from_x(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int,
         a0: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]   { r3 - a0 = q }
@@ -167,7 +168,8 @@ def x_padded_filled_over_r5(x_padded: Real6, R0: int, R1: int, R2: int, R3: int,
             lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, r5), (0, 0, 0, 0, 0, 1)), total, active)
 
 
-@choice(x_padded_filled_over_r5, x_padded_filled_plain)
+@choice(x_padded_filled_over_r5, x_padded_filled_plain,
+    merges={"R0": (0,), "R1": (1,), "R2": (2,), "R4": (4,), "R5": (5,)})
 def x_padded_filled(x_padded: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, a0: int, u_: float,
         add: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3,r4,r5] += u   { -r3 + a0 - 1 >= 0 }
@@ -229,7 +231,8 @@ def x_padded_filled_2_over_r5(x_padded: Real6, R0: int, R1: int, R2: int, R3: in
             lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, r5), (0, 0, 0, 0, 0, 1)), total, active)
 
 
-@choice(x_padded_filled_2_over_r5, x_padded_filled_2_plain)
+@choice(x_padded_filled_2_over_r5, x_padded_filled_2_plain,
+    merges={"R0": (0,), "R1": (1,), "R2": (2,), "R4": (4,), "R5": (5,)})
 def x_padded_filled_2(x_padded: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, z0: int, u_: float,
         add: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3,r4,r5] += u   { r3 - z0 >= 0 }
@@ -333,7 +336,8 @@ def gx_padded_padded_from_gx_padded_padded_padded_over_q(gx_padded_padded: Real6
 
 
 @choice(gx_padded_padded_from_gx_padded_padded_padded_over_r4, gx_padded_padded_from_gx_padded_padded_padded_over_q,
-    gx_padded_padded_from_gx_padded_padded_padded_plain)
+    gx_padded_padded_from_gx_padded_padded_padded_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4)})
 def gx_padded_padded_from_gx_padded_padded_padded(gx_padded_padded: Real6, gx_padded_padded_padded: Real6, R0: int,
         R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, a2: int, tile: Tile) -> Task[...]:
     """gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0,r1,r2,r3,r4,r5]

@@ -48,7 +48,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -1176,7 +1176,8 @@ def y_from_b_over_o(y: Real7, b: Real2, N: int, G: int, O: int, P0: int, P1: int
                 lanes.write_where(y.line((n, g, o, p0, p1, p2, p3), (0, 0, 1, 0, 0, 0, 0)), total, active)
 
 
-@choice(y_from_b_over_p3, y_from_b_over_o, y_from_b_plain)
+@choice(y_from_b_over_p3, y_from_b_over_o, y_from_b_plain,
+    merges={"N": (0, None), "G": (1, 0), "O": (2, 1), "P0": (3, None), "P1": (4, None), "P2": (5, None), "P3": (6, None)})
 def y_from_b(y: Real7, b: Real2, N: int, G: int, O: int, P0: int, P1: int, P2: int, P3: int, add: int,
         tile: Tile) -> Task[...]:
     """y[n,g,o,p0,p1,p2,p3] += b[g,o]
@@ -1287,7 +1288,8 @@ def gb_from_gy_over_o(gb: Real2, gy: Real7, N: int, G: int, O: int, P0: int, P1:
                     lanes.write_where(gb.line((plane, o), (0, 1)), result, active)
 
 
-@choice(gb_from_gy_over_p3, gb_from_gy_over_o, gb_from_gy_plain)
+@choice(gb_from_gy_over_p3, gb_from_gy_over_o, gb_from_gy_plain,
+    merges={"N": (None, 0), "G": (0, 1), "O": (1, 2), "P0": (None, 3), "P1": (None, 4), "P2": (None, 5), "P3": (None, 6)})
 def gb_from_gy(gb: Real2, gy: Real7, N: int, G: int, O: int, P0: int, P1: int, P2: int, P3: int,
         tile: Tile) -> Task[...]:
     """gb[g,o] += sum[n,p0,p1,p2,p3] gy[n,g,o,p0,p1,p2,p3]

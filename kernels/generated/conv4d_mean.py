@@ -60,7 +60,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -163,7 +163,8 @@ def mu_from_x_over_c(mu: Real3, x: Real7, N: int, G: int, C: int, R0: int, R1: i
                     lanes.write_where(mu.line((n, plane, c), (0, 0, 1)), result, active)
 
 
-@choice(mu_from_x_over_r3, mu_from_x_over_c, mu_from_x_plain)
+@choice(mu_from_x_over_r3, mu_from_x_over_c, mu_from_x_plain,
+    merges={"N": (0, 0), "G": (1, 1), "C": (2, 2), "R0": (None, 3), "R1": (None, 4), "R2": (None, 5), "R3": (None, 6)})
 def mu_from_x(mu: Real3, x: Real7, N: int, G: int, C: int, R0: int, R1: int, R2: int, R3: int,
         tile: Tile) -> Task[...]:
     """mu[n,g,c] += sum[r0,r1,r2,r3] x[n,g,c,r0,r1,r2,r3]/(R0*R1*R2*R3)
@@ -277,7 +278,8 @@ def x_padded_from_mu_over_r2_2(x_padded: Real7, mu: Real3, R0_2: int, R1_2: int,
                         result, active)
 
 
-@choice(x_padded_from_mu_over_r6, x_padded_from_mu_over_r2_2, x_padded_from_mu_plain)
+@choice(x_padded_from_mu_over_r6, x_padded_from_mu_over_r2_2, x_padded_from_mu_plain,
+    merges={"R0_2": (0, 0), "R1_2": (1, 1), "R2_2": (2, 2), "R4": (4, None), "R5": (5, None), "R6": (6, None)})
 def x_padded_from_mu(x_padded: Real7, mu: Real3, R0_2: int, R1_2: int, R2_2: int, R3_2: int, R4: int, R5: int,
         R6: int, a0: int, add: int, tile: Tile) -> Task[...]:
     """x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]   { -r3_2 + a0 - 1 >= 0 }
@@ -391,7 +393,8 @@ def x_padded_from_mu_2_over_r2_2(x_padded: Real7, mu: Real3, R0_2: int, R1_2: in
                         result, active)
 
 
-@choice(x_padded_from_mu_2_over_r6, x_padded_from_mu_2_over_r2_2, x_padded_from_mu_2_plain)
+@choice(x_padded_from_mu_2_over_r6, x_padded_from_mu_2_over_r2_2, x_padded_from_mu_2_plain,
+    merges={"R0_2": (0, 0), "R1_2": (1, 1), "R2_2": (2, 2), "R4": (4, None), "R5": (5, None), "R6": (6, None)})
 def x_padded_from_mu_2(x_padded: Real7, mu: Real3, R0_2: int, R1_2: int, R2_2: int, R3_2: int, R4: int, R5: int,
         R6: int, z0: int, add: int, tile: Tile) -> Task[...]:
     """x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]   { r3_2 - z0 >= 0 }
@@ -515,7 +518,8 @@ def gmu_from_gx_padded_padded_padded_padded_over_r2_2(gmu: Real3, gx_padded_padd
 
 
 @choice(gmu_from_gx_padded_padded_padded_padded_over_r6, gmu_from_gx_padded_padded_padded_padded_over_r2_2,
-    gmu_from_gx_padded_padded_padded_padded_plain)
+    gmu_from_gx_padded_padded_padded_padded_plain,
+    merges={"R0_2": (0, 0), "R1_2": (1, 1), "R2_2": (2, 2), "R3_2": (None, 3), "R4": (None, 4), "R5": (None, 5)})
 def gmu_from_gx_padded_padded_padded_padded(gmu: Real3, gx_padded_padded_padded_padded: Real7, R0_2: int, R1_2: int,
         R2_2: int, R3_2: int, R4: int, R5: int, R6: int, z0: int, add: int, tile: Tile) -> Task[...]:
     """gmu[r0_2,r1_2,r2_2] += sum[r3_2,r4,r5,r6] gx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -640,7 +644,8 @@ def gmu_from_gx_padded_padded_padded_padded_2_over_r2_2(gmu: Real3, gx_padded_pa
 
 
 @choice(gmu_from_gx_padded_padded_padded_padded_2_over_r6, gmu_from_gx_padded_padded_padded_padded_2_over_r2_2,
-    gmu_from_gx_padded_padded_padded_padded_2_plain)
+    gmu_from_gx_padded_padded_padded_padded_2_plain,
+    merges={"R0_2": (0, 0), "R1_2": (1, 1), "R2_2": (2, 2), "R3_2": (None, 3), "R4": (None, 4), "R5": (None, 5)})
 def gmu_from_gx_padded_padded_padded_padded_2(gmu: Real3, gx_padded_padded_padded_padded: Real7, R0_2: int,
         R1_2: int, R2_2: int, R3_2: int, R4: int, R5: int, R6: int, a3: int, add: int, tile: Tile) -> Task[...]:
     """gmu[r0_2,r1_2,r2_2] += sum[r3_2,r4,r5,r6] gx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -742,7 +747,8 @@ def gx_from_gmu_over_c(gx: Real7, gmu: Real3, N: int, G: int, C: int, R0: int, R
                 lanes.write_where(gx.line((n, g, c, r0, r1, r2, r3), (0, 0, 1, 0, 0, 0, 0)), total, active)
 
 
-@choice(gx_from_gmu_over_r3, gx_from_gmu_over_c, gx_from_gmu_plain)
+@choice(gx_from_gmu_over_r3, gx_from_gmu_over_c, gx_from_gmu_plain,
+    merges={"N": (0, 0), "G": (1, 1), "C": (2, 2), "R0": (3, None), "R1": (4, None), "R2": (5, None), "R3": (6, None)})
 def gx_from_gmu(gx: Real7, gmu: Real3, N: int, G: int, C: int, R0: int, R1: int, R2: int, R3: int, add: int,
         tile: Tile) -> Task[...]:
     """gx[n,g,c,r0,r1,r2,r3] += gmu[n,g,c]/(R0*R1*R2*R3)

@@ -54,7 +54,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -121,7 +121,8 @@ def x_padded_from_x_2_over_r6(x_padded: Real7, x: Real7, R0: int, R1: int, R2: i
                         active)
 
 
-@choice(x_padded_from_x_2_over_r6, x_padded_from_x_2_plain)
+@choice(x_padded_from_x_2_over_r6, x_padded_from_x_2_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5), "R6": (6, 6)})
 def x_padded_from_x_2(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
         Q: int, a0: int, add: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x[r0,r1,r2,q,r4,r5,r6]   { -q = 0, -r3 + a0 - 1 >= 0 }
@@ -198,7 +199,8 @@ def x_padded_from_x_3_over_r6(x_padded: Real7, x: Real7, R0: int, R1: int, R2: i
                         active)
 
 
-@choice(x_padded_from_x_3_over_r6, x_padded_from_x_3_plain)
+@choice(x_padded_from_x_3_over_r6, x_padded_from_x_3_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5), "R6": (6, 6)})
 def x_padded_from_x_3(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
         Q: int, X3: int, z1: int, add: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x[r0,r1,r2,q,r4,r5,r6]   { -q + X3 - 1 = 0, r3 - z1 >= 0 }
@@ -364,7 +366,8 @@ def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_3_over_q(gx_padd
 
 @choice(gx_padded_padded_padded_from_gx_padded_padded_padded_padded_3_over_r5,
     gx_padded_padded_padded_from_gx_padded_padded_padded_padded_3_over_q,
-    gx_padded_padded_padded_from_gx_padded_padded_padded_padded_3_plain)
+    gx_padded_padded_padded_from_gx_padded_padded_padded_padded_3_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4), "R5": (5, 5)})
 def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_3(gx_padded_padded_padded: Real7,
         gx_padded_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
         Q: int, a3: int, add: int, tile: Tile) -> Task[...]:

@@ -37,7 +37,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -132,7 +132,8 @@ def product_from_a_b_over_j(product: Real2, a: Real3, b: Real3, M: int, R: int, 
                 product[plane, r] = result
 
 
-@choice(product_from_a_b_over_r, product_from_a_b_over_j, product_from_a_b_plain)
+@choice(product_from_a_b_over_r, product_from_a_b_over_j, product_from_a_b_plain,
+    merges={"M": (0, 0, 0), "R": (1, 2, 2)})
 def product_from_a_b(product: Real2, a: Real3, b: Real3, M: int, R: int, J: int, add: int, tile: Tile) -> Task[...]:
     """product[m,r] += sum[j] a[m,j,r]*b[m,j,r]
 
@@ -219,7 +220,8 @@ def y_from_other_product_total_over_m(y: Real2, other_: Real2, product: Real2, t
                 lanes.write_where(y.line((m, r), (1, 0)), total, active)
 
 
-@choice(y_from_other_product_total_over_r, y_from_other_product_total_over_m, y_from_other_product_total_plain)
+@choice(y_from_other_product_total_over_r, y_from_other_product_total_over_m, y_from_other_product_total_plain,
+    merges={"M": (0, 0, 0, 0), "R": (1, 1, 1, 1)})
 def y_from_other_product_total(y: Real2, other_: Real2, product: Real2, total_: Real2, M: int, R: int, eps: float,
         tile: Tile) -> Task[...]:
     """y[m,r] += Piecewise((1/eps, eps**2 >= other[m,r]), (1/sqrt(other[m,r]), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*product[m,r]
@@ -319,7 +321,8 @@ def gb_from_a_b_gother_gproduct_over_j(gb: Real3, a: Real3, b: Real3, gother: Re
                 lanes.write_where(gb.line((m, j, r), (0, 1, 0)), total, active)
 
 
-@choice(gb_from_a_b_gother_gproduct_over_r, gb_from_a_b_gother_gproduct_over_j, gb_from_a_b_gother_gproduct_plain)
+@choice(gb_from_a_b_gother_gproduct_over_r, gb_from_a_b_gother_gproduct_over_j, gb_from_a_b_gother_gproduct_plain,
+    merges={"M": (0, 0, 0, 0, 0), "R": (2, 2, 2, 1, 1)})
 def gb_from_a_b_gother_gproduct(gb: Real3, a: Real3, b: Real3, gother: Real2, gproduct: Real2, M: int, R: int,
         J: int, tile: Tile) -> Task[...]:
     """gb[m,j,r] += 2*gother[m,r]*b[m,j,r] + gproduct[m,r]*a[m,j,r]
@@ -465,7 +468,8 @@ def hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct_over_j(hb: Real3, a: Rea
 
 @choice(hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct_over_r,
     hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct_over_j,
-    hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct_plain)
+    hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct_plain,
+    merges={"M": (0, 0, 0, 0, 0, 0, 0, 0, 0), "R": (2, 2, 2, 1, 1, 2, 2, 1, 1)})
 def hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct(hb: Real3, a: Real3, b: Real3, gother: Real2,
         gproduct: Real2, hga: Real3, hgb: Real3, hother: Real2, hproduct: Real2, M: int, R: int, J: int,
         tile: Tile) -> Task[...]:

@@ -45,7 +45,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -105,7 +105,7 @@ def y_from_l_over_r(y: Real0, l: Real2, N: int, R: int, tile: Tile, task: int, t
         y[()] = result
 
 
-@choice(y_from_l_over_r, y_from_l_plain)
+@choice(y_from_l_over_r, y_from_l_plain, merges={"N": (None, 0), "R": (None, 1)})
 def y_from_l(y: Real0, l: Real2, N: int, R: int, tile: Tile) -> Task[...]:
     """y[] += sum[n,r] l[n,r]/(N*R)
 
@@ -153,7 +153,7 @@ def z_from_l_over_r(z: Real0, l: Real2, N: int, R: int, tile: Tile, task: int, t
         z[()] = result
 
 
-@choice(z_from_l_over_r, z_from_l_plain)
+@choice(z_from_l_over_r, z_from_l_plain, merges={"N": (None, 0), "R": (None, 1)})
 def z_from_l(z: Real0, l: Real2, N: int, R: int, tile: Tile) -> Task[...]:
     """z[] += sum[n,r] l[n,r]
 
@@ -220,7 +220,8 @@ def gl_total_from_gl_over_i0(gl_total: Real2, gl: Real2, I0: int, I1: int, tile:
                 lanes.write_where(gl_total.line((i0, i1), (1, 0)), total, active)
 
 
-@choice(gl_total_from_gl_over_i1, gl_total_from_gl_over_i0, gl_total_from_gl_plain)
+@choice(gl_total_from_gl_over_i1, gl_total_from_gl_over_i0, gl_total_from_gl_plain,
+    merges={"I0": (0, 0), "I1": (1, 1)})
 def gl_total_from_gl(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile) -> Task[...]:
     """gl_total[i0,i1] += gl[i0,i1]
 
@@ -275,7 +276,7 @@ def gl_total_from_gy_gz_over_r(gl_total: Real2, gy: Real0, gz: Real0, N: int, R:
                 lanes.write_where(gl_total.line((n, r), (0, 1)), total, active)
 
 
-@choice(gl_total_from_gy_gz_over_r, gl_total_from_gy_gz_plain)
+@choice(gl_total_from_gy_gz_over_r, gl_total_from_gy_gz_plain, merges={"N": (0, None, None), "R": (1, None, None)})
 def gl_total_from_gy_gz(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, add: int, tile: Tile) -> Task[...]:
     """gl_total[n,r] += gz[] + gy[]/(N*R)
 
@@ -383,7 +384,8 @@ def gx_from_gl_total_t_over_n(gx: Real3, gl_total: Real2, t: Integer2, N: int, R
                     lanes.write_where(gx.line((n, c, plane), (1, 0, 0)), result, active)
 
 
-@choice(gx_from_gl_total_t_over_r, gx_from_gl_total_t_over_n, gx_from_gl_total_t_plain)
+@choice(gx_from_gl_total_t_over_r, gx_from_gl_total_t_over_n, gx_from_gl_total_t_plain,
+    merges={"N": (0, 0, 0), "R": (2, 1, 1)})
 def gx_from_gl_total_t(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, C: int, tile: Tile) -> Task[...]:
     """gx[n,c,r] += -gl_total[n,r]   { t[n,r] = c }
 

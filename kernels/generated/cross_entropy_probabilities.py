@@ -50,7 +50,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -149,7 +149,8 @@ def l_from_peak_q_total_w_x_over_c(l: Real2, peak: Real2, q: Real3, total_: Real
                 l[plane, r] = result
 
 
-@choice(l_from_peak_q_total_w_x_over_r, l_from_peak_q_total_w_x_over_c, l_from_peak_q_total_w_x_plain)
+@choice(l_from_peak_q_total_w_x_over_r, l_from_peak_q_total_w_x_over_c, l_from_peak_q_total_w_x_plain,
+    merges={"N": (0, 0, 0, 0, None, 0), "R": (1, 1, 2, 1, None, 2)})
 def l_from_peak_q_total_w_x(l: Real2, peak: Real2, q: Real3, total_: Real2, w: Real1, x: Real3, N: int, R: int,
         C: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
     """l[n,r] += sum[c] (smoothing/C + (1 - smoothing)*q[n,c,r])*(finite(peak[n,r]) + total[n,r] - x[n,c,r])*w[c]
@@ -236,7 +237,7 @@ def gq_from_gl_total_peak_total_w_x_over_c(gq: Real3, gl_total: Real2, peak: Rea
 
 
 @choice(gq_from_gl_total_peak_total_w_x_over_r, gq_from_gl_total_peak_total_w_x_over_c,
-    gq_from_gl_total_peak_total_w_x_plain)
+    gq_from_gl_total_peak_total_w_x_plain, merges={"N": (0, 0, 0, 0, None, 0), "R": (2, 1, 1, 1, None, 2)})
 def gq_from_gl_total_peak_total_w_x(gq: Real3, gl_total: Real2, peak: Real2, total_: Real2, w: Real1, x: Real3,
         N: int, R: int, C: int, smoothing: float, tile: Tile) -> Task[...]:
     """gq[n,c,r] += (1 - smoothing)*(finite(peak[n,r]) + total[n,r] - x[n,c,r])*w[c]*gl_total[n,r]
@@ -347,7 +348,8 @@ def gtotal_from_gl_total_q_w_over_c(gtotal: Real2, gl_total: Real2, q: Real3, w:
                 gtotal[plane, r] = result
 
 
-@choice(gtotal_from_gl_total_q_w_over_r, gtotal_from_gl_total_q_w_over_c, gtotal_from_gl_total_q_w_plain)
+@choice(gtotal_from_gl_total_q_w_over_r, gtotal_from_gl_total_q_w_over_c, gtotal_from_gl_total_q_w_plain,
+    merges={"N": (0, 0, 0, None), "R": (1, 1, 2, None)})
 def gtotal_from_gl_total_q_w(gtotal: Real2, gl_total: Real2, q: Real3, w: Real1, N: int, R: int, C: int,
         smoothing: float, add: int, tile: Tile) -> Task[...]:
     """gtotal[n,r] += sum[c] (smoothing/C + (1 - smoothing)*q[n,c,r])*w[c]*gl_total[n,r]
@@ -444,7 +446,7 @@ def gw_from_gl_total_peak_q_total_x_over_c(gw: Real1, gl_total: Real2, peak: Rea
 
 
 @choice(gw_from_gl_total_peak_q_total_x_over_r, gw_from_gl_total_peak_q_total_x_over_c,
-    gw_from_gl_total_peak_q_total_x_plain)
+    gw_from_gl_total_peak_q_total_x_plain, merges={"N": (None, 0, 0, 0, 0, 0), "R": (None, 1, 1, 2, 1, 2)})
 def gw_from_gl_total_peak_q_total_x(gw: Real1, gl_total: Real2, peak: Real2, q: Real3, total_: Real2, x: Real3,
         N: int, R: int, C: int, smoothing: float, tile: Tile) -> Task[...]:
     """gw[c] += sum[n,r] (smoothing/C + (1 - smoothing)*q[n,c,r])*(finite(peak[n,r]) + total[n,r] - x[n,c,r])*gl_total[n,r]
@@ -537,7 +539,8 @@ def gx_from_gl_total_gtotal_sum_peak_q_w_x_over_c(gx: Real3, gl_total: Real2, gt
 
 
 @choice(gx_from_gl_total_gtotal_sum_peak_q_w_x_over_r, gx_from_gl_total_gtotal_sum_peak_q_w_x_over_c,
-    gx_from_gl_total_gtotal_sum_peak_q_w_x_plain)
+    gx_from_gl_total_gtotal_sum_peak_q_w_x_plain,
+    merges={"N": (0, 0, 0, 0, 0, None, 0), "R": (2, 1, 1, 1, 2, None, 2)})
 def gx_from_gl_total_gtotal_sum_peak_q_w_x(gx: Real3, gl_total: Real2, gtotal_sum: Real2, peak: Real2, q: Real3,
         w: Real1, x: Real3, N: int, R: int, C: int, smoothing: float, tile: Tile) -> Task[...]:
     """gx[n,c,r] += -(smoothing/C + (1 - smoothing)*q[n,c,r])*w[c]*gl_total[n,r] + exp(-finite(peak[n,r]) + x[n,c,r])*gtotal_sum[n,r]
@@ -652,7 +655,8 @@ def tl_from_peak_total_tq_w_x_over_c(tl: Real2, peak: Real2, total_: Real2, tq: 
                 tl[plane, r] = result
 
 
-@choice(tl_from_peak_total_tq_w_x_over_r, tl_from_peak_total_tq_w_x_over_c, tl_from_peak_total_tq_w_x_plain)
+@choice(tl_from_peak_total_tq_w_x_over_r, tl_from_peak_total_tq_w_x_over_c, tl_from_peak_total_tq_w_x_plain,
+    merges={"N": (0, 0, 0, 0, None, 0), "R": (1, 1, 1, 2, None, 2)})
 def tl_from_peak_total_tq_w_x(tl: Real2, peak: Real2, total_: Real2, tq: Real3, w: Real1, x: Real3, N: int, R: int,
         C: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
     """tl[n,r] += sum[c] (1 - smoothing)*(finite(peak[n,r]) + total[n,r] - x[n,c,r])*w[c]*tq[n,c,r]
@@ -765,7 +769,8 @@ def tl_from_q_tx_w_over_c(tl: Real2, q: Real3, tx: Real3, w: Real1, N: int, R: i
                 tl[plane, r] = result
 
 
-@choice(tl_from_q_tx_w_over_r, tl_from_q_tx_w_over_c, tl_from_q_tx_w_plain)
+@choice(tl_from_q_tx_w_over_r, tl_from_q_tx_w_over_c, tl_from_q_tx_w_plain,
+    merges={"N": (0, 0, 0, None), "R": (1, 2, 2, None)})
 def tl_from_q_tx_w(tl: Real2, q: Real3, tx: Real3, w: Real1, N: int, R: int, C: int, smoothing: float, add: int,
         tile: Tile) -> Task[...]:
     """tl[n,r] += sum[c] -(smoothing/C + (1 - smoothing)*q[n,c,r])*w[c]*tx[n,c,r]
@@ -866,7 +871,8 @@ def hw_from_gl_total_hgx_q_over_c(hw: Real1, gl_total: Real2, hgx: Real3, q: Rea
         lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
-@choice(hw_from_gl_total_hgx_q_over_r, hw_from_gl_total_hgx_q_over_c, hw_from_gl_total_hgx_q_plain)
+@choice(hw_from_gl_total_hgx_q_over_r, hw_from_gl_total_hgx_q_over_c, hw_from_gl_total_hgx_q_plain,
+    merges={"N": (None, 0, 0, 0), "R": (None, 1, 2, 2)})
 def hw_from_gl_total_hgx_q(hw: Real1, gl_total: Real2, hgx: Real3, q: Real3, N: int, R: int, C: int,
         smoothing: float, add: int, tile: Tile) -> Task[...]:
     """hw[c] += sum[n,r] -(smoothing/C + (1 - smoothing)*q[n,c,r])*gl_total[n,r]*hgx[n,c,r]
@@ -967,7 +973,8 @@ def hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x_over_c(hq: Real3, gl_total: 
 
 
 @choice(hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x_over_r,
-    hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x_over_c, hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x_plain)
+    hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x_over_c, hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x_plain,
+    merges={"N": (0, 0, 0, None, 0, 0, 0, None, 0), "R": (2, 1, 1, None, 2, 1, 1, None, 2)})
 def hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x(hq: Real3, gl_total: Real2, hgtotal: Real2, hgw: Real1,
         hgx: Real3, peak: Real2, total_: Real2, w: Real1, x: Real3, N: int, R: int, C: int, smoothing: float,
         tile: Tile) -> Task[...]:
@@ -1065,7 +1072,8 @@ def hw_from_gl_total_hgtotal_q_over_c(hw: Real1, gl_total: Real2, hgtotal: Real2
         lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
-@choice(hw_from_gl_total_hgtotal_q_over_r, hw_from_gl_total_hgtotal_q_over_c, hw_from_gl_total_hgtotal_q_plain)
+@choice(hw_from_gl_total_hgtotal_q_over_r, hw_from_gl_total_hgtotal_q_over_c, hw_from_gl_total_hgtotal_q_plain,
+    merges={"N": (None, 0, 0, 0), "R": (None, 1, 1, 2)})
 def hw_from_gl_total_hgtotal_q(hw: Real1, gl_total: Real2, hgtotal: Real2, q: Real3, N: int, R: int, C: int,
         smoothing: float, add: int, tile: Tile) -> Task[...]:
     """hw[c] += sum[n,r] (smoothing/C + (1 - smoothing)*q[n,c,r])*gl_total[n,r]*hgtotal[n,r]
@@ -1176,7 +1184,8 @@ def htotal_from_gl_total_hgq_w_over_c(htotal: Real2, gl_total: Real2, hgq: Real3
                 htotal[plane, r] = result
 
 
-@choice(htotal_from_gl_total_hgq_w_over_r, htotal_from_gl_total_hgq_w_over_c, htotal_from_gl_total_hgq_w_plain)
+@choice(htotal_from_gl_total_hgq_w_over_r, htotal_from_gl_total_hgq_w_over_c, htotal_from_gl_total_hgq_w_plain,
+    merges={"N": (0, 0, 0, None), "R": (1, 1, 2, None)})
 def htotal_from_gl_total_hgq_w(htotal: Real2, gl_total: Real2, hgq: Real3, w: Real1, N: int, R: int, C: int,
         smoothing: float, add: int, tile: Tile) -> Task[...]:
     """htotal[n,r] += sum[c] (1 - smoothing)*w[c]*gl_total[n,r]*hgq[n,c,r]
@@ -1282,7 +1291,7 @@ def hw_from_gl_total_hgq_peak_total_x_over_c(hw: Real1, gl_total: Real2, hgq: Re
 
 
 @choice(hw_from_gl_total_hgq_peak_total_x_over_r, hw_from_gl_total_hgq_peak_total_x_over_c,
-    hw_from_gl_total_hgq_peak_total_x_plain)
+    hw_from_gl_total_hgq_peak_total_x_plain, merges={"N": (None, 0, 0, 0, 0, 0), "R": (None, 1, 2, 1, 1, 2)})
 def hw_from_gl_total_hgq_peak_total_x(hw: Real1, gl_total: Real2, hgq: Real3, peak: Real2, total_: Real2, x: Real3,
         N: int, R: int, C: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
     """hw[c] += sum[n,r] (1 - smoothing)*(finite(peak[n,r]) + total[n,r] - x[n,c,r])*gl_total[n,r]*hgq[n,c,r]
@@ -1402,7 +1411,8 @@ def hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x_over_c(hx: Rea
 
 @choice(hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x_over_r,
     hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x_over_c,
-    hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x_plain)
+    hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x_plain,
+    merges={"N": (0, 0, 0, 0, None, 0, 0, 0, 0, None, 0), "R": (2, 1, 1, 2, None, 2, 1, 1, 2, None, 2)})
 def hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x(hx: Real3, gl_total: Real2, gtotal_sum: Real2,
         hgq: Real3, hgw: Real1, hgx: Real3, htotal_sum: Real2, peak: Real2, q: Real3, w: Real1, x: Real3, N: int,
         R: int, C: int, smoothing: float, tile: Tile) -> Task[...]:
@@ -1520,7 +1530,8 @@ def tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x_over_c(tgq: Real3, g
 
 @choice(tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x_over_r,
     tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x_over_c,
-    tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x_plain)
+    tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x_plain,
+    merges={"N": (0, 0, 0, 0, 0, 0, None, 0, None, 0), "R": (2, 1, 1, 1, 1, 1, None, 2, None, 2)})
 def tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x(tgq: Real3, gl_total: Real2, peak: Real2,
         tgl_total: Real2, total_: Real2, ttotal: Real2, tw: Real1, tx: Real3, w: Real1, x: Real3, N: int, R: int,
         C: int, smoothing: float, tile: Tile) -> Task[...]:
@@ -1653,7 +1664,8 @@ def tgx_from_gl_total_gtotal_sum_peak_q_tgl_total_tgtotal_sum_tq_tw_tx_w_x_over_
 
 @choice(tgx_from_gl_total_gtotal_sum_peak_q_tgl_total_tgtotal_sum_tq_tw_tx_w_x_over_r,
     tgx_from_gl_total_gtotal_sum_peak_q_tgl_total_tgtotal_sum_tq_tw_tx_w_x_over_c,
-    tgx_from_gl_total_gtotal_sum_peak_q_tgl_total_tgtotal_sum_tq_tw_tx_w_x_plain)
+    tgx_from_gl_total_gtotal_sum_peak_q_tgl_total_tgtotal_sum_tq_tw_tx_w_x_plain,
+    merges={"N": (0, 0, 0, 0, 0, 0, 0, 0, None, 0, None, 0), "R": (2, 1, 1, 1, 2, 1, 1, 2, None, 2, None, 2)})
 def tgx_from_gl_total_gtotal_sum_peak_q_tgl_total_tgtotal_sum_tq_tw_tx_w_x(tgx: Real3, gl_total: Real2,
         gtotal_sum: Real2, peak: Real2, q: Real3, tgl_total: Real2, tgtotal_sum: Real2, tq: Real3, tw: Real1,
         tx: Real3, w: Real1, x: Real3, N: int, R: int, C: int, smoothing: float, tile: Tile) -> Task[...]:

@@ -60,7 +60,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -137,7 +137,7 @@ def peak_from_x_over_c(peak: Real2, x: Real3, N: int, R: int, C: int, tile: Tile
                 peak[plane, r] = lanes.largest(best[0, u])
 
 
-@choice(peak_from_x_over_r, peak_from_x_over_c, peak_from_x_plain)
+@choice(peak_from_x_over_r, peak_from_x_over_c, peak_from_x_plain, merges={"N": (0, 0), "R": (1, 2)})
 def peak_from_x(peak: Real2, x: Real3, N: int, R: int, C: int, tile: Tile) -> Task[...]:
     """peak[n,r] += max[c] x[n,c,r]
 
@@ -236,7 +236,8 @@ def total_sum_from_peak_x_over_c(total_sum: Real2, peak: Real2, x: Real3, N: int
                 total_sum[plane, r] = result
 
 
-@choice(total_sum_from_peak_x_over_r, total_sum_from_peak_x_over_c, total_sum_from_peak_x_plain)
+@choice(total_sum_from_peak_x_over_r, total_sum_from_peak_x_over_c, total_sum_from_peak_x_plain,
+    merges={"N": (0, 0, 0), "R": (1, 1, 2)})
 def total_sum_from_peak_x(total_sum: Real2, peak: Real2, x: Real3, N: int, R: int, C: int, tile: Tile) -> Task[...]:
     """total_sum[n,r] += sum[c] exp(-finite(peak[n,r]) + x[n,c,r])
 
@@ -306,7 +307,8 @@ def total_from_total_sum_over_n(total_: Real2, total_sum: Real2, N: int, R: int,
                 lanes.write_where(total_.line((n, r), (1, 0)), total, active)
 
 
-@choice(total_from_total_sum_over_r, total_from_total_sum_over_n, total_from_total_sum_plain)
+@choice(total_from_total_sum_over_r, total_from_total_sum_over_n, total_from_total_sum_plain,
+    merges={"N": (0, 0), "R": (1, 1)})
 def total_from_total_sum(total_: Real2, total_sum: Real2, N: int, R: int, tile: Tile) -> Task[...]:
     """total[n,r] += log(total_sum[n,r])
 
@@ -405,7 +407,8 @@ def l_from_peak_t_total_w_x_over_c(l: Real2, peak: Real2, t: Integer2, total_: R
                 l[plane, r] = result
 
 
-@choice(l_from_peak_t_total_w_x_over_c, l_from_peak_t_total_w_x_plain)
+@choice(l_from_peak_t_total_w_x_over_c, l_from_peak_t_total_w_x_plain,
+    merges={"N": (0, 0, 0, 0, None, 0), "R": (1, 1, 1, 1, None, 2)})
 def l_from_peak_t_total_w_x(l: Real2, peak: Real2, t: Integer2, total_: Real2, w: Real1, x: Real3, N: int, R: int,
         C: int, ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
     """l[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), (finite(peak[n,r]) + total[n,r] - x[n,c,r])*w[c])/C
@@ -481,7 +484,8 @@ def gtotal_from_gl_total_t_w_over_c(gtotal: Real2, gl_total: Real2, t: Integer2,
                 gtotal[n, plane] = result
 
 
-@choice(gtotal_from_gl_total_t_w_over_c, gtotal_from_gl_total_t_w_plain)
+@choice(gtotal_from_gl_total_t_w_over_c, gtotal_from_gl_total_t_w_plain,
+    merges={"N": (0, 0, 0, None), "R": (1, 1, 1, None)})
 def gtotal_from_gl_total_t_w(gtotal: Real2, gl_total: Real2, t: Integer2, w: Real1, N: int, R: int, C: int,
         ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
     """gtotal[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*gl_total[n,r]/C
@@ -535,7 +539,8 @@ def gw_from_gl_total_peak_t_total_x_over_c(gw: Real1, gl_total: Real2, peak: Rea
         lanes.write_where(gw.line((c,), (1,)), total, active)
 
 
-@choice(gw_from_gl_total_peak_t_total_x_over_c, gw_from_gl_total_peak_t_total_x_plain)
+@choice(gw_from_gl_total_peak_t_total_x_over_c, gw_from_gl_total_peak_t_total_x_plain,
+    merges={"N": (None, 0, 0, 0, 0, 0), "R": (None, 1, 1, 1, 1, 2)})
 def gw_from_gl_total_peak_t_total_x(gw: Real1, gl_total: Real2, peak: Real2, t: Integer2, total_: Real2, x: Real3,
         N: int, R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
     """gw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), finite(peak[n,r]) + total[n,r] - x[n,c,r])*gl_total[n,r]/C
@@ -663,7 +668,8 @@ def gx_from_gl_total_w_t_over_c(gx: Real3, gl_total: Real2, w: Real1, t: Integer
                     lanes.write_where(gx.line((n, c, plane), (0, 1, 0)), result, active)
 
 
-@choice(gx_from_gl_total_w_t_over_r, gx_from_gl_total_w_t_over_c, gx_from_gl_total_w_t_plain)
+@choice(gx_from_gl_total_w_t_over_r, gx_from_gl_total_w_t_over_c, gx_from_gl_total_w_t_plain,
+    merges={"N": (0, 0, None, 0), "R": (2, 1, None, 1)})
 def gx_from_gl_total_w_t(gx: Real3, gl_total: Real2, w: Real1, t: Integer2, N: int, R: int, C: int, ignore: int,
         smoothing: float, tile: Tile) -> Task[...]:
     """gx[n,c,r] += (1 - smoothing)*chosen(Ne(c, ignore), -w[c])*gl_total[n,r]   { t[n,r] = c }
@@ -740,7 +746,7 @@ def gtotal_sum_from_gtotal_total_sum_over_n(gtotal_sum: Real2, gtotal: Real2, to
 
 
 @choice(gtotal_sum_from_gtotal_total_sum_over_r, gtotal_sum_from_gtotal_total_sum_over_n,
-    gtotal_sum_from_gtotal_total_sum_plain)
+    gtotal_sum_from_gtotal_total_sum_plain, merges={"N": (0, 0, 0), "R": (1, 1, 1)})
 def gtotal_sum_from_gtotal_total_sum(gtotal_sum: Real2, gtotal: Real2, total_sum: Real2, N: int, R: int,
         tile: Tile) -> Task[...]:
     """gtotal_sum[n,r] += gtotal[n,r]/total_sum[n,r]
@@ -805,7 +811,8 @@ def gx_from_gl_total_gtotal_sum_peak_t_w_x_over_c(gx: Real3, gl_total: Real2, gt
                 lanes.write_where(gx.line((n, c, r), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_gl_total_gtotal_sum_peak_t_w_x_over_c, gx_from_gl_total_gtotal_sum_peak_t_w_x_plain)
+@choice(gx_from_gl_total_gtotal_sum_peak_t_w_x_over_c, gx_from_gl_total_gtotal_sum_peak_t_w_x_plain,
+    merges={"N": (0, 0, 0, 0, 0, None, 0), "R": (2, 1, 1, 1, 1, None, 2)})
 def gx_from_gl_total_gtotal_sum_peak_t_w_x(gx: Real3, gl_total: Real2, gtotal_sum: Real2, peak: Real2, t: Integer2,
         w: Real1, x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int,
         tile: Tile) -> Task[...]:
@@ -906,7 +913,8 @@ def ttotal_sum_from_peak_tx_x_over_c(ttotal_sum: Real2, peak: Real2, tx: Real3, 
                 ttotal_sum[plane, r] = result
 
 
-@choice(ttotal_sum_from_peak_tx_x_over_r, ttotal_sum_from_peak_tx_x_over_c, ttotal_sum_from_peak_tx_x_plain)
+@choice(ttotal_sum_from_peak_tx_x_over_r, ttotal_sum_from_peak_tx_x_over_c, ttotal_sum_from_peak_tx_x_plain,
+    merges={"N": (0, 0, 0, 0), "R": (1, 1, 2, 2)})
 def ttotal_sum_from_peak_tx_x(ttotal_sum: Real2, peak: Real2, tx: Real3, x: Real3, N: int, R: int, C: int,
         tile: Tile) -> Task[...]:
     """ttotal_sum[n,r] += sum[c] exp(-finite(peak[n,r]) + x[n,c,r])*tx[n,c,r]
@@ -1028,7 +1036,8 @@ def tl_from_peak_t_total_tw_x_over_c(tl: Real2, peak: Real2, t: Integer2, total_
                 tl[plane, r] = result
 
 
-@choice(tl_from_peak_t_total_tw_x_over_c, tl_from_peak_t_total_tw_x_plain)
+@choice(tl_from_peak_t_total_tw_x_over_c, tl_from_peak_t_total_tw_x_plain,
+    merges={"N": (0, 0, 0, 0, None, 0), "R": (1, 1, 1, 1, None, 2)})
 def tl_from_peak_t_total_tw_x(tl: Real2, peak: Real2, t: Integer2, total_: Real2, tw: Real1, x: Real3, N: int,
         R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
     """tl[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), finite(peak[n,r]) + total[n,r] - x[n,c,r])*tw[c]/C
@@ -1106,7 +1115,7 @@ def tl_from_t_tx_w_over_c(tl: Real2, t: Integer2, tx: Real3, w: Real1, N: int, R
                 tl[plane, r] = result
 
 
-@choice(tl_from_t_tx_w_over_c, tl_from_t_tx_w_plain)
+@choice(tl_from_t_tx_w_over_c, tl_from_t_tx_w_plain, merges={"N": (0, 0, 0, None), "R": (1, 1, 2, None)})
 def tl_from_t_tx_w(tl: Real2, t: Integer2, tx: Real3, w: Real1, N: int, R: int, C: int, ignore: int,
         smoothing: float, add: int, tile: Tile) -> Task[...]:
     """tl[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), -w[c])*tx[n,c,r]/C
@@ -1159,7 +1168,8 @@ def hw_from_gl_total_hgx_t_over_c(hw: Real1, gl_total: Real2, hgx: Real3, t: Int
         lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
-@choice(hw_from_gl_total_hgx_t_over_c, hw_from_gl_total_hgx_t_plain)
+@choice(hw_from_gl_total_hgx_t_over_c, hw_from_gl_total_hgx_t_plain,
+    merges={"N": (None, 0, 0, 0), "R": (None, 1, 2, 1)})
 def hw_from_gl_total_hgx_t(hw: Real1, gl_total: Real2, hgx: Real3, t: Integer2, N: int, R: int, C: int, ignore: int,
         smoothing: float, add: int, tile: Tile) -> Task[...]:
     """hw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), -1)*gl_total[n,r]*hgx[n,c,r]/C
@@ -1294,7 +1304,8 @@ def htotal_from_gl_total_hgw_t_2_over_c(htotal: Real2, gl_total: Real2, hgw: Rea
                 htotal[n, plane] = result
 
 
-@choice(htotal_from_gl_total_hgw_t_2_over_c, htotal_from_gl_total_hgw_t_2_plain)
+@choice(htotal_from_gl_total_hgw_t_2_over_c, htotal_from_gl_total_hgw_t_2_plain,
+    merges={"N": (0, 0, None, 0), "R": (1, 1, None, 1)})
 def htotal_from_gl_total_hgw_t_2(htotal: Real2, gl_total: Real2, hgw: Real1, t: Integer2, N: int, R: int, C: int,
         ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
     """htotal[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), 1)*hgw[c]*gl_total[n,r]/C
@@ -1346,7 +1357,8 @@ def hw_from_gl_total_hgtotal_t_2_over_c(hw: Real1, gl_total: Real2, hgtotal: Rea
         lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
-@choice(hw_from_gl_total_hgtotal_t_2_over_c, hw_from_gl_total_hgtotal_t_2_plain)
+@choice(hw_from_gl_total_hgtotal_t_2_over_c, hw_from_gl_total_hgtotal_t_2_plain,
+    merges={"N": (None, 0, 0, 0), "R": (None, 1, 1, 1)})
 def hw_from_gl_total_hgtotal_t_2(hw: Real1, gl_total: Real2, hgtotal: Real2, t: Integer2, N: int, R: int, C: int,
         ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
     """hw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), 1)*gl_total[n,r]*hgtotal[n,r]/C
@@ -1422,7 +1434,8 @@ def htotal_from_hz_t_w_over_c(htotal: Real2, hz: Real0, t: Integer2, w: Real1, N
                 htotal[n, plane] = result
 
 
-@choice(htotal_from_hz_t_w_over_c, htotal_from_hz_t_w_plain)
+@choice(htotal_from_hz_t_w_over_c, htotal_from_hz_t_w_plain,
+    merges={"N": (0, None, 0, None), "R": (1, None, 1, None)})
 def htotal_from_hz_t_w(htotal: Real2, hz: Real0, t: Integer2, w: Real1, N: int, R: int, C: int, ignore: int,
         smoothing: float, add: int, tile: Tile) -> Task[...]:
     """htotal[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*hz[]/C
@@ -1475,7 +1488,8 @@ def hw_from_hz_peak_t_total_x_over_c(hw: Real1, hz: Real0, peak: Real2, t: Integ
         lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
-@choice(hw_from_hz_peak_t_total_x_over_c, hw_from_hz_peak_t_total_x_plain)
+@choice(hw_from_hz_peak_t_total_x_over_c, hw_from_hz_peak_t_total_x_plain,
+    merges={"N": (None, None, 0, 0, 0, 0), "R": (None, None, 1, 1, 1, 2)})
 def hw_from_hz_peak_t_total_x(hw: Real1, hz: Real0, peak: Real2, t: Integer2, total_: Real2, x: Real3, N: int,
         R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
     """hw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), finite(peak[n,r]) + total[n,r] - x[n,c,r])*hz[]/C
@@ -1605,7 +1619,8 @@ def hx_from_gl_total_hgw_hz_w_t_over_c(hx: Real3, gl_total: Real2, hgw: Real1, h
                     lanes.write_where(hx.line((n, c, plane), (0, 1, 0)), result, active)
 
 
-@choice(hx_from_gl_total_hgw_hz_w_t_over_r, hx_from_gl_total_hgw_hz_w_t_over_c, hx_from_gl_total_hgw_hz_w_t_plain)
+@choice(hx_from_gl_total_hgw_hz_w_t_over_r, hx_from_gl_total_hgw_hz_w_t_over_c, hx_from_gl_total_hgw_hz_w_t_plain,
+    merges={"N": (0, 0, None, None, None, 0), "R": (2, 1, None, None, None, 1)})
 def hx_from_gl_total_hgw_hz_w_t(hx: Real3, gl_total: Real2, hgw: Real1, hz: Real0, w: Real1, t: Integer2, N: int,
         R: int, C: int, ignore: int, smoothing: float, tile: Tile) -> Task[...]:
     """hx[n,c,r] += (1 - smoothing)*(chosen(Ne(c, ignore), -1)*hgw[c]*gl_total[n,r] + chosen(Ne(c, ignore), -w[c])*hz[])
@@ -1692,7 +1707,7 @@ def htotal_sum_from_gtotal_hgtotal_sum_htotal_total_sum_over_n(htotal_sum: Real2
 
 @choice(htotal_sum_from_gtotal_hgtotal_sum_htotal_total_sum_over_r,
     htotal_sum_from_gtotal_hgtotal_sum_htotal_total_sum_over_n,
-    htotal_sum_from_gtotal_hgtotal_sum_htotal_total_sum_plain)
+    htotal_sum_from_gtotal_hgtotal_sum_htotal_total_sum_plain, merges={"N": (0, 0, 0, 0, 0), "R": (1, 1, 1, 1, 1)})
 def htotal_sum_from_gtotal_hgtotal_sum_htotal_total_sum(htotal_sum: Real2, gtotal: Real2, hgtotal_sum: Real2,
         htotal: Real2, total_sum: Real2, N: int, R: int, tile: Tile) -> Task[...]:
     """htotal_sum[n,r] += (-gtotal[n,r]*hgtotal_sum[n,r]/total_sum[n,r] + htotal[n,r])/total_sum[n,r]
@@ -1763,7 +1778,8 @@ def hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x_over_c(hx: Real
 
 
 @choice(hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x_over_c,
-    hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x_plain)
+    hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x_plain,
+    merges={"N": (0, 0, 0, None, 0, 0, None, 0, 0, None, 0), "R": (2, 1, 1, None, 2, 1, None, 1, 1, None, 2)})
 def hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x(hx: Real3, gl_total: Real2, gtotal_sum: Real2,
         hgw: Real1, hgx: Real3, htotal_sum: Real2, hz: Real0, peak: Real2, t: Integer2, w: Real1, x: Real3, N: int,
         R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
@@ -1859,7 +1875,7 @@ def tgx_from_gl_total_tgl_total_tw_w_t_over_c(tgx: Real3, gl_total: Real2, tgl_t
 
 
 @choice(tgx_from_gl_total_tgl_total_tw_w_t_over_r, tgx_from_gl_total_tgl_total_tw_w_t_over_c,
-    tgx_from_gl_total_tgl_total_tw_w_t_plain)
+    tgx_from_gl_total_tgl_total_tw_w_t_plain, merges={"N": (0, 0, 0, None, None, 0), "R": (2, 1, 1, None, None, 1)})
 def tgx_from_gl_total_tgl_total_tw_w_t(tgx: Real3, gl_total: Real2, tgl_total: Real2, tw: Real1, w: Real1,
         t: Integer2, N: int, R: int, C: int, ignore: int, smoothing: float, tile: Tile) -> Task[...]:
     """tgx[n,c,r] += (1 - smoothing)*(chosen(Ne(c, ignore), -1)*tw[c]*gl_total[n,r] + chosen(Ne(c, ignore), -w[c])*tgl_total[n,r])
@@ -1932,7 +1948,8 @@ def tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x_over_c(t
 
 
 @choice(tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x_over_c,
-    tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x_plain)
+    tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x_plain,
+    merges={"N": (0, 0, 0, 0, 0, 0, 0, None, 0, None, 0), "R": (2, 1, 1, 1, 1, 1, 1, None, 2, None, 2)})
 def tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x(tgx: Real3, gl_total: Real2,
         gtotal_sum: Real2, peak: Real2, t: Integer2, tgl_total: Real2, tgtotal_sum: Real2, tw: Real1, tx: Real3,
         w: Real1, x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int,

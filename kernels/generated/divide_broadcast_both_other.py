@@ -26,7 +26,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -102,7 +102,8 @@ def y_from_x_z_over_t(y: Real6, x: Real4, z: Real4, I: int, K: int, S: int, L: i
                 lanes.write_where(y.line((i, k, s, l, t, j), (0, 0, 0, 0, 1, 0)), total, active)
 
 
-@choice(y_from_x_z_over_j, y_from_x_z_over_t, y_from_x_z_plain)
+@choice(y_from_x_z_over_j, y_from_x_z_over_t, y_from_x_z_plain,
+    merges={"I": (0, 0, 0), "K": (1, None, 1), "S": (2, 1, None), "L": (3, None, 2), "T": (4, 2, None), "J": (5, 3, 3)})
 def y_from_x_z(y: Real6, x: Real4, z: Real4, I: int, K: int, S: int, L: int, T: int, J: int,
         tile: Tile) -> Task[...]:
     """y[i,k,s,l,t,j] += x[i,s,t,j]/z[i,k,l,j]
@@ -213,7 +214,8 @@ def gx_from_gy_z_over_l(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, 
                 gx[plane, s, t, j] = result
 
 
-@choice(gx_from_gy_z_over_j, gx_from_gy_z_over_l, gx_from_gy_z_plain)
+@choice(gx_from_gy_z_over_j, gx_from_gy_z_over_l, gx_from_gy_z_plain,
+    merges={"I": (0, 0, 0), "K": (None, 1, 1), "S": (1, 2, None), "L": (None, 3, 2), "T": (2, 4, None), "J": (3, 5, 3)})
 def gx_from_gy_z(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, L: int, T: int, J: int,
         tile: Tile) -> Task[...]:
     """gx[i,s,t,j] += sum[k,l] gy[i,k,s,l,t,j]/z[i,k,l,j]
@@ -336,7 +338,8 @@ def gz_from_gy_x_z_over_t(gz: Real4, gy: Real6, x: Real4, z: Real4, I: int, K: i
                 gz[plane, k, l, j] = result
 
 
-@choice(gz_from_gy_x_z_over_j, gz_from_gy_x_z_over_t, gz_from_gy_x_z_plain)
+@choice(gz_from_gy_x_z_over_j, gz_from_gy_x_z_over_t, gz_from_gy_x_z_plain,
+    merges={"I": (0, 0, 0, 0), "K": (1, 1, None, 1), "S": (None, 2, 1, None), "L": (2, 3, None, 2), "T": (None, 4, 2, None), "J": (3, 5, 3, 3)})
 def gz_from_gy_x_z(gz: Real4, gy: Real6, x: Real4, z: Real4, I: int, K: int, S: int, L: int, T: int, J: int,
         add: int, tile: Tile) -> Task[...]:
     """gz[i,k,l,j] += sum[s,t] -x[i,s,t,j]*gy[i,k,s,l,t,j]/z[i,k,l,j]**2
@@ -431,7 +434,8 @@ def ty_from_tx_tz_x_z_over_t(ty: Real6, tx: Real4, tz: Real4, x: Real4, z: Real4
                 lanes.write_where(ty.line((i, k, s, l, t, j), (0, 0, 0, 0, 1, 0)), total, active)
 
 
-@choice(ty_from_tx_tz_x_z_over_j, ty_from_tx_tz_x_z_over_t, ty_from_tx_tz_x_z_plain)
+@choice(ty_from_tx_tz_x_z_over_j, ty_from_tx_tz_x_z_over_t, ty_from_tx_tz_x_z_plain,
+    merges={"I": (0, 0, 0, 0, 0), "K": (1, None, 1, None, 1), "S": (2, 1, None, 1, None), "L": (3, None, 2, None, 2), "T": (4, 2, None, 2, None), "J": (5, 3, 3, 3, 3)})
 def ty_from_tx_tz_x_z(ty: Real6, tx: Real4, tz: Real4, x: Real4, z: Real4, I: int, K: int, S: int, L: int, T: int,
         J: int, tile: Tile) -> Task[...]:
     """ty[i,k,s,l,t,j] += (tx[i,s,t,j] - tz[i,k,l,j]*x[i,s,t,j]/z[i,k,l,j])/z[i,k,l,j]
@@ -554,7 +558,8 @@ def hx_from_gy_hgz_z_over_l(hx: Real4, gy: Real6, hgz: Real4, z: Real4, I: int, 
                 hx[plane, s, t, j] = result
 
 
-@choice(hx_from_gy_hgz_z_over_j, hx_from_gy_hgz_z_over_l, hx_from_gy_hgz_z_plain)
+@choice(hx_from_gy_hgz_z_over_j, hx_from_gy_hgz_z_over_l, hx_from_gy_hgz_z_plain,
+    merges={"I": (0, 0, 0, 0), "K": (None, 1, 1, 1), "S": (1, 2, None, None), "L": (None, 3, 2, 2), "T": (2, 4, None, None), "J": (3, 5, 3, 3)})
 def hx_from_gy_hgz_z(hx: Real4, gy: Real6, hgz: Real4, z: Real4, I: int, K: int, S: int, L: int, T: int, J: int,
         add: int, tile: Tile) -> Task[...]:
     """hx[i,s,t,j] += sum[k,l] -hgz[i,k,l,j]*gy[i,k,s,l,t,j]/z[i,k,l,j]**2
@@ -678,7 +683,8 @@ def hz_from_gy_hgz_x_z_over_t(hz: Real4, gy: Real6, hgz: Real4, x: Real4, z: Rea
                 hz[plane, k, l, j] = result
 
 
-@choice(hz_from_gy_hgz_x_z_over_j, hz_from_gy_hgz_x_z_over_t, hz_from_gy_hgz_x_z_plain)
+@choice(hz_from_gy_hgz_x_z_over_j, hz_from_gy_hgz_x_z_over_t, hz_from_gy_hgz_x_z_plain,
+    merges={"I": (0, 0, 0, 0, 0), "K": (1, 1, 1, None, 1), "S": (None, 2, None, 1, None), "L": (2, 3, 2, None, 2), "T": (None, 4, None, 2, None), "J": (3, 5, 3, 3, 3)})
 def hz_from_gy_hgz_x_z(hz: Real4, gy: Real6, hgz: Real4, x: Real4, z: Real4, I: int, K: int, S: int, L: int, T: int,
         J: int, add: int, tile: Tile) -> Task[...]:
     """hz[i,k,l,j] += sum[s,t] 2*hgz[i,k,l,j]*x[i,s,t,j]*gy[i,k,s,l,t,j]/z[i,k,l,j]**3

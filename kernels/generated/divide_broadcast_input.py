@@ -24,7 +24,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -93,7 +93,8 @@ def y_from_x_z_over_t(y: Real4, x: Real2, z: Real4, S: int, I: int, T: int, J: i
                 lanes.write_where(y.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
-@choice(y_from_x_z_over_j, y_from_x_z_over_t, y_from_x_z_plain)
+@choice(y_from_x_z_over_j, y_from_x_z_over_t, y_from_x_z_plain,
+    merges={"S": (0, None, 0), "I": (1, 0, 1), "T": (2, None, 2), "J": (3, 1, 3)})
 def y_from_x_z(y: Real4, x: Real2, z: Real4, S: int, I: int, T: int, J: int, tile: Tile) -> Task[...]:
     """y[s,i,t,j] += x[i,j]/z[s,i,t,j]
 
@@ -197,7 +198,8 @@ def gx_from_gy_z_over_t(gx: Real2, gy: Real4, z: Real4, S: int, I: int, T: int, 
                 gx[plane, j] = result
 
 
-@choice(gx_from_gy_z_over_j, gx_from_gy_z_over_t, gx_from_gy_z_plain)
+@choice(gx_from_gy_z_over_j, gx_from_gy_z_over_t, gx_from_gy_z_plain,
+    merges={"S": (None, 0, 0), "I": (0, 1, 1), "T": (None, 2, 2), "J": (1, 3, 3)})
 def gx_from_gy_z(gx: Real2, gy: Real4, z: Real4, S: int, I: int, T: int, J: int, tile: Tile) -> Task[...]:
     """gx[i,j] += sum[s,t] gy[s,i,t,j]/z[s,i,t,j]
 
@@ -283,7 +285,8 @@ def gz_from_gy_x_z_over_t(gz: Real4, gy: Real4, x: Real2, z: Real4, S: int, I: i
                 lanes.write_where(gz.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
-@choice(gz_from_gy_x_z_over_j, gz_from_gy_x_z_over_t, gz_from_gy_x_z_plain)
+@choice(gz_from_gy_x_z_over_j, gz_from_gy_x_z_over_t, gz_from_gy_x_z_plain,
+    merges={"S": (0, 0, None, 0), "I": (1, 1, 0, 1), "T": (2, 2, None, 2), "J": (3, 3, 1, 3)})
 def gz_from_gy_x_z(gz: Real4, gy: Real4, x: Real2, z: Real4, S: int, I: int, T: int, J: int,
         tile: Tile) -> Task[...]:
     """gz[s,i,t,j] += -x[i,j]*gy[s,i,t,j]/z[s,i,t,j]**2
@@ -372,7 +375,8 @@ def ty_from_tx_tz_x_z_over_t(ty: Real4, tx: Real2, tz: Real4, x: Real2, z: Real4
                 lanes.write_where(ty.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
-@choice(ty_from_tx_tz_x_z_over_j, ty_from_tx_tz_x_z_over_t, ty_from_tx_tz_x_z_plain)
+@choice(ty_from_tx_tz_x_z_over_j, ty_from_tx_tz_x_z_over_t, ty_from_tx_tz_x_z_plain,
+    merges={"S": (0, None, 0, None, 0), "I": (1, 0, 1, 0, 1), "T": (2, None, 2, None, 2), "J": (3, 1, 3, 1, 3)})
 def ty_from_tx_tz_x_z(ty: Real4, tx: Real2, tz: Real4, x: Real2, z: Real4, S: int, I: int, T: int, J: int,
         tile: Tile) -> Task[...]:
     """ty[s,i,t,j] += (tx[i,j] - x[i,j]*tz[s,i,t,j]/z[s,i,t,j])/z[s,i,t,j]
@@ -489,7 +493,8 @@ def hx_from_gy_hgz_z_over_t(hx: Real2, gy: Real4, hgz: Real4, z: Real4, S: int, 
                 hx[plane, j] = result
 
 
-@choice(hx_from_gy_hgz_z_over_j, hx_from_gy_hgz_z_over_t, hx_from_gy_hgz_z_plain)
+@choice(hx_from_gy_hgz_z_over_j, hx_from_gy_hgz_z_over_t, hx_from_gy_hgz_z_plain,
+    merges={"S": (None, 0, 0, 0), "I": (0, 1, 1, 1), "T": (None, 2, 2, 2), "J": (1, 3, 3, 3)})
 def hx_from_gy_hgz_z(hx: Real2, gy: Real4, hgz: Real4, z: Real4, S: int, I: int, T: int, J: int, add: int,
         tile: Tile) -> Task[...]:
     """hx[i,j] += sum[s,t] -gy[s,i,t,j]*hgz[s,i,t,j]/z[s,i,t,j]**2
@@ -583,7 +588,8 @@ def hz_from_gy_hgx_hgz_x_z_over_t(hz: Real4, gy: Real4, hgx: Real2, hgz: Real4, 
                 lanes.write_where(hz.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
-@choice(hz_from_gy_hgx_hgz_x_z_over_j, hz_from_gy_hgx_hgz_x_z_over_t, hz_from_gy_hgx_hgz_x_z_plain)
+@choice(hz_from_gy_hgx_hgz_x_z_over_j, hz_from_gy_hgx_hgz_x_z_over_t, hz_from_gy_hgx_hgz_x_z_plain,
+    merges={"S": (0, 0, None, 0, None, 0), "I": (1, 1, 0, 1, 0, 1), "T": (2, 2, None, 2, None, 2), "J": (3, 3, 1, 3, 1, 3)})
 def hz_from_gy_hgx_hgz_x_z(hz: Real4, gy: Real4, hgx: Real2, hgz: Real4, x: Real2, z: Real4, S: int, I: int, T: int,
         J: int, tile: Tile) -> Task[...]:
     """hz[s,i,t,j] += (-hgx[i,j] + 2*x[i,j]*hgz[s,i,t,j]/z[s,i,t,j])*gy[s,i,t,j]/z[s,i,t,j]**2
@@ -685,7 +691,8 @@ def tgz_from_gy_tgy_tx_tz_x_z_over_t(tgz: Real4, gy: Real4, tgy: Real4, tx: Real
                 lanes.write_where(tgz.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
-@choice(tgz_from_gy_tgy_tx_tz_x_z_over_j, tgz_from_gy_tgy_tx_tz_x_z_over_t, tgz_from_gy_tgy_tx_tz_x_z_plain)
+@choice(tgz_from_gy_tgy_tx_tz_x_z_over_j, tgz_from_gy_tgy_tx_tz_x_z_over_t, tgz_from_gy_tgy_tx_tz_x_z_plain,
+    merges={"S": (0, 0, 0, None, 0, None, 0), "I": (1, 1, 1, 0, 1, 0, 1), "T": (2, 2, 2, None, 2, None, 2), "J": (3, 3, 3, 1, 3, 1, 3)})
 def tgz_from_gy_tgy_tx_tz_x_z(tgz: Real4, gy: Real4, tgy: Real4, tx: Real2, tz: Real4, x: Real2, z: Real4, S: int,
         I: int, T: int, J: int, tile: Tile) -> Task[...]:
     """tgz[s,i,t,j] += (-tx[i,j]*gy[s,i,t,j] + 2*x[i,j]*gy[s,i,t,j]*tz[s,i,t,j]/z[s,i,t,j] - x[i,j]*tgy[s,i,t,j])/z[s,i,t,j]**2

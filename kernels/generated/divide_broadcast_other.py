@@ -26,7 +26,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -95,7 +95,8 @@ def y_from_x_z_over_t(y: Real4, x: Real4, z: Real2, S: int, I: int, T: int, J: i
                 lanes.write_where(y.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
-@choice(y_from_x_z_over_j, y_from_x_z_over_t, y_from_x_z_plain)
+@choice(y_from_x_z_over_j, y_from_x_z_over_t, y_from_x_z_plain,
+    merges={"S": (0, 0, None), "I": (1, 1, 0), "T": (2, 2, None), "J": (3, 3, 1)})
 def y_from_x_z(y: Real4, x: Real4, z: Real2, S: int, I: int, T: int, J: int, tile: Tile) -> Task[...]:
     """y[s,i,t,j] += x[s,i,t,j]/z[i,j]
 
@@ -211,7 +212,8 @@ def gz_from_gy_x_z_over_t(gz: Real2, gy: Real4, x: Real4, z: Real2, S: int, I: i
                 gz[plane, j] = result
 
 
-@choice(gz_from_gy_x_z_over_j, gz_from_gy_x_z_over_t, gz_from_gy_x_z_plain)
+@choice(gz_from_gy_x_z_over_j, gz_from_gy_x_z_over_t, gz_from_gy_x_z_plain,
+    merges={"S": (None, 0, 0, None), "I": (0, 1, 1, 0), "T": (None, 2, 2, None), "J": (1, 3, 3, 1)})
 def gz_from_gy_x_z(gz: Real2, gy: Real4, x: Real4, z: Real2, S: int, I: int, T: int, J: int, add: int,
         tile: Tile) -> Task[...]:
     """gz[i,j] += sum[s,t] -gy[s,i,t,j]*x[s,i,t,j]/z[i,j]**2
@@ -300,7 +302,8 @@ def ty_from_tx_tz_x_z_over_t(ty: Real4, tx: Real4, tz: Real2, x: Real4, z: Real2
                 lanes.write_where(ty.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
-@choice(ty_from_tx_tz_x_z_over_j, ty_from_tx_tz_x_z_over_t, ty_from_tx_tz_x_z_plain)
+@choice(ty_from_tx_tz_x_z_over_j, ty_from_tx_tz_x_z_over_t, ty_from_tx_tz_x_z_plain,
+    merges={"S": (0, 0, None, 0, None), "I": (1, 1, 0, 1, 0), "T": (2, 2, None, 2, None), "J": (3, 3, 1, 3, 1)})
 def ty_from_tx_tz_x_z(ty: Real4, tx: Real4, tz: Real2, x: Real4, z: Real2, S: int, I: int, T: int, J: int,
         tile: Tile) -> Task[...]:
     """ty[s,i,t,j] += (-tz[i,j]*x[s,i,t,j]/z[i,j] + tx[s,i,t,j])/z[i,j]
@@ -385,7 +388,8 @@ def hx_from_gy_hgz_z_over_t(hx: Real4, gy: Real4, hgz: Real2, z: Real2, S: int, 
                 lanes.write_where(hx.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
-@choice(hx_from_gy_hgz_z_over_j, hx_from_gy_hgz_z_over_t, hx_from_gy_hgz_z_plain)
+@choice(hx_from_gy_hgz_z_over_j, hx_from_gy_hgz_z_over_t, hx_from_gy_hgz_z_plain,
+    merges={"S": (0, 0, None, None), "I": (1, 1, 0, 0), "T": (2, 2, None, None), "J": (3, 3, 1, 1)})
 def hx_from_gy_hgz_z(hx: Real4, gy: Real4, hgz: Real2, z: Real2, S: int, I: int, T: int, J: int,
         tile: Tile) -> Task[...]:
     """hx[s,i,t,j] += -hgz[i,j]*gy[s,i,t,j]/z[i,j]**2
@@ -503,7 +507,8 @@ def hz_from_gy_hgz_x_z_over_t(hz: Real2, gy: Real4, hgz: Real2, x: Real4, z: Rea
                 hz[plane, j] = result
 
 
-@choice(hz_from_gy_hgz_x_z_over_j, hz_from_gy_hgz_x_z_over_t, hz_from_gy_hgz_x_z_plain)
+@choice(hz_from_gy_hgz_x_z_over_j, hz_from_gy_hgz_x_z_over_t, hz_from_gy_hgz_x_z_plain,
+    merges={"S": (None, 0, None, 0, None), "I": (0, 1, 0, 1, 0), "T": (None, 2, None, 2, None), "J": (1, 3, 1, 3, 1)})
 def hz_from_gy_hgz_x_z(hz: Real2, gy: Real4, hgz: Real2, x: Real4, z: Real2, S: int, I: int, T: int, J: int,
         add: int, tile: Tile) -> Task[...]:
     """hz[i,j] += sum[s,t] 2*hgz[i,j]*gy[s,i,t,j]*x[s,i,t,j]/z[i,j]**3

@@ -25,7 +25,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -164,7 +164,8 @@ def y_from_x_over_q0_by_p0(y: Real3, x: Real4, N: int, C: int, Q0: int, K0: int,
                         lanes.write_where(y.line((n, plane, q0), (0, 0, s0)), result, active)
 
 
-@choice(y_from_x_over_c, y_from_x_over_q0_by_k0, y_from_x_over_q0_by_p0, y_from_x_plain)
+@choice(y_from_x_over_c, y_from_x_over_q0_by_k0, y_from_x_over_q0_by_p0, y_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real3, x: Real4, N: int, C: int, Q0: int, K0: int, P0: int, a0: int, d0: int, s0: int,
         tile: Tile) -> Task[...]:
     """y[n,c,q0] += sum[k0,p0] x[n,c,k0,p0]   { d0*k0 + s0*p0 - a0 = q0 }
@@ -264,7 +265,7 @@ def gx_from_gy_over_p0(gx: Real4, gy: Real3, N: int, C: int, Q0: int, K0: int, P
                     lanes.write_where(gx.line((n, plane, k0, p0), (0, 0, 0, 1)), result, active)
 
 
-@choice(gx_from_gy_over_c, gx_from_gy_over_p0, gx_from_gy_plain)
+@choice(gx_from_gy_over_c, gx_from_gy_over_p0, gx_from_gy_plain, merges={"N": (0, 0), "C": (1, 1)})
 def gx_from_gy(gx: Real4, gy: Real3, N: int, C: int, Q0: int, K0: int, P0: int, a0: int, d0: int, s0: int,
         tile: Tile) -> Task[...]:
     """gx[n,c,k0,p0] += sum[q0] gy[n,c,q0]   { d0*k0 + s0*p0 - a0 = q0 }

@@ -25,7 +25,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -195,7 +195,8 @@ def y_from_x_over_q1_by_p1(y: Real4, x: Real6, N: int, C: int, Q0: int, Q1: int,
                         lanes.write_where(y.line((n, plane, q0, q1), (0, 0, 0, s1)), result, active)
 
 
-@choice(y_from_x_over_c, y_from_x_over_q1_by_k1, y_from_x_over_q1_by_p1, y_from_x_plain)
+@choice(y_from_x_over_c, y_from_x_over_q1_by_k1, y_from_x_over_q1_by_p1, y_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real4, x: Real6, N: int, C: int, Q0: int, Q1: int, K0: int, K1: int, P0: int, P1: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y[n,c,q0,q1] += sum[k0,k1,p0,p1] x[n,c,k0,k1,p0,p1]
@@ -310,7 +311,7 @@ def gx_from_gy_over_p1(gx: Real6, gy: Real4, N: int, C: int, Q0: int, Q1: int, K
                     lanes.write_where(gx.line((n, plane, k0, k1, p0, p1), (0, 0, 0, 0, 0, 1)), result, active)
 
 
-@choice(gx_from_gy_over_c, gx_from_gy_over_p1, gx_from_gy_plain)
+@choice(gx_from_gy_over_c, gx_from_gy_over_p1, gx_from_gy_plain, merges={"N": (0, 0), "C": (1, 1)})
 def gx_from_gy(gx: Real6, gy: Real4, N: int, C: int, Q0: int, Q1: int, K0: int, K1: int, P0: int, P1: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """gx[n,c,k0,k1,p0,p1] += sum[q0,q1] gy[n,c,q0,q1]

@@ -25,7 +25,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -229,7 +229,8 @@ def y_from_x_over_q2_by_p2(y: Real5, x: Real8, N: int, C: int, Q0: int, Q1: int,
                         lanes.write_where(y.line((n, plane, q0, q1, q2), (0, 0, 0, 0, s2)), result, active)
 
 
-@choice(y_from_x_over_c, y_from_x_over_q2_by_k2, y_from_x_over_q2_by_p2, y_from_x_plain)
+@choice(y_from_x_over_c, y_from_x_over_q2_by_k2, y_from_x_over_q2_by_p2, y_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real5, x: Real8, N: int, C: int, Q0: int, Q1: int, Q2: int, K0: int, K1: int, K2: int, P0: int,
         P1: int, P2: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
@@ -362,7 +363,7 @@ def gx_from_gy_over_p2(gx: Real8, gy: Real5, N: int, C: int, Q0: int, Q1: int, Q
                         active)
 
 
-@choice(gx_from_gy_over_c, gx_from_gy_over_p2, gx_from_gy_plain)
+@choice(gx_from_gy_over_c, gx_from_gy_over_p2, gx_from_gy_plain, merges={"N": (0, 0), "C": (1, 1)})
 def gx_from_gy(gx: Real8, gy: Real5, N: int, C: int, Q0: int, Q1: int, Q2: int, K0: int, K1: int, K2: int, P0: int,
         P1: int, P2: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:

@@ -38,7 +38,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -90,7 +90,7 @@ def v0_from_u_over_c(v0: Real2, u_: Real3, N: int, C: int, B0: int, U2: int, K0:
                     lanes.write_where(v0.line((plane, c), (0, 1)), result, active)
 
 
-@choice(v0_from_u_over_c, v0_from_u_plain)
+@choice(v0_from_u_over_c, v0_from_u_plain, merges={"N": (0, 0), "C": (1, 1)})
 def v0_from_u(v0: Real2, u_: Real3, N: int, C: int, B0: int, U2: int, K0: int, P0: int, X2: int,
         tile: Tile) -> Task[...]:
     """v0[n,c] += sum[b0,u2] indicator((b0 + 1)*(P0 - 1) <= (-K0 + X2)*u[n,c,u2])   { -u2 + 1 = 0 }
@@ -165,7 +165,7 @@ def t0_from_u_v0_over_p0(t0: Integer3, u_: Real3, v0: Real2, N: int, C: int, P0:
                     lanes.write_where(t0.line((n, plane, p0), (0, 0, 1)), lanes.long(place[0, u]), active)
 
 
-@choice(t0_from_u_v0_over_p0, t0_from_u_v0_plain)
+@choice(t0_from_u_v0_over_p0, t0_from_u_v0_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def t0_from_u_v0(t0: Integer3, u_: Real3, v0: Real2, N: int, C: int, P0: int, B0: int, U2: int, K0: int, X2: int,
         tile: Tile) -> Task[...]:
     """t0[n,c,p0] += argmax[b0,u2] (last of ties) indicator((p0 >= P0 - 1) | ((b0 + v0[n,c])*(P0 - 1) <= (p0 + u[n,c,u2])*(-K0 + X2))) at b0
@@ -228,7 +228,7 @@ def v1_from_u_over_c(v1: Real2, u_: Real3, N: int, C: int, B1: int, U2: int, K1:
                     lanes.write_where(v1.line((plane, c), (0, 1)), result, active)
 
 
-@choice(v1_from_u_over_c, v1_from_u_plain)
+@choice(v1_from_u_over_c, v1_from_u_plain, merges={"N": (0, 0), "C": (1, 1)})
 def v1_from_u(v1: Real2, u_: Real3, N: int, C: int, B1: int, U2: int, K1: int, P1: int, X3: int,
         tile: Tile) -> Task[...]:
     """v1[n,c] += sum[b1,u2] indicator((b1 + 1)*(P1 - 1) <= (-K1 + X3)*u[n,c,u2])   { -u2 = 0 }
@@ -303,7 +303,7 @@ def t1_from_u_v1_over_p1(t1: Integer3, u_: Real3, v1: Real2, N: int, C: int, P1:
                     lanes.write_where(t1.line((n, plane, p1), (0, 0, 1)), lanes.long(place[0, u]), active)
 
 
-@choice(t1_from_u_v1_over_p1, t1_from_u_v1_plain)
+@choice(t1_from_u_v1_over_p1, t1_from_u_v1_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def t1_from_u_v1(t1: Integer3, u_: Real3, v1: Real2, N: int, C: int, P1: int, B1: int, U2: int, K1: int, X3: int,
         tile: Tile) -> Task[...]:
     """t1[n,c,p1] += argmax[b1,u2] (last of ties) indicator((p1 >= P1 - 1) | ((b1 + v1[n,c])*(P1 - 1) <= (p1 + u[n,c,u2])*(-K1 + X3))) at b1

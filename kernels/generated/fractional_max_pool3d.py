@@ -46,7 +46,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -98,7 +98,7 @@ def v2_from_u_over_c(v2: Real2, u_: Real3, N: int, C: int, B2: int, U2: int, K2:
                     lanes.write_where(v2.line((plane, c), (0, 1)), result, active)
 
 
-@choice(v2_from_u_over_c, v2_from_u_plain)
+@choice(v2_from_u_over_c, v2_from_u_plain, merges={"N": (0, 0), "C": (1, 1)})
 def v2_from_u(v2: Real2, u_: Real3, N: int, C: int, B2: int, U2: int, K2: int, P2: int, X4: int,
         tile: Tile) -> Task[...]:
     """v2[n,c] += sum[b2,u2] indicator((b2 + 1)*(P2 - 1) <= (-K2 + X4)*u[n,c,u2])   { -u2 + 2 = 0 }
@@ -173,7 +173,7 @@ def t2_from_u_v2_over_p2(t2: Integer3, u_: Real3, v2: Real2, N: int, C: int, P2:
                     lanes.write_where(t2.line((n, plane, p2), (0, 0, 1)), lanes.long(place[0, u]), active)
 
 
-@choice(t2_from_u_v2_over_p2, t2_from_u_v2_plain)
+@choice(t2_from_u_v2_over_p2, t2_from_u_v2_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def t2_from_u_v2(t2: Integer3, u_: Real3, v2: Real2, N: int, C: int, P2: int, B2: int, U2: int, K2: int, X4: int,
         tile: Tile) -> Task[...]:
     """t2[n,c,p2] += argmax[b2,u2] (last of ties) indicator((p2 >= P2 - 1) | ((b2 + v2[n,c])*(P2 - 1) <= (p2 + u[n,c,u2])*(-K2 + X4))) at b2

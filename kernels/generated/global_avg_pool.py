@@ -25,7 +25,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -113,7 +113,7 @@ def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
                     lanes.write_where(y.line((plane, c), (0, 1)), result, active)
 
 
-@choice(y_from_x_over_q, y_from_x_over_c, y_from_x_plain)
+@choice(y_from_x_over_q, y_from_x_over_c, y_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """y[n,c] += sum[q] x[n,c,q]/Q
 
@@ -186,7 +186,7 @@ def gx_from_gy_over_c(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile, 
                 lanes.write_where(gx.line((n, c, q), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_gy_over_q, gx_from_gy_over_c, gx_from_gy_plain)
+@choice(gx_from_gy_over_q, gx_from_gy_over_c, gx_from_gy_plain, merges={"N": (0, 0), "C": (1, 1)})
 def gx_from_gy(gx: Real3, gy: Real2, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """gx[n,c,q] += gy[n,c]/Q
 

@@ -34,7 +34,7 @@ from kernels.runtime import (
     task,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -93,7 +93,8 @@ def y_from_y_logsumexp_over_n(y: Real2, y_logsumexp: Real2, N: int, C: int, Q: i
                 lanes.write_where(y.line((n, c), (1, 0)), total, active)
 
 
-@choice(y_from_y_logsumexp_over_c, y_from_y_logsumexp_over_n, y_from_y_logsumexp_plain)
+@choice(y_from_y_logsumexp_over_c, y_from_y_logsumexp_over_n, y_from_y_logsumexp_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_from_y_logsumexp(y: Real2, y_logsumexp: Real2, N: int, C: int, Q: int, sharp: float, tile: Tile) -> Task[...]:
     """y[n,c] += (-log(Q) + y_logsumexp[n,c])/sharp
 

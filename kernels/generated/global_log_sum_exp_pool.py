@@ -32,7 +32,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -112,7 +112,8 @@ def y_logsumexp_max_from_x_over_c(y_logsumexp_max: Real2, x: Real3, N: int, C: i
                     lanes.write_where(y_logsumexp_max.line((plane, c), (0, 1)), best[0, u], active)
 
 
-@choice(y_logsumexp_max_from_x_over_q, y_logsumexp_max_from_x_over_c, y_logsumexp_max_from_x_plain)
+@choice(y_logsumexp_max_from_x_over_q, y_logsumexp_max_from_x_over_c, y_logsumexp_max_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_logsumexp_max_from_x(y_logsumexp_max: Real2, x: Real3, N: int, C: int, Q: int, sharp: float,
         tile: Tile) -> Task[...]:
     """y_logsumexp_max[n,c] += max[q] sharp*x[n,c,q]
@@ -213,7 +214,7 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_over_c(y_logsumexp_sum: Real2, x: Rea
 
 
 @choice(y_logsumexp_sum_from_x_y_logsumexp_max_over_q, y_logsumexp_sum_from_x_y_logsumexp_max_over_c,
-    y_logsumexp_sum_from_x_y_logsumexp_max_plain)
+    y_logsumexp_sum_from_x_y_logsumexp_max_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def y_logsumexp_sum_from_x_y_logsumexp_max(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, N: int, C: int,
         Q: int, sharp: float, tile: Tile) -> Task[...]:
     """y_logsumexp_sum[n,c] += sum[q] exp(sharp*x[n,c,q] - finite(y_logsumexp_max[n,c]))
@@ -290,7 +291,8 @@ def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_n(y_logsumexp: Real2, 
 
 
 @choice(y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_c,
-    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_n, y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain)
+    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_n, y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum(y_logsumexp: Real2, y_logsumexp_max: Real2,
         y_logsumexp_sum: Real2, N: int, C: int, tile: Tile) -> Task[...]:
     """y_logsumexp[n,c] += log(y_logsumexp_sum[n,c]) + finite(y_logsumexp_max[n,c])
@@ -362,7 +364,8 @@ def y_from_y_logsumexp_over_n(y: Real2, y_logsumexp: Real2, N: int, C: int, shar
                 lanes.write_where(y.line((n, c), (1, 0)), total, active)
 
 
-@choice(y_from_y_logsumexp_over_c, y_from_y_logsumexp_over_n, y_from_y_logsumexp_plain)
+@choice(y_from_y_logsumexp_over_c, y_from_y_logsumexp_over_n, y_from_y_logsumexp_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_from_y_logsumexp(y: Real2, y_logsumexp: Real2, N: int, C: int, sharp: float, tile: Tile) -> Task[...]:
     """y[n,c] += y_logsumexp[n,c]/sharp
 
@@ -444,7 +447,7 @@ def gx_from_gy_logsumexp_x_y_logsumexp_over_c(gx: Real3, gy_logsumexp: Real2, x:
 
 
 @choice(gx_from_gy_logsumexp_x_y_logsumexp_over_q, gx_from_gy_logsumexp_x_y_logsumexp_over_c,
-    gx_from_gy_logsumexp_x_y_logsumexp_plain)
+    gx_from_gy_logsumexp_x_y_logsumexp_plain, merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gx_from_gy_logsumexp_x_y_logsumexp(gx: Real3, gy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, N: int, C: int,
         Q: int, sharp: float, tile: Tile) -> Task[...]:
     """gx[n,c,q] += sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*gy_logsumexp[n,c]
@@ -551,7 +554,7 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_c(ty_logsumexp: Real2, tx: Real3, x:
 
 
 @choice(ty_logsumexp_from_tx_x_y_logsumexp_over_q, ty_logsumexp_from_tx_x_y_logsumexp_over_c,
-    ty_logsumexp_from_tx_x_y_logsumexp_plain)
+    ty_logsumexp_from_tx_x_y_logsumexp_plain, merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def ty_logsumexp_from_tx_x_y_logsumexp(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, N: int, C: int,
         Q: int, sharp: float, tile: Tile) -> Task[...]:
     """ty_logsumexp[n,c] += sum[q] sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*tx[n,c,q]
@@ -661,7 +664,8 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c(hy_logsumexp: Real2,
 
 
 @choice(hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_q,
-    hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c, hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain)
+    hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c, hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3, x: Real3,
         y_logsumexp: Real2, N: int, C: int, Q: int, sharp: float, tile: Tile) -> Task[...]:
     """hy_logsumexp[n,c] += sum[q] -sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*gy_logsumexp[n,c]*hgx[n,c,q]
@@ -754,7 +758,8 @@ def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_c(hx: Real3, gy_log
 
 @choice(hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_q,
     hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_c,
-    hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_plain)
+    hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_plain,
+    merges={"N": (0, 0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1, 1)})
 def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp(hx: Real3, gy_logsumexp: Real2, hgx: Real3,
         hy_logsumexp: Real2, x: Real3, y_logsumexp: Real2, N: int, C: int, Q: int, sharp: float,
         tile: Tile) -> Task[...]:
@@ -853,7 +858,8 @@ def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_c(tgx
 
 @choice(tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_q,
     tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_c,
-    tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_plain)
+    tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_plain,
+    merges={"N": (0, 0, 0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1, 1, 1)})
 def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp(tgx: Real3, gy_logsumexp: Real2,
         tgy_logsumexp: Real2, tx: Real3, ty_logsumexp: Real2, x: Real3, y_logsumexp: Real2, N: int, C: int, Q: int,
         sharp: float, tile: Tile) -> Task[...]:

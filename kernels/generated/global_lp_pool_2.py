@@ -30,7 +30,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -113,7 +113,7 @@ def t_from_x_over_c(t: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
                     lanes.write_where(t.line((plane, c), (0, 1)), result, active)
 
 
-@choice(t_from_x_over_q, t_from_x_over_c, t_from_x_plain)
+@choice(t_from_x_over_q, t_from_x_over_c, t_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def t_from_x(t: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """t[n,c] += sum[q] x[n,c,q]**2
 
@@ -181,7 +181,7 @@ def y_from_t_over_n(y: Real2, t: Real2, N: int, C: int, tile: Tile, task: int, t
                 lanes.write_where(y.line((n, c), (1, 0)), total, active)
 
 
-@choice(y_from_t_over_c, y_from_t_over_n, y_from_t_plain)
+@choice(y_from_t_over_c, y_from_t_over_n, y_from_t_plain, merges={"N": (0, 0), "C": (1, 1)})
 def y_from_t(y: Real2, t: Real2, N: int, C: int, tile: Tile) -> Task[...]:
     """y[n,c] += chosen(Ne(t[n,c], 0), sqrt(t[n,c]))
 
@@ -253,7 +253,7 @@ def gt_from_gy_t_over_n(gt: Real2, gy: Real2, t: Real2, N: int, C: int, tile: Ti
                 lanes.write_where(gt.line((n, c), (1, 0)), total, active)
 
 
-@choice(gt_from_gy_t_over_c, gt_from_gy_t_over_n, gt_from_gy_t_plain)
+@choice(gt_from_gy_t_over_c, gt_from_gy_t_over_n, gt_from_gy_t_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def gt_from_gy_t(gt: Real2, gy: Real2, t: Real2, N: int, C: int, tile: Tile) -> Task[...]:
     """gt[n,c] += chosen(Ne(t[n,c], 0), 1/(2*sqrt(t[n,c])))*gy[n,c]
 
@@ -331,7 +331,7 @@ def gx_from_gt_x_over_c(gx: Real3, gt: Real2, x: Real3, N: int, C: int, Q: int, 
                 lanes.write_where(gx.line((n, c, q), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_gt_x_over_q, gx_from_gt_x_over_c, gx_from_gt_x_plain)
+@choice(gx_from_gt_x_over_q, gx_from_gt_x_over_c, gx_from_gt_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def gx_from_gt_x(gx: Real3, gt: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """gx[n,c,q] += 2*gt[n,c]*x[n,c,q]
 
@@ -434,7 +434,7 @@ def tt_from_tx_x_over_c(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, 
                     lanes.write_where(tt.line((plane, c), (0, 1)), result, active)
 
 
-@choice(tt_from_tx_x_over_q, tt_from_tx_x_over_c, tt_from_tx_x_plain)
+@choice(tt_from_tx_x_over_q, tt_from_tx_x_over_c, tt_from_tx_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def tt_from_tx_x(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """tt[n,c] += sum[q] 2*tx[n,c,q]*x[n,c,q]
 
@@ -532,7 +532,8 @@ def hx_from_gt_hgx_ht_x_over_c(hx: Real3, gt: Real2, hgx: Real3, ht: Real2, x: R
                 lanes.write_where(hx.line((n, c, q), (0, 1, 0)), total, active)
 
 
-@choice(hx_from_gt_hgx_ht_x_over_q, hx_from_gt_hgx_ht_x_over_c, hx_from_gt_hgx_ht_x_plain)
+@choice(hx_from_gt_hgx_ht_x_over_q, hx_from_gt_hgx_ht_x_over_c, hx_from_gt_hgx_ht_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hx_from_gt_hgx_ht_x(hx: Real3, gt: Real2, hgx: Real3, ht: Real2, x: Real3, N: int, C: int, Q: int,
         tile: Tile) -> Task[...]:
     """hx[n,c,q] += 2*gt[n,c]*hgx[n,c,q] + 2*ht[n,c]*x[n,c,q]

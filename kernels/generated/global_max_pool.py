@@ -28,7 +28,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -105,7 +105,7 @@ def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
                     lanes.write_where(y.line((plane, c), (0, 1)), best[0, u], active)
 
 
-@choice(y_from_x_over_q, y_from_x_over_c, y_from_x_plain)
+@choice(y_from_x_over_q, y_from_x_over_c, y_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """y[n,c] += max[q] x[n,c,q]
 
@@ -171,7 +171,7 @@ def y_at_from_x_over_c(y_at: Integer2, x: Real3, N: int, C: int, Q: int, tile: T
                     lanes.write_where(y_at.line((plane, c), (0, 1)), lanes.long(place[0, u]), active)
 
 
-@choice(y_at_from_x_over_c, y_at_from_x_plain)
+@choice(y_at_from_x_over_c, y_at_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def y_at_from_x(y_at: Integer2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """y_at[n,c] += argmax[q] x[n,c,q] at q
 
@@ -258,7 +258,8 @@ def gx_from_gy_y_at_over_c(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int,
                     lanes.write_where(gx.line((plane, c, q), (0, 1, 0)), result, active)
 
 
-@choice(gx_from_gy_y_at_over_q, gx_from_gy_y_at_over_c, gx_from_gy_y_at_plain)
+@choice(gx_from_gy_y_at_over_q, gx_from_gy_y_at_over_c, gx_from_gy_y_at_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def gx_from_gy_y_at(gx: Real3, gy: Real2, y_at: Integer2, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """gx[n,c,q] += gy[n,c]   { q = y_at[n,c] }
 

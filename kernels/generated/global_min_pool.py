@@ -30,7 +30,7 @@ from kernels.runtime import (
     unequal,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -107,7 +107,7 @@ def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
                     lanes.write_where(y.line((plane, c), (0, 1)), best[0, u], active)
 
 
-@choice(y_from_x_over_q, y_from_x_over_c, y_from_x_plain)
+@choice(y_from_x_over_q, y_from_x_over_c, y_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """y[n,c] += min[q] x[n,c,q]
 
@@ -173,7 +173,7 @@ def y_at_from_x_over_c(y_at: Integer2, x: Real3, N: int, C: int, Q: int, tile: T
                     lanes.write_where(y_at.line((plane, c), (0, 1)), lanes.long(place[0, u]), active)
 
 
-@choice(y_at_from_x_over_c, y_at_from_x_plain)
+@choice(y_at_from_x_over_c, y_at_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def y_at_from_x(y_at: Integer2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """y_at[n,c] += argmin[q] x[n,c,q] at q
 

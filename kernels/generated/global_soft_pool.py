@@ -36,7 +36,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -123,7 +123,8 @@ def l_sum_from_l_max_x_over_c(l_sum: Real2, l_max: Real2, x: Real3, N: int, C: i
                     lanes.write_where(l_sum.line((plane, c), (0, 1)), result, active)
 
 
-@choice(l_sum_from_l_max_x_over_q, l_sum_from_l_max_x_over_c, l_sum_from_l_max_x_plain)
+@choice(l_sum_from_l_max_x_over_q, l_sum_from_l_max_x_over_c, l_sum_from_l_max_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def l_sum_from_l_max_x(l_sum: Real2, l_max: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """l_sum[n,c] += sum[q] exp(-finite(l_max[n,c]) + x[n,c,q])
 
@@ -221,7 +222,7 @@ def y_from_l_x_over_c(y: Real2, l: Real2, x: Real3, N: int, C: int, Q: int, tile
                     lanes.write_where(y.line((plane, c), (0, 1)), result, active)
 
 
-@choice(y_from_l_x_over_q, y_from_l_x_over_c, y_from_l_x_plain)
+@choice(y_from_l_x_over_q, y_from_l_x_over_c, y_from_l_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def y_from_l_x(y: Real2, l: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """y[n,c] += sum[q] exp(-l[n,c] + x[n,c,q])*x[n,c,q]
 
@@ -330,7 +331,8 @@ def gl_from_gy_l_x_over_c(gl: Real2, gy: Real2, l: Real2, x: Real3, N: int, C: i
                     lanes.write_where(gl.line((plane, c), (0, 1)), result, active)
 
 
-@choice(gl_from_gy_l_x_over_q, gl_from_gy_l_x_over_c, gl_from_gy_l_x_plain)
+@choice(gl_from_gy_l_x_over_q, gl_from_gy_l_x_over_c, gl_from_gy_l_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gl_from_gy_l_x(gl: Real2, gy: Real2, l: Real2, x: Real3, N: int, C: int, Q: int, add: int,
         tile: Tile) -> Task[...]:
     """gl[n,c] += sum[q] -exp(-l[n,c] + x[n,c,q])*gy[n,c]*x[n,c,q]
@@ -414,7 +416,8 @@ def gx_from_gl_gy_l_x_over_c(gx: Real3, gl: Real2, gy: Real2, l: Real2, x: Real3
                 lanes.write_where(gx.line((n, c, q), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_gl_gy_l_x_over_q, gx_from_gl_gy_l_x_over_c, gx_from_gl_gy_l_x_plain)
+@choice(gx_from_gl_gy_l_x_over_q, gx_from_gl_gy_l_x_over_c, gx_from_gl_gy_l_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def gx_from_gl_gy_l_x(gx: Real3, gl: Real2, gy: Real2, l: Real2, x: Real3, N: int, C: int, Q: int,
         tile: Tile) -> Task[...]:
     """gx[n,c,q] += ((x[n,c,q] + 1)*gy[n,c] + gl[n,c])*exp(-l[n,c] + x[n,c,q])
@@ -517,7 +520,8 @@ def tl_from_l_tx_x_over_c(tl: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: i
                     lanes.write_where(tl.line((plane, c), (0, 1)), result, active)
 
 
-@choice(tl_from_l_tx_x_over_q, tl_from_l_tx_x_over_c, tl_from_l_tx_x_plain)
+@choice(tl_from_l_tx_x_over_q, tl_from_l_tx_x_over_c, tl_from_l_tx_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def tl_from_l_tx_x(tl: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """tl[n,c] += sum[q] exp(-l[n,c] + x[n,c,q])*tx[n,c,q]
 
@@ -630,7 +634,8 @@ def ty_from_l_tx_x_over_c(ty: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: i
                     lanes.write_where(ty.line((plane, c), (0, 1)), result, active)
 
 
-@choice(ty_from_l_tx_x_over_q, ty_from_l_tx_x_over_c, ty_from_l_tx_x_plain)
+@choice(ty_from_l_tx_x_over_q, ty_from_l_tx_x_over_c, ty_from_l_tx_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def ty_from_l_tx_x(ty: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, add: int,
         tile: Tile) -> Task[...]:
     """ty[n,c] += sum[q] (exp(-l[n,c] + x[n,c,q])*x[n,c,q] + exp(-l[n,c] + x[n,c,q]))*tx[n,c,q]
@@ -733,7 +738,8 @@ def hgy_from_hgx_l_x_over_c(hgy: Real2, hgx: Real3, l: Real2, x: Real3, N: int, 
                     lanes.write_where(hgy.line((plane, c), (0, 1)), result, active)
 
 
-@choice(hgy_from_hgx_l_x_over_q, hgy_from_hgx_l_x_over_c, hgy_from_hgx_l_x_plain)
+@choice(hgy_from_hgx_l_x_over_q, hgy_from_hgx_l_x_over_c, hgy_from_hgx_l_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def hgy_from_hgx_l_x(hgy: Real2, hgx: Real3, l: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """hgy[n,c] += sum[q] (x[n,c,q] + 1)*exp(-l[n,c] + x[n,c,q])*hgx[n,c,q]
 
@@ -838,7 +844,8 @@ def hl_from_gl_gy_hgx_l_x_over_c(hl: Real2, gl: Real2, gy: Real2, hgx: Real3, l:
                     lanes.write_where(hl.line((plane, c), (0, 1)), result, active)
 
 
-@choice(hl_from_gl_gy_hgx_l_x_over_q, hl_from_gl_gy_hgx_l_x_over_c, hl_from_gl_gy_hgx_l_x_plain)
+@choice(hl_from_gl_gy_hgx_l_x_over_q, hl_from_gl_gy_hgx_l_x_over_c, hl_from_gl_gy_hgx_l_x_plain,
+    merges={"N": (0, 0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1, 1)})
 def hl_from_gl_gy_hgx_l_x(hl: Real2, gl: Real2, gy: Real2, hgx: Real3, l: Real2, x: Real3, N: int, C: int, Q: int,
         tile: Tile) -> Task[...]:
     """hl[n,c] += sum[q] (-(x[n,c,q] + 1)*gy[n,c] - gl[n,c])*exp(-l[n,c] + x[n,c,q])*hgx[n,c,q]
@@ -949,7 +956,8 @@ def hl_from_gy_hgl_l_x_over_c(hl: Real2, gy: Real2, hgl: Real2, l: Real2, x: Rea
                     lanes.write_where(hl.line((plane, c), (0, 1)), result, active)
 
 
-@choice(hl_from_gy_hgl_l_x_over_q, hl_from_gy_hgl_l_x_over_c, hl_from_gy_hgl_l_x_plain)
+@choice(hl_from_gy_hgl_l_x_over_q, hl_from_gy_hgl_l_x_over_c, hl_from_gy_hgl_l_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hl_from_gy_hgl_l_x(hl: Real2, gy: Real2, hgl: Real2, l: Real2, x: Real3, N: int, C: int, Q: int, add: int,
         tile: Tile) -> Task[...]:
     """hl[n,c] += sum[q] exp(-l[n,c] + x[n,c,q])*gy[n,c]*hgl[n,c]*x[n,c,q]
@@ -1051,7 +1059,7 @@ def hx_from_gl_gy_hgl_hgx_hl_l_x_over_c(hx: Real3, gl: Real2, gy: Real2, hgl: Re
 
 
 @choice(hx_from_gl_gy_hgl_hgx_hl_l_x_over_q, hx_from_gl_gy_hgl_hgx_hl_l_x_over_c,
-    hx_from_gl_gy_hgl_hgx_hl_l_x_plain)
+    hx_from_gl_gy_hgl_hgx_hl_l_x_plain, merges={"N": (0, 0, 0, 0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1, 1, 1, 1)})
 def hx_from_gl_gy_hgl_hgx_hl_l_x(hx: Real3, gl: Real2, gy: Real2, hgl: Real2, hgx: Real3, hl: Real2, l: Real2,
         x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """hx[n,c,q] += (-(x[n,c,q] + 1)*gy[n,c]*hgl[n,c] + ((x[n,c,q] + 1)*gy[n,c] + gl[n,c] + gy[n,c])*hgx[n,c,q] + hl[n,c])*exp(-l[n,c] + x[n,c,q])
@@ -1166,7 +1174,8 @@ def tgl_from_gy_l_tx_x_over_c(tgl: Real2, gy: Real2, l: Real2, tx: Real3, x: Rea
                     lanes.write_where(tgl.line((plane, c), (0, 1)), result, active)
 
 
-@choice(tgl_from_gy_l_tx_x_over_q, tgl_from_gy_l_tx_x_over_c, tgl_from_gy_l_tx_x_plain)
+@choice(tgl_from_gy_l_tx_x_over_q, tgl_from_gy_l_tx_x_over_c, tgl_from_gy_l_tx_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def tgl_from_gy_l_tx_x(tgl: Real2, gy: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, add: int,
         tile: Tile) -> Task[...]:
     """tgl[n,c] += sum[q] (-exp(-l[n,c] + x[n,c,q])*gy[n,c]*x[n,c,q] - exp(-l[n,c] + x[n,c,q])*gy[n,c])*tx[n,c,q]
@@ -1275,7 +1284,8 @@ def tgx_from_gl_gy_l_tgl_tgy_tl_tx_x_over_c(tgx: Real3, gl: Real2, gy: Real2, l:
 
 
 @choice(tgx_from_gl_gy_l_tgl_tgy_tl_tx_x_over_q, tgx_from_gl_gy_l_tgl_tgy_tl_tx_x_over_c,
-    tgx_from_gl_gy_l_tgl_tgy_tl_tx_x_plain)
+    tgx_from_gl_gy_l_tgl_tgy_tl_tx_x_plain,
+    merges={"N": (0, 0, 0, 0, 0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1, 1, 1, 1, 1)})
 def tgx_from_gl_gy_l_tgl_tgy_tl_tx_x(tgx: Real3, gl: Real2, gy: Real2, l: Real2, tgl: Real2, tgy: Real2, tl: Real2,
         tx: Real3, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """tgx[n,c,q] += (-((x[n,c,q] + 1)*gy[n,c] + gl[n,c])*tl[n,c] + (x[n,c,q] + 1)*tgy[n,c] + ((x[n,c,q] + 1)*gy[n,c] + gl[n,c] + gy[n,c])*tx[n,c,q] + tgl[n,c])*exp(-l[n,c] + x[n,c,q])

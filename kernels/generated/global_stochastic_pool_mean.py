@@ -30,7 +30,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -113,7 +113,7 @@ def t_from_x_over_c(t: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
                     lanes.write_where(t.line((plane, c), (0, 1)), result, active)
 
 
-@choice(t_from_x_over_q, t_from_x_over_c, t_from_x_plain)
+@choice(t_from_x_over_q, t_from_x_over_c, t_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def t_from_x(t: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """t[n,c] += sum[q] relu(x[n,c,q])
 
@@ -211,7 +211,7 @@ def y_from_t_x_over_c(y: Real2, t: Real2, x: Real3, N: int, C: int, Q: int, tile
                     lanes.write_where(y.line((plane, c), (0, 1)), result, active)
 
 
-@choice(y_from_t_x_over_q, y_from_t_x_over_c, y_from_t_x_plain)
+@choice(y_from_t_x_over_q, y_from_t_x_over_c, y_from_t_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def y_from_t_x(y: Real2, t: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """y[n,c] += sum[q] chosen(Ne(t[n,c], 0), relu(x[n,c,q])/t[n,c])*relu(x[n,c,q])
 
@@ -320,7 +320,8 @@ def gt_from_gy_t_x_over_c(gt: Real2, gy: Real2, t: Real2, x: Real3, N: int, C: i
                     lanes.write_where(gt.line((plane, c), (0, 1)), result, active)
 
 
-@choice(gt_from_gy_t_x_over_q, gt_from_gy_t_x_over_c, gt_from_gy_t_x_plain)
+@choice(gt_from_gy_t_x_over_q, gt_from_gy_t_x_over_c, gt_from_gy_t_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gt_from_gy_t_x(gt: Real2, gy: Real2, t: Real2, x: Real3, N: int, C: int, Q: int, add: int,
         tile: Tile) -> Task[...]:
     """gt[n,c] += sum[q] chosen(Ne(t[n,c], 0), -relu(x[n,c,q])/t[n,c]**2)*relu(x[n,c,q])*gy[n,c]
@@ -404,7 +405,8 @@ def gx_from_gt_gy_t_x_over_c(gx: Real3, gt: Real2, gy: Real2, t: Real2, x: Real3
                 lanes.write_where(gx.line((n, c, q), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_gt_gy_t_x_over_q, gx_from_gt_gy_t_x_over_c, gx_from_gt_gy_t_x_plain)
+@choice(gx_from_gt_gy_t_x_over_q, gx_from_gt_gy_t_x_over_c, gx_from_gt_gy_t_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def gx_from_gt_gy_t_x(gx: Real3, gt: Real2, gy: Real2, t: Real2, x: Real3, N: int, C: int, Q: int,
         tile: Tile) -> Task[...]:
     """gx[n,c,q] += (chosen(Ne(t[n,c], 0), relu(x[n,c,q])/t[n,c])*step(x[n,c,q]) + chosen(Ne(t[n,c], 0), step(x[n,c,q])/t[n,c])*relu(x[n,c,q]))*gy[n,c] + step(x[n,c,q])*gt[n,c]
@@ -505,7 +507,7 @@ def tt_from_tx_x_over_c(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, 
                     lanes.write_where(tt.line((plane, c), (0, 1)), result, active)
 
 
-@choice(tt_from_tx_x_over_q, tt_from_tx_x_over_c, tt_from_tx_x_plain)
+@choice(tt_from_tx_x_over_q, tt_from_tx_x_over_c, tt_from_tx_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def tt_from_tx_x(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """tt[n,c] += sum[q] step(x[n,c,q])*tx[n,c,q]
 
@@ -613,7 +615,8 @@ def ty_from_t_tx_x_over_c(ty: Real2, t: Real2, tx: Real3, x: Real3, N: int, C: i
                     lanes.write_where(ty.line((plane, c), (0, 1)), result, active)
 
 
-@choice(ty_from_t_tx_x_over_q, ty_from_t_tx_x_over_c, ty_from_t_tx_x_plain)
+@choice(ty_from_t_tx_x_over_q, ty_from_t_tx_x_over_c, ty_from_t_tx_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def ty_from_t_tx_x(ty: Real2, t: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, add: int,
         tile: Tile) -> Task[...]:
     """ty[n,c] += sum[q] (chosen(Ne(t[n,c], 0), relu(x[n,c,q])/t[n,c])*step(x[n,c,q]) + chosen(Ne(t[n,c], 0), step(x[n,c,q])/t[n,c])*relu(x[n,c,q]))*tx[n,c,q]
@@ -720,7 +723,8 @@ def ht_from_gy_hgx_t_x_over_c(ht: Real2, gy: Real2, hgx: Real3, t: Real2, x: Rea
                     lanes.write_where(ht.line((plane, c), (0, 1)), result, active)
 
 
-@choice(ht_from_gy_hgx_t_x_over_q, ht_from_gy_hgx_t_x_over_c, ht_from_gy_hgx_t_x_plain)
+@choice(ht_from_gy_hgx_t_x_over_q, ht_from_gy_hgx_t_x_over_c, ht_from_gy_hgx_t_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def ht_from_gy_hgx_t_x(ht: Real2, gy: Real2, hgx: Real3, t: Real2, x: Real3, N: int, C: int, Q: int,
         tile: Tile) -> Task[...]:
     """ht[n,c] += sum[q] (chosen(Ne(t[n,c], 0), -relu(x[n,c,q])/t[n,c]**2)*step(x[n,c,q]) + chosen(Ne(t[n,c], 0), -step(x[n,c,q])/t[n,c]**2)*relu(x[n,c,q]))*gy[n,c]*hgx[n,c,q]
@@ -831,7 +835,8 @@ def ht_from_gy_hgt_t_x_over_c(ht: Real2, gy: Real2, hgt: Real2, t: Real2, x: Rea
                     lanes.write_where(ht.line((plane, c), (0, 1)), result, active)
 
 
-@choice(ht_from_gy_hgt_t_x_over_q, ht_from_gy_hgt_t_x_over_c, ht_from_gy_hgt_t_x_plain)
+@choice(ht_from_gy_hgt_t_x_over_q, ht_from_gy_hgt_t_x_over_c, ht_from_gy_hgt_t_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def ht_from_gy_hgt_t_x(ht: Real2, gy: Real2, hgt: Real2, t: Real2, x: Real3, N: int, C: int, Q: int, add: int,
         tile: Tile) -> Task[...]:
     """ht[n,c] += sum[q] chosen(Ne(t[n,c], 0), 2*relu(x[n,c,q])/t[n,c]**3)*relu(x[n,c,q])*gy[n,c]*hgt[n,c]
@@ -921,7 +926,8 @@ def hx_from_gy_hgt_hgx_ht_t_x_over_c(hx: Real3, gy: Real2, hgt: Real2, hgx: Real
                 lanes.write_where(hx.line((n, c, q), (0, 1, 0)), total, active)
 
 
-@choice(hx_from_gy_hgt_hgx_ht_t_x_over_q, hx_from_gy_hgt_hgx_ht_t_x_over_c, hx_from_gy_hgt_hgx_ht_t_x_plain)
+@choice(hx_from_gy_hgt_hgx_ht_t_x_over_q, hx_from_gy_hgt_hgx_ht_t_x_over_c, hx_from_gy_hgt_hgx_ht_t_x_plain,
+    merges={"N": (0, 0, 0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1, 1, 1)})
 def hx_from_gy_hgt_hgx_ht_t_x(hx: Real3, gy: Real2, hgt: Real2, hgx: Real3, ht: Real2, t: Real2, x: Real3, N: int,
         C: int, Q: int, tile: Tile) -> Task[...]:
     """hx[n,c,q] += (chosen(Ne(t[n,c], 0), -relu(x[n,c,q])/t[n,c]**2)*step(x[n,c,q]) + chosen(Ne(t[n,c], 0), -step(x[n,c,q])/t[n,c]**2)*relu(x[n,c,q]))*gy[n,c]*hgt[n,c] + 2*chosen(Ne(t[n,c], 0), step(x[n,c,q])/t[n,c])*step(x[n,c,q])*gy[n,c]*hgx[n,c,q] + step(x[n,c,q])*ht[n,c]
@@ -1031,7 +1037,8 @@ def tgt_from_gy_t_tx_x_over_c(tgt: Real2, gy: Real2, t: Real2, tx: Real3, x: Rea
                     lanes.write_where(tgt.line((plane, c), (0, 1)), result, active)
 
 
-@choice(tgt_from_gy_t_tx_x_over_q, tgt_from_gy_t_tx_x_over_c, tgt_from_gy_t_tx_x_plain)
+@choice(tgt_from_gy_t_tx_x_over_q, tgt_from_gy_t_tx_x_over_c, tgt_from_gy_t_tx_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def tgt_from_gy_t_tx_x(tgt: Real2, gy: Real2, t: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, add: int,
         tile: Tile) -> Task[...]:
     """tgt[n,c] += sum[q] (chosen(Ne(t[n,c], 0), -relu(x[n,c,q])/t[n,c]**2)*step(x[n,c,q])*gy[n,c] + chosen(Ne(t[n,c], 0), -step(x[n,c,q])/t[n,c]**2)*relu(x[n,c,q])*gy[n,c])*tx[n,c,q]
@@ -1124,7 +1131,7 @@ def tgx_from_gy_t_tgt_tgy_tt_tx_x_over_c(tgx: Real3, gy: Real2, t: Real2, tgt: R
 
 
 @choice(tgx_from_gy_t_tgt_tgy_tt_tx_x_over_q, tgx_from_gy_t_tgt_tgy_tt_tx_x_over_c,
-    tgx_from_gy_t_tgt_tgy_tt_tx_x_plain)
+    tgx_from_gy_t_tgt_tgy_tt_tx_x_plain, merges={"N": (0, 0, 0, 0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1, 1, 1, 1)})
 def tgx_from_gy_t_tgt_tgy_tt_tx_x(tgx: Real3, gy: Real2, t: Real2, tgt: Real2, tgy: Real2, tt: Real2, tx: Real3,
         x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """tgx[n,c,q] += (chosen(Ne(t[n,c], 0), -relu(x[n,c,q])/t[n,c]**2)*step(x[n,c,q]) + chosen(Ne(t[n,c], 0), -step(x[n,c,q])/t[n,c]**2)*relu(x[n,c,q]))*gy[n,c]*tt[n,c] + (chosen(Ne(t[n,c], 0), relu(x[n,c,q])/t[n,c])*step(x[n,c,q]) + chosen(Ne(t[n,c], 0), step(x[n,c,q])/t[n,c])*relu(x[n,c,q]))*tgy[n,c] + 2*chosen(Ne(t[n,c], 0), step(x[n,c,q])/t[n,c])*step(x[n,c,q])*gy[n,c]*tx[n,c,q] + step(x[n,c,q])*tgt[n,c]

@@ -27,7 +27,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -89,7 +89,7 @@ def y_from_x_over_r(y: Real3, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: 
                     lanes.write_where(y.line((m, plane, r), (0, 0, 1)), result, active)
 
 
-@choice(y_from_x_over_r, y_from_x_plain)
+@choice(y_from_x_over_r, y_from_x_plain, merges={"M": (0, 0, 0), "C": (1, 2, 2), "R": (2, 3, 3)})
 def y_from_x(y: Real3, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: int, X1_2: int, add: int,
         tile: Tile) -> Task[...]:
     """y[m,c,r] += sum[x1,x1_2] Piecewise((1/(1 + exp(-x_2[m,x1_2,c,r])), x_2[m,x1_2,c,r] > 0), (exp(x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1), True))*x[m,x1,c,r]
@@ -210,7 +210,7 @@ def ty_from_tx_x_over_r(ty: Real3, tx: Real4, x: Real4, x_2: Real4, M: int, C: i
                     lanes.write_where(ty.line((m, plane, r), (0, 0, 1)), result, active)
 
 
-@choice(ty_from_tx_x_over_r, ty_from_tx_x_plain)
+@choice(ty_from_tx_x_over_r, ty_from_tx_x_plain, merges={"M": (0, 0, 0, 0), "C": (1, 2, 2, 2), "R": (2, 3, 3, 3)})
 def ty_from_tx_x(ty: Real3, tx: Real4, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: int, X1_2: int, add: int,
         tile: Tile) -> Task[...]:
     """ty[m,c,r] += sum[x1,x1_2] Piecewise((exp(-x_2[m,x1_2,c,r])/(1 + exp(-x_2[m,x1_2,c,r]))**2, x_2[m,x1_2,c,r] > 0), (exp(x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1) - exp(2*x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1)**2, True))*tx[m,x1_2,c,r]*x[m,x1,c,r]

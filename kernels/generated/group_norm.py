@@ -33,7 +33,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -126,7 +126,8 @@ def mean_from_x_over_g(mean: Real2, x: Real4, N: int, G: int, I: int, R: int, ti
                     lanes.write_where(mean.line((plane, g), (0, 1)), result, active)
 
 
-@choice(mean_from_x_over_r, mean_from_x_over_g, mean_from_x_plain)
+@choice(mean_from_x_over_r, mean_from_x_over_g, mean_from_x_plain,
+    merges={"N": (0, 0), "G": (1, 1), "I": (None, 2), "R": (None, 3)})
 def mean_from_x(mean: Real2, x: Real4, N: int, G: int, I: int, R: int, tile: Tile) -> Task[...]:
     """mean[n,g] += sum[i,r] x[n,g,i,r]/(I*R)
 
@@ -236,7 +237,8 @@ def var_from_mean_x_over_g(var: Real2, mean: Real2, x: Real4, N: int, G: int, I:
                     lanes.write_where(var.line((plane, g), (0, 1)), result, active)
 
 
-@choice(var_from_mean_x_over_r, var_from_mean_x_over_g, var_from_mean_x_plain)
+@choice(var_from_mean_x_over_r, var_from_mean_x_over_g, var_from_mean_x_plain,
+    merges={"N": (0, 0, 0), "G": (1, 1, 1), "I": (None, None, 2), "R": (None, None, 3)})
 def var_from_mean_x(var: Real2, mean: Real2, x: Real4, N: int, G: int, I: int, R: int, tile: Tile) -> Task[...]:
     """var[n,g] += sum[i,r] (-mean[n,g] + x[n,g,i,r])**2/(I*R)
 
@@ -421,7 +423,8 @@ def gb_from_gy_over_i(gb: Real2, gy: Real4, N: int, G: int, I: int, R: int, tile
                     lanes.write_where(gb.line((plane, i), (0, 1)), result, active)
 
 
-@choice(gb_from_gy_over_r, gb_from_gy_over_i, gb_from_gy_plain)
+@choice(gb_from_gy_over_r, gb_from_gy_over_i, gb_from_gy_plain,
+    merges={"N": (None, 0), "G": (0, 1), "I": (1, 2), "R": (None, 3)})
 def gb_from_gy(gb: Real2, gy: Real4, N: int, G: int, I: int, R: int, tile: Tile) -> Task[...]:
     """gb[g,i] += sum[n,r] gy[n,g,i,r]
 
@@ -835,7 +838,8 @@ def gmean_from_gvar_mean_x_over_g(gmean: Real2, gvar: Real2, mean: Real2, x: Rea
                     lanes.write_where(gmean.line((plane, g), (0, 1)), result, active)
 
 
-@choice(gmean_from_gvar_mean_x_over_r, gmean_from_gvar_mean_x_over_g, gmean_from_gvar_mean_x_plain)
+@choice(gmean_from_gvar_mean_x_over_r, gmean_from_gvar_mean_x_over_g, gmean_from_gvar_mean_x_plain,
+    merges={"N": (0, 0, 0, 0), "G": (1, 1, 1, 1), "I": (None, None, None, 2), "R": (None, None, None, 3)})
 def gmean_from_gvar_mean_x(gmean: Real2, gvar: Real2, mean: Real2, x: Real4, N: int, G: int, I: int, R: int,
         add: int, tile: Tile) -> Task[...]:
     """gmean[n,g] += sum[i,r] (2*mean[n,g] - 2*x[n,g,i,r])*gvar[n,g]/(I*R)
@@ -1047,7 +1051,8 @@ def tvar_from_mean_tx_x_over_g(tvar: Real2, mean: Real2, tx: Real4, x: Real4, N:
                     lanes.write_where(tvar.line((plane, g), (0, 1)), result, active)
 
 
-@choice(tvar_from_mean_tx_x_over_r, tvar_from_mean_tx_x_over_g, tvar_from_mean_tx_x_plain)
+@choice(tvar_from_mean_tx_x_over_r, tvar_from_mean_tx_x_over_g, tvar_from_mean_tx_x_plain,
+    merges={"N": (0, 0, 0, 0), "G": (1, 1, 1, 1), "I": (None, None, 2, 2), "R": (None, None, 3, 3)})
 def tvar_from_mean_tx_x(tvar: Real2, mean: Real2, tx: Real4, x: Real4, N: int, G: int, I: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """tvar[n,g] += sum[i,r] (-2*mean[n,g] + 2*x[n,g,i,r])*tx[n,g,i,r]/(I*R)
@@ -1280,7 +1285,8 @@ def hmean_from_gvar_hgx_over_g(hmean: Real2, gvar: Real2, hgx: Real4, N: int, G:
                     lanes.write_where(hmean.line((plane, g), (0, 1)), result, active)
 
 
-@choice(hmean_from_gvar_hgx_over_r, hmean_from_gvar_hgx_over_g, hmean_from_gvar_hgx_plain)
+@choice(hmean_from_gvar_hgx_over_r, hmean_from_gvar_hgx_over_g, hmean_from_gvar_hgx_plain,
+    merges={"N": (0, 0, 0), "G": (1, 1, 1), "I": (None, None, 2), "R": (None, None, 3)})
 def hmean_from_gvar_hgx(hmean: Real2, gvar: Real2, hgx: Real4, N: int, G: int, I: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """hmean[n,g] += sum[i,r] -2*gvar[n,g]*hgx[n,g,i,r]/(I*R)
@@ -1542,7 +1548,8 @@ def hmean_from_gvar_hgmean_over_g(hmean: Real2, gvar: Real2, hgmean: Real2, N: i
                     lanes.write_where(hmean.line((plane, g), (0, 1)), result, active)
 
 
-@choice(hmean_from_gvar_hgmean_over_g, hmean_from_gvar_hgmean_plain)
+@choice(hmean_from_gvar_hgmean_over_g, hmean_from_gvar_hgmean_plain,
+    merges={"N": (0, 0, 0), "G": (1, 1, 1), "I": (None, None, None), "R": (None, None, None)})
 def hmean_from_gvar_hgmean(hmean: Real2, gvar: Real2, hgmean: Real2, N: int, G: int, I: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """hmean[n,g] += sum[i,r] 2*gvar[n,g]*hgmean[n,g]/(I*R)

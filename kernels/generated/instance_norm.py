@@ -41,7 +41,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -129,7 +129,7 @@ def mean_from_x_over_c(mean: Real2, x: Real3, N: int, C: int, R: int, tile: Tile
                     lanes.write_where(mean.line((plane, c), (0, 1)), result, active)
 
 
-@choice(mean_from_x_over_r, mean_from_x_over_c, mean_from_x_plain)
+@choice(mean_from_x_over_r, mean_from_x_over_c, mean_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def mean_from_x(mean: Real2, x: Real3, N: int, C: int, R: int, tile: Tile) -> Task[...]:
     """mean[n,c] += sum[r] x[n,c,r]/R
 
@@ -235,7 +235,8 @@ def var_from_mean_x_over_c(var: Real2, mean: Real2, x: Real3, N: int, C: int, R:
                     lanes.write_where(var.line((plane, c), (0, 1)), result, active)
 
 
-@choice(var_from_mean_x_over_r, var_from_mean_x_over_c, var_from_mean_x_plain)
+@choice(var_from_mean_x_over_r, var_from_mean_x_over_c, var_from_mean_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def var_from_mean_x(var: Real2, mean: Real2, x: Real3, N: int, C: int, R: int, tile: Tile) -> Task[...]:
     """var[n,c] += sum[r] (-mean[n,c] + x[n,c,r])**2/R
 
@@ -1036,7 +1037,8 @@ def gmean_from_gvar_mean_x_over_c(gmean: Real2, gvar: Real2, mean: Real2, x: Rea
                     lanes.write_where(gmean.line((plane, c), (0, 1)), result, active)
 
 
-@choice(gmean_from_gvar_mean_x_over_r, gmean_from_gvar_mean_x_over_c, gmean_from_gvar_mean_x_plain)
+@choice(gmean_from_gvar_mean_x_over_r, gmean_from_gvar_mean_x_over_c, gmean_from_gvar_mean_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gmean_from_gvar_mean_x(gmean: Real2, gvar: Real2, mean: Real2, x: Real3, N: int, C: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """gmean[n,c] += sum[r] (2*mean[n,c] - 2*x[n,c,r])*gvar[n,c]/R
@@ -1250,7 +1252,8 @@ def tvar_from_mean_tx_x_over_c(tvar: Real2, mean: Real2, tx: Real3, x: Real3, N:
                     lanes.write_where(tvar.line((plane, c), (0, 1)), result, active)
 
 
-@choice(tvar_from_mean_tx_x_over_r, tvar_from_mean_tx_x_over_c, tvar_from_mean_tx_x_plain)
+@choice(tvar_from_mean_tx_x_over_r, tvar_from_mean_tx_x_over_c, tvar_from_mean_tx_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def tvar_from_mean_tx_x(tvar: Real2, mean: Real2, tx: Real3, x: Real3, N: int, C: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """tvar[n,c] += sum[r] (-2*mean[n,c] + 2*x[n,c,r])*tx[n,c,r]/R
@@ -1433,7 +1436,8 @@ def hmean_from_gvar_hgx_over_c(hmean: Real2, gvar: Real2, hgx: Real3, N: int, C:
                     lanes.write_where(hmean.line((plane, c), (0, 1)), result, active)
 
 
-@choice(hmean_from_gvar_hgx_over_r, hmean_from_gvar_hgx_over_c, hmean_from_gvar_hgx_plain)
+@choice(hmean_from_gvar_hgx_over_r, hmean_from_gvar_hgx_over_c, hmean_from_gvar_hgx_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def hmean_from_gvar_hgx(hmean: Real2, gvar: Real2, hgx: Real3, N: int, C: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """hmean[n,c] += sum[r] -2*gvar[n,c]*hgx[n,c,r]/R
@@ -1677,7 +1681,7 @@ def hmean_from_gvar_hgmean_over_c(hmean: Real2, gvar: Real2, hgmean: Real2, N: i
                     lanes.write_where(hmean.line((plane, c), (0, 1)), result, active)
 
 
-@choice(hmean_from_gvar_hgmean_over_c, hmean_from_gvar_hgmean_plain)
+@choice(hmean_from_gvar_hgmean_over_c, hmean_from_gvar_hgmean_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def hmean_from_gvar_hgmean(hmean: Real2, gvar: Real2, hgmean: Real2, N: int, C: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """hmean[n,c] += sum[r] 2*gvar[n,c]*hgmean[n,c]/R

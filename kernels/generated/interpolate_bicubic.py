@@ -36,7 +36,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -87,7 +87,7 @@ def x_padded_from_x_over_r2(x_padded: Real3, x: Real3, R0: int, R1: int, R2: int
                     lanes.write_where(x_padded.line((plane, r1, r2), (0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_over_r2, x_padded_from_x_plain)
+@choice(x_padded_from_x_over_r2, x_padded_from_x_plain, merges={"R0": (0, 0), "R2": (2, 2)})
 def x_padded_from_x(x_padded: Real3, x: Real3, R0: int, R1: int, R2: int, Q: int, z0: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2] += sum[q] x[r0,q,r2]   { r1 + z0 - 2 = q }
 
@@ -154,7 +154,7 @@ def x_padded_from_x_2_over_r2(x_padded: Real3, x: Real3, R0: int, R1: int, R2: i
                     lanes.write_where(x_padded.line((plane, r1, r2), (0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_2_over_r2, x_padded_from_x_2_plain)
+@choice(x_padded_from_x_2_over_r2, x_padded_from_x_2_plain, merges={"R0": (0, 0), "R2": (2, 2)})
 def x_padded_from_x_2(x_padded: Real3, x: Real3, R0: int, R1: int, R2: int, Q: int, z0: int, add: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2] += sum[q] x[r0,q,r2]   { -q = 0, -r1 + 1 - z0 >= 0 }
@@ -222,7 +222,7 @@ def x_padded_from_x_3_over_r2(x_padded: Real3, x: Real3, R0: int, R1: int, R2: i
                     lanes.write_where(x_padded.line((plane, r1, r2), (0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_3_over_r2, x_padded_from_x_3_plain)
+@choice(x_padded_from_x_3_over_r2, x_padded_from_x_3_plain, merges={"R0": (0, 0), "R2": (2, 2)})
 def x_padded_from_x_3(x_padded: Real3, x: Real3, R0: int, R1: int, R2: int, Q: int, X1: int, z1: int, add: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2] += sum[q] x[r0,q,r2]   { -q + X1 - 1 = 0, r1 + z1 - 2 >= 0 }
@@ -400,7 +400,8 @@ def gz0_from_gz0_padded_3_over_q(gz0: Real3, gz0_padded: Real3, R0: int, R1: int
                     lanes.write_where(gz0.line((r0, plane, q), (0, 0, 1)), result, active)
 
 
-@choice(gz0_from_gz0_padded_3_over_r1, gz0_from_gz0_padded_3_over_q, gz0_from_gz0_padded_3_plain)
+@choice(gz0_from_gz0_padded_3_over_r1, gz0_from_gz0_padded_3_over_q, gz0_from_gz0_padded_3_plain,
+    merges={"R0": (0, 0), "R1": (1, 1)})
 def gz0_from_gz0_padded_3(gz0: Real3, gz0_padded: Real3, R0: int, R1: int, R2: int, Q: int, z0: int, add: int,
         tile: Tile) -> Task[...]:
     """gz0[r0,r1,q] += sum[r2] gz0_padded[r0,r1,r2]   { r2 + z0 - 2 = q }

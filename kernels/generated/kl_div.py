@@ -37,7 +37,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -97,7 +97,7 @@ def l_from_t_x_over_i(l: Real2, t: Real2, x: Real2, I: int, J: int, tile: Tile, 
                 lanes.write_where(l.line((i, j), (1, 0)), total, active)
 
 
-@choice(l_from_t_x_over_j, l_from_t_x_over_i, l_from_t_x_plain)
+@choice(l_from_t_x_over_j, l_from_t_x_over_i, l_from_t_x_plain, merges={"I": (0, 0, 0), "J": (1, 1, 1)})
 def l_from_t_x(l: Real2, t: Real2, x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
     """l[i,j] += chosen(t[i,j] > 0, log(t[i,j])*t[i,j]) - t[i,j]*x[i,j]
 
@@ -198,7 +198,8 @@ def gt_from_gl_total_t_x_over_i(gt: Real2, gl_total: Real2, t: Real2, x: Real2, 
                 lanes.write_where(gt.line((i, j), (1, 0)), total, active)
 
 
-@choice(gt_from_gl_total_t_x_over_j, gt_from_gl_total_t_x_over_i, gt_from_gl_total_t_x_plain)
+@choice(gt_from_gl_total_t_x_over_j, gt_from_gl_total_t_x_over_i, gt_from_gl_total_t_x_plain,
+    merges={"I": (0, 0, 0, 0), "J": (1, 1, 1, 1)})
 def gt_from_gl_total_t_x(gt: Real2, gl_total: Real2, t: Real2, x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
     """gt[i,j] += (chosen(t[i,j] > 0, log(t[i,j]) + 1) - x[i,j])*gl_total[i,j]
 
@@ -272,7 +273,8 @@ def gx_from_gl_total_t_over_i(gx: Real2, gl_total: Real2, t: Real2, I: int, J: i
                 lanes.write_where(gx.line((i, j), (1, 0)), total, active)
 
 
-@choice(gx_from_gl_total_t_over_j, gx_from_gl_total_t_over_i, gx_from_gl_total_t_plain)
+@choice(gx_from_gl_total_t_over_j, gx_from_gl_total_t_over_i, gx_from_gl_total_t_plain,
+    merges={"I": (0, 0, 0), "J": (1, 1, 1)})
 def gx_from_gl_total_t(gx: Real2, gl_total: Real2, t: Real2, I: int, J: int, tile: Tile) -> Task[...]:
     """gx[i,j] += -gl_total[i,j]*t[i,j]
 
@@ -355,7 +357,8 @@ def tl_from_t_tt_tx_x_over_i(tl: Real2, t: Real2, tt: Real2, tx: Real2, x: Real2
                 lanes.write_where(tl.line((i, j), (1, 0)), total, active)
 
 
-@choice(tl_from_t_tt_tx_x_over_j, tl_from_t_tt_tx_x_over_i, tl_from_t_tt_tx_x_plain)
+@choice(tl_from_t_tt_tx_x_over_j, tl_from_t_tt_tx_x_over_i, tl_from_t_tt_tx_x_plain,
+    merges={"I": (0, 0, 0, 0, 0), "J": (1, 1, 1, 1, 1)})
 def tl_from_t_tt_tx_x(tl: Real2, t: Real2, tt: Real2, tx: Real2, x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
     """tl[i,j] += chosen(t[i,j] > 0, log(t[i,j]) + 1)*tt[i,j] - t[i,j]*tx[i,j] - tt[i,j]*x[i,j]
 
@@ -438,7 +441,8 @@ def hgl_total_from_hgt_hgx_t_x_over_i(hgl_total: Real2, hgt: Real2, hgx: Real2, 
                 lanes.write_where(hgl_total.line((i, j), (1, 0)), total, active)
 
 
-@choice(hgl_total_from_hgt_hgx_t_x_over_j, hgl_total_from_hgt_hgx_t_x_over_i, hgl_total_from_hgt_hgx_t_x_plain)
+@choice(hgl_total_from_hgt_hgx_t_x_over_j, hgl_total_from_hgt_hgx_t_x_over_i, hgl_total_from_hgt_hgx_t_x_plain,
+    merges={"I": (0, 0, 0, 0, 0), "J": (1, 1, 1, 1, 1)})
 def hgl_total_from_hgt_hgx_t_x(hgl_total: Real2, hgt: Real2, hgx: Real2, t: Real2, x: Real2, I: int, J: int,
         tile: Tile) -> Task[...]:
     """hgl_total[i,j] += (chosen(t[i,j] > 0, log(t[i,j]) + 1) - x[i,j])*hgt[i,j] - hgx[i,j]*t[i,j]
@@ -522,7 +526,8 @@ def ht_from_gl_total_hgt_hgx_t_over_i(ht: Real2, gl_total: Real2, hgt: Real2, hg
                 lanes.write_where(ht.line((i, j), (1, 0)), total, active)
 
 
-@choice(ht_from_gl_total_hgt_hgx_t_over_j, ht_from_gl_total_hgt_hgx_t_over_i, ht_from_gl_total_hgt_hgx_t_plain)
+@choice(ht_from_gl_total_hgt_hgx_t_over_j, ht_from_gl_total_hgt_hgx_t_over_i, ht_from_gl_total_hgt_hgx_t_plain,
+    merges={"I": (0, 0, 0, 0, 0), "J": (1, 1, 1, 1, 1)})
 def ht_from_gl_total_hgt_hgx_t(ht: Real2, gl_total: Real2, hgt: Real2, hgx: Real2, t: Real2, I: int, J: int,
         tile: Tile) -> Task[...]:
     """ht[i,j] += (chosen(t[i,j] > 0, 1/t[i,j])*hgt[i,j] - hgx[i,j])*gl_total[i,j]
@@ -615,7 +620,7 @@ def tgt_from_gl_total_t_tgl_total_tt_tx_x_over_i(tgt: Real2, gl_total: Real2, t:
 
 
 @choice(tgt_from_gl_total_t_tgl_total_tt_tx_x_over_j, tgt_from_gl_total_t_tgl_total_tt_tx_x_over_i,
-    tgt_from_gl_total_t_tgl_total_tt_tx_x_plain)
+    tgt_from_gl_total_t_tgl_total_tt_tx_x_plain, merges={"I": (0, 0, 0, 0, 0, 0, 0), "J": (1, 1, 1, 1, 1, 1, 1)})
 def tgt_from_gl_total_t_tgl_total_tt_tx_x(tgt: Real2, gl_total: Real2, t: Real2, tgl_total: Real2, tt: Real2,
         tx: Real2, x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
     """tgt[i,j] += (chosen(t[i,j] > 0, log(t[i,j]) + 1) - x[i,j])*tgl_total[i,j] + chosen(t[i,j] > 0, 1/t[i,j])*gl_total[i,j]*tt[i,j] - gl_total[i,j]*tx[i,j]
@@ -700,7 +705,7 @@ def tgx_from_gl_total_t_tgl_total_tt_over_i(tgx: Real2, gl_total: Real2, t: Real
 
 
 @choice(tgx_from_gl_total_t_tgl_total_tt_over_j, tgx_from_gl_total_t_tgl_total_tt_over_i,
-    tgx_from_gl_total_t_tgl_total_tt_plain)
+    tgx_from_gl_total_t_tgl_total_tt_plain, merges={"I": (0, 0, 0, 0, 0), "J": (1, 1, 1, 1, 1)})
 def tgx_from_gl_total_t_tgl_total_tt(tgx: Real2, gl_total: Real2, t: Real2, tgl_total: Real2, tt: Real2, I: int,
         J: int, tile: Tile) -> Task[...]:
     """tgx[i,j] += -gl_total[i,j]*tt[i,j] - t[i,j]*tgl_total[i,j]

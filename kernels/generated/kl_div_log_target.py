@@ -38,7 +38,7 @@ from kernels.runtime import (
     task,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -98,7 +98,7 @@ def l_from_t_x_over_i(l: Real2, t: Real2, x: Real2, I: int, J: int, tile: Tile, 
                 lanes.write_where(l.line((i, j), (1, 0)), total, active)
 
 
-@choice(l_from_t_x_over_j, l_from_t_x_over_i, l_from_t_x_plain)
+@choice(l_from_t_x_over_j, l_from_t_x_over_i, l_from_t_x_plain, merges={"I": (0, 0, 0), "J": (1, 1, 1)})
 def l_from_t_x(l: Real2, t: Real2, x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
     """l[i,j] += (t[i,j] - x[i,j])*exp(t[i,j])
 
@@ -177,7 +177,8 @@ def gt_from_gl_total_t_x_over_i(gt: Real2, gl_total: Real2, t: Real2, x: Real2, 
                 lanes.write_where(gt.line((i, j), (1, 0)), total, active)
 
 
-@choice(gt_from_gl_total_t_x_over_j, gt_from_gl_total_t_x_over_i, gt_from_gl_total_t_x_plain)
+@choice(gt_from_gl_total_t_x_over_j, gt_from_gl_total_t_x_over_i, gt_from_gl_total_t_x_plain,
+    merges={"I": (0, 0, 0, 0), "J": (1, 1, 1, 1)})
 def gt_from_gl_total_t_x(gt: Real2, gl_total: Real2, t: Real2, x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
     """gt[i,j] += ((t[i,j] - x[i,j])*exp(t[i,j]) + exp(t[i,j]))*gl_total[i,j]
 
@@ -251,7 +252,8 @@ def gx_from_gl_total_t_over_i(gx: Real2, gl_total: Real2, t: Real2, I: int, J: i
                 lanes.write_where(gx.line((i, j), (1, 0)), total, active)
 
 
-@choice(gx_from_gl_total_t_over_j, gx_from_gl_total_t_over_i, gx_from_gl_total_t_plain)
+@choice(gx_from_gl_total_t_over_j, gx_from_gl_total_t_over_i, gx_from_gl_total_t_plain,
+    merges={"I": (0, 0, 0), "J": (1, 1, 1)})
 def gx_from_gl_total_t(gx: Real2, gl_total: Real2, t: Real2, I: int, J: int, tile: Tile) -> Task[...]:
     """gx[i,j] += -exp(t[i,j])*gl_total[i,j]
 
@@ -334,7 +336,8 @@ def tl_from_t_tt_tx_x_over_i(tl: Real2, t: Real2, tt: Real2, tx: Real2, x: Real2
                 lanes.write_where(tl.line((i, j), (1, 0)), total, active)
 
 
-@choice(tl_from_t_tt_tx_x_over_j, tl_from_t_tt_tx_x_over_i, tl_from_t_tt_tx_x_plain)
+@choice(tl_from_t_tt_tx_x_over_j, tl_from_t_tt_tx_x_over_i, tl_from_t_tt_tx_x_plain,
+    merges={"I": (0, 0, 0, 0, 0), "J": (1, 1, 1, 1, 1)})
 def tl_from_t_tt_tx_x(tl: Real2, t: Real2, tt: Real2, tx: Real2, x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
     """tl[i,j] += ((t[i,j] - x[i,j] + 1)*tt[i,j] - tx[i,j])*exp(t[i,j])
 
@@ -423,7 +426,7 @@ def ht_from_gl_total_hgt_hgx_t_x_over_i(ht: Real2, gl_total: Real2, hgt: Real2, 
 
 
 @choice(ht_from_gl_total_hgt_hgx_t_x_over_j, ht_from_gl_total_hgt_hgx_t_x_over_i,
-    ht_from_gl_total_hgt_hgx_t_x_plain)
+    ht_from_gl_total_hgt_hgx_t_x_plain, merges={"I": (0, 0, 0, 0, 0, 0), "J": (1, 1, 1, 1, 1, 1)})
 def ht_from_gl_total_hgt_hgx_t_x(ht: Real2, gl_total: Real2, hgt: Real2, hgx: Real2, t: Real2, x: Real2, I: int,
         J: int, tile: Tile) -> Task[...]:
     """ht[i,j] += ((t[i,j] - x[i,j] + 2)*hgt[i,j] - hgx[i,j])*exp(t[i,j])*gl_total[i,j]
@@ -503,7 +506,8 @@ def hx_from_gl_total_hgt_t_over_i(hx: Real2, gl_total: Real2, hgt: Real2, t: Rea
                 lanes.write_where(hx.line((i, j), (1, 0)), total, active)
 
 
-@choice(hx_from_gl_total_hgt_t_over_j, hx_from_gl_total_hgt_t_over_i, hx_from_gl_total_hgt_t_plain)
+@choice(hx_from_gl_total_hgt_t_over_j, hx_from_gl_total_hgt_t_over_i, hx_from_gl_total_hgt_t_plain,
+    merges={"I": (0, 0, 0, 0), "J": (1, 1, 1, 1)})
 def hx_from_gl_total_hgt_t(hx: Real2, gl_total: Real2, hgt: Real2, t: Real2, I: int, J: int,
         tile: Tile) -> Task[...]:
     """hx[i,j] += -exp(t[i,j])*gl_total[i,j]*hgt[i,j]
@@ -603,7 +607,7 @@ def tgt_from_gl_total_t_tgl_total_tt_tx_x_over_i(tgt: Real2, gl_total: Real2, t:
 
 
 @choice(tgt_from_gl_total_t_tgl_total_tt_tx_x_over_j, tgt_from_gl_total_t_tgl_total_tt_tx_x_over_i,
-    tgt_from_gl_total_t_tgl_total_tt_tx_x_plain)
+    tgt_from_gl_total_t_tgl_total_tt_tx_x_plain, merges={"I": (0, 0, 0, 0, 0, 0, 0), "J": (1, 1, 1, 1, 1, 1, 1)})
 def tgt_from_gl_total_t_tgl_total_tt_tx_x(tgt: Real2, gl_total: Real2, t: Real2, tgl_total: Real2, tt: Real2,
         tx: Real2, x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
     """tgt[i,j] += ((t[i,j] - x[i,j] + 1)*tgl_total[i,j] + (t[i,j] - x[i,j] + 2)*gl_total[i,j]*tt[i,j] - gl_total[i,j]*tx[i,j])*exp(t[i,j])
@@ -688,7 +692,7 @@ def tgx_from_gl_total_t_tgl_total_tt_over_i(tgx: Real2, gl_total: Real2, t: Real
 
 
 @choice(tgx_from_gl_total_t_tgl_total_tt_over_j, tgx_from_gl_total_t_tgl_total_tt_over_i,
-    tgx_from_gl_total_t_tgl_total_tt_plain)
+    tgx_from_gl_total_t_tgl_total_tt_plain, merges={"I": (0, 0, 0, 0, 0), "J": (1, 1, 1, 1, 1)})
 def tgx_from_gl_total_t_tgl_total_tt(tgx: Real2, gl_total: Real2, t: Real2, tgl_total: Real2, tt: Real2, I: int,
         J: int, tile: Tile) -> Task[...]:
     """tgx[i,j] += -(gl_total[i,j]*tt[i,j] + tgl_total[i,j])*exp(t[i,j])

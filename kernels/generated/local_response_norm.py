@@ -27,7 +27,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -92,7 +92,8 @@ def y_sum_term_from_x_over_r(y_sum_term: Real3, x: Real3, N: int, R: int, X1: in
                 lanes.write_where(y_sum_term.line((n, r, x1), (0, 1, 0)), total, active)
 
 
-@choice(y_sum_term_from_x_over_x1, y_sum_term_from_x_over_r, y_sum_term_from_x_plain)
+@choice(y_sum_term_from_x_over_x1, y_sum_term_from_x_over_r, y_sum_term_from_x_plain,
+    merges={"N": (0, 0), "R": (1, 2), "X1": (2, 1)})
 def y_sum_term_from_x(y_sum_term: Real3, x: Real3, N: int, R: int, X1: int, J: int, tile: Tile) -> Task[...]:
     """y_sum_term[n,r,x1] += x[n,x1,r]**2/J
 
@@ -159,7 +160,7 @@ def y_sum_from_y_sum_term_over_r(y_sum: Real3, y_sum_term: Real3, N: int, C: int
                     lanes.write_where(y_sum.line((plane, c, r), (0, 0, 1)), result, active)
 
 
-@choice(y_sum_from_y_sum_term_over_r, y_sum_from_y_sum_term_plain)
+@choice(y_sum_from_y_sum_term_over_r, y_sum_from_y_sum_term_plain, merges={"N": (0, 0), "R": (2, 1)})
 def y_sum_from_y_sum_term(y_sum: Real3, y_sum_term: Real3, N: int, C: int, R: int, J: int, LAP: int, X1: int,
         z0: int, z1: int, z2: int, tile: Tile) -> Task[...]:
     """y_sum[n,c,r] += sum[j,lap,x1] y_sum_term[n,r,x1]
@@ -267,7 +268,7 @@ def gx_from_gy_sum_x_over_r(gx: Real3, gy_sum: Real3, x: Real3, N: int, C: int, 
                     lanes.write_where(gx.line((plane, x1, r), (0, 0, 1)), result, active)
 
 
-@choice(gx_from_gy_sum_x_over_r, gx_from_gy_sum_x_plain)
+@choice(gx_from_gy_sum_x_over_r, gx_from_gy_sum_x_plain, merges={"N": (0, 0, 0), "R": (2, 2, 2)})
 def gx_from_gy_sum_x(gx: Real3, gy_sum: Real3, x: Real3, N: int, C: int, R: int, J: int, LAP: int, X1: int, z0: int,
         z1: int, z2: int, add: int, tile: Tile) -> Task[...]:
     """gx[n,x1,r] += sum[c,j,lap] 2*gy_sum[n,c,r]*x[n,x1,r]/J
@@ -347,7 +348,8 @@ def ty_sum_term_from_tx_x_over_r(ty_sum_term: Real3, tx: Real3, x: Real3, N: int
                 lanes.write_where(ty_sum_term.line((n, r, x1), (0, 1, 0)), total, active)
 
 
-@choice(ty_sum_term_from_tx_x_over_x1, ty_sum_term_from_tx_x_over_r, ty_sum_term_from_tx_x_plain)
+@choice(ty_sum_term_from_tx_x_over_x1, ty_sum_term_from_tx_x_over_r, ty_sum_term_from_tx_x_plain,
+    merges={"N": (0, 0, 0), "R": (1, 2, 2), "X1": (2, 1, 1)})
 def ty_sum_term_from_tx_x(ty_sum_term: Real3, tx: Real3, x: Real3, N: int, R: int, X1: int, J: int,
         tile: Tile) -> Task[...]:
     """ty_sum_term[n,r,x1] += 2*tx[n,x1,r]*x[n,x1,r]/J

@@ -42,7 +42,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -403,7 +403,7 @@ def y_from_b_over_o(y: Real3, b: Real2, N: int, O: int, P0: int, add: int, tile:
                 lanes.write_where(y.line((n, o, p0), (0, 1, 0)), total, active)
 
 
-@choice(y_from_b_over_p0, y_from_b_over_o, y_from_b_plain)
+@choice(y_from_b_over_p0, y_from_b_over_o, y_from_b_plain, merges={"O": (1, 0), "P0": (2, 1)})
 def y_from_b(y: Real3, b: Real2, N: int, O: int, P0: int, add: int, tile: Tile) -> Task[...]:
     """y[n,o,p0] += b[o,p0]
 
@@ -498,7 +498,7 @@ def gb_from_gy_over_n(gb: Real2, gy: Real3, N: int, O: int, P0: int, tile: Tile,
                 gb[o, plane] = result
 
 
-@choice(gb_from_gy_over_p0, gb_from_gy_over_n, gb_from_gy_plain)
+@choice(gb_from_gy_over_p0, gb_from_gy_over_n, gb_from_gy_plain, merges={"O": (0, 1), "P0": (1, 2)})
 def gb_from_gy(gb: Real2, gy: Real3, N: int, O: int, P0: int, tile: Tile) -> Task[...]:
     """gb[o,p0] += sum[n] gy[n,o,p0]
 

@@ -42,7 +42,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -442,7 +442,7 @@ def y_from_b_over_p0(y: Real4, b: Real3, N: int, O: int, P0: int, P1: int, add: 
                 lanes.write_where(y.line((n, o, p0, p1), (0, 0, 1, 0)), total, active)
 
 
-@choice(y_from_b_over_p1, y_from_b_over_p0, y_from_b_plain)
+@choice(y_from_b_over_p1, y_from_b_over_p0, y_from_b_plain, merges={"O": (1, 0), "P0": (2, 1), "P1": (3, 2)})
 def y_from_b(y: Real4, b: Real3, N: int, O: int, P0: int, P1: int, add: int, tile: Tile) -> Task[...]:
     """y[n,o,p0,p1] += b[o,p0,p1]
 
@@ -542,7 +542,7 @@ def gb_from_gy_over_n(gb: Real3, gy: Real4, N: int, O: int, P0: int, P1: int, ti
                 gb[o, p0, plane] = result
 
 
-@choice(gb_from_gy_over_p1, gb_from_gy_over_n, gb_from_gy_plain)
+@choice(gb_from_gy_over_p1, gb_from_gy_over_n, gb_from_gy_plain, merges={"O": (0, 1), "P0": (1, 2), "P1": (2, 3)})
 def gb_from_gy(gb: Real3, gy: Real4, N: int, O: int, P0: int, P1: int, tile: Tile) -> Task[...]:
     """gb[o,p0,p1] += sum[n] gy[n,o,p0,p1]
 

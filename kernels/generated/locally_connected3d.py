@@ -42,7 +42,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -482,7 +482,8 @@ def y_from_b_over_p1(y: Real5, b: Real4, N: int, O: int, P0: int, P1: int, P2: i
                 lanes.write_where(y.line((n, o, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
 
 
-@choice(y_from_b_over_p2, y_from_b_over_p1, y_from_b_plain)
+@choice(y_from_b_over_p2, y_from_b_over_p1, y_from_b_plain,
+    merges={"O": (1, 0), "P0": (2, 1), "P1": (3, 2), "P2": (4, 3)})
 def y_from_b(y: Real5, b: Real4, N: int, O: int, P0: int, P1: int, P2: int, add: int, tile: Tile) -> Task[...]:
     """y[n,o,p0,p1,p2] += b[o,p0,p1,p2]
 
@@ -586,7 +587,8 @@ def gb_from_gy_over_n(gb: Real4, gy: Real5, N: int, O: int, P0: int, P1: int, P2
                 gb[o, p0, p1, plane] = result
 
 
-@choice(gb_from_gy_over_p2, gb_from_gy_over_n, gb_from_gy_plain)
+@choice(gb_from_gy_over_p2, gb_from_gy_over_n, gb_from_gy_plain,
+    merges={"O": (0, 1), "P0": (1, 2), "P1": (2, 3), "P2": (3, 4)})
 def gb_from_gy(gb: Real4, gy: Real5, N: int, O: int, P0: int, P1: int, P2: int, tile: Tile) -> Task[...]:
     """gb[o,p0,p1,p2] += sum[n] gy[n,o,p0,p1,p2]
 

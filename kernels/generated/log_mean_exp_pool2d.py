@@ -47,7 +47,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -133,7 +133,8 @@ def y_from_y_logsumexp_y_sum_over_p0(y: Real4, y_logsumexp: Real4, y_sum: Real2,
                 lanes.write_where(y.line((n, c, p0, p1), (0, 0, 1, 0)), total, active)
 
 
-@choice(y_from_y_logsumexp_y_sum_over_p1, y_from_y_logsumexp_y_sum_over_p0, y_from_y_logsumexp_y_sum_plain)
+@choice(y_from_y_logsumexp_y_sum_over_p1, y_from_y_logsumexp_y_sum_over_p0, y_from_y_logsumexp_y_sum_plain,
+    merges={"N": (0, 0, None), "C": (1, 1, None), "P0": (2, 2, 0), "P1": (3, 3, 1)})
 def y_from_y_logsumexp_y_sum(y: Real4, y_logsumexp: Real4, y_sum: Real2, N: int, C: int, P0: int, P1: int,
         sharp: float, tile: Tile) -> Task[...]:
     """y[n,c,p0,p1] += (-log(maximum(y_sum[p0,p1], 1)) + y_logsumexp[n,c,p0,p1])/sharp

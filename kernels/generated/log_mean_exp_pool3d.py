@@ -48,7 +48,7 @@ from kernels.runtime import (
     task,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -123,7 +123,8 @@ def y_from_y_logsumexp_y_sum_over_p1(y: Real5, y_logsumexp: Real5, y_sum: Real3,
                 lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
 
 
-@choice(y_from_y_logsumexp_y_sum_over_p2, y_from_y_logsumexp_y_sum_over_p1, y_from_y_logsumexp_y_sum_plain)
+@choice(y_from_y_logsumexp_y_sum_over_p2, y_from_y_logsumexp_y_sum_over_p1, y_from_y_logsumexp_y_sum_plain,
+    merges={"N": (0, 0, None), "C": (1, 1, None), "P0": (2, 2, 0), "P1": (3, 3, 1), "P2": (4, 4, 2)})
 def y_from_y_logsumexp_y_sum(y: Real5, y_logsumexp: Real5, y_sum: Real3, N: int, C: int, P0: int, P1: int, P2: int,
         sharp: float, tile: Tile) -> Task[...]:
     """y[n,c,p0,p1,p2] += (-log(maximum(y_sum[p0,p1,p2], 1)) + y_logsumexp[n,c,p0,p1,p2])/sharp

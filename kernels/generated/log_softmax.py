@@ -33,7 +33,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -110,7 +110,7 @@ def peak_from_x_over_j(peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile
                 peak[plane, r] = lanes.largest(best[0, u])
 
 
-@choice(peak_from_x_over_r, peak_from_x_over_j, peak_from_x_plain)
+@choice(peak_from_x_over_r, peak_from_x_over_j, peak_from_x_plain, merges={"M": (0, 0), "R": (1, 2)})
 def peak_from_x(peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile) -> Task[...]:
     """peak[m,r] += max[j] x[m,j,r]
 
@@ -209,7 +209,8 @@ def total_sum_from_peak_x_over_j(total_sum: Real2, peak: Real2, x: Real3, M: int
                 total_sum[plane, r] = result
 
 
-@choice(total_sum_from_peak_x_over_r, total_sum_from_peak_x_over_j, total_sum_from_peak_x_plain)
+@choice(total_sum_from_peak_x_over_r, total_sum_from_peak_x_over_j, total_sum_from_peak_x_plain,
+    merges={"M": (0, 0, 0), "R": (1, 1, 2)})
 def total_sum_from_peak_x(total_sum: Real2, peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile) -> Task[...]:
     """total_sum[m,r] += sum[j] exp(-finite(peak[m,r]) + x[m,j,r])
 
@@ -279,7 +280,8 @@ def total_from_total_sum_over_m(total_: Real2, total_sum: Real2, M: int, R: int,
                 lanes.write_where(total_.line((m, r), (1, 0)), total, active)
 
 
-@choice(total_from_total_sum_over_r, total_from_total_sum_over_m, total_from_total_sum_plain)
+@choice(total_from_total_sum_over_r, total_from_total_sum_over_m, total_from_total_sum_plain,
+    merges={"M": (0, 0), "R": (1, 1)})
 def total_from_total_sum(total_: Real2, total_sum: Real2, M: int, R: int, tile: Tile) -> Task[...]:
     """total[m,r] += log(total_sum[m,r])
 
@@ -360,7 +362,8 @@ def y_from_peak_total_x_over_c(y: Real3, peak: Real2, total_: Real2, x: Real3, M
                 lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(y_from_peak_total_x_over_r, y_from_peak_total_x_over_c, y_from_peak_total_x_plain)
+@choice(y_from_peak_total_x_over_r, y_from_peak_total_x_over_c, y_from_peak_total_x_plain,
+    merges={"M": (0, 0, 0, 0), "R": (2, 1, 1, 2)})
 def y_from_peak_total_x(y: Real3, peak: Real2, total_: Real2, x: Real3, M: int, C: int, R: int,
         tile: Tile) -> Task[...]:
     """y[m,c,r] += -finite(peak[m,r]) - total[m,r] + x[m,c,r]
@@ -435,7 +438,7 @@ def gx_from_gy_over_c(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile, 
                 lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_gy_over_r, gx_from_gy_over_c, gx_from_gy_plain)
+@choice(gx_from_gy_over_r, gx_from_gy_over_c, gx_from_gy_plain, merges={"M": (0, 0), "C": (1, 1), "R": (2, 2)})
 def gx_from_gy(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
     """gx[m,c,r] += gy[m,c,r]
 
@@ -535,7 +538,7 @@ def gtotal_from_gy_over_c(gtotal: Real2, gy: Real3, M: int, C: int, R: int, tile
                 gtotal[plane, r] = result
 
 
-@choice(gtotal_from_gy_over_r, gtotal_from_gy_over_c, gtotal_from_gy_plain)
+@choice(gtotal_from_gy_over_r, gtotal_from_gy_over_c, gtotal_from_gy_plain, merges={"M": (0, 0), "R": (1, 2)})
 def gtotal_from_gy(gtotal: Real2, gy: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
     """gtotal[m,r] += sum[c] -gy[m,c,r]
 
@@ -611,7 +614,7 @@ def gtotal_sum_from_gtotal_total_sum_over_m(gtotal_sum: Real2, gtotal: Real2, to
 
 
 @choice(gtotal_sum_from_gtotal_total_sum_over_r, gtotal_sum_from_gtotal_total_sum_over_m,
-    gtotal_sum_from_gtotal_total_sum_plain)
+    gtotal_sum_from_gtotal_total_sum_plain, merges={"M": (0, 0, 0), "R": (1, 1, 1)})
 def gtotal_sum_from_gtotal_total_sum(gtotal_sum: Real2, gtotal: Real2, total_sum: Real2, M: int, R: int,
         tile: Tile) -> Task[...]:
     """gtotal_sum[m,r] += gtotal[m,r]/total_sum[m,r]
@@ -703,7 +706,8 @@ def gx_from_gtotal_sum_peak_x_over_j(gx: Real3, gtotal_sum: Real2, peak: Real2, 
                 lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_gtotal_sum_peak_x_over_r, gx_from_gtotal_sum_peak_x_over_j, gx_from_gtotal_sum_peak_x_plain)
+@choice(gx_from_gtotal_sum_peak_x_over_r, gx_from_gtotal_sum_peak_x_over_j, gx_from_gtotal_sum_peak_x_plain,
+    merges={"M": (0, 0, 0, 0), "R": (2, 1, 1, 2)})
 def gx_from_gtotal_sum_peak_x(gx: Real3, gtotal_sum: Real2, peak: Real2, x: Real3, M: int, R: int, J: int, add: int,
         tile: Tile) -> Task[...]:
     """gx[m,j,r] += exp(-finite(peak[m,r]) + x[m,j,r])*gtotal_sum[m,r]
@@ -806,7 +810,8 @@ def ttotal_sum_from_peak_tx_x_over_j(ttotal_sum: Real2, peak: Real2, tx: Real3, 
                 ttotal_sum[plane, r] = result
 
 
-@choice(ttotal_sum_from_peak_tx_x_over_r, ttotal_sum_from_peak_tx_x_over_j, ttotal_sum_from_peak_tx_x_plain)
+@choice(ttotal_sum_from_peak_tx_x_over_r, ttotal_sum_from_peak_tx_x_over_j, ttotal_sum_from_peak_tx_x_plain,
+    merges={"M": (0, 0, 0, 0), "R": (1, 1, 2, 2)})
 def ttotal_sum_from_peak_tx_x(ttotal_sum: Real2, peak: Real2, tx: Real3, x: Real3, M: int, R: int, J: int,
         tile: Tile) -> Task[...]:
     """ttotal_sum[m,r] += sum[j] exp(-finite(peak[m,r]) + x[m,j,r])*tx[m,j,r]
@@ -886,7 +891,8 @@ def ty_from_ttotal_tx_over_c(ty: Real3, ttotal: Real2, tx: Real3, M: int, C: int
                 lanes.write_where(ty.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(ty_from_ttotal_tx_over_r, ty_from_ttotal_tx_over_c, ty_from_ttotal_tx_plain)
+@choice(ty_from_ttotal_tx_over_r, ty_from_ttotal_tx_over_c, ty_from_ttotal_tx_plain,
+    merges={"M": (0, 0, 0), "R": (2, 1, 2)})
 def ty_from_ttotal_tx(ty: Real3, ttotal: Real2, tx: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
     """ty[m,c,r] += -ttotal[m,r] + tx[m,c,r]
 
@@ -966,7 +972,7 @@ def htotal_sum_from_gtotal_hgtotal_sum_total_sum_over_m(htotal_sum: Real2, gtota
 
 
 @choice(htotal_sum_from_gtotal_hgtotal_sum_total_sum_over_r, htotal_sum_from_gtotal_hgtotal_sum_total_sum_over_m,
-    htotal_sum_from_gtotal_hgtotal_sum_total_sum_plain)
+    htotal_sum_from_gtotal_hgtotal_sum_total_sum_plain, merges={"M": (0, 0, 0, 0), "R": (1, 1, 1, 1)})
 def htotal_sum_from_gtotal_hgtotal_sum_total_sum(htotal_sum: Real2, gtotal: Real2, hgtotal_sum: Real2,
         total_sum: Real2, M: int, R: int, tile: Tile) -> Task[...]:
     """htotal_sum[m,r] += -gtotal[m,r]*hgtotal_sum[m,r]/total_sum[m,r]**2
@@ -1065,7 +1071,7 @@ def hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_j(hx: Real3, gtotal_sum: Real2
 
 
 @choice(hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_r, hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_j,
-    hx_from_gtotal_sum_hgx_htotal_sum_peak_x_plain)
+    hx_from_gtotal_sum_hgx_htotal_sum_peak_x_plain, merges={"M": (0, 0, 0, 0, 0, 0), "R": (2, 1, 2, 1, 1, 2)})
 def hx_from_gtotal_sum_hgx_htotal_sum_peak_x(hx: Real3, gtotal_sum: Real2, hgx: Real3, htotal_sum: Real2,
         peak: Real2, x: Real3, M: int, R: int, J: int, add: int, tile: Tile) -> Task[...]:
     """hx[m,j,r] += (gtotal_sum[m,r]*hgx[m,j,r] + htotal_sum[m,r])*exp(-finite(peak[m,r]) + x[m,j,r])
@@ -1151,7 +1157,7 @@ def tgtotal_sum_from_gtotal_tgtotal_total_sum_ttotal_sum_over_m(tgtotal_sum: Rea
 
 @choice(tgtotal_sum_from_gtotal_tgtotal_total_sum_ttotal_sum_over_r,
     tgtotal_sum_from_gtotal_tgtotal_total_sum_ttotal_sum_over_m,
-    tgtotal_sum_from_gtotal_tgtotal_total_sum_ttotal_sum_plain)
+    tgtotal_sum_from_gtotal_tgtotal_total_sum_ttotal_sum_plain, merges={"M": (0, 0, 0, 0, 0), "R": (1, 1, 1, 1, 1)})
 def tgtotal_sum_from_gtotal_tgtotal_total_sum_ttotal_sum(tgtotal_sum: Real2, gtotal: Real2, tgtotal: Real2,
         total_sum: Real2, ttotal_sum: Real2, M: int, R: int, tile: Tile) -> Task[...]:
     """tgtotal_sum[m,r] += (-gtotal[m,r]*ttotal_sum[m,r]/total_sum[m,r] + tgtotal[m,r])/total_sum[m,r]

@@ -38,7 +38,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -284,7 +284,8 @@ def y_logsumexp_max_from_x_windows_x(y_logsumexp_max: Real4, x: Real4, N: int, C
                     n += 1
 
 
-@choice(y_logsumexp_max_from_x_over_c, y_logsumexp_max_from_x_windows_x, y_logsumexp_max_from_x_plain)
+@choice(y_logsumexp_max_from_x_over_c, y_logsumexp_max_from_x_windows_x, y_logsumexp_max_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_logsumexp_max_from_x(y_logsumexp_max: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, sharp: float,
         tile: Tile) -> Task[...]:
@@ -408,7 +409,7 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_over_p1(y_logsumexp_sum: Real4, x: Re
 
 
 @choice(y_logsumexp_sum_from_x_y_logsumexp_max_over_c, y_logsumexp_sum_from_x_y_logsumexp_max_over_p1,
-    y_logsumexp_sum_from_x_y_logsumexp_max_plain)
+    y_logsumexp_sum_from_x_y_logsumexp_max_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def y_logsumexp_sum_from_x_y_logsumexp_max(y_logsumexp_sum: Real4, x: Real4, y_logsumexp_max: Real4, N: int, C: int,
         P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int,
         sharp: float, tile: Tile) -> Task[...]:
@@ -502,7 +503,8 @@ def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_p0(y_logsumexp: Real4,
 
 @choice(y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_p1,
     y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_p0,
-    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain)
+    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1), "P0": (2, 2, 2), "P1": (3, 3, 3)})
 def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum(y_logsumexp: Real4, y_logsumexp_max: Real4,
         y_logsumexp_sum: Real4, N: int, C: int, P0: int, P1: int, tile: Tile) -> Task[...]:
     """y_logsumexp[n,c,p0,p1] += log(y_logsumexp_sum[n,c,p0,p1]) + finite(y_logsumexp_max[n,c,p0,p1])
@@ -583,7 +585,8 @@ def y_from_y_logsumexp_over_p0(y: Real4, y_logsumexp: Real4, N: int, C: int, P0:
                 lanes.write_where(y.line((n, c, p0, p1), (0, 0, 1, 0)), total, active)
 
 
-@choice(y_from_y_logsumexp_over_p1, y_from_y_logsumexp_over_p0, y_from_y_logsumexp_plain)
+@choice(y_from_y_logsumexp_over_p1, y_from_y_logsumexp_over_p0, y_from_y_logsumexp_plain,
+    merges={"N": (0, 0), "C": (1, 1), "P0": (2, 2), "P1": (3, 3)})
 def y_from_y_logsumexp(y: Real4, y_logsumexp: Real4, N: int, C: int, P0: int, P1: int, sharp: float,
         tile: Tile) -> Task[...]:
     """y[n,c,p0,p1] += y_logsumexp[n,c,p0,p1]/sharp
@@ -730,7 +733,7 @@ def gx_from_gy_logsumexp_x_y_logsumexp_over_x3(gx: Real4, gy_logsumexp: Real4, x
 
 
 @choice(gx_from_gy_logsumexp_x_y_logsumexp_over_c, gx_from_gy_logsumexp_x_y_logsumexp_over_x3,
-    gx_from_gy_logsumexp_x_y_logsumexp_plain)
+    gx_from_gy_logsumexp_x_y_logsumexp_plain, merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gx_from_gy_logsumexp_x_y_logsumexp(gx: Real4, gy_logsumexp: Real4, x: Real4, y_logsumexp: Real4, N: int, C: int,
         P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int,
         sharp: float, add: int, tile: Tile) -> Task[...]:
@@ -862,7 +865,7 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_p1(ty_logsumexp: Real4, tx: Real4, x
 
 
 @choice(ty_logsumexp_from_tx_x_y_logsumexp_over_c, ty_logsumexp_from_tx_x_y_logsumexp_over_p1,
-    ty_logsumexp_from_tx_x_y_logsumexp_plain)
+    ty_logsumexp_from_tx_x_y_logsumexp_plain, merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def ty_logsumexp_from_tx_x_y_logsumexp(ty_logsumexp: Real4, tx: Real4, x: Real4, y_logsumexp: Real4, N: int, C: int,
         P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int,
         sharp: float, tile: Tile) -> Task[...]:
@@ -1019,7 +1022,7 @@ def hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_x3(hx: Real4, gy_logsumexp: Real
 
 
 @choice(hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_c, hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_x3,
-    hx_from_gy_logsumexp_hgx_x_y_logsumexp_plain)
+    hx_from_gy_logsumexp_hgx_x_y_logsumexp_plain, merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hx_from_gy_logsumexp_hgx_x_y_logsumexp(hx: Real4, gy_logsumexp: Real4, hgx: Real4, x: Real4, y_logsumexp: Real4,
         N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int,
         s0: int, s1: int, sharp: float, add: int, tile: Tile) -> Task[...]:
@@ -1155,7 +1158,7 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_p1(hy_logsumexp: Real4
 
 @choice(hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c,
     hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_p1,
-    hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain)
+    hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain, merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp(hy_logsumexp: Real4, gy_logsumexp: Real4, hgx: Real4, x: Real4,
         y_logsumexp: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int,
         d0: int, d1: int, s0: int, s1: int, sharp: float, tile: Tile) -> Task[...]:
@@ -1317,7 +1320,7 @@ def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_x3(tgx: Real4, gy_logs
 
 @choice(tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_c,
     tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_x3,
-    tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_plain)
+    tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_plain, merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp(tgx: Real4, gy_logsumexp: Real4, ty_logsumexp: Real4, x: Real4,
         y_logsumexp: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int,
         d0: int, d1: int, s0: int, s1: int, sharp: float, add: int, tile: Tile) -> Task[...]:

@@ -39,7 +39,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -316,7 +316,8 @@ def y_logsumexp_max_from_x_windows_x(y_logsumexp_max: Real5, x: Real5, N: int, C
                         n += 1
 
 
-@choice(y_logsumexp_max_from_x_over_c, y_logsumexp_max_from_x_windows_x, y_logsumexp_max_from_x_plain)
+@choice(y_logsumexp_max_from_x_over_c, y_logsumexp_max_from_x_windows_x, y_logsumexp_max_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_logsumexp_max_from_x(y_logsumexp_max: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, sharp: float, tile: Tile) -> Task[...]:
@@ -453,7 +454,7 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_over_p2(y_logsumexp_sum: Real5, x: Re
 
 
 @choice(y_logsumexp_sum_from_x_y_logsumexp_max_over_c, y_logsumexp_sum_from_x_y_logsumexp_max_over_p2,
-    y_logsumexp_sum_from_x_y_logsumexp_max_plain)
+    y_logsumexp_sum_from_x_y_logsumexp_max_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def y_logsumexp_sum_from_x_y_logsumexp_max(y_logsumexp_sum: Real5, x: Real5, y_logsumexp_max: Real5, N: int, C: int,
         P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
         d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float, tile: Tile) -> Task[...]:
@@ -552,7 +553,8 @@ def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_p1(y_logsumexp: Real5,
 
 @choice(y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_p2,
     y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_over_p1,
-    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain)
+    y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1), "P0": (2, 2, 2), "P1": (3, 3, 3), "P2": (4, 4, 4)})
 def y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum(y_logsumexp: Real5, y_logsumexp_max: Real5,
         y_logsumexp_sum: Real5, N: int, C: int, P0: int, P1: int, P2: int, tile: Tile) -> Task[...]:
     """y_logsumexp[n,c,p0,p1,p2] += log(y_logsumexp_sum[n,c,p0,p1,p2]) + finite(y_logsumexp_max[n,c,p0,p1,p2])
@@ -636,7 +638,8 @@ def y_from_y_logsumexp_over_p1(y: Real5, y_logsumexp: Real5, N: int, C: int, P0:
                 lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
 
 
-@choice(y_from_y_logsumexp_over_p2, y_from_y_logsumexp_over_p1, y_from_y_logsumexp_plain)
+@choice(y_from_y_logsumexp_over_p2, y_from_y_logsumexp_over_p1, y_from_y_logsumexp_plain,
+    merges={"N": (0, 0), "C": (1, 1), "P0": (2, 2), "P1": (3, 3), "P2": (4, 4)})
 def y_from_y_logsumexp(y: Real5, y_logsumexp: Real5, N: int, C: int, P0: int, P1: int, P2: int, sharp: float,
         tile: Tile) -> Task[...]:
     """y[n,c,p0,p1,p2] += y_logsumexp[n,c,p0,p1,p2]/sharp
@@ -807,7 +810,7 @@ def gx_from_gy_logsumexp_x_y_logsumexp_over_x4(gx: Real5, gy_logsumexp: Real5, x
 
 
 @choice(gx_from_gy_logsumexp_x_y_logsumexp_over_c, gx_from_gy_logsumexp_x_y_logsumexp_over_x4,
-    gx_from_gy_logsumexp_x_y_logsumexp_plain)
+    gx_from_gy_logsumexp_x_y_logsumexp_plain, merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gx_from_gy_logsumexp_x_y_logsumexp(gx: Real5, gy_logsumexp: Real5, x: Real5, y_logsumexp: Real5, N: int, C: int,
         P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
         d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float, add: int, tile: Tile) -> Task[...]:
@@ -952,7 +955,7 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_p2(ty_logsumexp: Real5, tx: Real5, x
 
 
 @choice(ty_logsumexp_from_tx_x_y_logsumexp_over_c, ty_logsumexp_from_tx_x_y_logsumexp_over_p2,
-    ty_logsumexp_from_tx_x_y_logsumexp_plain)
+    ty_logsumexp_from_tx_x_y_logsumexp_plain, merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def ty_logsumexp_from_tx_x_y_logsumexp(ty_logsumexp: Real5, tx: Real5, x: Real5, y_logsumexp: Real5, N: int, C: int,
         P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int,
         d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float, tile: Tile) -> Task[...]:
@@ -1133,7 +1136,7 @@ def hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_x4(hx: Real5, gy_logsumexp: Real
 
 
 @choice(hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_c, hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_x4,
-    hx_from_gy_logsumexp_hgx_x_y_logsumexp_plain)
+    hx_from_gy_logsumexp_hgx_x_y_logsumexp_plain, merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hx_from_gy_logsumexp_hgx_x_y_logsumexp(hx: Real5, gy_logsumexp: Real5, hgx: Real5, x: Real5, y_logsumexp: Real5,
         N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int,
         a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float, add: int,
@@ -1284,7 +1287,7 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_p2(hy_logsumexp: Real5
 
 @choice(hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c,
     hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_p2,
-    hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain)
+    hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain, merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp(hy_logsumexp: Real5, gy_logsumexp: Real5, hgx: Real5, x: Real5,
         y_logsumexp: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int,
         X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float,
@@ -1469,7 +1472,7 @@ def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_x4(tgx: Real5, gy_logs
 
 @choice(tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_c,
     tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_x4,
-    tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_plain)
+    tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_plain, merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp(tgx: Real5, gy_logsumexp: Real5, ty_logsumexp: Real5, x: Real5,
         y_logsumexp: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int,
         X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, sharp: float,

@@ -34,7 +34,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -409,7 +409,8 @@ def t_from_v_windows_v(t: Real4, v: Real4, N: int, C: int, P0: int, P1: int, K0:
                     n += 1
 
 
-@choice(t_from_v_over_c, t_from_v_twos_v, t_from_v_tiles_v, t_from_v_windows_v, t_from_v_plain)
+@choice(t_from_v_over_c, t_from_v_twos_v, t_from_v_tiles_v, t_from_v_windows_v, t_from_v_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def t_from_v(t: Real4, v: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, V2: int, V3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """t[n,c,p0,p1] += sum[k0,k1,v2,v3] v[n,c,v2,v3]
@@ -765,7 +766,8 @@ def gv_from_gt_windows_gt(gv: Real4, gt: Real4, N: int, C: int, P0: int, P1: int
                     n += 1
 
 
-@choice(gv_from_gt_twos_gt, gv_from_gt_over_c, gv_from_gt_windows_gt, gv_from_gt_plain)
+@choice(gv_from_gt_twos_gt, gv_from_gt_over_c, gv_from_gt_windows_gt, gv_from_gt_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def gv_from_gt(gv: Real4, gt: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, V2: int, V3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """gv[n,c,v2,v3] += sum[p0,p1,k0,k1] gt[n,c,p0,p1]

@@ -39,7 +39,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -106,7 +106,8 @@ def t_term_from_x_over_x2(t_term: Real4, x: Real4, N: int, C: int, X2: int, X3: 
                 lanes.write_where(t_term.line((n, c, x2, x3), (0, 0, 1, 0)), total, active)
 
 
-@choice(t_term_from_x_over_x3, t_term_from_x_over_x2, t_term_from_x_plain)
+@choice(t_term_from_x_over_x3, t_term_from_x_over_x2, t_term_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1), "X2": (2, 2), "X3": (3, 3)})
 def t_term_from_x(t_term: Real4, x: Real4, N: int, C: int, X2: int, X3: int, tile: Tile) -> Task[...]:
     """t_term[n,c,x2,x3] += x[n,c,x2,x3]**2
 
@@ -185,7 +186,8 @@ def y_from_t_over_p0(y: Real4, t: Real4, N: int, C: int, P0: int, P1: int, tile:
                 lanes.write_where(y.line((n, c, p0, p1), (0, 0, 1, 0)), total, active)
 
 
-@choice(y_from_t_over_p1, y_from_t_over_p0, y_from_t_plain)
+@choice(y_from_t_over_p1, y_from_t_over_p0, y_from_t_plain,
+    merges={"N": (0, 0), "C": (1, 1), "P0": (2, 2), "P1": (3, 3)})
 def y_from_t(y: Real4, t: Real4, N: int, C: int, P0: int, P1: int, tile: Tile) -> Task[...]:
     """y[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), sqrt(t[n,c,p0,p1]))
 
@@ -269,7 +271,8 @@ def gt_from_gy_t_over_p0(gt: Real4, gy: Real4, t: Real4, N: int, C: int, P0: int
                 lanes.write_where(gt.line((n, c, p0, p1), (0, 0, 1, 0)), total, active)
 
 
-@choice(gt_from_gy_t_over_p1, gt_from_gy_t_over_p0, gt_from_gy_t_plain)
+@choice(gt_from_gy_t_over_p1, gt_from_gy_t_over_p0, gt_from_gy_t_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1), "P0": (2, 2, 2), "P1": (3, 3, 3)})
 def gt_from_gy_t(gt: Real4, gy: Real4, t: Real4, N: int, C: int, P0: int, P1: int, tile: Tile) -> Task[...]:
     """gt[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), 1/(2*sqrt(t[n,c,p0,p1])))*gy[n,c,p0,p1]
 
@@ -536,7 +539,7 @@ def gx_from_gt_x_windows_gt(gx: Real4, gt: Real4, x: Real4, N: int, C: int, P0: 
                     n += 1
 
 
-@choice(gx_from_gt_x_over_c, gx_from_gt_x_windows_gt, gx_from_gt_x_plain)
+@choice(gx_from_gt_x_over_c, gx_from_gt_x_windows_gt, gx_from_gt_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def gx_from_gt_x(gx: Real4, gt: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] 2*gt[n,c,p0,p1]*x[n,c,x2,x3]
@@ -626,7 +629,8 @@ def tt_term_from_tx_x_over_x2(tt_term: Real4, tx: Real4, x: Real4, N: int, C: in
                 lanes.write_where(tt_term.line((n, c, x2, x3), (0, 0, 1, 0)), total, active)
 
 
-@choice(tt_term_from_tx_x_over_x3, tt_term_from_tx_x_over_x2, tt_term_from_tx_x_plain)
+@choice(tt_term_from_tx_x_over_x3, tt_term_from_tx_x_over_x2, tt_term_from_tx_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1), "X2": (2, 2, 2), "X3": (3, 3, 3)})
 def tt_term_from_tx_x(tt_term: Real4, tx: Real4, x: Real4, N: int, C: int, X2: int, X3: int,
         tile: Tile) -> Task[...]:
     """tt_term[n,c,x2,x3] += 2*tx[n,c,x2,x3]*x[n,c,x2,x3]

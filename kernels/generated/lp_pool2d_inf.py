@@ -42,7 +42,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -283,7 +283,7 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
                     n += 1
 
 
-@choice(y_from_x_over_c, y_from_x_windows_x, y_from_x_plain)
+@choice(y_from_x_over_c, y_from_x_windows_x, y_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y[n,c,p0,p1] += max[k0,k1,x2,x3] Abs(x[n,c,x2,x3])
@@ -417,7 +417,7 @@ def y_at_from_x_over_p1(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: i
                     lanes.write_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), lanes.long(place[0, u]), active)
 
 
-@choice(y_at_from_x_over_c, y_at_from_x_over_p1, y_at_from_x_plain)
+@choice(y_at_from_x_over_c, y_at_from_x_over_p1, y_at_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def y_at_from_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y_at[n,c,p0,p1] += argmax[k0,k1,x2,x3] Abs(x[n,c,x2,x3]) at K1*k0 + k1
@@ -519,7 +519,7 @@ def gx_from_gy_x_y_at_over_x3(gx: Real4, gy: Real4, x: Real4, y_at: Integer4, N:
                         lanes.write_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
-@choice(gx_from_gy_x_y_at_over_x3, gx_from_gy_x_y_at_plain)
+@choice(gx_from_gy_x_y_at_over_x3, gx_from_gy_x_y_at_plain, merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gx_from_gy_x_y_at(gx: Real4, gy: Real4, x: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int,
         K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] sign(x[n,c,x2,x3])*gy[n,c,p0,p1]
@@ -602,7 +602,8 @@ def ty_term_from_tx_x_over_x2(ty_term: Real4, tx: Real4, x: Real4, N: int, C: in
                 lanes.write_where(ty_term.line((n, c, x2, x3), (0, 0, 1, 0)), total, active)
 
 
-@choice(ty_term_from_tx_x_over_x3, ty_term_from_tx_x_over_x2, ty_term_from_tx_x_plain)
+@choice(ty_term_from_tx_x_over_x3, ty_term_from_tx_x_over_x2, ty_term_from_tx_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1), "X2": (2, 2, 2), "X3": (3, 3, 3)})
 def ty_term_from_tx_x(ty_term: Real4, tx: Real4, x: Real4, N: int, C: int, X2: int, X3: int,
         tile: Tile) -> Task[...]:
     """ty_term[n,c,x2,x3] += sign(x[n,c,x2,x3])*tx[n,c,x2,x3]

@@ -35,7 +35,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -460,7 +460,8 @@ def t_from_v_windows_v(t: Real5, v: Real5, N: int, C: int, P0: int, P1: int, P2:
                         n += 1
 
 
-@choice(t_from_v_over_c, t_from_v_twos_v, t_from_v_tiles_v, t_from_v_windows_v, t_from_v_plain)
+@choice(t_from_v_over_c, t_from_v_twos_v, t_from_v_tiles_v, t_from_v_windows_v, t_from_v_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def t_from_v(t: Real5, v: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, V2: int,
         V3: int, V4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
@@ -880,7 +881,8 @@ def gv_from_gt_windows_gt(gv: Real5, gt: Real5, N: int, C: int, P0: int, P1: int
                         n += 1
 
 
-@choice(gv_from_gt_twos_gt, gv_from_gt_over_c, gv_from_gt_windows_gt, gv_from_gt_plain)
+@choice(gv_from_gt_twos_gt, gv_from_gt_over_c, gv_from_gt_windows_gt, gv_from_gt_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def gv_from_gt(gv: Real5, gt: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, V2: int,
         V3: int, V4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:

@@ -40,7 +40,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -111,7 +111,8 @@ def t_term_from_x_over_x3(t_term: Real5, x: Real5, N: int, C: int, X2: int, X3: 
                 lanes.write_where(t_term.line((n, c, x2, x3, x4), (0, 0, 0, 1, 0)), total, active)
 
 
-@choice(t_term_from_x_over_x4, t_term_from_x_over_x3, t_term_from_x_plain)
+@choice(t_term_from_x_over_x4, t_term_from_x_over_x3, t_term_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1), "X2": (2, 2), "X3": (3, 3), "X4": (4, 4)})
 def t_term_from_x(t_term: Real5, x: Real5, N: int, C: int, X2: int, X3: int, X4: int, tile: Tile) -> Task[...]:
     """t_term[n,c,x2,x3,x4] += x[n,c,x2,x3,x4]**2
 
@@ -193,7 +194,8 @@ def y_from_t_over_p1(y: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: i
                 lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
 
 
-@choice(y_from_t_over_p2, y_from_t_over_p1, y_from_t_plain)
+@choice(y_from_t_over_p2, y_from_t_over_p1, y_from_t_plain,
+    merges={"N": (0, 0), "C": (1, 1), "P0": (2, 2), "P1": (3, 3), "P2": (4, 4)})
 def y_from_t(y: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int, tile: Tile) -> Task[...]:
     """y[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), sqrt(t[n,c,p0,p1,p2]))
 
@@ -280,7 +282,8 @@ def gt_from_gy_t_over_p1(gt: Real5, gy: Real5, t: Real5, N: int, C: int, P0: int
                 lanes.write_where(gt.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
 
 
-@choice(gt_from_gy_t_over_p2, gt_from_gy_t_over_p1, gt_from_gy_t_plain)
+@choice(gt_from_gy_t_over_p2, gt_from_gy_t_over_p1, gt_from_gy_t_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1), "P0": (2, 2, 2), "P1": (3, 3, 3), "P2": (4, 4, 4)})
 def gt_from_gy_t(gt: Real5, gy: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int,
         tile: Tile) -> Task[...]:
     """gt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), 1/(2*sqrt(t[n,c,p0,p1,p2])))*gy[n,c,p0,p1,p2]
@@ -586,7 +589,7 @@ def gx_from_gt_x_windows_gt(gx: Real5, gt: Real5, x: Real5, N: int, C: int, P0: 
                         n += 1
 
 
-@choice(gx_from_gt_x_over_c, gx_from_gt_x_windows_gt, gx_from_gt_x_plain)
+@choice(gx_from_gt_x_over_c, gx_from_gt_x_windows_gt, gx_from_gt_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def gx_from_gt_x(gx: Real5, gt: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int, add: int, tile: Tile) -> Task[...]:
@@ -680,7 +683,8 @@ def tt_term_from_tx_x_over_x3(tt_term: Real5, tx: Real5, x: Real5, N: int, C: in
                 lanes.write_where(tt_term.line((n, c, x2, x3, x4), (0, 0, 0, 1, 0)), total, active)
 
 
-@choice(tt_term_from_tx_x_over_x4, tt_term_from_tx_x_over_x3, tt_term_from_tx_x_plain)
+@choice(tt_term_from_tx_x_over_x4, tt_term_from_tx_x_over_x3, tt_term_from_tx_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1), "X2": (2, 2, 2), "X3": (3, 3, 3), "X4": (4, 4, 4)})
 def tt_term_from_tx_x(tt_term: Real5, tx: Real5, x: Real5, N: int, C: int, X2: int, X3: int, X4: int,
         tile: Tile) -> Task[...]:
     """tt_term[n,c,x2,x3,x4] += 2*tx[n,c,x2,x3,x4]*x[n,c,x2,x3,x4]

@@ -43,7 +43,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -315,7 +315,7 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                         n += 1
 
 
-@choice(y_from_x_over_c, y_from_x_windows_x, y_from_x_plain)
+@choice(y_from_x_over_c, y_from_x_windows_x, y_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
@@ -466,7 +466,7 @@ def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: i
                         active)
 
 
-@choice(y_at_from_x_over_c, y_at_from_x_over_p2, y_at_from_x_plain)
+@choice(y_at_from_x_over_c, y_at_from_x_over_p2, y_at_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def y_at_from_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
@@ -587,7 +587,7 @@ def gx_from_gy_x_y_at_over_x4(gx: Real5, gy: Real5, x: Real5, y_at: Integer5, N:
                         lanes.write_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
-@choice(gx_from_gy_x_y_at_over_x4, gx_from_gy_x_y_at_plain)
+@choice(gx_from_gy_x_y_at_over_x4, gx_from_gy_x_y_at_plain, merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gx_from_gy_x_y_at(gx: Real5, gy: Real5, x: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
         K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
         s0: int, s1: int, s2: int, tile: Tile) -> Task[...]:
@@ -674,7 +674,8 @@ def ty_term_from_tx_x_over_x3(ty_term: Real5, tx: Real5, x: Real5, N: int, C: in
                 lanes.write_where(ty_term.line((n, c, x2, x3, x4), (0, 0, 0, 1, 0)), total, active)
 
 
-@choice(ty_term_from_tx_x_over_x4, ty_term_from_tx_x_over_x3, ty_term_from_tx_x_plain)
+@choice(ty_term_from_tx_x_over_x4, ty_term_from_tx_x_over_x3, ty_term_from_tx_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1), "X2": (2, 2, 2), "X3": (3, 3, 3), "X4": (4, 4, 4)})
 def ty_term_from_tx_x(ty_term: Real5, tx: Real5, x: Real5, N: int, C: int, X2: int, X3: int, X4: int,
         tile: Tile) -> Task[...]:
     """ty_term[n,c,x2,x3,x4] += sign(x[n,c,x2,x3,x4])*tx[n,c,x2,x3,x4]

@@ -44,7 +44,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -411,7 +411,8 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
                     n += 1
 
 
-@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
+@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y[n,c,p0,p1] += max[k0,k1,x2,x3] (split of ties) x[n,c,x2,x3]
@@ -984,7 +985,8 @@ def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: in
                     n += 1
 
 
-@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain)
+@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def i_y_from_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int,
         tile: Tile) -> Task[...]:
@@ -1137,7 +1139,8 @@ def y_count_from_x_y_over_p1(y_count: Real4, x: Real4, y: Real4, N: int, C: int,
                     lanes.write_where(y_count.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(y_count_from_x_y_over_c, y_count_from_x_y_over_p1, y_count_from_x_y_plain)
+@choice(y_count_from_x_y_over_c, y_count_from_x_y_over_p1, y_count_from_x_y_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def y_count_from_x_y(y_count: Real4, x: Real4, y: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y_count[n,c,p0,p1] += sum[k0,k1,x2,x3] indicator(Eq(x[n,c,x2,x3], y[n,c,p0,p1]))
@@ -1278,7 +1281,8 @@ def gx_from_gy_x_y_y_count_over_x3(gx: Real4, gy: Real4, x: Real4, y: Real4, y_c
                         lanes.write_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
-@choice(gx_from_gy_x_y_y_count_over_c, gx_from_gy_x_y_y_count_over_x3, gx_from_gy_x_y_y_count_plain)
+@choice(gx_from_gy_x_y_y_count_over_c, gx_from_gy_x_y_y_count_over_x3, gx_from_gy_x_y_y_count_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def gx_from_gy_x_y_y_count(gx: Real4, gy: Real4, x: Real4, y: Real4, y_count: Real4, N: int, C: int, P0: int,
         P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int,
         tile: Tile) -> Task[...]:
@@ -1413,7 +1417,8 @@ def ty_from_tx_x_y_y_count_over_p1(ty: Real4, tx: Real4, x: Real4, y: Real4, y_c
                     lanes.write_where(ty.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(ty_from_tx_x_y_y_count_over_c, ty_from_tx_x_y_y_count_over_p1, ty_from_tx_x_y_y_count_plain)
+@choice(ty_from_tx_x_y_y_count_over_c, ty_from_tx_x_y_y_count_over_p1, ty_from_tx_x_y_y_count_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def ty_from_tx_x_y_y_count(ty: Real4, tx: Real4, x: Real4, y: Real4, y_count: Real4, N: int, C: int, P0: int,
         P1: int, K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int,
         tile: Tile) -> Task[...]:

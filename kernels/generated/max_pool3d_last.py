@@ -38,7 +38,7 @@ from kernels.runtime import (
     unequal,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -167,7 +167,7 @@ def i_from_x_over_p2(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2
                         active)
 
 
-@choice(i_from_x_over_c, i_from_x_over_p2, i_from_x_plain)
+@choice(i_from_x_over_c, i_from_x_over_p2, i_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def i_from_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
         z11: int, z12: int, z13: int, z9: int, tile: Tile) -> Task[...]:
@@ -605,7 +605,8 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                         n += 1
 
 
-@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
+@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
@@ -777,7 +778,7 @@ def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: i
                         active)
 
 
-@choice(y_at_from_x_over_c, y_at_from_x_over_p2, y_at_from_x_plain)
+@choice(y_at_from_x_over_c, y_at_from_x_over_p2, y_at_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def y_at_from_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:

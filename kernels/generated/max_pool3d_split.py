@@ -45,7 +45,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -458,7 +458,8 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                         n += 1
 
 
-@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
+@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
@@ -1124,7 +1125,8 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
                         n += 1
 
 
-@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain)
+@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def i_y_from_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int, z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile) -> Task[...]:
@@ -1298,7 +1300,8 @@ def y_count_from_x_y_over_p2(y_count: Real5, x: Real5, y: Real5, N: int, C: int,
                     lanes.write_where(y_count.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(y_count_from_x_y_over_c, y_count_from_x_y_over_p2, y_count_from_x_y_plain)
+@choice(y_count_from_x_y_over_c, y_count_from_x_y_over_p2, y_count_from_x_y_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def y_count_from_x_y(y_count: Real5, x: Real5, y: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, tile: Tile) -> Task[...]:
@@ -1461,7 +1464,8 @@ def gx_from_gy_x_y_y_count_over_x4(gx: Real5, gy: Real5, x: Real5, y: Real5, y_c
                         lanes.write_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
-@choice(gx_from_gy_x_y_y_count_over_c, gx_from_gy_x_y_y_count_over_x4, gx_from_gy_x_y_y_count_plain)
+@choice(gx_from_gy_x_y_y_count_over_c, gx_from_gy_x_y_y_count_over_x4, gx_from_gy_x_y_y_count_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def gx_from_gy_x_y_y_count(gx: Real5, gy: Real5, x: Real5, y: Real5, y_count: Real5, N: int, C: int, P0: int,
         P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int,
         d1: int, d2: int, s0: int, s1: int, s2: int, tile: Tile) -> Task[...]:
@@ -1607,7 +1611,8 @@ def ty_from_tx_x_y_y_count_over_p2(ty: Real5, tx: Real5, x: Real5, y: Real5, y_c
                     lanes.write_where(ty.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(ty_from_tx_x_y_y_count_over_c, ty_from_tx_x_y_y_count_over_p2, ty_from_tx_x_y_y_count_plain)
+@choice(ty_from_tx_x_y_y_count_over_c, ty_from_tx_x_y_y_count_over_p2, ty_from_tx_x_y_y_count_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def ty_from_tx_x_y_y_count(ty: Real5, tx: Real5, x: Real5, y: Real5, y_count: Real5, N: int, C: int, P0: int,
         P1: int, P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int,
         d1: int, d2: int, s0: int, s1: int, s2: int, tile: Tile) -> Task[...]:

@@ -27,7 +27,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -100,7 +100,7 @@ def y_sum_from_i_by_i(y_sum: Real3, i: Integer3, N: int, C: int, Q: int, H: int,
                 to[at] += one()
 
 
-@choice(y_sum_from_i_by_i, y_sum_from_i_plain)
+@choice(y_sum_from_i_by_i, y_sum_from_i_plain, merges={"N": (0, 0), "C": (1, 1)})
 def y_sum_from_i(y_sum: Real3, i: Integer3, N: int, C: int, Q: int, H: int, tile: Tile) -> Task[...]:
     """y_sum[n,c,q] += sum[h] 1   { i[n,c,h] = q }
 

@@ -39,7 +39,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -107,7 +107,8 @@ def t_from_t_sum_t_sum_2_over_p0(t: Real4, t_sum: Real1, t_sum_2: Real1, N: int,
                 lanes.write_where(t.line((n, c, p0, p1), (0, 0, 1, 0)), total, active)
 
 
-@choice(t_from_t_sum_t_sum_2_over_p1, t_from_t_sum_t_sum_2_over_p0, t_from_t_sum_t_sum_2_plain)
+@choice(t_from_t_sum_t_sum_2_over_p1, t_from_t_sum_t_sum_2_over_p0, t_from_t_sum_t_sum_2_plain,
+    merges={"N": (0, None, None), "C": (1, None, None)})
 def t_from_t_sum_t_sum_2(t: Real4, t_sum: Real1, t_sum_2: Real1, N: int, C: int, P0: int, P1: int,
         tile: Tile) -> Task[...]:
     """t[n,c,p0,p1] += t_sum[p0]*t_sum_2[p1]
@@ -242,7 +243,7 @@ def r_from_x_over_k1(r: Real6, x: Real4, x_2: Real4, N: int, C: int, P0: int, P1
                     lanes.write_where(r.line((n, plane, p0, p1, k0, k1), (0, 0, 0, 0, 0, 1)), result, active)
 
 
-@choice(r_from_x_over_c, r_from_x_over_k1, r_from_x_plain)
+@choice(r_from_x_over_c, r_from_x_over_k1, r_from_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def r_from_x(r: Real6, x: Real4, x_2: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, K0_TWIN: int,
         K1_TWIN: int, X2: int, X3: int, X2_2: int, X3_2: int, K1v: int, a0: int, a1: int, d0: int, d1: int, s0: int,
         s1: int, tile: Tile) -> Task[...]:
@@ -411,7 +412,8 @@ def y_from_r_t_x_over_p1(y: Real4, r: Real6, t: Real4, x: Real4, N: int, C: int,
                     lanes.write_where(y.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(y_from_r_t_x_over_k1, y_from_r_t_x_over_c, y_from_r_t_x_over_p1, y_from_r_t_x_plain)
+@choice(y_from_r_t_x_over_k1, y_from_r_t_x_over_c, y_from_r_t_x_over_p1, y_from_r_t_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def y_from_r_t_x(y: Real4, r: Real6, t: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y[n,c,p0,p1] += sum[k0,k1,x2,x3] chosen((t[n,c,p0,p1] - 2*r[n,c,p0,p1,k0,k1] - 1 >= 0) & (t[n,c,p0,p1] - 2*r[n,c,p0,p1,k0,k1] - 1 <= 1), x[n,c,x2,x3])
@@ -608,7 +610,8 @@ def gx_from_gy_r_t_over_x3_by_p1(gx: Real4, gy: Real4, r: Real6, t: Real4, N: in
                         lanes.write_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
-@choice(gx_from_gy_r_t_over_c, gx_from_gy_r_t_over_x3_by_k1, gx_from_gy_r_t_over_x3_by_p1, gx_from_gy_r_t_plain)
+@choice(gx_from_gy_r_t_over_c, gx_from_gy_r_t_over_x3_by_k1, gx_from_gy_r_t_over_x3_by_p1, gx_from_gy_r_t_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gx_from_gy_r_t(gx: Real4, gy: Real4, r: Real6, t: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] chosen((t[n,c,p0,p1] - 2*r[n,c,p0,p1,k0,k1] - 1 >= 0) & (t[n,c,p0,p1] - 2*r[n,c,p0,p1,k0,k1] - 1 <= 1), 1)*gy[n,c,p0,p1]
@@ -780,7 +783,8 @@ def ty_from_r_t_tx_over_p1(ty: Real4, r: Real6, t: Real4, tx: Real4, N: int, C: 
                     lanes.write_where(ty.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(ty_from_r_t_tx_over_k1, ty_from_r_t_tx_over_c, ty_from_r_t_tx_over_p1, ty_from_r_t_tx_plain)
+@choice(ty_from_r_t_tx_over_k1, ty_from_r_t_tx_over_c, ty_from_r_t_tx_over_p1, ty_from_r_t_tx_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def ty_from_r_t_tx(ty: Real4, r: Real6, t: Real4, tx: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """ty[n,c,p0,p1] += sum[k0,k1,x2,x3] chosen((t[n,c,p0,p1] - 2*r[n,c,p0,p1,k0,k1] - 1 >= 0) & (t[n,c,p0,p1] - 2*r[n,c,p0,p1,k0,k1] - 1 <= 1), 1)*tx[n,c,x2,x3]

@@ -40,7 +40,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -112,7 +112,7 @@ def t_from_t_sum_t_sum_2_t_sum_3_over_p1(t: Real5, t_sum: Real1, t_sum_2: Real1,
 
 
 @choice(t_from_t_sum_t_sum_2_t_sum_3_over_p2, t_from_t_sum_t_sum_2_t_sum_3_over_p1,
-    t_from_t_sum_t_sum_2_t_sum_3_plain)
+    t_from_t_sum_t_sum_2_t_sum_3_plain, merges={"N": (0, None, None, None), "C": (1, None, None, None)})
 def t_from_t_sum_t_sum_2_t_sum_3(t: Real5, t_sum: Real1, t_sum_2: Real1, t_sum_3: Real1, N: int, C: int, P0: int,
         P1: int, P2: int, tile: Tile) -> Task[...]:
     """t[n,c,p0,p1,p2] += t_sum[p0]*t_sum_2[p1]*t_sum_3[p2]
@@ -272,7 +272,7 @@ def r_from_x_over_k2(r: Real8, x: Real5, x_2: Real5, N: int, C: int, P0: int, P1
                         active)
 
 
-@choice(r_from_x_over_c, r_from_x_over_k2, r_from_x_plain)
+@choice(r_from_x_over_c, r_from_x_over_k2, r_from_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def r_from_x(r: Real8, x: Real5, x_2: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         K0_TWIN: int, K1_TWIN: int, K2_TWIN: int, X2: int, X3: int, X4: int, X2_2: int, X3_2: int, X4_2: int,
         K1v: int, K2v: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
@@ -458,7 +458,8 @@ def y_from_r_t_x_over_p2(y: Real5, r: Real8, t: Real5, x: Real5, N: int, C: int,
                     lanes.write_where(y.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(y_from_r_t_x_over_k2, y_from_r_t_x_over_c, y_from_r_t_x_over_p2, y_from_r_t_x_plain)
+@choice(y_from_r_t_x_over_k2, y_from_r_t_x_over_c, y_from_r_t_x_over_p2, y_from_r_t_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def y_from_r_t_x(y: Real5, r: Real8, t: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, tile: Tile) -> Task[...]:
@@ -686,7 +687,8 @@ def gx_from_gy_r_t_over_x4_by_p2(gx: Real5, gy: Real5, r: Real8, t: Real5, N: in
                         lanes.write_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
-@choice(gx_from_gy_r_t_over_c, gx_from_gy_r_t_over_x4_by_k2, gx_from_gy_r_t_over_x4_by_p2, gx_from_gy_r_t_plain)
+@choice(gx_from_gy_r_t_over_c, gx_from_gy_r_t_over_x4_by_k2, gx_from_gy_r_t_over_x4_by_p2, gx_from_gy_r_t_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gx_from_gy_r_t(gx: Real5, gy: Real5, r: Real8, t: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, tile: Tile) -> Task[...]:
@@ -874,7 +876,8 @@ def ty_from_r_t_tx_over_p2(ty: Real5, r: Real8, t: Real5, tx: Real5, N: int, C: 
                     lanes.write_where(ty.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(ty_from_r_t_tx_over_k2, ty_from_r_t_tx_over_c, ty_from_r_t_tx_over_p2, ty_from_r_t_tx_plain)
+@choice(ty_from_r_t_tx_over_k2, ty_from_r_t_tx_over_c, ty_from_r_t_tx_over_p2, ty_from_r_t_tx_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def ty_from_r_t_tx(ty: Real5, r: Real8, t: Real5, tx: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, tile: Tile) -> Task[...]:

@@ -40,7 +40,7 @@ from kernels.runtime import (
     unequal,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -563,7 +563,8 @@ def i_from_x_windows_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, 
                     n += 1
 
 
-@choice(i_from_x_over_c, i_from_x_twos_x, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain)
+@choice(i_from_x_over_c, i_from_x_twos_x, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def i_from_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile) -> Task[...]:
     """i[n,c,p0,p1] += argmin[k0,k1,x2,x3] x[n,c,x2,x3] at z6*k0 + d1*k1 + z7*p0 + s1*p1 - z8
@@ -976,7 +977,8 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
                     n += 1
 
 
-@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
+@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y[n,c,p0,p1] += min[k0,k1,x2,x3] x[n,c,x2,x3]
@@ -1549,7 +1551,8 @@ def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: in
                     n += 1
 
 
-@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain)
+@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def i_y_from_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int,
         tile: Tile) -> Task[...]:
@@ -1784,7 +1787,8 @@ def y_at_from_x_over_p1(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: i
                     lanes.write_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), lanes.long(place[0, u]), active)
 
 
-@choice(y_at_from_x_over_c, y_at_from_x_twos_x, y_at_from_x_over_p1, y_at_from_x_plain)
+@choice(y_at_from_x_over_c, y_at_from_x_twos_x, y_at_from_x_over_p1, y_at_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_at_from_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y_at[n,c,p0,p1] += argmin[k0,k1,x2,x3] x[n,c,x2,x3] at K1*k0 + k1

@@ -24,7 +24,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -100,7 +100,8 @@ def y_from_x_z_over_t(y: Real6, x: Real4, z: Real4, I: int, K: int, S: int, L: i
                 lanes.write_where(y.line((i, k, s, l, t, j), (0, 0, 0, 0, 1, 0)), total, active)
 
 
-@choice(y_from_x_z_over_j, y_from_x_z_over_t, y_from_x_z_plain)
+@choice(y_from_x_z_over_j, y_from_x_z_over_t, y_from_x_z_plain,
+    merges={"I": (0, 0, 0), "K": (1, None, 1), "S": (2, 1, None), "L": (3, None, 2), "T": (4, 2, None), "J": (5, 3, 3)})
 def y_from_x_z(y: Real6, x: Real4, z: Real4, I: int, K: int, S: int, L: int, T: int, J: int,
         tile: Tile) -> Task[...]:
     """y[i,k,s,l,t,j] += x[i,s,t,j]*z[i,k,l,j]
@@ -217,7 +218,8 @@ def gx_from_gy_z_over_l(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, 
                 gx[plane, s, t, j] = result
 
 
-@choice(gx_from_gy_z_over_j, gx_from_gy_z_over_l, gx_from_gy_z_plain)
+@choice(gx_from_gy_z_over_j, gx_from_gy_z_over_l, gx_from_gy_z_plain,
+    merges={"I": (0, 0, 0), "K": (None, 1, 1), "S": (1, 2, None), "L": (None, 3, 2), "T": (2, 4, None), "J": (3, 5, 3)})
 def gx_from_gy_z(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, L: int, T: int, J: int, add: int,
         tile: Tile) -> Task[...]:
     """gx[i,s,t,j] += sum[k,l] z[i,k,l,j]*gy[i,k,s,l,t,j]
@@ -312,7 +314,8 @@ def ty_from_tx_tz_x_z_over_t(ty: Real6, tx: Real4, tz: Real4, x: Real4, z: Real4
                 lanes.write_where(ty.line((i, k, s, l, t, j), (0, 0, 0, 0, 1, 0)), total, active)
 
 
-@choice(ty_from_tx_tz_x_z_over_j, ty_from_tx_tz_x_z_over_t, ty_from_tx_tz_x_z_plain)
+@choice(ty_from_tx_tz_x_z_over_j, ty_from_tx_tz_x_z_over_t, ty_from_tx_tz_x_z_plain,
+    merges={"I": (0, 0, 0, 0, 0), "K": (1, None, 1, None, 1), "S": (2, 1, None, 1, None), "L": (3, None, 2, None, 2), "T": (4, 2, None, 2, None), "J": (5, 3, 3, 3, 3)})
 def ty_from_tx_tz_x_z(ty: Real6, tx: Real4, tz: Real4, x: Real4, z: Real4, I: int, K: int, S: int, L: int, T: int,
         J: int, tile: Tile) -> Task[...]:
     """ty[i,k,s,l,t,j] += tx[i,s,t,j]*z[i,k,l,j] + tz[i,k,l,j]*x[i,s,t,j]

@@ -24,7 +24,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -93,7 +93,8 @@ def y_from_x_z_over_t(y: Real4, x: Real4, z: Real2, S: int, I: int, T: int, J: i
                 lanes.write_where(y.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
-@choice(y_from_x_z_over_j, y_from_x_z_over_t, y_from_x_z_plain)
+@choice(y_from_x_z_over_j, y_from_x_z_over_t, y_from_x_z_plain,
+    merges={"S": (0, 0, None), "I": (1, 1, 0), "T": (2, 2, None), "J": (3, 3, 1)})
 def y_from_x_z(y: Real4, x: Real4, z: Real2, S: int, I: int, T: int, J: int, tile: Tile) -> Task[...]:
     """y[s,i,t,j] += z[i,j]*x[s,i,t,j]
 
@@ -203,7 +204,8 @@ def gz_from_gy_x_over_t(gz: Real2, gy: Real4, x: Real4, S: int, I: int, T: int, 
                 gz[plane, j] = result
 
 
-@choice(gz_from_gy_x_over_j, gz_from_gy_x_over_t, gz_from_gy_x_plain)
+@choice(gz_from_gy_x_over_j, gz_from_gy_x_over_t, gz_from_gy_x_plain,
+    merges={"S": (None, 0, 0), "I": (0, 1, 1), "T": (None, 2, 2), "J": (1, 3, 3)})
 def gz_from_gy_x(gz: Real2, gy: Real4, x: Real4, S: int, I: int, T: int, J: int, add: int, tile: Tile) -> Task[...]:
     """gz[i,j] += sum[s,t] gy[s,i,t,j]*x[s,i,t,j]
 
@@ -291,7 +293,8 @@ def ty_from_tx_tz_x_z_over_t(ty: Real4, tx: Real4, tz: Real2, x: Real4, z: Real2
                 lanes.write_where(ty.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
-@choice(ty_from_tx_tz_x_z_over_j, ty_from_tx_tz_x_z_over_t, ty_from_tx_tz_x_z_plain)
+@choice(ty_from_tx_tz_x_z_over_j, ty_from_tx_tz_x_z_over_t, ty_from_tx_tz_x_z_plain,
+    merges={"S": (0, 0, None, 0, None), "I": (1, 1, 0, 1, 0), "T": (2, 2, None, 2, None), "J": (3, 3, 1, 3, 1)})
 def ty_from_tx_tz_x_z(ty: Real4, tx: Real4, tz: Real2, x: Real4, z: Real2, S: int, I: int, T: int, J: int,
         tile: Tile) -> Task[...]:
     """ty[s,i,t,j] += tz[i,j]*x[s,i,t,j] + z[i,j]*tx[s,i,t,j]

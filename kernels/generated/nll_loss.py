@@ -37,7 +37,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -171,7 +171,7 @@ def gl_total_from_gz_total_over_r(gl_total: Real2, gz_total: Real0, N: int, R: i
                 lanes.write_where(gl_total.line((n, r), (0, 1)), total, active)
 
 
-@choice(gl_total_from_gz_total_over_r, gl_total_from_gz_total_plain)
+@choice(gl_total_from_gz_total_over_r, gl_total_from_gz_total_plain, merges={"N": (0, None), "R": (1, None)})
 def gl_total_from_gz_total(gl_total: Real2, gz_total: Real0, N: int, R: int, add: int, tile: Tile) -> Task[...]:
     """gl_total[n,r] += gz_total[]
 
@@ -277,7 +277,8 @@ def gx_from_gl_total_w_t_over_c(gx: Real3, gl_total: Real2, w: Real1, t: Integer
                     lanes.write_where(gx.line((n, c, plane), (0, 1, 0)), result, active)
 
 
-@choice(gx_from_gl_total_w_t_over_r, gx_from_gl_total_w_t_over_c, gx_from_gl_total_w_t_plain)
+@choice(gx_from_gl_total_w_t_over_r, gx_from_gl_total_w_t_over_c, gx_from_gl_total_w_t_plain,
+    merges={"N": (0, 0, None, 0), "R": (2, 1, None, 1)})
 def gx_from_gl_total_w_t(gx: Real3, gl_total: Real2, w: Real1, t: Integer2, N: int, R: int, C: int, ignore: int,
         tile: Tile) -> Task[...]:
     """gx[n,c,r] += -chosen(Ne(c, ignore), w[c])*gl_total[n,r]   { t[n,r] = c }
@@ -491,7 +492,8 @@ def hx_from_gl_total_hgw_hz_w_t_over_c(hx: Real3, gl_total: Real2, hgw: Real1, h
                     lanes.write_where(hx.line((n, c, plane), (0, 1, 0)), result, active)
 
 
-@choice(hx_from_gl_total_hgw_hz_w_t_over_r, hx_from_gl_total_hgw_hz_w_t_over_c, hx_from_gl_total_hgw_hz_w_t_plain)
+@choice(hx_from_gl_total_hgw_hz_w_t_over_r, hx_from_gl_total_hgw_hz_w_t_over_c, hx_from_gl_total_hgw_hz_w_t_plain,
+    merges={"N": (0, 0, None, None, None, 0), "R": (2, 1, None, None, None, 1)})
 def hx_from_gl_total_hgw_hz_w_t(hx: Real3, gl_total: Real2, hgw: Real1, hz: Real0, w: Real1, t: Integer2, N: int,
         R: int, C: int, ignore: int, tile: Tile) -> Task[...]:
     """hx[n,c,r] += -chosen(Ne(c, ignore), 1)*hgw[c]*gl_total[n,r] - chosen(Ne(c, ignore), w[c])*hz[]
@@ -588,7 +590,7 @@ def tgx_from_gl_total_tgl_total_tw_w_t_over_c(tgx: Real3, gl_total: Real2, tgl_t
 
 
 @choice(tgx_from_gl_total_tgl_total_tw_w_t_over_r, tgx_from_gl_total_tgl_total_tw_w_t_over_c,
-    tgx_from_gl_total_tgl_total_tw_w_t_plain)
+    tgx_from_gl_total_tgl_total_tw_w_t_plain, merges={"N": (0, 0, 0, None, None, 0), "R": (2, 1, 1, None, None, 1)})
 def tgx_from_gl_total_tgl_total_tw_w_t(tgx: Real3, gl_total: Real2, tgl_total: Real2, tw: Real1, w: Real1,
         t: Integer2, N: int, R: int, C: int, ignore: int, tile: Tile) -> Task[...]:
     """tgx[n,c,r] += -chosen(Ne(c, ignore), 1)*tw[c]*gl_total[n,r] - chosen(Ne(c, ignore), w[c])*tgl_total[n,r]

@@ -31,7 +31,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -114,7 +114,7 @@ def total_from_x_over_j(total_: Real2, x: Real3, M: int, R: int, J: int, tile: T
                 total_[plane, r] = result
 
 
-@choice(total_from_x_over_r, total_from_x_over_j, total_from_x_plain)
+@choice(total_from_x_over_r, total_from_x_over_j, total_from_x_plain, merges={"M": (0, 0), "R": (1, 2)})
 def total_from_x(total_: Real2, x: Real3, M: int, R: int, J: int, tile: Tile) -> Task[...]:
     """total[m,r] += sum[j] x[m,j,r]**2
 
@@ -195,7 +195,7 @@ def y_from_total_x_over_c(y: Real3, total_: Real2, x: Real3, M: int, C: int, R: 
                 lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(y_from_total_x_over_r, y_from_total_x_over_c, y_from_total_x_plain)
+@choice(y_from_total_x_over_r, y_from_total_x_over_c, y_from_total_x_plain, merges={"M": (0, 0, 0), "R": (2, 1, 2)})
 def y_from_total_x(y: Real3, total_: Real2, x: Real3, M: int, C: int, R: int, eps: float, tile: Tile) -> Task[...]:
     """y[m,c,r] += Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*x[m,c,r]
 
@@ -275,7 +275,7 @@ def gtotal_from_gy_total_x_over_c(gtotal: Real2, gy: Real3, total_: Real2, x: Re
                 gtotal[plane, r] = result
 
 
-@choice(gtotal_from_gy_total_x_over_c, gtotal_from_gy_total_x_plain)
+@choice(gtotal_from_gy_total_x_over_c, gtotal_from_gy_total_x_plain, merges={"M": (0, 0, 0, 0), "R": (1, 2, 1, 2)})
 def gtotal_from_gy_total_x(gtotal: Real2, gy: Real3, total_: Real2, x: Real3, M: int, C: int, R: int, eps: float,
         add: int, tile: Tile) -> Task[...]:
     """gtotal[m,r] += sum[c] Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*gy[m,c,r]*x[m,c,r]
@@ -362,7 +362,8 @@ def gx_from_gtotal_x_over_j(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, 
                 lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_gtotal_x_over_r, gx_from_gtotal_x_over_j, gx_from_gtotal_x_plain)
+@choice(gx_from_gtotal_x_over_r, gx_from_gtotal_x_over_j, gx_from_gtotal_x_plain,
+    merges={"M": (0, 0, 0), "R": (2, 1, 2)})
 def gx_from_gtotal_x(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, J: int, add: int, tile: Tile) -> Task[...]:
     """gx[m,j,r] += 2*gtotal[m,r]*x[m,j,r]
 
@@ -466,7 +467,8 @@ def ttotal_from_tx_x_over_j(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, 
                 ttotal[plane, r] = result
 
 
-@choice(ttotal_from_tx_x_over_r, ttotal_from_tx_x_over_j, ttotal_from_tx_x_plain)
+@choice(ttotal_from_tx_x_over_r, ttotal_from_tx_x_over_j, ttotal_from_tx_x_plain,
+    merges={"M": (0, 0, 0), "R": (1, 2, 2)})
 def ttotal_from_tx_x(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, J: int, tile: Tile) -> Task[...]:
     """ttotal[m,r] += sum[j] 2*tx[m,j,r]*x[m,j,r]
 
@@ -562,7 +564,8 @@ def htotal_from_gy_hgtotal_total_x_over_c(htotal: Real2, gy: Real3, hgtotal: Rea
                 htotal[plane, r] = result
 
 
-@choice(htotal_from_gy_hgtotal_total_x_over_c, htotal_from_gy_hgtotal_total_x_plain)
+@choice(htotal_from_gy_hgtotal_total_x_over_c, htotal_from_gy_hgtotal_total_x_plain,
+    merges={"M": (0, 0, 0, 0, 0), "R": (1, 2, 1, 1, 2)})
 def htotal_from_gy_hgtotal_total_x(htotal: Real2, gy: Real3, hgtotal: Real2, total_: Real2, x: Real3, M: int,
         C: int, R: int, eps: float, add: int, tile: Tile) -> Task[...]:
     """htotal[m,r] += sum[c] Piecewise((0, eps**2 >= total[m,r]), (3/(4*total[m,r]**(5/2)), True))*hgtotal[m,r]*gy[m,c,r]*x[m,c,r]
@@ -671,7 +674,8 @@ def hx_from_gtotal_hgx_htotal_x_over_j(hx: Real3, gtotal: Real2, hgx: Real3, hto
                 lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, active)
 
 
-@choice(hx_from_gtotal_hgx_htotal_x_over_r, hx_from_gtotal_hgx_htotal_x_over_j, hx_from_gtotal_hgx_htotal_x_plain)
+@choice(hx_from_gtotal_hgx_htotal_x_over_r, hx_from_gtotal_hgx_htotal_x_over_j, hx_from_gtotal_hgx_htotal_x_plain,
+    merges={"M": (0, 0, 0, 0, 0), "R": (2, 1, 2, 1, 2)})
 def hx_from_gtotal_hgx_htotal_x(hx: Real3, gtotal: Real2, hgx: Real3, htotal: Real2, x: Real3, M: int, R: int,
         J: int, add: int, tile: Tile) -> Task[...]:
     """hx[m,j,r] += 2*gtotal[m,r]*hgx[m,j,r] + 2*htotal[m,r]*x[m,j,r]

@@ -34,7 +34,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -130,7 +130,7 @@ def y_from_other_x_over_c(y: Real3, other_: Real2, x: Real3, M: int, C: int, R: 
                 lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(y_from_other_x_over_r, y_from_other_x_over_c, y_from_other_x_plain)
+@choice(y_from_other_x_over_r, y_from_other_x_over_c, y_from_other_x_plain, merges={"M": (0, 0, 0), "R": (2, 1, 2)})
 def y_from_other_x(y: Real3, other_: Real2, x: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
     """y[m,c,r] += x[m,c,r]/other[m,r]
 
@@ -243,7 +243,8 @@ def gother_from_gy_other_x_over_c(gother: Real2, gy: Real3, other_: Real2, x: Re
                 gother[plane, r] = result
 
 
-@choice(gother_from_gy_other_x_over_r, gother_from_gy_other_x_over_c, gother_from_gy_other_x_plain)
+@choice(gother_from_gy_other_x_over_r, gother_from_gy_other_x_over_c, gother_from_gy_other_x_plain,
+    merges={"M": (0, 0, 0, 0), "R": (1, 2, 1, 2)})
 def gother_from_gy_other_x(gother: Real2, gy: Real3, other_: Real2, x: Real3, M: int, C: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """gother[m,r] += sum[c] -gy[m,c,r]*x[m,c,r]/other[m,r]**2
@@ -378,7 +379,8 @@ def ty_from_other_tother_tx_x_over_c(ty: Real3, other_: Real2, tother: Real2, tx
                 lanes.write_where(ty.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(ty_from_other_tother_tx_x_over_r, ty_from_other_tother_tx_x_over_c, ty_from_other_tother_tx_x_plain)
+@choice(ty_from_other_tother_tx_x_over_r, ty_from_other_tother_tx_x_over_c, ty_from_other_tother_tx_x_plain,
+    merges={"M": (0, 0, 0, 0, 0), "R": (2, 1, 1, 2, 2)})
 def ty_from_other_tother_tx_x(ty: Real3, other_: Real2, tother: Real2, tx: Real3, x: Real3, M: int, C: int, R: int,
         tile: Tile) -> Task[...]:
     """ty[m,c,r] += (tx[m,c,r] - tother[m,r]*x[m,c,r]/other[m,r])/other[m,r]
@@ -494,7 +496,7 @@ def hother_from_gy_hgother_other_x_over_c(hother: Real2, gy: Real3, hgother: Rea
 
 
 @choice(hother_from_gy_hgother_other_x_over_r, hother_from_gy_hgother_other_x_over_c,
-    hother_from_gy_hgother_other_x_plain)
+    hother_from_gy_hgother_other_x_plain, merges={"M": (0, 0, 0, 0, 0), "R": (1, 2, 1, 1, 2)})
 def hother_from_gy_hgother_other_x(hother: Real2, gy: Real3, hgother: Real2, other_: Real2, x: Real3, M: int,
         C: int, R: int, add: int, tile: Tile) -> Task[...]:
     """hother[m,r] += sum[c] 2*hgother[m,r]*gy[m,c,r]*x[m,c,r]/other[m,r]**3
@@ -576,7 +578,8 @@ def hx_from_gy_hgother_other_over_c(hx: Real3, gy: Real3, hgother: Real2, other_
                 lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(hx_from_gy_hgother_other_over_r, hx_from_gy_hgother_other_over_c, hx_from_gy_hgother_other_plain)
+@choice(hx_from_gy_hgother_other_over_r, hx_from_gy_hgother_other_over_c, hx_from_gy_hgother_other_plain,
+    merges={"M": (0, 0, 0, 0), "R": (2, 2, 1, 1)})
 def hx_from_gy_hgother_other(hx: Real3, gy: Real3, hgother: Real2, other_: Real2, M: int, C: int, R: int,
         tile: Tile) -> Task[...]:
     """hx[m,c,r] += -hgother[m,r]*gy[m,c,r]/other[m,r]**2

@@ -30,7 +30,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -111,7 +111,8 @@ def mu_from_x_over_n(mu: Real1, x: Real4, N: int, Q0: int, Q1: int, Q2: int, til
         lanes.write_where(mu.line((n,), (1,)), total, active)
 
 
-@choice(mu_from_x_over_q2, mu_from_x_over_n, mu_from_x_plain)
+@choice(mu_from_x_over_q2, mu_from_x_over_n, mu_from_x_plain,
+    merges={"Q0": (None, 1), "Q1": (None, 2), "Q2": (None, 3)})
 def mu_from_x(mu: Real1, x: Real4, N: int, Q0: int, Q1: int, Q2: int, tile: Tile) -> Task[...]:
     """mu[n] += sum[q0,q1,q2] x[n,q0,q1,q2]/(Q0*Q1*Q2)
 
@@ -593,7 +594,8 @@ def gx_from_gmu_over_n(gx: Real4, gmu: Real1, N: int, Q0: int, Q1: int, Q2: int,
                 lanes.write_where(gx.line((n, q0, q1, q2), (1, 0, 0, 0)), total, active)
 
 
-@choice(gx_from_gmu_over_q2, gx_from_gmu_over_n, gx_from_gmu_plain)
+@choice(gx_from_gmu_over_q2, gx_from_gmu_over_n, gx_from_gmu_plain,
+    merges={"Q0": (1, None), "Q1": (2, None), "Q2": (3, None)})
 def gx_from_gmu(gx: Real4, gmu: Real1, N: int, Q0: int, Q1: int, Q2: int, add: int, tile: Tile) -> Task[...]:
     """gx[n,q0,q1,q2] += gmu[n]/(Q0*Q1*Q2)
 

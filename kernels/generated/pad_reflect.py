@@ -34,7 +34,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -155,7 +155,7 @@ def y_from_x_padded_padded_padded_over_p1(y: Real4, x_padded_padded_padded: Real
 
 
 @choice(y_from_x_padded_padded_padded_over_p2, y_from_x_padded_padded_padded_over_p1,
-    y_from_x_padded_padded_padded_plain)
+    y_from_x_padded_padded_padded_plain, merges={"N": (0, 0), "P0": (1, 1), "P1": (2, 2), "P2": (3, 3)})
 def y_from_x_padded_padded_padded(y: Real4, x_padded_padded_padded: Real4, N: int, P0: int, P1: int, P2: int,
         add: int, tile: Tile) -> Task[...]:
     """y[n,p0,p1,p2] += x_padded_padded_padded[n,p0,p1,p2]

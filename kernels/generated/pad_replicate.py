@@ -42,7 +42,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -95,7 +95,7 @@ def x_padded_from_x_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int
                     lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_over_r3, x_padded_from_x_plain)
+@choice(x_padded_from_x_over_r3, x_padded_from_x_plain, merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
 def x_padded_from_x(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3] += sum[q] x[r0,q,r2,r3]   { r1 - a0 = q }
@@ -165,7 +165,7 @@ def x_padded_from_x_2_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: i
                     lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_2_over_r3, x_padded_from_x_2_plain)
+@choice(x_padded_from_x_2_over_r3, x_padded_from_x_2_plain, merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
 def x_padded_from_x_2(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int, add: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3] += sum[q] x[r0,q,r2,r3]   { -q = 0, -r1 + a0 - 1 >= 0 }
@@ -235,7 +235,7 @@ def x_padded_from_x_3_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: i
                     lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_3_over_r3, x_padded_from_x_3_plain)
+@choice(x_padded_from_x_3_over_r3, x_padded_from_x_3_plain, merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
 def x_padded_from_x_3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, X1: int, z1: int,
         add: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3] += sum[q] x[r0,q,r2,r3]   { -q + X1 - 1 = 0, r1 - z1 >= 0 }
@@ -377,7 +377,8 @@ def gx_padded_padded_from_gx_padded_padded_padded_3_over_q(gx_padded_padded: Rea
 
 
 @choice(gx_padded_padded_from_gx_padded_padded_padded_3_over_r2,
-    gx_padded_padded_from_gx_padded_padded_padded_3_over_q, gx_padded_padded_from_gx_padded_padded_padded_3_plain)
+    gx_padded_padded_from_gx_padded_padded_padded_3_over_q, gx_padded_padded_from_gx_padded_padded_padded_3_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def gx_padded_padded_from_gx_padded_padded_padded_3(gx_padded_padded: Real4, gx_padded_padded_padded: Real4,
         R0: int, R1: int, R2: int, R3: int, Q: int, a2: int, add: int, tile: Tile) -> Task[...]:
     """gx_padded_padded[r0,r1,r2,q] += sum[r3] gx_padded_padded_padded[r0,r1,r2,r3]   { r3 - a2 = q }

@@ -25,7 +25,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -91,7 +91,7 @@ def y_from_w_x_over_c(y: Real3, w: Real1, x: Real3, M: int, C: int, R: int, tile
                 lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(y_from_w_x_over_r, y_from_w_x_over_c, y_from_w_x_plain)
+@choice(y_from_w_x_over_r, y_from_w_x_over_c, y_from_w_x_plain, merges={"M": (0, None, 0), "R": (2, None, 2)})
 def y_from_w_x(y: Real3, w: Real1, x: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
     """y[m,c,r] += Piecewise((x[m,c,r], x[m,c,r] > 0), (w[c]*x[m,c,r], True))
 
@@ -179,7 +179,7 @@ def gw_from_gy_x_over_c(gw: Real1, gy: Real3, x: Real3, M: int, C: int, R: int, 
         lanes.write_where(gw.line((c,), (1,)), total, active)
 
 
-@choice(gw_from_gy_x_over_r, gw_from_gy_x_over_c, gw_from_gy_x_plain)
+@choice(gw_from_gy_x_over_r, gw_from_gy_x_over_c, gw_from_gy_x_plain, merges={"M": (None, 0, 0), "R": (None, 2, 2)})
 def gw_from_gy_x(gw: Real1, gy: Real3, x: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
     """gw[c] += sum[m,r] Piecewise((0, x[m,c,r] > 0), (x[m,c,r], True))*gy[m,c,r]
 
@@ -262,7 +262,8 @@ def gx_from_gy_w_x_over_c(gx: Real3, gy: Real3, w: Real1, x: Real3, M: int, C: i
                 lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_gy_w_x_over_r, gx_from_gy_w_x_over_c, gx_from_gy_w_x_plain)
+@choice(gx_from_gy_w_x_over_r, gx_from_gy_w_x_over_c, gx_from_gy_w_x_plain,
+    merges={"M": (0, 0, None, 0), "R": (2, 2, None, 2)})
 def gx_from_gy_w_x(gx: Real3, gy: Real3, w: Real1, x: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
     """gx[m,c,r] += Piecewise((1, x[m,c,r] > 0), (w[c], True))*gy[m,c,r]
 
@@ -347,7 +348,8 @@ def ty_from_tw_tx_w_x_over_c(ty: Real3, tw: Real1, tx: Real3, w: Real1, x: Real3
                 lanes.write_where(ty.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(ty_from_tw_tx_w_x_over_r, ty_from_tw_tx_w_x_over_c, ty_from_tw_tx_w_x_plain)
+@choice(ty_from_tw_tx_w_x_over_r, ty_from_tw_tx_w_x_over_c, ty_from_tw_tx_w_x_plain,
+    merges={"M": (0, None, 0, None, 0), "R": (2, None, 2, None, 2)})
 def ty_from_tw_tx_w_x(ty: Real3, tw: Real1, tx: Real3, w: Real1, x: Real3, M: int, C: int, R: int,
         tile: Tile) -> Task[...]:
     """ty[m,c,r] += Piecewise((0, x[m,c,r] > 0), (x[m,c,r], True))*tw[c] + Piecewise((1, x[m,c,r] > 0), (w[c], True))*tx[m,c,r]
@@ -446,7 +448,8 @@ def hw_from_gy_hgx_x_over_c(hw: Real1, gy: Real3, hgx: Real3, x: Real3, M: int, 
         lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
-@choice(hw_from_gy_hgx_x_over_r, hw_from_gy_hgx_x_over_c, hw_from_gy_hgx_x_plain)
+@choice(hw_from_gy_hgx_x_over_r, hw_from_gy_hgx_x_over_c, hw_from_gy_hgx_x_plain,
+    merges={"M": (None, 0, 0, 0), "R": (None, 2, 2, 2)})
 def hw_from_gy_hgx_x(hw: Real1, gy: Real3, hgx: Real3, x: Real3, M: int, C: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """hw[c] += sum[m,r] Piecewise((0, x[m,c,r] > 0), (1, True))*gy[m,c,r]*hgx[m,c,r]
@@ -530,7 +533,8 @@ def hx_from_gy_hgw_x_over_c(hx: Real3, gy: Real3, hgw: Real1, x: Real3, M: int, 
                 lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(hx_from_gy_hgw_x_over_r, hx_from_gy_hgw_x_over_c, hx_from_gy_hgw_x_plain)
+@choice(hx_from_gy_hgw_x_over_r, hx_from_gy_hgw_x_over_c, hx_from_gy_hgw_x_plain,
+    merges={"M": (0, 0, None, 0), "R": (2, 2, None, 2)})
 def hx_from_gy_hgw_x(hx: Real3, gy: Real3, hgw: Real1, x: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
     """hx[m,c,r] += Piecewise((0, x[m,c,r] > 0), (1, True))*hgw[c]*gy[m,c,r]
 
@@ -619,7 +623,8 @@ def tgx_from_gy_tgy_tw_w_x_over_c(tgx: Real3, gy: Real3, tgy: Real3, tw: Real1, 
                 lanes.write_where(tgx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(tgx_from_gy_tgy_tw_w_x_over_r, tgx_from_gy_tgy_tw_w_x_over_c, tgx_from_gy_tgy_tw_w_x_plain)
+@choice(tgx_from_gy_tgy_tw_w_x_over_r, tgx_from_gy_tgy_tw_w_x_over_c, tgx_from_gy_tgy_tw_w_x_plain,
+    merges={"M": (0, 0, 0, None, None, 0), "R": (2, 2, 2, None, None, 2)})
 def tgx_from_gy_tgy_tw_w_x(tgx: Real3, gy: Real3, tgy: Real3, tw: Real1, w: Real1, x: Real3, M: int, C: int, R: int,
         tile: Tile) -> Task[...]:
     """tgx[m,c,r] += Piecewise((0, x[m,c,r] > 0), (1, True))*tw[c]*gy[m,c,r] + Piecewise((1, x[m,c,r] > 0), (w[c], True))*tgy[m,c,r]

@@ -46,7 +46,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -239,7 +239,8 @@ def y_from_w_z_in_blocks(y: Real3, w: Real3, z: Real4, N: int, M: int, P0: int, 
                     add != 0 or g_start > 0 or o_start > 0, scratch, lines)
 
 
-@choice(y_from_w_z_over_p0, y_from_w_z_over_o, y_from_w_z_in_blocks, y_from_w_z_plain)
+@choice(y_from_w_z_over_p0, y_from_w_z_over_o, y_from_w_z_in_blocks, y_from_w_z_plain,
+    merges={"N": (0, None, 0), "P0": (2, None, 3), "G": (None, 1, 1), "O": (None, 2, 2)})
 def y_from_w_z(y: Real3, w: Real3, z: Real4, N: int, M: int, P0: int, G: int, O: int, add: int,
         tile: Tile) -> Task[...]:
     """y[n,m,p0] += sum[g,o] w[m,g,o]*z[n,g,o,p0]
@@ -328,7 +329,7 @@ def y_from_b_over_m(y: Real3, b: Real1, N: int, M: int, P0: int, add: int, tile:
                 lanes.write_where(y.line((n, m, p0), (0, 1, 0)), total, active)
 
 
-@choice(y_from_b_over_p0, y_from_b_over_m, y_from_b_plain)
+@choice(y_from_b_over_p0, y_from_b_over_m, y_from_b_plain, merges={"N": (0, None), "P0": (2, None)})
 def y_from_b(y: Real3, b: Real1, N: int, M: int, P0: int, add: int, tile: Tile) -> Task[...]:
     """y[n,m,p0] += b[m]
 
@@ -411,7 +412,7 @@ def gb_from_gy_over_m(gb: Real1, gy: Real3, N: int, M: int, P0: int, tile: Tile,
         lanes.write_where(gb.line((m,), (1,)), total, active)
 
 
-@choice(gb_from_gy_over_p0, gb_from_gy_over_m, gb_from_gy_plain)
+@choice(gb_from_gy_over_p0, gb_from_gy_over_m, gb_from_gy_plain, merges={"N": (None, 0), "P0": (None, 2)})
 def gb_from_gy(gb: Real1, gy: Real3, N: int, M: int, P0: int, tile: Tile) -> Task[...]:
     """gb[m] += sum[n,p0] gy[n,m,p0]
 
@@ -613,7 +614,8 @@ def gz_from_gy_w_in_blocks(gz: Real4, gy: Real3, w: Real3, N: int, M: int, P0: i
                 lines)
 
 
-@choice(gz_from_gy_w_over_p0, gz_from_gy_w_over_m, gz_from_gy_w_in_blocks, gz_from_gy_w_plain)
+@choice(gz_from_gy_w_over_p0, gz_from_gy_w_over_m, gz_from_gy_w_in_blocks, gz_from_gy_w_plain,
+    merges={"N": (0, 0, None), "P0": (3, 2, None), "G": (1, None, 1), "O": (2, None, 2)})
 def gz_from_gy_w(gz: Real4, gy: Real3, w: Real3, N: int, M: int, P0: int, G: int, O: int, add: int,
         tile: Tile) -> Task[...]:
     """gz[n,g,o,p0] += sum[m] gy[n,m,p0]*w[m,g,o]

@@ -48,7 +48,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -248,7 +248,8 @@ def y_from_w_z_in_blocks(y: Real4, w: Real3, z: Real5, N: int, M: int, P0: int, 
                     add != 0 or g_start > 0 or o_start > 0, scratch, lines)
 
 
-@choice(y_from_w_z_over_p1, y_from_w_z_over_o, y_from_w_z_in_blocks, y_from_w_z_plain)
+@choice(y_from_w_z_over_p1, y_from_w_z_over_o, y_from_w_z_in_blocks, y_from_w_z_plain,
+    merges={"N": (0, None, 0), "P0": (2, None, 3), "P1": (3, None, 4), "G": (None, 1, 1), "O": (None, 2, 2)})
 def y_from_w_z(y: Real4, w: Real3, z: Real5, N: int, M: int, P0: int, P1: int, G: int, O: int, add: int,
         tile: Tile) -> Task[...]:
     """y[n,m,p0,p1] += sum[g,o] w[m,g,o]*z[n,g,o,p0,p1]
@@ -340,7 +341,8 @@ def y_from_b_over_m(y: Real4, b: Real1, N: int, M: int, P0: int, P1: int, add: i
                 lanes.write_where(y.line((n, m, p0, p1), (0, 1, 0, 0)), total, active)
 
 
-@choice(y_from_b_over_p1, y_from_b_over_m, y_from_b_plain)
+@choice(y_from_b_over_p1, y_from_b_over_m, y_from_b_plain,
+    merges={"N": (0, None), "P0": (2, None), "P1": (3, None)})
 def y_from_b(y: Real4, b: Real1, N: int, M: int, P0: int, P1: int, add: int, tile: Tile) -> Task[...]:
     """y[n,m,p0,p1] += b[m]
 
@@ -428,7 +430,8 @@ def gb_from_gy_over_m(gb: Real1, gy: Real4, N: int, M: int, P0: int, P1: int, ti
         lanes.write_where(gb.line((m,), (1,)), total, active)
 
 
-@choice(gb_from_gy_over_p1, gb_from_gy_over_m, gb_from_gy_plain)
+@choice(gb_from_gy_over_p1, gb_from_gy_over_m, gb_from_gy_plain,
+    merges={"N": (None, 0), "P0": (None, 2), "P1": (None, 3)})
 def gb_from_gy(gb: Real1, gy: Real4, N: int, M: int, P0: int, P1: int, tile: Tile) -> Task[...]:
     """gb[m] += sum[n,p0,p1] gy[n,m,p0,p1]
 
@@ -641,7 +644,8 @@ def gw_from_gy_z_in_blocks(gw: Real3, gy: Real4, z: Real5, N: int, M: int, P0: i
                     scratch, lines)
 
 
-@choice(gw_from_gy_z_over_p1, gw_from_gy_z_over_o, gw_from_gy_z_in_blocks, gw_from_gy_z_plain)
+@choice(gw_from_gy_z_over_p1, gw_from_gy_z_over_o, gw_from_gy_z_in_blocks, gw_from_gy_z_plain,
+    merges={"N": (None, 0, 0), "P0": (None, 2, 3), "P1": (None, 3, 4), "G": (1, None, 1), "O": (2, None, 2)})
 def gw_from_gy_z(gw: Real3, gy: Real4, z: Real5, N: int, M: int, P0: int, P1: int, G: int, O: int, add: int,
         tile: Tile) -> Task[...]:
     """gw[m,g,o] += sum[n,p0,p1] gy[n,m,p0,p1]*z[n,g,o,p0,p1]
@@ -857,7 +861,8 @@ def gz_from_gy_w_in_blocks(gz: Real5, gy: Real4, w: Real3, N: int, M: int, P0: i
                 lines)
 
 
-@choice(gz_from_gy_w_over_p1, gz_from_gy_w_over_m, gz_from_gy_w_in_blocks, gz_from_gy_w_plain)
+@choice(gz_from_gy_w_over_p1, gz_from_gy_w_over_m, gz_from_gy_w_in_blocks, gz_from_gy_w_plain,
+    merges={"N": (0, 0, None), "P0": (3, 2, None), "P1": (4, 3, None), "G": (1, None, 1), "O": (2, None, 2)})
 def gz_from_gy_w(gz: Real5, gy: Real4, w: Real3, N: int, M: int, P0: int, P1: int, G: int, O: int, add: int,
         tile: Tile) -> Task[...]:
     """gz[n,g,o,p0,p1] += sum[m] w[m,g,o]*gy[n,m,p0,p1]

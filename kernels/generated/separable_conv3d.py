@@ -49,7 +49,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -255,7 +255,8 @@ def y_from_w_z_in_blocks(y: Real5, w: Real3, z: Real6, N: int, M: int, P0: int, 
                     add != 0 or g_start > 0 or o_start > 0, scratch, lines)
 
 
-@choice(y_from_w_z_over_p2, y_from_w_z_over_o, y_from_w_z_in_blocks, y_from_w_z_plain)
+@choice(y_from_w_z_over_p2, y_from_w_z_over_o, y_from_w_z_in_blocks, y_from_w_z_plain,
+    merges={"N": (0, None, 0), "P0": (2, None, 3), "P1": (3, None, 4), "P2": (4, None, 5), "G": (None, 1, 1), "O": (None, 2, 2)})
 def y_from_w_z(y: Real5, w: Real3, z: Real6, N: int, M: int, P0: int, P1: int, P2: int, G: int, O: int, add: int,
         tile: Tile) -> Task[...]:
     """y[n,m,p0,p1,p2] += sum[g,o] w[m,g,o]*z[n,g,o,p0,p1,p2]
@@ -351,7 +352,8 @@ def y_from_b_over_m(y: Real5, b: Real1, N: int, M: int, P0: int, P1: int, P2: in
                 lanes.write_where(y.line((n, m, p0, p1, p2), (0, 1, 0, 0, 0)), total, active)
 
 
-@choice(y_from_b_over_p2, y_from_b_over_m, y_from_b_plain)
+@choice(y_from_b_over_p2, y_from_b_over_m, y_from_b_plain,
+    merges={"N": (0, None), "P0": (2, None), "P1": (3, None), "P2": (4, None)})
 def y_from_b(y: Real5, b: Real1, N: int, M: int, P0: int, P1: int, P2: int, add: int, tile: Tile) -> Task[...]:
     """y[n,m,p0,p1,p2] += b[m]
 
@@ -443,7 +445,8 @@ def gb_from_gy_over_m(gb: Real1, gy: Real5, N: int, M: int, P0: int, P1: int, P2
         lanes.write_where(gb.line((m,), (1,)), total, active)
 
 
-@choice(gb_from_gy_over_p2, gb_from_gy_over_m, gb_from_gy_plain)
+@choice(gb_from_gy_over_p2, gb_from_gy_over_m, gb_from_gy_plain,
+    merges={"N": (None, 0), "P0": (None, 2), "P1": (None, 3), "P2": (None, 4)})
 def gb_from_gy(gb: Real1, gy: Real5, N: int, M: int, P0: int, P1: int, P2: int, tile: Tile) -> Task[...]:
     """gb[m] += sum[n,p0,p1,p2] gy[n,m,p0,p1,p2]
 
@@ -663,7 +666,8 @@ def gw_from_gy_z_in_blocks(gw: Real3, gy: Real5, z: Real6, N: int, M: int, P0: i
                     scratch, lines)
 
 
-@choice(gw_from_gy_z_over_p2, gw_from_gy_z_over_o, gw_from_gy_z_in_blocks, gw_from_gy_z_plain)
+@choice(gw_from_gy_z_over_p2, gw_from_gy_z_over_o, gw_from_gy_z_in_blocks, gw_from_gy_z_plain,
+    merges={"N": (None, 0, 0), "P0": (None, 2, 3), "P1": (None, 3, 4), "P2": (None, 4, 5), "G": (1, None, 1), "O": (2, None, 2)})
 def gw_from_gy_z(gw: Real3, gy: Real5, z: Real6, N: int, M: int, P0: int, P1: int, P2: int, G: int, O: int,
         add: int, tile: Tile) -> Task[...]:
     """gw[m,g,o] += sum[n,p0,p1,p2] gy[n,m,p0,p1,p2]*z[n,g,o,p0,p1,p2]
@@ -886,7 +890,8 @@ def gz_from_gy_w_in_blocks(gz: Real6, gy: Real5, w: Real3, N: int, M: int, P0: i
                 lines)
 
 
-@choice(gz_from_gy_w_over_p2, gz_from_gy_w_over_m, gz_from_gy_w_in_blocks, gz_from_gy_w_plain)
+@choice(gz_from_gy_w_over_p2, gz_from_gy_w_over_m, gz_from_gy_w_in_blocks, gz_from_gy_w_plain,
+    merges={"N": (0, 0, None), "P0": (3, 2, None), "P1": (4, 3, None), "P2": (5, 4, None), "G": (1, None, 1), "O": (2, None, 2)})
 def gz_from_gy_w(gz: Real6, gy: Real5, w: Real3, N: int, M: int, P0: int, P1: int, P2: int, G: int, O: int,
         add: int, tile: Tile) -> Task[...]:
     """gz[n,g,o,p0,p1,p2] += sum[m] w[m,g,o]*gy[n,m,p0,p1,p2]

@@ -40,7 +40,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -144,7 +144,8 @@ def l_sum_from_l_max_x_over_p1(l_sum: Real4, l_max: Real4, x: Real4, N: int, C: 
                     lanes.write_where(l_sum.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(l_sum_from_l_max_x_over_c, l_sum_from_l_max_x_over_p1, l_sum_from_l_max_x_plain)
+@choice(l_sum_from_l_max_x_over_c, l_sum_from_l_max_x_over_p1, l_sum_from_l_max_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def l_sum_from_l_max_x(l_sum: Real4, l_max: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """l_sum[n,c,p0,p1] += sum[k0,k1,x2,x3] exp(-finite(l_max[n,c,p0,p1]) + x[n,c,x2,x3])
@@ -259,7 +260,7 @@ def y_from_l_x_over_p1(y: Real4, l: Real4, x: Real4, N: int, C: int, P0: int, P1
                     lanes.write_where(y.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(y_from_l_x_over_c, y_from_l_x_over_p1, y_from_l_x_plain)
+@choice(y_from_l_x_over_c, y_from_l_x_over_p1, y_from_l_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def y_from_l_x(y: Real4, l: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y[n,c,p0,p1] += sum[k0,k1,x2,x3] exp(-l[n,c,p0,p1] + x[n,c,x2,x3])*x[n,c,x2,x3]
@@ -388,7 +389,8 @@ def gl_from_gy_l_x_over_p1(gl: Real4, gy: Real4, l: Real4, x: Real4, N: int, C: 
                     lanes.write_where(gl.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(gl_from_gy_l_x_over_c, gl_from_gy_l_x_over_p1, gl_from_gy_l_x_plain)
+@choice(gl_from_gy_l_x_over_c, gl_from_gy_l_x_over_p1, gl_from_gy_l_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gl_from_gy_l_x(gl: Real4, gy: Real4, l: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile) -> Task[...]:
     """gl[n,c,p0,p1] += sum[k0,k1,x2,x3] -exp(-l[n,c,p0,p1] + x[n,c,x2,x3])*gy[n,c,p0,p1]*x[n,c,x2,x3]
@@ -531,7 +533,8 @@ def gx_from_gy_l_x_over_x3(gx: Real4, gy: Real4, l: Real4, x: Real4, N: int, C: 
                         lanes.write_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
-@choice(gx_from_gy_l_x_over_c, gx_from_gy_l_x_over_x3, gx_from_gy_l_x_plain)
+@choice(gx_from_gy_l_x_over_c, gx_from_gy_l_x_over_x3, gx_from_gy_l_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gx_from_gy_l_x(gx: Real4, gy: Real4, l: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] (exp(-l[n,c,p0,p1] + x[n,c,x2,x3])*x[n,c,x2,x3] + exp(-l[n,c,p0,p1] + x[n,c,x2,x3]))*gy[n,c,p0,p1]
@@ -675,7 +678,8 @@ def gx_from_gl_l_x_over_x3(gx: Real4, gl: Real4, l: Real4, x: Real4, N: int, C: 
                         lanes.write_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
-@choice(gx_from_gl_l_x_over_c, gx_from_gl_l_x_over_x3, gx_from_gl_l_x_plain)
+@choice(gx_from_gl_l_x_over_c, gx_from_gl_l_x_over_x3, gx_from_gl_l_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gx_from_gl_l_x(gx: Real4, gl: Real4, l: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] exp(-l[n,c,p0,p1] + x[n,c,x2,x3])*gl[n,c,p0,p1]
@@ -796,7 +800,8 @@ def tl_from_l_tx_x_over_p1(tl: Real4, l: Real4, tx: Real4, x: Real4, N: int, C: 
                     lanes.write_where(tl.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(tl_from_l_tx_x_over_c, tl_from_l_tx_x_over_p1, tl_from_l_tx_x_plain)
+@choice(tl_from_l_tx_x_over_c, tl_from_l_tx_x_over_p1, tl_from_l_tx_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def tl_from_l_tx_x(tl: Real4, l: Real4, tx: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """tl[n,c,p0,p1] += sum[k0,k1,x2,x3] exp(-l[n,c,p0,p1] + x[n,c,x2,x3])*tx[n,c,x2,x3]
@@ -928,7 +933,8 @@ def ty_from_l_tx_x_over_p1(ty: Real4, l: Real4, tx: Real4, x: Real4, N: int, C: 
                     lanes.write_where(ty.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(ty_from_l_tx_x_over_c, ty_from_l_tx_x_over_p1, ty_from_l_tx_x_plain)
+@choice(ty_from_l_tx_x_over_c, ty_from_l_tx_x_over_p1, ty_from_l_tx_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def ty_from_l_tx_x(ty: Real4, l: Real4, tx: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile) -> Task[...]:
     """ty[n,c,p0,p1] += sum[k0,k1,x2,x3] (exp(-l[n,c,p0,p1] + x[n,c,x2,x3])*x[n,c,x2,x3] + exp(-l[n,c,p0,p1] + x[n,c,x2,x3]))*tx[n,c,x2,x3]
@@ -1054,7 +1060,8 @@ def hl_from_gl_hgx_l_x_over_p1(hl: Real4, gl: Real4, hgx: Real4, l: Real4, x: Re
                     lanes.write_where(hl.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(hl_from_gl_hgx_l_x_over_c, hl_from_gl_hgx_l_x_over_p1, hl_from_gl_hgx_l_x_plain)
+@choice(hl_from_gl_hgx_l_x_over_c, hl_from_gl_hgx_l_x_over_p1, hl_from_gl_hgx_l_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hl_from_gl_hgx_l_x(hl: Real4, gl: Real4, hgx: Real4, l: Real4, x: Real4, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int,
         tile: Tile) -> Task[...]:
@@ -1211,7 +1218,8 @@ def hx_from_gl_hgx_l_x_over_x3(hx: Real4, gl: Real4, hgx: Real4, l: Real4, x: Re
                         lanes.write_where(hx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
-@choice(hx_from_gl_hgx_l_x_over_c, hx_from_gl_hgx_l_x_over_x3, hx_from_gl_hgx_l_x_plain)
+@choice(hx_from_gl_hgx_l_x_over_c, hx_from_gl_hgx_l_x_over_x3, hx_from_gl_hgx_l_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hx_from_gl_hgx_l_x(hx: Real4, gl: Real4, hgx: Real4, l: Real4, x: Real4, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
         tile: Tile) -> Task[...]:
@@ -1356,7 +1364,8 @@ def hl_from_gy_hgx_l_x_over_p1(hl: Real4, gy: Real4, hgx: Real4, l: Real4, x: Re
                     lanes.write_where(hl.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(hl_from_gy_hgx_l_x_over_c, hl_from_gy_hgx_l_x_over_p1, hl_from_gy_hgx_l_x_plain)
+@choice(hl_from_gy_hgx_l_x_over_c, hl_from_gy_hgx_l_x_over_p1, hl_from_gy_hgx_l_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hl_from_gy_hgx_l_x(hl: Real4, gy: Real4, hgx: Real4, l: Real4, x: Real4, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
         tile: Tile) -> Task[...]:
@@ -1518,7 +1527,8 @@ def hx_from_gy_hgx_l_x_over_x3(hx: Real4, gy: Real4, hgx: Real4, l: Real4, x: Re
                         lanes.write_where(hx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
-@choice(hx_from_gy_hgx_l_x_over_c, hx_from_gy_hgx_l_x_over_x3, hx_from_gy_hgx_l_x_plain)
+@choice(hx_from_gy_hgx_l_x_over_c, hx_from_gy_hgx_l_x_over_x3, hx_from_gy_hgx_l_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hx_from_gy_hgx_l_x(hx: Real4, gy: Real4, hgx: Real4, l: Real4, x: Real4, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
         tile: Tile) -> Task[...]:
@@ -1657,7 +1667,8 @@ def hl_from_gy_hgl_l_x_over_p1(hl: Real4, gy: Real4, hgl: Real4, l: Real4, x: Re
                     lanes.write_where(hl.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(hl_from_gy_hgl_l_x_over_c, hl_from_gy_hgl_l_x_over_p1, hl_from_gy_hgl_l_x_plain)
+@choice(hl_from_gy_hgl_l_x_over_c, hl_from_gy_hgl_l_x_over_p1, hl_from_gy_hgl_l_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hl_from_gy_hgl_l_x(hl: Real4, gy: Real4, hgl: Real4, l: Real4, x: Real4, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
         tile: Tile) -> Task[...]:
@@ -1817,7 +1828,8 @@ def hx_from_gy_hgl_l_x_over_x3(hx: Real4, gy: Real4, hgl: Real4, l: Real4, x: Re
                         lanes.write_where(hx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
-@choice(hx_from_gy_hgl_l_x_over_c, hx_from_gy_hgl_l_x_over_x3, hx_from_gy_hgl_l_x_plain)
+@choice(hx_from_gy_hgl_l_x_over_c, hx_from_gy_hgl_l_x_over_x3, hx_from_gy_hgl_l_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hx_from_gy_hgl_l_x(hx: Real4, gy: Real4, hgl: Real4, l: Real4, x: Real4, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
         tile: Tile) -> Task[...]:
@@ -1960,7 +1972,8 @@ def tgl_from_gy_l_tx_x_over_p1(tgl: Real4, gy: Real4, l: Real4, tx: Real4, x: Re
                     lanes.write_where(tgl.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(tgl_from_gy_l_tx_x_over_c, tgl_from_gy_l_tx_x_over_p1, tgl_from_gy_l_tx_x_plain)
+@choice(tgl_from_gy_l_tx_x_over_c, tgl_from_gy_l_tx_x_over_p1, tgl_from_gy_l_tx_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def tgl_from_gy_l_tx_x(tgl: Real4, gy: Real4, l: Real4, tx: Real4, x: Real4, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
         tile: Tile) -> Task[...]:
@@ -2120,7 +2133,8 @@ def tgx_from_gy_l_tl_x_over_x3(tgx: Real4, gy: Real4, l: Real4, tl: Real4, x: Re
                         lanes.write_where(tgx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
-@choice(tgx_from_gy_l_tl_x_over_c, tgx_from_gy_l_tl_x_over_x3, tgx_from_gy_l_tl_x_plain)
+@choice(tgx_from_gy_l_tl_x_over_c, tgx_from_gy_l_tl_x_over_x3, tgx_from_gy_l_tl_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def tgx_from_gy_l_tl_x(tgx: Real4, gy: Real4, l: Real4, tl: Real4, x: Real4, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
         tile: Tile) -> Task[...]:
@@ -2278,7 +2292,8 @@ def tgx_from_gl_l_tl_x_over_x3(tgx: Real4, gl: Real4, l: Real4, tl: Real4, x: Re
                         lanes.write_where(tgx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
-@choice(tgx_from_gl_l_tl_x_over_c, tgx_from_gl_l_tl_x_over_x3, tgx_from_gl_l_tl_x_plain)
+@choice(tgx_from_gl_l_tl_x_over_c, tgx_from_gl_l_tl_x_over_x3, tgx_from_gl_l_tl_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def tgx_from_gl_l_tl_x(tgx: Real4, gl: Real4, l: Real4, tl: Real4, x: Real4, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
         tile: Tile) -> Task[...]:

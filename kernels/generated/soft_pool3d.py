@@ -41,7 +41,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -156,7 +156,8 @@ def l_sum_from_l_max_x_over_p2(l_sum: Real5, l_max: Real5, x: Real5, N: int, C: 
                     lanes.write_where(l_sum.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(l_sum_from_l_max_x_over_c, l_sum_from_l_max_x_over_p2, l_sum_from_l_max_x_plain)
+@choice(l_sum_from_l_max_x_over_c, l_sum_from_l_max_x_over_p2, l_sum_from_l_max_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def l_sum_from_l_max_x(l_sum: Real5, l_max: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, tile: Tile) -> Task[...]:
@@ -286,7 +287,7 @@ def y_from_l_x_over_p2(y: Real5, l: Real5, x: Real5, N: int, C: int, P0: int, P1
                     lanes.write_where(y.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(y_from_l_x_over_c, y_from_l_x_over_p2, y_from_l_x_plain)
+@choice(y_from_l_x_over_c, y_from_l_x_over_p2, y_from_l_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def y_from_l_x(y: Real5, l: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
@@ -427,7 +428,8 @@ def gl_from_gy_l_x_over_p2(gl: Real5, gy: Real5, l: Real5, x: Real5, N: int, C: 
                     lanes.write_where(gl.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(gl_from_gy_l_x_over_c, gl_from_gy_l_x_over_p2, gl_from_gy_l_x_plain)
+@choice(gl_from_gy_l_x_over_c, gl_from_gy_l_x_over_p2, gl_from_gy_l_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gl_from_gy_l_x(gl: Real5, gy: Real5, l: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
@@ -592,7 +594,8 @@ def gx_from_gy_l_x_over_x4(gx: Real5, gy: Real5, l: Real5, x: Real5, N: int, C: 
                         lanes.write_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
-@choice(gx_from_gy_l_x_over_c, gx_from_gy_l_x_over_x4, gx_from_gy_l_x_plain)
+@choice(gx_from_gy_l_x_over_c, gx_from_gy_l_x_over_x4, gx_from_gy_l_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gx_from_gy_l_x(gx: Real5, gy: Real5, l: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, tile: Tile) -> Task[...]:
@@ -758,7 +761,8 @@ def gx_from_gl_l_x_over_x4(gx: Real5, gl: Real5, l: Real5, x: Real5, N: int, C: 
                         lanes.write_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
-@choice(gx_from_gl_l_x_over_c, gx_from_gl_l_x_over_x4, gx_from_gl_l_x_plain)
+@choice(gx_from_gl_l_x_over_c, gx_from_gl_l_x_over_x4, gx_from_gl_l_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gx_from_gl_l_x(gx: Real5, gl: Real5, l: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
@@ -891,7 +895,8 @@ def tl_from_l_tx_x_over_p2(tl: Real5, l: Real5, tx: Real5, x: Real5, N: int, C: 
                     lanes.write_where(tl.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(tl_from_l_tx_x_over_c, tl_from_l_tx_x_over_p2, tl_from_l_tx_x_plain)
+@choice(tl_from_l_tx_x_over_c, tl_from_l_tx_x_over_p2, tl_from_l_tx_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def tl_from_l_tx_x(tl: Real5, l: Real5, tx: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, tile: Tile) -> Task[...]:
@@ -1035,7 +1040,8 @@ def ty_from_l_tx_x_over_p2(ty: Real5, l: Real5, tx: Real5, x: Real5, N: int, C: 
                     lanes.write_where(ty.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(ty_from_l_tx_x_over_c, ty_from_l_tx_x_over_p2, ty_from_l_tx_x_plain)
+@choice(ty_from_l_tx_x_over_c, ty_from_l_tx_x_over_p2, ty_from_l_tx_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def ty_from_l_tx_x(ty: Real5, l: Real5, tx: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
@@ -1173,7 +1179,8 @@ def hl_from_gl_hgx_l_x_over_p2(hl: Real5, gl: Real5, hgx: Real5, l: Real5, x: Re
                     lanes.write_where(hl.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(hl_from_gl_hgx_l_x_over_c, hl_from_gl_hgx_l_x_over_p2, hl_from_gl_hgx_l_x_plain)
+@choice(hl_from_gl_hgx_l_x_over_c, hl_from_gl_hgx_l_x_over_p2, hl_from_gl_hgx_l_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hl_from_gl_hgx_l_x(hl: Real5, gl: Real5, hgx: Real5, l: Real5, x: Real5, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int,
         d2: int, s0: int, s1: int, s2: int, tile: Tile) -> Task[...]:
@@ -1351,7 +1358,8 @@ def hx_from_gl_hgx_l_x_over_x4(hx: Real5, gl: Real5, hgx: Real5, l: Real5, x: Re
                         lanes.write_where(hx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
-@choice(hx_from_gl_hgx_l_x_over_c, hx_from_gl_hgx_l_x_over_x4, hx_from_gl_hgx_l_x_plain)
+@choice(hx_from_gl_hgx_l_x_over_c, hx_from_gl_hgx_l_x_over_x4, hx_from_gl_hgx_l_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hx_from_gl_hgx_l_x(hx: Real5, gl: Real5, hgx: Real5, l: Real5, x: Real5, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int,
         d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
@@ -1507,7 +1515,8 @@ def hl_from_gy_hgx_l_x_over_p2(hl: Real5, gy: Real5, hgx: Real5, l: Real5, x: Re
                     lanes.write_where(hl.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(hl_from_gy_hgx_l_x_over_c, hl_from_gy_hgx_l_x_over_p2, hl_from_gy_hgx_l_x_plain)
+@choice(hl_from_gy_hgx_l_x_over_c, hl_from_gy_hgx_l_x_over_p2, hl_from_gy_hgx_l_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hl_from_gy_hgx_l_x(hl: Real5, gy: Real5, hgx: Real5, l: Real5, x: Real5, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int,
         d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
@@ -1690,7 +1699,8 @@ def hx_from_gy_hgx_l_x_over_x4(hx: Real5, gy: Real5, hgx: Real5, l: Real5, x: Re
                         lanes.write_where(hx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
-@choice(hx_from_gy_hgx_l_x_over_c, hx_from_gy_hgx_l_x_over_x4, hx_from_gy_hgx_l_x_plain)
+@choice(hx_from_gy_hgx_l_x_over_c, hx_from_gy_hgx_l_x_over_x4, hx_from_gy_hgx_l_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hx_from_gy_hgx_l_x(hx: Real5, gy: Real5, hgx: Real5, l: Real5, x: Real5, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int,
         d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
@@ -1840,7 +1850,8 @@ def hl_from_gy_hgl_l_x_over_p2(hl: Real5, gy: Real5, hgl: Real5, l: Real5, x: Re
                     lanes.write_where(hl.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(hl_from_gy_hgl_l_x_over_c, hl_from_gy_hgl_l_x_over_p2, hl_from_gy_hgl_l_x_plain)
+@choice(hl_from_gy_hgl_l_x_over_c, hl_from_gy_hgl_l_x_over_p2, hl_from_gy_hgl_l_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hl_from_gy_hgl_l_x(hl: Real5, gy: Real5, hgl: Real5, l: Real5, x: Real5, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int,
         d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
@@ -2021,7 +2032,8 @@ def hx_from_gy_hgl_l_x_over_x4(hx: Real5, gy: Real5, hgl: Real5, l: Real5, x: Re
                         lanes.write_where(hx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
-@choice(hx_from_gy_hgl_l_x_over_c, hx_from_gy_hgl_l_x_over_x4, hx_from_gy_hgl_l_x_plain)
+@choice(hx_from_gy_hgl_l_x_over_c, hx_from_gy_hgl_l_x_over_x4, hx_from_gy_hgl_l_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hx_from_gy_hgl_l_x(hx: Real5, gy: Real5, hgl: Real5, l: Real5, x: Real5, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int,
         d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
@@ -2175,7 +2187,8 @@ def tgl_from_gy_l_tx_x_over_p2(tgl: Real5, gy: Real5, l: Real5, tx: Real5, x: Re
                     lanes.write_where(tgl.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(tgl_from_gy_l_tx_x_over_c, tgl_from_gy_l_tx_x_over_p2, tgl_from_gy_l_tx_x_plain)
+@choice(tgl_from_gy_l_tx_x_over_c, tgl_from_gy_l_tx_x_over_p2, tgl_from_gy_l_tx_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def tgl_from_gy_l_tx_x(tgl: Real5, gy: Real5, l: Real5, tx: Real5, x: Real5, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int,
         d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
@@ -2356,7 +2369,8 @@ def tgx_from_gy_l_tl_x_over_x4(tgx: Real5, gy: Real5, l: Real5, tl: Real5, x: Re
                         lanes.write_where(tgx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
-@choice(tgx_from_gy_l_tl_x_over_c, tgx_from_gy_l_tl_x_over_x4, tgx_from_gy_l_tl_x_plain)
+@choice(tgx_from_gy_l_tl_x_over_c, tgx_from_gy_l_tl_x_over_x4, tgx_from_gy_l_tl_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def tgx_from_gy_l_tl_x(tgx: Real5, gy: Real5, l: Real5, tl: Real5, x: Real5, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int,
         d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
@@ -2535,7 +2549,8 @@ def tgx_from_gl_l_tl_x_over_x4(tgx: Real5, gl: Real5, l: Real5, tl: Real5, x: Re
                         lanes.write_where(tgx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
-@choice(tgx_from_gl_l_tl_x_over_c, tgx_from_gl_l_tl_x_over_x4, tgx_from_gl_l_tl_x_plain)
+@choice(tgx_from_gl_l_tl_x_over_c, tgx_from_gl_l_tl_x_over_x4, tgx_from_gl_l_tl_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def tgx_from_gl_l_tl_x(tgx: Real5, gl: Real5, l: Real5, tl: Real5, x: Real5, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int,
         d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile) -> Task[...]:

@@ -34,7 +34,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -111,7 +111,7 @@ def peak_from_x_over_j(peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile
                 peak[plane, r] = lanes.largest(best[0, u])
 
 
-@choice(peak_from_x_over_r, peak_from_x_over_j, peak_from_x_plain)
+@choice(peak_from_x_over_r, peak_from_x_over_j, peak_from_x_plain, merges={"M": (0, 0), "R": (1, 2)})
 def peak_from_x(peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile) -> Task[...]:
     """peak[m,r] += max[j] x[m,j,r]
 
@@ -189,7 +189,7 @@ def e_from_peak_x_over_c(e: Real3, peak: Real2, x: Real3, M: int, C: int, R: int
                 lanes.write_where(e.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(e_from_peak_x_over_r, e_from_peak_x_over_c, e_from_peak_x_plain)
+@choice(e_from_peak_x_over_r, e_from_peak_x_over_c, e_from_peak_x_plain, merges={"M": (0, 0, 0), "R": (2, 1, 2)})
 def e_from_peak_x(e: Real3, peak: Real2, x: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
     """e[m,c,r] += exp(-finite(peak[m,r]) + x[m,c,r])
 
@@ -284,7 +284,7 @@ def y_sum_from_e_over_j(y_sum: Real2, e: Real3, M: int, R: int, J: int, tile: Ti
                 y_sum[plane, r] = result
 
 
-@choice(y_sum_from_e_over_r, y_sum_from_e_over_j, y_sum_from_e_plain)
+@choice(y_sum_from_e_over_r, y_sum_from_e_over_j, y_sum_from_e_plain, merges={"M": (0, 0), "R": (1, 2)})
 def y_sum_from_e(y_sum: Real2, e: Real3, M: int, R: int, J: int, tile: Tile) -> Task[...]:
     """y_sum[m,r] += sum[j] e[m,j,r]
 
@@ -362,7 +362,7 @@ def y_from_e_y_sum_over_c(y: Real3, e: Real3, y_sum: Real2, M: int, C: int, R: i
                 lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(y_from_e_y_sum_over_r, y_from_e_y_sum_over_c, y_from_e_y_sum_plain)
+@choice(y_from_e_y_sum_over_r, y_from_e_y_sum_over_c, y_from_e_y_sum_plain, merges={"M": (0, 0, 0), "R": (2, 2, 1)})
 def y_from_e_y_sum(y: Real3, e: Real3, y_sum: Real2, M: int, C: int, R: int, tile: Tile) -> Task[...]:
     """y[m,c,r] += e[m,c,r]/y_sum[m,r]
 
@@ -475,7 +475,8 @@ def gy_sum_from_e_gy_y_sum_over_c(gy_sum: Real2, e: Real3, gy: Real3, y_sum: Rea
                 gy_sum[plane, r] = result
 
 
-@choice(gy_sum_from_e_gy_y_sum_over_r, gy_sum_from_e_gy_y_sum_over_c, gy_sum_from_e_gy_y_sum_plain)
+@choice(gy_sum_from_e_gy_y_sum_over_r, gy_sum_from_e_gy_y_sum_over_c, gy_sum_from_e_gy_y_sum_plain,
+    merges={"M": (0, 0, 0, 0), "R": (1, 2, 2, 1)})
 def gy_sum_from_e_gy_y_sum(gy_sum: Real2, e: Real3, gy: Real3, y_sum: Real2, M: int, C: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """gy_sum[m,r] += sum[c] -e[m,c,r]*gy[m,c,r]/y_sum[m,r]**2
@@ -562,7 +563,7 @@ def ge_from_gy_sum_over_m(ge: Real3, gy_sum: Real2, M: int, R: int, J: int, add:
                 lanes.write_where(ge.line((m, j, r), (1, 0, 0)), total, active)
 
 
-@choice(ge_from_gy_sum_over_r, ge_from_gy_sum_over_m, ge_from_gy_sum_plain)
+@choice(ge_from_gy_sum_over_r, ge_from_gy_sum_over_m, ge_from_gy_sum_plain, merges={"M": (0, 0), "R": (2, 1)})
 def ge_from_gy_sum(ge: Real3, gy_sum: Real2, M: int, R: int, J: int, add: int, tile: Tile) -> Task[...]:
     """ge[m,j,r] += gy_sum[m,r]
 
@@ -645,7 +646,8 @@ def gx_from_ge_peak_x_over_c(gx: Real3, ge: Real3, peak: Real2, x: Real3, M: int
                 lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_ge_peak_x_over_r, gx_from_ge_peak_x_over_c, gx_from_ge_peak_x_plain)
+@choice(gx_from_ge_peak_x_over_r, gx_from_ge_peak_x_over_c, gx_from_ge_peak_x_plain,
+    merges={"M": (0, 0, 0, 0), "R": (2, 2, 1, 2)})
 def gx_from_ge_peak_x(gx: Real3, ge: Real3, peak: Real2, x: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
     """gx[m,c,r] += exp(-finite(peak[m,r]) + x[m,c,r])*ge[m,c,r]
 
@@ -730,7 +732,8 @@ def ty_from_e_te_ty_sum_y_sum_over_c(ty: Real3, e: Real3, te: Real3, ty_sum: Rea
                 lanes.write_where(ty.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(ty_from_e_te_ty_sum_y_sum_over_r, ty_from_e_te_ty_sum_y_sum_over_c, ty_from_e_te_ty_sum_y_sum_plain)
+@choice(ty_from_e_te_ty_sum_y_sum_over_r, ty_from_e_te_ty_sum_y_sum_over_c, ty_from_e_te_ty_sum_y_sum_plain,
+    merges={"M": (0, 0, 0, 0, 0), "R": (2, 2, 2, 1, 1)})
 def ty_from_e_te_ty_sum_y_sum(ty: Real3, e: Real3, te: Real3, ty_sum: Real2, y_sum: Real2, M: int, C: int, R: int,
         tile: Tile) -> Task[...]:
     """ty[m,c,r] += (-ty_sum[m,r]*e[m,c,r]/y_sum[m,r] + te[m,c,r])/y_sum[m,r]
@@ -812,7 +815,8 @@ def he_from_gy_hgy_sum_y_sum_over_c(he: Real3, gy: Real3, hgy_sum: Real2, y_sum:
                 lanes.write_where(he.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(he_from_gy_hgy_sum_y_sum_over_r, he_from_gy_hgy_sum_y_sum_over_c, he_from_gy_hgy_sum_y_sum_plain)
+@choice(he_from_gy_hgy_sum_y_sum_over_r, he_from_gy_hgy_sum_y_sum_over_c, he_from_gy_hgy_sum_y_sum_plain,
+    merges={"M": (0, 0, 0, 0), "R": (2, 2, 1, 1)})
 def he_from_gy_hgy_sum_y_sum(he: Real3, gy: Real3, hgy_sum: Real2, y_sum: Real2, M: int, C: int, R: int,
         tile: Tile) -> Task[...]:
     """he[m,c,r] += -hgy_sum[m,r]*gy[m,c,r]/y_sum[m,r]**2
@@ -928,7 +932,7 @@ def hy_sum_from_e_gy_hgy_sum_y_sum_over_c(hy_sum: Real2, e: Real3, gy: Real3, hg
 
 
 @choice(hy_sum_from_e_gy_hgy_sum_y_sum_over_r, hy_sum_from_e_gy_hgy_sum_y_sum_over_c,
-    hy_sum_from_e_gy_hgy_sum_y_sum_plain)
+    hy_sum_from_e_gy_hgy_sum_y_sum_plain, merges={"M": (0, 0, 0, 0, 0), "R": (1, 2, 2, 1, 1)})
 def hy_sum_from_e_gy_hgy_sum_y_sum(hy_sum: Real2, e: Real3, gy: Real3, hgy_sum: Real2, y_sum: Real2, M: int, C: int,
         R: int, add: int, tile: Tile) -> Task[...]:
     """hy_sum[m,r] += sum[c] 2*hgy_sum[m,r]*e[m,c,r]*gy[m,c,r]/y_sum[m,r]**3
@@ -1020,7 +1024,8 @@ def hx_from_ge_he_hgx_peak_x_over_c(hx: Real3, ge: Real3, he: Real3, hgx: Real3,
                 lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(hx_from_ge_he_hgx_peak_x_over_r, hx_from_ge_he_hgx_peak_x_over_c, hx_from_ge_he_hgx_peak_x_plain)
+@choice(hx_from_ge_he_hgx_peak_x_over_r, hx_from_ge_he_hgx_peak_x_over_c, hx_from_ge_he_hgx_peak_x_plain,
+    merges={"M": (0, 0, 0, 0, 0, 0), "R": (2, 2, 2, 2, 1, 2)})
 def hx_from_ge_he_hgx_peak_x(hx: Real3, ge: Real3, he: Real3, hgx: Real3, peak: Real2, x: Real3, M: int, C: int,
         R: int, tile: Tile) -> Task[...]:
     """hx[m,c,r] += (ge[m,c,r]*hgx[m,c,r] + he[m,c,r])*exp(-finite(peak[m,r]) + x[m,c,r])

@@ -39,7 +39,7 @@ from kernels.runtime import (
     task,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -116,7 +116,7 @@ def peak_from_x_over_j(peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile
                 peak[plane, r] = lanes.smallest(best[0, u])
 
 
-@choice(peak_from_x_over_r, peak_from_x_over_j, peak_from_x_plain)
+@choice(peak_from_x_over_r, peak_from_x_over_j, peak_from_x_plain, merges={"M": (0, 0), "R": (1, 2)})
 def peak_from_x(peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile) -> Task[...]:
     """peak[m,r] += min[j] x[m,j,r]
 
@@ -194,7 +194,7 @@ def e_from_peak_x_over_c(e: Real3, peak: Real2, x: Real3, M: int, C: int, R: int
                 lanes.write_where(e.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(e_from_peak_x_over_r, e_from_peak_x_over_c, e_from_peak_x_plain)
+@choice(e_from_peak_x_over_r, e_from_peak_x_over_c, e_from_peak_x_plain, merges={"M": (0, 0, 0), "R": (2, 1, 2)})
 def e_from_peak_x(e: Real3, peak: Real2, x: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
     """e[m,c,r] += exp(finite(peak[m,r]) - x[m,c,r])
 
@@ -277,7 +277,8 @@ def gx_from_ge_peak_x_over_c(gx: Real3, ge: Real3, peak: Real2, x: Real3, M: int
                 lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_ge_peak_x_over_r, gx_from_ge_peak_x_over_c, gx_from_ge_peak_x_plain)
+@choice(gx_from_ge_peak_x_over_r, gx_from_ge_peak_x_over_c, gx_from_ge_peak_x_plain,
+    merges={"M": (0, 0, 0, 0), "R": (2, 2, 1, 2)})
 def gx_from_ge_peak_x(gx: Real3, ge: Real3, peak: Real2, x: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
     """gx[m,c,r] += -exp(finite(peak[m,r]) - x[m,c,r])*ge[m,c,r]
 
@@ -368,7 +369,8 @@ def hx_from_ge_he_hgx_peak_x_over_c(hx: Real3, ge: Real3, he: Real3, hgx: Real3,
                 lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(hx_from_ge_he_hgx_peak_x_over_r, hx_from_ge_he_hgx_peak_x_over_c, hx_from_ge_he_hgx_peak_x_plain)
+@choice(hx_from_ge_he_hgx_peak_x_over_r, hx_from_ge_he_hgx_peak_x_over_c, hx_from_ge_he_hgx_peak_x_plain,
+    merges={"M": (0, 0, 0, 0, 0, 0), "R": (2, 2, 2, 2, 1, 2)})
 def hx_from_ge_he_hgx_peak_x(hx: Real3, ge: Real3, he: Real3, hgx: Real3, peak: Real2, x: Real3, M: int, C: int,
         R: int, tile: Tile) -> Task[...]:
     """hx[m,c,r] += (ge[m,c,r]*hgx[m,c,r] - he[m,c,r])*exp(finite(peak[m,r]) - x[m,c,r])

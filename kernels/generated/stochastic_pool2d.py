@@ -39,7 +39,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -106,7 +106,8 @@ def r_term_from_x_over_x2(r_term: Real4, x: Real4, N: int, C: int, X2: int, X3: 
                 lanes.write_where(r_term.line((n, c, x2, x3), (0, 0, 1, 0)), total, active)
 
 
-@choice(r_term_from_x_over_x3, r_term_from_x_over_x2, r_term_from_x_plain)
+@choice(r_term_from_x_over_x3, r_term_from_x_over_x2, r_term_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1), "X2": (2, 2), "X3": (3, 3)})
 def r_term_from_x(r_term: Real4, x: Real4, N: int, C: int, X2: int, X3: int, tile: Tile) -> Task[...]:
     """r_term[n,c,x2,x3] += relu(x[n,c,x2,x3])
 
@@ -215,7 +216,7 @@ def r_from_r_term_over_k1(r: Real6, r_term: Real4, N: int, C: int, P0: int, P1: 
                     lanes.write_where(r.line((n, plane, p0, p1, k0, k1), (0, 0, 0, 0, 0, 1)), result, active)
 
 
-@choice(r_from_r_term_over_c, r_from_r_term_over_k1, r_from_r_term_plain)
+@choice(r_from_r_term_over_c, r_from_r_term_over_k1, r_from_r_term_plain, merges={"N": (0, 0), "C": (1, 1)})
 def r_from_r_term(r: Real6, r_term: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, K0_TWIN: int,
         K1_TWIN: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int,
         tile: Tile) -> Task[...]:
@@ -319,7 +320,8 @@ def m_from_r_over_p1(m: Real4, r: Real6, N: int, C: int, P0: int, P1: int, K0: i
                     lanes.write_where(m.line((n, c, plane, p1), (0, 0, 0, 1)), best[0, u], active)
 
 
-@choice(m_from_r_over_k1, m_from_r_over_p1, m_from_r_plain)
+@choice(m_from_r_over_k1, m_from_r_over_p1, m_from_r_plain,
+    merges={"N": (0, 0), "C": (1, 1), "P0": (2, 2), "P1": (3, 3), "K0": (None, 4), "K1": (None, 5)})
 def m_from_r(m: Real4, r: Real6, N: int, C: int, P0: int, P1: int, K0: int, K1: int, tile: Tile) -> Task[...]:
     """m[n,c,p0,p1] += max[k0,k1] r[n,c,p0,p1,k0,k1]
 
@@ -460,7 +462,8 @@ def i_from_m_r_u_x_over_p1(i: Integer4, m: Real4, r: Real6, u_: Real4, x: Real4,
                     lanes.write_where(i.line((n, plane, p0, p1), (0, 0, 0, 1)), lanes.long(place[0, u]), active)
 
 
-@choice(i_from_m_r_u_x_over_c, i_from_m_r_u_x_over_p1, i_from_m_r_u_x_plain)
+@choice(i_from_m_r_u_x_over_c, i_from_m_r_u_x_over_p1, i_from_m_r_u_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def i_from_m_r_u_x(i: Integer4, m: Real4, r: Real6, u_: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int,
         K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int,
         tile: Tile) -> Task[...]:

@@ -43,7 +43,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -144,7 +144,7 @@ def y_from_t_x_over_p1(y: Real4, t: Real4, x: Real4, N: int, C: int, P0: int, P1
                     lanes.write_where(y.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(y_from_t_x_over_c, y_from_t_x_over_p1, y_from_t_x_plain)
+@choice(y_from_t_x_over_c, y_from_t_x_over_p1, y_from_t_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def y_from_t_x(y: Real4, t: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y[n,c,p0,p1] += sum[k0,k1,x2,x3] chosen(Ne(t[n,c,p0,p1], 0), relu(x[n,c,x2,x3])/t[n,c,p0,p1])*relu(x[n,c,x2,x3])
@@ -273,7 +273,8 @@ def gt_from_gy_t_x_over_p1(gt: Real4, gy: Real4, t: Real4, x: Real4, N: int, C: 
                     lanes.write_where(gt.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(gt_from_gy_t_x_over_c, gt_from_gy_t_x_over_p1, gt_from_gy_t_x_plain)
+@choice(gt_from_gy_t_x_over_c, gt_from_gy_t_x_over_p1, gt_from_gy_t_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gt_from_gy_t_x(gt: Real4, gy: Real4, t: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile) -> Task[...]:
     """gt[n,c,p0,p1] += sum[k0,k1,x2,x3] chosen(Ne(t[n,c,p0,p1], 0), -relu(x[n,c,x2,x3])/t[n,c,p0,p1]**2)*relu(x[n,c,x2,x3])*gy[n,c,p0,p1]
@@ -411,7 +412,8 @@ def gx_from_gy_t_x_over_x3(gx: Real4, gy: Real4, t: Real4, x: Real4, N: int, C: 
                         lanes.write_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
-@choice(gx_from_gy_t_x_over_c, gx_from_gy_t_x_over_x3, gx_from_gy_t_x_plain)
+@choice(gx_from_gy_t_x_over_c, gx_from_gy_t_x_over_x3, gx_from_gy_t_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gx_from_gy_t_x(gx: Real4, gy: Real4, t: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] (chosen(Ne(t[n,c,p0,p1], 0), relu(x[n,c,x2,x3])/t[n,c,p0,p1])*step(x[n,c,x2,x3]) + chosen(Ne(t[n,c,p0,p1], 0), step(x[n,c,x2,x3])/t[n,c,p0,p1])*relu(x[n,c,x2,x3]))*gy[n,c,p0,p1]
@@ -681,7 +683,7 @@ def gx_from_gt_x_windows_gt(gx: Real4, gt: Real4, x: Real4, N: int, C: int, P0: 
                     n += 1
 
 
-@choice(gx_from_gt_x_over_c, gx_from_gt_x_windows_gt, gx_from_gt_x_plain)
+@choice(gx_from_gt_x_over_c, gx_from_gt_x_windows_gt, gx_from_gt_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def gx_from_gt_x(gx: Real4, gt: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] step(x[n,c,x2,x3])*gt[n,c,p0,p1]
@@ -771,7 +773,8 @@ def tt_term_from_tx_x_over_x2(tt_term: Real4, tx: Real4, x: Real4, N: int, C: in
                 lanes.write_where(tt_term.line((n, c, x2, x3), (0, 0, 1, 0)), total, active)
 
 
-@choice(tt_term_from_tx_x_over_x3, tt_term_from_tx_x_over_x2, tt_term_from_tx_x_plain)
+@choice(tt_term_from_tx_x_over_x3, tt_term_from_tx_x_over_x2, tt_term_from_tx_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1), "X2": (2, 2, 2), "X3": (3, 3, 3)})
 def tt_term_from_tx_x(tt_term: Real4, tx: Real4, x: Real4, N: int, C: int, X2: int, X3: int,
         tile: Tile) -> Task[...]:
     """tt_term[n,c,x2,x3] += step(x[n,c,x2,x3])*tx[n,c,x2,x3]
@@ -897,7 +900,8 @@ def ty_from_t_tx_x_over_p1(ty: Real4, t: Real4, tx: Real4, x: Real4, N: int, C: 
                     lanes.write_where(ty.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(ty_from_t_tx_x_over_c, ty_from_t_tx_x_over_p1, ty_from_t_tx_x_plain)
+@choice(ty_from_t_tx_x_over_c, ty_from_t_tx_x_over_p1, ty_from_t_tx_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def ty_from_t_tx_x(ty: Real4, t: Real4, tx: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile) -> Task[...]:
     """ty[n,c,p0,p1] += sum[k0,k1,x2,x3] (chosen(Ne(t[n,c,p0,p1], 0), relu(x[n,c,x2,x3])/t[n,c,p0,p1])*step(x[n,c,x2,x3]) + chosen(Ne(t[n,c,p0,p1], 0), step(x[n,c,x2,x3])/t[n,c,p0,p1])*relu(x[n,c,x2,x3]))*tx[n,c,x2,x3]
@@ -1023,7 +1027,8 @@ def ht_from_gy_hgx_t_x_over_p1(ht: Real4, gy: Real4, hgx: Real4, t: Real4, x: Re
                     lanes.write_where(ht.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(ht_from_gy_hgx_t_x_over_c, ht_from_gy_hgx_t_x_over_p1, ht_from_gy_hgx_t_x_plain)
+@choice(ht_from_gy_hgx_t_x_over_c, ht_from_gy_hgx_t_x_over_p1, ht_from_gy_hgx_t_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def ht_from_gy_hgx_t_x(ht: Real4, gy: Real4, hgx: Real4, t: Real4, x: Real4, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int,
         tile: Tile) -> Task[...]:
@@ -1183,7 +1188,8 @@ def hx_from_gy_hgx_t_x_over_x3(hx: Real4, gy: Real4, hgx: Real4, t: Real4, x: Re
                         lanes.write_where(hx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
-@choice(hx_from_gy_hgx_t_x_over_c, hx_from_gy_hgx_t_x_over_x3, hx_from_gy_hgx_t_x_plain)
+@choice(hx_from_gy_hgx_t_x_over_c, hx_from_gy_hgx_t_x_over_x3, hx_from_gy_hgx_t_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hx_from_gy_hgx_t_x(hx: Real4, gy: Real4, hgx: Real4, t: Real4, x: Real4, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
         tile: Tile) -> Task[...]:
@@ -1322,7 +1328,8 @@ def ht_from_gy_hgt_t_x_over_p1(ht: Real4, gy: Real4, hgt: Real4, t: Real4, x: Re
                     lanes.write_where(ht.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(ht_from_gy_hgt_t_x_over_c, ht_from_gy_hgt_t_x_over_p1, ht_from_gy_hgt_t_x_plain)
+@choice(ht_from_gy_hgt_t_x_over_c, ht_from_gy_hgt_t_x_over_p1, ht_from_gy_hgt_t_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def ht_from_gy_hgt_t_x(ht: Real4, gy: Real4, hgt: Real4, t: Real4, x: Real4, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
         tile: Tile) -> Task[...]:
@@ -1477,7 +1484,8 @@ def hx_from_gy_hgt_t_x_over_x3(hx: Real4, gy: Real4, hgt: Real4, t: Real4, x: Re
                         lanes.write_where(hx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
-@choice(hx_from_gy_hgt_t_x_over_c, hx_from_gy_hgt_t_x_over_x3, hx_from_gy_hgt_t_x_plain)
+@choice(hx_from_gy_hgt_t_x_over_c, hx_from_gy_hgt_t_x_over_x3, hx_from_gy_hgt_t_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hx_from_gy_hgt_t_x(hx: Real4, gy: Real4, hgt: Real4, t: Real4, x: Real4, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
         tile: Tile) -> Task[...]:
@@ -1615,7 +1623,8 @@ def tgt_from_gy_t_tx_x_over_p1(tgt: Real4, gy: Real4, t: Real4, tx: Real4, x: Re
                     lanes.write_where(tgt.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(tgt_from_gy_t_tx_x_over_c, tgt_from_gy_t_tx_x_over_p1, tgt_from_gy_t_tx_x_plain)
+@choice(tgt_from_gy_t_tx_x_over_c, tgt_from_gy_t_tx_x_over_p1, tgt_from_gy_t_tx_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def tgt_from_gy_t_tx_x(tgt: Real4, gy: Real4, t: Real4, tx: Real4, x: Real4, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
         tile: Tile) -> Task[...]:
@@ -1770,7 +1779,8 @@ def tgx_from_gy_t_tt_x_over_x3(tgx: Real4, gy: Real4, t: Real4, tt: Real4, x: Re
                         lanes.write_where(tgx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
-@choice(tgx_from_gy_t_tt_x_over_c, tgx_from_gy_t_tt_x_over_x3, tgx_from_gy_t_tt_x_plain)
+@choice(tgx_from_gy_t_tt_x_over_c, tgx_from_gy_t_tt_x_over_x3, tgx_from_gy_t_tt_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def tgx_from_gy_t_tt_x(tgx: Real4, gy: Real4, t: Real4, tt: Real4, x: Real4, N: int, C: int, P0: int, P1: int,
         K0: int, K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
         tile: Tile) -> Task[...]:

@@ -40,7 +40,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -111,7 +111,8 @@ def r_term_from_x_over_x3(r_term: Real5, x: Real5, N: int, C: int, X2: int, X3: 
                 lanes.write_where(r_term.line((n, c, x2, x3, x4), (0, 0, 0, 1, 0)), total, active)
 
 
-@choice(r_term_from_x_over_x4, r_term_from_x_over_x3, r_term_from_x_plain)
+@choice(r_term_from_x_over_x4, r_term_from_x_over_x3, r_term_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1), "X2": (2, 2), "X3": (3, 3), "X4": (4, 4)})
 def r_term_from_x(r_term: Real5, x: Real5, N: int, C: int, X2: int, X3: int, X4: int, tile: Tile) -> Task[...]:
     """r_term[n,c,x2,x3,x4] += relu(x[n,c,x2,x3,x4])
 
@@ -237,7 +238,7 @@ def r_from_r_term_over_k2(r: Real8, r_term: Real5, N: int, C: int, P0: int, P1: 
                         active)
 
 
-@choice(r_from_r_term_over_c, r_from_r_term_over_k2, r_from_r_term_plain)
+@choice(r_from_r_term_over_c, r_from_r_term_over_k2, r_from_r_term_plain, merges={"N": (0, 0), "C": (1, 1)})
 def r_from_r_term(r: Real8, r_term: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         K0_TWIN: int, K1_TWIN: int, K2_TWIN: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int,
         d1: int, d2: int, s0: int, s1: int, s2: int, tile: Tile) -> Task[...]:
@@ -347,7 +348,8 @@ def m_from_r_over_p2(m: Real5, r: Real8, N: int, C: int, P0: int, P1: int, P2: i
                     lanes.write_where(m.line((n, c, p0, plane, p2), (0, 0, 0, 0, 1)), best[0, u], active)
 
 
-@choice(m_from_r_over_k2, m_from_r_over_p2, m_from_r_plain)
+@choice(m_from_r_over_k2, m_from_r_over_p2, m_from_r_plain,
+    merges={"N": (0, 0), "C": (1, 1), "P0": (2, 2), "P1": (3, 3), "P2": (4, 4), "K0": (None, 5), "K1": (None, 6), "K2": (None, 7)})
 def m_from_r(m: Real5, r: Real8, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         tile: Tile) -> Task[...]:
     """m[n,c,p0,p1,p2] += max[k0,k1,k2] r[n,c,p0,p1,p2,k0,k1,k2]
@@ -504,7 +506,8 @@ def i_from_m_r_u_x_over_p2(i: Integer5, m: Real5, r: Real8, u_: Real5, x: Real5,
                         active)
 
 
-@choice(i_from_m_r_u_x_over_c, i_from_m_r_u_x_over_p2, i_from_m_r_u_x_plain)
+@choice(i_from_m_r_u_x_over_c, i_from_m_r_u_x_over_p2, i_from_m_r_u_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def i_from_m_r_u_x(i: Integer5, m: Real5, r: Real8, u_: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int,
         K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
         s0: int, s1: int, s2: int, z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile) -> Task[...]:

@@ -44,7 +44,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -159,7 +159,7 @@ def y_from_t_x_over_p2(y: Real5, t: Real5, x: Real5, N: int, C: int, P0: int, P1
                     lanes.write_where(y.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(y_from_t_x_over_c, y_from_t_x_over_p2, y_from_t_x_plain)
+@choice(y_from_t_x_over_c, y_from_t_x_over_p2, y_from_t_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def y_from_t_x(y: Real5, t: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
@@ -300,7 +300,8 @@ def gt_from_gy_t_x_over_p2(gt: Real5, gy: Real5, t: Real5, x: Real5, N: int, C: 
                     lanes.write_where(gt.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(gt_from_gy_t_x_over_c, gt_from_gy_t_x_over_p2, gt_from_gy_t_x_plain)
+@choice(gt_from_gy_t_x_over_c, gt_from_gy_t_x_over_p2, gt_from_gy_t_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gt_from_gy_t_x(gt: Real5, gy: Real5, t: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
@@ -460,7 +461,8 @@ def gx_from_gy_t_x_over_x4(gx: Real5, gy: Real5, t: Real5, x: Real5, N: int, C: 
                         lanes.write_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
-@choice(gx_from_gy_t_x_over_c, gx_from_gy_t_x_over_x4, gx_from_gy_t_x_plain)
+@choice(gx_from_gy_t_x_over_c, gx_from_gy_t_x_over_x4, gx_from_gy_t_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gx_from_gy_t_x(gx: Real5, gy: Real5, t: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, tile: Tile) -> Task[...]:
@@ -769,7 +771,7 @@ def gx_from_gt_x_windows_gt(gx: Real5, gt: Real5, x: Real5, N: int, C: int, P0: 
                         n += 1
 
 
-@choice(gx_from_gt_x_over_c, gx_from_gt_x_windows_gt, gx_from_gt_x_plain)
+@choice(gx_from_gt_x_over_c, gx_from_gt_x_windows_gt, gx_from_gt_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def gx_from_gt_x(gx: Real5, gt: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int, add: int, tile: Tile) -> Task[...]:
@@ -863,7 +865,8 @@ def tt_term_from_tx_x_over_x3(tt_term: Real5, tx: Real5, x: Real5, N: int, C: in
                 lanes.write_where(tt_term.line((n, c, x2, x3, x4), (0, 0, 0, 1, 0)), total, active)
 
 
-@choice(tt_term_from_tx_x_over_x4, tt_term_from_tx_x_over_x3, tt_term_from_tx_x_plain)
+@choice(tt_term_from_tx_x_over_x4, tt_term_from_tx_x_over_x3, tt_term_from_tx_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1), "X2": (2, 2, 2), "X3": (3, 3, 3), "X4": (4, 4, 4)})
 def tt_term_from_tx_x(tt_term: Real5, tx: Real5, x: Real5, N: int, C: int, X2: int, X3: int, X4: int,
         tile: Tile) -> Task[...]:
     """tt_term[n,c,x2,x3,x4] += step(x[n,c,x2,x3,x4])*tx[n,c,x2,x3,x4]
@@ -1000,7 +1003,8 @@ def ty_from_t_tx_x_over_p2(ty: Real5, t: Real5, tx: Real5, x: Real5, N: int, C: 
                     lanes.write_where(ty.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(ty_from_t_tx_x_over_c, ty_from_t_tx_x_over_p2, ty_from_t_tx_x_plain)
+@choice(ty_from_t_tx_x_over_c, ty_from_t_tx_x_over_p2, ty_from_t_tx_x_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def ty_from_t_tx_x(ty: Real5, t: Real5, tx: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
@@ -1138,7 +1142,8 @@ def ht_from_gy_hgx_t_x_over_p2(ht: Real5, gy: Real5, hgx: Real5, t: Real5, x: Re
                     lanes.write_where(ht.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(ht_from_gy_hgx_t_x_over_c, ht_from_gy_hgx_t_x_over_p2, ht_from_gy_hgx_t_x_plain)
+@choice(ht_from_gy_hgx_t_x_over_c, ht_from_gy_hgx_t_x_over_p2, ht_from_gy_hgx_t_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def ht_from_gy_hgx_t_x(ht: Real5, gy: Real5, hgx: Real5, t: Real5, x: Real5, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int,
         d2: int, s0: int, s1: int, s2: int, tile: Tile) -> Task[...]:
@@ -1319,7 +1324,8 @@ def hx_from_gy_hgx_t_x_over_x4(hx: Real5, gy: Real5, hgx: Real5, t: Real5, x: Re
                         lanes.write_where(hx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
-@choice(hx_from_gy_hgx_t_x_over_c, hx_from_gy_hgx_t_x_over_x4, hx_from_gy_hgx_t_x_plain)
+@choice(hx_from_gy_hgx_t_x_over_c, hx_from_gy_hgx_t_x_over_x4, hx_from_gy_hgx_t_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hx_from_gy_hgx_t_x(hx: Real5, gy: Real5, hgx: Real5, t: Real5, x: Real5, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int,
         d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
@@ -1469,7 +1475,8 @@ def ht_from_gy_hgt_t_x_over_p2(ht: Real5, gy: Real5, hgt: Real5, t: Real5, x: Re
                     lanes.write_where(ht.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(ht_from_gy_hgt_t_x_over_c, ht_from_gy_hgt_t_x_over_p2, ht_from_gy_hgt_t_x_plain)
+@choice(ht_from_gy_hgt_t_x_over_c, ht_from_gy_hgt_t_x_over_p2, ht_from_gy_hgt_t_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def ht_from_gy_hgt_t_x(ht: Real5, gy: Real5, hgt: Real5, t: Real5, x: Real5, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int,
         d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
@@ -1645,7 +1652,8 @@ def hx_from_gy_hgt_t_x_over_x4(hx: Real5, gy: Real5, hgt: Real5, t: Real5, x: Re
                         lanes.write_where(hx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
-@choice(hx_from_gy_hgt_t_x_over_c, hx_from_gy_hgt_t_x_over_x4, hx_from_gy_hgt_t_x_plain)
+@choice(hx_from_gy_hgt_t_x_over_c, hx_from_gy_hgt_t_x_over_x4, hx_from_gy_hgt_t_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hx_from_gy_hgt_t_x(hx: Real5, gy: Real5, hgt: Real5, t: Real5, x: Real5, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int,
         d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
@@ -1794,7 +1802,8 @@ def tgt_from_gy_t_tx_x_over_p2(tgt: Real5, gy: Real5, t: Real5, tx: Real5, x: Re
                     lanes.write_where(tgt.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(tgt_from_gy_t_tx_x_over_c, tgt_from_gy_t_tx_x_over_p2, tgt_from_gy_t_tx_x_plain)
+@choice(tgt_from_gy_t_tx_x_over_c, tgt_from_gy_t_tx_x_over_p2, tgt_from_gy_t_tx_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def tgt_from_gy_t_tx_x(tgt: Real5, gy: Real5, t: Real5, tx: Real5, x: Real5, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int,
         d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile) -> Task[...]:
@@ -1970,7 +1979,8 @@ def tgx_from_gy_t_tt_x_over_x4(tgx: Real5, gy: Real5, t: Real5, tt: Real5, x: Re
                         lanes.write_where(tgx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
-@choice(tgx_from_gy_t_tt_x_over_c, tgx_from_gy_t_tt_x_over_x4, tgx_from_gy_t_tt_x_plain)
+@choice(tgx_from_gy_t_tt_x_over_c, tgx_from_gy_t_tt_x_over_x4, tgx_from_gy_t_tt_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def tgx_from_gy_t_tt_x(tgx: Real5, gy: Real5, t: Real5, tt: Real5, x: Real5, N: int, C: int, P0: int, P1: int,
         P2: int, K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int,
         d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile) -> Task[...]:

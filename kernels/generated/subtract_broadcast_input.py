@@ -23,7 +23,7 @@ from kernels.runtime import (
     task,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -92,7 +92,8 @@ def y_from_x_z_over_t(y: Real4, x: Real2, z: Real4, S: int, I: int, T: int, J: i
                 lanes.write_where(y.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
-@choice(y_from_x_z_over_j, y_from_x_z_over_t, y_from_x_z_plain)
+@choice(y_from_x_z_over_j, y_from_x_z_over_t, y_from_x_z_plain,
+    merges={"S": (0, None, 0), "I": (1, 0, 1), "T": (2, None, 2), "J": (3, 1, 3)})
 def y_from_x_z(y: Real4, x: Real2, z: Real4, S: int, I: int, T: int, J: int, tile: Tile) -> Task[...]:
     """y[s,i,t,j] += x[i,j] - z[s,i,t,j]
 
@@ -171,7 +172,8 @@ def gz_from_gy_2_over_t(gz: Real4, gy: Real4, S: int, I: int, T: int, J: int, ti
                 lanes.write_where(gz.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
-@choice(gz_from_gy_2_over_j, gz_from_gy_2_over_t, gz_from_gy_2_plain)
+@choice(gz_from_gy_2_over_j, gz_from_gy_2_over_t, gz_from_gy_2_plain,
+    merges={"S": (0, 0), "I": (1, 1), "T": (2, 2), "J": (3, 3)})
 def gz_from_gy_2(gz: Real4, gy: Real4, S: int, I: int, T: int, J: int, tile: Tile) -> Task[...]:
     """gz[s,i,t,j] += -gy[s,i,t,j]
 

@@ -24,7 +24,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -143,7 +143,7 @@ def gw_from_gy_over_k0(gw: Real4, gy: Real6, G: int, O: int, P0: int, M: int, C:
                     lanes.write_where(gw.line((g, o, plane, k0), (0, 0, 0, 1)), result, active)
 
 
-@choice(gw_from_gy_over_c, gw_from_gy_over_k0, gw_from_gy_plain)
+@choice(gw_from_gy_over_c, gw_from_gy_over_k0, gw_from_gy_plain, merges={"O": (1, 1), "C": (2, 4)})
 def gw_from_gy(gw: Real4, gy: Real6, G: int, O: int, P0: int, M: int, C: int, Q0: int, K0: int, a0: int, d0: int,
         s0: int, tile: Tile) -> Task[...]:
     """gw[g,o,c,k0] += sum[p0,m,q0] gy[g,o,p0,m,c,q0]   { d0*k0 + s0*p0 - a0 = q0, g = m }

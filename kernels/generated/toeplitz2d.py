@@ -24,7 +24,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -164,7 +164,7 @@ def gw_from_gy_over_k1(gw: Real5, gy: Real8, G: int, O: int, P0: int, P1: int, M
                     lanes.write_where(gw.line((g, o, plane, k0, k1), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(gw_from_gy_over_c, gw_from_gy_over_k1, gw_from_gy_plain)
+@choice(gw_from_gy_over_c, gw_from_gy_over_k1, gw_from_gy_plain, merges={"O": (1, 1), "C": (2, 5)})
 def gw_from_gy(gw: Real5, gy: Real8, G: int, O: int, P0: int, P1: int, M: int, C: int, Q0: int, Q1: int, K0: int,
         K1: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """gw[g,o,c,k0,k1] += sum[p0,p1,m,q0,q1] gy[g,o,p0,p1,m,c,q0,q1]

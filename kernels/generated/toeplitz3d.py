@@ -24,7 +24,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -183,7 +183,7 @@ def gw_from_gy_over_k2(gw: Real6, gy: Real10, G: int, O: int, P0: int, P1: int, 
                     lanes.write_where(gw.line((g, o, plane, k0, k1, k2), (0, 0, 0, 0, 0, 1)), result, active)
 
 
-@choice(gw_from_gy_over_c, gw_from_gy_over_k2, gw_from_gy_plain)
+@choice(gw_from_gy_over_c, gw_from_gy_over_k2, gw_from_gy_plain, merges={"O": (1, 1), "C": (2, 6)})
 def gw_from_gy(gw: Real6, gy: Real10, G: int, O: int, P0: int, P1: int, P2: int, M: int, C: int, Q0: int, Q1: int,
         Q2: int, K0: int, K1: int, K2: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int, tile: Tile) -> Task[...]:

@@ -27,7 +27,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -111,7 +111,7 @@ def y_from_x_over_p0(y: Real4, x: Real3, N: int, C: int, K0: int, P0: int, X2: i
                     lanes.write_where(y.line((n, plane, k0, p0), (0, 0, 0, 1)), result, active)
 
 
-@choice(y_from_x_over_c, y_from_x_over_p0, y_from_x_plain)
+@choice(y_from_x_over_c, y_from_x_over_p0, y_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real4, x: Real3, N: int, C: int, K0: int, P0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile) -> Task[...]:
     """y[n,c,k0,p0] += sum[x2] x[n,c,x2]   { d0*k0 + s0*p0 - a0 = x2 }
@@ -263,7 +263,8 @@ def gx_from_gy_over_x2_by_p0(gx: Real3, gy: Real4, N: int, C: int, K0: int, P0: 
                         lanes.write_where(gx.line((n, plane, x2), (0, 0, s0)), result, active)
 
 
-@choice(gx_from_gy_over_c, gx_from_gy_over_x2_by_k0, gx_from_gy_over_x2_by_p0, gx_from_gy_plain)
+@choice(gx_from_gy_over_c, gx_from_gy_over_x2_by_k0, gx_from_gy_over_x2_by_p0, gx_from_gy_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def gx_from_gy(gx: Real3, gy: Real4, N: int, C: int, K0: int, P0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile) -> Task[...]:
     """gx[n,c,x2] += sum[k0,p0] gy[n,c,k0,p0]   { d0*k0 + s0*p0 - a0 = x2 }

@@ -28,7 +28,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -126,7 +126,7 @@ def y_from_x_over_p1(y: Real6, x: Real4, N: int, C: int, K0: int, K1: int, P0: i
                     lanes.write_where(y.line((n, plane, k0, k1, p0, p1), (0, 0, 0, 0, 0, 1)), result, active)
 
 
-@choice(y_from_x_over_c, y_from_x_over_p1, y_from_x_plain)
+@choice(y_from_x_over_c, y_from_x_over_p1, y_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real6, x: Real4, N: int, C: int, K0: int, K1: int, P0: int, P1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y[n,c,k0,k1,p0,p1] += sum[x2,x3] x[n,c,x2,x3]
@@ -310,7 +310,8 @@ def gx_from_gy_over_x3_by_p1(gx: Real4, gy: Real6, N: int, C: int, K0: int, K1: 
                         lanes.write_where(gx.line((n, plane, x2, x3), (0, 0, 0, s1)), result, active)
 
 
-@choice(gx_from_gy_over_c, gx_from_gy_over_x3_by_k1, gx_from_gy_over_x3_by_p1, gx_from_gy_plain)
+@choice(gx_from_gy_over_c, gx_from_gy_over_x3_by_k1, gx_from_gy_over_x3_by_p1, gx_from_gy_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def gx_from_gy(gx: Real4, gy: Real6, N: int, C: int, K0: int, K1: int, P0: int, P1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2,x3] += sum[k0,k1,p0,p1] gy[n,c,k0,k1,p0,p1]

@@ -29,7 +29,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -144,7 +144,7 @@ def y_from_x_over_p2(y: Real8, x: Real5, N: int, C: int, K0: int, K1: int, K2: i
                         active)
 
 
-@choice(y_from_x_over_c, y_from_x_over_p2, y_from_x_plain)
+@choice(y_from_x_over_c, y_from_x_over_p2, y_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real8, x: Real5, N: int, C: int, K0: int, K1: int, K2: int, P0: int, P1: int, P2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
@@ -363,7 +363,8 @@ def gx_from_gy_over_x4_by_p2(gx: Real5, gy: Real8, N: int, C: int, K0: int, K1: 
                         lanes.write_where(gx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), result, active)
 
 
-@choice(gx_from_gy_over_c, gx_from_gy_over_x4_by_k2, gx_from_gy_over_x4_by_p2, gx_from_gy_plain)
+@choice(gx_from_gy_over_c, gx_from_gy_over_x4_by_k2, gx_from_gy_over_x4_by_p2, gx_from_gy_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def gx_from_gy(gx: Real5, gy: Real8, N: int, C: int, K0: int, K1: int, K2: int, P0: int, P1: int, P2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:

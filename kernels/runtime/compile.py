@@ -51,6 +51,7 @@ from kernels.runtime import elementary as elementary  # its import registers the
 from kernels.runtime import lowering, machine
 from kernels.runtime.digest import source_digest, variant
 from kernels.runtime.linked import Linked, linked_by
+from kernels.runtime.merging import Merges
 from kernels.runtime.simd import Tile
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -248,11 +249,13 @@ class Choice(Generic[P]):
     """Tasks that do the same, and a function (views, integers, reals, tile) that says which of them is to do it.
 
     It is plain Python and runs once for each plan, on sizes and strides alone; so only what is chosen is compiled. A
-    task takes what it needs of the choice's arguments, by name.
+    task takes what it needs of the choice's arguments, by name. `merges` says which indices may be taken as one.
     """
 
-    def __init__(self, function: Callable[P, Task[...]], tasks: tuple[Task[...], ...]) -> None:
-        self.function, self.tasks = function, tasks
+    def __init__(
+        self, function: Callable[P, Task[...]], tasks: tuple[Task[...], ...], merges: Merges | None = None
+    ) -> None:
+        self.function, self.tasks, self.merges = function, tasks, merges or {}
         self.name = function.__name__
         self.arguments = parse_arguments(function, shared=False)
         self.takes = _takes(self.arguments)
@@ -261,6 +264,15 @@ class Choice(Generic[P]):
             for a in task.arguments:
                 if a.kind not in ("scratch", "integer_scratch", "task", "tasks") and known.get(a.name) != a:
                     raise TaskError(f"choice {self.name}: {task!r} takes `{a.name}`, the choice does not")
+        views = [a.ndim for a in self.arguments if a.ndim is not None]
+        for name, axes in self.merges.items():
+            fit = len(axes) == len(views) and all(
+                axis is None or 0 <= axis < ndim for axis, ndim in zip(axes, views, strict=True)
+            )
+            if not fit or known.get(name) != Argument(name, "int"):
+                raise TaskError(
+                    f"choice {self.name}: merges[{name!r}] = {axes} is no extent, or no axis of each view"
+                )
         update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Task[...]:
@@ -270,9 +282,9 @@ class Choice(Generic[P]):
         return f"<choice {self.function.__module__}.{self.name}>"
 
 
-def choice(*tasks: Task[...]) -> Callable[[Callable[P, Task[...]]], Choice[P]]:
+def choice(*tasks: Task[...], merges: Merges | None = None) -> Callable[[Callable[P, Task[...]]], Choice[P]]:
     """Make a function that returns one of these tasks a choice among them."""
-    return lambda function: Choice(function, tasks)
+    return lambda function: Choice(function, tasks, merges)
 
 
 Kernel = Task[...] | Choice[...]

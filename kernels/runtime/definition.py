@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kernels.runtime.compile import Kernel
 
-ABI = 7
+ABI = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,14 @@ import numpy as np
 from kernels.runtime import machine
 from kernels.runtime.lowering import TileType
 
-_RUNNERS = ("abi", "definition", "driver", "execute", "selection")  # they call tasks and are no part of them
+_RUNNERS = (
+    "abi",
+    "definition",
+    "driver",
+    "execute",
+    "merging",
+    "selection",
+)  # they call tasks and are no part of them
 
 
 def _runtime_sources() -> str:

@@ -147,6 +147,9 @@ class _Operand(NamedTuple):
         shape, strides = ([old[a] for a in axes] for old in (self.shape, self.strides))
         return self._replace(shape=tuple(shape), strides=tuple(strides))
 
+    def with_axes(self, shape: tuple[int, ...], strides: tuple[int, ...]) -> _Operand:
+        return self._replace(shape=shape, strides=strides)
+
 
 class _Row(NamedTuple):
     """A step, but for the number of its tasks."""
@@ -274,7 +277,7 @@ class _Preparation:
     def run(self, step: Step, values: list[Any]) -> None:
         words, start = self.records, len(self.records)
         tile = self.tile or machine.machine_tile(self.dtype)
-        task, values = step.task(values, tile)
+        task, values = step.task(step.merged(values, tile), tile)
         scratch = []
         for argument, value in zip(task.arguments, values, strict=True):
             kind = argument.kind
@@ -571,7 +574,7 @@ class _Exact:
         view.memory.cells = [UNWRITTEN] * (max(view.memory.allowed, default=-1) + 1)
 
     def run(self, step: Step, values: list[Any]) -> None:
-        task, values = step.task(values, self.tile)
+        task, values = step.task(step.merged(values, self.tile), self.tile)
         views = [v for a, v in zip(task.arguments, values, strict=True) if a.ndim is not None]
         targets = [self.views[name] for name in step.targets]
         memories = list({id(v.memory): v.memory for v in views}.values())
@@ -646,6 +649,7 @@ class _Dry(_Exact):
         return [own.get(a.kind, v) for a, v in zip(task.arguments, values, strict=True)]
 
     def run(self, step: Step, values: list[Any]) -> None:
+        values = step.merged(values, self.tile)
         task, taken = step.task(values, self.tile)
         self.names.add((step.number, task.name))
         if self.told:

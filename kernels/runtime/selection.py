@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from kernels.runtime.compile import Argument, Choice, Kernel, Task
 from kernels.runtime.definition import Definition, Phase, Program, Tensor
+from kernels.runtime.merging import merged
 
 V = TypeVar("V")
 
@@ -37,6 +38,20 @@ class Step:
     kernel: Kernel
     targets: tuple[str, ...]
     bindings: tuple[Binding, ...]
+
+    def merged(self, values: Sequence[Any], tile: Any) -> list[Any]:
+        """The values with such indices as one as may be."""
+        if not isinstance(self.kernel, Choice) or not self.kernel.merges:
+            return list(values)
+        arguments = [b.argument for b in self.bindings]
+        names = {a.name: v for a, v in zip(arguments, values, strict=True) if a.name in self.kernel.merges}
+        views = [v for a, v in zip(arguments, values, strict=True) if a.ndim is not None]
+        sizes, views = merged(self.kernel.merges, names, views, tile)
+        remaining = iter(views)
+        return [
+            next(remaining) if a.ndim is not None else sizes.get(a.name, v)
+            for a, v in zip(arguments, values, strict=True)
+        ]
 
     def task(self, values: Sequence[Any], tile: Any) -> tuple[Task[...], list[Any]]:
         """The task for these values (None where they are the executor's own), and those that it takes."""

@@ -181,6 +181,10 @@ class View(Generic[T]):
         shape, strides = tuple(self.shape[a] for a in axes), tuple(self.strides[a] for a in axes)
         return View(self.memory, self.start, shape, strides)
 
+    def with_axes(self, shape: tuple[int, ...], strides: tuple[int, ...]) -> View[T]:
+        """The same elements in other axes. Only for those who run kernels, not for kernels."""
+        return View(self.memory, self.start, shape, strides)
+
     def places(self) -> Iterator[tuple[tuple[int, ...], int]]:
         """Every index with its offset in the memory. Only for those who run kernels, not for kernels."""
         for index in product(*map(range, self.shape)):
