@@ -334,6 +334,11 @@ def pack(
         for i in range(0, count * channels, lanes.width):
             lanes.store(panel + i, lanes.zero())
     j = 0
+    if width % lanes.width == 0 and consecutive(columns, width) == width:
+        for t in range(count):  # each may lie on a page of its own: all that is wanted of it at once
+            for i in range(0, width, lanes.width):
+                lanes.store(panel + (t * channels + i), lanes.load(b + (columns[0] + steps[t] + i)))
+        j = width
     while j < width:
         some = min(width - j, lanes.width)  # columns that there are, and most: that may be read
         spacious = j + lanes.width <= channels or (j == 0 and width <= lanes.width)
@@ -646,6 +651,10 @@ def block(
         own_steps[t] = t * tile.pixels
     blocks = max(1, ceil_div(steps, tile.depth))
     depth = max(1, ceil_div(steps, blocks))
+    run = consecutive(b_steps, min(steps, depth))
+    if depth < steps and run > 1:  # runs of steps are transposed whole, not a bit of each
+        depth = depth // run * run
+        blocks = ceil_div(steps, depth)
     held = (min(rows, rows_at_once) if blocks == 1 else rows) + tile.pixels  # a last tile may go beyond
     # what is there comes first or last in the order of adding, whether there are sums apart or not
     direct = scale == 1 and (blocks == 1 or not add)
@@ -754,7 +763,8 @@ def contract(
         rows, columns = columns, rows
         out_rows, out_columns = out_columns, out_rows
     far_a = reach(a_rows, rows, a_steps, steps) > near(tile)
-    far_b = reach(b_columns, columns, b_steps, steps) > near(tile)
+    # what is packed is read once, from where it was before the call
+    far_b = reach(b_columns, columns, b_steps, steps) > near(tile) // 8
     costly = far_a or strewn(tile, a_rows, rows, a_steps, min(steps, tile.depth))
     j = 0
     while j < columns:

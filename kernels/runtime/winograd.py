@@ -43,8 +43,13 @@ def apart(tile: Tile, count: int) -> int:
 
 @kernel
 def winograd_rows(tile: Tile, images: int, high: int, wide: int) -> int:
-    """Rows of tiles that are worked on together, counted over all images: about as many panels as a tile has rows."""
-    return max(1, min(images * ceil_div(high, 2), tile.pixels * tile.channels // max(1, ceil_div(wide, 2))))
+    """Rows of tiles that are worked on together, counted over all images: about as many panels as a tile has rows.
+
+    All but the last strip have as many, and the last hardly fewer: tasks share strips.
+    """
+    rows = images * ceil_div(high, 2)
+    most = max(1, tile.pixels * tile.channels // max(1, ceil_div(wide, 2)))
+    return max(1, ceil_div(rows, max(1, ceil_div(rows, most))))
 
 
 @kernel
