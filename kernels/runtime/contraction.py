@@ -56,6 +56,7 @@ def divide(
     Each sum is made in the same order whatever the blocks are, so results do not depend on the number of tasks.
     """
     one, two = taken
+    others = max(1, others)
     parts = max(1, others * ceil_div(first, one) * ceil_div(second, two))
     if parts >= 4 * tasks or parts % tasks == 0:
         return one, two, 1
@@ -63,11 +64,16 @@ def divide(
     need = ceil_div(tasks, parts)
     if need > 1 and (panels >= need or first * second == ceil_div(first, one) * ceil_div(second, two)):
         return one, two, min(panels, need)
-    more = ceil_div(parts, tasks) * tasks
-    if second > 1 and (one == 1 or first < more):
-        wanted = ceil_div(more, max(1, others * ceil_div(first, one)))
-        return one, max(1, ceil_div(second, wanted)), 1
-    return max(1, ceil_div(first, ceil_div(more, others))), two, 1
+    # the fewest blocks of those that end first: each packs the other operand anew
+    found, least = taken, ceil_div(parts, tasks) * one * two
+    for over in range(1, min(first, max(1, 4 * tasks // others)) + 1):
+        wide = min(one, ceil_div(first, over))
+        for down in range(1, min(second, max(1, 4 * tasks // (others * over))) + 1):
+            deep = min(two, ceil_div(second, down))
+            rounds = ceil_div(others * ceil_div(first, wide) * ceil_div(second, deep), tasks)
+            if rounds * wide * deep < least:
+                found, least = (wide, deep), rounds * wide * deep
+    return found[0], found[1], 1
 
 
 @kernel
@@ -651,8 +657,9 @@ def block(
         own_steps[t] = t * tile.pixels
     blocks = max(1, ceil_div(steps, tile.depth))
     depth = max(1, ceil_div(steps, blocks))
-    run = consecutive(b_steps, min(steps, depth))
-    if depth < steps and run > 1:  # runs of steps are transposed whole, not a bit of each
+    # runs of steps are transposed whole, not a bit of each; whichever operand is packed, so that sums are the same
+    run = max(consecutive(a_steps, min(steps, depth)), consecutive(b_steps, min(steps, depth)))
+    if depth < steps and run > 1:
         depth = depth // run * run
         blocks = ceil_div(steps, depth)
     held = (min(rows, rows_at_once) if blocks == 1 else rows) + tile.pixels  # a last tile may go beyond
