@@ -51,7 +51,7 @@ class Reach:
     batches: int = 2  # of candidates that add nothing, after which what is left seems to be out of reach
 
 
-LINES = Reach(deep=False, enough=1.0, batches=6)
+LINES = Reach(deep=False, enough=1.0, batches=10)
 BRANCHES = Reach(deep=False, enough=0.2, batches=10)
 WAYS = Reach()
 THOROUGH = Reach(often=4, enough=3.0, batches=3)
