@@ -33,6 +33,7 @@ from derive.emit.forms import (
 )
 from derive.emit.inplace import InPlaceWriter
 from derive.emit.kernel import _polynomial, counted, needed
+from derive.emit.printing import UNARY
 from derive.emit.tiled import TiledWriter
 from derive.emit.twos import TwosWriter
 from derive.emit.vectors import READ, Block, NoVector, fused, magnitude, one_call
@@ -40,7 +41,7 @@ from derive.language import Index, Real, extent
 from derive.lower.lanes import Lanes
 from derive.lower.loops import Assign, CeilDiv, Divides, FloorDiv, Loop, Nest, ResidueLoop, Step, Test
 from derive.lower.slide import Slide, folds, slides
-from derive.program import Affine, affine
+from derive.program import Access, Affine, affine
 
 # how far apart elements of windows may lie that are not copied, and how many classes of places are taken at once
 EVERY = {2: "_in_place_by_twos", 1: "_in_place"}
@@ -326,9 +327,11 @@ class LanesWriter(TiledWriter, TwosWriter, InPlaceWriter):
         if not way.outer:
             low, high = "first * lanes.width", f"min({end}, last * lanes.width)"
         pointwise = self.eq.reduce == "sum" and not steps
-        fixed = pointwise and not self.moving(self.eq.body)
+        fixed, body = pointwise and not self.moving(self.eq.body), self.eq.body
         if fixed:  # LLVM would read it again after each store, and divide again
-            self.put(f"value = {self.lane_body(self.reads(self.eq.body, ''), self.eq.body)}")
+            self.put(f"value = {self.lane_body(self.reads(body, ''), body)}")
+        elif pointwise:
+            body = self.settled(body)
         if (
             way.outer and not classes
         ):  # what is written twice is the same, so that the last block is a whole one
@@ -343,17 +346,40 @@ class LanesWriter(TiledWriter, TwosWriter, InPlaceWriter):
         whole = self.interior(way, steps)
         self.hulls(way, steps, whole)
         if pointwise:
-            self.pointwise(fixed)
+            self.pointwise(body, fixed)
             return
         self.put("active = lanes.first(count)")
         self.reduction(steps, whole)
 
-    def pointwise(self, fixed: bool) -> None:
+    def settled(self, e: sp.Expr) -> sp.Expr:
+        """The formula with what all lanes share of it, if that is read from memory, as a vector made beforehand.
+
+        LLVM would read it again after each store, take its root and divide by it.
+        """
+        if not self.moving(e):
+            if not e.has(Access):
+                return e
+            mark = sp.Dummy("common", real=True)
+            name = self.name(mark, f"{self.names[e]}_common" if isinstance(e, Access) else "common")
+            self.put(f"{name} = {self.filled(e)}")
+            self.b.vectors.add(mark)
+            return mark
+        if isinstance(e, (sp.Add, sp.Mul)):
+            own = [a for a in e.args if self.moving(a)]
+            rest = e.func(*(a for a in e.args if not self.moving(a)))
+            if isinstance(e, sp.Add) and rest.could_extract_minus_sign():
+                return e.func(*map(self.settled, own)) - self.settled(-rest)
+            return e.func(self.settled(rest), *map(self.settled, own))
+        if isinstance(e, sp.Pow) or type(e).__name__.lower() in UNARY:
+            return e.func(*map(self.settled, e.args))
+        return e
+
+    def pointwise(self, body: sp.Expr, fixed: bool) -> None:
         """A formula at each place. Whole vectors go without a mask, which would cost more than many a formula.
 
         fixed: has the formula one value for all lanes, `value`?
         """
-        body, names, taken = self.eq.body, dict(self.names), set(self.taken)
+        names, taken = dict(self.names), set(self.taken)
         for test, mask in (("if count == lanes.width:", ""), ("else:", "active")):
             self.names, self.taken = dict(names), set(taken)
             self.put(test, True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from derive.emit.kernel import _Writer
-from derive.emit.printing import shifts_first
+from derive.emit.printing import UNARY, shifts_first
 from derive.language import Index, chosen
 from derive.lower.lanes import Lanes
 from derive.lower.loops import Assign, Nest, Test
@@ -157,7 +157,10 @@ class VectorWriter(_Writer):
         plain = not (e.free_symbols & self.b.vectors or e.has(sp.Function))
         if e.is_integer and plain and (form := affine(e)) is not None:
             return f"lanes.real({self.ramp(form)})"
-        method = getattr(self, f"_{type(e).__name__.lower()}", None)
+        name = type(e).__name__.lower()
+        if name in UNARY:
+            return self.call(name, self.vector(e.args[0]))
+        method = getattr(self, f"_{name}", None)
         if method is None:
             raise NoVector
         return str(method(e))
@@ -280,12 +283,6 @@ class VectorWriter(_Writer):
         if integers and any(affine(a) is not None and not affine(a).reads for a in c.args):  # type: ignore[union-attr]
             raise NoVector
         return self.part(e)
-
-    def _exp(self, e: sp.Expr) -> str:
-        return self.call("exp", self.vector(e.args[0]))
-
-    def _log(self, e: sp.Expr) -> str:
-        return self.call("log", self.vector(e.args[0]))
 
     def _relu(self, e: sp.Expr) -> str:
         u = self.local(e.args[0])

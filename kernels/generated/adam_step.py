@@ -592,12 +592,11 @@ def hg_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_over_n(hg: Real1, g: Real1, g
             hw_lanes = lanes.read(hw.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = 2 - 2 * beta2
-            v1 = lanes.fill(v0) * gw_total_lanes
-            v2 = 1 / unbias
-            v3 = sqrt(absolute(w_lanes))
-            u_ = (lanes.fill(v2) * v3) + lanes.fill(eps)
-            total = lanes.fill(towards) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v3 / (u_ * u_)) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            v0 = lanes.fill(2 - 2 * beta2) * gw_total_lanes
+            v1 = 1 / unbias
+            v2 = sqrt(absolute(w_lanes))
+            u_ = (lanes.fill(v1) * v2) + lanes.fill(eps)
+            total = lanes.fill(towards) * ((lanes.fill((rational(1, 2)) * v1 * rate * (1 - beta)) * gy_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v2 / (u_ * u_)) + (lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * beta2) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(hg.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -610,12 +609,11 @@ def hg_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_over_n(hg: Real1, g: Real1, g
             hw_lanes = lanes.read_where(hw.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = 2 - 2 * beta2
-            v1 = lanes.fill(v0) * gw_total_lanes
-            v2 = 1 / unbias
-            v3 = sqrt(absolute(w_lanes))
-            u_ = (lanes.fill(v2) * v3) + lanes.fill(eps)
-            total = lanes.fill(towards) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v3 / (u_ * u_)) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            v0 = lanes.fill(2 - 2 * beta2) * gw_total_lanes
+            v1 = 1 / unbias
+            v2 = sqrt(absolute(w_lanes))
+            u_ = (lanes.fill(v1) * v2) + lanes.fill(eps)
+            total = lanes.fill(towards) * ((lanes.fill((rational(1, 2)) * v1 * rate * (1 - beta)) * gy_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v2 / (u_ * u_)) + (lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * beta2) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(hg.line((n,), (1,)), total, active)
 
 
@@ -672,12 +670,11 @@ def hp_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_over_n(hp: Real1, g: Real1, g
             hw_lanes = lanes.read(hw.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = 2 - 2 * beta2
-            v1 = lanes.fill(v0) * gw_total_lanes
-            v2 = 1 / unbias
-            v3 = sqrt(absolute(w_lanes))
-            u_ = (lanes.fill(v2) * v3) + lanes.fill(eps)
-            total = lanes.fill(decay) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v3 / (u_ * u_)) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            v0 = lanes.fill(2 - 2 * beta2) * gw_total_lanes
+            v1 = 1 / unbias
+            v2 = sqrt(absolute(w_lanes))
+            u_ = (lanes.fill(v1) * v2) + lanes.fill(eps)
+            total = lanes.fill(decay) * ((lanes.fill((rational(1, 2)) * v1 * rate * (1 - beta)) * gy_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v2 / (u_ * u_)) + (lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * beta2) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(hp.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -690,12 +687,11 @@ def hp_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_over_n(hp: Real1, g: Real1, g
             hw_lanes = lanes.read_where(hw.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = 2 - 2 * beta2
-            v1 = lanes.fill(v0) * gw_total_lanes
-            v2 = 1 / unbias
-            v3 = sqrt(absolute(w_lanes))
-            u_ = (lanes.fill(v2) * v3) + lanes.fill(eps)
-            total = lanes.fill(decay) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v3 / (u_ * u_)) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            v0 = lanes.fill(2 - 2 * beta2) * gw_total_lanes
+            v1 = 1 / unbias
+            v2 = sqrt(absolute(w_lanes))
+            u_ = (lanes.fill(v1) * v2) + lanes.fill(eps)
+            total = lanes.fill(decay) * ((lanes.fill((rational(1, 2)) * v1 * rate * (1 - beta)) * gy_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v2 / (u_ * u_)) + (lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * beta2) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(hp.line((n,), (1,)), total, active)
 
 
@@ -842,9 +838,8 @@ def tgg_from_g_gw_total_p_tg_tgb_total_tgw_total_tp_over_n(tgg: Real1, g: Real1,
             tgb_total_lanes = lanes.read(tgb_total.line((n,), (1,)))
             tgw_total_lanes = lanes.read(tgw_total.line((n,), (1,)))
             tp_lanes = lanes.read(tp.line((n,), (1,)))
-            v0 = 2 - 2 * beta2
-            v1 = lanes.fill(v0) * gw_total_lanes
-            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v1) + (lanes.fill(1 - beta) * tgb_total_lanes) + (lanes.fill(v0) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v1))
+            v0 = lanes.fill(2 - 2 * beta2) * gw_total_lanes
+            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v0) + (lanes.fill(1 - beta) * tgb_total_lanes) + (lanes.fill(2 - 2 * beta2) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v0))
             lanes.write_where(tgg.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -855,9 +850,8 @@ def tgg_from_g_gw_total_p_tg_tgb_total_tgw_total_tp_over_n(tgg: Real1, g: Real1,
             tgb_total_lanes = lanes.read_where(tgb_total.line((n,), (1,)), active)
             tgw_total_lanes = lanes.read_where(tgw_total.line((n,), (1,)), active)
             tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            v0 = 2 - 2 * beta2
-            v1 = lanes.fill(v0) * gw_total_lanes
-            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v1) + (lanes.fill(1 - beta) * tgb_total_lanes) + (lanes.fill(v0) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v1))
+            v0 = lanes.fill(2 - 2 * beta2) * gw_total_lanes
+            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v0) + (lanes.fill(1 - beta) * tgb_total_lanes) + (lanes.fill(2 - 2 * beta2) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v0))
             lanes.write_where(tgg.line((n,), (1,)), total, active)
 
 

@@ -78,17 +78,18 @@ def y_from_x_z_over_t(y: Real4, x: Real4, z: Real2, S: int, I: int, T: int, J: i
         s = item // (I * J)
         i = item // J % I
         j = item % J
+        z_common = lanes.fill(z[i, j])
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((s, i, t, j), (0, 0, 1, 0)))
-                total = x_lanes + lanes.fill(z[i, j])
+                total = z_common + x_lanes
                 lanes.write_where(y.line((s, i, t, j), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((s, i, t, j), (0, 0, 1, 0)), active)
-                total = x_lanes + lanes.fill(z[i, j])
+                total = z_common + x_lanes
                 lanes.write_where(y.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 

@@ -610,13 +610,12 @@ def hg_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w_over_n(hg: Real1, g: Real1,
             hw_lanes = lanes.read(hw.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = 2 - 2 * beta2
-            v1 = lanes.fill(v0) * gw_total_lanes
-            v2 = 1 / unbias
-            v3 = maximum(h_lanes, w_lanes)
-            v4 = sqrt(absolute(v3))
-            u_ = (lanes.fill(v2) * v4) + lanes.fill(eps)
-            total = lanes.fill(towards) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgk_total_lanes * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3))) / v4 / (u_ * u_)) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            v0 = lanes.fill(2 - 2 * beta2) * gw_total_lanes
+            v1 = 1 / unbias
+            v2 = maximum(h_lanes, w_lanes)
+            v3 = sqrt(absolute(v2))
+            u_ = (lanes.fill(v1) * v3) + lanes.fill(eps)
+            total = lanes.fill(towards) * ((lanes.fill((rational(1, 2)) * v1 * rate * (1 - beta)) * gy_lanes * hgk_total_lanes * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2))) / v3 / (u_ * u_)) + (lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * beta2) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(hg.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -630,13 +629,12 @@ def hg_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w_over_n(hg: Real1, g: Real1,
             hw_lanes = lanes.read_where(hw.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = 2 - 2 * beta2
-            v1 = lanes.fill(v0) * gw_total_lanes
-            v2 = 1 / unbias
-            v3 = maximum(h_lanes, w_lanes)
-            v4 = sqrt(absolute(v3))
-            u_ = (lanes.fill(v2) * v4) + lanes.fill(eps)
-            total = lanes.fill(towards) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgk_total_lanes * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3))) / v4 / (u_ * u_)) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            v0 = lanes.fill(2 - 2 * beta2) * gw_total_lanes
+            v1 = 1 / unbias
+            v2 = maximum(h_lanes, w_lanes)
+            v3 = sqrt(absolute(v2))
+            u_ = (lanes.fill(v1) * v3) + lanes.fill(eps)
+            total = lanes.fill(towards) * ((lanes.fill((rational(1, 2)) * v1 * rate * (1 - beta)) * gy_lanes * hgk_total_lanes * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2))) / v3 / (u_ * u_)) + (lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * beta2) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(hg.line((n,), (1,)), total, active)
 
 
@@ -696,13 +694,12 @@ def hp_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w_over_n(hp: Real1, g: Real1,
             hw_lanes = lanes.read(hw.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = 2 - 2 * beta2
-            v1 = lanes.fill(v0) * gw_total_lanes
-            v2 = 1 / unbias
-            v3 = maximum(h_lanes, w_lanes)
-            v4 = sqrt(absolute(v3))
-            u_ = (lanes.fill(v2) * v4) + lanes.fill(eps)
-            total = lanes.fill(decay) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgk_total_lanes * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3))) / v4 / (u_ * u_)) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            v0 = lanes.fill(2 - 2 * beta2) * gw_total_lanes
+            v1 = 1 / unbias
+            v2 = maximum(h_lanes, w_lanes)
+            v3 = sqrt(absolute(v2))
+            u_ = (lanes.fill(v1) * v3) + lanes.fill(eps)
+            total = lanes.fill(decay) * ((lanes.fill((rational(1, 2)) * v1 * rate * (1 - beta)) * gy_lanes * hgk_total_lanes * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2))) / v3 / (u_ * u_)) + (lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * beta2) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(hp.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -716,13 +713,12 @@ def hp_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w_over_n(hp: Real1, g: Real1,
             hw_lanes = lanes.read_where(hw.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = 2 - 2 * beta2
-            v1 = lanes.fill(v0) * gw_total_lanes
-            v2 = 1 / unbias
-            v3 = maximum(h_lanes, w_lanes)
-            v4 = sqrt(absolute(v3))
-            u_ = (lanes.fill(v2) * v4) + lanes.fill(eps)
-            total = lanes.fill(decay) * ((lanes.fill((rational(1, 2)) * v2 * rate * (1 - beta)) * gy_lanes * hgk_total_lanes * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3))) / v4 / (u_ * u_)) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            v0 = lanes.fill(2 - 2 * beta2) * gw_total_lanes
+            v1 = 1 / unbias
+            v2 = maximum(h_lanes, w_lanes)
+            v3 = sqrt(absolute(v2))
+            u_ = (lanes.fill(v1) * v3) + lanes.fill(eps)
+            total = lanes.fill(decay) * ((lanes.fill((rational(1, 2)) * v1 * rate * (1 - beta)) * gy_lanes * hgk_total_lanes * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2))) / v3 / (u_ * u_)) + (lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * beta2) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(hp.line((n,), (1,)), total, active)
 
 

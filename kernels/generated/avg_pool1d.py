@@ -401,17 +401,18 @@ def gx_term_from_gx_term_divisor_gy_over_c(gx_term: Real3, gx_term_divisor: Real
     for item in range(first, last):
         n = item // P0
         p0 = item % P0
+        common = lanes.fill(one()) / lanes.fill(gx_term_divisor[p0])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((n, c, p0), (0, 1, 0)))
-                total = gy_lanes / lanes.fill(gx_term_divisor[p0])
+                total = common * gy_lanes
                 lanes.write_where(gx_term.line((n, c, p0), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((n, c, p0), (0, 1, 0)), active)
-                total = gy_lanes / lanes.fill(gx_term_divisor[p0])
+                total = common * gy_lanes
                 lanes.write_where(gx_term.line((n, c, p0), (0, 1, 0)), total, active)
 
 

@@ -66,17 +66,18 @@ def y_sum_from_y_sum_sum_y_sum_sum_2_over_p1(y_sum: Real2, y_sum_sum: Real1, y_s
     lanes = tile.lanes
     first, last = share(P0, task, tasks)
     for p0 in range(first, last):
+        y_sum_sum_common = lanes.fill(y_sum_sum[p0])
         for start in range(0, P1, lanes.width):
             p1 = max(0, min(start, P1 - lanes.width))
             count = min(lanes.width, P1 - p1)
             if count == lanes.width:
                 y_sum_sum_2_lanes = lanes.read(y_sum_sum_2.line((p1,), (1,)))
-                total = lanes.fill(y_sum_sum[p0]) * y_sum_sum_2_lanes
+                total = y_sum_sum_common * y_sum_sum_2_lanes
                 lanes.write_where(y_sum.line((p0, p1), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 y_sum_sum_2_lanes = lanes.read_where(y_sum_sum_2.line((p1,), (1,)), active)
-                total = lanes.fill(y_sum_sum[p0]) * y_sum_sum_2_lanes
+                total = y_sum_sum_common * y_sum_sum_2_lanes
                 lanes.write_where(y_sum.line((p0, p1), (0, 1)), total, active)
 
 
@@ -87,17 +88,18 @@ def y_sum_from_y_sum_sum_y_sum_sum_2_over_p0(y_sum: Real2, y_sum_sum: Real1, y_s
     lanes = tile.lanes
     first, last = share(P1, task, tasks)
     for p1 in range(first, last):
+        y_sum_sum_2_common = lanes.fill(y_sum_sum_2[p1])
         for start in range(0, P0, lanes.width):
             p0 = max(0, min(start, P0 - lanes.width))
             count = min(lanes.width, P0 - p0)
             if count == lanes.width:
                 y_sum_sum_lanes = lanes.read(y_sum_sum.line((p0,), (1,)))
-                total = lanes.fill(y_sum_sum_2[p1]) * y_sum_sum_lanes
+                total = y_sum_sum_2_common * y_sum_sum_lanes
                 lanes.write_where(y_sum.line((p0, p1), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 y_sum_sum_lanes = lanes.read_where(y_sum_sum.line((p0,), (1,)), active)
-                total = lanes.fill(y_sum_sum_2[p1]) * y_sum_sum_lanes
+                total = y_sum_sum_2_common * y_sum_sum_lanes
                 lanes.write_where(y_sum.line((p0, p1), (1, 0)), total, active)
 
 

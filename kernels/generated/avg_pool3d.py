@@ -71,17 +71,18 @@ def y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p2(y_sum: Real3, y_sum_sum
     for item in range(first, last):
         p0 = item // P1
         p1 = item % P1
+        common = lanes.fill(y_sum_sum[p0] * y_sum_sum_2[p1])
         for start in range(0, P2, lanes.width):
             p2 = max(0, min(start, P2 - lanes.width))
             count = min(lanes.width, P2 - p2)
             if count == lanes.width:
                 y_sum_sum_3_lanes = lanes.read(y_sum_sum_3.line((p2,), (1,)))
-                total = lanes.fill(y_sum_sum[p0] * y_sum_sum_2[p1]) * y_sum_sum_3_lanes
+                total = common * y_sum_sum_3_lanes
                 lanes.write_where(y_sum.line((p0, p1, p2), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 y_sum_sum_3_lanes = lanes.read_where(y_sum_sum_3.line((p2,), (1,)), active)
-                total = lanes.fill(y_sum_sum[p0] * y_sum_sum_2[p1]) * y_sum_sum_3_lanes
+                total = common * y_sum_sum_3_lanes
                 lanes.write_where(y_sum.line((p0, p1, p2), (0, 0, 1)), total, active)
 
 
@@ -94,17 +95,18 @@ def y_sum_from_y_sum_sum_y_sum_sum_2_y_sum_sum_3_over_p1(y_sum: Real3, y_sum_sum
     for item in range(first, last):
         p0 = item // P2
         p2 = item % P2
+        common = lanes.fill(y_sum_sum[p0] * y_sum_sum_3[p2])
         for start in range(0, P1, lanes.width):
             p1 = max(0, min(start, P1 - lanes.width))
             count = min(lanes.width, P1 - p1)
             if count == lanes.width:
                 y_sum_sum_2_lanes = lanes.read(y_sum_sum_2.line((p1,), (1,)))
-                total = lanes.fill(y_sum_sum[p0] * y_sum_sum_3[p2]) * y_sum_sum_2_lanes
+                total = common * y_sum_sum_2_lanes
                 lanes.write_where(y_sum.line((p0, p1, p2), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 y_sum_sum_2_lanes = lanes.read_where(y_sum_sum_2.line((p1,), (1,)), active)
-                total = lanes.fill(y_sum_sum[p0] * y_sum_sum_3[p2]) * y_sum_sum_2_lanes
+                total = common * y_sum_sum_2_lanes
                 lanes.write_where(y_sum.line((p0, p1, p2), (0, 1, 0)), total, active)
 
 

@@ -18,6 +18,7 @@ from kernels.runtime import (
     ceil_div,
     choice,
     fma,
+    one,
     power,
     rational,
     require_abi,
@@ -57,17 +58,20 @@ def y_from_b_mean_var_w_x_over_r(y: Real3, b: Real1, mean: Real1, var: Real1, w:
     for item in range(first, last):
         n = item // C
         c = item % C
+        b_common = lanes.fill(b[c])
+        common = lanes.fill(w[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[c]))
+        mean_common = lanes.fill(mean[c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                total = (lanes.fill(w[c]) * (x_lanes - lanes.fill(mean[c])) / lanes.fill(sqrt(eps + var[c]))) + lanes.fill(b[c])
+                total = b_common + (common * (x_lanes - mean_common))
                 lanes.write_where(y.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                total = (lanes.fill(w[c]) * (x_lanes - lanes.fill(mean[c])) / lanes.fill(sqrt(eps + var[c]))) + lanes.fill(b[c])
+                total = b_common + (common * (x_lanes - mean_common))
                 lanes.write_where(y.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -504,17 +508,18 @@ def gx_from_gy_var_w_over_r(gx: Real3, gy: Real3, var: Real1, w: Real1, N: int, 
     for item in range(first, last):
         n = item // C
         c = item % C
+        common = lanes.fill(w[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[c]))
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((n, c, r), (0, 0, 1)))
-                total = lanes.fill(w[c]) * gy_lanes / lanes.fill(sqrt(eps + var[c]))
+                total = common * gy_lanes
                 lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
-                total = lanes.fill(w[c]) * gy_lanes / lanes.fill(sqrt(eps + var[c]))
+                total = common * gy_lanes
                 lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -563,7 +568,7 @@ def gx_from_gy_var_w(gx: Real3, gy: Real3, var: Real1, w: Real1, N: int, C: int,
 
 
 @task
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain(ty: Real3, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real3, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
         tw: Real1, tx: Real3, var: Real1, w: Real1, x: Real3, N: int, C: int, R: int, eps: float, task: int,
         tasks: int) -> None:
     """ty[n,c,r] += tb[c] + (-mean[c] + x[n,c,r])*tw[c]/sqrt(eps + var[c]) - tmean[c]*w[c]/sqrt(eps + var[c]) + w[c]*tx[n,c,r]/sqrt(eps + var[c]) - (-mean[c] + x[n,c,r])*tvar[c]*w[c]/(2*(eps + var[c])**(3/2))
@@ -582,57 +587,6 @@ def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain(ty: Real3, mean: Real1, tb: R
             v4 = -mean[c] + x[n, c, r]
             total = v1 * v4 * tw[c] - v3 * tmean[c] + v3 * tx[n, c, r] + tb[c] - (rational(1, 2)) * v2 * v4 * tvar[c] / power(v0, rational(3, 2))
             ty[n, c, r] = total
-
-
-@task
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r(ty: Real3, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
-        tw: Real1, tx: Real3, var: Real1, w: Real1, x: Real3, N: int, C: int, R: int, eps: float, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
-                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                v0 = eps + var[c]
-                v1 = 1 / sqrt(v0)
-                v2 = w[c]
-                v3 = v1 * v2
-                v4 = x_lanes - lanes.fill(mean[c])
-                total = (lanes.fill(v3) * tx_lanes) + (lanes.fill(v1 * tw[c]) * v4) + lanes.fill(tb[c]) - lanes.fill(v3 * tmean[c]) - (lanes.fill((rational(1, 2)) * v2 * tvar[c]) * v4 / lanes.fill(power(v0, rational(3, 2))))
-                lanes.write_where(ty.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                v0 = eps + var[c]
-                v1 = 1 / sqrt(v0)
-                v2 = w[c]
-                v3 = v1 * v2
-                v4 = x_lanes - lanes.fill(mean[c])
-                total = (lanes.fill(v3) * tx_lanes) + (lanes.fill(v1 * tw[c]) * v4) + lanes.fill(tb[c]) - lanes.fill(v3 * tmean[c]) - (lanes.fill((rational(1, 2)) * v2 * tvar[c]) * v4 / lanes.fill(power(v0, rational(3, 2))))
-                lanes.write_where(ty.line((n, c, r), (0, 0, 1)), total, active)
-
-
-@choice(ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r, ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain,
-    merges={"N": (0, None, None, None, None, None, 0, None, None, 0), "R": (2, None, None, None, None, None, 2, None, None, 2)})
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real3, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
-        tw: Real1, tx: Real3, var: Real1, w: Real1, x: Real3, N: int, C: int, R: int, eps: float,
-        tile: Tile) -> Task[...]:
-    """ty[n,c,r] += tb[c] + (-mean[c] + x[n,c,r])*tw[c]/sqrt(eps + var[c]) - tmean[c]*w[c]/sqrt(eps + var[c]) + w[c]*tx[n,c,r]/sqrt(eps + var[c]) - (-mean[c] + x[n,c,r])*tvar[c]*w[c]/(2*(eps + var[c])**(3/2))
-
-    lanes over r
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= 8 * R:
-        return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r
-    return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain
 
 
 @task
@@ -996,19 +950,18 @@ def hx_from_gy_hgvar_hgw_var_w_over_r(hx: Real3, gy: Real3, hgvar: Real1, hgw: R
     for item in range(first, last):
         n = item // C
         c = item % C
+        common = (lanes.fill(hgw[c]) - (lanes.fill(rational(1, 2)) * lanes.fill(hgvar[c]) * lanes.fill(w[c]) / (lanes.fill(eps) + lanes.fill(var[c])))) / sqrt(lanes.fill(eps) + lanes.fill(var[c]))
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((n, c, r), (0, 0, 1)))
-                v0 = eps + var[c]
-                total = (lanes.fill(hgw[c]) - (lanes.fill(rational(1, 2)) * lanes.fill(hgvar[c]) * lanes.fill(w[c]) / lanes.fill(v0))) * gy_lanes / lanes.fill(sqrt(v0))
+                total = common * gy_lanes
                 lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
-                v0 = eps + var[c]
-                total = (lanes.fill(hgw[c]) - (lanes.fill(rational(1, 2)) * lanes.fill(hgvar[c]) * lanes.fill(w[c]) / lanes.fill(v0))) * gy_lanes / lanes.fill(sqrt(v0))
+                total = common * gy_lanes
                 lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -1090,23 +1043,23 @@ def tgx_from_gy_tgy_tvar_tw_var_w_over_r(tgx: Real3, gy: Real3, tgy: Real3, tvar
     for item in range(first, last):
         n = item // C
         c = item % C
+        common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[c]))
+        tw_common = lanes.fill(tw[c])
+        w_common = lanes.fill(w[c])
+        common_ = -(lanes.fill(rational(1, 2)) * lanes.fill(tvar[c]) * lanes.fill(w[c]) / (lanes.fill(eps) + lanes.fill(var[c])))
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((n, c, r), (0, 0, 1)))
                 tgy_lanes = lanes.read(tgy.line((n, c, r), (0, 0, 1)))
-                v0 = eps + var[c]
-                v1 = w[c]
-                total = ((lanes.fill(tw[c]) * gy_lanes) + (lanes.fill(v1) * tgy_lanes) - (lanes.fill((rational(1, 2)) * v1 * tvar[c]) * gy_lanes / lanes.fill(v0))) / lanes.fill(sqrt(v0))
+                total = common * ((tw_common * gy_lanes) + (w_common * tgy_lanes) + (common_ * gy_lanes))
                 lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
                 tgy_lanes = lanes.read_where(tgy.line((n, c, r), (0, 0, 1)), active)
-                v0 = eps + var[c]
-                v1 = w[c]
-                total = ((lanes.fill(tw[c]) * gy_lanes) + (lanes.fill(v1) * tgy_lanes) - (lanes.fill((rational(1, 2)) * v1 * tvar[c]) * gy_lanes / lanes.fill(v0))) / lanes.fill(sqrt(v0))
+                total = common * ((tw_common * gy_lanes) + (w_common * tgy_lanes) + (common_ * gy_lanes))
                 lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -1472,7 +1425,7 @@ DEFINITION = Definition(
         'gvar_from_gy_mean_var_w_x: lanes over r, combined at the end; else gather, tasks share c',
         'gw_from_gy_mean_var_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'gx_from_gy_var_w: lanes over r, or lanes over c; else gather, tasks share n c',
-        'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: lanes over r; else gather, tasks share n c',
+        'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: gather, tasks share n c',
         'hvar_from_gy_hgx_var_w: lanes over r, combined at the end; else gather, tasks share c',
         'hw_from_gy_hgx_var: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'hmean_from_gy_hgvar_var_w: lanes over r, combined at the end; else gather, tasks share c',

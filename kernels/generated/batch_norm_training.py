@@ -591,21 +591,23 @@ def gx_from_gmean_gvar_gy_mean_var_w_x_over_r(gx: Real3, gmean: Real1, gvar: Rea
     for item in range(first, last):
         n = item // C
         c = item % C
+        common = lanes.fill(gmean[c]) / lanes.fill(real(N)) / lanes.fill(real(R))
+        common_ = lanes.fill(w[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[c]))
+        common_2 = lanes.fill(real(2)) * lanes.fill(gvar[c]) / lanes.fill(real(N)) / lanes.fill(real(R))
+        mean_common = lanes.fill(mean[c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((n, c, r), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                v0 = 1 / real(N) / real(R)
-                total = (lanes.fill(w[c]) * gy_lanes / lanes.fill(sqrt(eps + var[c]))) + (lanes.fill(2 * v0 * gvar[c]) * (x_lanes - lanes.fill(mean[c]))) + lanes.fill(v0 * gmean[c])
+                total = common + (common_ * gy_lanes) + (common_2 * (x_lanes - mean_common))
                 lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                v0 = 1 / real(N) / real(R)
-                total = (lanes.fill(w[c]) * gy_lanes / lanes.fill(sqrt(eps + var[c]))) + (lanes.fill(2 * v0 * gvar[c]) * (x_lanes - lanes.fill(mean[c]))) + lanes.fill(v0 * gmean[c])
+                total = common + (common_ * gy_lanes) + (common_2 * (x_lanes - mean_common))
                 lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -924,9 +926,9 @@ def hmean_from_gvar_hgmean(hmean: Real1, gvar: Real1, hgmean: Real1, C: int, N: 
 
 
 @task
-def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain(hx: Real3, gvar: Real1, gy: Real3,
-        hgmean: Real1, hgvar: Real1, hgw: Real1, hgx: Real3, hmean: Real1, hvar: Real1, mean: Real1, var: Real1,
-        w: Real1, x: Real3, C: int, N: int, R: int, eps: float, task: int, tasks: int) -> None:
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real3, gvar: Real1, gy: Real3, hgmean: Real1,
+        hgvar: Real1, hgw: Real1, hgx: Real3, hmean: Real1, hvar: Real1, mean: Real1, var: Real1, w: Real1,
+        x: Real3, C: int, N: int, R: int, eps: float, task: int, tasks: int) -> None:
     """hx[n,c,r] += hgw[c]*gy[n,c,r]/sqrt(eps + var[c]) - hgvar[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2)) + 2*(-mean[c] + x[n,c,r])*hvar[c]/(N*R) - 2*gvar[c]*hgmean[c]/(N*R) + 2*gvar[c]*hgx[n,c,r]/(N*R) + hmean[c]/(N*R)
 
     gather, tasks share n c
@@ -946,61 +948,9 @@ def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain(hx: Real3
 
 
 @task
-def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r(hx: Real3, gvar: Real1, gy: Real3,
-        hgmean: Real1, hgvar: Real1, hgw: Real1, hgx: Real3, hmean: Real1, hvar: Real1, mean: Real1, var: Real1,
-        w: Real1, x: Real3, C: int, N: int, R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((n, c, r), (0, 0, 1)))
-                hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 0, 1)))
-                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                v0 = 1 / real(N) / real(R)
-                v1 = eps + var[c]
-                v2 = 2 * v0
-                v3 = v2 * gvar[c]
-                total = (lanes.fill(v3) * hgx_lanes) + lanes.fill(v0 * hmean[c]) + (lanes.fill(v2 * hvar[c]) * (x_lanes - lanes.fill(mean[c]))) + (lanes.fill(hgw[c]) * gy_lanes / lanes.fill(sqrt(v1))) - lanes.fill(v3 * hgmean[c]) - (lanes.fill((rational(1, 2)) * hgvar[c] * w[c]) * gy_lanes / lanes.fill(power(v1, rational(3, 2))))
-                lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
-                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                v0 = 1 / real(N) / real(R)
-                v1 = eps + var[c]
-                v2 = 2 * v0
-                v3 = v2 * gvar[c]
-                total = (lanes.fill(v3) * hgx_lanes) + lanes.fill(v0 * hmean[c]) + (lanes.fill(v2 * hvar[c]) * (x_lanes - lanes.fill(mean[c]))) + (lanes.fill(hgw[c]) * gy_lanes / lanes.fill(sqrt(v1))) - lanes.fill(v3 * hgmean[c]) - (lanes.fill((rational(1, 2)) * hgvar[c] * w[c]) * gy_lanes / lanes.fill(power(v1, rational(3, 2))))
-                lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, active)
-
-
-@choice(hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r,
-    hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain,
-    merges={"N": (0, None, 0, None, None, None, 0, None, None, None, None, None, 0), "R": (2, None, 2, None, None, None, 2, None, None, None, None, None, 2)})
-def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real3, gvar: Real1, gy: Real3, hgmean: Real1,
-        hgvar: Real1, hgw: Real1, hgx: Real3, hmean: Real1, hvar: Real1, mean: Real1, var: Real1, w: Real1,
-        x: Real3, C: int, N: int, R: int, eps: float, tile: Tile) -> Task[...]:
-    """hx[n,c,r] += hgw[c]*gy[n,c,r]/sqrt(eps + var[c]) - hgvar[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2)) + 2*(-mean[c] + x[n,c,r])*hvar[c]/(N*R) - 2*gvar[c]*hgmean[c]/(N*R) + 2*gvar[c]*hgx[n,c,r]/(N*R) + hmean[c]/(N*R)
-
-    lanes over r
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= 8 * R:
-        return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r
-    return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain
-
-
-@task
-def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain(tgx: Real3, gvar: Real1, gy: Real3,
-        mean: Real1, tgmean: Real1, tgvar: Real1, tgy: Real3, tmean: Real1, tvar: Real1, tw: Real1, tx: Real3,
-        var: Real1, w: Real1, x: Real3, C: int, N: int, R: int, eps: float, task: int, tasks: int) -> None:
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real3, gvar: Real1, gy: Real3, mean: Real1,
+        tgmean: Real1, tgvar: Real1, tgy: Real3, tmean: Real1, tvar: Real1, tw: Real1, tx: Real3, var: Real1,
+        w: Real1, x: Real3, C: int, N: int, R: int, eps: float, task: int, tasks: int) -> None:
     """tgx[n,c,r] += tw[c]*gy[n,c,r]/sqrt(eps + var[c]) + w[c]*tgy[n,c,r]/sqrt(eps + var[c]) - tvar[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2)) + 2*(-mean[c] + x[n,c,r])*tgvar[c]/(N*R) - 2*gvar[c]*tmean[c]/(N*R) + 2*gvar[c]*tx[n,c,r]/(N*R) + tgmean[c]/(N*R)
 
     gather, tasks share n c
@@ -1019,65 +969,6 @@ def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain(tgx: R
             v6 = w[c]
             total = v0 * tgmean[c] + v1 * (-mean[c] + x[n, c, r]) * tgvar[c] - v2 * tmean[c] + v2 * tx[n, c, r] + v3 * v5 * tw[c] + v5 * v6 * tgy[n, c, r] - (rational(1, 2)) * v3 * v6 * tvar[c] / power(v4, rational(3, 2))
             tgx[n, c, r] = total
-
-
-@task
-def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r(tgx: Real3, gvar: Real1, gy: Real3,
-        mean: Real1, tgmean: Real1, tgvar: Real1, tgy: Real3, tmean: Real1, tvar: Real1, tw: Real1, tx: Real3,
-        var: Real1, w: Real1, x: Real3, C: int, N: int, R: int, eps: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((n, c, r), (0, 0, 1)))
-                tgy_lanes = lanes.read(tgy.line((n, c, r), (0, 0, 1)))
-                tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
-                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                v0 = 1 / real(N) / real(R)
-                v1 = eps + var[c]
-                v2 = 1 / sqrt(v1)
-                v3 = w[c]
-                v4 = 2 * v0
-                v5 = v4 * gvar[c]
-                total = (lanes.fill(v2 * tw[c]) * gy_lanes) + (lanes.fill(v2 * v3) * tgy_lanes) + (lanes.fill(v5) * tx_lanes) + lanes.fill(v0 * tgmean[c]) + (lanes.fill(v4 * tgvar[c]) * (x_lanes - lanes.fill(mean[c]))) - lanes.fill(v5 * tmean[c]) - (lanes.fill((rational(1, 2)) * v3 * tvar[c]) * gy_lanes / lanes.fill(power(v1, rational(3, 2))))
-                lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
-                tgy_lanes = lanes.read_where(tgy.line((n, c, r), (0, 0, 1)), active)
-                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                v0 = 1 / real(N) / real(R)
-                v1 = eps + var[c]
-                v2 = 1 / sqrt(v1)
-                v3 = w[c]
-                v4 = 2 * v0
-                v5 = v4 * gvar[c]
-                total = (lanes.fill(v2 * tw[c]) * gy_lanes) + (lanes.fill(v2 * v3) * tgy_lanes) + (lanes.fill(v5) * tx_lanes) + lanes.fill(v0 * tgmean[c]) + (lanes.fill(v4 * tgvar[c]) * (x_lanes - lanes.fill(mean[c]))) - lanes.fill(v5 * tmean[c]) - (lanes.fill((rational(1, 2)) * v3 * tvar[c]) * gy_lanes / lanes.fill(power(v1, rational(3, 2))))
-                lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, active)
-
-
-@choice(tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r,
-    tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain,
-    merges={"N": (0, None, 0, None, None, None, 0, None, None, None, 0, None, None, 0), "R": (2, None, 2, None, None, None, 2, None, None, None, 2, None, None, 2)})
-def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real3, gvar: Real1, gy: Real3, mean: Real1,
-        tgmean: Real1, tgvar: Real1, tgy: Real3, tmean: Real1, tvar: Real1, tw: Real1, tx: Real3, var: Real1,
-        w: Real1, x: Real3, C: int, N: int, R: int, eps: float, tile: Tile) -> Task[...]:
-    """tgx[n,c,r] += tw[c]*gy[n,c,r]/sqrt(eps + var[c]) + w[c]*tgy[n,c,r]/sqrt(eps + var[c]) - tvar[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2)) + 2*(-mean[c] + x[n,c,r])*tgvar[c]/(N*R) - 2*gvar[c]*tmean[c]/(N*R) + 2*gvar[c]*tx[n,c,r]/(N*R) + tgmean[c]/(N*R)
-
-    lanes over r
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= 8 * R:
-        return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r
-    return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain
 
 
 def sizes(N: int, C: int, R: int) -> dict[str, int]:
@@ -1697,7 +1588,7 @@ DEFINITION = Definition(
         'hmean_from_gvar_hgmean: lanes over c; else gather, tasks share c',
         'hmean_from_gy_hgvar_var_w: that of kernels.generated.batch_norm',
         'hvar_from_gy_hgvar_mean_var_w_x: that of kernels.generated.batch_norm',
-        'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: lanes over r; else gather, tasks share n c',
-        'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: lanes over r; else gather, tasks share n c',
+        'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: gather, tasks share n c',
+        'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: gather, tasks share n c',
     ),
 )

@@ -39,7 +39,7 @@ require_abi(8, __name__)
 
 
 @task
-def l_from_t_w_x(l: Real1, t: Real1, w: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
+def l_from_t_w_x_plain(l: Real1, t: Real1, w: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
     """l[n] += -((1 - t[n])*Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)) + Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True))*t[n])*w[n]
 
     gather, tasks share n
@@ -51,7 +51,42 @@ def l_from_t_w_x(l: Real1, t: Real1, w: Real1, x: Real1, N: int, task: int, task
 
 
 @task
-def gt_from_gl_total_w_x(gt: Real1, gl_total: Real1, w: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
+def l_from_t_w_x_over_n(l: Real1, t: Real1, w: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            t_lanes = lanes.read(t.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            total = -(w_lanes * ((t_lanes * select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100)))) + ((lanes.fill(one()) - t_lanes) * select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100))))))
+            lanes.write_where(l.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            t_lanes = lanes.read_where(t.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            total = -(w_lanes * ((t_lanes * select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100)))) + ((lanes.fill(one()) - t_lanes) * select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100))))))
+            lanes.write_where(l.line((n,), (1,)), total, active)
+
+
+@choice(l_from_t_w_x_over_n, l_from_t_w_x_plain)
+def l_from_t_w_x(l: Real1, t: Real1, w: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
+    """l[n] += -((1 - t[n])*Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)) + Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True))*t[n])*w[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return l_from_t_w_x_over_n
+    return l_from_t_w_x_plain
+
+
+@task
+def gt_from_gl_total_w_x_plain(gt: Real1, gl_total: Real1, w: Real1, x: Real1, N: int, task: int,
+        tasks: int) -> None:
     """gt[n] += -(Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True)) - Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)))*gl_total[n]*w[n]
 
     gather, tasks share n
@@ -63,7 +98,43 @@ def gt_from_gl_total_w_x(gt: Real1, gl_total: Real1, w: Real1, x: Real1, N: int,
 
 
 @task
-def gw_from_gl_total_t_x(gw: Real1, gl_total: Real1, t: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
+def gt_from_gl_total_w_x_over_n(gt: Real1, gl_total: Real1, w: Real1, x: Real1, N: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            total = -(gl_total_lanes * w_lanes * (select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100))) - select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100)))))
+            lanes.write_where(gt.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            total = -(gl_total_lanes * w_lanes * (select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100))) - select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100)))))
+            lanes.write_where(gt.line((n,), (1,)), total, active)
+
+
+@choice(gt_from_gl_total_w_x_over_n, gt_from_gl_total_w_x_plain)
+def gt_from_gl_total_w_x(gt: Real1, gl_total: Real1, w: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
+    """gt[n] += -(Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True)) - Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)))*gl_total[n]*w[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return gt_from_gl_total_w_x_over_n
+    return gt_from_gl_total_w_x_plain
+
+
+@task
+def gw_from_gl_total_t_x_plain(gw: Real1, gl_total: Real1, t: Real1, x: Real1, N: int, task: int,
+        tasks: int) -> None:
     """gw[n] += (-(1 - t[n])*Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)) - Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True))*t[n])*gl_total[n]
 
     gather, tasks share n
@@ -72,6 +143,41 @@ def gw_from_gl_total_t_x(gw: Real1, gl_total: Real1, t: Real1, x: Real1, N: int,
     for n in range(first, last):
         total = (-(1 - t[n]) * (log1p(-x[n]) if x[n] < (1 - exp(real(-100))) else real(-100)) - (log(x[n]) if x[n] > exp(real(-100)) else real(-100)) * t[n]) * gl_total[n]
         gw[n] = total
+
+
+@task
+def gw_from_gl_total_t_x_over_n(gw: Real1, gl_total: Real1, t: Real1, x: Real1, N: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
+            t_lanes = lanes.read(t.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            total = gl_total_lanes * ((-(t_lanes * select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100))))) - ((lanes.fill(one()) - t_lanes) * select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100)))))
+            lanes.write_where(gw.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
+            t_lanes = lanes.read_where(t.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            total = gl_total_lanes * ((-(t_lanes * select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100))))) - ((lanes.fill(one()) - t_lanes) * select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100)))))
+            lanes.write_where(gw.line((n,), (1,)), total, active)
+
+
+@choice(gw_from_gl_total_t_x_over_n, gw_from_gl_total_t_x_plain)
+def gw_from_gl_total_t_x(gw: Real1, gl_total: Real1, t: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
+    """gw[n] += (-(1 - t[n])*Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)) - Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True))*t[n])*gl_total[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return gw_from_gl_total_t_x_over_n
+    return gw_from_gl_total_t_x_plain
 
 
 @task
@@ -126,7 +232,7 @@ def gx_from_gl_total_t_w_x(gx: Real1, gl_total: Real1, t: Real1, w: Real1, x: Re
 
 
 @task
-def tl_from_t_tt_tw_tx_w_x(tl: Real1, t: Real1, tt: Real1, tw: Real1, tx: Real1, w: Real1, x: Real1, N: int,
+def tl_from_t_tt_tw_tx_w_x_plain(tl: Real1, t: Real1, tt: Real1, tw: Real1, tx: Real1, w: Real1, x: Real1, N: int,
         task: int, tasks: int) -> None:
     """tl[n] += -((1 - t[n])*Piecewise((-1/(1 - x[n]), x[n] < 1 - exp(-100)), (0, True)) + Piecewise((1/x[n], x[n] > exp(-100)), (0, True))*t[n])*tx[n]*w[n] - ((1 - t[n])*Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)) + Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True))*t[n])*tw[n] - (Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True)) - Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)))*tt[n]*w[n]
 
@@ -139,8 +245,50 @@ def tl_from_t_tt_tw_tx_w_x(tl: Real1, t: Real1, tt: Real1, tw: Real1, tx: Real1,
 
 
 @task
-def ht_from_gl_total_hgw_hgx_w_x(ht: Real1, gl_total: Real1, hgw: Real1, hgx: Real1, w: Real1, x: Real1, N: int,
-        task: int, tasks: int) -> None:
+def tl_from_t_tt_tw_tx_w_x_over_n(tl: Real1, t: Real1, tt: Real1, tw: Real1, tx: Real1, w: Real1, x: Real1, N: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            t_lanes = lanes.read(t.line((n,), (1,)))
+            tt_lanes = lanes.read(tt.line((n,), (1,)))
+            tw_lanes = lanes.read(tw.line((n,), (1,)))
+            tx_lanes = lanes.read(tx.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            total = (-(tt_lanes * w_lanes * (select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100))) - select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100)))))) - (tw_lanes * ((t_lanes * select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100)))) + ((lanes.fill(one()) - t_lanes) * select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100)))))) - (tx_lanes * w_lanes * ((t_lanes * select(x_lanes > exp(lanes.fill(real(-100))), lanes.fill(one()) / x_lanes, lanes.fill(zero()))) + ((lanes.fill(one()) - t_lanes) * select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), -(lanes.fill(one()) / (lanes.fill(one()) - x_lanes)), lanes.fill(zero())))))
+            lanes.write_where(tl.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            t_lanes = lanes.read_where(t.line((n,), (1,)), active)
+            tt_lanes = lanes.read_where(tt.line((n,), (1,)), active)
+            tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
+            tx_lanes = lanes.read_where(tx.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            total = (-(tt_lanes * w_lanes * (select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100))) - select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100)))))) - (tw_lanes * ((t_lanes * select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100)))) + ((lanes.fill(one()) - t_lanes) * select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100)))))) - (tx_lanes * w_lanes * ((t_lanes * select(x_lanes > exp(lanes.fill(real(-100))), lanes.fill(one()) / x_lanes, lanes.fill(zero()))) + ((lanes.fill(one()) - t_lanes) * select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), -(lanes.fill(one()) / (lanes.fill(one()) - x_lanes)), lanes.fill(zero())))))
+            lanes.write_where(tl.line((n,), (1,)), total, active)
+
+
+@choice(tl_from_t_tt_tw_tx_w_x_over_n, tl_from_t_tt_tw_tx_w_x_plain)
+def tl_from_t_tt_tw_tx_w_x(tl: Real1, t: Real1, tt: Real1, tw: Real1, tx: Real1, w: Real1, x: Real1, N: int,
+        tile: Tile) -> Task[...]:
+    """tl[n] += -((1 - t[n])*Piecewise((-1/(1 - x[n]), x[n] < 1 - exp(-100)), (0, True)) + Piecewise((1/x[n], x[n] > exp(-100)), (0, True))*t[n])*tx[n]*w[n] - ((1 - t[n])*Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)) + Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True))*t[n])*tw[n] - (Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True)) - Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)))*tt[n]*w[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tl_from_t_tt_tw_tx_w_x_over_n
+    return tl_from_t_tt_tw_tx_w_x_plain
+
+
+@task
+def ht_from_gl_total_hgw_hgx_w_x_plain(ht: Real1, gl_total: Real1, hgw: Real1, hgx: Real1, w: Real1, x: Real1,
+        N: int, task: int, tasks: int) -> None:
     """ht[n] += (-(-Piecewise((-1/(1 - x[n]), x[n] < 1 - exp(-100)), (0, True)) + Piecewise((1/x[n], x[n] > exp(-100)), (0, True)))*hgx[n]*w[n] + (-Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True)) + Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)))*hgw[n])*gl_total[n]
 
     gather, tasks share n
@@ -152,8 +300,48 @@ def ht_from_gl_total_hgw_hgx_w_x(ht: Real1, gl_total: Real1, hgw: Real1, hgx: Re
 
 
 @task
-def hw_from_gl_total_hgt_hgx_t_x(hw: Real1, gl_total: Real1, hgt: Real1, hgx: Real1, t: Real1, x: Real1, N: int,
-        task: int, tasks: int) -> None:
+def ht_from_gl_total_hgw_hgx_w_x_over_n(ht: Real1, gl_total: Real1, hgw: Real1, hgx: Real1, w: Real1, x: Real1,
+        N: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
+            hgw_lanes = lanes.read(hgw.line((n,), (1,)))
+            hgx_lanes = lanes.read(hgx.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            total = gl_total_lanes * ((hgw_lanes * (select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100))) - select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100))))) - (hgx_lanes * w_lanes * (select(x_lanes > exp(lanes.fill(real(-100))), lanes.fill(one()) / x_lanes, lanes.fill(zero())) - select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), -(lanes.fill(one()) / (lanes.fill(one()) - x_lanes)), lanes.fill(zero())))))
+            lanes.write_where(ht.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
+            hgw_lanes = lanes.read_where(hgw.line((n,), (1,)), active)
+            hgx_lanes = lanes.read_where(hgx.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            total = gl_total_lanes * ((hgw_lanes * (select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100))) - select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100))))) - (hgx_lanes * w_lanes * (select(x_lanes > exp(lanes.fill(real(-100))), lanes.fill(one()) / x_lanes, lanes.fill(zero())) - select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), -(lanes.fill(one()) / (lanes.fill(one()) - x_lanes)), lanes.fill(zero())))))
+            lanes.write_where(ht.line((n,), (1,)), total, active)
+
+
+@choice(ht_from_gl_total_hgw_hgx_w_x_over_n, ht_from_gl_total_hgw_hgx_w_x_plain)
+def ht_from_gl_total_hgw_hgx_w_x(ht: Real1, gl_total: Real1, hgw: Real1, hgx: Real1, w: Real1, x: Real1, N: int,
+        tile: Tile) -> Task[...]:
+    """ht[n] += (-(-Piecewise((-1/(1 - x[n]), x[n] < 1 - exp(-100)), (0, True)) + Piecewise((1/x[n], x[n] > exp(-100)), (0, True)))*hgx[n]*w[n] + (-Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True)) + Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)))*hgw[n])*gl_total[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return ht_from_gl_total_hgw_hgx_w_x_over_n
+    return ht_from_gl_total_hgw_hgx_w_x_plain
+
+
+@task
+def hw_from_gl_total_hgt_hgx_t_x_plain(hw: Real1, gl_total: Real1, hgt: Real1, hgx: Real1, t: Real1, x: Real1,
+        N: int, task: int, tasks: int) -> None:
     """hw[n] += -(((1 - t[n])*Piecewise((-1/(1 - x[n]), x[n] < 1 - exp(-100)), (0, True)) + Piecewise((1/x[n], x[n] > exp(-100)), (0, True))*t[n])*hgx[n] + (Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True)) - Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)))*hgt[n])*gl_total[n]
 
     gather, tasks share n
@@ -162,6 +350,46 @@ def hw_from_gl_total_hgt_hgx_t_x(hw: Real1, gl_total: Real1, hgt: Real1, hgx: Re
     for n in range(first, last):
         total = -(((1 - t[n]) * ((-1 / (1 - x[n])) if x[n] < (1 - exp(real(-100))) else zero()) + (1 / x[n] if x[n] > exp(real(-100)) else zero()) * t[n]) * hgx[n] + ((log(x[n]) if x[n] > exp(real(-100)) else real(-100)) - (log1p(-x[n]) if x[n] < (1 - exp(real(-100))) else real(-100))) * hgt[n]) * gl_total[n]
         hw[n] = total
+
+
+@task
+def hw_from_gl_total_hgt_hgx_t_x_over_n(hw: Real1, gl_total: Real1, hgt: Real1, hgx: Real1, t: Real1, x: Real1,
+        N: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
+            hgt_lanes = lanes.read(hgt.line((n,), (1,)))
+            hgx_lanes = lanes.read(hgx.line((n,), (1,)))
+            t_lanes = lanes.read(t.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            total = -(gl_total_lanes * ((hgt_lanes * (select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100))) - select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100))))) + (hgx_lanes * ((t_lanes * select(x_lanes > exp(lanes.fill(real(-100))), lanes.fill(one()) / x_lanes, lanes.fill(zero()))) + ((lanes.fill(one()) - t_lanes) * select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), -(lanes.fill(one()) / (lanes.fill(one()) - x_lanes)), lanes.fill(zero())))))))
+            lanes.write_where(hw.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
+            hgt_lanes = lanes.read_where(hgt.line((n,), (1,)), active)
+            hgx_lanes = lanes.read_where(hgx.line((n,), (1,)), active)
+            t_lanes = lanes.read_where(t.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            total = -(gl_total_lanes * ((hgt_lanes * (select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100))) - select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100))))) + (hgx_lanes * ((t_lanes * select(x_lanes > exp(lanes.fill(real(-100))), lanes.fill(one()) / x_lanes, lanes.fill(zero()))) + ((lanes.fill(one()) - t_lanes) * select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), -(lanes.fill(one()) / (lanes.fill(one()) - x_lanes)), lanes.fill(zero())))))))
+            lanes.write_where(hw.line((n,), (1,)), total, active)
+
+
+@choice(hw_from_gl_total_hgt_hgx_t_x_over_n, hw_from_gl_total_hgt_hgx_t_x_plain)
+def hw_from_gl_total_hgt_hgx_t_x(hw: Real1, gl_total: Real1, hgt: Real1, hgx: Real1, t: Real1, x: Real1, N: int,
+        tile: Tile) -> Task[...]:
+    """hw[n] += -(((1 - t[n])*Piecewise((-1/(1 - x[n]), x[n] < 1 - exp(-100)), (0, True)) + Piecewise((1/x[n], x[n] > exp(-100)), (0, True))*t[n])*hgx[n] + (Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True)) - Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)))*hgt[n])*gl_total[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hw_from_gl_total_hgt_hgx_t_x_over_n
+    return hw_from_gl_total_hgt_hgx_t_x_plain
 
 
 @task
@@ -224,7 +452,7 @@ def hx_from_gl_total_hgt_hgw_hgx_t_w_x(hx: Real1, gl_total: Real1, hgt: Real1, h
 
 
 @task
-def tgt_from_gl_total_tgl_total_tw_tx_w_x(tgt: Real1, gl_total: Real1, tgl_total: Real1, tw: Real1, tx: Real1,
+def tgt_from_gl_total_tgl_total_tw_tx_w_x_plain(tgt: Real1, gl_total: Real1, tgl_total: Real1, tw: Real1, tx: Real1,
         w: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
     """tgt[n] += -(-Piecewise((-1/(1 - x[n]), x[n] < 1 - exp(-100)), (0, True)) + Piecewise((1/x[n], x[n] > exp(-100)), (0, True)))*gl_total[n]*tx[n]*w[n] - (Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True)) - Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)))*gl_total[n]*tw[n] - (Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True)) - Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)))*tgl_total[n]*w[n]
 
@@ -237,7 +465,49 @@ def tgt_from_gl_total_tgl_total_tw_tx_w_x(tgt: Real1, gl_total: Real1, tgl_total
 
 
 @task
-def tgw_from_gl_total_t_tgl_total_tt_tx_x(tgw: Real1, gl_total: Real1, t: Real1, tgl_total: Real1, tt: Real1,
+def tgt_from_gl_total_tgl_total_tw_tx_w_x_over_n(tgt: Real1, gl_total: Real1, tgl_total: Real1, tw: Real1,
+        tx: Real1, w: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
+            tgl_total_lanes = lanes.read(tgl_total.line((n,), (1,)))
+            tw_lanes = lanes.read(tw.line((n,), (1,)))
+            tx_lanes = lanes.read(tx.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            total = (-(gl_total_lanes * tw_lanes * (select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100))) - select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100)))))) - (gl_total_lanes * tx_lanes * w_lanes * (select(x_lanes > exp(lanes.fill(real(-100))), lanes.fill(one()) / x_lanes, lanes.fill(zero())) - select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), -(lanes.fill(one()) / (lanes.fill(one()) - x_lanes)), lanes.fill(zero())))) - (tgl_total_lanes * w_lanes * (select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100))) - select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100)))))
+            lanes.write_where(tgt.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
+            tgl_total_lanes = lanes.read_where(tgl_total.line((n,), (1,)), active)
+            tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
+            tx_lanes = lanes.read_where(tx.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            total = (-(gl_total_lanes * tw_lanes * (select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100))) - select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100)))))) - (gl_total_lanes * tx_lanes * w_lanes * (select(x_lanes > exp(lanes.fill(real(-100))), lanes.fill(one()) / x_lanes, lanes.fill(zero())) - select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), -(lanes.fill(one()) / (lanes.fill(one()) - x_lanes)), lanes.fill(zero())))) - (tgl_total_lanes * w_lanes * (select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100))) - select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100)))))
+            lanes.write_where(tgt.line((n,), (1,)), total, active)
+
+
+@choice(tgt_from_gl_total_tgl_total_tw_tx_w_x_over_n, tgt_from_gl_total_tgl_total_tw_tx_w_x_plain)
+def tgt_from_gl_total_tgl_total_tw_tx_w_x(tgt: Real1, gl_total: Real1, tgl_total: Real1, tw: Real1, tx: Real1,
+        w: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
+    """tgt[n] += -(-Piecewise((-1/(1 - x[n]), x[n] < 1 - exp(-100)), (0, True)) + Piecewise((1/x[n], x[n] > exp(-100)), (0, True)))*gl_total[n]*tx[n]*w[n] - (Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True)) - Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)))*gl_total[n]*tw[n] - (Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True)) - Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)))*tgl_total[n]*w[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgt_from_gl_total_tgl_total_tw_tx_w_x_over_n
+    return tgt_from_gl_total_tgl_total_tw_tx_w_x_plain
+
+
+@task
+def tgw_from_gl_total_t_tgl_total_tt_tx_x_plain(tgw: Real1, gl_total: Real1, t: Real1, tgl_total: Real1, tt: Real1,
         tx: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
     """tgw[n] += -((1 - t[n])*Piecewise((-1/(1 - x[n]), x[n] < 1 - exp(-100)), (0, True)) + Piecewise((1/x[n], x[n] > exp(-100)), (0, True))*t[n])*gl_total[n]*tx[n] - ((1 - t[n])*Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)) + Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True))*t[n])*tgl_total[n] + (-Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True)) + Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)))*gl_total[n]*tt[n]
 
@@ -247,6 +517,48 @@ def tgw_from_gl_total_t_tgl_total_tt_tx_x(tgw: Real1, gl_total: Real1, t: Real1,
     for n in range(first, last):
         total = -((1 - t[n]) * ((-1 / (1 - x[n])) if x[n] < (1 - exp(real(-100))) else zero()) + (1 / x[n] if x[n] > exp(real(-100)) else zero()) * t[n]) * gl_total[n] * tx[n] - ((1 - t[n]) * (log1p(-x[n]) if x[n] < (1 - exp(real(-100))) else real(-100)) + (log(x[n]) if x[n] > exp(real(-100)) else real(-100)) * t[n]) * tgl_total[n] + (-(log(x[n]) if x[n] > exp(real(-100)) else real(-100)) + (log1p(-x[n]) if x[n] < (1 - exp(real(-100))) else real(-100))) * gl_total[n] * tt[n]
         tgw[n] = total
+
+
+@task
+def tgw_from_gl_total_t_tgl_total_tt_tx_x_over_n(tgw: Real1, gl_total: Real1, t: Real1, tgl_total: Real1, tt: Real1,
+        tx: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
+            t_lanes = lanes.read(t.line((n,), (1,)))
+            tgl_total_lanes = lanes.read(tgl_total.line((n,), (1,)))
+            tt_lanes = lanes.read(tt.line((n,), (1,)))
+            tx_lanes = lanes.read(tx.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            total = (gl_total_lanes * tt_lanes * (select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100))) - select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100))))) - (gl_total_lanes * tx_lanes * ((t_lanes * select(x_lanes > exp(lanes.fill(real(-100))), lanes.fill(one()) / x_lanes, lanes.fill(zero()))) + ((lanes.fill(one()) - t_lanes) * select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), -(lanes.fill(one()) / (lanes.fill(one()) - x_lanes)), lanes.fill(zero()))))) - (tgl_total_lanes * ((t_lanes * select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100)))) + ((lanes.fill(one()) - t_lanes) * select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100))))))
+            lanes.write_where(tgw.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
+            t_lanes = lanes.read_where(t.line((n,), (1,)), active)
+            tgl_total_lanes = lanes.read_where(tgl_total.line((n,), (1,)), active)
+            tt_lanes = lanes.read_where(tt.line((n,), (1,)), active)
+            tx_lanes = lanes.read_where(tx.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            total = (gl_total_lanes * tt_lanes * (select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100))) - select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100))))) - (gl_total_lanes * tx_lanes * ((t_lanes * select(x_lanes > exp(lanes.fill(real(-100))), lanes.fill(one()) / x_lanes, lanes.fill(zero()))) + ((lanes.fill(one()) - t_lanes) * select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), -(lanes.fill(one()) / (lanes.fill(one()) - x_lanes)), lanes.fill(zero()))))) - (tgl_total_lanes * ((t_lanes * select(x_lanes > exp(lanes.fill(real(-100))), log(x_lanes), lanes.fill(real(-100)))) + ((lanes.fill(one()) - t_lanes) * select(x_lanes < (lanes.fill(one()) - exp(lanes.fill(real(-100)))), log1p(-x_lanes), lanes.fill(real(-100))))))
+            lanes.write_where(tgw.line((n,), (1,)), total, active)
+
+
+@choice(tgw_from_gl_total_t_tgl_total_tt_tx_x_over_n, tgw_from_gl_total_t_tgl_total_tt_tx_x_plain)
+def tgw_from_gl_total_t_tgl_total_tt_tx_x(tgw: Real1, gl_total: Real1, t: Real1, tgl_total: Real1, tt: Real1,
+        tx: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
+    """tgw[n] += -((1 - t[n])*Piecewise((-1/(1 - x[n]), x[n] < 1 - exp(-100)), (0, True)) + Piecewise((1/x[n], x[n] > exp(-100)), (0, True))*t[n])*gl_total[n]*tx[n] - ((1 - t[n])*Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)) + Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True))*t[n])*tgl_total[n] + (-Piecewise((log(x[n]), x[n] > exp(-100)), (-100, True)) + Piecewise((log1p(-x[n]), x[n] < 1 - exp(-100)), (-100, True)))*gl_total[n]*tt[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgw_from_gl_total_t_tgl_total_tt_tx_x_over_n
+    return tgw_from_gl_total_t_tgl_total_tt_tx_x_plain
 
 
 @task
@@ -548,20 +860,20 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'l_from_t_w_x: gather, tasks share n',
+        'l_from_t_w_x: lanes over n; else gather, tasks share n',
         'y_from_l: that of kernels.generated.mse_loss',
         'z_from_l: that of kernels.generated.mse_loss',
         'gl_total_from_gl: that of kernels.generated.mse_loss',
         'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
-        'gt_from_gl_total_w_x: gather, tasks share n',
-        'gw_from_gl_total_t_x: gather, tasks share n',
+        'gt_from_gl_total_w_x: lanes over n; else gather, tasks share n',
+        'gw_from_gl_total_t_x: lanes over n; else gather, tasks share n',
         'gx_from_gl_total_t_w_x: lanes over n; else gather, tasks share n',
-        'tl_from_t_tt_tw_tx_w_x: gather, tasks share n',
-        'ht_from_gl_total_hgw_hgx_w_x: gather, tasks share n',
-        'hw_from_gl_total_hgt_hgx_t_x: gather, tasks share n',
+        'tl_from_t_tt_tw_tx_w_x: lanes over n; else gather, tasks share n',
+        'ht_from_gl_total_hgw_hgx_w_x: lanes over n; else gather, tasks share n',
+        'hw_from_gl_total_hgt_hgx_t_x: lanes over n; else gather, tasks share n',
         'hx_from_gl_total_hgt_hgw_hgx_t_w_x: lanes over n; else gather, tasks share n',
-        'tgt_from_gl_total_tgl_total_tw_tx_w_x: gather, tasks share n',
-        'tgw_from_gl_total_t_tgl_total_tt_tx_x: gather, tasks share n',
+        'tgt_from_gl_total_tgl_total_tw_tx_w_x: lanes over n; else gather, tasks share n',
+        'tgw_from_gl_total_t_tgl_total_tt_tx_x: lanes over n; else gather, tasks share n',
         'tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x: lanes over n; else gather, tasks share n',
     ),
 )

@@ -35,7 +35,8 @@ require_abi(8, __name__)
 
 
 @task
-def l_from_p_t_w_x(l: Real2, p: Real1, t: Real2, w: Real2, x: Real2, I: int, J: int, task: int, tasks: int) -> None:
+def l_from_p_t_w_x_plain(l: Real2, p: Real1, t: Real2, w: Real2, x: Real2, I: int, J: int, task: int,
+        tasks: int) -> None:
     """l[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)))*w[i,j]
 
     gather, tasks share i
@@ -45,6 +46,74 @@ def l_from_p_t_w_x(l: Real2, p: Real1, t: Real2, w: Real2, x: Real2, I: int, J: 
         for j in range(J):
             total = ((1 - t[i, j]) * x[i, j] + ((p[j] - 1) * t[i, j] + 1) * (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j]))) * w[i, j]
             l[i, j] = total
+
+
+@task
+def l_from_p_t_w_x_over_j(l: Real2, p: Real1, t: Real2, w: Real2, x: Real2, I: int, J: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(I, task, tasks)
+    for i in range(first, last):
+        for start in range(0, J, lanes.width):
+            j = max(0, min(start, J - lanes.width))
+            count = min(lanes.width, J - j)
+            if count == lanes.width:
+                p_lanes = lanes.read(p.line((j,), (1,)))
+                t_lanes = lanes.read(t.line((i, j), (0, 1)))
+                w_lanes = lanes.read(w.line((i, j), (0, 1)))
+                x_lanes = lanes.read(x.line((i, j), (0, 1)))
+                total = w_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)))
+                lanes.write_where(l.line((i, j), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                p_lanes = lanes.read_where(p.line((j,), (1,)), active)
+                t_lanes = lanes.read_where(t.line((i, j), (0, 1)), active)
+                w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
+                total = w_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)))
+                lanes.write_where(l.line((i, j), (0, 1)), total, active)
+
+
+@task
+def l_from_p_t_w_x_over_i(l: Real2, p: Real1, t: Real2, w: Real2, x: Real2, I: int, J: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(J, task, tasks)
+    for j in range(first, last):
+        common = lanes.fill(p[j] - 1)
+        for start in range(0, I, lanes.width):
+            i = max(0, min(start, I - lanes.width))
+            count = min(lanes.width, I - i)
+            if count == lanes.width:
+                t_lanes = lanes.read(t.line((i, j), (1, 0)))
+                w_lanes = lanes.read(w.line((i, j), (1, 0)))
+                x_lanes = lanes.read(x.line((i, j), (1, 0)))
+                total = w_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)))
+                lanes.write_where(l.line((i, j), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                t_lanes = lanes.read_where(t.line((i, j), (1, 0)), active)
+                w_lanes = lanes.read_where(w.line((i, j), (1, 0)), active)
+                x_lanes = lanes.read_where(x.line((i, j), (1, 0)), active)
+                total = w_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)))
+                lanes.write_where(l.line((i, j), (1, 0)), total, active)
+
+
+@choice(l_from_p_t_w_x_over_j, l_from_p_t_w_x_over_i, l_from_p_t_w_x_plain)
+def l_from_p_t_w_x(l: Real2, p: Real1, t: Real2, w: Real2, x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
+    """l[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)))*w[i,j]
+
+    lanes over j
+    or lanes over i
+    else gather, tasks share i
+    """
+    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > I):
+        return l_from_p_t_w_x_over_j
+    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > J):
+        return l_from_p_t_w_x_over_i
+    return l_from_p_t_w_x_plain
 
 
 @task
@@ -271,7 +340,7 @@ def gl_total_from_gy_gz(gl_total: Real2, gy: Real0, gz: Real0, I: int, J: int, a
 
 
 @task
-def gp_from_gl_total_t_w_x(gp: Real1, gl_total: Real2, t: Real2, w: Real2, x: Real2, I: int, J: int, add: int,
+def gp_from_gl_total_t_w_x_plain(gp: Real1, gl_total: Real2, t: Real2, w: Real2, x: Real2, I: int, J: int, add: int,
         task: int, tasks: int) -> None:
     """gp[j] += sum[i] Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*gl_total[i,j]*t[i,j]*w[i,j]
 
@@ -288,8 +357,90 @@ def gp_from_gl_total_t_w_x(gp: Real1, gl_total: Real2, t: Real2, w: Real2, x: Re
 
 
 @task
-def gt_from_gl_total_p_w_x(gt: Real2, gl_total: Real2, p: Real1, w: Real2, x: Real2, I: int, J: int, task: int,
-        tasks: int) -> None:
+def gp_from_gl_total_t_w_x_over_j(gp: Real1, gl_total: Real2, t: Real2, w: Real2, x: Real2, I: int, J: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(J, lanes.width), task, tasks)
+    for j in range(first * lanes.width, min(J, last * lanes.width), lanes.width):
+        count = min(lanes.width, J - j)
+        active = lanes.first(count)
+        total = lanes.zero()
+        for i in range(I):
+            gl_total_lanes = lanes.read_where(gl_total.line((i, j), (0, 1)), active)
+            t_lanes = lanes.read_where(t.line((i, j), (0, 1)), active)
+            w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
+            x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
+            total = fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total)
+        if add != 0:
+            total = total + lanes.read_where(gp.line((j,), (1,)), active)
+        lanes.write_where(gp.line((j,), (1,)), total, active)
+
+
+@task
+def gp_from_gl_total_t_w_x_over_i(gp: Real1, gl_total: Real2, t: Real2, w: Real2, x: Real2, I: int, J: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(J, tile.lines)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        j = item * tile.lines
+        wide = tile.wide_column()
+        for u in range(tile.lines):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, I, 64 * lanes.width):
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for i in range(start, min(I, start + 64 * lanes.width), lanes.width):
+                if i + lanes.width <= I:
+                    for u in range(tile.lines):
+                        plane = min(j + u, J - 1)
+                        gl_total_lanes = lanes.read(gl_total.line((i, plane), (1, 0)))
+                        t_lanes = lanes.read(t.line((i, plane), (1, 0)))
+                        w_lanes = lanes.read(w.line((i, plane), (1, 0)))
+                        x_lanes = lanes.read(x.line((i, plane), (1, 0)))
+                        total[0, u] = fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u])
+                else:
+                    active = lanes.first(I - i)
+                    for u in range(tile.lines):
+                        plane = min(j + u, J - 1)
+                        gl_total_lanes = lanes.read_where(gl_total.line((i, plane), (1, 0)), active)
+                        t_lanes = lanes.read_where(t.line((i, plane), (1, 0)), active)
+                        w_lanes = lanes.read_where(w.line((i, plane), (1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((i, plane), (1, 0)), active)
+                        total[0, u] = select(active, fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u]), total[0, u])
+            for u in range(tile.lines):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines):
+            plane = min(j + u, J - 1)
+            if j + u < J:
+                result = lanes.sum(wide[0, u])
+                if add != 0:
+                    result += gp[plane]
+                gp[plane] = result
+
+
+@choice(gp_from_gl_total_t_w_x_over_j, gp_from_gl_total_t_w_x_over_i, gp_from_gl_total_t_w_x_plain)
+def gp_from_gl_total_t_w_x(gp: Real1, gl_total: Real2, t: Real2, w: Real2, x: Real2, I: int, J: int, add: int,
+        tile: Tile) -> Task[...]:
+    """gp[j] += sum[i] Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*gl_total[i,j]*t[i,j]*w[i,j]
+
+    lanes over j
+    or lanes over i, combined at the end
+    else gather, tasks share j
+    """
+    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > I):
+        return gp_from_gl_total_t_w_x_over_j
+    if tile.lanes.width <= I:
+        return gp_from_gl_total_t_w_x_over_i
+    return gp_from_gl_total_t_w_x_plain
+
+
+@task
+def gt_from_gl_total_p_w_x_plain(gt: Real2, gl_total: Real2, p: Real1, w: Real2, x: Real2, I: int, J: int,
+        task: int, tasks: int) -> None:
     """gt[i,j] += ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*gl_total[i,j]*w[i,j]
 
     gather, tasks share i
@@ -299,6 +450,75 @@ def gt_from_gl_total_p_w_x(gt: Real2, gl_total: Real2, p: Real1, w: Real2, x: Re
         for j in range(J):
             total = ((p[j] - 1) * (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) - x[i, j]) * gl_total[i, j] * w[i, j]
             gt[i, j] = total
+
+
+@task
+def gt_from_gl_total_p_w_x_over_j(gt: Real2, gl_total: Real2, p: Real1, w: Real2, x: Real2, I: int, J: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(I, task, tasks)
+    for i in range(first, last):
+        for start in range(0, J, lanes.width):
+            j = max(0, min(start, J - lanes.width))
+            count = min(lanes.width, J - j)
+            if count == lanes.width:
+                gl_total_lanes = lanes.read(gl_total.line((i, j), (0, 1)))
+                p_lanes = lanes.read(p.line((j,), (1,)))
+                w_lanes = lanes.read(w.line((i, j), (0, 1)))
+                x_lanes = lanes.read(x.line((i, j), (0, 1)))
+                total = gl_total_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)
+                lanes.write_where(gt.line((i, j), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gl_total_lanes = lanes.read_where(gl_total.line((i, j), (0, 1)), active)
+                p_lanes = lanes.read_where(p.line((j,), (1,)), active)
+                w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
+                total = gl_total_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)
+                lanes.write_where(gt.line((i, j), (0, 1)), total, active)
+
+
+@task
+def gt_from_gl_total_p_w_x_over_i(gt: Real2, gl_total: Real2, p: Real1, w: Real2, x: Real2, I: int, J: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(J, task, tasks)
+    for j in range(first, last):
+        common = lanes.fill(p[j] - 1)
+        for start in range(0, I, lanes.width):
+            i = max(0, min(start, I - lanes.width))
+            count = min(lanes.width, I - i)
+            if count == lanes.width:
+                gl_total_lanes = lanes.read(gl_total.line((i, j), (1, 0)))
+                w_lanes = lanes.read(w.line((i, j), (1, 0)))
+                x_lanes = lanes.read(x.line((i, j), (1, 0)))
+                total = gl_total_lanes * w_lanes * ((common * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)
+                lanes.write_where(gt.line((i, j), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gl_total_lanes = lanes.read_where(gl_total.line((i, j), (1, 0)), active)
+                w_lanes = lanes.read_where(w.line((i, j), (1, 0)), active)
+                x_lanes = lanes.read_where(x.line((i, j), (1, 0)), active)
+                total = gl_total_lanes * w_lanes * ((common * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)
+                lanes.write_where(gt.line((i, j), (1, 0)), total, active)
+
+
+@choice(gt_from_gl_total_p_w_x_over_j, gt_from_gl_total_p_w_x_over_i, gt_from_gl_total_p_w_x_plain)
+def gt_from_gl_total_p_w_x(gt: Real2, gl_total: Real2, p: Real1, w: Real2, x: Real2, I: int, J: int,
+        tile: Tile) -> Task[...]:
+    """gt[i,j] += ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*gl_total[i,j]*w[i,j]
+
+    lanes over j
+    or lanes over i
+    else gather, tasks share i
+    """
+    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > I):
+        return gt_from_gl_total_p_w_x_over_j
+    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > J):
+        return gt_from_gl_total_p_w_x_over_i
+    return gt_from_gl_total_p_w_x_plain
 
 
 @task
@@ -351,6 +571,7 @@ def gx_from_gl_total_p_t_w_x_over_i(gx: Real2, gl_total: Real2, p: Real1, t: Rea
     lanes = tile.lanes
     first, last = share(J, task, tasks)
     for j in range(first, last):
+        common = lanes.fill(p[j] - 1)
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width))
             count = min(lanes.width, I - i)
@@ -359,7 +580,7 @@ def gx_from_gl_total_p_t_w_x_over_i(gx: Real2, gl_total: Real2, p: Real1, t: Rea
                 t_lanes = lanes.read(t.line((i, j), (1, 0)))
                 w_lanes = lanes.read(w.line((i, j), (1, 0)))
                 x_lanes = lanes.read(x.line((i, j), (1, 0)))
-                total = gl_total_lanes * w_lanes * ((((lanes.fill(p[j] - 1) * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)
+                total = gl_total_lanes * w_lanes * ((((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)
                 lanes.write_where(gx.line((i, j), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -367,7 +588,7 @@ def gx_from_gl_total_p_t_w_x_over_i(gx: Real2, gl_total: Real2, p: Real1, t: Rea
                 t_lanes = lanes.read_where(t.line((i, j), (1, 0)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (1, 0)), active)
-                total = gl_total_lanes * w_lanes * ((((lanes.fill(p[j] - 1) * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)
+                total = gl_total_lanes * w_lanes * ((((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)
                 lanes.write_where(gx.line((i, j), (1, 0)), total, active)
 
 
@@ -388,8 +609,8 @@ def gx_from_gl_total_p_t_w_x(gx: Real2, gl_total: Real2, p: Real1, t: Real2, w: 
 
 
 @task
-def tl_from_p_t_tp_tt_tw_tx_w_x(tl: Real2, p: Real1, t: Real2, tp: Real1, tt: Real2, tw: Real2, tx: Real2, w: Real2,
-        x: Real2, I: int, J: int, task: int, tasks: int) -> None:
+def tl_from_p_t_tp_tt_tw_tx_w_x_plain(tl: Real2, p: Real1, t: Real2, tp: Real1, tt: Real2, tw: Real2, tx: Real2,
+        w: Real2, x: Real2, I: int, J: int, task: int, tasks: int) -> None:
     """tl[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)))*tw[i,j] + ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*tt[i,j]*w[i,j] + (((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - t[i,j] + 1)*tx[i,j]*w[i,j] + Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*tp[j]*t[i,j]*w[i,j]
 
     gather, tasks share i
@@ -399,6 +620,92 @@ def tl_from_p_t_tp_tt_tw_tx_w_x(tl: Real2, p: Real1, t: Real2, tp: Real1, tt: Re
         for j in range(J):
             total = ((1 - t[i, j]) * x[i, j] + ((p[j] - 1) * t[i, j] + 1) * (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j]))) * tw[i, j] + ((p[j] - 1) * (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) - x[i, j]) * tt[i, j] * w[i, j] + (((p[j] - 1) * t[i, j] + 1) * ((-exp(-x[i, j]) / (1 + exp(-x[i, j]))) if x[i, j] > zero() else (-1 + exp(x[i, j]) / (exp(x[i, j]) + 1))) - t[i, j] + 1) * tx[i, j] * w[i, j] + (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) * tp[j] * t[i, j] * w[i, j]
             tl[i, j] = total
+
+
+@task
+def tl_from_p_t_tp_tt_tw_tx_w_x_over_j(tl: Real2, p: Real1, t: Real2, tp: Real1, tt: Real2, tw: Real2, tx: Real2,
+        w: Real2, x: Real2, I: int, J: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(I, task, tasks)
+    for i in range(first, last):
+        for start in range(0, J, lanes.width):
+            j = max(0, min(start, J - lanes.width))
+            count = min(lanes.width, J - j)
+            if count == lanes.width:
+                p_lanes = lanes.read(p.line((j,), (1,)))
+                t_lanes = lanes.read(t.line((i, j), (0, 1)))
+                tp_lanes = lanes.read(tp.line((j,), (1,)))
+                tt_lanes = lanes.read(tt.line((i, j), (0, 1)))
+                tw_lanes = lanes.read(tw.line((i, j), (0, 1)))
+                tx_lanes = lanes.read(tx.line((i, j), (0, 1)))
+                w_lanes = lanes.read(w.line((i, j), (0, 1)))
+                x_lanes = lanes.read(x.line((i, j), (0, 1)))
+                total = (t_lanes * tp_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (tt_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (tw_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)))) + (tx_lanes * w_lanes * ((((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes))
+                lanes.write_where(tl.line((i, j), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                p_lanes = lanes.read_where(p.line((j,), (1,)), active)
+                t_lanes = lanes.read_where(t.line((i, j), (0, 1)), active)
+                tp_lanes = lanes.read_where(tp.line((j,), (1,)), active)
+                tt_lanes = lanes.read_where(tt.line((i, j), (0, 1)), active)
+                tw_lanes = lanes.read_where(tw.line((i, j), (0, 1)), active)
+                tx_lanes = lanes.read_where(tx.line((i, j), (0, 1)), active)
+                w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
+                total = (t_lanes * tp_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (tt_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (tw_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)))) + (tx_lanes * w_lanes * ((((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes))
+                lanes.write_where(tl.line((i, j), (0, 1)), total, active)
+
+
+@task
+def tl_from_p_t_tp_tt_tw_tx_w_x_over_i(tl: Real2, p: Real1, t: Real2, tp: Real1, tt: Real2, tw: Real2, tx: Real2,
+        w: Real2, x: Real2, I: int, J: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(J, task, tasks)
+    for j in range(first, last):
+        common = lanes.fill(p[j] - 1)
+        common_ = lanes.fill(p[j] - 1)
+        common_2 = lanes.fill(p[j] - 1)
+        tp_common = lanes.fill(tp[j])
+        for start in range(0, I, lanes.width):
+            i = max(0, min(start, I - lanes.width))
+            count = min(lanes.width, I - i)
+            if count == lanes.width:
+                t_lanes = lanes.read(t.line((i, j), (1, 0)))
+                tt_lanes = lanes.read(tt.line((i, j), (1, 0)))
+                tw_lanes = lanes.read(tw.line((i, j), (1, 0)))
+                tx_lanes = lanes.read(tx.line((i, j), (1, 0)))
+                w_lanes = lanes.read(w.line((i, j), (1, 0)))
+                x_lanes = lanes.read(x.line((i, j), (1, 0)))
+                total = (tp_common * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (tt_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (tw_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)))) + (tx_lanes * w_lanes * ((((common_2 * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes))
+                lanes.write_where(tl.line((i, j), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                t_lanes = lanes.read_where(t.line((i, j), (1, 0)), active)
+                tt_lanes = lanes.read_where(tt.line((i, j), (1, 0)), active)
+                tw_lanes = lanes.read_where(tw.line((i, j), (1, 0)), active)
+                tx_lanes = lanes.read_where(tx.line((i, j), (1, 0)), active)
+                w_lanes = lanes.read_where(w.line((i, j), (1, 0)), active)
+                x_lanes = lanes.read_where(x.line((i, j), (1, 0)), active)
+                total = (tp_common * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (tt_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (tw_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)))) + (tx_lanes * w_lanes * ((((common_2 * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes))
+                lanes.write_where(tl.line((i, j), (1, 0)), total, active)
+
+
+@choice(tl_from_p_t_tp_tt_tw_tx_w_x_over_j, tl_from_p_t_tp_tt_tw_tx_w_x_over_i, tl_from_p_t_tp_tt_tw_tx_w_x_plain)
+def tl_from_p_t_tp_tt_tw_tx_w_x(tl: Real2, p: Real1, t: Real2, tp: Real1, tt: Real2, tw: Real2, tx: Real2, w: Real2,
+        x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
+    """tl[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)))*tw[i,j] + ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*tt[i,j]*w[i,j] + (((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - t[i,j] + 1)*tx[i,j]*w[i,j] + Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*tp[j]*t[i,j]*w[i,j]
+
+    lanes over j
+    or lanes over i
+    else gather, tasks share i
+    """
+    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > I):
+        return tl_from_p_t_tp_tt_tw_tx_w_x_over_j
+    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > J):
+        return tl_from_p_t_tp_tt_tw_tx_w_x_over_i
+    return tl_from_p_t_tp_tt_tw_tx_w_x_plain
 
 
 @task
@@ -504,8 +811,8 @@ def hp_from_gl_total_hgx_t_w_x(hp: Real1, gl_total: Real2, hgx: Real2, t: Real2,
 
 
 @task
-def ht_from_gl_total_hgp_hgw_hgx_p_w_x(ht: Real2, gl_total: Real2, hgp: Real1, hgw: Real2, hgx: Real2, p: Real1,
-        w: Real2, x: Real2, I: int, J: int, task: int, tasks: int) -> None:
+def ht_from_gl_total_hgp_hgw_hgx_p_w_x_plain(ht: Real2, gl_total: Real2, hgp: Real1, hgw: Real2, hgx: Real2,
+        p: Real1, w: Real2, x: Real2, I: int, J: int, task: int, tasks: int) -> None:
     """ht[i,j] += (((p[j] - 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - 1)*hgx[i,j]*w[i,j] + ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*hgw[i,j] + Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*hgp[j]*w[i,j])*gl_total[i,j]
 
     gather, tasks share i
@@ -518,8 +825,90 @@ def ht_from_gl_total_hgp_hgw_hgx_p_w_x(ht: Real2, gl_total: Real2, hgp: Real1, h
 
 
 @task
-def hw_from_gl_total_hgp_hgt_hgx_p_t_x(hw: Real2, gl_total: Real2, hgp: Real1, hgt: Real2, hgx: Real2, p: Real1,
-        t: Real2, x: Real2, I: int, J: int, task: int, tasks: int) -> None:
+def ht_from_gl_total_hgp_hgw_hgx_p_w_x_over_j(ht: Real2, gl_total: Real2, hgp: Real1, hgw: Real2, hgx: Real2,
+        p: Real1, w: Real2, x: Real2, I: int, J: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(I, task, tasks)
+    for i in range(first, last):
+        for start in range(0, J, lanes.width):
+            j = max(0, min(start, J - lanes.width))
+            count = min(lanes.width, J - j)
+            if count == lanes.width:
+                gl_total_lanes = lanes.read(gl_total.line((i, j), (0, 1)))
+                hgp_lanes = lanes.read(hgp.line((j,), (1,)))
+                hgw_lanes = lanes.read(hgw.line((i, j), (0, 1)))
+                hgx_lanes = lanes.read(hgx.line((i, j), (0, 1)))
+                p_lanes = lanes.read(p.line((j,), (1,)))
+                w_lanes = lanes.read(w.line((i, j), (0, 1)))
+                x_lanes = lanes.read(x.line((i, j), (0, 1)))
+                total = gl_total_lanes * ((hgp_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (hgw_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (hgx_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))))
+                lanes.write_where(ht.line((i, j), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gl_total_lanes = lanes.read_where(gl_total.line((i, j), (0, 1)), active)
+                hgp_lanes = lanes.read_where(hgp.line((j,), (1,)), active)
+                hgw_lanes = lanes.read_where(hgw.line((i, j), (0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((i, j), (0, 1)), active)
+                p_lanes = lanes.read_where(p.line((j,), (1,)), active)
+                w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
+                total = gl_total_lanes * ((hgp_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (hgw_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (hgx_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))))
+                lanes.write_where(ht.line((i, j), (0, 1)), total, active)
+
+
+@task
+def ht_from_gl_total_hgp_hgw_hgx_p_w_x_over_i(ht: Real2, gl_total: Real2, hgp: Real1, hgw: Real2, hgx: Real2,
+        p: Real1, w: Real2, x: Real2, I: int, J: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(J, task, tasks)
+    for j in range(first, last):
+        common = lanes.fill(p[j] - 1)
+        common_ = lanes.fill(p[j] - 1)
+        hgp_common = lanes.fill(hgp[j])
+        for start in range(0, I, lanes.width):
+            i = max(0, min(start, I - lanes.width))
+            count = min(lanes.width, I - i)
+            if count == lanes.width:
+                gl_total_lanes = lanes.read(gl_total.line((i, j), (1, 0)))
+                hgw_lanes = lanes.read(hgw.line((i, j), (1, 0)))
+                hgx_lanes = lanes.read(hgx.line((i, j), (1, 0)))
+                w_lanes = lanes.read(w.line((i, j), (1, 0)))
+                x_lanes = lanes.read(x.line((i, j), (1, 0)))
+                total = gl_total_lanes * ((hgp_common * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (hgw_lanes * ((common * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (hgx_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))))
+                lanes.write_where(ht.line((i, j), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gl_total_lanes = lanes.read_where(gl_total.line((i, j), (1, 0)), active)
+                hgw_lanes = lanes.read_where(hgw.line((i, j), (1, 0)), active)
+                hgx_lanes = lanes.read_where(hgx.line((i, j), (1, 0)), active)
+                w_lanes = lanes.read_where(w.line((i, j), (1, 0)), active)
+                x_lanes = lanes.read_where(x.line((i, j), (1, 0)), active)
+                total = gl_total_lanes * ((hgp_common * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (hgw_lanes * ((common * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (hgx_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))))
+                lanes.write_where(ht.line((i, j), (1, 0)), total, active)
+
+
+@choice(ht_from_gl_total_hgp_hgw_hgx_p_w_x_over_j, ht_from_gl_total_hgp_hgw_hgx_p_w_x_over_i,
+    ht_from_gl_total_hgp_hgw_hgx_p_w_x_plain)
+def ht_from_gl_total_hgp_hgw_hgx_p_w_x(ht: Real2, gl_total: Real2, hgp: Real1, hgw: Real2, hgx: Real2, p: Real1,
+        w: Real2, x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
+    """ht[i,j] += (((p[j] - 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - 1)*hgx[i,j]*w[i,j] + ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*hgw[i,j] + Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*hgp[j]*w[i,j])*gl_total[i,j]
+
+    lanes over j
+    or lanes over i
+    else gather, tasks share i
+    """
+    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > I):
+        return ht_from_gl_total_hgp_hgw_hgx_p_w_x_over_j
+    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > J):
+        return ht_from_gl_total_hgp_hgw_hgx_p_w_x_over_i
+    return ht_from_gl_total_hgp_hgw_hgx_p_w_x_plain
+
+
+@task
+def hw_from_gl_total_hgp_hgt_hgx_p_t_x_plain(hw: Real2, gl_total: Real2, hgp: Real1, hgt: Real2, hgx: Real2,
+        p: Real1, t: Real2, x: Real2, I: int, J: int, task: int, tasks: int) -> None:
     """hw[i,j] += (((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*hgt[i,j] + (((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - t[i,j] + 1)*hgx[i,j] + Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*hgp[j]*t[i,j])*gl_total[i,j]
 
     gather, tasks share i
@@ -529,6 +918,88 @@ def hw_from_gl_total_hgp_hgt_hgx_p_t_x(hw: Real2, gl_total: Real2, hgp: Real1, h
         for j in range(J):
             total = (((p[j] - 1) * (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) - x[i, j]) * hgt[i, j] + (((p[j] - 1) * t[i, j] + 1) * ((-exp(-x[i, j]) / (1 + exp(-x[i, j]))) if x[i, j] > zero() else (-1 + exp(x[i, j]) / (exp(x[i, j]) + 1))) - t[i, j] + 1) * hgx[i, j] + (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) * hgp[j] * t[i, j]) * gl_total[i, j]
             hw[i, j] = total
+
+
+@task
+def hw_from_gl_total_hgp_hgt_hgx_p_t_x_over_j(hw: Real2, gl_total: Real2, hgp: Real1, hgt: Real2, hgx: Real2,
+        p: Real1, t: Real2, x: Real2, I: int, J: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(I, task, tasks)
+    for i in range(first, last):
+        for start in range(0, J, lanes.width):
+            j = max(0, min(start, J - lanes.width))
+            count = min(lanes.width, J - j)
+            if count == lanes.width:
+                gl_total_lanes = lanes.read(gl_total.line((i, j), (0, 1)))
+                hgp_lanes = lanes.read(hgp.line((j,), (1,)))
+                hgt_lanes = lanes.read(hgt.line((i, j), (0, 1)))
+                hgx_lanes = lanes.read(hgx.line((i, j), (0, 1)))
+                p_lanes = lanes.read(p.line((j,), (1,)))
+                t_lanes = lanes.read(t.line((i, j), (0, 1)))
+                x_lanes = lanes.read(x.line((i, j), (0, 1)))
+                total = gl_total_lanes * ((hgp_lanes * t_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (hgt_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (hgx_lanes * ((((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)))
+                lanes.write_where(hw.line((i, j), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gl_total_lanes = lanes.read_where(gl_total.line((i, j), (0, 1)), active)
+                hgp_lanes = lanes.read_where(hgp.line((j,), (1,)), active)
+                hgt_lanes = lanes.read_where(hgt.line((i, j), (0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((i, j), (0, 1)), active)
+                p_lanes = lanes.read_where(p.line((j,), (1,)), active)
+                t_lanes = lanes.read_where(t.line((i, j), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
+                total = gl_total_lanes * ((hgp_lanes * t_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (hgt_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (hgx_lanes * ((((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)))
+                lanes.write_where(hw.line((i, j), (0, 1)), total, active)
+
+
+@task
+def hw_from_gl_total_hgp_hgt_hgx_p_t_x_over_i(hw: Real2, gl_total: Real2, hgp: Real1, hgt: Real2, hgx: Real2,
+        p: Real1, t: Real2, x: Real2, I: int, J: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(J, task, tasks)
+    for j in range(first, last):
+        common = lanes.fill(p[j] - 1)
+        common_ = lanes.fill(p[j] - 1)
+        hgp_common = lanes.fill(hgp[j])
+        for start in range(0, I, lanes.width):
+            i = max(0, min(start, I - lanes.width))
+            count = min(lanes.width, I - i)
+            if count == lanes.width:
+                gl_total_lanes = lanes.read(gl_total.line((i, j), (1, 0)))
+                hgt_lanes = lanes.read(hgt.line((i, j), (1, 0)))
+                hgx_lanes = lanes.read(hgx.line((i, j), (1, 0)))
+                t_lanes = lanes.read(t.line((i, j), (1, 0)))
+                x_lanes = lanes.read(x.line((i, j), (1, 0)))
+                total = gl_total_lanes * ((hgp_common * t_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (hgt_lanes * ((common * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (hgx_lanes * ((((common_ * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)))
+                lanes.write_where(hw.line((i, j), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gl_total_lanes = lanes.read_where(gl_total.line((i, j), (1, 0)), active)
+                hgt_lanes = lanes.read_where(hgt.line((i, j), (1, 0)), active)
+                hgx_lanes = lanes.read_where(hgx.line((i, j), (1, 0)), active)
+                t_lanes = lanes.read_where(t.line((i, j), (1, 0)), active)
+                x_lanes = lanes.read_where(x.line((i, j), (1, 0)), active)
+                total = gl_total_lanes * ((hgp_common * t_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (hgt_lanes * ((common * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (hgx_lanes * ((((common_ * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)))
+                lanes.write_where(hw.line((i, j), (1, 0)), total, active)
+
+
+@choice(hw_from_gl_total_hgp_hgt_hgx_p_t_x_over_j, hw_from_gl_total_hgp_hgt_hgx_p_t_x_over_i,
+    hw_from_gl_total_hgp_hgt_hgx_p_t_x_plain)
+def hw_from_gl_total_hgp_hgt_hgx_p_t_x(hw: Real2, gl_total: Real2, hgp: Real1, hgt: Real2, hgx: Real2, p: Real1,
+        t: Real2, x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
+    """hw[i,j] += (((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*hgt[i,j] + (((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - t[i,j] + 1)*hgx[i,j] + Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*hgp[j]*t[i,j])*gl_total[i,j]
+
+    lanes over j
+    or lanes over i
+    else gather, tasks share i
+    """
+    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > I):
+        return hw_from_gl_total_hgp_hgt_hgx_p_t_x_over_j
+    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > J):
+        return hw_from_gl_total_hgp_hgt_hgx_p_t_x_over_i
+    return hw_from_gl_total_hgp_hgt_hgx_p_t_x_plain
 
 
 @task
@@ -591,6 +1062,10 @@ def hx_from_gl_total_hgp_hgt_hgw_hgx_p_t_w_x_over_i(hx: Real2, gl_total: Real2, 
     lanes = tile.lanes
     first, last = share(J, task, tasks)
     for j in range(first, last):
+        common = lanes.fill(p[j] - 1)
+        common_ = lanes.fill(p[j] - 1)
+        common_2 = lanes.fill(p[j] - 1)
+        hgp_common = lanes.fill(hgp[j])
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width))
             count = min(lanes.width, I - i)
@@ -602,7 +1077,7 @@ def hx_from_gl_total_hgp_hgt_hgw_hgx_p_t_w_x_over_i(hx: Real2, gl_total: Real2, 
                 t_lanes = lanes.read(t.line((i, j), (1, 0)))
                 w_lanes = lanes.read(w.line((i, j), (1, 0)))
                 x_lanes = lanes.read(x.line((i, j), (1, 0)))
-                total = gl_total_lanes * ((hgt_lanes * w_lanes * ((lanes.fill(p[j] - 1) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (hgw_lanes * ((((lanes.fill(p[j] - 1) * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)) + (hgx_lanes * w_lanes * ((lanes.fill(p[j] - 1) * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) + (lanes.fill(hgp[j]) * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))))
+                total = gl_total_lanes * ((hgp_common * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + (hgt_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (hgw_lanes * ((((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)) + (hgx_lanes * w_lanes * ((common_2 * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))))
                 lanes.write_where(hx.line((i, j), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -613,7 +1088,7 @@ def hx_from_gl_total_hgp_hgt_hgw_hgx_p_t_w_x_over_i(hx: Real2, gl_total: Real2, 
                 t_lanes = lanes.read_where(t.line((i, j), (1, 0)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (1, 0)), active)
-                total = gl_total_lanes * ((hgt_lanes * w_lanes * ((lanes.fill(p[j] - 1) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (hgw_lanes * ((((lanes.fill(p[j] - 1) * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)) + (hgx_lanes * w_lanes * ((lanes.fill(p[j] - 1) * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) + (lanes.fill(hgp[j]) * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))))
+                total = gl_total_lanes * ((hgp_common * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + (hgt_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (hgw_lanes * ((((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)) + (hgx_lanes * w_lanes * ((common_2 * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))))
                 lanes.write_where(hx.line((i, j), (1, 0)), total, active)
 
 
@@ -635,8 +1110,8 @@ def hx_from_gl_total_hgp_hgt_hgw_hgx_p_t_w_x(hx: Real2, gl_total: Real2, hgp: Re
 
 
 @task
-def tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x(tgt: Real2, gl_total: Real2, p: Real1, tgl_total: Real2, tp: Real1,
-        tw: Real2, tx: Real2, w: Real2, x: Real2, I: int, J: int, task: int, tasks: int) -> None:
+def tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x_plain(tgt: Real2, gl_total: Real2, p: Real1, tgl_total: Real2,
+        tp: Real1, tw: Real2, tx: Real2, w: Real2, x: Real2, I: int, J: int, task: int, tasks: int) -> None:
     """tgt[i,j] += ((p[j] - 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - 1)*gl_total[i,j]*tx[i,j]*w[i,j] + ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*gl_total[i,j]*tw[i,j] + ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*tgl_total[i,j]*w[i,j] + Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*tp[j]*gl_total[i,j]*w[i,j]
 
     gather, tasks share i
@@ -646,6 +1121,95 @@ def tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x(tgt: Real2, gl_total: Real2, p: R
         for j in range(J):
             total = ((p[j] - 1) * ((-exp(-x[i, j]) / (1 + exp(-x[i, j]))) if x[i, j] > zero() else (-1 + exp(x[i, j]) / (exp(x[i, j]) + 1))) - 1) * gl_total[i, j] * tx[i, j] * w[i, j] + ((p[j] - 1) * (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) - x[i, j]) * gl_total[i, j] * tw[i, j] + ((p[j] - 1) * (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) - x[i, j]) * tgl_total[i, j] * w[i, j] + (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) * tp[j] * gl_total[i, j] * w[i, j]
             tgt[i, j] = total
+
+
+@task
+def tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x_over_j(tgt: Real2, gl_total: Real2, p: Real1, tgl_total: Real2,
+        tp: Real1, tw: Real2, tx: Real2, w: Real2, x: Real2, I: int, J: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(I, task, tasks)
+    for i in range(first, last):
+        for start in range(0, J, lanes.width):
+            j = max(0, min(start, J - lanes.width))
+            count = min(lanes.width, J - j)
+            if count == lanes.width:
+                gl_total_lanes = lanes.read(gl_total.line((i, j), (0, 1)))
+                p_lanes = lanes.read(p.line((j,), (1,)))
+                tgl_total_lanes = lanes.read(tgl_total.line((i, j), (0, 1)))
+                tp_lanes = lanes.read(tp.line((j,), (1,)))
+                tw_lanes = lanes.read(tw.line((i, j), (0, 1)))
+                tx_lanes = lanes.read(tx.line((i, j), (0, 1)))
+                w_lanes = lanes.read(w.line((i, j), (0, 1)))
+                x_lanes = lanes.read(x.line((i, j), (0, 1)))
+                total = (gl_total_lanes * tp_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (gl_total_lanes * tw_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (tgl_total_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes))
+                lanes.write_where(tgt.line((i, j), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gl_total_lanes = lanes.read_where(gl_total.line((i, j), (0, 1)), active)
+                p_lanes = lanes.read_where(p.line((j,), (1,)), active)
+                tgl_total_lanes = lanes.read_where(tgl_total.line((i, j), (0, 1)), active)
+                tp_lanes = lanes.read_where(tp.line((j,), (1,)), active)
+                tw_lanes = lanes.read_where(tw.line((i, j), (0, 1)), active)
+                tx_lanes = lanes.read_where(tx.line((i, j), (0, 1)), active)
+                w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
+                total = (gl_total_lanes * tp_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (gl_total_lanes * tw_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (tgl_total_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes))
+                lanes.write_where(tgt.line((i, j), (0, 1)), total, active)
+
+
+@task
+def tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x_over_i(tgt: Real2, gl_total: Real2, p: Real1, tgl_total: Real2,
+        tp: Real1, tw: Real2, tx: Real2, w: Real2, x: Real2, I: int, J: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(J, task, tasks)
+    for j in range(first, last):
+        common = lanes.fill(p[j] - 1)
+        common_ = lanes.fill(p[j] - 1)
+        common_2 = lanes.fill(p[j] - 1)
+        tp_common = lanes.fill(tp[j])
+        for start in range(0, I, lanes.width):
+            i = max(0, min(start, I - lanes.width))
+            count = min(lanes.width, I - i)
+            if count == lanes.width:
+                gl_total_lanes = lanes.read(gl_total.line((i, j), (1, 0)))
+                tgl_total_lanes = lanes.read(tgl_total.line((i, j), (1, 0)))
+                tw_lanes = lanes.read(tw.line((i, j), (1, 0)))
+                tx_lanes = lanes.read(tx.line((i, j), (1, 0)))
+                w_lanes = lanes.read(w.line((i, j), (1, 0)))
+                x_lanes = lanes.read(x.line((i, j), (1, 0)))
+                total = (tp_common * gl_total_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (gl_total_lanes * tw_lanes * ((common * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * ((common_2 * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (tgl_total_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes))
+                lanes.write_where(tgt.line((i, j), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gl_total_lanes = lanes.read_where(gl_total.line((i, j), (1, 0)), active)
+                tgl_total_lanes = lanes.read_where(tgl_total.line((i, j), (1, 0)), active)
+                tw_lanes = lanes.read_where(tw.line((i, j), (1, 0)), active)
+                tx_lanes = lanes.read_where(tx.line((i, j), (1, 0)), active)
+                w_lanes = lanes.read_where(w.line((i, j), (1, 0)), active)
+                x_lanes = lanes.read_where(x.line((i, j), (1, 0)), active)
+                total = (tp_common * gl_total_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (gl_total_lanes * tw_lanes * ((common * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * ((common_2 * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (tgl_total_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes))
+                lanes.write_where(tgt.line((i, j), (1, 0)), total, active)
+
+
+@choice(tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x_over_j, tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x_over_i,
+    tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x_plain)
+def tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x(tgt: Real2, gl_total: Real2, p: Real1, tgl_total: Real2, tp: Real1,
+        tw: Real2, tx: Real2, w: Real2, x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
+    """tgt[i,j] += ((p[j] - 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - 1)*gl_total[i,j]*tx[i,j]*w[i,j] + ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*gl_total[i,j]*tw[i,j] + ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*tgl_total[i,j]*w[i,j] + Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*tp[j]*gl_total[i,j]*w[i,j]
+
+    lanes over j
+    or lanes over i
+    else gather, tasks share i
+    """
+    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > I):
+        return tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x_over_j
+    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > J):
+        return tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x_over_i
+    return tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x_plain
 
 
 @task
@@ -711,6 +1275,11 @@ def tgx_from_gl_total_p_t_tgl_total_tp_tt_tw_tx_w_x_over_i(tgx: Real2, gl_total:
     lanes = tile.lanes
     first, last = share(J, task, tasks)
     for j in range(first, last):
+        common = lanes.fill(p[j] - 1)
+        common_ = lanes.fill(p[j] - 1)
+        common_2 = lanes.fill(p[j] - 1)
+        common_3 = lanes.fill(p[j] - 1)
+        tp_common = lanes.fill(tp[j])
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width))
             count = min(lanes.width, I - i)
@@ -723,7 +1292,7 @@ def tgx_from_gl_total_p_t_tgl_total_tp_tt_tw_tx_w_x_over_i(tgx: Real2, gl_total:
                 tx_lanes = lanes.read(tx.line((i, j), (1, 0)))
                 w_lanes = lanes.read(w.line((i, j), (1, 0)))
                 x_lanes = lanes.read(x.line((i, j), (1, 0)))
-                total = (lanes.fill(tp[j]) * gl_total_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + (gl_total_lanes * tt_lanes * w_lanes * ((lanes.fill(p[j] - 1) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (gl_total_lanes * tw_lanes * ((((lanes.fill(p[j] - 1) * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * ((lanes.fill(p[j] - 1) * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) + (tgl_total_lanes * w_lanes * ((((lanes.fill(p[j] - 1) * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes))
+                total = (tp_common * gl_total_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + (gl_total_lanes * tt_lanes * w_lanes * ((common_2 * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (gl_total_lanes * tw_lanes * ((((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * ((common_3 * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) + (tgl_total_lanes * w_lanes * ((((common_ * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes))
                 lanes.write_where(tgx.line((i, j), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -735,7 +1304,7 @@ def tgx_from_gl_total_p_t_tgl_total_tp_tt_tw_tx_w_x_over_i(tgx: Real2, gl_total:
                 tx_lanes = lanes.read_where(tx.line((i, j), (1, 0)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (1, 0)), active)
-                total = (lanes.fill(tp[j]) * gl_total_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + (gl_total_lanes * tt_lanes * w_lanes * ((lanes.fill(p[j] - 1) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (gl_total_lanes * tw_lanes * ((((lanes.fill(p[j] - 1) * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * ((lanes.fill(p[j] - 1) * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) + (tgl_total_lanes * w_lanes * ((((lanes.fill(p[j] - 1) * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes))
+                total = (tp_common * gl_total_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + (gl_total_lanes * tt_lanes * w_lanes * ((common_2 * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (gl_total_lanes * tw_lanes * ((((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * ((common_3 * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) + (tgl_total_lanes * w_lanes * ((((common_ * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes))
                 lanes.write_where(tgx.line((i, j), (1, 0)), total, active)
 
 
@@ -1049,20 +1618,20 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'l_from_p_t_w_x: gather, tasks share i',
+        'l_from_p_t_w_x: lanes over j, or lanes over i; else gather, tasks share i',
         'y_from_l: lanes over j, combined at the end; else gather, tasks share nothing (one task)',
         'z_from_l: lanes over j, combined at the end; else gather, tasks share nothing (one task)',
         'gl_total_from_gl: lanes over i1, or lanes over i0; else gather, tasks share i0',
         'gl_total_from_gy_gz: lanes over j; else gather, tasks share i',
-        'gp_from_gl_total_t_w_x: gather, tasks share j',
-        'gt_from_gl_total_p_w_x: gather, tasks share i',
+        'gp_from_gl_total_t_w_x: lanes over j, or lanes over i, combined at the end; else gather, tasks share j',
+        'gt_from_gl_total_p_w_x: lanes over j, or lanes over i; else gather, tasks share i',
         'gx_from_gl_total_p_t_w_x: lanes over j, or lanes over i; else gather, tasks share i',
-        'tl_from_p_t_tp_tt_tw_tx_w_x: gather, tasks share i',
+        'tl_from_p_t_tp_tt_tw_tx_w_x: lanes over j, or lanes over i; else gather, tasks share i',
         'hp_from_gl_total_hgx_t_w_x: lanes over j, or lanes over i, combined at the end; else gather, tasks share j',
-        'ht_from_gl_total_hgp_hgw_hgx_p_w_x: gather, tasks share i',
-        'hw_from_gl_total_hgp_hgt_hgx_p_t_x: gather, tasks share i',
+        'ht_from_gl_total_hgp_hgw_hgx_p_w_x: lanes over j, or lanes over i; else gather, tasks share i',
+        'hw_from_gl_total_hgp_hgt_hgx_p_t_x: lanes over j, or lanes over i; else gather, tasks share i',
         'hx_from_gl_total_hgp_hgt_hgw_hgx_p_t_w_x: lanes over j, or lanes over i; else gather, tasks share i',
-        'tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x: gather, tasks share i',
+        'tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x: lanes over j, or lanes over i; else gather, tasks share i',
         'tgx_from_gl_total_p_t_tgl_total_tp_tt_tw_tx_w_x: lanes over j, or lanes over i; else gather, tasks share i',
     ),
 )

@@ -30,7 +30,7 @@ require_abi(8, __name__)
 
 
 @task
-def y_from_x(y: Real1, x: Real1, N: int, alpha: float, task: int, tasks: int) -> None:
+def y_from_x_plain(y: Real1, x: Real1, N: int, alpha: float, task: int, tasks: int) -> None:
     """y[n] += Piecewise((x[n], x[n] > 0), (alpha*expm1(x[n]/alpha), True))
 
     gather, tasks share n
@@ -39,6 +39,36 @@ def y_from_x(y: Real1, x: Real1, N: int, alpha: float, task: int, tasks: int) ->
     for n in range(first, last):
         total = (x[n] if x[n] > zero() else alpha * expm1(x[n] / alpha))
         y[n] = total
+
+
+@task
+def y_from_x_over_n(y: Real1, x: Real1, N: int, alpha: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            total = select(x_lanes > lanes.fill(zero()), x_lanes, lanes.fill(alpha) * expm1(x_lanes / lanes.fill(alpha)))
+            lanes.write_where(y.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            total = select(x_lanes > lanes.fill(zero()), x_lanes, lanes.fill(alpha) * expm1(x_lanes / lanes.fill(alpha)))
+            lanes.write_where(y.line((n,), (1,)), total, active)
+
+
+@choice(y_from_x_over_n, y_from_x_plain)
+def y_from_x(y: Real1, x: Real1, N: int, alpha: float, tile: Tile) -> Task[...]:
+    """y[n] += Piecewise((x[n], x[n] > 0), (alpha*expm1(x[n]/alpha), True))
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return y_from_x_over_n
+    return y_from_x_plain
 
 
 @task
@@ -287,7 +317,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_x: gather, tasks share n',
+        'y_from_x: lanes over n; else gather, tasks share n',
         'gx_from_gy_x: lanes over n; else gather, tasks share n',
         'hx_from_gy_hgx_x: lanes over n; else gather, tasks share n',
         'tgx_from_gy_tgy_tx_x: lanes over n; else gather, tasks share n',

@@ -361,19 +361,21 @@ def gb_from_a_b_gother_gproduct_over_j(gb: Real2, a: Real2, b: Real2, gother: Re
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        gproduct_common = lanes.fill(gproduct[n])
+        common = lanes.fill(2 * gother[n])
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width))
             count = min(lanes.width, J - j)
             if count == lanes.width:
                 a_lanes = lanes.read(a.line((n, j), (0, 1)))
                 b_lanes = lanes.read(b.line((n, j), (0, 1)))
-                total = (lanes.fill(gproduct[n]) * a_lanes) + (lanes.fill(2 * gother[n]) * b_lanes)
+                total = (a_lanes * gproduct_common) + (b_lanes * common)
                 lanes.write_where(gb.line((n, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 a_lanes = lanes.read_where(a.line((n, j), (0, 1)), active)
                 b_lanes = lanes.read_where(b.line((n, j), (0, 1)), active)
-                total = (lanes.fill(gproduct[n]) * a_lanes) + (lanes.fill(2 * gother[n]) * b_lanes)
+                total = (a_lanes * gproduct_common) + (b_lanes * common)
                 lanes.write_where(gb.line((n, j), (0, 1)), total, active)
 
 
@@ -587,6 +589,10 @@ def hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct_over_j(hb: Real2, a: Rea
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        gproduct_common = lanes.fill(gproduct[n])
+        hproduct_common = lanes.fill(hproduct[n])
+        common = lanes.fill(2 * gother[n])
+        common_ = lanes.fill(2 * hother[n])
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width))
             count = min(lanes.width, J - j)
@@ -595,7 +601,7 @@ def hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct_over_j(hb: Real2, a: Rea
                 b_lanes = lanes.read(b.line((n, j), (0, 1)))
                 hga_lanes = lanes.read(hga.line((n, j), (0, 1)))
                 hgb_lanes = lanes.read(hgb.line((n, j), (0, 1)))
-                total = (lanes.fill(hproduct[n]) * a_lanes) + (lanes.fill(2 * hother[n]) * b_lanes) + (lanes.fill(gproduct[n]) * hga_lanes) + (lanes.fill(2 * gother[n]) * hgb_lanes)
+                total = (a_lanes * hproduct_common) + (b_lanes * common_) + (gproduct_common * hga_lanes) + (common * hgb_lanes)
                 lanes.write_where(hb.line((n, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -603,7 +609,7 @@ def hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct_over_j(hb: Real2, a: Rea
                 b_lanes = lanes.read_where(b.line((n, j), (0, 1)), active)
                 hga_lanes = lanes.read_where(hga.line((n, j), (0, 1)), active)
                 hgb_lanes = lanes.read_where(hgb.line((n, j), (0, 1)), active)
-                total = (lanes.fill(hproduct[n]) * a_lanes) + (lanes.fill(2 * hother[n]) * b_lanes) + (lanes.fill(gproduct[n]) * hga_lanes) + (lanes.fill(2 * gother[n]) * hgb_lanes)
+                total = (a_lanes * hproduct_common) + (b_lanes * common_) + (gproduct_common * hga_lanes) + (common * hgb_lanes)
                 lanes.write_where(hb.line((n, j), (0, 1)), total, active)
 
 

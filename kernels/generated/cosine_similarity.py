@@ -305,19 +305,21 @@ def gb_from_a_b_gother_gproduct_over_j(gb: Real3, a: Real3, b: Real3, gother: Re
     for item in range(first, last):
         m = item // R
         r = item % R
+        gproduct_common = lanes.fill(gproduct[m, r])
+        common = lanes.fill(2 * gother[m, r])
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width))
             count = min(lanes.width, J - j)
             if count == lanes.width:
                 a_lanes = lanes.read(a.line((m, j, r), (0, 1, 0)))
                 b_lanes = lanes.read(b.line((m, j, r), (0, 1, 0)))
-                total = (lanes.fill(gproduct[m, r]) * a_lanes) + (lanes.fill(2 * gother[m, r]) * b_lanes)
+                total = (a_lanes * gproduct_common) + (b_lanes * common)
                 lanes.write_where(gb.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 a_lanes = lanes.read_where(a.line((m, j, r), (0, 1, 0)), active)
                 b_lanes = lanes.read_where(b.line((m, j, r), (0, 1, 0)), active)
-                total = (lanes.fill(gproduct[m, r]) * a_lanes) + (lanes.fill(2 * gother[m, r]) * b_lanes)
+                total = (a_lanes * gproduct_common) + (b_lanes * common)
                 lanes.write_where(gb.line((m, j, r), (0, 1, 0)), total, active)
 
 
@@ -446,6 +448,10 @@ def hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct_over_j(hb: Real3, a: Rea
     for item in range(first, last):
         m = item // R
         r = item % R
+        gproduct_common = lanes.fill(gproduct[m, r])
+        hproduct_common = lanes.fill(hproduct[m, r])
+        common = lanes.fill(2 * gother[m, r])
+        common_ = lanes.fill(2 * hother[m, r])
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width))
             count = min(lanes.width, J - j)
@@ -454,7 +460,7 @@ def hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct_over_j(hb: Real3, a: Rea
                 b_lanes = lanes.read(b.line((m, j, r), (0, 1, 0)))
                 hga_lanes = lanes.read(hga.line((m, j, r), (0, 1, 0)))
                 hgb_lanes = lanes.read(hgb.line((m, j, r), (0, 1, 0)))
-                total = (lanes.fill(hproduct[m, r]) * a_lanes) + (lanes.fill(2 * hother[m, r]) * b_lanes) + (lanes.fill(gproduct[m, r]) * hga_lanes) + (lanes.fill(2 * gother[m, r]) * hgb_lanes)
+                total = (a_lanes * hproduct_common) + (b_lanes * common_) + (gproduct_common * hga_lanes) + (common * hgb_lanes)
                 lanes.write_where(hb.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -462,7 +468,7 @@ def hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct_over_j(hb: Real3, a: Rea
                 b_lanes = lanes.read_where(b.line((m, j, r), (0, 1, 0)), active)
                 hga_lanes = lanes.read_where(hga.line((m, j, r), (0, 1, 0)), active)
                 hgb_lanes = lanes.read_where(hgb.line((m, j, r), (0, 1, 0)), active)
-                total = (lanes.fill(hproduct[m, r]) * a_lanes) + (lanes.fill(2 * hother[m, r]) * b_lanes) + (lanes.fill(gproduct[m, r]) * hga_lanes) + (lanes.fill(2 * gother[m, r]) * hgb_lanes)
+                total = (a_lanes * hproduct_common) + (b_lanes * common_) + (gproduct_common * hga_lanes) + (common * hgb_lanes)
                 lanes.write_where(hb.line((m, j, r), (0, 1, 0)), total, active)
 
 

@@ -191,6 +191,7 @@ def gq_from_gl_total_peak_total_w_x_over_r(gq: Real3, gl_total: Real2, peak: Rea
     for item in range(first, last):
         n = item // C
         c = item % C
+        common = lanes.fill((1 - smoothing) * w[c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
@@ -199,7 +200,7 @@ def gq_from_gl_total_peak_total_w_x_over_r(gq: Real3, gl_total: Real2, peak: Rea
                 peak_lanes = lanes.read(peak.line((n, r), (0, 1)))
                 total__lanes = lanes.read(total_.line((n, r), (0, 1)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                total = lanes.fill((1 - smoothing) * w[c]) * gl_total_lanes * (select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes)
+                total = common * gl_total_lanes * (select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes)
                 lanes.write_where(gq.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -207,7 +208,7 @@ def gq_from_gl_total_peak_total_w_x_over_r(gq: Real3, gl_total: Real2, peak: Rea
                 peak_lanes = lanes.read_where(peak.line((n, r), (0, 1)), active)
                 total__lanes = lanes.read_where(total_.line((n, r), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                total = lanes.fill((1 - smoothing) * w[c]) * gl_total_lanes * (select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes)
+                total = common * gl_total_lanes * (select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes)
                 lanes.write_where(gq.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -220,19 +221,21 @@ def gq_from_gl_total_peak_total_w_x_over_c(gq: Real3, gl_total: Real2, peak: Rea
     for item in range(first, last):
         n = item // R
         r = item % R
+        common = lanes.fill((1 - smoothing) * gl_total[n, r])
+        common_ = lanes.fill(finite(peak[n, r]) + total_[n, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                total = lanes.fill((1 - smoothing) * gl_total[n, r]) * w_lanes * (lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]))
+                total = common * w_lanes * (common_ - x_lanes)
                 lanes.write_where(gq.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = lanes.fill((1 - smoothing) * gl_total[n, r]) * w_lanes * (lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]))
+                total = common * w_lanes * (common_ - x_lanes)
                 lanes.write_where(gq.line((n, c, r), (0, 1, 0)), total, active)
 
 
@@ -488,6 +491,7 @@ def gx_from_gl_total_gtotal_sum_peak_q_w_x_over_r(gx: Real3, gl_total: Real2, gt
     for item in range(first, last):
         n = item // C
         c = item % C
+        common = lanes.fill(-w[c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
@@ -497,7 +501,7 @@ def gx_from_gl_total_gtotal_sum_peak_q_w_x_over_r(gx: Real3, gl_total: Real2, gt
                 peak_lanes = lanes.read(peak.line((n, r), (0, 1)))
                 q_lanes = lanes.read(q.line((n, c, r), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                total = (gtotal_sum_lanes * exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))) - (lanes.fill(w[c]) * gl_total_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))))
+                total = (common * gl_total_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))))) + (gtotal_sum_lanes * exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero())))
                 lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -506,7 +510,7 @@ def gx_from_gl_total_gtotal_sum_peak_q_w_x_over_r(gx: Real3, gl_total: Real2, gt
                 peak_lanes = lanes.read_where(peak.line((n, r), (0, 1)), active)
                 q_lanes = lanes.read_where(q.line((n, c, r), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                total = (gtotal_sum_lanes * exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))) - (lanes.fill(w[c]) * gl_total_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))))
+                total = (common * gl_total_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))))) + (gtotal_sum_lanes * exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero())))
                 lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -520,6 +524,9 @@ def gx_from_gl_total_gtotal_sum_peak_q_w_x_over_c(gx: Real3, gl_total: Real2, gt
     for item in range(first, last):
         n = item // R
         r = item % R
+        gtotal_sum_common = lanes.fill(gtotal_sum[n, r])
+        common = lanes.fill(finite(peak[n, r]))
+        common_ = lanes.fill(-gl_total[n, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
@@ -527,14 +534,14 @@ def gx_from_gl_total_gtotal_sum_peak_q_w_x_over_c(gx: Real3, gl_total: Real2, gt
                 q_lanes = lanes.read(q.line((n, c, r), (0, 1, 0)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                total = (lanes.fill(gtotal_sum[n, r]) * exp(x_lanes - lanes.fill(finite(peak[n, r])))) - (lanes.fill(gl_total[n, r]) * w_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))))
+                total = (gtotal_sum_common * exp(x_lanes - common)) + (common_ * w_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))))
                 lanes.write_where(gx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 q_lanes = lanes.read_where(q.line((n, c, r), (0, 1, 0)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = (lanes.fill(gtotal_sum[n, r]) * exp(x_lanes - lanes.fill(finite(peak[n, r])))) - (lanes.fill(gl_total[n, r]) * w_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))))
+                total = (gtotal_sum_common * exp(x_lanes - common)) + (common_ * w_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))))
                 lanes.write_where(gx.line((n, c, r), (0, 1, 0)), total, active)
 
 
@@ -916,6 +923,9 @@ def hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x_over_r(hq: Real3, gl_total: 
     for item in range(first, last):
         n = item // C
         c = item % C
+        hgw_common = lanes.fill(hgw[c])
+        w_common = lanes.fill(w[c])
+        common = lanes.fill(-w[c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
@@ -926,8 +936,7 @@ def hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x_over_r(hq: Real3, gl_total: 
                 peak_lanes = lanes.read(peak.line((n, r), (0, 1)))
                 total__lanes = lanes.read(total_.line((n, r), (0, 1)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                v0 = w[c]
-                total = lanes.fill(1 - smoothing) * gl_total_lanes * ((lanes.fill(v0) * hgtotal_lanes) + (lanes.fill(hgw[c]) * (select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes)) - (lanes.fill(v0) * hgx_lanes))
+                total = lanes.fill(1 - smoothing) * gl_total_lanes * ((hgw_common * (select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes)) + (w_common * hgtotal_lanes) + (common * hgx_lanes))
                 lanes.write_where(hq.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -937,8 +946,7 @@ def hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x_over_r(hq: Real3, gl_total: 
                 peak_lanes = lanes.read_where(peak.line((n, r), (0, 1)), active)
                 total__lanes = lanes.read_where(total_.line((n, r), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                v0 = w[c]
-                total = lanes.fill(1 - smoothing) * gl_total_lanes * ((lanes.fill(v0) * hgtotal_lanes) + (lanes.fill(hgw[c]) * (select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes)) - (lanes.fill(v0) * hgx_lanes))
+                total = lanes.fill(1 - smoothing) * gl_total_lanes * ((hgw_common * (select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes)) + (w_common * hgtotal_lanes) + (common * hgx_lanes))
                 lanes.write_where(hq.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -952,6 +960,9 @@ def hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x_over_c(hq: Real3, gl_total: 
     for item in range(first, last):
         n = item // R
         r = item % R
+        common = lanes.fill((1 - smoothing) * gl_total[n, r])
+        common_ = lanes.fill(finite(peak[n, r]) + total_[n, r])
+        hgtotal_common = lanes.fill(hgtotal[n, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
@@ -960,7 +971,7 @@ def hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x_over_c(hq: Real3, gl_total: 
                 hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                total = lanes.fill((1 - smoothing) * gl_total[n, r]) * ((hgw_lanes * (lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]))) + (lanes.fill(hgtotal[n, r]) * w_lanes) - (hgx_lanes * w_lanes))
+                total = common * ((hgtotal_common * w_lanes) + (hgw_lanes * (common_ - x_lanes)) - (hgx_lanes * w_lanes))
                 lanes.write_where(hq.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -968,7 +979,7 @@ def hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x_over_c(hq: Real3, gl_total: 
                 hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = lanes.fill((1 - smoothing) * gl_total[n, r]) * ((hgw_lanes * (lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]))) + (lanes.fill(hgtotal[n, r]) * w_lanes) - (hgx_lanes * w_lanes))
+                total = common * ((hgtotal_common * w_lanes) + (hgw_lanes * (common_ - x_lanes)) - (hgx_lanes * w_lanes))
                 lanes.write_where(hq.line((n, c, r), (0, 1, 0)), total, active)
 
 
@@ -1337,6 +1348,8 @@ def hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x_over_r(hx: Rea
     for item in range(first, last):
         n = item // C
         c = item % C
+        common = lanes.fill(-hgw[c])
+        common_ = lanes.fill(-(1 - smoothing) * w[c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
@@ -1350,8 +1363,7 @@ def hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x_over_r(hx: Rea
                 q_lanes = lanes.read(q.line((n, c, r), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
                 v0 = exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
-                v1 = 1 - smoothing
-                total = (gtotal_sum_lanes * hgx_lanes * v0) + (htotal_sum_lanes * v0) - (lanes.fill(v1 * w[c]) * gl_total_lanes * hgq_lanes) - (lanes.fill(hgw[c]) * gl_total_lanes * ((lanes.fill(v1) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))))
+                total = (common * gl_total_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))))) + (common_ * gl_total_lanes * hgq_lanes) + (gtotal_sum_lanes * hgx_lanes * v0) + (htotal_sum_lanes * v0)
                 lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1364,8 +1376,7 @@ def hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x_over_r(hx: Rea
                 q_lanes = lanes.read_where(q.line((n, c, r), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
                 v0 = exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
-                v1 = 1 - smoothing
-                total = (gtotal_sum_lanes * hgx_lanes * v0) + (htotal_sum_lanes * v0) - (lanes.fill(v1 * w[c]) * gl_total_lanes * hgq_lanes) - (lanes.fill(hgw[c]) * gl_total_lanes * ((lanes.fill(v1) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))))
+                total = (common * gl_total_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))))) + (common_ * gl_total_lanes * hgq_lanes) + (gtotal_sum_lanes * hgx_lanes * v0) + (htotal_sum_lanes * v0)
                 lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -1379,6 +1390,12 @@ def hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x_over_c(hx: Rea
     for item in range(first, last):
         n = item // R
         r = item % R
+        htotal_sum_common = lanes.fill(htotal_sum[n, r])
+        common = lanes.fill(finite(peak[n, r]))
+        gtotal_sum_common = lanes.fill(gtotal_sum[n, r])
+        common_ = lanes.fill(finite(peak[n, r]))
+        common_2 = lanes.fill(-gl_total[n, r])
+        common_3 = lanes.fill(-(1 - smoothing) * gl_total[n, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
@@ -1389,10 +1406,8 @@ def hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x_over_c(hx: Rea
                 q_lanes = lanes.read(q.line((n, c, r), (0, 1, 0)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                v0 = gl_total[n, r]
-                v1 = 1 - smoothing
-                v2 = exp(x_lanes - lanes.fill(finite(peak[n, r])))
-                total = (lanes.fill(gtotal_sum[n, r]) * hgx_lanes * v2) + (lanes.fill(htotal_sum[n, r]) * v2) - (lanes.fill(v0 * v1) * hgq_lanes * w_lanes) - (lanes.fill(v0) * hgw_lanes * ((lanes.fill(v1) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))))
+                v0 = -x_lanes
+                total = (htotal_sum_common * exp((-common) - v0)) + (gtotal_sum_common * hgx_lanes * exp((-common_) - v0)) + (common_2 * hgw_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))))) + (common_3 * hgq_lanes * w_lanes)
                 lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1402,10 +1417,8 @@ def hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x_over_c(hx: Rea
                 q_lanes = lanes.read_where(q.line((n, c, r), (0, 1, 0)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                v0 = gl_total[n, r]
-                v1 = 1 - smoothing
-                v2 = exp(x_lanes - lanes.fill(finite(peak[n, r])))
-                total = (lanes.fill(gtotal_sum[n, r]) * hgx_lanes * v2) + (lanes.fill(htotal_sum[n, r]) * v2) - (lanes.fill(v0 * v1) * hgq_lanes * w_lanes) - (lanes.fill(v0) * hgw_lanes * ((lanes.fill(v1) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))))
+                v0 = -x_lanes
+                total = (htotal_sum_common * exp((-common) - v0)) + (gtotal_sum_common * hgx_lanes * exp((-common_) - v0)) + (common_2 * hgw_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))))) + (common_3 * hgq_lanes * w_lanes)
                 lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, active)
 
 
@@ -1460,6 +1473,10 @@ def tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x_over_r(tgq: Real3, g
     for item in range(first, last):
         n = item // C
         c = item % C
+        tw_common = lanes.fill(tw[c])
+        w_common = lanes.fill(w[c])
+        w_common_ = lanes.fill(w[c])
+        common = lanes.fill(-w[c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
@@ -1471,10 +1488,8 @@ def tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x_over_r(tgq: Real3, g
                 ttotal_lanes = lanes.read(ttotal.line((n, r), (0, 1)))
                 tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                v0 = w[c]
-                v1 = lanes.fill(v0) * gl_total_lanes
-                v2 = select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes
-                total = lanes.fill(1 - smoothing) * ((lanes.fill(tw[c]) * gl_total_lanes * v2) + (lanes.fill(v0) * tgl_total_lanes * v2) + (ttotal_lanes * v1) - (tx_lanes * v1))
+                v0 = select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes
+                total = lanes.fill(1 - smoothing) * ((tw_common * gl_total_lanes * v0) + (w_common * tgl_total_lanes * v0) + (w_common_ * gl_total_lanes * ttotal_lanes) + (common * gl_total_lanes * tx_lanes))
                 lanes.write_where(tgq.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1485,10 +1500,8 @@ def tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x_over_r(tgq: Real3, g
                 ttotal_lanes = lanes.read_where(ttotal.line((n, r), (0, 1)), active)
                 tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                v0 = w[c]
-                v1 = lanes.fill(v0) * gl_total_lanes
-                v2 = select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes
-                total = lanes.fill(1 - smoothing) * ((lanes.fill(tw[c]) * gl_total_lanes * v2) + (lanes.fill(v0) * tgl_total_lanes * v2) + (ttotal_lanes * v1) - (tx_lanes * v1))
+                v0 = select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes
+                total = lanes.fill(1 - smoothing) * ((tw_common * gl_total_lanes * v0) + (w_common * tgl_total_lanes * v0) + (w_common_ * gl_total_lanes * ttotal_lanes) + (common * gl_total_lanes * tx_lanes))
                 lanes.write_where(tgq.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -1502,6 +1515,12 @@ def tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x_over_c(tgq: Real3, g
     for item in range(first, last):
         n = item // R
         r = item % R
+        gl_total_common = lanes.fill(gl_total[n, r])
+        common = lanes.fill(finite(peak[n, r]) + total_[n, r])
+        tgl_total_common = lanes.fill(tgl_total[n, r])
+        common_ = lanes.fill(finite(peak[n, r]) + total_[n, r])
+        common_2 = lanes.fill(gl_total[n, r] * ttotal[n, r])
+        common_3 = lanes.fill(-gl_total[n, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
@@ -1510,10 +1529,8 @@ def tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x_over_c(tgq: Real3, g
                 tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                v0 = gl_total[n, r]
-                v1 = lanes.fill(v0) * w_lanes
-                v2 = lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r])
-                total = lanes.fill(1 - smoothing) * ((lanes.fill(v0) * tw_lanes * v2) + (lanes.fill(ttotal[n, r]) * v1) + (lanes.fill(tgl_total[n, r]) * v2 * w_lanes) - (tx_lanes * v1))
+                v0 = -x_lanes
+                total = lanes.fill(1 - smoothing) * ((gl_total_common * tw_lanes * (common + v0)) + (tgl_total_common * w_lanes * (common_ + v0)) + (common_2 * w_lanes) + (common_3 * tx_lanes * w_lanes))
                 lanes.write_where(tgq.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1521,10 +1538,8 @@ def tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x_over_c(tgq: Real3, g
                 tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                v0 = gl_total[n, r]
-                v1 = lanes.fill(v0) * w_lanes
-                v2 = lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r])
-                total = lanes.fill(1 - smoothing) * ((lanes.fill(v0) * tw_lanes * v2) + (lanes.fill(ttotal[n, r]) * v1) + (lanes.fill(tgl_total[n, r]) * v2 * w_lanes) - (tx_lanes * v1))
+                v0 = -x_lanes
+                total = lanes.fill(1 - smoothing) * ((gl_total_common * tw_lanes * (common + v0)) + (tgl_total_common * w_lanes * (common_ + v0)) + (common_2 * w_lanes) + (common_3 * tx_lanes * w_lanes))
                 lanes.write_where(tgq.line((n, c, r), (0, 1, 0)), total, active)
 
 
@@ -1581,6 +1596,9 @@ def tgx_from_gl_total_gtotal_sum_peak_q_tgl_total_tgtotal_sum_tq_tw_tx_w_x_over_
     for item in range(first, last):
         n = item // C
         c = item % C
+        common = lanes.fill(-tw[c])
+        common_ = lanes.fill(-w[c])
+        common_2 = lanes.fill(-(1 - smoothing) * w[c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
@@ -1595,10 +1613,8 @@ def tgx_from_gl_total_gtotal_sum_peak_q_tgl_total_tgtotal_sum_tq_tw_tx_w_x_over_
                 tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
                 v0 = exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
-                v1 = w[c]
-                v2 = 1 - smoothing
-                v3 = (lanes.fill(v2) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))
-                total = (gtotal_sum_lanes * tx_lanes * v0) + (tgtotal_sum_lanes * v0) - (lanes.fill(v1 * v2) * gl_total_lanes * tq_lanes) - (lanes.fill(tw[c]) * gl_total_lanes * v3) - (lanes.fill(v1) * tgl_total_lanes * v3)
+                v1 = (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))
+                total = (common * gl_total_lanes * v1) + (common_ * tgl_total_lanes * v1) + (common_2 * gl_total_lanes * tq_lanes) + (gtotal_sum_lanes * tx_lanes * v0) + (tgtotal_sum_lanes * v0)
                 lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1612,10 +1628,8 @@ def tgx_from_gl_total_gtotal_sum_peak_q_tgl_total_tgtotal_sum_tq_tw_tx_w_x_over_
                 tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
                 v0 = exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
-                v1 = w[c]
-                v2 = 1 - smoothing
-                v3 = (lanes.fill(v2) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))
-                total = (gtotal_sum_lanes * tx_lanes * v0) + (tgtotal_sum_lanes * v0) - (lanes.fill(v1 * v2) * gl_total_lanes * tq_lanes) - (lanes.fill(tw[c]) * gl_total_lanes * v3) - (lanes.fill(v1) * tgl_total_lanes * v3)
+                v1 = (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))
+                total = (common * gl_total_lanes * v1) + (common_ * tgl_total_lanes * v1) + (common_2 * gl_total_lanes * tq_lanes) + (gtotal_sum_lanes * tx_lanes * v0) + (tgtotal_sum_lanes * v0)
                 lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -1630,6 +1644,13 @@ def tgx_from_gl_total_gtotal_sum_peak_q_tgl_total_tgtotal_sum_tq_tw_tx_w_x_over_
     for item in range(first, last):
         n = item // R
         r = item % R
+        tgtotal_sum_common = lanes.fill(tgtotal_sum[n, r])
+        common = lanes.fill(finite(peak[n, r]))
+        gtotal_sum_common = lanes.fill(gtotal_sum[n, r])
+        common_ = lanes.fill(finite(peak[n, r]))
+        common_2 = lanes.fill(-gl_total[n, r])
+        common_3 = lanes.fill(-tgl_total[n, r])
+        common_4 = lanes.fill(-(1 - smoothing) * gl_total[n, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
@@ -1640,11 +1661,9 @@ def tgx_from_gl_total_gtotal_sum_peak_q_tgl_total_tgtotal_sum_tq_tw_tx_w_x_over_
                 tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                v0 = gl_total[n, r]
-                v1 = 1 - smoothing
-                v2 = exp(x_lanes - lanes.fill(finite(peak[n, r])))
-                v3 = (lanes.fill(v1) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))
-                total = (lanes.fill(gtotal_sum[n, r]) * tx_lanes * v2) + (lanes.fill(tgtotal_sum[n, r]) * v2) - (lanes.fill(v0 * v1) * tq_lanes * w_lanes) - (lanes.fill(v0) * tw_lanes * v3) - (lanes.fill(tgl_total[n, r]) * v3 * w_lanes)
+                v0 = -x_lanes
+                v1 = (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))
+                total = (tgtotal_sum_common * exp((-common) - v0)) + (gtotal_sum_common * tx_lanes * exp((-common_) - v0)) + (common_2 * tw_lanes * v1) + (common_3 * v1 * w_lanes) + (common_4 * tq_lanes * w_lanes)
                 lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1654,11 +1673,9 @@ def tgx_from_gl_total_gtotal_sum_peak_q_tgl_total_tgtotal_sum_tq_tw_tx_w_x_over_
                 tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                v0 = gl_total[n, r]
-                v1 = 1 - smoothing
-                v2 = exp(x_lanes - lanes.fill(finite(peak[n, r])))
-                v3 = (lanes.fill(v1) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))
-                total = (lanes.fill(gtotal_sum[n, r]) * tx_lanes * v2) + (lanes.fill(tgtotal_sum[n, r]) * v2) - (lanes.fill(v0 * v1) * tq_lanes * w_lanes) - (lanes.fill(v0) * tw_lanes * v3) - (lanes.fill(tgl_total[n, r]) * v3 * w_lanes)
+                v0 = -x_lanes
+                v1 = (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))
+                total = (tgtotal_sum_common * exp((-common) - v0)) + (gtotal_sum_common * tx_lanes * exp((-common_) - v0)) + (common_2 * tw_lanes * v1) + (common_3 * v1 * w_lanes) + (common_4 * tq_lanes * w_lanes)
                 lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, active)
 
 

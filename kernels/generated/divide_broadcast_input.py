@@ -79,17 +79,18 @@ def y_from_x_z_over_t(y: Real4, x: Real2, z: Real4, S: int, I: int, T: int, J: i
         s = item // (I * J)
         i = item // J % I
         j = item % J
+        x_common = lanes.fill(x[i, j])
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
             if count == lanes.width:
                 z_lanes = lanes.read(z.line((s, i, t, j), (0, 0, 1, 0)))
-                total = lanes.fill(x[i, j]) / z_lanes
+                total = x_common / z_lanes
                 lanes.write_where(y.line((s, i, t, j), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 z_lanes = lanes.read_where(z.line((s, i, t, j), (0, 0, 1, 0)), active)
-                total = lanes.fill(x[i, j]) / z_lanes
+                total = x_common / z_lanes
                 lanes.write_where(y.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
@@ -269,19 +270,20 @@ def gz_from_gy_x_z_over_t(gz: Real4, gy: Real4, x: Real2, z: Real4, S: int, I: i
         s = item // (I * J)
         i = item // J % I
         j = item % J
+        common = lanes.fill(-x[i, j])
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((s, i, t, j), (0, 0, 1, 0)))
                 z_lanes = lanes.read(z.line((s, i, t, j), (0, 0, 1, 0)))
-                total = -(lanes.fill(x[i, j]) * gy_lanes / (z_lanes * z_lanes))
+                total = common * gy_lanes / (z_lanes * z_lanes)
                 lanes.write_where(gz.line((s, i, t, j), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((s, i, t, j), (0, 0, 1, 0)), active)
                 z_lanes = lanes.read_where(z.line((s, i, t, j), (0, 0, 1, 0)), active)
-                total = -(lanes.fill(x[i, j]) * gy_lanes / (z_lanes * z_lanes))
+                total = common * gy_lanes / (z_lanes * z_lanes)
                 lanes.write_where(gz.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
@@ -359,19 +361,21 @@ def ty_from_tx_tz_x_z_over_t(ty: Real4, tx: Real2, tz: Real4, x: Real2, z: Real4
         s = item // (I * J)
         i = item // J % I
         j = item % J
+        tx_common = lanes.fill(tx[i, j])
+        common = lanes.fill(-x[i, j])
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
             if count == lanes.width:
                 tz_lanes = lanes.read(tz.line((s, i, t, j), (0, 0, 1, 0)))
                 z_lanes = lanes.read(z.line((s, i, t, j), (0, 0, 1, 0)))
-                total = (lanes.fill(tx[i, j]) - (lanes.fill(x[i, j]) * tz_lanes / z_lanes)) / z_lanes
+                total = (tx_common + (common * tz_lanes / z_lanes)) / z_lanes
                 lanes.write_where(ty.line((s, i, t, j), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 tz_lanes = lanes.read_where(tz.line((s, i, t, j), (0, 0, 1, 0)), active)
                 z_lanes = lanes.read_where(z.line((s, i, t, j), (0, 0, 1, 0)), active)
-                total = (lanes.fill(tx[i, j]) - (lanes.fill(x[i, j]) * tz_lanes / z_lanes)) / z_lanes
+                total = (tx_common + (common * tz_lanes / z_lanes)) / z_lanes
                 lanes.write_where(ty.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
@@ -570,6 +574,8 @@ def hz_from_gy_hgx_hgz_x_z_over_t(hz: Real4, gy: Real4, hgx: Real2, hgz: Real4, 
         s = item // (I * J)
         i = item // J % I
         j = item % J
+        common = lanes.fill(2 * x[i, j])
+        hgx_common = lanes.fill(hgx[i, j])
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
@@ -577,14 +583,14 @@ def hz_from_gy_hgx_hgz_x_z_over_t(hz: Real4, gy: Real4, hgx: Real2, hgz: Real4, 
                 gy_lanes = lanes.read(gy.line((s, i, t, j), (0, 0, 1, 0)))
                 hgz_lanes = lanes.read(hgz.line((s, i, t, j), (0, 0, 1, 0)))
                 z_lanes = lanes.read(z.line((s, i, t, j), (0, 0, 1, 0)))
-                total = gy_lanes * ((lanes.fill(2 * x[i, j]) * hgz_lanes / z_lanes) - lanes.fill(hgx[i, j])) / (z_lanes * z_lanes)
+                total = gy_lanes * ((common * hgz_lanes / z_lanes) - hgx_common) / (z_lanes * z_lanes)
                 lanes.write_where(hz.line((s, i, t, j), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((s, i, t, j), (0, 0, 1, 0)), active)
                 hgz_lanes = lanes.read_where(hgz.line((s, i, t, j), (0, 0, 1, 0)), active)
                 z_lanes = lanes.read_where(z.line((s, i, t, j), (0, 0, 1, 0)), active)
-                total = gy_lanes * ((lanes.fill(2 * x[i, j]) * hgz_lanes / z_lanes) - lanes.fill(hgx[i, j])) / (z_lanes * z_lanes)
+                total = gy_lanes * ((common * hgz_lanes / z_lanes) - hgx_common) / (z_lanes * z_lanes)
                 lanes.write_where(hz.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
@@ -669,6 +675,9 @@ def tgz_from_gy_tgy_tx_tz_x_z_over_t(tgz: Real4, gy: Real4, tgy: Real4, tx: Real
         s = item // (I * J)
         i = item // J % I
         j = item % J
+        common = lanes.fill(-tx[i, j])
+        common_ = lanes.fill(-x[i, j])
+        common_2 = lanes.fill(2 * x[i, j])
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
@@ -677,8 +686,7 @@ def tgz_from_gy_tgy_tx_tz_x_z_over_t(tgz: Real4, gy: Real4, tgy: Real4, tx: Real
                 tgy_lanes = lanes.read(tgy.line((s, i, t, j), (0, 0, 1, 0)))
                 tz_lanes = lanes.read(tz.line((s, i, t, j), (0, 0, 1, 0)))
                 z_lanes = lanes.read(z.line((s, i, t, j), (0, 0, 1, 0)))
-                v0 = x[i, j]
-                total = ((lanes.fill(2 * v0) * gy_lanes * tz_lanes / z_lanes) - (lanes.fill(tx[i, j]) * gy_lanes) - (lanes.fill(v0) * tgy_lanes)) / (z_lanes * z_lanes)
+                total = ((common * gy_lanes) + (common_ * tgy_lanes) + (common_2 * gy_lanes * tz_lanes / z_lanes)) / (z_lanes * z_lanes)
                 lanes.write_where(tgz.line((s, i, t, j), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -686,8 +694,7 @@ def tgz_from_gy_tgy_tx_tz_x_z_over_t(tgz: Real4, gy: Real4, tgy: Real4, tx: Real
                 tgy_lanes = lanes.read_where(tgy.line((s, i, t, j), (0, 0, 1, 0)), active)
                 tz_lanes = lanes.read_where(tz.line((s, i, t, j), (0, 0, 1, 0)), active)
                 z_lanes = lanes.read_where(z.line((s, i, t, j), (0, 0, 1, 0)), active)
-                v0 = x[i, j]
-                total = ((lanes.fill(2 * v0) * gy_lanes * tz_lanes / z_lanes) - (lanes.fill(tx[i, j]) * gy_lanes) - (lanes.fill(v0) * tgy_lanes)) / (z_lanes * z_lanes)
+                total = ((common * gy_lanes) + (common_ * tgy_lanes) + (common_2 * gy_lanes * tz_lanes / z_lanes)) / (z_lanes * z_lanes)
                 lanes.write_where(tgz.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 

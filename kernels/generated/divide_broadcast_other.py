@@ -17,6 +17,7 @@ from kernels.runtime import (
     ceil_div,
     choice,
     fma,
+    one,
     real,
     require_abi,
     select,
@@ -81,17 +82,18 @@ def y_from_x_z_over_t(y: Real4, x: Real4, z: Real2, S: int, I: int, T: int, J: i
         s = item // (I * J)
         i = item // J % I
         j = item % J
+        common = lanes.fill(one()) / lanes.fill(z[i, j])
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((s, i, t, j), (0, 0, 1, 0)))
-                total = x_lanes / lanes.fill(z[i, j])
+                total = common * x_lanes
                 lanes.write_where(y.line((s, i, t, j), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((s, i, t, j), (0, 0, 1, 0)), active)
-                total = x_lanes / lanes.fill(z[i, j])
+                total = common * x_lanes
                 lanes.write_where(y.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
@@ -286,19 +288,21 @@ def ty_from_tx_tz_x_z_over_t(ty: Real4, tx: Real4, tz: Real2, x: Real4, z: Real2
         s = item // (I * J)
         i = item // J % I
         j = item % J
+        common = lanes.fill(one()) / lanes.fill(z[i, j])
+        common_ = -(lanes.fill(tz[i, j]) / lanes.fill(z[i, j]))
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
             if count == lanes.width:
                 tx_lanes = lanes.read(tx.line((s, i, t, j), (0, 0, 1, 0)))
                 x_lanes = lanes.read(x.line((s, i, t, j), (0, 0, 1, 0)))
-                total = (tx_lanes - (lanes.fill(tz[i, j]) * x_lanes / lanes.fill(z[i, j]))) / lanes.fill(z[i, j])
+                total = common * ((common_ * x_lanes) + tx_lanes)
                 lanes.write_where(ty.line((s, i, t, j), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 tx_lanes = lanes.read_where(tx.line((s, i, t, j), (0, 0, 1, 0)), active)
                 x_lanes = lanes.read_where(x.line((s, i, t, j), (0, 0, 1, 0)), active)
-                total = (tx_lanes - (lanes.fill(tz[i, j]) * x_lanes / lanes.fill(z[i, j]))) / lanes.fill(z[i, j])
+                total = common * ((common_ * x_lanes) + tx_lanes)
                 lanes.write_where(ty.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
@@ -374,17 +378,19 @@ def hx_from_gy_hgz_z_over_t(hx: Real4, gy: Real4, hgz: Real2, z: Real2, S: int, 
         s = item // (I * J)
         i = item // J % I
         j = item % J
+        u_ = lanes.fill(z[i, j])
+        common = -(lanes.fill(hgz[i, j]) / (u_ * u_))
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((s, i, t, j), (0, 0, 1, 0)))
-                total = -(lanes.fill(hgz[i, j]) * gy_lanes / lanes.fill(z[i, j]**2))
+                total = common * gy_lanes
                 lanes.write_where(hx.line((s, i, t, j), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((s, i, t, j), (0, 0, 1, 0)), active)
-                total = -(lanes.fill(hgz[i, j]) * gy_lanes / lanes.fill(z[i, j]**2))
+                total = common * gy_lanes
                 lanes.write_where(hx.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 

@@ -17,8 +17,10 @@ from kernels.runtime import (
     choice,
     erf,
     exp,
+    one,
     pi,
     rational,
+    real,
     require_abi,
     share,
     sqrt,
@@ -29,7 +31,7 @@ require_abi(8, __name__)
 
 
 @task
-def y_from_x(y: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
+def y_from_x_plain(y: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
     """y[n] += (erf(sqrt(2)*x[n]/2) + 1)*x[n]/2
 
     gather, tasks share n
@@ -42,7 +44,39 @@ def y_from_x(y: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
 
 
 @task
-def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
+def y_from_x_over_n(y: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            v0 = lanes.fill(rational(1, 2)) * x_lanes
+            total = v0 * (erf(lanes.fill(sqrt(2)) * v0) + lanes.fill(one()))
+            lanes.write_where(y.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            v0 = lanes.fill(rational(1, 2)) * x_lanes
+            total = v0 * (erf(lanes.fill(sqrt(2)) * v0) + lanes.fill(one()))
+            lanes.write_where(y.line((n,), (1,)), total, active)
+
+
+@choice(y_from_x_over_n, y_from_x_plain)
+def y_from_x(y: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
+    """y[n] += (erf(sqrt(2)*x[n]/2) + 1)*x[n]/2
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return y_from_x_over_n
+    return y_from_x_plain
+
+
+@task
+def gx_from_gy_x_plain(gx: Real1, gy: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
     """gx[n] += (erf(sqrt(2)*x[n]/2)/2 + 1/2 + sqrt(2)*exp(-x[n]**2/2)*x[n]/(2*sqrt(pi)))*gy[n]
 
     gather, tasks share n
@@ -53,6 +87,40 @@ def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, task: int, tasks: int) 
         v1 = (rational(1, 2)) * sqrt(2) * v0
         total = (v1 * exp(-(rational(1, 2)) * v0**2) / sqrt(pi()) + (rational(1, 2)) * erf(v1) + rational(1, 2)) * gy[n]
         gx[n] = total
+
+
+@task
+def gx_from_gy_x_over_n(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            v0 = lanes.fill((rational(1, 2)) * sqrt(2)) * x_lanes
+            total = gy_lanes * ((v0 * exp(-(lanes.fill(rational(1, 2)) * (x_lanes * x_lanes))) / lanes.fill(sqrt(pi()))) + (lanes.fill(rational(1, 2)) * erf(v0)) + lanes.fill(rational(1, 2)))
+            lanes.write_where(gx.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            v0 = lanes.fill((rational(1, 2)) * sqrt(2)) * x_lanes
+            total = gy_lanes * ((v0 * exp(-(lanes.fill(rational(1, 2)) * (x_lanes * x_lanes))) / lanes.fill(sqrt(pi()))) + (lanes.fill(rational(1, 2)) * erf(v0)) + lanes.fill(rational(1, 2)))
+            lanes.write_where(gx.line((n,), (1,)), total, active)
+
+
+@choice(gx_from_gy_x_over_n, gx_from_gy_x_plain)
+def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
+    """gx[n] += (erf(sqrt(2)*x[n]/2)/2 + 1/2 + sqrt(2)*exp(-x[n]**2/2)*x[n]/(2*sqrt(pi)))*gy[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return gx_from_gy_x_over_n
+    return gx_from_gy_x_plain
 
 
 @task
@@ -115,7 +183,7 @@ def hx_from_gy_hgx_x(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, tile: T
 
 
 @task
-def tgx_from_gy_tgy_tx_x(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, task: int,
+def tgx_from_gy_tgy_tx_x_plain(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, task: int,
         tasks: int) -> None:
     """tgx[n] += sqrt(2)*(2 - x[n]**2)*exp(-x[n]**2/2)*gy[n]*tx[n]/(2*sqrt(pi)) + (erf(sqrt(2)*x[n]/2) + 1 + sqrt(2)*exp(-x[n]**2/2)*x[n]/sqrt(pi))*tgy[n]/2
 
@@ -130,6 +198,51 @@ def tgx_from_gy_tgy_tx_x(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1,
         v4 = v0 * v1
         total = (rational(1, 2)) * v0 * v3 * (2 - v2) * gy[n] * tx[n] + (rational(1, 2)) * (v3 * v4 + erf((rational(1, 2)) * v4) + 1) * tgy[n]
         tgx[n] = total
+
+
+@task
+def tgx_from_gy_tgy_tx_x_over_n(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((n,), (1,)))
+            tx_lanes = lanes.read(tx.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            v0 = sqrt(2)
+            v1 = x_lanes * x_lanes
+            v2 = exp(-(lanes.fill(rational(1, 2)) * v1)) / lanes.fill(sqrt(pi()))
+            v3 = lanes.fill(v0) * x_lanes
+            total = (lanes.fill((rational(1, 2)) * v0) * gy_lanes * tx_lanes * v2 * (lanes.fill(real(2)) - v1)) + (lanes.fill(rational(1, 2)) * tgy_lanes * ((v2 * v3) + erf(lanes.fill(rational(1, 2)) * v3) + lanes.fill(one())))
+            lanes.write_where(tgx.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
+            tx_lanes = lanes.read_where(tx.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            v0 = sqrt(2)
+            v1 = x_lanes * x_lanes
+            v2 = exp(-(lanes.fill(rational(1, 2)) * v1)) / lanes.fill(sqrt(pi()))
+            v3 = lanes.fill(v0) * x_lanes
+            total = (lanes.fill((rational(1, 2)) * v0) * gy_lanes * tx_lanes * v2 * (lanes.fill(real(2)) - v1)) + (lanes.fill(rational(1, 2)) * tgy_lanes * ((v2 * v3) + erf(lanes.fill(rational(1, 2)) * v3) + lanes.fill(one())))
+            lanes.write_where(tgx.line((n,), (1,)), total, active)
+
+
+@choice(tgx_from_gy_tgy_tx_x_over_n, tgx_from_gy_tgy_tx_x_plain)
+def tgx_from_gy_tgy_tx_x(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
+    """tgx[n] += sqrt(2)*(2 - x[n]**2)*exp(-x[n]**2/2)*gy[n]*tx[n]/(2*sqrt(pi)) + (erf(sqrt(2)*x[n]/2) + 1 + sqrt(2)*exp(-x[n]**2/2)*x[n]/sqrt(pi))*tgy[n]/2
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgx_from_gy_tgy_tx_x_over_n
+    return tgx_from_gy_tgy_tx_x_plain
 
 
 def sizes(N: int) -> dict[str, int]:
@@ -227,9 +340,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_x: gather, tasks share n',
-        'gx_from_gy_x: gather, tasks share n',
+        'y_from_x: lanes over n; else gather, tasks share n',
+        'gx_from_gy_x: lanes over n; else gather, tasks share n',
         'hx_from_gy_hgx_x: lanes over n; else gather, tasks share n',
-        'tgx_from_gy_tgy_tx_x: gather, tasks share n',
+        'tgx_from_gy_tgy_tx_x: lanes over n; else gather, tasks share n',
     ),
 )

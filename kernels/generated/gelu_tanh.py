@@ -10,9 +10,15 @@ from kernels.runtime import (
     Phase,
     Program,
     Real1,
+    Task,
     Tensor,
+    Tile,
+    ceil_div,
+    choice,
+    one,
     pi,
     rational,
+    real,
     require_abi,
     share,
     sqrt,
@@ -24,7 +30,7 @@ require_abi(8, __name__)
 
 
 @task
-def y_from_x(y: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
+def y_from_x_plain(y: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
     """y[n] += (tanh(sqrt(2)*(8943*x[n]**3/200000 + x[n])/sqrt(pi)) + 1)*x[n]/2
 
     gather, tasks share n
@@ -37,7 +43,37 @@ def y_from_x(y: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
 
 
 @task
-def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
+def y_from_x_over_n(y: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            total = lanes.fill(rational(1, 2)) * x_lanes * (tanh(lanes.fill(sqrt(2)) * ((lanes.fill(rational(8943, 200000)) * (x_lanes * x_lanes * x_lanes)) + x_lanes) / lanes.fill(sqrt(pi()))) + lanes.fill(one()))
+            lanes.write_where(y.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            total = lanes.fill(rational(1, 2)) * x_lanes * (tanh(lanes.fill(sqrt(2)) * ((lanes.fill(rational(8943, 200000)) * (x_lanes * x_lanes * x_lanes)) + x_lanes) / lanes.fill(sqrt(pi()))) + lanes.fill(one()))
+            lanes.write_where(y.line((n,), (1,)), total, active)
+
+
+@choice(y_from_x_over_n, y_from_x_plain)
+def y_from_x(y: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
+    """y[n] += (tanh(sqrt(2)*(8943*x[n]**3/200000 + x[n])/sqrt(pi)) + 1)*x[n]/2
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return y_from_x_over_n
+    return y_from_x_plain
+
+
+@task
+def gx_from_gy_x_plain(gx: Real1, gy: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
     """gx[n] += (sqrt(2)*(1 - tanh(sqrt(2)*(8943*x[n]**3/200000 + x[n])/sqrt(pi))**2)*(26829*x[n]**2/200000 + 1)*x[n]/(2*sqrt(pi)) + tanh(sqrt(2)*(8943*x[n]**3/200000 + x[n])/sqrt(pi))/2 + 1/2)*gy[n]
 
     gather, tasks share n
@@ -52,7 +88,43 @@ def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, task: int, tasks: int) 
 
 
 @task
-def hx_from_gy_hgx_x(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
+def gx_from_gy_x_over_n(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            v0 = sqrt(2) / sqrt(pi())
+            v1 = tanh(lanes.fill(v0) * ((lanes.fill(rational(8943, 200000)) * (x_lanes * x_lanes * x_lanes)) + x_lanes))
+            total = gy_lanes * ((lanes.fill((rational(1, 2)) * v0) * x_lanes * (lanes.fill(one()) - (v1 * v1)) * ((lanes.fill(rational(26829, 200000)) * (x_lanes * x_lanes)) + lanes.fill(one()))) + (lanes.fill(rational(1, 2)) * v1) + lanes.fill(rational(1, 2)))
+            lanes.write_where(gx.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            v0 = sqrt(2) / sqrt(pi())
+            v1 = tanh(lanes.fill(v0) * ((lanes.fill(rational(8943, 200000)) * (x_lanes * x_lanes * x_lanes)) + x_lanes))
+            total = gy_lanes * ((lanes.fill((rational(1, 2)) * v0) * x_lanes * (lanes.fill(one()) - (v1 * v1)) * ((lanes.fill(rational(26829, 200000)) * (x_lanes * x_lanes)) + lanes.fill(one()))) + (lanes.fill(rational(1, 2)) * v1) + lanes.fill(rational(1, 2)))
+            lanes.write_where(gx.line((n,), (1,)), total, active)
+
+
+@choice(gx_from_gy_x_over_n, gx_from_gy_x_plain)
+def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
+    """gx[n] += (sqrt(2)*(1 - tanh(sqrt(2)*(8943*x[n]**3/200000 + x[n])/sqrt(pi))**2)*(26829*x[n]**2/200000 + 1)*x[n]/(2*sqrt(pi)) + tanh(sqrt(2)*(8943*x[n]**3/200000 + x[n])/sqrt(pi))/2 + 1/2)*gy[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return gx_from_gy_x_over_n
+    return gx_from_gy_x_plain
+
+
+@task
+def hx_from_gy_hgx_x_plain(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
     """hx[n] += (sqrt(2)*(26829/200000 - 26829*tanh(sqrt(2)*(8943*x[n]**3/200000 + x[n])/sqrt(pi))**2/200000)*x[n]**2/sqrt(pi) - 2*(1 - tanh(sqrt(2)*(8943*x[n]**3/200000 + x[n])/sqrt(pi))**2)*(26829*x[n]**2/200000 + 1)**2*tanh(sqrt(2)*(8943*x[n]**3/200000 + x[n])/sqrt(pi))*x[n]/pi + sqrt(2)*(1 - tanh(sqrt(2)*(8943*x[n]**3/200000 + x[n])/sqrt(pi))**2)*(26829*x[n]**2/200000 + 1)/sqrt(pi))*gy[n]*hgx[n]
 
     gather, tasks share n
@@ -71,7 +143,54 @@ def hx_from_gy_hgx_x(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, task: i
 
 
 @task
-def tgx_from_gy_tgy_tx_x(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, task: int,
+def hx_from_gy_hgx_x_over_n(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            hgx_lanes = lanes.read(hgx.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            v0 = x_lanes * x_lanes
+            v1 = sqrt(2) / sqrt(pi())
+            v2 = tanh(lanes.fill(v1) * ((lanes.fill(rational(8943, 200000)) * (x_lanes * x_lanes * x_lanes)) + x_lanes))
+            v3 = v2 * v2
+            v4 = lanes.fill(one()) - v3
+            v5 = (lanes.fill(rational(26829, 200000)) * v0) + lanes.fill(one())
+            total = gy_lanes * hgx_lanes * ((lanes.fill(v1) * v0 * (lanes.fill(rational(26829, 200000)) - (lanes.fill(rational(26829, 200000)) * v3))) + (lanes.fill(v1) * v4 * v5) - (lanes.fill(real(2)) * (v5 * v5) * v2 * v4 * x_lanes / lanes.fill(pi())))
+            lanes.write_where(hx.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            hgx_lanes = lanes.read_where(hgx.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            v0 = x_lanes * x_lanes
+            v1 = sqrt(2) / sqrt(pi())
+            v2 = tanh(lanes.fill(v1) * ((lanes.fill(rational(8943, 200000)) * (x_lanes * x_lanes * x_lanes)) + x_lanes))
+            v3 = v2 * v2
+            v4 = lanes.fill(one()) - v3
+            v5 = (lanes.fill(rational(26829, 200000)) * v0) + lanes.fill(one())
+            total = gy_lanes * hgx_lanes * ((lanes.fill(v1) * v0 * (lanes.fill(rational(26829, 200000)) - (lanes.fill(rational(26829, 200000)) * v3))) + (lanes.fill(v1) * v4 * v5) - (lanes.fill(real(2)) * (v5 * v5) * v2 * v4 * x_lanes / lanes.fill(pi())))
+            lanes.write_where(hx.line((n,), (1,)), total, active)
+
+
+@choice(hx_from_gy_hgx_x_over_n, hx_from_gy_hgx_x_plain)
+def hx_from_gy_hgx_x(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
+    """hx[n] += (sqrt(2)*(26829/200000 - 26829*tanh(sqrt(2)*(8943*x[n]**3/200000 + x[n])/sqrt(pi))**2/200000)*x[n]**2/sqrt(pi) - 2*(1 - tanh(sqrt(2)*(8943*x[n]**3/200000 + x[n])/sqrt(pi))**2)*(26829*x[n]**2/200000 + 1)**2*tanh(sqrt(2)*(8943*x[n]**3/200000 + x[n])/sqrt(pi))*x[n]/pi + sqrt(2)*(1 - tanh(sqrt(2)*(8943*x[n]**3/200000 + x[n])/sqrt(pi))**2)*(26829*x[n]**2/200000 + 1)/sqrt(pi))*gy[n]*hgx[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hx_from_gy_hgx_x_over_n
+    return hx_from_gy_hgx_x_plain
+
+
+@task
+def tgx_from_gy_tgy_tx_x_plain(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, task: int,
         tasks: int) -> None:
     """tgx[n] += (1 - tanh(sqrt(2)*(8943*x[n]**2/200000 + 1)*x[n]/sqrt(pi))**2)*(-(26829*x[n]**2 + 200000)**2*tanh(sqrt(2)*(8943*x[n]**2/200000 + 1)*x[n]/sqrt(pi))*x[n]/pi + 100000*sqrt(2)*(26829*x[n]**2 + 200000)/sqrt(pi) + 2682900000*sqrt(2)*x[n]**2/sqrt(pi))*gy[n]*tx[n]/20000000000 + (sqrt(2)*(1 - tanh(sqrt(2)*(8943*x[n]**2/200000 + 1)*x[n]/sqrt(pi))**2)*(26829*x[n]**2 + 200000)*x[n]/sqrt(pi) + 200000*tanh(sqrt(2)*(8943*x[n]**2/200000 + 1)*x[n]/sqrt(pi)) + 200000)*tgy[n]/400000
 
@@ -88,6 +207,55 @@ def tgx_from_gy_tgy_tx_x(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1,
         v6 = 1 - v4**2
         total = (rational(1, 20000000000)) * v6 * (-v5**2 * v0 * v4 / pi() + 2682900000 * v1 * v2 + 100000 * v2 * v5) * gy[n] * tx[n] + (rational(1, 400000)) * (v3 * v5 * v6 + 200000 * v4 + 200000) * tgy[n]
         tgx[n] = total
+
+
+@task
+def tgx_from_gy_tgy_tx_x_over_n(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((n,), (1,)))
+            tx_lanes = lanes.read(tx.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            v0 = x_lanes * x_lanes
+            v1 = sqrt(2) / sqrt(pi())
+            v2 = lanes.fill(v1) * x_lanes
+            v3 = tanh(v2 * ((lanes.fill(rational(8943, 200000)) * v0) + lanes.fill(one())))
+            v4 = (lanes.fill(real(26829)) * v0) + lanes.fill(real(200000))
+            v5 = lanes.fill(one()) - (v3 * v3)
+            total = (lanes.fill(rational(1, 20000000000)) * gy_lanes * tx_lanes * v5 * ((lanes.fill(2682900000 * v1) * v0) + (lanes.fill(100000 * v1) * v4) - ((v4 * v4) * v3 * x_lanes / lanes.fill(pi())))) + (lanes.fill(rational(1, 400000)) * tgy_lanes * ((v2 * v4 * v5) + (lanes.fill(real(200000)) * v3) + lanes.fill(real(200000))))
+            lanes.write_where(tgx.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
+            tx_lanes = lanes.read_where(tx.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            v0 = x_lanes * x_lanes
+            v1 = sqrt(2) / sqrt(pi())
+            v2 = lanes.fill(v1) * x_lanes
+            v3 = tanh(v2 * ((lanes.fill(rational(8943, 200000)) * v0) + lanes.fill(one())))
+            v4 = (lanes.fill(real(26829)) * v0) + lanes.fill(real(200000))
+            v5 = lanes.fill(one()) - (v3 * v3)
+            total = (lanes.fill(rational(1, 20000000000)) * gy_lanes * tx_lanes * v5 * ((lanes.fill(2682900000 * v1) * v0) + (lanes.fill(100000 * v1) * v4) - ((v4 * v4) * v3 * x_lanes / lanes.fill(pi())))) + (lanes.fill(rational(1, 400000)) * tgy_lanes * ((v2 * v4 * v5) + (lanes.fill(real(200000)) * v3) + lanes.fill(real(200000))))
+            lanes.write_where(tgx.line((n,), (1,)), total, active)
+
+
+@choice(tgx_from_gy_tgy_tx_x_over_n, tgx_from_gy_tgy_tx_x_plain)
+def tgx_from_gy_tgy_tx_x(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
+    """tgx[n] += (1 - tanh(sqrt(2)*(8943*x[n]**2/200000 + 1)*x[n]/sqrt(pi))**2)*(-(26829*x[n]**2 + 200000)**2*tanh(sqrt(2)*(8943*x[n]**2/200000 + 1)*x[n]/sqrt(pi))*x[n]/pi + 100000*sqrt(2)*(26829*x[n]**2 + 200000)/sqrt(pi) + 2682900000*sqrt(2)*x[n]**2/sqrt(pi))*gy[n]*tx[n]/20000000000 + (sqrt(2)*(1 - tanh(sqrt(2)*(8943*x[n]**2/200000 + 1)*x[n]/sqrt(pi))**2)*(26829*x[n]**2 + 200000)*x[n]/sqrt(pi) + 200000*tanh(sqrt(2)*(8943*x[n]**2/200000 + 1)*x[n]/sqrt(pi)) + 200000)*tgy[n]/400000
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgx_from_gy_tgy_tx_x_over_n
+    return tgx_from_gy_tgy_tx_x_plain
 
 
 def sizes(N: int) -> dict[str, int]:
@@ -185,9 +353,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_x: gather, tasks share n',
-        'gx_from_gy_x: gather, tasks share n',
-        'hx_from_gy_hgx_x: gather, tasks share n',
-        'tgx_from_gy_tgy_tx_x: gather, tasks share n',
+        'y_from_x: lanes over n; else gather, tasks share n',
+        'gx_from_gy_x: lanes over n; else gather, tasks share n',
+        'hx_from_gy_hgx_x: lanes over n; else gather, tasks share n',
+        'tgx_from_gy_tgy_tx_x: lanes over n; else gather, tasks share n',
     ),
 )

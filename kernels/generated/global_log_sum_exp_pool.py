@@ -405,17 +405,19 @@ def gx_from_gy_logsumexp_x_y_logsumexp_over_q(gx: Real3, gy_logsumexp: Real2, x:
     for item in range(first, last):
         n = item // C
         c = item % C
+        common = lanes.fill(sharp * gy_logsumexp[n, c])
+        y_logsumexp_common = lanes.fill(y_logsumexp[n, c])
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
             count = min(lanes.width, Q - q)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
-                total = lanes.fill(sharp * gy_logsumexp[n, c]) * exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, c]))
+                total = common * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_common)
                 lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
-                total = lanes.fill(sharp * gy_logsumexp[n, c]) * exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, c]))
+                total = common * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_common)
                 lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, active)
 
 
@@ -708,19 +710,22 @@ def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_q(hx: Real3, gy_log
     for item in range(first, last):
         n = item // C
         c = item % C
+        hy_logsumexp_common = lanes.fill(hy_logsumexp[n, c])
+        common = lanes.fill(sharp * gy_logsumexp[n, c])
+        y_logsumexp_common = lanes.fill(y_logsumexp[n, c])
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
             count = min(lanes.width, Q - q)
             if count == lanes.width:
                 hgx_lanes = lanes.read(hgx.line((n, c, q), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
-                total = lanes.fill(sharp) * ((lanes.fill(sharp * gy_logsumexp[n, c]) * hgx_lanes) + lanes.fill(hy_logsumexp[n, c])) * exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, c]))
+                total = lanes.fill(sharp) * (hy_logsumexp_common + (common * hgx_lanes)) * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_common)
                 lanes.write_where(hx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 hgx_lanes = lanes.read_where(hgx.line((n, c, q), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
-                total = lanes.fill(sharp) * ((lanes.fill(sharp * gy_logsumexp[n, c]) * hgx_lanes) + lanes.fill(hy_logsumexp[n, c])) * exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, c]))
+                total = lanes.fill(sharp) * (hy_logsumexp_common + (common * hgx_lanes)) * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_common)
                 lanes.write_where(hx.line((n, c, q), (0, 0, 1)), total, active)
 
 
@@ -804,21 +809,22 @@ def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_q(tgx
     for item in range(first, last):
         n = item // C
         c = item % C
+        common = lanes.fill(sharp * gy_logsumexp[n, c])
+        common_ = lanes.fill(gy_logsumexp[n, c] * ty_logsumexp[n, c] - tgy_logsumexp[n, c])
+        y_logsumexp_common = lanes.fill(y_logsumexp[n, c])
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
             count = min(lanes.width, Q - q)
             if count == lanes.width:
                 tx_lanes = lanes.read(tx.line((n, c, q), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
-                v0 = gy_logsumexp[n, c]
-                total = lanes.fill(sharp) * ((lanes.fill(v0 * sharp) * tx_lanes) + lanes.fill(tgy_logsumexp[n, c]) - lanes.fill(v0 * ty_logsumexp[n, c])) * exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, c]))
+                total = lanes.fill(sharp) * ((common * tx_lanes) - common_) * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_common)
                 lanes.write_where(tgx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 tx_lanes = lanes.read_where(tx.line((n, c, q), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
-                v0 = gy_logsumexp[n, c]
-                total = lanes.fill(sharp) * ((lanes.fill(v0 * sharp) * tx_lanes) + lanes.fill(tgy_logsumexp[n, c]) - lanes.fill(v0 * ty_logsumexp[n, c])) * exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, c]))
+                total = lanes.fill(sharp) * ((common * tx_lanes) - common_) * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_common)
                 lanes.write_where(tgx.line((n, c, q), (0, 0, 1)), total, active)
 
 

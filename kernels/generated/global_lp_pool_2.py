@@ -292,17 +292,18 @@ def gx_from_gt_x_over_q(gx: Real3, gt: Real2, x: Real3, N: int, C: int, Q: int, 
     for item in range(first, last):
         n = item // C
         c = item % C
+        common = lanes.fill(2 * gt[n, c])
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
             count = min(lanes.width, Q - q)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
-                total = lanes.fill(2 * gt[n, c]) * x_lanes
+                total = common * x_lanes
                 lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
-                total = lanes.fill(2 * gt[n, c]) * x_lanes
+                total = common * x_lanes
                 lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, active)
 
 
@@ -487,19 +488,21 @@ def hx_from_gt_hgx_ht_x_over_q(hx: Real3, gt: Real2, hgx: Real3, ht: Real2, x: R
     for item in range(first, last):
         n = item // C
         c = item % C
+        common = lanes.fill(2 * gt[n, c])
+        common_ = lanes.fill(2 * ht[n, c])
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
             count = min(lanes.width, Q - q)
             if count == lanes.width:
                 hgx_lanes = lanes.read(hgx.line((n, c, q), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
-                total = (lanes.fill(2 * gt[n, c]) * hgx_lanes) + (lanes.fill(2 * ht[n, c]) * x_lanes)
+                total = (common * hgx_lanes) + (common_ * x_lanes)
                 lanes.write_where(hx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 hgx_lanes = lanes.read_where(hgx.line((n, c, q), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
-                total = (lanes.fill(2 * gt[n, c]) * hgx_lanes) + (lanes.fill(2 * ht[n, c]) * x_lanes)
+                total = (common * hgx_lanes) + (common_ * x_lanes)
                 lanes.write_where(hx.line((n, c, q), (0, 0, 1)), total, active)
 
 

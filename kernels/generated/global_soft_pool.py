@@ -373,17 +373,20 @@ def gx_from_gl_gy_l_x_over_q(gx: Real3, gl: Real2, gy: Real2, l: Real2, x: Real3
     for item in range(first, last):
         n = item // C
         c = item % C
+        gl_common = lanes.fill(gl[n, c])
+        gy_common = lanes.fill(gy[n, c])
+        l_common = lanes.fill(l[n, c])
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
             count = min(lanes.width, Q - q)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
-                total = ((lanes.fill(gy[n, c]) * (x_lanes + lanes.fill(one()))) + lanes.fill(gl[n, c])) * exp(x_lanes - lanes.fill(l[n, c]))
+                total = (gl_common + (gy_common * (x_lanes + lanes.fill(one())))) * exp(x_lanes - l_common)
                 lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
-                total = ((lanes.fill(gy[n, c]) * (x_lanes + lanes.fill(one()))) + lanes.fill(gl[n, c])) * exp(x_lanes - lanes.fill(l[n, c]))
+                total = (gl_common + (gy_common * (x_lanes + lanes.fill(one())))) * exp(x_lanes - l_common)
                 lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, active)
 
 
@@ -1001,23 +1004,26 @@ def hx_from_gl_gy_hgl_hgx_hl_l_x_over_q(hx: Real3, gl: Real2, gy: Real2, hgl: Re
     for item in range(first, last):
         n = item // C
         c = item % C
+        hl_common = lanes.fill(hl[n, c])
+        common = lanes.fill(gl[n, c] + gy[n, c])
+        gy_common = lanes.fill(gy[n, c])
+        common_ = lanes.fill(-gy[n, c] * hgl[n, c])
+        l_common = lanes.fill(l[n, c])
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
             count = min(lanes.width, Q - q)
             if count == lanes.width:
                 hgx_lanes = lanes.read(hgx.line((n, c, q), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
-                v0 = gy[n, c]
-                v1 = lanes.fill(v0) * (x_lanes + lanes.fill(one()))
-                total = ((hgx_lanes * (lanes.fill(v0) + v1 + lanes.fill(gl[n, c]))) + lanes.fill(hl[n, c]) - (lanes.fill(hgl[n, c]) * v1)) * exp(x_lanes - lanes.fill(l[n, c]))
+                v0 = x_lanes + lanes.fill(one())
+                total = (hl_common + (common_ * v0) + (hgx_lanes * (common + (gy_common * v0)))) * exp(x_lanes - l_common)
                 lanes.write_where(hx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 hgx_lanes = lanes.read_where(hgx.line((n, c, q), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
-                v0 = gy[n, c]
-                v1 = lanes.fill(v0) * (x_lanes + lanes.fill(one()))
-                total = ((hgx_lanes * (lanes.fill(v0) + v1 + lanes.fill(gl[n, c]))) + lanes.fill(hl[n, c]) - (lanes.fill(hgl[n, c]) * v1)) * exp(x_lanes - lanes.fill(l[n, c]))
+                v0 = x_lanes + lanes.fill(one())
+                total = (hl_common + (common_ * v0) + (hgx_lanes * (common + (gy_common * v0)))) * exp(x_lanes - l_common)
                 lanes.write_where(hx.line((n, c, q), (0, 0, 1)), total, active)
 
 
@@ -1220,6 +1226,14 @@ def tgx_from_gl_gy_l_tgl_tgy_tl_tx_x_over_q(tgx: Real3, gl: Real2, gy: Real2, l:
     for item in range(first, last):
         n = item // C
         c = item % C
+        tgl_common = lanes.fill(tgl[n, c])
+        tgy_common = lanes.fill(tgy[n, c])
+        common = lanes.fill(gl[n, c] + gy[n, c])
+        gy_common = lanes.fill(gy[n, c])
+        common_ = lanes.fill(-tl[n, c])
+        gl_common = lanes.fill(gl[n, c])
+        gy_common_ = lanes.fill(gy[n, c])
+        l_common = lanes.fill(l[n, c])
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
             count = min(lanes.width, Q - q)
@@ -1227,18 +1241,14 @@ def tgx_from_gl_gy_l_tgl_tgy_tl_tx_x_over_q(tgx: Real3, gl: Real2, gy: Real2, l:
                 tx_lanes = lanes.read(tx.line((n, c, q), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
                 v0 = x_lanes + lanes.fill(one())
-                v1 = gy[n, c]
-                v2 = (lanes.fill(v1) * v0) + lanes.fill(gl[n, c])
-                total = ((tx_lanes * (lanes.fill(v1) + v2)) + (lanes.fill(tgy[n, c]) * v0) + lanes.fill(tgl[n, c]) - (lanes.fill(tl[n, c]) * v2)) * exp(x_lanes - lanes.fill(l[n, c]))
+                total = (tgl_common + (tgy_common * v0) + (common_ * (gl_common + (gy_common_ * v0))) + (tx_lanes * (common + (gy_common * v0)))) * exp(x_lanes - l_common)
                 lanes.write_where(tgx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 tx_lanes = lanes.read_where(tx.line((n, c, q), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
                 v0 = x_lanes + lanes.fill(one())
-                v1 = gy[n, c]
-                v2 = (lanes.fill(v1) * v0) + lanes.fill(gl[n, c])
-                total = ((tx_lanes * (lanes.fill(v1) + v2)) + (lanes.fill(tgy[n, c]) * v0) + lanes.fill(tgl[n, c]) - (lanes.fill(tl[n, c]) * v2)) * exp(x_lanes - lanes.fill(l[n, c]))
+                total = (tgl_common + (tgy_common * v0) + (common_ * (gl_common + (gy_common_ * v0))) + (tx_lanes * (common + (gy_common * v0)))) * exp(x_lanes - l_common)
                 lanes.write_where(tgx.line((n, c, q), (0, 0, 1)), total, active)
 
 

@@ -362,17 +362,19 @@ def gx_from_gt_gy_t_x_over_q(gx: Real3, gt: Real2, gy: Real2, t: Real2, x: Real3
     for item in range(first, last):
         n = item // C
         c = item % C
+        gy_common = lanes.fill(gy[n, c])
+        gt_common = lanes.fill(gt[n, c])
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
             count = min(lanes.width, Q - q)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
-                total = (lanes.fill(gy[n, c]) * ((select(lanes.where(t[n, c] != zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, c] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)))) + (lanes.fill(gt[n, c]) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()))
+                total = (gy_common * ((select(lanes.where(t[n, c] != zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, c] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)))) + (gt_common * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()))
                 lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
-                total = (lanes.fill(gy[n, c]) * ((select(lanes.where(t[n, c] != zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, c] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)))) + (lanes.fill(gt[n, c]) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()))
+                total = (gy_common * ((select(lanes.where(t[n, c] != zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, c] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)))) + (gt_common * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()))
                 lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, active)
 
 
@@ -877,19 +879,22 @@ def hx_from_gy_hgt_hgx_ht_t_x_over_q(hx: Real3, gy: Real2, hgt: Real2, hgx: Real
     for item in range(first, last):
         n = item // C
         c = item % C
+        ht_common = lanes.fill(ht[n, c])
+        common = lanes.fill(gy[n, c] * hgt[n, c])
+        common_ = lanes.fill(2 * gy[n, c])
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
             count = min(lanes.width, Q - q)
             if count == lanes.width:
                 hgx_lanes = lanes.read(hgx.line((n, c, q), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
-                total = (lanes.fill(2 * gy[n, c]) * hgx_lanes * select(lanes.where(t[n, c] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (lanes.fill(gy[n, c] * hgt[n, c]) * ((select(lanes.where(t[n, c] != zero()), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, c]**2)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, c] != zero()), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]**2)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)))) + (lanes.fill(ht[n, c]) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()))
+                total = (ht_common * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (common * ((select(lanes.where(t[n, c] != zero()), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, c]**2)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, c] != zero()), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]**2)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)))) + (common_ * hgx_lanes * select(lanes.where(t[n, c] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()))
                 lanes.write_where(hx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 hgx_lanes = lanes.read_where(hgx.line((n, c, q), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
-                total = (lanes.fill(2 * gy[n, c]) * hgx_lanes * select(lanes.where(t[n, c] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (lanes.fill(gy[n, c] * hgt[n, c]) * ((select(lanes.where(t[n, c] != zero()), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, c]**2)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, c] != zero()), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]**2)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)))) + (lanes.fill(ht[n, c]) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()))
+                total = (ht_common * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (common * ((select(lanes.where(t[n, c] != zero()), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, c]**2)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, c] != zero()), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]**2)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)))) + (common_ * hgx_lanes * select(lanes.where(t[n, c] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()))
                 lanes.write_where(hx.line((n, c, q), (0, 0, 1)), total, active)
 
 
@@ -1079,19 +1084,23 @@ def tgx_from_gy_t_tgt_tgy_tt_tx_x_over_q(tgx: Real3, gy: Real2, t: Real2, tgt: R
     for item in range(first, last):
         n = item // C
         c = item % C
+        tgy_common = lanes.fill(tgy[n, c])
+        tgt_common = lanes.fill(tgt[n, c])
+        common = lanes.fill(gy[n, c] * tt[n, c])
+        common_ = lanes.fill(2 * gy[n, c])
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
             count = min(lanes.width, Q - q)
             if count == lanes.width:
                 tx_lanes = lanes.read(tx.line((n, c, q), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
-                total = (lanes.fill(2 * gy[n, c]) * tx_lanes * select(lanes.where(t[n, c] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (lanes.fill(gy[n, c] * tt[n, c]) * ((select(lanes.where(t[n, c] != zero()), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, c]**2)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, c] != zero()), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]**2)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)))) + (lanes.fill(tgy[n, c]) * ((select(lanes.where(t[n, c] != zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, c] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)))) + (lanes.fill(tgt[n, c]) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()))
+                total = (tgy_common * ((select(lanes.where(t[n, c] != zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, c] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)))) + (tgt_common * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (common * ((select(lanes.where(t[n, c] != zero()), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, c]**2)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, c] != zero()), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]**2)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)))) + (common_ * tx_lanes * select(lanes.where(t[n, c] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()))
                 lanes.write_where(tgx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 tx_lanes = lanes.read_where(tx.line((n, c, q), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
-                total = (lanes.fill(2 * gy[n, c]) * tx_lanes * select(lanes.where(t[n, c] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (lanes.fill(gy[n, c] * tt[n, c]) * ((select(lanes.where(t[n, c] != zero()), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, c]**2)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, c] != zero()), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]**2)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)))) + (lanes.fill(tgy[n, c]) * ((select(lanes.where(t[n, c] != zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, c] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)))) + (lanes.fill(tgt[n, c]) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()))
+                total = (tgy_common * ((select(lanes.where(t[n, c] != zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, c] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)))) + (tgt_common * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (common * ((select(lanes.where(t[n, c] != zero()), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, c]**2)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, c] != zero()), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]**2)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)))) + (common_ * tx_lanes * select(lanes.where(t[n, c] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, c]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()))
                 lanes.write_where(tgx.line((n, c, q), (0, 0, 1)), total, active)
 
 

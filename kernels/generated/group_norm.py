@@ -280,17 +280,20 @@ def y_from_b_mean_var_w_x_over_r(y: Real4, b: Real2, mean: Real2, var: Real2, w:
         n = item // (G * I)
         g = item // I % G
         i = item % I
+        b_common = lanes.fill(b[g, i])
+        common = lanes.fill(w[g, i]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        mean_common = lanes.fill(mean[n, g])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 0, 1)))
-                total = (lanes.fill(w[g, i]) * (x_lanes - lanes.fill(mean[n, g])) / lanes.fill(sqrt(eps + var[n, g]))) + lanes.fill(b[g, i])
+                total = b_common + (common * (x_lanes - mean_common))
                 lanes.write_where(y.line((n, g, i, r), (0, 0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 0, 1)), active)
-                total = (lanes.fill(w[g, i]) * (x_lanes - lanes.fill(mean[n, g])) / lanes.fill(sqrt(eps + var[n, g]))) + lanes.fill(b[g, i])
+                total = b_common + (common * (x_lanes - mean_common))
                 lanes.write_where(y.line((n, g, i, r), (0, 0, 0, 1)), total, active)
 
 
@@ -304,6 +307,8 @@ def y_from_b_mean_var_w_x_over_i(y: Real4, b: Real2, mean: Real2, var: Real2, w:
         n = item // (G * R)
         g = item // R % G
         r = item % R
+        common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        mean_common = lanes.fill(mean[n, g])
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width))
             count = min(lanes.width, I - i)
@@ -311,14 +316,14 @@ def y_from_b_mean_var_w_x_over_i(y: Real4, b: Real2, mean: Real2, var: Real2, w:
                 b_lanes = lanes.read(b.line((g, i), (0, 1)))
                 w_lanes = lanes.read(w.line((g, i), (0, 1)))
                 x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 1, 0)))
-                total = b_lanes + (w_lanes * (x_lanes - lanes.fill(mean[n, g])) / lanes.fill(sqrt(eps + var[n, g])))
+                total = b_lanes + (common * w_lanes * (x_lanes - mean_common))
                 lanes.write_where(y.line((n, g, i, r), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 b_lanes = lanes.read_where(b.line((g, i), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((g, i), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 1, 0)), active)
-                total = b_lanes + (w_lanes * (x_lanes - lanes.fill(mean[n, g])) / lanes.fill(sqrt(eps + var[n, g])))
+                total = b_lanes + (common * w_lanes * (x_lanes - mean_common))
                 lanes.write_where(y.line((n, g, i, r), (0, 0, 1, 0)), total, active)
 
 
@@ -884,21 +889,23 @@ def gx_from_gmean_gvar_gy_mean_var_w_x_over_r(gx: Real4, gmean: Real2, gvar: Rea
         n = item // (G * I)
         g = item // I % G
         i = item % I
+        common = lanes.fill(gmean[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        common_ = lanes.fill(w[g, i]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        common_2 = lanes.fill(real(2)) * lanes.fill(gvar[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        mean_common = lanes.fill(mean[n, g])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 0, 1)))
-                v0 = 1 / real(I) / real(R)
-                total = (lanes.fill(w[g, i]) * gy_lanes / lanes.fill(sqrt(eps + var[n, g]))) + (lanes.fill(2 * v0 * gvar[n, g]) * (x_lanes - lanes.fill(mean[n, g]))) + lanes.fill(v0 * gmean[n, g])
+                total = common + (common_ * gy_lanes) + (common_2 * (x_lanes - mean_common))
                 lanes.write_where(gx.line((n, g, i, r), (0, 0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 0, 1)), active)
-                v0 = 1 / real(I) / real(R)
-                total = (lanes.fill(w[g, i]) * gy_lanes / lanes.fill(sqrt(eps + var[n, g]))) + (lanes.fill(2 * v0 * gvar[n, g]) * (x_lanes - lanes.fill(mean[n, g]))) + lanes.fill(v0 * gmean[n, g])
+                total = common + (common_ * gy_lanes) + (common_2 * (x_lanes - mean_common))
                 lanes.write_where(gx.line((n, g, i, r), (0, 0, 0, 1)), total, active)
 
 
@@ -913,6 +920,10 @@ def gx_from_gmean_gvar_gy_mean_var_w_x_over_i(gx: Real4, gmean: Real2, gvar: Rea
         n = item // (G * R)
         g = item // R % G
         r = item % R
+        common = lanes.fill(gmean[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        common_ = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        common_2 = lanes.fill(real(2)) * lanes.fill(gvar[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        mean_common = lanes.fill(mean[n, g])
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width))
             count = min(lanes.width, I - i)
@@ -920,16 +931,14 @@ def gx_from_gmean_gvar_gy_mean_var_w_x_over_i(gx: Real4, gmean: Real2, gvar: Rea
                 gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 1, 0)))
                 w_lanes = lanes.read(w.line((g, i), (0, 1)))
                 x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 1, 0)))
-                v0 = 1 / real(I) / real(R)
-                total = (gy_lanes * w_lanes / lanes.fill(sqrt(eps + var[n, g]))) + (lanes.fill(2 * v0 * gvar[n, g]) * (x_lanes - lanes.fill(mean[n, g]))) + lanes.fill(v0 * gmean[n, g])
+                total = common + (common_ * gy_lanes * w_lanes) + (common_2 * (x_lanes - mean_common))
                 lanes.write_where(gx.line((n, g, i, r), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 0, 1, 0)), active)
                 w_lanes = lanes.read_where(w.line((g, i), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 1, 0)), active)
-                v0 = 1 / real(I) / real(R)
-                total = (gy_lanes * w_lanes / lanes.fill(sqrt(eps + var[n, g]))) + (lanes.fill(2 * v0 * gvar[n, g]) * (x_lanes - lanes.fill(mean[n, g]))) + lanes.fill(v0 * gmean[n, g])
+                total = common + (common_ * gy_lanes * w_lanes) + (common_2 * (x_lanes - mean_common))
                 lanes.write_where(gx.line((n, g, i, r), (0, 0, 1, 0)), total, active)
 
 
@@ -1069,7 +1078,7 @@ def tvar_from_mean_tx_x(tvar: Real2, mean: Real2, tx: Real4, x: Real4, N: int, G
 
 
 @task
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain(ty: Real4, mean: Real2, tb: Real2, tmean: Real2, tvar: Real2,
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real4, mean: Real2, tb: Real2, tmean: Real2, tvar: Real2,
         tw: Real2, tx: Real4, var: Real2, w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, task: int,
         tasks: int) -> None:
     """ty[n,g,i,r] += tb[g,i] + (-mean[n,g] + x[n,g,i,r])*tw[g,i]/sqrt(eps + var[n,g]) - tmean[n,g]*w[g,i]/sqrt(eps + var[n,g]) + w[g,i]*tx[n,g,i,r]/sqrt(eps + var[n,g]) - (-mean[n,g] + x[n,g,i,r])*tvar[n,g]*w[g,i]/(2*(eps + var[n,g])**(3/2))
@@ -1089,102 +1098,6 @@ def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain(ty: Real4, mean: Real2, tb: R
             v4 = -mean[n, g] + x[n, g, i, r]
             total = v1 * v4 * tw[g, i] - v3 * tmean[n, g] + v3 * tx[n, g, i, r] + tb[g, i] - (rational(1, 2)) * v2 * v4 * tvar[n, g] / power(v0, rational(3, 2))
             ty[n, g, i, r] = total
-
-
-@task
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r(ty: Real4, mean: Real2, tb: Real2, tmean: Real2, tvar: Real2,
-        tw: Real2, tx: Real4, var: Real2, w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N * G * I, task, tasks)
-    for item in range(first, last):
-        n = item // (G * I)
-        g = item // I % G
-        i = item % I
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                tx_lanes = lanes.read(tx.line((n, g, i, r), (0, 0, 0, 1)))
-                x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 0, 1)))
-                v0 = eps + var[n, g]
-                v1 = 1 / sqrt(v0)
-                v2 = w[g, i]
-                v3 = v1 * v2
-                v4 = x_lanes - lanes.fill(mean[n, g])
-                total = (lanes.fill(v3) * tx_lanes) + (lanes.fill(v1 * tw[g, i]) * v4) + lanes.fill(tb[g, i]) - lanes.fill(v3 * tmean[n, g]) - (lanes.fill((rational(1, 2)) * v2 * tvar[n, g]) * v4 / lanes.fill(power(v0, rational(3, 2))))
-                lanes.write_where(ty.line((n, g, i, r), (0, 0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                tx_lanes = lanes.read_where(tx.line((n, g, i, r), (0, 0, 0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 0, 1)), active)
-                v0 = eps + var[n, g]
-                v1 = 1 / sqrt(v0)
-                v2 = w[g, i]
-                v3 = v1 * v2
-                v4 = x_lanes - lanes.fill(mean[n, g])
-                total = (lanes.fill(v3) * tx_lanes) + (lanes.fill(v1 * tw[g, i]) * v4) + lanes.fill(tb[g, i]) - lanes.fill(v3 * tmean[n, g]) - (lanes.fill((rational(1, 2)) * v2 * tvar[n, g]) * v4 / lanes.fill(power(v0, rational(3, 2))))
-                lanes.write_where(ty.line((n, g, i, r), (0, 0, 0, 1)), total, active)
-
-
-@task
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_i(ty: Real4, mean: Real2, tb: Real2, tmean: Real2, tvar: Real2,
-        tw: Real2, tx: Real4, var: Real2, w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over i."""
-    lanes = tile.lanes
-    first, last = share(N * G * R, task, tasks)
-    for item in range(first, last):
-        n = item // (G * R)
-        g = item // R % G
-        r = item % R
-        for start in range(0, I, lanes.width):
-            i = max(0, min(start, I - lanes.width))
-            count = min(lanes.width, I - i)
-            if count == lanes.width:
-                tb_lanes = lanes.read(tb.line((g, i), (0, 1)))
-                tw_lanes = lanes.read(tw.line((g, i), (0, 1)))
-                tx_lanes = lanes.read(tx.line((n, g, i, r), (0, 0, 1, 0)))
-                w_lanes = lanes.read(w.line((g, i), (0, 1)))
-                x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 1, 0)))
-                v0 = eps + var[n, g]
-                v1 = 1 / sqrt(v0)
-                v2 = lanes.fill(v1) * w_lanes
-                v3 = x_lanes - lanes.fill(mean[n, g])
-                total = tb_lanes + (lanes.fill(v1) * tw_lanes * v3) + (tx_lanes * v2) - (lanes.fill(tmean[n, g]) * v2) - (lanes.fill((rational(1, 2)) * tvar[n, g]) * v3 * w_lanes / lanes.fill(power(v0, rational(3, 2))))
-                lanes.write_where(ty.line((n, g, i, r), (0, 0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                tb_lanes = lanes.read_where(tb.line((g, i), (0, 1)), active)
-                tw_lanes = lanes.read_where(tw.line((g, i), (0, 1)), active)
-                tx_lanes = lanes.read_where(tx.line((n, g, i, r), (0, 0, 1, 0)), active)
-                w_lanes = lanes.read_where(w.line((g, i), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 1, 0)), active)
-                v0 = eps + var[n, g]
-                v1 = 1 / sqrt(v0)
-                v2 = lanes.fill(v1) * w_lanes
-                v3 = x_lanes - lanes.fill(mean[n, g])
-                total = tb_lanes + (lanes.fill(v1) * tw_lanes * v3) + (tx_lanes * v2) - (lanes.fill(tmean[n, g]) * v2) - (lanes.fill((rational(1, 2)) * tvar[n, g]) * v3 * w_lanes / lanes.fill(power(v0, rational(3, 2))))
-                lanes.write_where(ty.line((n, g, i, r), (0, 0, 1, 0)), total, active)
-
-
-@choice(ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r, ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_i,
-    ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain)
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real4, mean: Real2, tb: Real2, tmean: Real2, tvar: Real2,
-        tw: Real2, tx: Real4, var: Real2, w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float,
-        tile: Tile) -> Task[...]:
-    """ty[n,g,i,r] += tb[g,i] + (-mean[n,g] + x[n,g,i,r])*tw[g,i]/sqrt(eps + var[n,g]) - tmean[n,g]*w[g,i]/sqrt(eps + var[n,g]) + w[g,i]*tx[n,g,i,r]/sqrt(eps + var[n,g]) - (-mean[n,g] + x[n,g,i,r])*tvar[n,g]*w[g,i]/(2*(eps + var[n,g])**(3/2))
-
-    lanes over r
-    or lanes over i
-    else gather, tasks share n g i
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > I):
-        return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r
-    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > R):
-        return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_i
-    return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain
 
 
 @task
@@ -1946,9 +1859,9 @@ def hw_from_gy_hgmean_var(hw: Real2, gy: Real4, hgmean: Real2, var: Real2, N: in
 
 
 @task
-def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain(hx: Real4, gvar: Real2, gy: Real4,
-        hgmean: Real2, hgvar: Real2, hgw: Real2, hgx: Real4, hmean: Real2, hvar: Real2, mean: Real2, var: Real2,
-        w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, task: int, tasks: int) -> None:
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real4, gvar: Real2, gy: Real4, hgmean: Real2,
+        hgvar: Real2, hgw: Real2, hgx: Real4, hmean: Real2, hvar: Real2, mean: Real2, var: Real2, w: Real2,
+        x: Real4, N: int, G: int, I: int, R: int, eps: float, task: int, tasks: int) -> None:
     """hx[n,g,i,r] += hgw[g,i]*gy[n,g,i,r]/sqrt(eps + var[n,g]) - hgvar[n,g]*w[g,i]*gy[n,g,i,r]/(2*(eps + var[n,g])**(3/2)) + 2*(-mean[n,g] + x[n,g,i,r])*hvar[n,g]/(I*R) - 2*gvar[n,g]*hgmean[n,g]/(I*R) + 2*gvar[n,g]*hgx[n,g,i,r]/(I*R) + hmean[n,g]/(I*R)
 
     gather, tasks share n g i
@@ -1969,106 +1882,9 @@ def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain(hx: Real4
 
 
 @task
-def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r(hx: Real4, gvar: Real2, gy: Real4,
-        hgmean: Real2, hgvar: Real2, hgw: Real2, hgx: Real4, hmean: Real2, hvar: Real2, mean: Real2, var: Real2,
-        w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N * G * I, task, tasks)
-    for item in range(first, last):
-        n = item // (G * I)
-        g = item // I % G
-        i = item % I
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 0, 1)))
-                hgx_lanes = lanes.read(hgx.line((n, g, i, r), (0, 0, 0, 1)))
-                x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 0, 1)))
-                v0 = 1 / real(I) / real(R)
-                v1 = 2 * v0
-                v2 = v1 * gvar[n, g]
-                v3 = eps + var[n, g]
-                total = (lanes.fill(v2) * hgx_lanes) + lanes.fill(v0 * hmean[n, g]) + (lanes.fill(v1 * hvar[n, g]) * (x_lanes - lanes.fill(mean[n, g]))) + (lanes.fill(hgw[g, i]) * gy_lanes / lanes.fill(sqrt(v3))) - lanes.fill(v2 * hgmean[n, g]) - (lanes.fill((rational(1, 2)) * hgvar[n, g] * w[g, i]) * gy_lanes / lanes.fill(power(v3, rational(3, 2))))
-                lanes.write_where(hx.line((n, g, i, r), (0, 0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 0, 0, 1)), active)
-                hgx_lanes = lanes.read_where(hgx.line((n, g, i, r), (0, 0, 0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 0, 1)), active)
-                v0 = 1 / real(I) / real(R)
-                v1 = 2 * v0
-                v2 = v1 * gvar[n, g]
-                v3 = eps + var[n, g]
-                total = (lanes.fill(v2) * hgx_lanes) + lanes.fill(v0 * hmean[n, g]) + (lanes.fill(v1 * hvar[n, g]) * (x_lanes - lanes.fill(mean[n, g]))) + (lanes.fill(hgw[g, i]) * gy_lanes / lanes.fill(sqrt(v3))) - lanes.fill(v2 * hgmean[n, g]) - (lanes.fill((rational(1, 2)) * hgvar[n, g] * w[g, i]) * gy_lanes / lanes.fill(power(v3, rational(3, 2))))
-                lanes.write_where(hx.line((n, g, i, r), (0, 0, 0, 1)), total, active)
-
-
-@task
-def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_i(hx: Real4, gvar: Real2, gy: Real4,
-        hgmean: Real2, hgvar: Real2, hgw: Real2, hgx: Real4, hmean: Real2, hvar: Real2, mean: Real2, var: Real2,
-        w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over i."""
-    lanes = tile.lanes
-    first, last = share(N * G * R, task, tasks)
-    for item in range(first, last):
-        n = item // (G * R)
-        g = item // R % G
-        r = item % R
-        for start in range(0, I, lanes.width):
-            i = max(0, min(start, I - lanes.width))
-            count = min(lanes.width, I - i)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 1, 0)))
-                hgw_lanes = lanes.read(hgw.line((g, i), (0, 1)))
-                hgx_lanes = lanes.read(hgx.line((n, g, i, r), (0, 0, 1, 0)))
-                w_lanes = lanes.read(w.line((g, i), (0, 1)))
-                x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 1, 0)))
-                v0 = eps + var[n, g]
-                v1 = 1 / real(I) / real(R)
-                v2 = 2 * v1
-                v3 = v2 * gvar[n, g]
-                total = (lanes.fill(v3) * hgx_lanes) + lanes.fill(v1 * hmean[n, g]) + (lanes.fill(v2 * hvar[n, g]) * (x_lanes - lanes.fill(mean[n, g]))) + (gy_lanes * hgw_lanes / lanes.fill(sqrt(v0))) - lanes.fill(v3 * hgmean[n, g]) - (lanes.fill((rational(1, 2)) * hgvar[n, g]) * gy_lanes * w_lanes / lanes.fill(power(v0, rational(3, 2))))
-                lanes.write_where(hx.line((n, g, i, r), (0, 0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 0, 1, 0)), active)
-                hgw_lanes = lanes.read_where(hgw.line((g, i), (0, 1)), active)
-                hgx_lanes = lanes.read_where(hgx.line((n, g, i, r), (0, 0, 1, 0)), active)
-                w_lanes = lanes.read_where(w.line((g, i), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 1, 0)), active)
-                v0 = eps + var[n, g]
-                v1 = 1 / real(I) / real(R)
-                v2 = 2 * v1
-                v3 = v2 * gvar[n, g]
-                total = (lanes.fill(v3) * hgx_lanes) + lanes.fill(v1 * hmean[n, g]) + (lanes.fill(v2 * hvar[n, g]) * (x_lanes - lanes.fill(mean[n, g]))) + (gy_lanes * hgw_lanes / lanes.fill(sqrt(v0))) - lanes.fill(v3 * hgmean[n, g]) - (lanes.fill((rational(1, 2)) * hgvar[n, g]) * gy_lanes * w_lanes / lanes.fill(power(v0, rational(3, 2))))
-                lanes.write_where(hx.line((n, g, i, r), (0, 0, 1, 0)), total, active)
-
-
-@choice(hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r,
-    hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_i,
-    hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain)
-def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real4, gvar: Real2, gy: Real4, hgmean: Real2,
-        hgvar: Real2, hgw: Real2, hgx: Real4, hmean: Real2, hvar: Real2, mean: Real2, var: Real2, w: Real2,
-        x: Real4, N: int, G: int, I: int, R: int, eps: float, tile: Tile) -> Task[...]:
-    """hx[n,g,i,r] += hgw[g,i]*gy[n,g,i,r]/sqrt(eps + var[n,g]) - hgvar[n,g]*w[g,i]*gy[n,g,i,r]/(2*(eps + var[n,g])**(3/2)) + 2*(-mean[n,g] + x[n,g,i,r])*hvar[n,g]/(I*R) - 2*gvar[n,g]*hgmean[n,g]/(I*R) + 2*gvar[n,g]*hgx[n,g,i,r]/(I*R) + hmean[n,g]/(I*R)
-
-    lanes over r
-    or lanes over i
-    else gather, tasks share n g i
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > I):
-        return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r
-    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > R):
-        return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_i
-    return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain
-
-
-@task
-def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain(tgx: Real4, gvar: Real2, gy: Real4,
-        mean: Real2, tgmean: Real2, tgvar: Real2, tgy: Real4, tmean: Real2, tvar: Real2, tw: Real2, tx: Real4,
-        var: Real2, w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, task: int, tasks: int) -> None:
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real4, gvar: Real2, gy: Real4, mean: Real2,
+        tgmean: Real2, tgvar: Real2, tgy: Real4, tmean: Real2, tvar: Real2, tw: Real2, tx: Real4, var: Real2,
+        w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, task: int, tasks: int) -> None:
     """tgx[n,g,i,r] += tw[g,i]*gy[n,g,i,r]/sqrt(eps + var[n,g]) + w[g,i]*tgy[n,g,i,r]/sqrt(eps + var[n,g]) - tvar[n,g]*w[g,i]*gy[n,g,i,r]/(2*(eps + var[n,g])**(3/2)) + 2*(-mean[n,g] + x[n,g,i,r])*tgvar[n,g]/(I*R) - 2*gvar[n,g]*tmean[n,g]/(I*R) + 2*gvar[n,g]*tx[n,g,i,r]/(I*R) + tgmean[n,g]/(I*R)
 
     gather, tasks share n g i
@@ -2088,115 +1904,6 @@ def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain(tgx: R
             v6 = w[g, i]
             total = v0 * tgmean[n, g] + v1 * (-mean[n, g] + x[n, g, i, r]) * tgvar[n, g] - v2 * tmean[n, g] + v2 * tx[n, g, i, r] + v3 * v5 * tw[g, i] + v5 * v6 * tgy[n, g, i, r] - (rational(1, 2)) * v3 * v6 * tvar[n, g] / power(v4, rational(3, 2))
             tgx[n, g, i, r] = total
-
-
-@task
-def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r(tgx: Real4, gvar: Real2, gy: Real4,
-        mean: Real2, tgmean: Real2, tgvar: Real2, tgy: Real4, tmean: Real2, tvar: Real2, tw: Real2, tx: Real4,
-        var: Real2, w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N * G * I, task, tasks)
-    for item in range(first, last):
-        n = item // (G * I)
-        g = item // I % G
-        i = item % I
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 0, 1)))
-                tgy_lanes = lanes.read(tgy.line((n, g, i, r), (0, 0, 0, 1)))
-                tx_lanes = lanes.read(tx.line((n, g, i, r), (0, 0, 0, 1)))
-                x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 0, 1)))
-                v0 = 1 / real(I) / real(R)
-                v1 = 2 * v0
-                v2 = v1 * gvar[n, g]
-                v3 = eps + var[n, g]
-                v4 = 1 / sqrt(v3)
-                v5 = w[g, i]
-                total = (lanes.fill(v4 * tw[g, i]) * gy_lanes) + (lanes.fill(v4 * v5) * tgy_lanes) + (lanes.fill(v2) * tx_lanes) + lanes.fill(v0 * tgmean[n, g]) + (lanes.fill(v1 * tgvar[n, g]) * (x_lanes - lanes.fill(mean[n, g]))) - lanes.fill(v2 * tmean[n, g]) - (lanes.fill((rational(1, 2)) * v5 * tvar[n, g]) * gy_lanes / lanes.fill(power(v3, rational(3, 2))))
-                lanes.write_where(tgx.line((n, g, i, r), (0, 0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 0, 0, 1)), active)
-                tgy_lanes = lanes.read_where(tgy.line((n, g, i, r), (0, 0, 0, 1)), active)
-                tx_lanes = lanes.read_where(tx.line((n, g, i, r), (0, 0, 0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 0, 1)), active)
-                v0 = 1 / real(I) / real(R)
-                v1 = 2 * v0
-                v2 = v1 * gvar[n, g]
-                v3 = eps + var[n, g]
-                v4 = 1 / sqrt(v3)
-                v5 = w[g, i]
-                total = (lanes.fill(v4 * tw[g, i]) * gy_lanes) + (lanes.fill(v4 * v5) * tgy_lanes) + (lanes.fill(v2) * tx_lanes) + lanes.fill(v0 * tgmean[n, g]) + (lanes.fill(v1 * tgvar[n, g]) * (x_lanes - lanes.fill(mean[n, g]))) - lanes.fill(v2 * tmean[n, g]) - (lanes.fill((rational(1, 2)) * v5 * tvar[n, g]) * gy_lanes / lanes.fill(power(v3, rational(3, 2))))
-                lanes.write_where(tgx.line((n, g, i, r), (0, 0, 0, 1)), total, active)
-
-
-@task
-def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_i(tgx: Real4, gvar: Real2, gy: Real4,
-        mean: Real2, tgmean: Real2, tgvar: Real2, tgy: Real4, tmean: Real2, tvar: Real2, tw: Real2, tx: Real4,
-        var: Real2, w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over i."""
-    lanes = tile.lanes
-    first, last = share(N * G * R, task, tasks)
-    for item in range(first, last):
-        n = item // (G * R)
-        g = item // R % G
-        r = item % R
-        for start in range(0, I, lanes.width):
-            i = max(0, min(start, I - lanes.width))
-            count = min(lanes.width, I - i)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 1, 0)))
-                tgy_lanes = lanes.read(tgy.line((n, g, i, r), (0, 0, 1, 0)))
-                tw_lanes = lanes.read(tw.line((g, i), (0, 1)))
-                tx_lanes = lanes.read(tx.line((n, g, i, r), (0, 0, 1, 0)))
-                w_lanes = lanes.read(w.line((g, i), (0, 1)))
-                x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 1, 0)))
-                v0 = eps + var[n, g]
-                v1 = 1 / sqrt(v0)
-                v2 = 1 / real(I) / real(R)
-                v3 = 2 * v2
-                v4 = v3 * gvar[n, g]
-                total = (lanes.fill(v1) * gy_lanes * tw_lanes) + (lanes.fill(v1) * tgy_lanes * w_lanes) + (lanes.fill(v4) * tx_lanes) + lanes.fill(v2 * tgmean[n, g]) + (lanes.fill(v3 * tgvar[n, g]) * (x_lanes - lanes.fill(mean[n, g]))) - lanes.fill(v4 * tmean[n, g]) - (lanes.fill((rational(1, 2)) * tvar[n, g]) * gy_lanes * w_lanes / lanes.fill(power(v0, rational(3, 2))))
-                lanes.write_where(tgx.line((n, g, i, r), (0, 0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 0, 1, 0)), active)
-                tgy_lanes = lanes.read_where(tgy.line((n, g, i, r), (0, 0, 1, 0)), active)
-                tw_lanes = lanes.read_where(tw.line((g, i), (0, 1)), active)
-                tx_lanes = lanes.read_where(tx.line((n, g, i, r), (0, 0, 1, 0)), active)
-                w_lanes = lanes.read_where(w.line((g, i), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 1, 0)), active)
-                v0 = eps + var[n, g]
-                v1 = 1 / sqrt(v0)
-                v2 = 1 / real(I) / real(R)
-                v3 = 2 * v2
-                v4 = v3 * gvar[n, g]
-                total = (lanes.fill(v1) * gy_lanes * tw_lanes) + (lanes.fill(v1) * tgy_lanes * w_lanes) + (lanes.fill(v4) * tx_lanes) + lanes.fill(v2 * tgmean[n, g]) + (lanes.fill(v3 * tgvar[n, g]) * (x_lanes - lanes.fill(mean[n, g]))) - lanes.fill(v4 * tmean[n, g]) - (lanes.fill((rational(1, 2)) * tvar[n, g]) * gy_lanes * w_lanes / lanes.fill(power(v0, rational(3, 2))))
-                lanes.write_where(tgx.line((n, g, i, r), (0, 0, 1, 0)), total, active)
-
-
-@choice(tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r,
-    tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_i,
-    tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain)
-def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real4, gvar: Real2, gy: Real4, mean: Real2,
-        tgmean: Real2, tgvar: Real2, tgy: Real4, tmean: Real2, tvar: Real2, tw: Real2, tx: Real4, var: Real2,
-        w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, tile: Tile) -> Task[...]:
-    """tgx[n,g,i,r] += tw[g,i]*gy[n,g,i,r]/sqrt(eps + var[n,g]) + w[g,i]*tgy[n,g,i,r]/sqrt(eps + var[n,g]) - tvar[n,g]*w[g,i]*gy[n,g,i,r]/(2*(eps + var[n,g])**(3/2)) + 2*(-mean[n,g] + x[n,g,i,r])*tgvar[n,g]/(I*R) - 2*gvar[n,g]*tmean[n,g]/(I*R) + 2*gvar[n,g]*tx[n,g,i,r]/(I*R) + tgmean[n,g]/(I*R)
-
-    lanes over r
-    or lanes over i
-    else gather, tasks share n g i
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > I):
-        return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r
-    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > R):
-        return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_i
-    return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain
 
 
 def sizes(N: int, G: int, I: int, R: int) -> dict[str, int]:
@@ -2675,7 +2382,7 @@ DEFINITION = Definition(
         'gmean_from_gvar_mean_x: lanes over r, combined at the end, or lanes over g; else gather, tasks share n g',
         'gx_from_gmean_gvar_gy_mean_var_w_x: lanes over r, or lanes over i; else gather, tasks share n g i',
         'tvar_from_mean_tx_x: lanes over r, combined at the end, or lanes over g; else gather, tasks share n g',
-        'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: lanes over r, or lanes over i; else gather, tasks share n g i',
+        'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: gather, tasks share n g i',
         'hmean_from_gvar_hgx: lanes over r, combined at the end, or lanes over g; else gather, tasks share n g',
         'hvar_from_gy_hgx_var_w: lanes over r, combined at the end; else gather, tasks share n g',
         'hw_from_gy_hgx_var: lanes over r, combined at the end, or lanes over i; else gather, tasks share g i',
@@ -2684,7 +2391,7 @@ DEFINITION = Definition(
         'hvar_from_gy_hgvar_mean_var_w_x: lanes over r, combined at the end; else gather, tasks share n g',
         'hw_from_gy_hgvar_mean_var_x: lanes over r, combined at the end, or lanes over i; else gather, tasks share g i',
         'hw_from_gy_hgmean_var: lanes over r, combined at the end, or lanes over i; else gather, tasks share g i',
-        'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: lanes over r, or lanes over i; else gather, tasks share n g i',
-        'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: lanes over r, or lanes over i; else gather, tasks share n g i',
+        'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: gather, tasks share n g i',
+        'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: gather, tasks share n g i',
     ),
 )

@@ -276,17 +276,20 @@ def y_from_b_mean_var_w_x_over_r(y: Real3, b: Real1, mean: Real2, var: Real2, w:
     for item in range(first, last):
         n = item // C
         c = item % C
+        b_common = lanes.fill(b[c])
+        common = lanes.fill(w[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, c]))
+        mean_common = lanes.fill(mean[n, c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                total = (lanes.fill(w[c]) * (x_lanes - lanes.fill(mean[n, c])) / lanes.fill(sqrt(eps + var[n, c]))) + lanes.fill(b[c])
+                total = b_common + (common * (x_lanes - mean_common))
                 lanes.write_where(y.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                total = (lanes.fill(w[c]) * (x_lanes - lanes.fill(mean[n, c])) / lanes.fill(sqrt(eps + var[n, c]))) + lanes.fill(b[c])
+                total = b_common + (common * (x_lanes - mean_common))
                 lanes.write_where(y.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -1081,21 +1084,23 @@ def gx_from_gmean_gvar_gy_mean_var_w_x_over_r(gx: Real3, gmean: Real2, gvar: Rea
     for item in range(first, last):
         n = item // C
         c = item % C
+        common = lanes.fill(gmean[n, c]) / lanes.fill(real(R))
+        common_ = lanes.fill(w[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, c]))
+        common_2 = lanes.fill(real(2)) * lanes.fill(gvar[n, c]) / lanes.fill(real(R))
+        mean_common = lanes.fill(mean[n, c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((n, c, r), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                v0 = 1 / real(R)
-                total = (lanes.fill(w[c]) * gy_lanes / lanes.fill(sqrt(eps + var[n, c]))) + (lanes.fill(2 * v0 * gvar[n, c]) * (x_lanes - lanes.fill(mean[n, c]))) + lanes.fill(v0 * gmean[n, c])
+                total = common + (common_ * gy_lanes) + (common_2 * (x_lanes - mean_common))
                 lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                v0 = 1 / real(R)
-                total = (lanes.fill(w[c]) * gy_lanes / lanes.fill(sqrt(eps + var[n, c]))) + (lanes.fill(2 * v0 * gvar[n, c]) * (x_lanes - lanes.fill(mean[n, c]))) + lanes.fill(v0 * gmean[n, c])
+                total = common + (common_ * gy_lanes) + (common_2 * (x_lanes - mean_common))
                 lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -1270,7 +1275,7 @@ def tvar_from_mean_tx_x(tvar: Real2, mean: Real2, tx: Real3, x: Real3, N: int, C
 
 
 @task
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain(ty: Real3, mean: Real2, tb: Real1, tmean: Real2, tvar: Real2,
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real3, mean: Real2, tb: Real1, tmean: Real2, tvar: Real2,
         tw: Real1, tx: Real3, var: Real2, w: Real1, x: Real3, N: int, C: int, R: int, eps: float, task: int,
         tasks: int) -> None:
     """ty[n,c,r] += tb[c] + (-mean[n,c] + x[n,c,r])*tw[c]/sqrt(eps + var[n,c]) - w[c]*tmean[n,c]/sqrt(eps + var[n,c]) + w[c]*tx[n,c,r]/sqrt(eps + var[n,c]) - (-mean[n,c] + x[n,c,r])*w[c]*tvar[n,c]/(2*(eps + var[n,c])**(3/2))
@@ -1289,56 +1294,6 @@ def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain(ty: Real3, mean: Real2, tb: R
             v4 = -mean[n, c] + x[n, c, r]
             total = v1 * v4 * tw[c] - v3 * tmean[n, c] + v3 * tx[n, c, r] + tb[c] - (rational(1, 2)) * v2 * v4 * tvar[n, c] / power(v0, rational(3, 2))
             ty[n, c, r] = total
-
-
-@task
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r(ty: Real3, mean: Real2, tb: Real1, tmean: Real2, tvar: Real2,
-        tw: Real1, tx: Real3, var: Real2, w: Real1, x: Real3, N: int, C: int, R: int, eps: float, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
-                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                v0 = eps + var[n, c]
-                v1 = 1 / sqrt(v0)
-                v2 = w[c]
-                v3 = v1 * v2
-                v4 = x_lanes - lanes.fill(mean[n, c])
-                total = (lanes.fill(v3) * tx_lanes) + (lanes.fill(v1 * tw[c]) * v4) + lanes.fill(tb[c]) - lanes.fill(v3 * tmean[n, c]) - (lanes.fill((rational(1, 2)) * v2 * tvar[n, c]) * v4 / lanes.fill(power(v0, rational(3, 2))))
-                lanes.write_where(ty.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                v0 = eps + var[n, c]
-                v1 = 1 / sqrt(v0)
-                v2 = w[c]
-                v3 = v1 * v2
-                v4 = x_lanes - lanes.fill(mean[n, c])
-                total = (lanes.fill(v3) * tx_lanes) + (lanes.fill(v1 * tw[c]) * v4) + lanes.fill(tb[c]) - lanes.fill(v3 * tmean[n, c]) - (lanes.fill((rational(1, 2)) * v2 * tvar[n, c]) * v4 / lanes.fill(power(v0, rational(3, 2))))
-                lanes.write_where(ty.line((n, c, r), (0, 0, 1)), total, active)
-
-
-@choice(ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r, ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain)
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real3, mean: Real2, tb: Real1, tmean: Real2, tvar: Real2,
-        tw: Real1, tx: Real3, var: Real2, w: Real1, x: Real3, N: int, C: int, R: int, eps: float,
-        tile: Tile) -> Task[...]:
-    """ty[n,c,r] += tb[c] + (-mean[n,c] + x[n,c,r])*tw[c]/sqrt(eps + var[n,c]) - w[c]*tmean[n,c]/sqrt(eps + var[n,c]) + w[c]*tx[n,c,r]/sqrt(eps + var[n,c]) - (-mean[n,c] + x[n,c,r])*w[c]*tvar[n,c]/(2*(eps + var[n,c])**(3/2))
-
-    lanes over r
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= 8 * R:
-        return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r
-    return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain
 
 
 @task
@@ -2022,9 +1977,9 @@ def hw_from_gy_hgmean_var(hw: Real1, gy: Real3, hgmean: Real2, var: Real2, N: in
 
 
 @task
-def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain(hx: Real3, gvar: Real2, gy: Real3,
-        hgmean: Real2, hgvar: Real2, hgw: Real1, hgx: Real3, hmean: Real2, hvar: Real2, mean: Real2, var: Real2,
-        w: Real1, x: Real3, N: int, C: int, R: int, eps: float, task: int, tasks: int) -> None:
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real3, gvar: Real2, gy: Real3, hgmean: Real2,
+        hgvar: Real2, hgw: Real1, hgx: Real3, hmean: Real2, hvar: Real2, mean: Real2, var: Real2, w: Real1,
+        x: Real3, N: int, C: int, R: int, eps: float, task: int, tasks: int) -> None:
     """hx[n,c,r] += hgw[c]*gy[n,c,r]/sqrt(eps + var[n,c]) - w[c]*hgvar[n,c]*gy[n,c,r]/(2*(eps + var[n,c])**(3/2)) + 2*(-mean[n,c] + x[n,c,r])*hvar[n,c]/R - 2*gvar[n,c]*hgmean[n,c]/R + 2*gvar[n,c]*hgx[n,c,r]/R + hmean[n,c]/R
 
     gather, tasks share n c
@@ -2044,60 +1999,9 @@ def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain(hx: Real3
 
 
 @task
-def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r(hx: Real3, gvar: Real2, gy: Real3,
-        hgmean: Real2, hgvar: Real2, hgw: Real1, hgx: Real3, hmean: Real2, hvar: Real2, mean: Real2, var: Real2,
-        w: Real1, x: Real3, N: int, C: int, R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((n, c, r), (0, 0, 1)))
-                hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 0, 1)))
-                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                v0 = 1 / real(R)
-                v1 = 2 * v0
-                v2 = v1 * gvar[n, c]
-                v3 = eps + var[n, c]
-                total = (lanes.fill(v2) * hgx_lanes) + lanes.fill(v0 * hmean[n, c]) + (lanes.fill(v1 * hvar[n, c]) * (x_lanes - lanes.fill(mean[n, c]))) + (lanes.fill(hgw[c]) * gy_lanes / lanes.fill(sqrt(v3))) - lanes.fill(v2 * hgmean[n, c]) - (lanes.fill((rational(1, 2)) * w[c] * hgvar[n, c]) * gy_lanes / lanes.fill(power(v3, rational(3, 2))))
-                lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
-                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                v0 = 1 / real(R)
-                v1 = 2 * v0
-                v2 = v1 * gvar[n, c]
-                v3 = eps + var[n, c]
-                total = (lanes.fill(v2) * hgx_lanes) + lanes.fill(v0 * hmean[n, c]) + (lanes.fill(v1 * hvar[n, c]) * (x_lanes - lanes.fill(mean[n, c]))) + (lanes.fill(hgw[c]) * gy_lanes / lanes.fill(sqrt(v3))) - lanes.fill(v2 * hgmean[n, c]) - (lanes.fill((rational(1, 2)) * w[c] * hgvar[n, c]) * gy_lanes / lanes.fill(power(v3, rational(3, 2))))
-                lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, active)
-
-
-@choice(hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r,
-    hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain)
-def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real3, gvar: Real2, gy: Real3, hgmean: Real2,
-        hgvar: Real2, hgw: Real1, hgx: Real3, hmean: Real2, hvar: Real2, mean: Real2, var: Real2, w: Real1,
-        x: Real3, N: int, C: int, R: int, eps: float, tile: Tile) -> Task[...]:
-    """hx[n,c,r] += hgw[c]*gy[n,c,r]/sqrt(eps + var[n,c]) - w[c]*hgvar[n,c]*gy[n,c,r]/(2*(eps + var[n,c])**(3/2)) + 2*(-mean[n,c] + x[n,c,r])*hvar[n,c]/R - 2*gvar[n,c]*hgmean[n,c]/R + 2*gvar[n,c]*hgx[n,c,r]/R + hmean[n,c]/R
-
-    lanes over r
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= 8 * R:
-        return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r
-    return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain
-
-
-@task
-def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain(tgx: Real3, gvar: Real2, gy: Real3,
-        mean: Real2, tgmean: Real2, tgvar: Real2, tgy: Real3, tmean: Real2, tvar: Real2, tw: Real1, tx: Real3,
-        var: Real2, w: Real1, x: Real3, N: int, C: int, R: int, eps: float, task: int, tasks: int) -> None:
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real3, gvar: Real2, gy: Real3, mean: Real2,
+        tgmean: Real2, tgvar: Real2, tgy: Real3, tmean: Real2, tvar: Real2, tw: Real1, tx: Real3, var: Real2,
+        w: Real1, x: Real3, N: int, C: int, R: int, eps: float, task: int, tasks: int) -> None:
     """tgx[n,c,r] += tw[c]*gy[n,c,r]/sqrt(eps + var[n,c]) + w[c]*tgy[n,c,r]/sqrt(eps + var[n,c]) - w[c]*tvar[n,c]*gy[n,c,r]/(2*(eps + var[n,c])**(3/2)) + 2*(-mean[n,c] + x[n,c,r])*tgvar[n,c]/R - 2*gvar[n,c]*tmean[n,c]/R + 2*gvar[n,c]*tx[n,c,r]/R + tgmean[n,c]/R
 
     gather, tasks share n c
@@ -2116,64 +2020,6 @@ def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain(tgx: R
             v6 = w[c]
             total = v0 * tgmean[n, c] + v1 * (-mean[n, c] + x[n, c, r]) * tgvar[n, c] - v2 * tmean[n, c] + v2 * tx[n, c, r] + v3 * v5 * tw[c] + v5 * v6 * tgy[n, c, r] - (rational(1, 2)) * v3 * v6 * tvar[n, c] / power(v4, rational(3, 2))
             tgx[n, c, r] = total
-
-
-@task
-def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r(tgx: Real3, gvar: Real2, gy: Real3,
-        mean: Real2, tgmean: Real2, tgvar: Real2, tgy: Real3, tmean: Real2, tvar: Real2, tw: Real1, tx: Real3,
-        var: Real2, w: Real1, x: Real3, N: int, C: int, R: int, eps: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((n, c, r), (0, 0, 1)))
-                tgy_lanes = lanes.read(tgy.line((n, c, r), (0, 0, 1)))
-                tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
-                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                v0 = 1 / real(R)
-                v1 = 2 * v0
-                v2 = v1 * gvar[n, c]
-                v3 = eps + var[n, c]
-                v4 = 1 / sqrt(v3)
-                v5 = w[c]
-                total = (lanes.fill(v4 * tw[c]) * gy_lanes) + (lanes.fill(v4 * v5) * tgy_lanes) + (lanes.fill(v2) * tx_lanes) + lanes.fill(v0 * tgmean[n, c]) + (lanes.fill(v1 * tgvar[n, c]) * (x_lanes - lanes.fill(mean[n, c]))) - lanes.fill(v2 * tmean[n, c]) - (lanes.fill((rational(1, 2)) * v5 * tvar[n, c]) * gy_lanes / lanes.fill(power(v3, rational(3, 2))))
-                lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
-                tgy_lanes = lanes.read_where(tgy.line((n, c, r), (0, 0, 1)), active)
-                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                v0 = 1 / real(R)
-                v1 = 2 * v0
-                v2 = v1 * gvar[n, c]
-                v3 = eps + var[n, c]
-                v4 = 1 / sqrt(v3)
-                v5 = w[c]
-                total = (lanes.fill(v4 * tw[c]) * gy_lanes) + (lanes.fill(v4 * v5) * tgy_lanes) + (lanes.fill(v2) * tx_lanes) + lanes.fill(v0 * tgmean[n, c]) + (lanes.fill(v1 * tgvar[n, c]) * (x_lanes - lanes.fill(mean[n, c]))) - lanes.fill(v2 * tmean[n, c]) - (lanes.fill((rational(1, 2)) * v5 * tvar[n, c]) * gy_lanes / lanes.fill(power(v3, rational(3, 2))))
-                lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, active)
-
-
-@choice(tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r,
-    tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain)
-def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real3, gvar: Real2, gy: Real3, mean: Real2,
-        tgmean: Real2, tgvar: Real2, tgy: Real3, tmean: Real2, tvar: Real2, tw: Real1, tx: Real3, var: Real2,
-        w: Real1, x: Real3, N: int, C: int, R: int, eps: float, tile: Tile) -> Task[...]:
-    """tgx[n,c,r] += tw[c]*gy[n,c,r]/sqrt(eps + var[n,c]) + w[c]*tgy[n,c,r]/sqrt(eps + var[n,c]) - w[c]*tvar[n,c]*gy[n,c,r]/(2*(eps + var[n,c])**(3/2)) + 2*(-mean[n,c] + x[n,c,r])*tgvar[n,c]/R - 2*gvar[n,c]*tmean[n,c]/R + 2*gvar[n,c]*tx[n,c,r]/R + tgmean[n,c]/R
-
-    lanes over r
-    else gather, tasks share n c
-    """
-    if tile.lanes.width <= 8 * R:
-        return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r
-    return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain
 
 
 def sizes(N: int, C: int, R: int) -> dict[str, int]:
@@ -2834,7 +2680,7 @@ DEFINITION = Definition(
         'gmean_from_gvar_mean_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share n c',
         'gx_from_gmean_gvar_gy_mean_var_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
         'tvar_from_mean_tx_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share n c',
-        'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: lanes over r; else gather, tasks share n c',
+        'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: gather, tasks share n c',
         'hmean_from_gvar_hgx: lanes over r, combined at the end, or lanes over c; else gather, tasks share n c',
         'hvar_from_gy_hgx_var_w: lanes over r, combined at the end; else gather, tasks share n c',
         'hw_from_gy_hgx_var: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
@@ -2843,7 +2689,7 @@ DEFINITION = Definition(
         'hvar_from_gy_hgvar_mean_var_w_x: lanes over r, combined at the end; else gather, tasks share n c',
         'hw_from_gy_hgvar_mean_var_x: lanes over r, combined at the end; else gather, tasks share c',
         'hw_from_gy_hgmean_var: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
-        'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: lanes over r; else gather, tasks share n c',
-        'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: lanes over r; else gather, tasks share n c',
+        'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: gather, tasks share n c',
+        'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: gather, tasks share n c',
     ),
 )

@@ -98,16 +98,17 @@ def gx_from_gy_x_over_n(gx: Real1, gy: Real0, x: Real1, N: int, strength: float,
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
+    common = lanes.fill(strength * gy[()])
     for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
         count = min(lanes.width, N - n)
         if count == lanes.width:
             x_lanes = lanes.read(x.line((n,), (1,)))
-            total = lanes.fill(strength * gy[()]) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+            total = common * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
             lanes.write_where(gx.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            total = lanes.fill(strength * gy[()]) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+            total = common * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
             lanes.write_where(gx.line((n,), (1,)), total, active)
 
 

@@ -94,16 +94,17 @@ def gx_from_gy_x_over_n(gx: Real1, gy: Real0, x: Real1, N: int, strength: float,
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
+    common = lanes.fill(2 * strength * gy[()])
     for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
         count = min(lanes.width, N - n)
         if count == lanes.width:
             x_lanes = lanes.read(x.line((n,), (1,)))
-            total = lanes.fill(2 * strength * gy[()]) * x_lanes
+            total = common * x_lanes
             lanes.write_where(gx.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            total = lanes.fill(2 * strength * gy[()]) * x_lanes
+            total = common * x_lanes
             lanes.write_where(gx.line((n,), (1,)), total, active)
 
 
@@ -189,18 +190,20 @@ def tgx_from_gy_tgy_tx_x_over_n(tgx: Real1, gy: Real0, tgy: Real0, tx: Real1, x:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
+    gy_common = lanes.fill(gy[()])
+    tgy_common = lanes.fill(tgy[()])
     for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
         count = min(lanes.width, N - n)
         if count == lanes.width:
             tx_lanes = lanes.read(tx.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
-            total = lanes.fill(2 * strength) * ((lanes.fill(gy[()]) * tx_lanes) + (lanes.fill(tgy[()]) * x_lanes))
+            total = lanes.fill(2 * strength) * ((gy_common * tx_lanes) + (tgy_common * x_lanes))
             lanes.write_where(tgx.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             tx_lanes = lanes.read_where(tx.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            total = lanes.fill(2 * strength) * ((lanes.fill(gy[()]) * tx_lanes) + (lanes.fill(tgy[()]) * x_lanes))
+            total = lanes.fill(2 * strength) * ((gy_common * tx_lanes) + (tgy_common * x_lanes))
             lanes.write_where(tgx.line((n,), (1,)), total, active)
 
 

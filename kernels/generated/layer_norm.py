@@ -233,6 +233,8 @@ def y_from_b_mean_var_w_x_over_i(y: Real2, b: Real1, mean: Real1, var: Real1, w:
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n]))
+        mean_common = lanes.fill(mean[n])
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width))
             count = min(lanes.width, I - i)
@@ -240,14 +242,14 @@ def y_from_b_mean_var_w_x_over_i(y: Real2, b: Real1, mean: Real1, var: Real1, w:
                 b_lanes = lanes.read(b.line((i,), (1,)))
                 w_lanes = lanes.read(w.line((i,), (1,)))
                 x_lanes = lanes.read(x.line((n, i), (0, 1)))
-                total = b_lanes + (w_lanes * (x_lanes - lanes.fill(mean[n])) / lanes.fill(sqrt(eps + var[n])))
+                total = b_lanes + (common * w_lanes * (x_lanes - mean_common))
                 lanes.write_where(y.line((n, i), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 b_lanes = lanes.read_where(b.line((i,), (1,)), active)
                 w_lanes = lanes.read_where(w.line((i,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
-                total = b_lanes + (w_lanes * (x_lanes - lanes.fill(mean[n])) / lanes.fill(sqrt(eps + var[n])))
+                total = b_lanes + (common * w_lanes * (x_lanes - mean_common))
                 lanes.write_where(y.line((n, i), (0, 1)), total, active)
 
 
@@ -258,6 +260,8 @@ def y_from_b_mean_var_w_x_over_n(y: Real2, b: Real1, mean: Real1, var: Real1, w:
     lanes = tile.lanes
     first, last = share(I, task, tasks)
     for i in range(first, last):
+        b_common = lanes.fill(b[i])
+        w_common = lanes.fill(w[i])
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
@@ -265,14 +269,14 @@ def y_from_b_mean_var_w_x_over_n(y: Real2, b: Real1, mean: Real1, var: Real1, w:
                 mean_lanes = lanes.read(mean.line((n,), (1,)))
                 var_lanes = lanes.read(var.line((n,), (1,)))
                 x_lanes = lanes.read(x.line((n, i), (1, 0)))
-                total = (lanes.fill(w[i]) * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps))) + lanes.fill(b[i])
+                total = b_common + (w_common * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps)))
                 lanes.write_where(y.line((n, i), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 mean_lanes = lanes.read_where(mean.line((n,), (1,)), active)
                 var_lanes = lanes.read_where(var.line((n,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
-                total = (lanes.fill(w[i]) * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps))) + lanes.fill(b[i])
+                total = b_common + (w_common * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps)))
                 lanes.write_where(y.line((n, i), (1, 0)), total, active)
 
 
@@ -757,6 +761,10 @@ def gx_from_gmean_gvar_gy_mean_var_w_x_over_i(gx: Real2, gmean: Real1, gvar: Rea
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        common = lanes.fill(gmean[n]) / lanes.fill(real(I))
+        common_ = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n]))
+        common_2 = lanes.fill(real(2)) * lanes.fill(gvar[n]) / lanes.fill(real(I))
+        mean_common = lanes.fill(mean[n])
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width))
             count = min(lanes.width, I - i)
@@ -764,16 +772,14 @@ def gx_from_gmean_gvar_gy_mean_var_w_x_over_i(gx: Real2, gmean: Real1, gvar: Rea
                 gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
                 w_lanes = lanes.read(w.line((i,), (1,)))
                 x_lanes = lanes.read(x.line((n, i), (0, 1)))
-                v0 = 1 / real(I)
-                total = (gy_lanes * w_lanes / lanes.fill(sqrt(eps + var[n]))) + (lanes.fill(2 * v0 * gvar[n]) * (x_lanes - lanes.fill(mean[n]))) + lanes.fill(v0 * gmean[n])
+                total = common + (common_ * gy_lanes * w_lanes) + (common_2 * (x_lanes - mean_common))
                 lanes.write_where(gx.line((n, i), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((i,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
-                v0 = 1 / real(I)
-                total = (gy_lanes * w_lanes / lanes.fill(sqrt(eps + var[n]))) + (lanes.fill(2 * v0 * gvar[n]) * (x_lanes - lanes.fill(mean[n]))) + lanes.fill(v0 * gmean[n])
+                total = common + (common_ * gy_lanes * w_lanes) + (common_2 * (x_lanes - mean_common))
                 lanes.write_where(gx.line((n, i), (0, 1)), total, active)
 
 
@@ -784,6 +790,7 @@ def gx_from_gmean_gvar_gy_mean_var_w_x_over_n(gx: Real2, gmean: Real1, gvar: Rea
     lanes = tile.lanes
     first, last = share(I, task, tasks)
     for i in range(first, last):
+        w_common = lanes.fill(w[i])
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
@@ -795,7 +802,7 @@ def gx_from_gmean_gvar_gy_mean_var_w_x_over_n(gx: Real2, gmean: Real1, gvar: Rea
                 var_lanes = lanes.read(var.line((n,), (1,)))
                 x_lanes = lanes.read(x.line((n, i), (1, 0)))
                 v0 = 1 / real(I)
-                total = (lanes.fill(v0) * gmean_lanes) + (lanes.fill(2 * v0) * gvar_lanes * (x_lanes - mean_lanes)) + (lanes.fill(w[i]) * gy_lanes / sqrt(var_lanes + lanes.fill(eps)))
+                total = (w_common * gy_lanes / sqrt(var_lanes + lanes.fill(eps))) + (lanes.fill(v0) * gmean_lanes) + (lanes.fill(2 * v0) * gvar_lanes * (x_lanes - mean_lanes))
                 lanes.write_where(gx.line((n, i), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -806,7 +813,7 @@ def gx_from_gmean_gvar_gy_mean_var_w_x_over_n(gx: Real2, gmean: Real1, gvar: Rea
                 var_lanes = lanes.read_where(var.line((n,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
                 v0 = 1 / real(I)
-                total = (lanes.fill(v0) * gmean_lanes) + (lanes.fill(2 * v0) * gvar_lanes * (x_lanes - mean_lanes)) + (lanes.fill(w[i]) * gy_lanes / sqrt(var_lanes + lanes.fill(eps)))
+                total = (w_common * gy_lanes / sqrt(var_lanes + lanes.fill(eps))) + (lanes.fill(v0) * gmean_lanes) + (lanes.fill(2 * v0) * gvar_lanes * (x_lanes - mean_lanes))
                 lanes.write_where(gx.line((n, i), (1, 0)), total, active)
 
 
@@ -927,7 +934,7 @@ def tvar_from_mean_tx_x(tvar: Real1, mean: Real1, tx: Real2, x: Real2, N: int, I
 
 
 @task
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain(ty: Real2, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real2, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
         tw: Real1, tx: Real2, var: Real1, w: Real1, x: Real2, N: int, I: int, eps: float, task: int,
         tasks: int) -> None:
     """ty[n,i] += tb[i] + (-mean[n] + x[n,i])*tw[i]/sqrt(eps + var[n]) - tmean[n]*w[i]/sqrt(eps + var[n]) + w[i]*tx[n,i]/sqrt(eps + var[n]) - (-mean[n] + x[n,i])*tvar[n]*w[i]/(2*(eps + var[n])**(3/2))
@@ -944,57 +951,6 @@ def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain(ty: Real2, mean: Real1, tb: R
             v4 = -mean[n] + x[n, i]
             total = v1 * v4 * tw[i] - v3 * tmean[n] + v3 * tx[n, i] + tb[i] - (rational(1, 2)) * v2 * v4 * tvar[n] / power(v0, rational(3, 2))
             ty[n, i] = total
-
-
-@task
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_i(ty: Real2, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
-        tw: Real1, tx: Real2, var: Real1, w: Real1, x: Real2, N: int, I: int, eps: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over i."""
-    lanes = tile.lanes
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for start in range(0, I, lanes.width):
-            i = max(0, min(start, I - lanes.width))
-            count = min(lanes.width, I - i)
-            if count == lanes.width:
-                tb_lanes = lanes.read(tb.line((i,), (1,)))
-                tw_lanes = lanes.read(tw.line((i,), (1,)))
-                tx_lanes = lanes.read(tx.line((n, i), (0, 1)))
-                w_lanes = lanes.read(w.line((i,), (1,)))
-                x_lanes = lanes.read(x.line((n, i), (0, 1)))
-                v0 = eps + var[n]
-                v1 = 1 / sqrt(v0)
-                v2 = lanes.fill(v1) * w_lanes
-                v3 = x_lanes - lanes.fill(mean[n])
-                total = tb_lanes + (lanes.fill(v1) * tw_lanes * v3) + (tx_lanes * v2) - (lanes.fill(tmean[n]) * v2) - (lanes.fill((rational(1, 2)) * tvar[n]) * v3 * w_lanes / lanes.fill(power(v0, rational(3, 2))))
-                lanes.write_where(ty.line((n, i), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                tb_lanes = lanes.read_where(tb.line((i,), (1,)), active)
-                tw_lanes = lanes.read_where(tw.line((i,), (1,)), active)
-                tx_lanes = lanes.read_where(tx.line((n, i), (0, 1)), active)
-                w_lanes = lanes.read_where(w.line((i,), (1,)), active)
-                x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
-                v0 = eps + var[n]
-                v1 = 1 / sqrt(v0)
-                v2 = lanes.fill(v1) * w_lanes
-                v3 = x_lanes - lanes.fill(mean[n])
-                total = tb_lanes + (lanes.fill(v1) * tw_lanes * v3) + (tx_lanes * v2) - (lanes.fill(tmean[n]) * v2) - (lanes.fill((rational(1, 2)) * tvar[n]) * v3 * w_lanes / lanes.fill(power(v0, rational(3, 2))))
-                lanes.write_where(ty.line((n, i), (0, 1)), total, active)
-
-
-@choice(ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_i, ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain)
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real2, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
-        tw: Real1, tx: Real2, var: Real1, w: Real1, x: Real2, N: int, I: int, eps: float, tile: Tile) -> Task[...]:
-    """ty[n,i] += tb[i] + (-mean[n] + x[n,i])*tw[i]/sqrt(eps + var[n]) - tmean[n]*w[i]/sqrt(eps + var[n]) + w[i]*tx[n,i]/sqrt(eps + var[n]) - (-mean[n] + x[n,i])*tvar[n]*w[i]/(2*(eps + var[n])**(3/2))
-
-    lanes over i
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * I:
-        return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_i
-    return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain
 
 
 @task
@@ -1617,9 +1573,9 @@ def hw_from_gy_hgmean_var(hw: Real1, gy: Real2, hgmean: Real1, var: Real1, N: in
 
 
 @task
-def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain(hx: Real2, gvar: Real1, gy: Real2,
-        hgmean: Real1, hgvar: Real1, hgw: Real1, hgx: Real2, hmean: Real1, hvar: Real1, mean: Real1, var: Real1,
-        w: Real1, x: Real2, N: int, I: int, eps: float, task: int, tasks: int) -> None:
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real2, gvar: Real1, gy: Real2, hgmean: Real1,
+        hgvar: Real1, hgw: Real1, hgx: Real2, hmean: Real1, hvar: Real1, mean: Real1, var: Real1, w: Real1,
+        x: Real2, N: int, I: int, eps: float, task: int, tasks: int) -> None:
     """hx[n,i] += hgw[i]*gy[n,i]/sqrt(eps + var[n]) - hgvar[n]*w[i]*gy[n,i]/(2*(eps + var[n])**(3/2)) + 2*(-mean[n] + x[n,i])*hvar[n]/I - 2*gvar[n]*hgmean[n]/I + 2*gvar[n]*hgx[n,i]/I + hmean[n]/I
 
     gather, tasks share n
@@ -1637,62 +1593,9 @@ def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain(hx: Real2
 
 
 @task
-def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_i(hx: Real2, gvar: Real1, gy: Real2,
-        hgmean: Real1, hgvar: Real1, hgw: Real1, hgx: Real2, hmean: Real1, hvar: Real1, mean: Real1, var: Real1,
-        w: Real1, x: Real2, N: int, I: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over i."""
-    lanes = tile.lanes
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for start in range(0, I, lanes.width):
-            i = max(0, min(start, I - lanes.width))
-            count = min(lanes.width, I - i)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
-                hgw_lanes = lanes.read(hgw.line((i,), (1,)))
-                hgx_lanes = lanes.read(hgx.line((n, i), (0, 1)))
-                w_lanes = lanes.read(w.line((i,), (1,)))
-                x_lanes = lanes.read(x.line((n, i), (0, 1)))
-                v0 = 1 / real(I)
-                v1 = 2 * v0
-                v2 = v1 * gvar[n]
-                v3 = eps + var[n]
-                total = (lanes.fill(v2) * hgx_lanes) + lanes.fill(v0 * hmean[n]) + (lanes.fill(v1 * hvar[n]) * (x_lanes - lanes.fill(mean[n]))) + (gy_lanes * hgw_lanes / lanes.fill(sqrt(v3))) - lanes.fill(v2 * hgmean[n]) - (lanes.fill((rational(1, 2)) * hgvar[n]) * gy_lanes * w_lanes / lanes.fill(power(v3, rational(3, 2))))
-                lanes.write_where(hx.line((n, i), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
-                hgw_lanes = lanes.read_where(hgw.line((i,), (1,)), active)
-                hgx_lanes = lanes.read_where(hgx.line((n, i), (0, 1)), active)
-                w_lanes = lanes.read_where(w.line((i,), (1,)), active)
-                x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
-                v0 = 1 / real(I)
-                v1 = 2 * v0
-                v2 = v1 * gvar[n]
-                v3 = eps + var[n]
-                total = (lanes.fill(v2) * hgx_lanes) + lanes.fill(v0 * hmean[n]) + (lanes.fill(v1 * hvar[n]) * (x_lanes - lanes.fill(mean[n]))) + (gy_lanes * hgw_lanes / lanes.fill(sqrt(v3))) - lanes.fill(v2 * hgmean[n]) - (lanes.fill((rational(1, 2)) * hgvar[n]) * gy_lanes * w_lanes / lanes.fill(power(v3, rational(3, 2))))
-                lanes.write_where(hx.line((n, i), (0, 1)), total, active)
-
-
-@choice(hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_i,
-    hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain)
-def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real2, gvar: Real1, gy: Real2, hgmean: Real1,
-        hgvar: Real1, hgw: Real1, hgx: Real2, hmean: Real1, hvar: Real1, mean: Real1, var: Real1, w: Real1,
-        x: Real2, N: int, I: int, eps: float, tile: Tile) -> Task[...]:
-    """hx[n,i] += hgw[i]*gy[n,i]/sqrt(eps + var[n]) - hgvar[n]*w[i]*gy[n,i]/(2*(eps + var[n])**(3/2)) + 2*(-mean[n] + x[n,i])*hvar[n]/I - 2*gvar[n]*hgmean[n]/I + 2*gvar[n]*hgx[n,i]/I + hmean[n]/I
-
-    lanes over i
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * I:
-        return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_i
-    return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain
-
-
-@task
-def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain(tgx: Real2, gvar: Real1, gy: Real2,
-        mean: Real1, tgmean: Real1, tgvar: Real1, tgy: Real2, tmean: Real1, tvar: Real1, tw: Real1, tx: Real2,
-        var: Real1, w: Real1, x: Real2, N: int, I: int, eps: float, task: int, tasks: int) -> None:
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real2, gvar: Real1, gy: Real2, mean: Real1,
+        tgmean: Real1, tgvar: Real1, tgy: Real2, tmean: Real1, tvar: Real1, tw: Real1, tx: Real2, var: Real1,
+        w: Real1, x: Real2, N: int, I: int, eps: float, task: int, tasks: int) -> None:
     """tgx[n,i] += tw[i]*gy[n,i]/sqrt(eps + var[n]) + w[i]*tgy[n,i]/sqrt(eps + var[n]) - tvar[n]*w[i]*gy[n,i]/(2*(eps + var[n])**(3/2)) + 2*(-mean[n] + x[n,i])*tgvar[n]/I - 2*gvar[n]*tmean[n]/I + 2*gvar[n]*tx[n,i]/I + tgmean[n]/I
 
     gather, tasks share n
@@ -1709,63 +1612,6 @@ def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain(tgx: R
             v6 = w[i]
             total = v0 * tgmean[n] + v1 * (-mean[n] + x[n, i]) * tgvar[n] - v2 * tmean[n] + v2 * tx[n, i] + v3 * v5 * tw[i] + v5 * v6 * tgy[n, i] - (rational(1, 2)) * v3 * v6 * tvar[n] / power(v4, rational(3, 2))
             tgx[n, i] = total
-
-
-@task
-def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_i(tgx: Real2, gvar: Real1, gy: Real2,
-        mean: Real1, tgmean: Real1, tgvar: Real1, tgy: Real2, tmean: Real1, tvar: Real1, tw: Real1, tx: Real2,
-        var: Real1, w: Real1, x: Real2, N: int, I: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over i."""
-    lanes = tile.lanes
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for start in range(0, I, lanes.width):
-            i = max(0, min(start, I - lanes.width))
-            count = min(lanes.width, I - i)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
-                tgy_lanes = lanes.read(tgy.line((n, i), (0, 1)))
-                tw_lanes = lanes.read(tw.line((i,), (1,)))
-                tx_lanes = lanes.read(tx.line((n, i), (0, 1)))
-                w_lanes = lanes.read(w.line((i,), (1,)))
-                x_lanes = lanes.read(x.line((n, i), (0, 1)))
-                v0 = 1 / real(I)
-                v1 = 2 * v0
-                v2 = v1 * gvar[n]
-                v3 = eps + var[n]
-                v4 = 1 / sqrt(v3)
-                total = (lanes.fill(v4) * gy_lanes * tw_lanes) + (lanes.fill(v4) * tgy_lanes * w_lanes) + (lanes.fill(v2) * tx_lanes) + lanes.fill(v0 * tgmean[n]) + (lanes.fill(v1 * tgvar[n]) * (x_lanes - lanes.fill(mean[n]))) - lanes.fill(v2 * tmean[n]) - (lanes.fill((rational(1, 2)) * tvar[n]) * gy_lanes * w_lanes / lanes.fill(power(v3, rational(3, 2))))
-                lanes.write_where(tgx.line((n, i), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
-                tgy_lanes = lanes.read_where(tgy.line((n, i), (0, 1)), active)
-                tw_lanes = lanes.read_where(tw.line((i,), (1,)), active)
-                tx_lanes = lanes.read_where(tx.line((n, i), (0, 1)), active)
-                w_lanes = lanes.read_where(w.line((i,), (1,)), active)
-                x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
-                v0 = 1 / real(I)
-                v1 = 2 * v0
-                v2 = v1 * gvar[n]
-                v3 = eps + var[n]
-                v4 = 1 / sqrt(v3)
-                total = (lanes.fill(v4) * gy_lanes * tw_lanes) + (lanes.fill(v4) * tgy_lanes * w_lanes) + (lanes.fill(v2) * tx_lanes) + lanes.fill(v0 * tgmean[n]) + (lanes.fill(v1 * tgvar[n]) * (x_lanes - lanes.fill(mean[n]))) - lanes.fill(v2 * tmean[n]) - (lanes.fill((rational(1, 2)) * tvar[n]) * gy_lanes * w_lanes / lanes.fill(power(v3, rational(3, 2))))
-                lanes.write_where(tgx.line((n, i), (0, 1)), total, active)
-
-
-@choice(tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_i,
-    tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain)
-def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real2, gvar: Real1, gy: Real2, mean: Real1,
-        tgmean: Real1, tgvar: Real1, tgy: Real2, tmean: Real1, tvar: Real1, tw: Real1, tx: Real2, var: Real1,
-        w: Real1, x: Real2, N: int, I: int, eps: float, tile: Tile) -> Task[...]:
-    """tgx[n,i] += tw[i]*gy[n,i]/sqrt(eps + var[n]) + w[i]*tgy[n,i]/sqrt(eps + var[n]) - tvar[n]*w[i]*gy[n,i]/(2*(eps + var[n])**(3/2)) + 2*(-mean[n] + x[n,i])*tgvar[n]/I - 2*gvar[n]*tmean[n]/I + 2*gvar[n]*tx[n,i]/I + tgmean[n]/I
-
-    lanes over i
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * I:
-        return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_i
-    return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain
 
 
 def sizes(N: int, I: int) -> dict[str, int]:
@@ -2244,7 +2090,7 @@ DEFINITION = Definition(
         'gmean_from_gvar_mean_x: lanes over i, combined at the end, or lanes over n; else gather, tasks share n',
         'gx_from_gmean_gvar_gy_mean_var_w_x: lanes over i, or lanes over n; else gather, tasks share n',
         'tvar_from_mean_tx_x: lanes over i, combined at the end, or lanes over n; else gather, tasks share n',
-        'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: lanes over i; else gather, tasks share n',
+        'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: gather, tasks share n',
         'hmean_from_gvar_hgx: lanes over i, combined at the end, or lanes over n; else gather, tasks share n',
         'hvar_from_gy_hgx_var_w: lanes over i, combined at the end; else gather, tasks share n',
         'hw_from_gy_hgx_var: lanes over i, or lanes over n, combined at the end; else gather, tasks share i',
@@ -2253,7 +2099,7 @@ DEFINITION = Definition(
         'hvar_from_gy_hgvar_mean_var_w_x: lanes over i, combined at the end; else gather, tasks share n',
         'hw_from_gy_hgvar_mean_var_x: lanes over i; else gather, tasks share i',
         'hw_from_gy_hgmean_var: lanes over i, or lanes over n, combined at the end; else gather, tasks share i',
-        'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: lanes over i; else gather, tasks share n',
-        'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: lanes over i; else gather, tasks share n',
+        'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: gather, tasks share n',
+        'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: gather, tasks share n',
     ),
 )

@@ -69,17 +69,18 @@ def t_from_t_sum_t_sum_2_over_p1(t: Real4, t_sum: Real1, t_sum_2: Real1, N: int,
         n = item // (C * P0)
         c = item // P0 % C
         p0 = item % P0
+        t_sum_common = lanes.fill(t_sum[p0])
         for start in range(0, P1, lanes.width):
             p1 = max(0, min(start, P1 - lanes.width))
             count = min(lanes.width, P1 - p1)
             if count == lanes.width:
                 t_sum_2_lanes = lanes.read(t_sum_2.line((p1,), (1,)))
-                total = lanes.fill(t_sum[p0]) * t_sum_2_lanes
+                total = t_sum_common * t_sum_2_lanes
                 lanes.write_where(t.line((n, c, p0, p1), (0, 0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 t_sum_2_lanes = lanes.read_where(t_sum_2.line((p1,), (1,)), active)
-                total = lanes.fill(t_sum[p0]) * t_sum_2_lanes
+                total = t_sum_common * t_sum_2_lanes
                 lanes.write_where(t.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
 
 
@@ -93,17 +94,18 @@ def t_from_t_sum_t_sum_2_over_p0(t: Real4, t_sum: Real1, t_sum_2: Real1, N: int,
         n = item // (C * P1)
         c = item // P1 % C
         p1 = item % P1
+        t_sum_2_common = lanes.fill(t_sum_2[p1])
         for start in range(0, P0, lanes.width):
             p0 = max(0, min(start, P0 - lanes.width))
             count = min(lanes.width, P0 - p0)
             if count == lanes.width:
                 t_sum_lanes = lanes.read(t_sum.line((p0,), (1,)))
-                total = lanes.fill(t_sum_2[p1]) * t_sum_lanes
+                total = t_sum_2_common * t_sum_lanes
                 lanes.write_where(t.line((n, c, p0, p1), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 t_sum_lanes = lanes.read_where(t_sum.line((p0,), (1,)), active)
-                total = lanes.fill(t_sum_2[p1]) * t_sum_lanes
+                total = t_sum_2_common * t_sum_lanes
                 lanes.write_where(t.line((n, c, p0, p1), (0, 0, 1, 0)), total, active)
 
 

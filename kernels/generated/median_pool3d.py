@@ -72,17 +72,18 @@ def t_from_t_sum_t_sum_2_t_sum_3_over_p2(t: Real5, t_sum: Real1, t_sum_2: Real1,
         c = item // (P0 * P1) % C
         p0 = item // P1 % P0
         p1 = item % P1
+        common = lanes.fill(t_sum[p0] * t_sum_2[p1])
         for start in range(0, P2, lanes.width):
             p2 = max(0, min(start, P2 - lanes.width))
             count = min(lanes.width, P2 - p2)
             if count == lanes.width:
                 t_sum_3_lanes = lanes.read(t_sum_3.line((p2,), (1,)))
-                total = lanes.fill(t_sum[p0] * t_sum_2[p1]) * t_sum_3_lanes
+                total = common * t_sum_3_lanes
                 lanes.write_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 t_sum_3_lanes = lanes.read_where(t_sum_3.line((p2,), (1,)), active)
-                total = lanes.fill(t_sum[p0] * t_sum_2[p1]) * t_sum_3_lanes
+                total = common * t_sum_3_lanes
                 lanes.write_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
 
 
@@ -97,17 +98,18 @@ def t_from_t_sum_t_sum_2_t_sum_3_over_p1(t: Real5, t_sum: Real1, t_sum_2: Real1,
         c = item // (P0 * P2) % C
         p0 = item // P2 % P0
         p2 = item % P2
+        common = lanes.fill(t_sum[p0] * t_sum_3[p2])
         for start in range(0, P1, lanes.width):
             p1 = max(0, min(start, P1 - lanes.width))
             count = min(lanes.width, P1 - p1)
             if count == lanes.width:
                 t_sum_2_lanes = lanes.read(t_sum_2.line((p1,), (1,)))
-                total = lanes.fill(t_sum[p0] * t_sum_3[p2]) * t_sum_2_lanes
+                total = common * t_sum_2_lanes
                 lanes.write_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 t_sum_2_lanes = lanes.read_where(t_sum_2.line((p1,), (1,)), active)
-                total = lanes.fill(t_sum[p0] * t_sum_3[p2]) * t_sum_2_lanes
+                total = common * t_sum_2_lanes
                 lanes.write_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
 
 

@@ -42,7 +42,7 @@ require_abi(8, __name__)
 
 
 @task
-def total_from_t_w_x(total_: Real1, t: Real2, w: Real1, x: Real2, N: int, C: int, add: int, task: int,
+def total_from_t_w_x_plain(total_: Real1, t: Real2, w: Real1, x: Real2, N: int, C: int, add: int, task: int,
         tasks: int) -> None:
     """total[n] += sum[c] ((1 - t[n,c])*x[n,c] + Piecewise((log1p(exp(-x[n,c])), x[n,c] > 0), (log1p(exp(x[n,c])) - x[n,c], True)))*w[c]/C
 
@@ -58,6 +58,87 @@ def total_from_t_w_x(total_: Real1, t: Real2, w: Real1, x: Real2, N: int, C: int
         if add != 0:
             total += total_[n]
         total_[n] = total
+
+
+@task
+def total_from_t_w_x_over_c(total_: Real1, t: Real2, w: Real1, x: Real2, N: int, C: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over c, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.lines)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * tile.lines
+        wide = tile.wide_column()
+        for u in range(tile.lines):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, C, 64 * lanes.width):
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
+                if c + lanes.width <= C:
+                    for u in range(tile.lines):
+                        plane = min(n + u, N - 1)
+                        t_lanes = lanes.read(t.line((plane, c), (0, 1)))
+                        w_lanes = lanes.read(w.line((c,), (1,)))
+                        x_lanes = lanes.read(x.line((plane, c), (0, 1)))
+                        total[0, u] = fma(w_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u])
+                else:
+                    active = lanes.first(C - c)
+                    for u in range(tile.lines):
+                        plane = min(n + u, N - 1)
+                        t_lanes = lanes.read_where(t.line((plane, c), (0, 1)), active)
+                        w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                        x_lanes = lanes.read_where(x.line((plane, c), (0, 1)), active)
+                        total[0, u] = select(active, fma(w_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u]), total[0, u])
+            for u in range(tile.lines):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines):
+            plane = min(n + u, N - 1)
+            if n + u < N:
+                result = lanes.sum(wide[0, u])
+                if result != zero():
+                    result = result / real(C)
+                if add != 0:
+                    result += total_[plane]
+                total_[plane] = result
+
+
+@task
+def total_from_t_w_x_over_n(total_: Real1, t: Real2, w: Real1, x: Real2, N: int, C: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        active = lanes.first(count)
+        total = lanes.zero()
+        for c in range(C):
+            t_lanes = lanes.read_where(t.line((n, c), (1, 0)), active)
+            x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
+            total = fma(lanes.fill(w[c]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total)
+        total = select(unequal(total, lanes.zero()), total / lanes.fill(real(C)), total)
+        if add != 0:
+            total = total + lanes.read_where(total_.line((n,), (1,)), active)
+        lanes.write_where(total_.line((n,), (1,)), total, active)
+
+
+@choice(total_from_t_w_x_over_c, total_from_t_w_x_over_n, total_from_t_w_x_plain)
+def total_from_t_w_x(total_: Real1, t: Real2, w: Real1, x: Real2, N: int, C: int, add: int,
+        tile: Tile) -> Task[...]:
+    """total[n] += sum[c] ((1 - t[n,c])*x[n,c] + Piecewise((log1p(exp(-x[n,c])), x[n,c] > 0), (log1p(exp(x[n,c])) - x[n,c], True)))*w[c]/C
+
+    lanes over c, combined at the end
+    or lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= C:
+        return total_from_t_w_x_over_c
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > C):
+        return total_from_t_w_x_over_n
+    return total_from_t_w_x_plain
 
 
 @task
@@ -81,19 +162,20 @@ def gt_from_gl_total_w_x_over_c(gt: Real2, gl_total: Real1, w: Real1, x: Real2, 
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        common = -(lanes.fill(gl_total[n]) / lanes.fill(real(C)))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c), (0, 1)))
-                total = -(lanes.fill(gl_total[n]) * w_lanes * x_lanes / lanes.fill(real(C)))
+                total = common * w_lanes * x_lanes
                 lanes.write_where(gt.line((n, c), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
-                total = -(lanes.fill(gl_total[n]) * w_lanes * x_lanes / lanes.fill(real(C)))
+                total = common * w_lanes * x_lanes
                 lanes.write_where(gt.line((n, c), (0, 1)), total, active)
 
 
@@ -104,19 +186,20 @@ def gt_from_gl_total_w_x_over_n(gt: Real2, gl_total: Real1, w: Real1, x: Real2, 
     lanes = tile.lanes
     first, last = share(C, task, tasks)
     for c in range(first, last):
+        common = -(lanes.fill(w[c]) / lanes.fill(real(C)))
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
             if count == lanes.width:
                 gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
                 x_lanes = lanes.read(x.line((n, c), (1, 0)))
-                total = -(lanes.fill(w[c]) * gl_total_lanes * x_lanes / lanes.fill(real(C)))
+                total = common * gl_total_lanes * x_lanes
                 lanes.write_where(gt.line((n, c), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
-                total = -(lanes.fill(w[c]) * gl_total_lanes * x_lanes / lanes.fill(real(C)))
+                total = common * gl_total_lanes * x_lanes
                 lanes.write_where(gt.line((n, c), (1, 0)), total, active)
 
 
@@ -136,7 +219,7 @@ def gt_from_gl_total_w_x(gt: Real2, gl_total: Real1, w: Real1, x: Real2, N: int,
 
 
 @task
-def gw_from_gl_total_t_x(gw: Real1, gl_total: Real1, t: Real2, x: Real2, N: int, C: int, task: int,
+def gw_from_gl_total_t_x_plain(gw: Real1, gl_total: Real1, t: Real2, x: Real2, N: int, C: int, task: int,
         tasks: int) -> None:
     """gw[c] += sum[n] ((1 - t[n,c])*x[n,c] + Piecewise((log1p(exp(-x[n,c])), x[n,c] > 0), (log1p(exp(x[n,c])) - x[n,c], True)))*gl_total[n]/C
 
@@ -150,6 +233,82 @@ def gw_from_gl_total_t_x(gw: Real1, gl_total: Real1, t: Real2, x: Real2, N: int,
         if total != zero():
             total = total / real(C)
         gw[c] = total
+
+
+@task
+def gw_from_gl_total_t_x_over_c(gw: Real1, gl_total: Real1, t: Real2, x: Real2, N: int, C: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(C, lanes.width), task, tasks)
+    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
+        count = min(lanes.width, C - c)
+        active = lanes.first(count)
+        total = lanes.zero()
+        for n in range(N):
+            t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
+            x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
+            total = fma(lanes.fill(gl_total[n]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total)
+        total = select(unequal(total, lanes.zero()), total / lanes.fill(real(C)), total)
+        lanes.write_where(gw.line((c,), (1,)), total, active)
+
+
+@task
+def gw_from_gl_total_t_x_over_n(gw: Real1, gl_total: Real1, t: Real2, x: Real2, N: int, C: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over n, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(C, tile.lines)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        c = item * tile.lines
+        wide = tile.wide_column()
+        for u in range(tile.lines):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, N, 64 * lanes.width):
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
+                if n + lanes.width <= N:
+                    for u in range(tile.lines):
+                        plane = min(c + u, C - 1)
+                        gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
+                        t_lanes = lanes.read(t.line((n, plane), (1, 0)))
+                        x_lanes = lanes.read(x.line((n, plane), (1, 0)))
+                        total[0, u] = fma(gl_total_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u])
+                else:
+                    active = lanes.first(N - n)
+                    for u in range(tile.lines):
+                        plane = min(c + u, C - 1)
+                        gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
+                        t_lanes = lanes.read_where(t.line((n, plane), (1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((n, plane), (1, 0)), active)
+                        total[0, u] = select(active, fma(gl_total_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u]), total[0, u])
+            for u in range(tile.lines):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines):
+            plane = min(c + u, C - 1)
+            if c + u < C:
+                result = lanes.sum(wide[0, u])
+                if result != zero():
+                    result = result / real(C)
+                gw[plane] = result
+
+
+@choice(gw_from_gl_total_t_x_over_c, gw_from_gl_total_t_x_over_n, gw_from_gl_total_t_x_plain)
+def gw_from_gl_total_t_x(gw: Real1, gl_total: Real1, t: Real2, x: Real2, N: int, C: int, tile: Tile) -> Task[...]:
+    """gw[c] += sum[n] ((1 - t[n,c])*x[n,c] + Piecewise((log1p(exp(-x[n,c])), x[n,c] > 0), (log1p(exp(x[n,c])) - x[n,c], True)))*gl_total[n]/C
+
+    lanes over c
+    or lanes over n, combined at the end
+    else gather, tasks share c
+    """
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > N):
+        return gw_from_gl_total_t_x_over_c
+    if tile.lanes.width <= N:
+        return gw_from_gl_total_t_x_over_n
+    return gw_from_gl_total_t_x_plain
 
 
 @task
@@ -173,6 +332,7 @@ def gx_from_gl_total_t_w_x_over_c(gx: Real2, gl_total: Real1, t: Real2, w: Real1
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        common = lanes.fill(gl_total[n]) / lanes.fill(real(C))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
@@ -180,14 +340,14 @@ def gx_from_gl_total_t_w_x_over_c(gx: Real2, gl_total: Real1, t: Real2, w: Real1
                 t_lanes = lanes.read(t.line((n, c), (0, 1)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c), (0, 1)))
-                total = lanes.fill(gl_total[n]) * w_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes) / lanes.fill(real(C))
+                total = common * w_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)
                 lanes.write_where(gx.line((n, c), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
-                total = lanes.fill(gl_total[n]) * w_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes) / lanes.fill(real(C))
+                total = common * w_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)
                 lanes.write_where(gx.line((n, c), (0, 1)), total, active)
 
 
@@ -198,6 +358,7 @@ def gx_from_gl_total_t_w_x_over_n(gx: Real2, gl_total: Real1, t: Real2, w: Real1
     lanes = tile.lanes
     first, last = share(C, task, tasks)
     for c in range(first, last):
+        common = lanes.fill(w[c]) / lanes.fill(real(C))
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
@@ -205,14 +366,14 @@ def gx_from_gl_total_t_w_x_over_n(gx: Real2, gl_total: Real1, t: Real2, w: Real1
                 gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
                 t_lanes = lanes.read(t.line((n, c), (1, 0)))
                 x_lanes = lanes.read(x.line((n, c), (1, 0)))
-                total = lanes.fill(w[c]) * gl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes) / lanes.fill(real(C))
+                total = common * gl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)
                 lanes.write_where(gx.line((n, c), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
                 t_lanes = lanes.read_where(t.line((n, c), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
-                total = lanes.fill(w[c]) * gl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes) / lanes.fill(real(C))
+                total = common * gl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)
                 lanes.write_where(gx.line((n, c), (1, 0)), total, active)
 
 
@@ -559,6 +720,7 @@ def ht_from_gl_total_hgw_hgx_w_x_over_c(ht: Real2, gl_total: Real1, hgw: Real1, 
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        common = -(lanes.fill(gl_total[n]) / lanes.fill(real(C)))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
@@ -567,7 +729,7 @@ def ht_from_gl_total_hgw_hgx_w_x_over_c(ht: Real2, gl_total: Real1, hgw: Real1, 
                 hgx_lanes = lanes.read(hgx.line((n, c), (0, 1)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c), (0, 1)))
-                total = -(lanes.fill(gl_total[n]) * ((hgw_lanes * x_lanes) + (hgx_lanes * w_lanes)) / lanes.fill(real(C)))
+                total = common * ((hgw_lanes * x_lanes) + (hgx_lanes * w_lanes))
                 lanes.write_where(ht.line((n, c), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -575,7 +737,7 @@ def ht_from_gl_total_hgw_hgx_w_x_over_c(ht: Real2, gl_total: Real1, hgw: Real1, 
                 hgx_lanes = lanes.read_where(hgx.line((n, c), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
-                total = -(lanes.fill(gl_total[n]) * ((hgw_lanes * x_lanes) + (hgx_lanes * w_lanes)) / lanes.fill(real(C)))
+                total = common * ((hgw_lanes * x_lanes) + (hgx_lanes * w_lanes))
                 lanes.write_where(ht.line((n, c), (0, 1)), total, active)
 
 
@@ -586,6 +748,8 @@ def ht_from_gl_total_hgw_hgx_w_x_over_n(ht: Real2, gl_total: Real1, hgw: Real1, 
     lanes = tile.lanes
     first, last = share(C, task, tasks)
     for c in range(first, last):
+        hgw_common = lanes.fill(hgw[c])
+        w_common = lanes.fill(w[c])
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
@@ -593,14 +757,14 @@ def ht_from_gl_total_hgw_hgx_w_x_over_n(ht: Real2, gl_total: Real1, hgw: Real1, 
                 gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
                 hgx_lanes = lanes.read(hgx.line((n, c), (1, 0)))
                 x_lanes = lanes.read(x.line((n, c), (1, 0)))
-                total = -(gl_total_lanes * ((lanes.fill(w[c]) * hgx_lanes) + (lanes.fill(hgw[c]) * x_lanes)) / lanes.fill(real(C)))
+                total = -(gl_total_lanes * ((hgw_common * x_lanes) + (w_common * hgx_lanes)) / lanes.fill(real(C)))
                 lanes.write_where(ht.line((n, c), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
                 hgx_lanes = lanes.read_where(hgx.line((n, c), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
-                total = -(gl_total_lanes * ((lanes.fill(w[c]) * hgx_lanes) + (lanes.fill(hgw[c]) * x_lanes)) / lanes.fill(real(C)))
+                total = -(gl_total_lanes * ((hgw_common * x_lanes) + (w_common * hgx_lanes)) / lanes.fill(real(C)))
                 lanes.write_where(ht.line((n, c), (1, 0)), total, active)
 
 
@@ -742,6 +906,7 @@ def hx_from_gl_total_hgt_hgw_hgx_t_w_x_over_c(hx: Real2, gl_total: Real1, hgt: R
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        common = lanes.fill(gl_total[n]) / lanes.fill(real(C))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
@@ -752,7 +917,7 @@ def hx_from_gl_total_hgt_hgw_hgx_t_w_x_over_c(hx: Real2, gl_total: Real1, hgt: R
                 t_lanes = lanes.read(t.line((n, c), (0, 1)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c), (0, 1)))
-                total = lanes.fill(gl_total[n]) * ((hgw_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (hgx_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) - (hgt_lanes * w_lanes)) / lanes.fill(real(C))
+                total = common * ((hgw_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (hgx_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) - (hgt_lanes * w_lanes))
                 lanes.write_where(hx.line((n, c), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -762,7 +927,7 @@ def hx_from_gl_total_hgt_hgw_hgx_t_w_x_over_c(hx: Real2, gl_total: Real1, hgt: R
                 t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
-                total = lanes.fill(gl_total[n]) * ((hgw_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (hgx_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) - (hgt_lanes * w_lanes)) / lanes.fill(real(C))
+                total = common * ((hgw_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (hgx_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) - (hgt_lanes * w_lanes))
                 lanes.write_where(hx.line((n, c), (0, 1)), total, active)
 
 
@@ -773,6 +938,9 @@ def hx_from_gl_total_hgt_hgw_hgx_t_w_x_over_n(hx: Real2, gl_total: Real1, hgt: R
     lanes = tile.lanes
     first, last = share(C, task, tasks)
     for c in range(first, last):
+        hgw_common = lanes.fill(hgw[c])
+        common = lanes.fill(-w[c])
+        w_common = lanes.fill(w[c])
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
@@ -782,7 +950,7 @@ def hx_from_gl_total_hgt_hgw_hgx_t_w_x_over_n(hx: Real2, gl_total: Real1, hgt: R
                 hgx_lanes = lanes.read(hgx.line((n, c), (1, 0)))
                 t_lanes = lanes.read(t.line((n, c), (1, 0)))
                 x_lanes = lanes.read(x.line((n, c), (1, 0)))
-                total = gl_total_lanes * ((lanes.fill(w[c]) * hgx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) + (lanes.fill(hgw[c]) * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) - (lanes.fill(w[c]) * hgt_lanes)) / lanes.fill(real(C))
+                total = gl_total_lanes * ((hgw_common * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (common * hgt_lanes) + (w_common * hgx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))))) / lanes.fill(real(C))
                 lanes.write_where(hx.line((n, c), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -791,7 +959,7 @@ def hx_from_gl_total_hgt_hgw_hgx_t_w_x_over_n(hx: Real2, gl_total: Real1, hgt: R
                 hgx_lanes = lanes.read_where(hgx.line((n, c), (1, 0)), active)
                 t_lanes = lanes.read_where(t.line((n, c), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
-                total = gl_total_lanes * ((lanes.fill(w[c]) * hgx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) + (lanes.fill(hgw[c]) * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) - (lanes.fill(w[c]) * hgt_lanes)) / lanes.fill(real(C))
+                total = gl_total_lanes * ((hgw_common * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (common * hgt_lanes) + (w_common * hgx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))))) / lanes.fill(real(C))
                 lanes.write_where(hx.line((n, c), (1, 0)), total, active)
 
 
@@ -836,6 +1004,9 @@ def tgt_from_gl_total_tgl_total_tw_tx_w_x_over_c(tgt: Real2, gl_total: Real1, tg
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        gl_total_common = lanes.fill(gl_total[n])
+        gl_total_common_ = lanes.fill(gl_total[n])
+        tgl_total_common = lanes.fill(tgl_total[n])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
@@ -844,8 +1015,7 @@ def tgt_from_gl_total_tgl_total_tw_tx_w_x_over_c(tgt: Real2, gl_total: Real1, tg
                 tx_lanes = lanes.read(tx.line((n, c), (0, 1)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c), (0, 1)))
-                v0 = gl_total[n]
-                total = -(((lanes.fill(v0) * tw_lanes * x_lanes) + (lanes.fill(v0) * tx_lanes * w_lanes) + (lanes.fill(tgl_total[n]) * w_lanes * x_lanes)) / lanes.fill(real(C)))
+                total = -(((gl_total_common * tw_lanes * x_lanes) + (gl_total_common_ * tx_lanes * w_lanes) + (tgl_total_common * w_lanes * x_lanes)) / lanes.fill(real(C)))
                 lanes.write_where(tgt.line((n, c), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -853,8 +1023,7 @@ def tgt_from_gl_total_tgl_total_tw_tx_w_x_over_c(tgt: Real2, gl_total: Real1, tg
                 tx_lanes = lanes.read_where(tx.line((n, c), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
-                v0 = gl_total[n]
-                total = -(((lanes.fill(v0) * tw_lanes * x_lanes) + (lanes.fill(v0) * tx_lanes * w_lanes) + (lanes.fill(tgl_total[n]) * w_lanes * x_lanes)) / lanes.fill(real(C)))
+                total = -(((gl_total_common * tw_lanes * x_lanes) + (gl_total_common_ * tx_lanes * w_lanes) + (tgl_total_common * w_lanes * x_lanes)) / lanes.fill(real(C)))
                 lanes.write_where(tgt.line((n, c), (0, 1)), total, active)
 
 
@@ -865,6 +1034,9 @@ def tgt_from_gl_total_tgl_total_tw_tx_w_x_over_n(tgt: Real2, gl_total: Real1, tg
     lanes = tile.lanes
     first, last = share(C, task, tasks)
     for c in range(first, last):
+        tw_common = lanes.fill(tw[c])
+        w_common = lanes.fill(w[c])
+        w_common_ = lanes.fill(w[c])
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
@@ -873,8 +1045,7 @@ def tgt_from_gl_total_tgl_total_tw_tx_w_x_over_n(tgt: Real2, gl_total: Real1, tg
                 tgl_total_lanes = lanes.read(tgl_total.line((n,), (1,)))
                 tx_lanes = lanes.read(tx.line((n, c), (1, 0)))
                 x_lanes = lanes.read(x.line((n, c), (1, 0)))
-                v0 = w[c]
-                total = -(((lanes.fill(v0) * gl_total_lanes * tx_lanes) + (lanes.fill(tw[c]) * gl_total_lanes * x_lanes) + (lanes.fill(v0) * tgl_total_lanes * x_lanes)) / lanes.fill(real(C)))
+                total = -(((tw_common * gl_total_lanes * x_lanes) + (w_common * gl_total_lanes * tx_lanes) + (w_common_ * tgl_total_lanes * x_lanes)) / lanes.fill(real(C)))
                 lanes.write_where(tgt.line((n, c), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -882,8 +1053,7 @@ def tgt_from_gl_total_tgl_total_tw_tx_w_x_over_n(tgt: Real2, gl_total: Real1, tg
                 tgl_total_lanes = lanes.read_where(tgl_total.line((n,), (1,)), active)
                 tx_lanes = lanes.read_where(tx.line((n, c), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
-                v0 = w[c]
-                total = -(((lanes.fill(v0) * gl_total_lanes * tx_lanes) + (lanes.fill(tw[c]) * gl_total_lanes * x_lanes) + (lanes.fill(v0) * tgl_total_lanes * x_lanes)) / lanes.fill(real(C)))
+                total = -(((tw_common * gl_total_lanes * x_lanes) + (w_common * gl_total_lanes * tx_lanes) + (w_common_ * tgl_total_lanes * x_lanes)) / lanes.fill(real(C)))
                 lanes.write_where(tgt.line((n, c), (1, 0)), total, active)
 
 
@@ -926,6 +1096,10 @@ def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_over_c(tgx: Real2, gl_total: Real
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        gl_total_common = lanes.fill(gl_total[n])
+        tgl_total_common = lanes.fill(tgl_total[n])
+        common = lanes.fill(-gl_total[n])
+        gl_total_common_ = lanes.fill(gl_total[n])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
@@ -936,7 +1110,7 @@ def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_over_c(tgx: Real2, gl_total: Real
                 tx_lanes = lanes.read(tx.line((n, c), (0, 1)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c), (0, 1)))
-                total = ((lanes.fill(gl_total[n]) * tw_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (lanes.fill(gl_total[n]) * tx_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) + (lanes.fill(tgl_total[n]) * w_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) - (lanes.fill(gl_total[n]) * tt_lanes * w_lanes)) / lanes.fill(real(C))
+                total = ((gl_total_common * tw_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (tgl_total_common * w_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (common * tt_lanes * w_lanes) + (gl_total_common_ * tx_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))))) / lanes.fill(real(C))
                 lanes.write_where(tgx.line((n, c), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -946,7 +1120,7 @@ def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_over_c(tgx: Real2, gl_total: Real
                 tx_lanes = lanes.read_where(tx.line((n, c), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
-                total = ((lanes.fill(gl_total[n]) * tw_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (lanes.fill(gl_total[n]) * tx_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) + (lanes.fill(tgl_total[n]) * w_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) - (lanes.fill(gl_total[n]) * tt_lanes * w_lanes)) / lanes.fill(real(C))
+                total = ((gl_total_common * tw_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (tgl_total_common * w_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (common * tt_lanes * w_lanes) + (gl_total_common_ * tx_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))))) / lanes.fill(real(C))
                 lanes.write_where(tgx.line((n, c), (0, 1)), total, active)
 
 
@@ -958,6 +1132,10 @@ def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_over_n(tgx: Real2, gl_total: Real
     lanes = tile.lanes
     first, last = share(C, task, tasks)
     for c in range(first, last):
+        tw_common = lanes.fill(tw[c])
+        w_common = lanes.fill(w[c])
+        common = lanes.fill(-w[c])
+        w_common_ = lanes.fill(w[c])
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
@@ -968,7 +1146,7 @@ def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_over_n(tgx: Real2, gl_total: Real
                 tt_lanes = lanes.read(tt.line((n, c), (1, 0)))
                 tx_lanes = lanes.read(tx.line((n, c), (1, 0)))
                 x_lanes = lanes.read(x.line((n, c), (1, 0)))
-                total = ((lanes.fill(w[c]) * gl_total_lanes * tx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) + (lanes.fill(tw[c]) * gl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (lanes.fill(w[c]) * tgl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) - (lanes.fill(w[c]) * gl_total_lanes * tt_lanes)) / lanes.fill(real(C))
+                total = ((tw_common * gl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (w_common * tgl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (common * gl_total_lanes * tt_lanes) + (w_common_ * gl_total_lanes * tx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))))) / lanes.fill(real(C))
                 lanes.write_where(tgx.line((n, c), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -978,7 +1156,7 @@ def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_over_n(tgx: Real2, gl_total: Real
                 tt_lanes = lanes.read_where(tt.line((n, c), (1, 0)), active)
                 tx_lanes = lanes.read_where(tx.line((n, c), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
-                total = ((lanes.fill(w[c]) * gl_total_lanes * tx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) + (lanes.fill(tw[c]) * gl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (lanes.fill(w[c]) * tgl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) - (lanes.fill(w[c]) * gl_total_lanes * tt_lanes)) / lanes.fill(real(C))
+                total = ((tw_common * gl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (w_common * tgl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (common * gl_total_lanes * tt_lanes) + (w_common_ * gl_total_lanes * tx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))))) / lanes.fill(real(C))
                 lanes.write_where(tgx.line((n, c), (1, 0)), total, active)
 
 
@@ -1296,13 +1474,13 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'total_from_t_w_x: gather, tasks share n',
+        'total_from_t_w_x: lanes over c, combined at the end, or lanes over n; else gather, tasks share n',
         'gl_total_from_gl: that of kernels.generated.mse_loss',
         'y_from_l: that of kernels.generated.mse_loss',
         'z_from_l: that of kernels.generated.mse_loss',
         'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
         'gt_from_gl_total_w_x: lanes over c, or lanes over n; else gather, tasks share n',
-        'gw_from_gl_total_t_x: gather, tasks share c',
+        'gw_from_gl_total_t_x: lanes over c, or lanes over n, combined at the end; else gather, tasks share c',
         'gx_from_gl_total_t_w_x: lanes over c, or lanes over n; else gather, tasks share n',
         'ttotal_from_tt_w_x: lanes over c, combined at the end, or lanes over n; else gather, tasks share n',
         'ttotal_from_t_tx_w_x: lanes over c, combined at the end, or lanes over n; else gather, tasks share n',

@@ -86,17 +86,18 @@ def y_from_x_z_over_t(y: Real6, x: Real4, z: Real4, I: int, K: int, S: int, L: i
         s = item // (L * J) % S
         l = item // J % L
         j = item % J
+        z_common = lanes.fill(z[i, k, l, j])
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((i, s, t, j), (0, 0, 1, 0)))
-                total = lanes.fill(z[i, k, l, j]) * x_lanes
+                total = z_common * x_lanes
                 lanes.write_where(y.line((i, k, s, l, t, j), (0, 0, 0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((i, s, t, j), (0, 0, 1, 0)), active)
-                total = lanes.fill(z[i, k, l, j]) * x_lanes
+                total = z_common * x_lanes
                 lanes.write_where(y.line((i, k, s, l, t, j), (0, 0, 0, 0, 1, 0)), total, active)
 
 
@@ -298,19 +299,21 @@ def ty_from_tx_tz_x_z_over_t(ty: Real6, tx: Real4, tz: Real4, x: Real4, z: Real4
         s = item // (L * J) % S
         l = item // J % L
         j = item % J
+        z_common = lanes.fill(z[i, k, l, j])
+        tz_common = lanes.fill(tz[i, k, l, j])
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
             if count == lanes.width:
                 tx_lanes = lanes.read(tx.line((i, s, t, j), (0, 0, 1, 0)))
                 x_lanes = lanes.read(x.line((i, s, t, j), (0, 0, 1, 0)))
-                total = (lanes.fill(z[i, k, l, j]) * tx_lanes) + (lanes.fill(tz[i, k, l, j]) * x_lanes)
+                total = (z_common * tx_lanes) + (tz_common * x_lanes)
                 lanes.write_where(ty.line((i, k, s, l, t, j), (0, 0, 0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 tx_lanes = lanes.read_where(tx.line((i, s, t, j), (0, 0, 1, 0)), active)
                 x_lanes = lanes.read_where(x.line((i, s, t, j), (0, 0, 1, 0)), active)
-                total = (lanes.fill(z[i, k, l, j]) * tx_lanes) + (lanes.fill(tz[i, k, l, j]) * x_lanes)
+                total = (z_common * tx_lanes) + (tz_common * x_lanes)
                 lanes.write_where(ty.line((i, k, s, l, t, j), (0, 0, 0, 0, 1, 0)), total, active)
 
 

@@ -79,17 +79,18 @@ def y_from_x_z_over_t(y: Real4, x: Real4, z: Real2, S: int, I: int, T: int, J: i
         s = item // (I * J)
         i = item // J % I
         j = item % J
+        z_common = lanes.fill(z[i, j])
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((s, i, t, j), (0, 0, 1, 0)))
-                total = lanes.fill(z[i, j]) * x_lanes
+                total = z_common * x_lanes
                 lanes.write_where(y.line((s, i, t, j), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((s, i, t, j), (0, 0, 1, 0)), active)
-                total = lanes.fill(z[i, j]) * x_lanes
+                total = z_common * x_lanes
                 lanes.write_where(y.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
@@ -277,19 +278,21 @@ def ty_from_tx_tz_x_z_over_t(ty: Real4, tx: Real4, tz: Real2, x: Real4, z: Real2
         s = item // (I * J)
         i = item // J % I
         j = item % J
+        tz_common = lanes.fill(tz[i, j])
+        z_common = lanes.fill(z[i, j])
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
             if count == lanes.width:
                 tx_lanes = lanes.read(tx.line((s, i, t, j), (0, 0, 1, 0)))
                 x_lanes = lanes.read(x.line((s, i, t, j), (0, 0, 1, 0)))
-                total = (lanes.fill(z[i, j]) * tx_lanes) + (lanes.fill(tz[i, j]) * x_lanes)
+                total = (tz_common * x_lanes) + (z_common * tx_lanes)
                 lanes.write_where(ty.line((s, i, t, j), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 tx_lanes = lanes.read_where(tx.line((s, i, t, j), (0, 0, 1, 0)), active)
                 x_lanes = lanes.read_where(x.line((s, i, t, j), (0, 0, 1, 0)), active)
-                total = (lanes.fill(z[i, j]) * tx_lanes) + (lanes.fill(tz[i, j]) * x_lanes)
+                total = (tz_common * x_lanes) + (z_common * tx_lanes)
                 lanes.write_where(ty.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 

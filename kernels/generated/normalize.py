@@ -181,17 +181,18 @@ def y_from_total_x_over_c(y: Real3, total_: Real2, x: Real3, M: int, C: int, R: 
     for item in range(first, last):
         m = item // R
         r = item % R
+        common = (lanes.fill(one()) / lanes.fill(eps) if eps**2 >= total_[m, r] else lanes.fill(one()) / sqrt(lanes.fill(total_[m, r])))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                total = (lanes.fill(one()) / lanes.fill(eps) if eps**2 >= total_[m, r] else lanes.fill(one()) / sqrt(lanes.fill(total_[m, r]))) * x_lanes
+                total = common * x_lanes
                 lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = (lanes.fill(one()) / lanes.fill(eps) if eps**2 >= total_[m, r] else lanes.fill(one()) / sqrt(lanes.fill(total_[m, r]))) * x_lanes
+                total = common * x_lanes
                 lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, active)
 
 
@@ -344,19 +345,20 @@ def gx_from_gtotal_x_over_j(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, 
     for item in range(first, last):
         m = item // R
         r = item % R
+        common = lanes.fill(2 * gtotal[m, r])
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width)) if add == 0 else start
             count = min(lanes.width, J - j)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((m, j, r), (0, 1, 0)))
-                total = lanes.fill(2 * gtotal[m, r]) * x_lanes
+                total = common * x_lanes
                 if add != 0:
                     total = total + lanes.read(gx.line((m, j, r), (0, 1, 0)))
                 lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
-                total = lanes.fill(2 * gtotal[m, r]) * x_lanes
+                total = common * x_lanes
                 if add != 0:
                     total = total + lanes.read_where(gx.line((m, j, r), (0, 1, 0)), active)
                 lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, active)
@@ -654,13 +656,15 @@ def hx_from_gtotal_hgx_htotal_x_over_j(hx: Real3, gtotal: Real2, hgx: Real3, hto
     for item in range(first, last):
         m = item // R
         r = item % R
+        common = lanes.fill(2 * gtotal[m, r])
+        common_ = lanes.fill(2 * htotal[m, r])
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width)) if add == 0 else start
             count = min(lanes.width, J - j)
             if count == lanes.width:
                 hgx_lanes = lanes.read(hgx.line((m, j, r), (0, 1, 0)))
                 x_lanes = lanes.read(x.line((m, j, r), (0, 1, 0)))
-                total = (lanes.fill(2 * gtotal[m, r]) * hgx_lanes) + (lanes.fill(2 * htotal[m, r]) * x_lanes)
+                total = (common * hgx_lanes) + (common_ * x_lanes)
                 if add != 0:
                     total = total + lanes.read(hx.line((m, j, r), (0, 1, 0)))
                 lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
@@ -668,7 +672,7 @@ def hx_from_gtotal_hgx_htotal_x_over_j(hx: Real3, gtotal: Real2, hgx: Real3, hto
                 active = lanes.first(count)
                 hgx_lanes = lanes.read_where(hgx.line((m, j, r), (0, 1, 0)), active)
                 x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
-                total = (lanes.fill(2 * gtotal[m, r]) * hgx_lanes) + (lanes.fill(2 * htotal[m, r]) * x_lanes)
+                total = (common * hgx_lanes) + (common_ * x_lanes)
                 if add != 0:
                     total = total + lanes.read_where(hx.line((m, j, r), (0, 1, 0)), active)
                 lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, active)

@@ -23,6 +23,7 @@ from kernels.runtime import (
     fma,
     indicator,
     larger,
+    one,
     power,
     real,
     require_abi,
@@ -116,17 +117,18 @@ def y_from_other_x_over_c(y: Real3, other_: Real2, x: Real3, M: int, C: int, R: 
     for item in range(first, last):
         m = item // R
         r = item % R
+        common = lanes.fill(one()) / lanes.fill(other_[m, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                total = x_lanes / lanes.fill(other_[m, r])
+                total = common * x_lanes
                 lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = x_lanes / lanes.fill(other_[m, r])
+                total = common * x_lanes
                 lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, active)
 
 
@@ -363,19 +365,21 @@ def ty_from_other_tother_tx_x_over_c(ty: Real3, other_: Real2, tother: Real2, tx
     for item in range(first, last):
         m = item // R
         r = item % R
+        common = lanes.fill(one()) / lanes.fill(other_[m, r])
+        common_ = -(lanes.fill(tother[m, r]) / lanes.fill(other_[m, r]))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 tx_lanes = lanes.read(tx.line((m, c, r), (0, 1, 0)))
                 x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                total = (tx_lanes - (lanes.fill(tother[m, r]) * x_lanes / lanes.fill(other_[m, r]))) / lanes.fill(other_[m, r])
+                total = common * ((common_ * x_lanes) + tx_lanes)
                 lanes.write_where(ty.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 1, 0)), active)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = (tx_lanes - (lanes.fill(tother[m, r]) * x_lanes / lanes.fill(other_[m, r]))) / lanes.fill(other_[m, r])
+                total = common * ((common_ * x_lanes) + tx_lanes)
                 lanes.write_where(ty.line((m, c, r), (0, 1, 0)), total, active)
 
 
@@ -564,17 +568,19 @@ def hx_from_gy_hgother_other_over_c(hx: Real3, gy: Real3, hgother: Real2, other_
     for item in range(first, last):
         m = item // R
         r = item % R
+        u_ = lanes.fill(other_[m, r])
+        common = -(lanes.fill(hgother[m, r]) / (u_ * u_))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
-                total = -(lanes.fill(hgother[m, r]) * gy_lanes / lanes.fill(other_[m, r]**2))
+                total = common * gy_lanes
                 lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
-                total = -(lanes.fill(hgother[m, r]) * gy_lanes / lanes.fill(other_[m, r]**2))
+                total = common * gy_lanes
                 lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
 
 

@@ -640,17 +640,18 @@ def ty_from_tmu_over_p2(ty: Real4, tmu: Real1, N: int, P0: int, P1: int, P2: int
         n = item // (P0 * P1)
         p0 = item // P1 % P0
         p1 = item % P1
+        tmu_common = lanes.fill(tmu[n])
         for start in range(0, P2, lanes.width):
             p2 = max(0, min(start, P2 - lanes.width)) if add == 0 else start
             count = min(lanes.width, P2 - p2)
             if count == lanes.width:
-                total = lanes.fill(tmu[n]) * select((lanes.where(Q0 <= (p0 - a0 + cut0))) | (lanes.where(Q1 <= (p1 - a1 + cut1))) | (lanes.integers(Q2) <= lanes.ramp(p2 - a2 + cut2, 1)) | (lanes.where((p0 - a0 + cut0) < 0)) | (lanes.where((p1 - a1 + cut1) < 0)) | (lanes.ramp(p2 - a2 + cut2, 1) < lanes.integers(0)), lanes.fill(one()), lanes.fill(zero()))
+                total = tmu_common * select((lanes.where(Q0 <= (p0 - a0 + cut0))) | (lanes.where(Q1 <= (p1 - a1 + cut1))) | (lanes.integers(Q2) <= lanes.ramp(p2 - a2 + cut2, 1)) | (lanes.where((p0 - a0 + cut0) < 0)) | (lanes.where((p1 - a1 + cut1) < 0)) | (lanes.ramp(p2 - a2 + cut2, 1) < lanes.integers(0)), lanes.fill(one()), lanes.fill(zero()))
                 if add != 0:
                     total = total + lanes.read(ty.line((n, p0, p1, p2), (0, 0, 0, 1)))
                 lanes.write_where(ty.line((n, p0, p1, p2), (0, 0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                total = lanes.fill(tmu[n]) * select((lanes.where(Q0 <= (p0 - a0 + cut0))) | (lanes.where(Q1 <= (p1 - a1 + cut1))) | (lanes.integers(Q2) <= lanes.ramp(p2 - a2 + cut2, 1)) | (lanes.where((p0 - a0 + cut0) < 0)) | (lanes.where((p1 - a1 + cut1) < 0)) | (lanes.ramp(p2 - a2 + cut2, 1) < lanes.integers(0)), lanes.fill(one()), lanes.fill(zero()))
+                total = tmu_common * select((lanes.where(Q0 <= (p0 - a0 + cut0))) | (lanes.where(Q1 <= (p1 - a1 + cut1))) | (lanes.integers(Q2) <= lanes.ramp(p2 - a2 + cut2, 1)) | (lanes.where((p0 - a0 + cut0) < 0)) | (lanes.where((p1 - a1 + cut1) < 0)) | (lanes.ramp(p2 - a2 + cut2, 1) < lanes.integers(0)), lanes.fill(one()), lanes.fill(zero()))
                 if add != 0:
                     total = total + lanes.read_where(ty.line((n, p0, p1, p2), (0, 0, 0, 1)), active)
                 lanes.write_where(ty.line((n, p0, p1, p2), (0, 0, 0, 1)), total, active)

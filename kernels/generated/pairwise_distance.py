@@ -231,19 +231,20 @@ def ga_from_a_b_gtotal_over_j(ga: Real2, a: Real2, b: Real2, gtotal: Real1, N: i
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        gtotal_common = lanes.fill(gtotal[n])
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width))
             count = min(lanes.width, J - j)
             if count == lanes.width:
                 a_lanes = lanes.read(a.line((n, j), (0, 1)))
                 b_lanes = lanes.read(b.line((n, j), (0, 1)))
-                total = lanes.fill(gtotal[n]) * ((lanes.fill(real(2)) * a_lanes) + lanes.fill(2 * eps) - (lanes.fill(real(2)) * b_lanes))
+                total = gtotal_common * ((lanes.fill(real(2)) * a_lanes) + lanes.fill(2 * eps) - (lanes.fill(real(2)) * b_lanes))
                 lanes.write_where(ga.line((n, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 a_lanes = lanes.read_where(a.line((n, j), (0, 1)), active)
                 b_lanes = lanes.read_where(b.line((n, j), (0, 1)), active)
-                total = lanes.fill(gtotal[n]) * ((lanes.fill(real(2)) * a_lanes) + lanes.fill(2 * eps) - (lanes.fill(real(2)) * b_lanes))
+                total = gtotal_common * ((lanes.fill(real(2)) * a_lanes) + lanes.fill(2 * eps) - (lanes.fill(real(2)) * b_lanes))
                 lanes.write_where(ga.line((n, j), (0, 1)), total, active)
 
 
@@ -309,19 +310,20 @@ def gb_from_a_b_gtotal_over_j(gb: Real2, a: Real2, b: Real2, gtotal: Real1, N: i
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        gtotal_common = lanes.fill(gtotal[n])
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width))
             count = min(lanes.width, J - j)
             if count == lanes.width:
                 a_lanes = lanes.read(a.line((n, j), (0, 1)))
                 b_lanes = lanes.read(b.line((n, j), (0, 1)))
-                total = lanes.fill(gtotal[n]) * ((lanes.fill(real(2)) * b_lanes) - (lanes.fill(real(2)) * a_lanes) - lanes.fill(2 * eps))
+                total = gtotal_common * ((lanes.fill(real(2)) * b_lanes) - (lanes.fill(real(2)) * a_lanes) - lanes.fill(2 * eps))
                 lanes.write_where(gb.line((n, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 a_lanes = lanes.read_where(a.line((n, j), (0, 1)), active)
                 b_lanes = lanes.read_where(b.line((n, j), (0, 1)), active)
-                total = lanes.fill(gtotal[n]) * ((lanes.fill(real(2)) * b_lanes) - (lanes.fill(real(2)) * a_lanes) - lanes.fill(2 * eps))
+                total = gtotal_common * ((lanes.fill(real(2)) * b_lanes) - (lanes.fill(real(2)) * a_lanes) - lanes.fill(2 * eps))
                 lanes.write_where(gb.line((n, j), (0, 1)), total, active)
 
 
@@ -593,6 +595,9 @@ def ha_from_a_b_gtotal_hga_hgb_htotal_over_j(ha: Real2, a: Real2, b: Real2, gtot
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        common = lanes.fill(-2 * gtotal[n])
+        common_ = lanes.fill(2 * htotal[n])
+        common_2 = lanes.fill(2 * gtotal[n])
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width))
             count = min(lanes.width, J - j)
@@ -601,8 +606,7 @@ def ha_from_a_b_gtotal_hga_hgb_htotal_over_j(ha: Real2, a: Real2, b: Real2, gtot
                 b_lanes = lanes.read(b.line((n, j), (0, 1)))
                 hga_lanes = lanes.read(hga.line((n, j), (0, 1)))
                 hgb_lanes = lanes.read(hgb.line((n, j), (0, 1)))
-                v0 = 2 * gtotal[n]
-                total = (lanes.fill(v0) * hga_lanes) + (lanes.fill(2 * htotal[n]) * (a_lanes + lanes.fill(eps) - b_lanes)) - (lanes.fill(v0) * hgb_lanes)
+                total = (common * hgb_lanes) + (common_ * (a_lanes + lanes.fill(eps) - b_lanes)) + (common_2 * hga_lanes)
                 lanes.write_where(ha.line((n, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -610,8 +614,7 @@ def ha_from_a_b_gtotal_hga_hgb_htotal_over_j(ha: Real2, a: Real2, b: Real2, gtot
                 b_lanes = lanes.read_where(b.line((n, j), (0, 1)), active)
                 hga_lanes = lanes.read_where(hga.line((n, j), (0, 1)), active)
                 hgb_lanes = lanes.read_where(hgb.line((n, j), (0, 1)), active)
-                v0 = 2 * gtotal[n]
-                total = (lanes.fill(v0) * hga_lanes) + (lanes.fill(2 * htotal[n]) * (a_lanes + lanes.fill(eps) - b_lanes)) - (lanes.fill(v0) * hgb_lanes)
+                total = (common * hgb_lanes) + (common_ * (a_lanes + lanes.fill(eps) - b_lanes)) + (common_2 * hga_lanes)
                 lanes.write_where(ha.line((n, j), (0, 1)), total, active)
 
 
@@ -687,6 +690,9 @@ def hb_from_a_b_gtotal_hga_hgb_htotal_over_j(hb: Real2, a: Real2, b: Real2, gtot
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        common = lanes.fill(-2 * gtotal[n])
+        common_ = lanes.fill(2 * htotal[n])
+        common_2 = lanes.fill(2 * gtotal[n])
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width))
             count = min(lanes.width, J - j)
@@ -695,8 +701,7 @@ def hb_from_a_b_gtotal_hga_hgb_htotal_over_j(hb: Real2, a: Real2, b: Real2, gtot
                 b_lanes = lanes.read(b.line((n, j), (0, 1)))
                 hga_lanes = lanes.read(hga.line((n, j), (0, 1)))
                 hgb_lanes = lanes.read(hgb.line((n, j), (0, 1)))
-                v0 = 2 * gtotal[n]
-                total = (lanes.fill(v0) * hgb_lanes) + (lanes.fill(2 * htotal[n]) * (b_lanes - a_lanes - lanes.fill(eps))) - (lanes.fill(v0) * hga_lanes)
+                total = (common * hga_lanes) + (common_ * (b_lanes - a_lanes - lanes.fill(eps))) + (common_2 * hgb_lanes)
                 lanes.write_where(hb.line((n, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -704,8 +709,7 @@ def hb_from_a_b_gtotal_hga_hgb_htotal_over_j(hb: Real2, a: Real2, b: Real2, gtot
                 b_lanes = lanes.read_where(b.line((n, j), (0, 1)), active)
                 hga_lanes = lanes.read_where(hga.line((n, j), (0, 1)), active)
                 hgb_lanes = lanes.read_where(hgb.line((n, j), (0, 1)), active)
-                v0 = 2 * gtotal[n]
-                total = (lanes.fill(v0) * hgb_lanes) + (lanes.fill(2 * htotal[n]) * (b_lanes - a_lanes - lanes.fill(eps))) - (lanes.fill(v0) * hga_lanes)
+                total = (common * hga_lanes) + (common_ * (b_lanes - a_lanes - lanes.fill(eps))) + (common_2 * hgb_lanes)
                 lanes.write_where(hb.line((n, j), (0, 1)), total, active)
 
 

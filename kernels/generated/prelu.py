@@ -303,19 +303,20 @@ def ty_from_tw_tx_w_x_over_r(ty: Real3, tw: Real1, tx: Real3, w: Real1, x: Real3
     for item in range(first, last):
         m = item // C
         c = item % C
+        tw_common = lanes.fill(tw[c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 tx_lanes = lanes.read(tx.line((m, c, r), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
-                total = (tx_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(one()), lanes.fill(w[c]))) + (lanes.fill(tw[c]) * select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), x_lanes))
+                total = (tw_common * select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), x_lanes)) + (tx_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(one()), lanes.fill(w[c])))
                 lanes.write_where(ty.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
-                total = (tx_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(one()), lanes.fill(w[c]))) + (lanes.fill(tw[c]) * select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), x_lanes))
+                total = (tw_common * select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), x_lanes)) + (tx_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(one()), lanes.fill(w[c])))
                 lanes.write_where(ty.line((m, c, r), (0, 0, 1)), total, active)
 
 
@@ -490,19 +491,20 @@ def hx_from_gy_hgw_x_over_r(hx: Real3, gy: Real3, hgw: Real1, x: Real3, M: int, 
     for item in range(first, last):
         m = item // C
         c = item % C
+        hgw_common = lanes.fill(hgw[c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
-                total = lanes.fill(hgw[c]) * gy_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), lanes.fill(one()))
+                total = hgw_common * gy_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), lanes.fill(one()))
                 lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
-                total = lanes.fill(hgw[c]) * gy_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), lanes.fill(one()))
+                total = hgw_common * gy_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), lanes.fill(one()))
                 lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, active)
 
 
@@ -574,6 +576,7 @@ def tgx_from_gy_tgy_tw_w_x_over_r(tgx: Real3, gy: Real3, tgy: Real3, tw: Real1, 
     for item in range(first, last):
         m = item // C
         c = item % C
+        tw_common = lanes.fill(tw[c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
@@ -581,14 +584,14 @@ def tgx_from_gy_tgy_tw_w_x_over_r(tgx: Real3, gy: Real3, tgy: Real3, tw: Real1, 
                 gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
                 tgy_lanes = lanes.read(tgy.line((m, c, r), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
-                total = (lanes.fill(tw[c]) * gy_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), lanes.fill(one()))) + (tgy_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(one()), lanes.fill(w[c])))
+                total = (tw_common * gy_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), lanes.fill(one()))) + (tgy_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(one()), lanes.fill(w[c])))
                 lanes.write_where(tgx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
                 tgy_lanes = lanes.read_where(tgy.line((m, c, r), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
-                total = (lanes.fill(tw[c]) * gy_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), lanes.fill(one()))) + (tgy_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(one()), lanes.fill(w[c])))
+                total = (tw_common * gy_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), lanes.fill(one()))) + (tgy_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(one()), lanes.fill(w[c])))
                 lanes.write_where(tgx.line((m, c, r), (0, 0, 1)), total, active)
 
 

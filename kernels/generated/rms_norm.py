@@ -23,6 +23,7 @@ from kernels.runtime import (
     ceil_div,
     choice,
     fma,
+    one,
     power,
     rational,
     real,
@@ -144,19 +145,20 @@ def y_from_w_x_y_sum_over_i(y: Real2, w: Real1, x: Real2, y_sum: Real1, N: int, 
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(y_sum[n]))
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width))
             count = min(lanes.width, I - i)
             if count == lanes.width:
                 w_lanes = lanes.read(w.line((i,), (1,)))
                 x_lanes = lanes.read(x.line((n, i), (0, 1)))
-                total = w_lanes * x_lanes / lanes.fill(sqrt(eps + y_sum[n]))
+                total = common * w_lanes * x_lanes
                 lanes.write_where(y.line((n, i), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 w_lanes = lanes.read_where(w.line((i,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
-                total = w_lanes * x_lanes / lanes.fill(sqrt(eps + y_sum[n]))
+                total = common * w_lanes * x_lanes
                 lanes.write_where(y.line((n, i), (0, 1)), total, active)
 
 
@@ -167,19 +169,20 @@ def y_from_w_x_y_sum_over_n(y: Real2, w: Real1, x: Real2, y_sum: Real1, N: int, 
     lanes = tile.lanes
     first, last = share(I, task, tasks)
     for i in range(first, last):
+        w_common = lanes.fill(w[i])
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((n, i), (1, 0)))
                 y_sum_lanes = lanes.read(y_sum.line((n,), (1,)))
-                total = lanes.fill(w[i]) * x_lanes / sqrt(y_sum_lanes + lanes.fill(eps))
+                total = w_common * x_lanes / sqrt(y_sum_lanes + lanes.fill(eps))
                 lanes.write_where(y.line((n, i), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
                 y_sum_lanes = lanes.read_where(y_sum.line((n,), (1,)), active)
-                total = lanes.fill(w[i]) * x_lanes / sqrt(y_sum_lanes + lanes.fill(eps))
+                total = w_common * x_lanes / sqrt(y_sum_lanes + lanes.fill(eps))
                 lanes.write_where(y.line((n, i), (1, 0)), total, active)
 
 
@@ -222,19 +225,20 @@ def gx_from_gy_sum_x_over_j(gx: Real2, gy_sum: Real1, x: Real2, N: int, J: int, 
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        common = lanes.fill(real(2)) * lanes.fill(gy_sum[n]) / lanes.fill(real(J))
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width)) if add == 0 else start
             count = min(lanes.width, J - j)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((n, j), (0, 1)))
-                total = lanes.fill(2 * gy_sum[n]) * x_lanes / lanes.fill(real(J))
+                total = common * x_lanes
                 if add != 0:
                     total = total + lanes.read(gx.line((n, j), (0, 1)))
                 lanes.write_where(gx.line((n, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((n, j), (0, 1)), active)
-                total = lanes.fill(2 * gy_sum[n]) * x_lanes / lanes.fill(real(J))
+                total = common * x_lanes
                 if add != 0:
                     total = total + lanes.read_where(gx.line((n, j), (0, 1)), active)
                 lanes.write_where(gx.line((n, j), (0, 1)), total, active)
@@ -396,6 +400,8 @@ def ty_from_tw_tx_ty_sum_w_x_y_sum_over_i(ty: Real2, tw: Real1, tx: Real2, ty_su
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(y_sum[n]))
+        common_ = -(lanes.fill(rational(1, 2)) * lanes.fill(ty_sum[n]) / (lanes.fill(eps) + lanes.fill(y_sum[n])))
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width))
             count = min(lanes.width, I - i)
@@ -404,8 +410,7 @@ def ty_from_tw_tx_ty_sum_w_x_y_sum_over_i(ty: Real2, tw: Real1, tx: Real2, ty_su
                 tx_lanes = lanes.read(tx.line((n, i), (0, 1)))
                 w_lanes = lanes.read(w.line((i,), (1,)))
                 x_lanes = lanes.read(x.line((n, i), (0, 1)))
-                v0 = eps + y_sum[n]
-                total = ((tw_lanes * x_lanes) + (tx_lanes * w_lanes) - (lanes.fill((rational(1, 2)) * ty_sum[n]) * w_lanes * x_lanes / lanes.fill(v0))) / lanes.fill(sqrt(v0))
+                total = common * ((common_ * w_lanes * x_lanes) + (tw_lanes * x_lanes) + (tx_lanes * w_lanes))
                 lanes.write_where(ty.line((n, i), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -413,8 +418,7 @@ def ty_from_tw_tx_ty_sum_w_x_y_sum_over_i(ty: Real2, tw: Real1, tx: Real2, ty_su
                 tx_lanes = lanes.read_where(tx.line((n, i), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((i,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
-                v0 = eps + y_sum[n]
-                total = ((tw_lanes * x_lanes) + (tx_lanes * w_lanes) - (lanes.fill((rational(1, 2)) * ty_sum[n]) * w_lanes * x_lanes / lanes.fill(v0))) / lanes.fill(sqrt(v0))
+                total = common * ((common_ * w_lanes * x_lanes) + (tw_lanes * x_lanes) + (tx_lanes * w_lanes))
                 lanes.write_where(ty.line((n, i), (0, 1)), total, active)
 
 
@@ -425,6 +429,9 @@ def ty_from_tw_tx_ty_sum_w_x_y_sum_over_n(ty: Real2, tw: Real1, tx: Real2, ty_su
     lanes = tile.lanes
     first, last = share(I, task, tasks)
     for i in range(first, last):
+        tw_common = lanes.fill(tw[i])
+        w_common = lanes.fill(w[i])
+        common = lanes.fill(-(rational(1, 2)) * w[i])
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
@@ -434,8 +441,7 @@ def ty_from_tw_tx_ty_sum_w_x_y_sum_over_n(ty: Real2, tw: Real1, tx: Real2, ty_su
                 x_lanes = lanes.read(x.line((n, i), (1, 0)))
                 y_sum_lanes = lanes.read(y_sum.line((n,), (1,)))
                 v0 = y_sum_lanes + lanes.fill(eps)
-                v1 = w[i]
-                total = ((lanes.fill(v1) * tx_lanes) + (lanes.fill(tw[i]) * x_lanes) - (lanes.fill((rational(1, 2)) * v1) * ty_sum_lanes * x_lanes / v0)) / sqrt(v0)
+                total = ((tw_common * x_lanes) + (w_common * tx_lanes) + (common * ty_sum_lanes * x_lanes / v0)) / sqrt(v0)
                 lanes.write_where(ty.line((n, i), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -444,8 +450,7 @@ def ty_from_tw_tx_ty_sum_w_x_y_sum_over_n(ty: Real2, tw: Real1, tx: Real2, ty_su
                 x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
                 y_sum_lanes = lanes.read_where(y_sum.line((n,), (1,)), active)
                 v0 = y_sum_lanes + lanes.fill(eps)
-                v1 = w[i]
-                total = ((lanes.fill(v1) * tx_lanes) + (lanes.fill(tw[i]) * x_lanes) - (lanes.fill((rational(1, 2)) * v1) * ty_sum_lanes * x_lanes / v0)) / sqrt(v0)
+                total = ((tw_common * x_lanes) + (w_common * tx_lanes) + (common * ty_sum_lanes * x_lanes / v0)) / sqrt(v0)
                 lanes.write_where(ty.line((n, i), (1, 0)), total, active)
 
 
@@ -616,6 +621,8 @@ def hx_from_gy_hgw_hgy_sum_w_y_sum_over_i(hx: Real2, gy: Real2, hgw: Real1, hgy_
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(y_sum[n]))
+        common_ = -(lanes.fill(rational(1, 2)) * lanes.fill(hgy_sum[n]) / (lanes.fill(eps) + lanes.fill(y_sum[n])))
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width))
             count = min(lanes.width, I - i)
@@ -623,16 +630,14 @@ def hx_from_gy_hgw_hgy_sum_w_y_sum_over_i(hx: Real2, gy: Real2, hgw: Real1, hgy_
                 gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
                 hgw_lanes = lanes.read(hgw.line((i,), (1,)))
                 w_lanes = lanes.read(w.line((i,), (1,)))
-                v0 = eps + y_sum[n]
-                total = gy_lanes * (hgw_lanes - (lanes.fill((rational(1, 2)) * hgy_sum[n]) * w_lanes / lanes.fill(v0))) / lanes.fill(sqrt(v0))
+                total = common * gy_lanes * ((common_ * w_lanes) + hgw_lanes)
                 lanes.write_where(hx.line((n, i), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
                 hgw_lanes = lanes.read_where(hgw.line((i,), (1,)), active)
                 w_lanes = lanes.read_where(w.line((i,), (1,)), active)
-                v0 = eps + y_sum[n]
-                total = gy_lanes * (hgw_lanes - (lanes.fill((rational(1, 2)) * hgy_sum[n]) * w_lanes / lanes.fill(v0))) / lanes.fill(sqrt(v0))
+                total = common * gy_lanes * ((common_ * w_lanes) + hgw_lanes)
                 lanes.write_where(hx.line((n, i), (0, 1)), total, active)
 
 
@@ -643,6 +648,8 @@ def hx_from_gy_hgw_hgy_sum_w_y_sum_over_n(hx: Real2, gy: Real2, hgw: Real1, hgy_
     lanes = tile.lanes
     first, last = share(I, task, tasks)
     for i in range(first, last):
+        hgw_common = lanes.fill(hgw[i])
+        common = lanes.fill(-(rational(1, 2)) * w[i])
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
@@ -651,7 +658,7 @@ def hx_from_gy_hgw_hgy_sum_w_y_sum_over_n(hx: Real2, gy: Real2, hgw: Real1, hgy_
                 hgy_sum_lanes = lanes.read(hgy_sum.line((n,), (1,)))
                 y_sum_lanes = lanes.read(y_sum.line((n,), (1,)))
                 v0 = y_sum_lanes + lanes.fill(eps)
-                total = gy_lanes * (lanes.fill(hgw[i]) - (lanes.fill((rational(1, 2)) * w[i]) * hgy_sum_lanes / v0)) / sqrt(v0)
+                total = gy_lanes * (hgw_common + (common * hgy_sum_lanes / v0)) / sqrt(v0)
                 lanes.write_where(hx.line((n, i), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -659,7 +666,7 @@ def hx_from_gy_hgw_hgy_sum_w_y_sum_over_n(hx: Real2, gy: Real2, hgw: Real1, hgy_
                 hgy_sum_lanes = lanes.read_where(hgy_sum.line((n,), (1,)), active)
                 y_sum_lanes = lanes.read_where(y_sum.line((n,), (1,)), active)
                 v0 = y_sum_lanes + lanes.fill(eps)
-                total = gy_lanes * (lanes.fill(hgw[i]) - (lanes.fill((rational(1, 2)) * w[i]) * hgy_sum_lanes / v0)) / sqrt(v0)
+                total = gy_lanes * (hgw_common + (common * hgy_sum_lanes / v0)) / sqrt(v0)
                 lanes.write_where(hx.line((n, i), (1, 0)), total, active)
 
 
@@ -703,13 +710,15 @@ def hx_from_gy_sum_hgx_hy_sum_x_over_j(hx: Real2, gy_sum: Real1, hgx: Real2, hy_
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        gy_sum_common = lanes.fill(gy_sum[n])
+        hy_sum_common = lanes.fill(hy_sum[n])
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width)) if add == 0 else start
             count = min(lanes.width, J - j)
             if count == lanes.width:
                 hgx_lanes = lanes.read(hgx.line((n, j), (0, 1)))
                 x_lanes = lanes.read(x.line((n, j), (0, 1)))
-                total = lanes.fill(real(2)) * ((lanes.fill(gy_sum[n]) * hgx_lanes) + (lanes.fill(hy_sum[n]) * x_lanes)) / lanes.fill(real(J))
+                total = lanes.fill(real(2)) * ((gy_sum_common * hgx_lanes) + (hy_sum_common * x_lanes)) / lanes.fill(real(J))
                 if add != 0:
                     total = total + lanes.read(hx.line((n, j), (0, 1)))
                 lanes.write_where(hx.line((n, j), (0, 1)), total, lanes.where(True))
@@ -717,7 +726,7 @@ def hx_from_gy_sum_hgx_hy_sum_x_over_j(hx: Real2, gy_sum: Real1, hgx: Real2, hy_
                 active = lanes.first(count)
                 hgx_lanes = lanes.read_where(hgx.line((n, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, j), (0, 1)), active)
-                total = lanes.fill(real(2)) * ((lanes.fill(gy_sum[n]) * hgx_lanes) + (lanes.fill(hy_sum[n]) * x_lanes)) / lanes.fill(real(J))
+                total = lanes.fill(real(2)) * ((gy_sum_common * hgx_lanes) + (hy_sum_common * x_lanes)) / lanes.fill(real(J))
                 if add != 0:
                     total = total + lanes.read_where(hx.line((n, j), (0, 1)), active)
                 lanes.write_where(hx.line((n, j), (0, 1)), total, active)

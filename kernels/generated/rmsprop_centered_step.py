@@ -316,8 +316,7 @@ def gg_from_c_g_gb_total_gc_total_gw_total_p_w_over_n(gg: Real1, c: Real1, g: Re
             gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = 1 - alpha
-            total = lanes.fill(towards) * ((gb_total_lanes / (lanes.fill(eps) + sqrt(absolute((c_lanes * c_lanes) - w_lanes)))) + (lanes.fill(v0) * gc_total_lanes) + (lanes.fill(2 * v0) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            total = lanes.fill(towards) * ((gb_total_lanes / (lanes.fill(eps) + sqrt(absolute((c_lanes * c_lanes) - w_lanes)))) + (lanes.fill(1 - alpha) * gc_total_lanes) + (lanes.fill(2 - 2 * alpha) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(gg.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -328,8 +327,7 @@ def gg_from_c_g_gb_total_gc_total_gw_total_p_w_over_n(gg: Real1, c: Real1, g: Re
             gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = 1 - alpha
-            total = lanes.fill(towards) * ((gb_total_lanes / (lanes.fill(eps) + sqrt(absolute((c_lanes * c_lanes) - w_lanes)))) + (lanes.fill(v0) * gc_total_lanes) + (lanes.fill(2 * v0) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            total = lanes.fill(towards) * ((gb_total_lanes / (lanes.fill(eps) + sqrt(absolute((c_lanes * c_lanes) - w_lanes)))) + (lanes.fill(1 - alpha) * gc_total_lanes) + (lanes.fill(2 - 2 * alpha) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
             lanes.write_where(gg.line((n,), (1,)), total, active)
 
 
@@ -789,13 +787,12 @@ def hg_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n(h
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
             v0 = 1 - alpha
-            v1 = 2 * v0
-            v2 = lanes.fill(v1) * gw_total_lanes
-            v3 = (c_lanes * c_lanes) - w_lanes
-            v4 = sqrt(absolute(v3))
-            u_ = v4 + lanes.fill(eps)
-            v5 = gb_total_lanes / v4 / (u_ * u_)
-            total = lanes.fill(towards) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(towards) * hgg_lanes * v2) + (lanes.fill(decay) * hgp_lanes * v2) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v5 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))) + (lanes.fill(v1) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v5 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))))
+            v1 = lanes.fill(2 * v0) * gw_total_lanes
+            v2 = (c_lanes * c_lanes) - w_lanes
+            v3 = sqrt(absolute(v2))
+            u_ = v3 + lanes.fill(eps)
+            v4 = gb_total_lanes / v3 / (u_ * u_)
+            total = lanes.fill(towards) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))))
             lanes.write_where(hg.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -812,13 +809,12 @@ def hg_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n(h
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
             v0 = 1 - alpha
-            v1 = 2 * v0
-            v2 = lanes.fill(v1) * gw_total_lanes
-            v3 = (c_lanes * c_lanes) - w_lanes
-            v4 = sqrt(absolute(v3))
-            u_ = v4 + lanes.fill(eps)
-            v5 = gb_total_lanes / v4 / (u_ * u_)
-            total = lanes.fill(towards) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(towards) * hgg_lanes * v2) + (lanes.fill(decay) * hgp_lanes * v2) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v5 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))) + (lanes.fill(v1) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v5 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))))
+            v1 = lanes.fill(2 * v0) * gw_total_lanes
+            v2 = (c_lanes * c_lanes) - w_lanes
+            v3 = sqrt(absolute(v2))
+            u_ = v3 + lanes.fill(eps)
+            v4 = gb_total_lanes / v3 / (u_ * u_)
+            total = lanes.fill(towards) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))))
             lanes.write_where(hg.line((n,), (1,)), total, active)
 
 
@@ -884,13 +880,12 @@ def hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n(h
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
             v0 = 1 - alpha
-            v1 = 2 * v0
-            v2 = lanes.fill(v1) * gw_total_lanes
-            v3 = (c_lanes * c_lanes) - w_lanes
-            v4 = sqrt(absolute(v3))
-            u_ = v4 + lanes.fill(eps)
-            v5 = gb_total_lanes / v4 / (u_ * u_)
-            total = lanes.fill(decay) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(towards) * hgg_lanes * v2) + (lanes.fill(decay) * hgp_lanes * v2) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v5 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))) + (lanes.fill(v1) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v5 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))))
+            v1 = lanes.fill(2 * v0) * gw_total_lanes
+            v2 = (c_lanes * c_lanes) - w_lanes
+            v3 = sqrt(absolute(v2))
+            u_ = v3 + lanes.fill(eps)
+            v4 = gb_total_lanes / v3 / (u_ * u_)
+            total = lanes.fill(decay) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))))
             lanes.write_where(hp.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -907,13 +902,12 @@ def hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n(h
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
             v0 = 1 - alpha
-            v1 = 2 * v0
-            v2 = lanes.fill(v1) * gw_total_lanes
-            v3 = (c_lanes * c_lanes) - w_lanes
-            v4 = sqrt(absolute(v3))
-            u_ = v4 + lanes.fill(eps)
-            v5 = gb_total_lanes / v4 / (u_ * u_)
-            total = lanes.fill(decay) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(towards) * hgg_lanes * v2) + (lanes.fill(decay) * hgp_lanes * v2) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v5 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))) + (lanes.fill(v1) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v5 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))))
+            v1 = lanes.fill(2 * v0) * gw_total_lanes
+            v2 = (c_lanes * c_lanes) - w_lanes
+            v3 = sqrt(absolute(v2))
+            u_ = v3 + lanes.fill(eps)
+            v4 = gb_total_lanes / v3 / (u_ * u_)
+            total = lanes.fill(decay) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))))
             lanes.write_where(hp.line((n,), (1,)), total, active)
 
 
@@ -1039,13 +1033,12 @@ def tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w
             tw_lanes = lanes.read(tw.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
             v0 = 1 - alpha
-            v1 = 2 * v0
-            v2 = lanes.fill(v1) * gw_total_lanes
-            v3 = (c_lanes * c_lanes) - w_lanes
-            v4 = sqrt(absolute(v3))
-            v5 = v4 + lanes.fill(eps)
-            v6 = gb_total_lanes / v4 / (v5 * v5)
-            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v2) + (tgb_total_lanes / v5) + (lanes.fill(v0) * tgc_total_lanes) + (lanes.fill(v1) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v2) + (lanes.fill(rational(1, 2)) * tw_lanes * v6 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))) - (c_lanes * tc_lanes * v6 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))))
+            v1 = lanes.fill(2 * v0) * gw_total_lanes
+            v2 = (c_lanes * c_lanes) - w_lanes
+            v3 = sqrt(absolute(v2))
+            v4 = v3 + lanes.fill(eps)
+            v5 = gb_total_lanes / v3 / (v4 * v4)
+            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v1) + (tgb_total_lanes / v4) + (lanes.fill(v0) * tgc_total_lanes) + (lanes.fill(2 - 2 * alpha) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v1) + (lanes.fill(rational(1, 2)) * tw_lanes * v5 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) - (c_lanes * tc_lanes * v5 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))))
             lanes.write_where(tgg.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -1063,13 +1056,12 @@ def tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w
             tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
             v0 = 1 - alpha
-            v1 = 2 * v0
-            v2 = lanes.fill(v1) * gw_total_lanes
-            v3 = (c_lanes * c_lanes) - w_lanes
-            v4 = sqrt(absolute(v3))
-            v5 = v4 + lanes.fill(eps)
-            v6 = gb_total_lanes / v4 / (v5 * v5)
-            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v2) + (tgb_total_lanes / v5) + (lanes.fill(v0) * tgc_total_lanes) + (lanes.fill(v1) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v2) + (lanes.fill(rational(1, 2)) * tw_lanes * v6 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))) - (c_lanes * tc_lanes * v6 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))))
+            v1 = lanes.fill(2 * v0) * gw_total_lanes
+            v2 = (c_lanes * c_lanes) - w_lanes
+            v3 = sqrt(absolute(v2))
+            v4 = v3 + lanes.fill(eps)
+            v5 = gb_total_lanes / v3 / (v4 * v4)
+            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v1) + (tgb_total_lanes / v4) + (lanes.fill(v0) * tgc_total_lanes) + (lanes.fill(2 - 2 * alpha) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v1) + (lanes.fill(rational(1, 2)) * tw_lanes * v5 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) - (c_lanes * tc_lanes * v5 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))))
             lanes.write_where(tgg.line((n,), (1,)), total, active)
 
 

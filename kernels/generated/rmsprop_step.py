@@ -665,11 +665,10 @@ def hg_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_over_n(hg: Real1, g: Re
             hw_lanes = lanes.read(hw.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = 2 - 2 * alpha
-            v1 = lanes.fill(v0) * gw_total_lanes
-            v2 = sqrt(absolute(w_lanes))
-            u_ = v2 + lanes.fill(eps)
-            total = lanes.fill(towards) * ((lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * gb_total_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v2 / (u_ * u_)))
+            v0 = lanes.fill(2 - 2 * alpha) * gw_total_lanes
+            v1 = sqrt(absolute(w_lanes))
+            u_ = v1 + lanes.fill(eps)
+            total = lanes.fill(towards) * ((lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * gb_total_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)))
             lanes.write_where(hg.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -682,11 +681,10 @@ def hg_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_over_n(hg: Real1, g: Re
             hw_lanes = lanes.read_where(hw.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = 2 - 2 * alpha
-            v1 = lanes.fill(v0) * gw_total_lanes
-            v2 = sqrt(absolute(w_lanes))
-            u_ = v2 + lanes.fill(eps)
-            total = lanes.fill(towards) * ((lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * gb_total_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v2 / (u_ * u_)))
+            v0 = lanes.fill(2 - 2 * alpha) * gw_total_lanes
+            v1 = sqrt(absolute(w_lanes))
+            u_ = v1 + lanes.fill(eps)
+            total = lanes.fill(towards) * ((lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * gb_total_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)))
             lanes.write_where(hg.line((n,), (1,)), total, active)
 
 
@@ -742,11 +740,10 @@ def hp_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_over_n(hp: Real1, g: Re
             hw_lanes = lanes.read(hw.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = 2 - 2 * alpha
-            v1 = lanes.fill(v0) * gw_total_lanes
-            v2 = sqrt(absolute(w_lanes))
-            u_ = v2 + lanes.fill(eps)
-            total = lanes.fill(decay) * ((lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * gb_total_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v2 / (u_ * u_)))
+            v0 = lanes.fill(2 - 2 * alpha) * gw_total_lanes
+            v1 = sqrt(absolute(w_lanes))
+            u_ = v1 + lanes.fill(eps)
+            total = lanes.fill(decay) * ((lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * gb_total_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)))
             lanes.write_where(hp.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -759,11 +756,10 @@ def hp_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_over_n(hp: Real1, g: Re
             hw_lanes = lanes.read_where(hw.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = 2 - 2 * alpha
-            v1 = lanes.fill(v0) * gw_total_lanes
-            v2 = sqrt(absolute(w_lanes))
-            u_ = v2 + lanes.fill(eps)
-            total = lanes.fill(decay) * ((lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(v0) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * gb_total_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v2 / (u_ * u_)))
+            v0 = lanes.fill(2 - 2 * alpha) * gw_total_lanes
+            v1 = sqrt(absolute(w_lanes))
+            u_ = v1 + lanes.fill(eps)
+            total = lanes.fill(decay) * ((lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * gb_total_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)))
             lanes.write_where(hp.line((n,), (1,)), total, active)
 
 
@@ -848,9 +844,8 @@ def tgg_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tp_tw_w_over_n(tgg: Re
             w_lanes = lanes.read(w.line((n,), (1,)))
             v0 = sqrt(absolute(w_lanes))
             v1 = v0 + lanes.fill(eps)
-            v2 = 2 - 2 * alpha
-            v3 = lanes.fill(v2) * gw_total_lanes
-            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v3) + (tgb_total_lanes / v1) + (lanes.fill(v2) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v3) - (lanes.fill(rational(1, 2)) * gb_total_lanes * tw_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (v1 * v1)))
+            v2 = lanes.fill(2 - 2 * alpha) * gw_total_lanes
+            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v2) + (tgb_total_lanes / v1) + (lanes.fill(2 - 2 * alpha) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v2) - (lanes.fill(rational(1, 2)) * gb_total_lanes * tw_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (v1 * v1)))
             lanes.write_where(tgg.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -866,9 +861,8 @@ def tgg_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tp_tw_w_over_n(tgg: Re
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
             v0 = sqrt(absolute(w_lanes))
             v1 = v0 + lanes.fill(eps)
-            v2 = 2 - 2 * alpha
-            v3 = lanes.fill(v2) * gw_total_lanes
-            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v3) + (tgb_total_lanes / v1) + (lanes.fill(v2) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v3) - (lanes.fill(rational(1, 2)) * gb_total_lanes * tw_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (v1 * v1)))
+            v2 = lanes.fill(2 - 2 * alpha) * gw_total_lanes
+            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v2) + (tgb_total_lanes / v1) + (lanes.fill(2 - 2 * alpha) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v2) - (lanes.fill(rational(1, 2)) * gb_total_lanes * tw_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (v1 * v1)))
             lanes.write_where(tgg.line((n,), (1,)), total, active)
 
 

@@ -38,7 +38,7 @@ require_abi(8, __name__)
 
 
 @task
-def l_from_t_x(l: Real1, t: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
+def l_from_t_x_plain(l: Real1, t: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
     """l[n] += Piecewise((log1p(exp(-t[n]*x[n])), t[n]*x[n] > 0), (log1p(exp(t[n]*x[n])) - t[n]*x[n], True))
 
     gather, tasks share n
@@ -47,6 +47,38 @@ def l_from_t_x(l: Real1, t: Real1, x: Real1, N: int, task: int, tasks: int) -> N
     for n in range(first, last):
         total = (log1p(exp(-t[n] * x[n])) if t[n] * x[n] > zero() else (log1p(exp(t[n] * x[n])) - t[n] * x[n]))
         l[n] = total
+
+
+@task
+def l_from_t_x_over_n(l: Real1, t: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            t_lanes = lanes.read(t.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            total = select((t_lanes * x_lanes) > lanes.fill(zero()), log1p(exp(-(t_lanes * x_lanes))), log1p(exp(t_lanes * x_lanes)) - (t_lanes * x_lanes))
+            lanes.write_where(l.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            t_lanes = lanes.read_where(t.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            total = select((t_lanes * x_lanes) > lanes.fill(zero()), log1p(exp(-(t_lanes * x_lanes))), log1p(exp(t_lanes * x_lanes)) - (t_lanes * x_lanes))
+            lanes.write_where(l.line((n,), (1,)), total, active)
+
+
+@choice(l_from_t_x_over_n, l_from_t_x_plain)
+def l_from_t_x(l: Real1, t: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
+    """l[n] += Piecewise((log1p(exp(-t[n]*x[n])), t[n]*x[n] > 0), (log1p(exp(t[n]*x[n])) - t[n]*x[n], True))
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return l_from_t_x_over_n
+    return l_from_t_x_plain
 
 
 @task
@@ -473,7 +505,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'l_from_t_x: gather, tasks share n',
+        'l_from_t_x: lanes over n; else gather, tasks share n',
         'y_from_l: that of kernels.generated.mse_loss',
         'z_from_l: that of kernels.generated.mse_loss',
         'gl_total_from_gl: that of kernels.generated.mse_loss',

@@ -25,6 +25,7 @@ from kernels.runtime import (
     highest,
     lowest,
     maximum,
+    one,
     real,
     require_abi,
     select,
@@ -175,17 +176,18 @@ def e_from_peak_x_over_c(e: Real3, peak: Real2, x: Real3, M: int, C: int, R: int
     for item in range(first, last):
         m = item // R
         r = item % R
+        common = lanes.fill(finite(peak[m, r]))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                total = exp(x_lanes - lanes.fill(finite(peak[m, r])))
+                total = exp(x_lanes - common)
                 lanes.write_where(e.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = exp(x_lanes - lanes.fill(finite(peak[m, r])))
+                total = exp(x_lanes - common)
                 lanes.write_where(e.line((m, c, r), (0, 1, 0)), total, active)
 
 
@@ -348,17 +350,18 @@ def y_from_e_y_sum_over_c(y: Real3, e: Real3, y_sum: Real2, M: int, C: int, R: i
     for item in range(first, last):
         m = item // R
         r = item % R
+        common = lanes.fill(one()) / lanes.fill(y_sum[m, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 e_lanes = lanes.read(e.line((m, c, r), (0, 1, 0)))
-                total = e_lanes / lanes.fill(y_sum[m, r])
+                total = common * e_lanes
                 lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 e_lanes = lanes.read_where(e.line((m, c, r), (0, 1, 0)), active)
-                total = e_lanes / lanes.fill(y_sum[m, r])
+                total = common * e_lanes
                 lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, active)
 
 
@@ -630,19 +633,20 @@ def gx_from_ge_peak_x_over_c(gx: Real3, ge: Real3, peak: Real2, x: Real3, M: int
     for item in range(first, last):
         m = item // R
         r = item % R
+        common = lanes.fill(finite(peak[m, r]))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 ge_lanes = lanes.read(ge.line((m, c, r), (0, 1, 0)))
                 x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                total = ge_lanes * exp(x_lanes - lanes.fill(finite(peak[m, r])))
+                total = ge_lanes * exp(x_lanes - common)
                 lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 ge_lanes = lanes.read_where(ge.line((m, c, r), (0, 1, 0)), active)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = ge_lanes * exp(x_lanes - lanes.fill(finite(peak[m, r])))
+                total = ge_lanes * exp(x_lanes - common)
                 lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
 
 
@@ -716,19 +720,21 @@ def ty_from_e_te_ty_sum_y_sum_over_c(ty: Real3, e: Real3, te: Real3, ty_sum: Rea
     for item in range(first, last):
         m = item // R
         r = item % R
+        common = lanes.fill(one()) / lanes.fill(y_sum[m, r])
+        common_ = -(lanes.fill(ty_sum[m, r]) / lanes.fill(y_sum[m, r]))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 e_lanes = lanes.read(e.line((m, c, r), (0, 1, 0)))
                 te_lanes = lanes.read(te.line((m, c, r), (0, 1, 0)))
-                total = (te_lanes - (lanes.fill(ty_sum[m, r]) * e_lanes / lanes.fill(y_sum[m, r]))) / lanes.fill(y_sum[m, r])
+                total = common * ((common_ * e_lanes) + te_lanes)
                 lanes.write_where(ty.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 e_lanes = lanes.read_where(e.line((m, c, r), (0, 1, 0)), active)
                 te_lanes = lanes.read_where(te.line((m, c, r), (0, 1, 0)), active)
-                total = (te_lanes - (lanes.fill(ty_sum[m, r]) * e_lanes / lanes.fill(y_sum[m, r]))) / lanes.fill(y_sum[m, r])
+                total = common * ((common_ * e_lanes) + te_lanes)
                 lanes.write_where(ty.line((m, c, r), (0, 1, 0)), total, active)
 
 
@@ -801,17 +807,19 @@ def he_from_gy_hgy_sum_y_sum_over_c(he: Real3, gy: Real3, hgy_sum: Real2, y_sum:
     for item in range(first, last):
         m = item // R
         r = item % R
+        u_ = lanes.fill(y_sum[m, r])
+        common = -(lanes.fill(hgy_sum[m, r]) / (u_ * u_))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
-                total = -(lanes.fill(hgy_sum[m, r]) * gy_lanes / lanes.fill(y_sum[m, r]**2))
+                total = common * gy_lanes
                 lanes.write_where(he.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
-                total = -(lanes.fill(hgy_sum[m, r]) * gy_lanes / lanes.fill(y_sum[m, r]**2))
+                total = common * gy_lanes
                 lanes.write_where(he.line((m, c, r), (0, 1, 0)), total, active)
 
 
@@ -1004,6 +1012,7 @@ def hx_from_ge_he_hgx_peak_x_over_c(hx: Real3, ge: Real3, he: Real3, hgx: Real3,
     for item in range(first, last):
         m = item // R
         r = item % R
+        common = lanes.fill(finite(peak[m, r]))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
@@ -1012,7 +1021,7 @@ def hx_from_ge_he_hgx_peak_x_over_c(hx: Real3, ge: Real3, he: Real3, hgx: Real3,
                 he_lanes = lanes.read(he.line((m, c, r), (0, 1, 0)))
                 hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 1, 0)))
                 x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                total = ((ge_lanes * hgx_lanes) + he_lanes) * exp(x_lanes - lanes.fill(finite(peak[m, r])))
+                total = ((ge_lanes * hgx_lanes) + he_lanes) * exp(x_lanes - common)
                 lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1020,7 +1029,7 @@ def hx_from_ge_he_hgx_peak_x_over_c(hx: Real3, ge: Real3, he: Real3, hgx: Real3,
                 he_lanes = lanes.read_where(he.line((m, c, r), (0, 1, 0)), active)
                 hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 1, 0)), active)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = ((ge_lanes * hgx_lanes) + he_lanes) * exp(x_lanes - lanes.fill(finite(peak[m, r])))
+                total = ((ge_lanes * hgx_lanes) + he_lanes) * exp(x_lanes - common)
                 lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
 
 

@@ -30,7 +30,7 @@ require_abi(8, __name__)
 
 
 @task
-def y_from_x(y: Real1, x: Real1, N: int, beta: float, threshold: float, task: int, tasks: int) -> None:
+def y_from_x_plain(y: Real1, x: Real1, N: int, beta: float, threshold: float, task: int, tasks: int) -> None:
     """y[n] += Piecewise((x[n], threshold < beta*x[n]), (Piecewise((beta*x[n] + log1p(exp(-beta*x[n])), beta*x[n] > 0), (log1p(exp(beta*x[n])), True))/beta, True))
 
     gather, tasks share n
@@ -39,6 +39,37 @@ def y_from_x(y: Real1, x: Real1, N: int, beta: float, threshold: float, task: in
     for n in range(first, last):
         total = (x[n] if threshold < beta * x[n] else ((beta * x[n] + log1p(exp(-beta * x[n]))) if beta * x[n] > zero() else log1p(exp(beta * x[n]))) / beta)
         y[n] = total
+
+
+@task
+def y_from_x_over_n(y: Real1, x: Real1, N: int, beta: float, threshold: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            total = select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), x_lanes, select((x_lanes * lanes.fill(beta)) > lanes.fill(zero()), (lanes.fill(beta) * x_lanes) + log1p(exp(-(lanes.fill(beta) * x_lanes))), log1p(exp(lanes.fill(beta) * x_lanes))) / lanes.fill(beta))
+            lanes.write_where(y.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            total = select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), x_lanes, select((x_lanes * lanes.fill(beta)) > lanes.fill(zero()), (lanes.fill(beta) * x_lanes) + log1p(exp(-(lanes.fill(beta) * x_lanes))), log1p(exp(lanes.fill(beta) * x_lanes))) / lanes.fill(beta))
+            lanes.write_where(y.line((n,), (1,)), total, active)
+
+
+@choice(y_from_x_over_n, y_from_x_plain)
+def y_from_x(y: Real1, x: Real1, N: int, beta: float, threshold: float, tile: Tile) -> Task[...]:
+    """y[n] += Piecewise((x[n], threshold < beta*x[n]), (Piecewise((beta*x[n] + log1p(exp(-beta*x[n])), beta*x[n] > 0), (log1p(exp(beta*x[n])), True))/beta, True))
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return y_from_x_over_n
+    return y_from_x_plain
 
 
 @task
@@ -293,7 +324,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_x: gather, tasks share n',
+        'y_from_x: lanes over n; else gather, tasks share n',
         'gx_from_gy_x: lanes over n; else gather, tasks share n',
         'hx_from_gy_hgx_x: lanes over n; else gather, tasks share n',
         'tgx_from_gy_tgy_tx_x: lanes over n; else gather, tasks share n',

@@ -88,17 +88,18 @@ def y_from_x_z_over_t(y: Real6, x: Real4, z: Real4, I: int, K: int, S: int, L: i
         s = item // (L * J) % S
         l = item // J % L
         j = item % J
+        z_common = lanes.fill(z[i, k, l, j])
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((i, s, t, j), (0, 0, 1, 0)))
-                total = x_lanes - lanes.fill(z[i, k, l, j])
+                total = x_lanes - z_common
                 lanes.write_where(y.line((i, k, s, l, t, j), (0, 0, 0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((i, s, t, j), (0, 0, 1, 0)), active)
-                total = x_lanes - lanes.fill(z[i, k, l, j])
+                total = x_lanes - z_common
                 lanes.write_where(y.line((i, k, s, l, t, j), (0, 0, 0, 0, 1, 0)), total, active)
 
 

@@ -78,17 +78,18 @@ def y_from_x_z_over_t(y: Real4, x: Real2, z: Real4, S: int, I: int, T: int, J: i
         s = item // (I * J)
         i = item // J % I
         j = item % J
+        x_common = lanes.fill(x[i, j])
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
             if count == lanes.width:
                 z_lanes = lanes.read(z.line((s, i, t, j), (0, 0, 1, 0)))
-                total = lanes.fill(x[i, j]) - z_lanes
+                total = x_common - z_lanes
                 lanes.write_where(y.line((s, i, t, j), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 z_lanes = lanes.read_where(z.line((s, i, t, j), (0, 0, 1, 0)), active)
-                total = lanes.fill(x[i, j]) - z_lanes
+                total = x_common - z_lanes
                 lanes.write_where(y.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 

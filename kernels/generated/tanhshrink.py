@@ -10,7 +10,13 @@ from kernels.runtime import (
     Phase,
     Program,
     Real1,
+    Task,
     Tensor,
+    Tile,
+    ceil_div,
+    choice,
+    one,
+    real,
     require_abi,
     share,
     tanh,
@@ -21,7 +27,7 @@ require_abi(8, __name__)
 
 
 @task
-def y_from_x(y: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
+def y_from_x_plain(y: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
     """y[n] += -tanh(x[n]) + x[n]
 
     gather, tasks share n
@@ -33,7 +39,37 @@ def y_from_x(y: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
 
 
 @task
-def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
+def y_from_x_over_n(y: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            total = x_lanes - tanh(x_lanes)
+            lanes.write_where(y.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            total = x_lanes - tanh(x_lanes)
+            lanes.write_where(y.line((n,), (1,)), total, active)
+
+
+@choice(y_from_x_over_n, y_from_x_plain)
+def y_from_x(y: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
+    """y[n] += -tanh(x[n]) + x[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return y_from_x_over_n
+    return y_from_x_plain
+
+
+@task
+def gx_from_gy_x_plain(gx: Real1, gy: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
     """gx[n] += tanh(x[n])**2*gy[n]
 
     gather, tasks share n
@@ -45,7 +81,41 @@ def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, task: int, tasks: int) 
 
 
 @task
-def hx_from_gy_hgx_x(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
+def gx_from_gy_x_over_n(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            u_ = tanh(x_lanes)
+            total = gy_lanes * (u_ * u_)
+            lanes.write_where(gx.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            u_ = tanh(x_lanes)
+            total = gy_lanes * (u_ * u_)
+            lanes.write_where(gx.line((n,), (1,)), total, active)
+
+
+@choice(gx_from_gy_x_over_n, gx_from_gy_x_plain)
+def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
+    """gx[n] += tanh(x[n])**2*gy[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return gx_from_gy_x_over_n
+    return gx_from_gy_x_plain
+
+
+@task
+def hx_from_gy_hgx_x_plain(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
     """hx[n] += (2 - 2*tanh(x[n])**2)*tanh(x[n])*gy[n]*hgx[n]
 
     gather, tasks share n
@@ -58,7 +128,44 @@ def hx_from_gy_hgx_x(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, task: i
 
 
 @task
-def tgx_from_gy_tgy_tx_x(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, task: int,
+def hx_from_gy_hgx_x_over_n(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            hgx_lanes = lanes.read(hgx.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            v0 = tanh(x_lanes)
+            total = gy_lanes * hgx_lanes * v0 * (lanes.fill(real(2)) - (lanes.fill(real(2)) * (v0 * v0)))
+            lanes.write_where(hx.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            hgx_lanes = lanes.read_where(hgx.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            v0 = tanh(x_lanes)
+            total = gy_lanes * hgx_lanes * v0 * (lanes.fill(real(2)) - (lanes.fill(real(2)) * (v0 * v0)))
+            lanes.write_where(hx.line((n,), (1,)), total, active)
+
+
+@choice(hx_from_gy_hgx_x_over_n, hx_from_gy_hgx_x_plain)
+def hx_from_gy_hgx_x(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
+    """hx[n] += (2 - 2*tanh(x[n])**2)*tanh(x[n])*gy[n]*hgx[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hx_from_gy_hgx_x_over_n
+    return hx_from_gy_hgx_x_plain
+
+
+@task
+def tgx_from_gy_tgy_tx_x_plain(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, task: int,
         tasks: int) -> None:
     """tgx[n] += (2*(1 - tanh(x[n])**2)*gy[n]*tx[n] + tanh(x[n])*tgy[n])*tanh(x[n])
 
@@ -69,6 +176,45 @@ def tgx_from_gy_tgy_tx_x(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1,
         v0 = tanh(x[n])
         total = v0 * (v0 * tgy[n] + 2 * (1 - v0**2) * gy[n] * tx[n])
         tgx[n] = total
+
+
+@task
+def tgx_from_gy_tgy_tx_x_over_n(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((n,), (1,)))
+            tx_lanes = lanes.read(tx.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            v0 = tanh(x_lanes)
+            total = v0 * ((lanes.fill(real(2)) * gy_lanes * tx_lanes * (lanes.fill(one()) - (v0 * v0))) + (tgy_lanes * v0))
+            lanes.write_where(tgx.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
+            tx_lanes = lanes.read_where(tx.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            v0 = tanh(x_lanes)
+            total = v0 * ((lanes.fill(real(2)) * gy_lanes * tx_lanes * (lanes.fill(one()) - (v0 * v0))) + (tgy_lanes * v0))
+            lanes.write_where(tgx.line((n,), (1,)), total, active)
+
+
+@choice(tgx_from_gy_tgy_tx_x_over_n, tgx_from_gy_tgy_tx_x_plain)
+def tgx_from_gy_tgy_tx_x(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
+    """tgx[n] += (2*(1 - tanh(x[n])**2)*gy[n]*tx[n] + tanh(x[n])*tgy[n])*tanh(x[n])
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgx_from_gy_tgy_tx_x_over_n
+    return tgx_from_gy_tgy_tx_x_plain
 
 
 def sizes(N: int) -> dict[str, int]:
@@ -167,9 +313,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_x: gather, tasks share n',
-        'gx_from_gy_x: gather, tasks share n',
-        'hx_from_gy_hgx_x: gather, tasks share n',
-        'tgx_from_gy_tgy_tx_x: gather, tasks share n',
+        'y_from_x: lanes over n; else gather, tasks share n',
+        'gx_from_gy_x: lanes over n; else gather, tasks share n',
+        'hx_from_gy_hgx_x: lanes over n; else gather, tasks share n',
+        'tgx_from_gy_tgy_tx_x: lanes over n; else gather, tasks share n',
     ),
 )

@@ -223,6 +223,8 @@ def gx_from_a_b_gfar_gnear_x_over_j(gx: Real2, a: Real2, b: Real2, gfar: Real1, 
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        common = lanes.fill(2 * gnear[n])
+        common_ = lanes.fill(2 * gfar[n])
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width))
             count = min(lanes.width, J - j)
@@ -231,7 +233,7 @@ def gx_from_a_b_gfar_gnear_x_over_j(gx: Real2, a: Real2, b: Real2, gfar: Real1, 
                 b_lanes = lanes.read(b.line((n, j), (0, 1)))
                 x_lanes = lanes.read(x.line((n, j), (0, 1)))
                 v0 = x_lanes + lanes.fill(eps)
-                total = (lanes.fill(2 * gnear[n]) * (v0 - a_lanes)) + (lanes.fill(2 * gfar[n]) * (v0 - b_lanes))
+                total = (common * (v0 - a_lanes)) + (common_ * (v0 - b_lanes))
                 lanes.write_where(gx.line((n, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -239,7 +241,7 @@ def gx_from_a_b_gfar_gnear_x_over_j(gx: Real2, a: Real2, b: Real2, gfar: Real1, 
                 b_lanes = lanes.read_where(b.line((n, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, j), (0, 1)), active)
                 v0 = x_lanes + lanes.fill(eps)
-                total = (lanes.fill(2 * gnear[n]) * (v0 - a_lanes)) + (lanes.fill(2 * gfar[n]) * (v0 - b_lanes))
+                total = (common * (v0 - a_lanes)) + (common_ * (v0 - b_lanes))
                 lanes.write_where(gx.line((n, j), (0, 1)), total, active)
 
 
@@ -395,6 +397,11 @@ def hx_from_a_b_gfar_gnear_hfar_hga_hgb_hgx_hnear_x_over_j(hx: Real2, a: Real2, 
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        common = lanes.fill(-2 * gfar[n])
+        common_ = lanes.fill(-2 * gnear[n])
+        common_2 = lanes.fill(2 * gfar[n] + 2 * gnear[n])
+        common_3 = lanes.fill(2 * hnear[n])
+        common_4 = lanes.fill(2 * hfar[n])
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width))
             count = min(lanes.width, J - j)
@@ -405,10 +412,8 @@ def hx_from_a_b_gfar_gnear_hfar_hga_hgb_hgx_hnear_x_over_j(hx: Real2, a: Real2, 
                 hgb_lanes = lanes.read(hgb.line((n, j), (0, 1)))
                 hgx_lanes = lanes.read(hgx.line((n, j), (0, 1)))
                 x_lanes = lanes.read(x.line((n, j), (0, 1)))
-                v0 = gnear[n]
-                v1 = gfar[n]
-                v2 = x_lanes + lanes.fill(eps)
-                total = (lanes.fill(2 * v0 + 2 * v1) * hgx_lanes) + (lanes.fill(2 * hnear[n]) * (v2 - a_lanes)) + (lanes.fill(2 * hfar[n]) * (v2 - b_lanes)) - (lanes.fill(2 * v0) * hga_lanes) - (lanes.fill(2 * v1) * hgb_lanes)
+                v0 = x_lanes + lanes.fill(eps)
+                total = (common * hgb_lanes) + (common_ * hga_lanes) + (common_2 * hgx_lanes) + (common_3 * (v0 - a_lanes)) + (common_4 * (v0 - b_lanes))
                 lanes.write_where(hx.line((n, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -418,10 +423,8 @@ def hx_from_a_b_gfar_gnear_hfar_hga_hgb_hgx_hnear_x_over_j(hx: Real2, a: Real2, 
                 hgb_lanes = lanes.read_where(hgb.line((n, j), (0, 1)), active)
                 hgx_lanes = lanes.read_where(hgx.line((n, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, j), (0, 1)), active)
-                v0 = gnear[n]
-                v1 = gfar[n]
-                v2 = x_lanes + lanes.fill(eps)
-                total = (lanes.fill(2 * v0 + 2 * v1) * hgx_lanes) + (lanes.fill(2 * hnear[n]) * (v2 - a_lanes)) + (lanes.fill(2 * hfar[n]) * (v2 - b_lanes)) - (lanes.fill(2 * v0) * hga_lanes) - (lanes.fill(2 * v1) * hgb_lanes)
+                v0 = x_lanes + lanes.fill(eps)
+                total = (common * hgb_lanes) + (common_ * hga_lanes) + (common_2 * hgx_lanes) + (common_3 * (v0 - a_lanes)) + (common_4 * (v0 - b_lanes))
                 lanes.write_where(hx.line((n, j), (0, 1)), total, active)
 
 

@@ -290,6 +290,8 @@ def gb_from_a_b_gapart_gfar_x_over_j(gb: Real2, a: Real2, b: Real2, gapart: Real
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        common = lanes.fill(2 * gapart[n])
+        common_ = lanes.fill(2 * gfar[n])
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width))
             count = min(lanes.width, J - j)
@@ -298,7 +300,7 @@ def gb_from_a_b_gapart_gfar_x_over_j(gb: Real2, a: Real2, b: Real2, gapart: Real
                 b_lanes = lanes.read(b.line((n, j), (0, 1)))
                 x_lanes = lanes.read(x.line((n, j), (0, 1)))
                 v0 = lanes.fill(eps) - b_lanes
-                total = (lanes.fill(2 * gapart[n]) * ((-a_lanes) - v0)) + (lanes.fill(2 * gfar[n]) * ((-v0) - x_lanes))
+                total = (common * ((-a_lanes) - v0)) + (common_ * ((-v0) - x_lanes))
                 lanes.write_where(gb.line((n, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -306,7 +308,7 @@ def gb_from_a_b_gapart_gfar_x_over_j(gb: Real2, a: Real2, b: Real2, gapart: Real
                 b_lanes = lanes.read_where(b.line((n, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, j), (0, 1)), active)
                 v0 = lanes.fill(eps) - b_lanes
-                total = (lanes.fill(2 * gapart[n]) * ((-a_lanes) - v0)) + (lanes.fill(2 * gfar[n]) * ((-v0) - x_lanes))
+                total = (common * ((-a_lanes) - v0)) + (common_ * ((-v0) - x_lanes))
                 lanes.write_where(gb.line((n, j), (0, 1)), total, active)
 
 
@@ -379,6 +381,8 @@ def ga_from_a_b_gapart_gnear_x_over_j(ga: Real2, a: Real2, b: Real2, gapart: Rea
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        common = lanes.fill(2 * gapart[n])
+        common_ = lanes.fill(2 * gnear[n])
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width))
             count = min(lanes.width, J - j)
@@ -386,14 +390,14 @@ def ga_from_a_b_gapart_gnear_x_over_j(ga: Real2, a: Real2, b: Real2, gapart: Rea
                 a_lanes = lanes.read(a.line((n, j), (0, 1)))
                 b_lanes = lanes.read(b.line((n, j), (0, 1)))
                 x_lanes = lanes.read(x.line((n, j), (0, 1)))
-                total = (lanes.fill(2 * gapart[n]) * (a_lanes + lanes.fill(eps) - b_lanes)) + (lanes.fill(2 * gnear[n]) * (a_lanes - x_lanes - lanes.fill(eps)))
+                total = (common * (a_lanes + lanes.fill(eps) - b_lanes)) + (common_ * (a_lanes - x_lanes - lanes.fill(eps)))
                 lanes.write_where(ga.line((n, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 a_lanes = lanes.read_where(a.line((n, j), (0, 1)), active)
                 b_lanes = lanes.read_where(b.line((n, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, j), (0, 1)), active)
-                total = (lanes.fill(2 * gapart[n]) * (a_lanes + lanes.fill(eps) - b_lanes)) + (lanes.fill(2 * gnear[n]) * (a_lanes - x_lanes - lanes.fill(eps)))
+                total = (common * (a_lanes + lanes.fill(eps) - b_lanes)) + (common_ * (a_lanes - x_lanes - lanes.fill(eps)))
                 lanes.write_where(ga.line((n, j), (0, 1)), total, active)
 
 
@@ -565,6 +569,11 @@ def hb_from_a_b_gapart_gfar_hapart_hfar_hga_hgb_hgx_x_over_j(hb: Real2, a: Real2
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        common = lanes.fill(-2 * gapart[n])
+        common_ = lanes.fill(-2 * gfar[n])
+        common_2 = lanes.fill(2 * gapart[n] + 2 * gfar[n])
+        common_3 = lanes.fill(2 * hapart[n])
+        common_4 = lanes.fill(2 * hfar[n])
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width))
             count = min(lanes.width, J - j)
@@ -575,10 +584,8 @@ def hb_from_a_b_gapart_gfar_hapart_hfar_hga_hgb_hgx_x_over_j(hb: Real2, a: Real2
                 hgb_lanes = lanes.read(hgb.line((n, j), (0, 1)))
                 hgx_lanes = lanes.read(hgx.line((n, j), (0, 1)))
                 x_lanes = lanes.read(x.line((n, j), (0, 1)))
-                v0 = gapart[n]
-                v1 = gfar[n]
-                v2 = lanes.fill(eps) - b_lanes
-                total = (lanes.fill(2 * v0 + 2 * v1) * hgb_lanes) + (lanes.fill(2 * hapart[n]) * ((-a_lanes) - v2)) + (lanes.fill(2 * hfar[n]) * ((-v2) - x_lanes)) - (lanes.fill(2 * v0) * hga_lanes) - (lanes.fill(2 * v1) * hgx_lanes)
+                v0 = lanes.fill(eps) - b_lanes
+                total = (common * hga_lanes) + (common_ * hgx_lanes) + (common_2 * hgb_lanes) + (common_3 * ((-a_lanes) - v0)) + (common_4 * ((-v0) - x_lanes))
                 lanes.write_where(hb.line((n, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -588,10 +595,8 @@ def hb_from_a_b_gapart_gfar_hapart_hfar_hga_hgb_hgx_x_over_j(hb: Real2, a: Real2
                 hgb_lanes = lanes.read_where(hgb.line((n, j), (0, 1)), active)
                 hgx_lanes = lanes.read_where(hgx.line((n, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, j), (0, 1)), active)
-                v0 = gapart[n]
-                v1 = gfar[n]
-                v2 = lanes.fill(eps) - b_lanes
-                total = (lanes.fill(2 * v0 + 2 * v1) * hgb_lanes) + (lanes.fill(2 * hapart[n]) * ((-a_lanes) - v2)) + (lanes.fill(2 * hfar[n]) * ((-v2) - x_lanes)) - (lanes.fill(2 * v0) * hga_lanes) - (lanes.fill(2 * v1) * hgx_lanes)
+                v0 = lanes.fill(eps) - b_lanes
+                total = (common * hga_lanes) + (common_ * hgx_lanes) + (common_2 * hgb_lanes) + (common_3 * ((-a_lanes) - v0)) + (common_4 * ((-v0) - x_lanes))
                 lanes.write_where(hb.line((n, j), (0, 1)), total, active)
 
 
@@ -682,6 +687,11 @@ def ha_from_a_b_gapart_gnear_hapart_hga_hgb_hgx_hnear_x_over_j(ha: Real2, a: Rea
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
+        common = lanes.fill(-2 * gapart[n])
+        common_ = lanes.fill(-2 * gnear[n])
+        common_2 = lanes.fill(2 * gapart[n] + 2 * gnear[n])
+        common_3 = lanes.fill(2 * hapart[n])
+        common_4 = lanes.fill(2 * hnear[n])
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width))
             count = min(lanes.width, J - j)
@@ -692,9 +702,7 @@ def ha_from_a_b_gapart_gnear_hapart_hga_hgb_hgx_hnear_x_over_j(ha: Real2, a: Rea
                 hgb_lanes = lanes.read(hgb.line((n, j), (0, 1)))
                 hgx_lanes = lanes.read(hgx.line((n, j), (0, 1)))
                 x_lanes = lanes.read(x.line((n, j), (0, 1)))
-                v0 = gapart[n]
-                v1 = gnear[n]
-                total = (lanes.fill(2 * v0 + 2 * v1) * hga_lanes) + (lanes.fill(2 * hapart[n]) * (a_lanes + lanes.fill(eps) - b_lanes)) + (lanes.fill(2 * hnear[n]) * (a_lanes - x_lanes - lanes.fill(eps))) - (lanes.fill(2 * v0) * hgb_lanes) - (lanes.fill(2 * v1) * hgx_lanes)
+                total = (common * hgb_lanes) + (common_ * hgx_lanes) + (common_2 * hga_lanes) + (common_3 * (a_lanes + lanes.fill(eps) - b_lanes)) + (common_4 * (a_lanes - x_lanes - lanes.fill(eps)))
                 lanes.write_where(ha.line((n, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -704,9 +712,7 @@ def ha_from_a_b_gapart_gnear_hapart_hga_hgb_hgx_hnear_x_over_j(ha: Real2, a: Rea
                 hgb_lanes = lanes.read_where(hgb.line((n, j), (0, 1)), active)
                 hgx_lanes = lanes.read_where(hgx.line((n, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, j), (0, 1)), active)
-                v0 = gapart[n]
-                v1 = gnear[n]
-                total = (lanes.fill(2 * v0 + 2 * v1) * hga_lanes) + (lanes.fill(2 * hapart[n]) * (a_lanes + lanes.fill(eps) - b_lanes)) + (lanes.fill(2 * hnear[n]) * (a_lanes - x_lanes - lanes.fill(eps))) - (lanes.fill(2 * v0) * hgb_lanes) - (lanes.fill(2 * v1) * hgx_lanes)
+                total = (common * hgb_lanes) + (common_ * hgx_lanes) + (common_2 * hga_lanes) + (common_3 * (a_lanes + lanes.fill(eps) - b_lanes)) + (common_4 * (a_lanes - x_lanes - lanes.fill(eps)))
                 lanes.write_where(ha.line((n, j), (0, 1)), total, active)
 
 

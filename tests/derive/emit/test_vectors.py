@@ -29,11 +29,12 @@ def holds(operator, folder, *checks, cases=4):
 
 
 def test_a_sum_that_all_lanes_share_is_one_factor(tmp_path):
-    """Divided as vectors are, it is written as a sum; without parentheses the rest multiplied its last term only."""
+    """Divided as vectors are, it is made before the loop; without parentheses the rest multiplied its last term only."""
     factor = w[n] - a[n] * b[n] / (2 * d[n])
     operator = Operator("scaled", y[n, c] << factor * x[n, c], inputs=(x, w, a, b, d))
     text = holds(operator, tmp_path, "exact_forward", "exact_vjp", "every_way")
-    assert "total = (lanes.fill(w[n]) - " in text
+    assert "common = lanes.fill(w[n]) - " in text
+    assert "total = x_lanes * common" in text or "total = common * x_lanes" in text
 
 
 def test_a_constant_shift(tmp_path):
@@ -48,6 +49,23 @@ def test_a_constant_shift(tmp_path):
     text = holds(operator, tmp_path, "exact_forward", "exact_vjp", "exact_vjp_vjp", "exact_jvp", cases=2)
     assert "argmax" not in text
     assert finite(sp.Symbol("u", real=True)).diff() == 0
+
+
+def test_what_lanes_share_is_read_before_their_loop(tmp_path):
+    operator = Operator(
+        "norm", y[n, c] << b[c] + w[n] * (x[n, c] - m[n]) / sp.sqrt(d[n]), inputs=(x, w, m, d, b)
+    )
+    text = holds(operator, tmp_path, "exact_forward", "exact_vjp", "every_way")
+    body = text[text.index("def y_from_b_d_m_w_x_over_c") :]
+    before, loop = body[: body.index("for start in")], body[body.index("for start in") : body.index("@task")]
+    assert "m[n]" in before and "sqrt(" in before and "w[n]" in before
+    assert "[n]" not in loop and "sqrt(" not in loop
+
+
+@pytest.mark.parametrize("f", [sp.tanh, sp.erf, sp.sin, sp.atan, sp.cosh])
+def test_any_function_has_lanes(f, tmp_path):
+    operator = Operator(f.__name__, y[n] << f(x[n]), inputs=(x,))
+    assert "y_from_x_over_n" in holds(operator, tmp_path, "exact_forward", "every_way", cases=2)
 
 
 @pytest.mark.parametrize("f", [expm1, log1p])

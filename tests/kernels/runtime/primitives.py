@@ -324,14 +324,30 @@ def windows(
 
 @task
 def functions(out: Real2, x: Real1, n: int, tile: Tile, task: int, tasks: int) -> None:
-    """exp, log, sqrt and absolute values of vectors: one row each."""
+    """Row r of out: function r of vectors. The order is that of SCALARS, without the signs."""
     lanes = tile.lanes
     for i in range(0, n, lanes.width):
         v = lanes.read(x.line((i,), (1,)))
         lanes.store(out.pointer(0, i), exp(v))
-        lanes.store(out.pointer(1, i), log(v))
-        lanes.store(out.pointer(2, i), sqrt(v))
-        lanes.store(out.pointer(3, i), absolute(v))
+        lanes.store(out.pointer(1, i), expm1(v))
+        lanes.store(out.pointer(2, i), log(v))
+        lanes.store(out.pointer(3, i), log1p(v))
+        lanes.store(out.pointer(4, i), sqrt(v))
+        lanes.store(out.pointer(5, i), sin(v))
+        lanes.store(out.pointer(6, i), cos(v))
+        lanes.store(out.pointer(7, i), tan(v))
+        lanes.store(out.pointer(8, i), asin(v))
+        lanes.store(out.pointer(9, i), acos(v))
+        lanes.store(out.pointer(10, i), atan(v))
+        lanes.store(out.pointer(11, i), sinh(v))
+        lanes.store(out.pointer(12, i), cosh(v))
+        lanes.store(out.pointer(13, i), tanh(v))
+        lanes.store(out.pointer(14, i), asinh(v))
+        lanes.store(out.pointer(15, i), acosh(v))
+        lanes.store(out.pointer(16, i), atanh(v))
+        lanes.store(out.pointer(17, i), erf(v))
+        lanes.store(out.pointer(18, i), erfc(v))
+        lanes.store(out.pointer(19, i), absolute(v))
 
 
 @task
