@@ -34,7 +34,7 @@ def test_a_sum_that_all_lanes_share_is_one_factor(tmp_path):
     operator = Operator("scaled", y[n, c] << factor * x[n, c], inputs=(x, w, a, b, d))
     text = holds(operator, tmp_path, "exact_forward", "exact_vjp", "every_way")
     assert "common = lanes.fill(w[n]) - " in text
-    assert "total = x_lanes * common" in text or "total = common * x_lanes" in text
+    assert "total = common * x_lanes" in text
 
 
 def test_a_constant_shift(tmp_path):
@@ -58,8 +58,8 @@ def test_what_lanes_share_is_read_before_their_loop(tmp_path):
     text = holds(operator, tmp_path, "exact_forward", "exact_vjp", "every_way")
     body = text[text.index("def y_from_b_d_m_w_x_over_c") :]
     before, loop = body[: body.index("for start in")], body[body.index("for start in") : body.index("@task")]
-    assert "m[n]" in before and "sqrt(" in before and "w[n]" in before
-    assert "[n]" not in loop and "sqrt(" not in loop
+    assert all(made in before for made in ("m[n]", "w[n]", "sqrt("))
+    assert not any(made in loop for made in ("[n]", "sqrt("))
 
 
 @pytest.mark.parametrize("f", [sp.tanh, sp.erf, sp.sin, sp.atan, sp.cosh])
