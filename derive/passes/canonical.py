@@ -14,7 +14,7 @@ Axis order does not count (kernels read any strides), the order of factors does 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice, permutations, product
@@ -22,7 +22,21 @@ from typing import Any, TypeVar
 
 import sympy as sp
 
-from derive.language import Index, Lap, Parameter, Real, Size, extent
+from derive.language import (
+    Index,
+    Lap,
+    Parameter,
+    Real,
+    Size,
+    chosen,
+    extent,
+    finite,
+    indicator,
+    maximum,
+    minimum,
+    relu,
+    step,
+)
 from derive.program import Access, Affine, Equation, IntegerAccess, Range, Relation, fresh_name
 
 T = TypeVar("T")
@@ -210,47 +224,68 @@ def canonical(shape: Shape) -> Canonical:
     reads = list(eq.reads)
     groups: dict[str, list[Access]] = {}
     for a in reads:
-        groups.setdefault(_role(eq, a), []).append(a)
-    best: Canonical | None = None
-    for order in islice(_each_order(groups), MOST_ORDERS):
-        found = _named(shape, order)
-        if best is None or _rank(eq, found) < _rank(eq, best):
-            best = found
-    assert best is not None
-    return best
+        groups.setdefault(_role(eq, reads, a), []).append(a)
+    return _first(shape, (_named(shape, order) for order in islice(_each_order(groups), MOST_ORDERS)))
 
 
-def _rank(eq: Equation, found: Canonical) -> tuple[str, list[int], list[int]]:
+def _first(shape: Shape, several: Iterable[Canonical]) -> Canonical:
     """The smallest text; of those with one text the written order, which memory order often follows."""
-    return (
-        found.text,
-        [eq.relation.indices.index(i) for i in found.indices],
-        [(eq.target, *eq.reads).index(a) for a in found.reads],
+    eq = shape.equation
+    indices = {i: k for k, i in enumerate(eq.relation.indices)}
+    reads = {a: k for k, a in enumerate(dict.fromkeys((eq.target, *eq.reads)))}
+    return min(
+        several,
+        key=lambda found: (found.text, [indices[i] for i in found.indices], [reads[a] for a in found.reads]),
     )
 
 
-def _role(eq: Equation, a: Access) -> str:
+def _role(eq: Equation, reads: Sequence[Access], a: Access) -> str:
     """What tells a read from others whatever the names: its rank, how its indices are used, its place in the body."""
     forms = (*eq.relation.zero, *eq.relation.nonneg, *((eq.at,) if eq.at is not None else ()))
     uses = sorted(
-        (i in eq.free, sum(i in r.indices for r in eq.reads), sum(i in f.indices for f in forms))
+        (i in eq.free, sum(i in r.indices for r in reads), sum(i in f.indices for f in forms))
         for i in a.indices
     )
-    plain: dict[sp.Basic, sp.Basic] = {r: sp.Symbol(f"r{len(r.indices)}") for r in eq.reads}
-    plain |= {s: sp.Symbol("s") for s in eq.body.free_symbols if isinstance(s, (Index, Real, *INTEGERS))}
-    return f"{isinstance(a, IntegerAccess)} {uses} {_text(eq.body.xreplace({**plain, a: sp.Symbol('a')}))}"
+    plain: Names = {r: f"r{len(r.indices)}" for r in reads}
+    plain |= {s: "s" for s in eq.body.free_symbols if isinstance(s, (Index, Real, *INTEGERS))}
+    return f"{isinstance(a, IntegerAccess)} {uses} {_text(eq.body, {**plain, a: 'a'})}"
 
 
-def _text(e: sp.Basic) -> str:
+Names = dict[sp.Basic, str]  # what stands for reads and symbols in a text
+
+
+def _text(body: sp.Expr, names: Names) -> str:
     """A body as text. SymPy orders operands and turns comparisons round by names, so neither counts here."""
+    if _turns(body):
+        return _plain_text(body.xreplace({e: sp.Symbol(name) for e, name in names.items()}), {})
+    return _plain_text(body, names)
+
+
+@lru_cache(maxsize=4096)
+def _turns(body: sp.Expr) -> bool:
+    """Has it a function that SymPy writes of u or of -u by the names in u, as |x - y|?"""
+    fixed = (sp.exp, sp.log, relu, step, maximum, minimum, indicator, chosen, finite, sp.Piecewise)
+    return any(
+        not isinstance(e, fixed) and any(u.has(sp.Add) for u in e.args) for e in body.atoms(sp.Function)
+    )
+
+
+def _plain_text(e: sp.Basic, names: Names) -> str:
+    if (name := names.get(e)) is not None:
+        return f"Symbol('{name}')"
     if not e.args:
-        return str(sp.srepr(e))
-    parts, kind = [_text(a) for a in e.args], type(e).__name__
+        return _leaf(e)
+    parts, kind = [_plain_text(a, names) for a in e.args], type(e).__name__
     if isinstance(e, (sp.Gt, sp.Ge)):
         parts, kind = parts[::-1], {"StrictGreaterThan": "StrictLessThan", "GreaterThan": "LessThan"}[kind]
     if isinstance(e, (sp.Add, sp.Mul, sp.And, sp.Or, sp.Eq, sp.Ne)):
         parts.sort()
     return f"{kind}({', '.join(parts)})"
+
+
+@lru_cache(maxsize=4096)
+def _leaf(e: sp.Basic) -> str:
+    return str(sp.srepr(e))
 
 
 @lru_cache(maxsize=4096)
@@ -275,11 +310,23 @@ def _extents(c: sp.Expr, sizes: dict[sp.Symbol, Index]) -> list[Index]:
     return [sizes[f] for f in factors] if all(f in sizes for f in factors) else []
 
 
+@lru_cache(maxsize=4096)
+def _scalars(body: sp.Expr) -> frozenset[sp.Basic]:
+    """The symbols of a body that stand outside its reads."""
+    found, nodes = set[sp.Basic](), sp.preorder_traversal(body)
+    for e in nodes:
+        if isinstance(e, Access):
+            nodes.skip()
+        elif e.is_Symbol:
+            found.add(e)
+    return frozenset(found)
+
+
 def _named(shape: Shape, order: Sequence[Access]) -> Canonical:
     eq = shape.equation
     place = {a: f"A{k}" for k, a in enumerate(order)}
     sizes = {extent(i): i for i in eq.relation.indices}
-    body = eq.body.xreplace({a: sp.Symbol(n) for a, n in place.items()})
+    scalars = _scalars(eq.body)
     forms = (
         [("z", f) for f in eq.relation.zero]
         + [("n", f) for f in eq.relation.nonneg]
@@ -289,12 +336,12 @@ def _named(shape: Shape, order: Sequence[Access]) -> Canonical:
     for i in eq.relation.indices:
         member = "".join("01"[i in a.indices] for a in (eq.target, *order))
         colour[i] = (
-            f"{member}{'s' if i in body.free_symbols else ''}{'E' if extent(i) in body.free_symbols else ''}"
+            f"{member}{'s' if i in scalars else ''}{'E' if extent(i) in scalars else ''}"
             f"{'L' if isinstance(i, Lap) else ''}"
         )
     colour = _refined(colour, forms, place, sizes)
     # Indices that no constraint, coefficient or scalar mentions are told apart by nothing: the written order will do.
-    mentioned = set(body.free_symbols).union(*(f.expr.free_symbols for _, f in forms))
+    mentioned = scalars.union(*(f.expr.free_symbols for _, f in forms))
     twins = {i for i in colour if i not in mentioned and extent(i) not in mentioned}
 
     def settle(colour: dict[Index, str]) -> list[dict[Index, str]]:
@@ -311,8 +358,7 @@ def _named(shape: Shape, order: Sequence[Access]) -> Canonical:
                 break
         return done
 
-    made = (_written(shape, order, place, body, forms, c) for c in settle(colour))
-    return min(made, key=lambda found: _rank(eq, found))
+    return _first(shape, (_written(shape, order, place, forms, c) for c in settle(colour)))
 
 
 def _refined(
@@ -357,7 +403,6 @@ def _written(
     shape: Shape,
     order: Sequence[Access],
     place: dict[Access, str],
-    body: sp.Expr,
     forms: Sequence[tuple[str, Affine]],
     colour: dict[Index, str],
 ) -> Canonical:
@@ -392,7 +437,7 @@ def _written(
     laps = "".join(f"{number[i]} " for i in indices if isinstance(i, Lap))
     made = []
     for sides in islice(_each_order(groups), MOST_ORDERS):
-        text, integers, reals = _numbered(sides, body, rename)
+        text, integers, reals = _numbered(sides, eq.body, place, rename)
         text = f"{eq.reduce} {eq.ties} {tensors} : {len(indices)} {laps}: {text}"
         made.append(Canonical(text, (eq.target, *order), tuple(indices), integers, reals))
     return min(made, key=lambda found: found.text)
@@ -408,7 +453,7 @@ def _each_order(groups: Mapping[Any, list[T]]) -> Iterator[list[T]]:
 
 
 def _numbered(
-    sides: Sequence[Side], body: sp.Expr, rename: dict[sp.Basic, sp.Basic]
+    sides: Sequence[Side], body: sp.Expr, place: Mapping[Access, str], rename: Mapping[sp.Basic, sp.Basic]
 ) -> tuple[str, tuple[sp.Symbol, ...], tuple[sp.Symbol, ...]]:
     """Body and constraints with their symbols numbered as they occur; in the body alike ones in either order."""
     rename, integers = dict(rename), list[sp.Symbol]()
@@ -424,20 +469,21 @@ def _numbered(
             for s in sorted(found, key=lambda s: (_sign_class(s), str(s))):
                 put(s)
         lines.append(f"{kind} " + " + ".join(f"({c.xreplace(rename)}){a}" for a, c in parts))
-    left = {s for s in body.free_symbols if isinstance(s, (Real, *INTEGERS)) and s not in rename}
-    plain = {**rename, **{s: sp.Symbol("s") for s in left}}
+    left = {s for s in _scalars(body) if isinstance(s, (Real, *INTEGERS)) and s not in rename}
+    known: Names = {**place, **{s: str(name) for s, name in rename.items()}}
+    plain: Names = {**known, **dict.fromkeys(left, "s")}
     groups: dict[tuple[str, str], list[sp.Symbol]] = {}
     for s in sorted(left, key=str):
         kind = f"R{'+' if s.is_positive else ''}" if isinstance(s, Real) else _sign_class(s)
-        place = _text(body.xreplace({**plain, s: sp.Symbol("this")}))
-        groups.setdefault((kind, place), []).append(s)
+        around = _text(body, {**plain, s: "this"})
+        groups.setdefault((kind, around), []).append(s)
     made = []
     for symbols in islice(_each_order(groups), MOST_ORDERS):
         reals = tuple(s for s in symbols if isinstance(s, Real))
         more = [s for s in symbols if not isinstance(s, Real)]
-        names = {s: sp.Symbol(f"R{k}{'+' if s.is_positive else ''}") for k, s in enumerate(reals)}
-        names |= {s: sp.Symbol(f"{_sign_class(s)}{len(integers) + k}") for k, s in enumerate(more)}
-        made.append((_text(body.xreplace({**rename, **names})), (*integers, *more), reals))
+        names: Names = {s: f"R{k}{'+' if s.is_positive else ''}" for k, s in enumerate(reals)}
+        names |= {s: f"{_sign_class(s)}{len(integers) + k}" for k, s in enumerate(more)}
+        made.append((_text(body, {**known, **names}), (*integers, *more), reals))
     text, all_integers, reals = min(made, key=lambda m: m[0])
     return f"{text} : {' ; '.join(lines)}", all_integers, reals
 

@@ -470,3 +470,19 @@ def test_an_index_called_lap_is_an_index():
     two = equation(y[p] << Sum[lap](x[s * p + d * lap]), inputs=(x,), given=(lap,))
     assert text(one) == text(two)
     assert lower(one).cost == lower(two).cost
+
+
+def test_a_distance_has_no_direction():
+    """SymPy writes |x - w| or |w - x|, by the letters, whichever of them a gradient is of."""
+    one = equation(y[p] << sp.Abs(x[p] - w[p]) * sp.tanh(x[p] - w[p]) * x[p])
+    two = equation(y[p] << sp.Abs(w[p] - x[p]) * sp.tanh(w[p] - x[p]) * w[p])
+    assert text(one) == text(two)
+
+
+def test_reads_that_are_alike_cost_little():
+    """Six vectors in one product: every order of them is tried, and none is worked out anew by SymPy."""
+    six = tensors("a b c d e f")
+    body = sp.Mul(*(sp.cos(v[o]) for v in six))
+    one = equation(y[p] << Sum[o](body * x[p, o]), inputs=(x, *six))
+    two = equation(y[p] << Sum[o](body * x[p, o]), inputs=(x, *six[::-1]))
+    assert text(one) == text(two)
