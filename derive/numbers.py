@@ -391,7 +391,10 @@ def _whole_power(x: Number, n: int) -> Number:
 
 
 def power(x: Number, p: Number) -> Number:
-    """x to the power p. A whole power is a product (0 to the 0 is 1); any other needs x >= 0."""
+    """x to the power p. A whole power is a product (0 to the 0 is 1); any other needs x >= 0.
+
+    By p its derivative is x^p log(x), and 0 where x is 0 (and p is not negative).
+    """
     n = _whole(p)
     if n is not None:
         return _whole_power(x, n)
@@ -408,7 +411,8 @@ def power(x: Number, p: Number) -> Number:
     if isinstance(x, kind):
         terms.append((exponent * power(base, exponent - 1), x))
     if isinstance(p, kind):
-        terms.append((made * log(base), p))
+        gone = base == 0 and not exponent < 0  # the limit of u^p log(u)
+        terms.append((base * 0 if gone else made * log(base), p))
     return next(v for v in (x, p) if isinstance(v, kind)).chain(made, *terms)
 
 

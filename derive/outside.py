@@ -24,7 +24,7 @@ import sympy as sp
 from derive.errors import SpecError
 from derive.indexing import access
 from derive.language import FOLDS, Index, Lap, Read, Size, Tensor, circular, inside
-from derive.program import Access, Affine, Equation, Range, Relation, fresh_name
+from derive.program import Access, Affine, Equation, Range, Relation, fresh_name, vanishes
 from derive.ranges import Ranges, outermost, reads_of
 
 
@@ -125,8 +125,7 @@ class Copies:
         table: dict[sp.Basic, sp.Basic] = {}
         marks = {m.args[0] for m in body.atoms(inside)}
         for r in outermost(body, Read):
-            vanishes = kind == "sum" and body.xreplace({r: sp.S.Zero}) == 0
-            table[r] = self.read(r, marked=r in marks, vanishes=vanishes)
+            table[r] = self.read(r, marked=r in marks, vanishes=kind == "sum" and vanishes(body, r))
         return body.xreplace(table)
 
     def read(self, r: Read, marked: bool, vanishes: bool) -> Read:

@@ -33,7 +33,7 @@ from derive.passes.products import products
 from derive.passes.simplify import simplify
 from derive.passes.stable import stable
 from derive.passes.terms import terms
-from derive.program import Access, Equation, Program, check, fresh_name
+from derive.program import Access, Equation, Program, check, fresh_name, vanishes
 from derive.translate import to_program
 
 PROGRAMS = ("forward", "vjp", "jvp", "vjp_vjp", "vjp_jvp")
@@ -280,5 +280,5 @@ class _Book:
         if eq.reduce != "sum":
             return ()
         names = dict.fromkeys(a.tensor for a in eq.reads)
-        gone = {n: {a: sp.S.Zero for a in eq.body.atoms(Access) if a.tensor == n} for n in names}
-        return tuple(n for n, table in gone.items() if table and eq.body.xreplace(table) == 0)
+        reads = {n: [a for a in eq.body.atoms(Access) if a.tensor == n] for n in names}
+        return tuple(n for n, those in reads.items() if those and vanishes(eq.body, *those))

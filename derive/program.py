@@ -347,6 +347,14 @@ def always_finite(e: sp.Expr) -> bool:
     return powers and total and not e.has(sp.zoo, sp.nan)
 
 
+def vanishes(body: sp.Expr, *reads: sp.Expr) -> bool:
+    """Is the body 0 where these reads are? Where it has no value there (1/x, log(x) < y) it is not."""
+    try:
+        return bool(body.xreplace(dict.fromkeys(reads, sp.S.Zero)) == 0)
+    except TypeError:  # SymPy compares nothing with an infinity that has no sign, or with a complex number
+        return False
+
+
 def fresh_name(name: str, taken: set[str]) -> str:
     """`name`, or `name` and the first number that makes it new; it is then taken."""
     made, n = name, 1

@@ -17,7 +17,17 @@ from derive.indexing import Scope, in_relation
 from derive.language import Index, Operator, Parameter, Read, Real, Reduce, Size, Statement, chosen, inside
 from derive.language import Tensor as Declared
 from derive.outside import Copies
-from derive.program import RESERVED, Condition, Equation, Program, Tensor, check, fresh_name, symbols
+from derive.program import (
+    RESERVED,
+    Condition,
+    Equation,
+    Program,
+    Tensor,
+    check,
+    fresh_name,
+    symbols,
+    vanishes,
+)
 from derive.ranges import Ranges, outermost, reads_of
 from derive.validate import validate
 
@@ -129,7 +139,7 @@ class _Translator:
         optional = {t.name for t in self.declared.values() if t.optional}
         for eq in equations:
             for a in eq.reads:
-                if a.tensor in optional and (eq.reduce != "sum" or eq.body.xreplace({a: sp.S.Zero}) != 0):
+                if a.tensor in optional and (eq.reduce != "sum" or not vanishes(eq.body, a)):
                     where = next(
                         s
                         for s in self.operator.statements

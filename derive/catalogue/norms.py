@@ -10,7 +10,7 @@ n, g, c, i, j, r = indices("n g c i j r")
 x, w, y, mean, var = tensors("x w y mean var")
 new_mean, new_var = tensors("new_mean new_var")
 b, old_mean, old_var = (Tensor(name, optional=True) for name in ("b", "old_mean", "old_var"))
-eps, momentum, alpha, beta, k = reals("eps momentum alpha beta k")
+(eps, momentum, alpha, k), beta = reals("eps momentum alpha k"), reals("beta", positive=True)
 
 
 def trained(name: str, kept: tuple[Index, ...], over: tuple[Index, ...]) -> Operator:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from derive.errors import SpecError
-from derive.language import Index, Lap, indicator
+from derive.language import Index, Lap, chosen, indicator
 from derive.program import (
     Access,
     Affine,
@@ -36,12 +36,67 @@ from derive.program import (
 )
 
 
+class _Power(sp.Function):
+    """u^p of an exponent that is no plain number, with derivatives that are numbers at u = 0 too."""
+
+    nargs = 2
+    is_real = True
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        u, p = self.args
+        if argindex == 2:  # 0 * log(0)
+            return chosen(sp.Or(sp.Ne(u, 0), p < 0), _Power(u, p) * sp.log(u))
+        lower = _Power(u, p - 1)  # 0 * u^(-1) is 0, at u = 0 too
+        return p * (lower if p.is_zero is False else chosen(sp.Ne(p, 0), lower))
+
+
+class _Absolute(sp.Function):
+    """|u| where SymPy does not know that u is real, as it does not of log(x): its own then has no derivative."""
+
+    nargs = 1
+    is_real = True
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return _Sign(self.args[0])
+
+
+class _Sign(sp.Function):
+    """The sign of such a u, with derivative 0 everywhere."""
+
+    nargs = 1
+    is_real = True
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return sp.S.Zero
+
+
+def _ours(e: sp.Basic) -> sp.Expr | None:
+    """A function of ours for one of SymPy's whose derivative is none, or NaN at a place that matters."""
+    match e:
+        case sp.Abs(args=(u,)) if not u.is_real:
+            return _Absolute(u)
+        case sp.sign(args=(u,)) if not u.is_real:
+            return _Sign(u)
+        case sp.Pow(base=u, exp=p) if not p.is_number and not u.is_positive:
+            return _Power(u, p)
+    return None
+
+
+THEIRS = {_Absolute: sp.Abs, _Sign: sp.sign, _Power: sp.Pow, sp.DiracDelta: lambda *_: sp.S.Zero}
+
+
 def partial(body: sp.Expr, access: Access) -> sp.Expr:
     """d body / d access. Conventions: sign(0) = 0 and step(0) = 0, no Dirac delta anywhere;
-    |u|^p has derivative p |u|^(p-1) sign(u), so that 0 stays 0 for p > 1."""
+    |u|^p has derivative p |u|^(p-1) sign(u), so that 0 stays 0 for p > 1, and where p = 0 it is 0, at u = 0 too;
+    so is the derivative of u^p by p at u = 0, unless p < 0."""
     v = sp.Dummy("v", real=True)
-    d = body.xreplace({access: v}).diff(v)
-    d = d.replace(sp.DiracDelta, lambda *_: sp.S.Zero)
+    body = body.xreplace({access: v})
+    if any(_ours(e) is not None for e in sp.preorder_traversal(body)):
+        body = body.replace(lambda e: _ours(e) is not None, _ours)
+    d = body.diff(v)
+    for ours, theirs in THEIRS.items():
+        if d.has(ours):  # SymPy writes again what it walks through
+            d = d.replace(ours, theirs)
     return sp.powsimp(d).xreplace({v: access})  # SymPy gives p*x**p/x, which is 0/0 at 0
 
 

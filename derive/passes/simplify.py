@@ -17,7 +17,7 @@ from dataclasses import replace
 import sympy as sp
 
 from derive.language import chosen
-from derive.program import Access, Equation, Program, accesses, live
+from derive.program import Access, Equation, Program, accesses, live, vanishes
 
 CHEAP = 3  # operations that may be repeated rather than stored
 
@@ -71,7 +71,7 @@ def vanishing(eq: Equation, inputs: set[str]) -> frozenset[str]:
     ):
         return frozenset()
     reads = {a.tensor: a for a in eq.reads if a.tensor in inputs}
-    return frozenset(name for name, a in reads.items() if eq.body.xreplace({a: sp.S.Zero}) == 0)
+    return frozenset(name for name, a in reads.items() if vanishes(eq.body, a))
 
 
 def optional_reads(program: Program) -> set[str]:

@@ -57,21 +57,21 @@ def y_from_t(y: Real2, t: Real2, N: int, C: int, norm: float, task: int, tasks: 
 
 @task
 def gt_from_gy_t(gt: Real2, gy: Real2, t: Real2, N: int, C: int, norm: float, task: int, tasks: int) -> None:
-    """gt[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(1/norm)/(norm*t[n,c]))*gy[n,c]
+    """gt[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(-1 + 1/norm)/norm)*gy[n,c]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         for c in range(C):
-            total = (power(t[n, c], 1 / norm) / norm / t[n, c] if t[n, c] != zero() else zero()) * gy[n, c]
+            total = (power(t[n, c], (-1 + 1 / norm)) / norm if t[n, c] != zero() else zero()) * gy[n, c]
             gt[n, c] = total
 
 
 @task
 def gx_from_gt_x(gx: Real3, gt: Real2, x: Real3, N: int, C: int, Q: int, norm: float, task: int,
         tasks: int) -> None:
-    """gx[n,c,q] += chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**norm*sign(x[n,c,q])/Abs(x[n,c,q]))*gt[n,c]
+    """gx[n,c,q] += chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**(norm - 1)*sign(x[n,c,q]))*gt[n,c]
 
     gather, tasks share n c
     """
@@ -80,14 +80,14 @@ def gx_from_gt_x(gx: Real3, gt: Real2, x: Real3, N: int, C: int, Q: int, norm: f
         n = item // C
         c = item % C
         for q in range(Q):
-            total = (norm * power(absolute(x[n, c, q]), norm) * sign(x[n, c, q]) / absolute(x[n, c, q]) if x[n, c, q] != zero() else zero()) * gt[n, c]
+            total = (norm * power(absolute(x[n, c, q]), (norm - 1)) * sign(x[n, c, q]) if x[n, c, q] != zero() else zero()) * gt[n, c]
             gx[n, c, q] = total
 
 
 @task
 def tt_from_tx_x(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, norm: float, task: int,
         tasks: int) -> None:
-    """tt[n,c] += sum[q] chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**norm*sign(x[n,c,q])/Abs(x[n,c,q]))*tx[n,c,q]
+    """tt[n,c] += sum[q] chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**(norm - 1)*sign(x[n,c,q]))*tx[n,c,q]
 
     gather, tasks share n c
     """
@@ -97,28 +97,28 @@ def tt_from_tx_x(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, norm: f
         c = item % C
         total = zero()
         for q in range(Q):
-            total += (norm * power(absolute(x[n, c, q]), norm) * sign(x[n, c, q]) / absolute(x[n, c, q]) if x[n, c, q] != zero() else zero()) * tx[n, c, q]
+            total += (norm * power(absolute(x[n, c, q]), (norm - 1)) * sign(x[n, c, q]) if x[n, c, q] != zero() else zero()) * tx[n, c, q]
         tt[n, c] = total
 
 
 @task
 def ht_from_gy_hgt_t(ht: Real2, gy: Real2, hgt: Real2, t: Real2, N: int, C: int, norm: float, task: int,
         tasks: int) -> None:
-    """ht[n,c] += chosen(Ne(t[n,c], 0), -t[n,c]**(1/norm)/(norm*t[n,c]**2) + t[n,c]**(1/norm)/(norm**2*t[n,c]**2))*gy[n,c]*hgt[n,c]
+    """ht[n,c] += chosen(Ne(t[n,c], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), t[n,c]**(-2 + 1/norm))/norm)*gy[n,c]*hgt[n,c]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         for c in range(C):
-            total = ((-power(t[n, c], 1 / norm) / norm / t[n, c]**2 + power(t[n, c], 1 / norm) / norm**2 / t[n, c]**2) if t[n, c] != zero() else zero()) * gy[n, c] * hgt[n, c]
+            total = ((-1 + 1 / norm) * (power(t[n, c], (-2 + 1 / norm)) if (-1 + 1 / norm) != zero() else zero()) / norm if t[n, c] != zero() else zero()) * gy[n, c] * hgt[n, c]
             ht[n, c] = total
 
 
 @task
 def hx_from_gt_hgx_ht_x(hx: Real3, gt: Real2, hgx: Real3, ht: Real2, x: Real3, N: int, C: int, Q: int, norm: float,
         task: int, tasks: int) -> None:
-    """hx[n,c,q] += chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**norm*sign(x[n,c,q])/Abs(x[n,c,q]))*ht[n,c] + chosen(Ne(x[n,c,q], 0), norm*(norm - 1)*Abs(x[n,c,q])**norm*sign(x[n,c,q])**2/x[n,c,q]**2)*gt[n,c]*hgx[n,c,q]
+    """hx[n,c,q] += chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**(norm - 1)*sign(x[n,c,q]))*ht[n,c] + chosen(Ne(x[n,c,q], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(x[n,c,q])**(norm - 2))*sign(x[n,c,q])**2)*gt[n,c]*hgx[n,c,q]
 
     gather, tasks share n c
     """
@@ -127,21 +127,21 @@ def hx_from_gt_hgx_ht_x(hx: Real3, gt: Real2, hgx: Real3, ht: Real2, x: Real3, N
         n = item // C
         c = item % C
         for q in range(Q):
-            total = (norm * power(absolute(x[n, c, q]), norm) * sign(x[n, c, q]) / absolute(x[n, c, q]) if x[n, c, q] != zero() else zero()) * ht[n, c] + (norm * (norm - 1) * power(absolute(x[n, c, q]), norm) * sign(x[n, c, q])**2 / x[n, c, q]**2 if x[n, c, q] != zero() else zero()) * gt[n, c] * hgx[n, c, q]
+            total = (norm * power(absolute(x[n, c, q]), (norm - 1)) * sign(x[n, c, q]) if x[n, c, q] != zero() else zero()) * ht[n, c] + (norm * (norm - 1) * (power(absolute(x[n, c, q]), (norm - 2)) if (norm - 1) != zero() else zero()) * sign(x[n, c, q])**2 if x[n, c, q] != zero() else zero()) * gt[n, c] * hgx[n, c, q]
             hx[n, c, q] = total
 
 
 @task
 def tgt_from_gy_t_tgy_tt(tgt: Real2, gy: Real2, t: Real2, tgy: Real2, tt: Real2, N: int, C: int, norm: float,
         task: int, tasks: int) -> None:
-    """tgt[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(1/norm)/(norm*t[n,c]))*tgy[n,c] + chosen(Ne(t[n,c], 0), (-1 + 1/norm)*t[n,c]**(1/norm)/(norm*t[n,c]**2))*gy[n,c]*tt[n,c]
+    """tgt[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(-1 + 1/norm)/norm)*tgy[n,c] + chosen(Ne(t[n,c], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), t[n,c]**(-2 + 1/norm))/norm)*gy[n,c]*tt[n,c]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         for c in range(C):
-            total = (power(t[n, c], 1 / norm) / norm / t[n, c] if t[n, c] != zero() else zero()) * tgy[n, c] + ((-1 + 1 / norm) * power(t[n, c], 1 / norm) / norm / t[n, c]**2 if t[n, c] != zero() else zero()) * gy[n, c] * tt[n, c]
+            total = (power(t[n, c], (-1 + 1 / norm)) / norm if t[n, c] != zero() else zero()) * tgy[n, c] + ((-1 + 1 / norm) * (power(t[n, c], (-2 + 1 / norm)) if (-1 + 1 / norm) != zero() else zero()) / norm if t[n, c] != zero() else zero()) * gy[n, c] * tt[n, c]
             tgt[n, c] = total
 
 
@@ -211,19 +211,19 @@ DEFINITION = Definition(
                     reals=('norm',),
                     linear=('x',),
                 ),
-                Phase(  # gt[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(1/norm)/(norm*t[n,c]))*gy[n,c]
+                Phase(  # gt[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(-1 + 1/norm)/norm)*gy[n,c]
                     gt_from_gy_t,
                     ('gt', 'gy', 't'),
                     ('N', 'C'),
                     reals=('norm',),
                     linear=('gy',),
                 ),
-                Phase(  # gx[n,c,q] += chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**norm*sign(x[n,c,q])/Abs(x[n,c,...
+                Phase(  # gx[n,c,q] += chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**(norm - 1)*sign(x[n,c,q]))*gt[...
                     gx_from_gt_x,
                     ('gx', 'gt', 'x'),
                     ('N', 'C', 'Q'),
                     reals=('norm',),
-                    linear=('gt',),
+                    linear=('gt', 'x'),
                 ),
             ),
         ),
@@ -238,14 +238,14 @@ DEFINITION = Definition(
                     reals=('norm',),
                     linear=('x',),
                 ),
-                Phase(  # tt[n,c] += sum[q] chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**norm*sign(x[n,c,q])/Abs(x...
+                Phase(  # tt[n,c] += sum[q] chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**(norm - 1)*sign(x[n,c,q])...
                     tt_from_tx_x,
                     ('tt', 'tx', 'x'),
                     ('N', 'C', 'Q'),
                     reals=('norm',),
-                    linear=('tx',),
+                    linear=('tx', 'x'),
                 ),
-                Phase(  # ty[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(1/norm)/(norm*t[n,c]))*tt[n,c]  # as gt[n,c]
+                Phase(  # ty[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(-1 + 1/norm)/norm)*tt[n,c]  # as gt[n,c]
                     gt_from_gy_t,
                     ('ty', 'tt', 't'),
                     ('N', 'C'),
@@ -265,39 +265,40 @@ DEFINITION = Definition(
                     reals=('norm',),
                     linear=('x',),
                 ),
-                Phase(  # gt[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(1/norm)/(norm*t[n,c]))*gy[n,c]
+                Phase(  # gt[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(-1 + 1/norm)/norm)*gy[n,c]
                     gt_from_gy_t,
                     ('gt', 'gy', 't'),
                     ('N', 'C'),
                     reals=('norm',),
                     linear=('gy',),
                 ),
-                Phase(  # hgt[n,c] += sum[q] chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**norm*sign(x[n,c,q])/Abs(...  # as tt[n,c]
+                Phase(  # hgt[n,c] += sum[q] chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**(norm - 1)*sign(x[n,c,q]...  # as tt[n,c]
                     tt_from_tx_x,
                     ('hgt', 'hgx', 'x'),
                     ('N', 'C', 'Q'),
                     reals=('norm',),
-                    linear=('hgx',),
+                    linear=('hgx', 'x'),
                 ),
-                Phase(  # hgy[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(1/norm)/(norm*t[n,c]))*hgt[n,c]  # as gt[n,c]
+                Phase(  # hgy[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(-1 + 1/norm)/norm)*hgt[n,c]  # as gt[n,c]
                     gt_from_gy_t,
                     ('hgy', 'hgt', 't'),
                     ('N', 'C'),
                     reals=('norm',),
                     linear=('hgt',),
                 ),
-                Phase(  # ht[n,c] += chosen(Ne(t[n,c], 0), -t[n,c]**(1/norm)/(norm*t[n,c]**2) + t[n,c]**(1/norm)/...
+                Phase(  # ht[n,c] += chosen(Ne(t[n,c], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), t[n,c]**(-2 +...
                     ht_from_gy_hgt_t,
                     ('ht', 'gy', 'hgt', 't'),
                     ('N', 'C'),
                     reals=('norm',),
                     linear=('gy', 'hgt'),
                 ),
-                Phase(  # hx[n,c,q] += chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**norm*sign(x[n,c,q])/Abs(x[n,c,...
+                Phase(  # hx[n,c,q] += chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**(norm - 1)*sign(x[n,c,q]))*ht[...
                     hx_from_gt_hgx_ht_x,
                     ('hx', 'gt', 'hgx', 'ht', 'x'),
                     ('N', 'C', 'Q'),
                     reals=('norm',),
+                    linear=('x',),
                 ),
             ),
         ),
@@ -312,31 +313,32 @@ DEFINITION = Definition(
                     reals=('norm',),
                     linear=('x',),
                 ),
-                Phase(  # gt[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(1/norm)/(norm*t[n,c]))*gy[n,c]
+                Phase(  # gt[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(-1 + 1/norm)/norm)*gy[n,c]
                     gt_from_gy_t,
                     ('gt', 'gy', 't'),
                     ('N', 'C'),
                     reals=('norm',),
                     linear=('gy',),
                 ),
-                Phase(  # tt[n,c] += sum[q] chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**norm*sign(x[n,c,q])/Abs(x...
+                Phase(  # tt[n,c] += sum[q] chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**(norm - 1)*sign(x[n,c,q])...
                     tt_from_tx_x,
                     ('tt', 'tx', 'x'),
                     ('N', 'C', 'Q'),
                     reals=('norm',),
-                    linear=('tx',),
+                    linear=('tx', 'x'),
                 ),
-                Phase(  # tgt[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(1/norm)/(norm*t[n,c]))*tgy[n,c] + chosen(Ne(...
+                Phase(  # tgt[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(-1 + 1/norm)/norm)*tgy[n,c] + chosen(Ne(t[n,...
                     tgt_from_gy_t_tgy_tt,
                     ('tgt', 'gy', 't', 'tgy', 'tt'),
                     ('N', 'C'),
                     reals=('norm',),
                 ),
-                Phase(  # tgx[n,c,q] += chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**norm*sign(x[n,c,q])/Abs(x[n,c...  # as hx[n,c,q]
+                Phase(  # tgx[n,c,q] += chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**(norm - 1)*sign(x[n,c,q]))*tg...  # as hx[n,c,q]
                     hx_from_gt_hgx_ht_x,
                     ('tgx', 'gt', 'tx', 'tgt', 'x'),
                     ('N', 'C', 'Q'),
                     reals=('norm',),
+                    linear=('x',),
                 ),
             ),
         ),

@@ -457,7 +457,7 @@ DEFINITION = Definition(
     ),
     parameters=(
         Parameter('alpha', real=True),
-        Parameter('beta', real=True),
+        Parameter('beta', minimum=0, real=True),
         Parameter('k', real=True),
         Parameter('J', minimum=0),
     ),

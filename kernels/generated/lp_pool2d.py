@@ -469,7 +469,7 @@ def y_from_t(y: Real4, t: Real4, N: int, C: int, P0: int, P1: int, norm: float, 
 @task
 def gt_from_gy_t(gt: Real4, gy: Real4, t: Real4, N: int, C: int, P0: int, P1: int, norm: float, task: int,
         tasks: int) -> None:
-    """gt[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), t[n,c,p0,p1]**(1/norm)/(norm*t[n,c,p0,p1]))*gy[n,c,p0,p1]
+    """gt[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), t[n,c,p0,p1]**(-1 + 1/norm)/norm)*gy[n,c,p0,p1]
 
     gather, tasks share n c p0
     """
@@ -479,7 +479,7 @@ def gt_from_gy_t(gt: Real4, gy: Real4, t: Real4, N: int, C: int, P0: int, P1: in
         c = item // P0 % C
         p0 = item % P0
         for p1 in range(P1):
-            total = (power(t[n, c, p0, p1], 1 / norm) / norm / t[n, c, p0, p1] if t[n, c, p0, p1] != zero() else zero()) * gy[n, c, p0, p1]
+            total = (power(t[n, c, p0, p1], (-1 + 1 / norm)) / norm if t[n, c, p0, p1] != zero() else zero()) * gy[n, c, p0, p1]
             gt[n, c, p0, p1] = total
 
 
@@ -807,7 +807,7 @@ def gv_from_gt(gv: Real4, gt: Real4, N: int, C: int, P0: int, P1: int, K0: int, 
 @task
 def gx_from_gv_x(gx: Real4, gv: Real4, x: Real4, N: int, C: int, Q0: int, Q1: int, norm: float, task: int,
         tasks: int) -> None:
-    """gx[n,c,q0,q1] += chosen(Ne(x[n,c,q0,q1], 0), norm*Abs(x[n,c,q0,q1])**norm*sign(x[n,c,q0,q1])/Abs(x[n,c,q0,q1]))*gv[n,c,q0,q1]
+    """gx[n,c,q0,q1] += chosen(Ne(x[n,c,q0,q1], 0), norm*Abs(x[n,c,q0,q1])**(norm - 1)*sign(x[n,c,q0,q1]))*gv[n,c,q0,q1]
 
     gather, tasks share n c q0
     """
@@ -817,14 +817,14 @@ def gx_from_gv_x(gx: Real4, gv: Real4, x: Real4, N: int, C: int, Q0: int, Q1: in
         c = item // Q0 % C
         q0 = item % Q0
         for q1 in range(Q1):
-            total = (norm * power(absolute(x[n, c, q0, q1]), norm) * sign(x[n, c, q0, q1]) / absolute(x[n, c, q0, q1]) if x[n, c, q0, q1] != zero() else zero()) * gv[n, c, q0, q1]
+            total = (norm * power(absolute(x[n, c, q0, q1]), (norm - 1)) * sign(x[n, c, q0, q1]) if x[n, c, q0, q1] != zero() else zero()) * gv[n, c, q0, q1]
             gx[n, c, q0, q1] = total
 
 
 @task
 def ht_from_gy_hgt_t(ht: Real4, gy: Real4, hgt: Real4, t: Real4, N: int, C: int, P0: int, P1: int, norm: float,
         task: int, tasks: int) -> None:
-    """ht[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), -t[n,c,p0,p1]**(1/norm)/(norm*t[n,c,p0,p1]**2) + t[n,c,p0,p1]**(1/norm)/(norm**2*t[n,c,p0,p1]**2))*gy[n,c,p0,p1]*hgt[n,c,p0,p1]
+    """ht[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), t[n,c,p0,p1]**(-2 + 1/norm))/norm)*gy[n,c,p0,p1]*hgt[n,c,p0,p1]
 
     gather, tasks share n c p0
     """
@@ -834,14 +834,14 @@ def ht_from_gy_hgt_t(ht: Real4, gy: Real4, hgt: Real4, t: Real4, N: int, C: int,
         c = item // P0 % C
         p0 = item % P0
         for p1 in range(P1):
-            total = ((-power(t[n, c, p0, p1], 1 / norm) / norm / t[n, c, p0, p1]**2 + power(t[n, c, p0, p1], 1 / norm) / norm**2 / t[n, c, p0, p1]**2) if t[n, c, p0, p1] != zero() else zero()) * gy[n, c, p0, p1] * hgt[n, c, p0, p1]
+            total = ((-1 + 1 / norm) * (power(t[n, c, p0, p1], (-2 + 1 / norm)) if (-1 + 1 / norm) != zero() else zero()) / norm if t[n, c, p0, p1] != zero() else zero()) * gy[n, c, p0, p1] * hgt[n, c, p0, p1]
             ht[n, c, p0, p1] = total
 
 
 @task
 def hx_from_gv_hgx_hv_x(hx: Real4, gv: Real4, hgx: Real4, hv: Real4, x: Real4, N: int, C: int, Q0: int, Q1: int,
         norm: float, task: int, tasks: int) -> None:
-    """hx[n,c,q0,q1] += chosen(Ne(x[n,c,q0,q1], 0), norm*Abs(x[n,c,q0,q1])**norm*sign(x[n,c,q0,q1])/Abs(x[n,c,q0,q1]))*hv[n,c,q0,q1] + chosen(Ne(x[n,c,q0,q1], 0), norm*(norm - 1)*Abs(x[n,c,q0,q1])**norm*sign(x[n,c,q0,q1])**2/x[n,c,q0,q1]**2)*gv[n,c,q0,q1]*hgx[n,c,q0,q1]
+    """hx[n,c,q0,q1] += chosen(Ne(x[n,c,q0,q1], 0), norm*Abs(x[n,c,q0,q1])**(norm - 1)*sign(x[n,c,q0,q1]))*hv[n,c,q0,q1] + chosen(Ne(x[n,c,q0,q1], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(x[n,c,q0,q1])**(norm - 2))*sign(x[n,c,q0,q1])**2)*gv[n,c,q0,q1]*hgx[n,c,q0,q1]
 
     gather, tasks share n c q0
     """
@@ -851,14 +851,14 @@ def hx_from_gv_hgx_hv_x(hx: Real4, gv: Real4, hgx: Real4, hv: Real4, x: Real4, N
         c = item // Q0 % C
         q0 = item % Q0
         for q1 in range(Q1):
-            total = (norm * power(absolute(x[n, c, q0, q1]), norm) * sign(x[n, c, q0, q1]) / absolute(x[n, c, q0, q1]) if x[n, c, q0, q1] != zero() else zero()) * hv[n, c, q0, q1] + (norm * (norm - 1) * power(absolute(x[n, c, q0, q1]), norm) * sign(x[n, c, q0, q1])**2 / x[n, c, q0, q1]**2 if x[n, c, q0, q1] != zero() else zero()) * gv[n, c, q0, q1] * hgx[n, c, q0, q1]
+            total = (norm * power(absolute(x[n, c, q0, q1]), (norm - 1)) * sign(x[n, c, q0, q1]) if x[n, c, q0, q1] != zero() else zero()) * hv[n, c, q0, q1] + (norm * (norm - 1) * (power(absolute(x[n, c, q0, q1]), (norm - 2)) if (norm - 1) != zero() else zero()) * sign(x[n, c, q0, q1])**2 if x[n, c, q0, q1] != zero() else zero()) * gv[n, c, q0, q1] * hgx[n, c, q0, q1]
             hx[n, c, q0, q1] = total
 
 
 @task
 def tgt_from_gy_t_tgy_tt(tgt: Real4, gy: Real4, t: Real4, tgy: Real4, tt: Real4, N: int, C: int, P0: int, P1: int,
         norm: float, task: int, tasks: int) -> None:
-    """tgt[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), t[n,c,p0,p1]**(1/norm)/(norm*t[n,c,p0,p1]))*tgy[n,c,p0,p1] + chosen(Ne(t[n,c,p0,p1], 0), (-1 + 1/norm)*t[n,c,p0,p1]**(1/norm)/(norm*t[n,c,p0,p1]**2))*gy[n,c,p0,p1]*tt[n,c,p0,p1]
+    """tgt[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), t[n,c,p0,p1]**(-1 + 1/norm)/norm)*tgy[n,c,p0,p1] + chosen(Ne(t[n,c,p0,p1], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), t[n,c,p0,p1]**(-2 + 1/norm))/norm)*gy[n,c,p0,p1]*tt[n,c,p0,p1]
 
     gather, tasks share n c p0
     """
@@ -868,7 +868,7 @@ def tgt_from_gy_t_tgy_tt(tgt: Real4, gy: Real4, t: Real4, tgy: Real4, tt: Real4,
         c = item // P0 % C
         p0 = item % P0
         for p1 in range(P1):
-            total = (power(t[n, c, p0, p1], 1 / norm) / norm / t[n, c, p0, p1] if t[n, c, p0, p1] != zero() else zero()) * tgy[n, c, p0, p1] + ((-1 + 1 / norm) * power(t[n, c, p0, p1], 1 / norm) / norm / t[n, c, p0, p1]**2 if t[n, c, p0, p1] != zero() else zero()) * gy[n, c, p0, p1] * tt[n, c, p0, p1]
+            total = (power(t[n, c, p0, p1], (-1 + 1 / norm)) / norm if t[n, c, p0, p1] != zero() else zero()) * tgy[n, c, p0, p1] + ((-1 + 1 / norm) * (power(t[n, c, p0, p1], (-2 + 1 / norm)) if (-1 + 1 / norm) != zero() else zero()) / norm if t[n, c, p0, p1] != zero() else zero()) * gy[n, c, p0, p1] * tt[n, c, p0, p1]
             tgt[n, c, p0, p1] = total
 
 
@@ -987,7 +987,7 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'Q0', 'Q1', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('v',),
                 ),
-                Phase(  # gt[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), t[n,c,p0,p1]**(1/norm)/(norm*t[n,c,p0,p1])...
+                Phase(  # gt[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), t[n,c,p0,p1]**(-1 + 1/norm)/norm)*gy[n,c,p...
                     gt_from_gy_t,
                     ('gt', 'gy', 't'),
                     ('N', 'C', 'P0', 'P1'),
@@ -1000,12 +1000,12 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'Q0', 'Q1', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('gt',),
                 ),
-                Phase(  # gx[n,c,q0,q1] += chosen(Ne(x[n,c,q0,q1], 0), norm*Abs(x[n,c,q0,q1])**norm*sign(x[n,c,q0...
+                Phase(  # gx[n,c,q0,q1] += chosen(Ne(x[n,c,q0,q1], 0), norm*Abs(x[n,c,q0,q1])**(norm - 1)*sign(x[...
                     gx_from_gv_x,
                     ('gx', 'gv', 'x'),
                     ('N', 'C', 'Q0', 'Q1'),
                     reals=('norm',),
-                    linear=('gv',),
+                    linear=('gv', 'x'),
                 ),
             ),
         ),
@@ -1026,12 +1026,12 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'Q0', 'Q1', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('v',),
                 ),
-                Phase(  # tv[n,c,q0,q1] += chosen(Ne(x[n,c,q0,q1], 0), norm*Abs(x[n,c,q0,q1])**norm*sign(x[n,c,q0...  # as gx[n,c,q0,q1]
+                Phase(  # tv[n,c,q0,q1] += chosen(Ne(x[n,c,q0,q1], 0), norm*Abs(x[n,c,q0,q1])**(norm - 1)*sign(x[...  # as gx[n,c,q0,q1]
                     gx_from_gv_x,
                     ('tv', 'tx', 'x'),
                     ('N', 'C', 'Q0', 'Q1'),
                     reals=('norm',),
-                    linear=('tx',),
+                    linear=('tx', 'x'),
                 ),
                 Phase(  # tt[n,c,p0,p1] += sum[k0,k1,v2,v3] tv[n,c,v2,v3]  # as t[n,c,p0,p1]
                     t_from_v,
@@ -1039,7 +1039,7 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'Q0', 'Q1', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('tv',),
                 ),
-                Phase(  # ty[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), t[n,c,p0,p1]**(1/norm)/(norm*t[n,c,p0,p1])...  # as gt[n,c,p0,p1]
+                Phase(  # ty[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), t[n,c,p0,p1]**(-1 + 1/norm)/norm)*tt[n,c,p...  # as gt[n,c,p0,p1]
                     gt_from_gy_t,
                     ('ty', 'tt', 't'),
                     ('N', 'C', 'P0', 'P1'),
@@ -1065,7 +1065,7 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'Q0', 'Q1', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('v',),
                 ),
-                Phase(  # gt[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), t[n,c,p0,p1]**(1/norm)/(norm*t[n,c,p0,p1])...
+                Phase(  # gt[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), t[n,c,p0,p1]**(-1 + 1/norm)/norm)*gy[n,c,p...
                     gt_from_gy_t,
                     ('gt', 'gy', 't'),
                     ('N', 'C', 'P0', 'P1'),
@@ -1078,12 +1078,12 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'Q0', 'Q1', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('gt',),
                 ),
-                Phase(  # hgv[n,c,q0,q1] += chosen(Ne(x[n,c,q0,q1], 0), norm*Abs(x[n,c,q0,q1])**norm*sign(x[n,c,q...  # as gx[n,c,q0,q1]
+                Phase(  # hgv[n,c,q0,q1] += chosen(Ne(x[n,c,q0,q1], 0), norm*Abs(x[n,c,q0,q1])**(norm - 1)*sign(x...  # as gx[n,c,q0,q1]
                     gx_from_gv_x,
                     ('hgv', 'hgx', 'x'),
                     ('N', 'C', 'Q0', 'Q1'),
                     reals=('norm',),
-                    linear=('hgx',),
+                    linear=('hgx', 'x'),
                 ),
                 Phase(  # hgt[n,c,p0,p1] += sum[k0,k1,v2,v3] hgv[n,c,v2,v3]  # as t[n,c,p0,p1]
                     t_from_v,
@@ -1091,14 +1091,14 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'Q0', 'Q1', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('hgv',),
                 ),
-                Phase(  # hgy[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), t[n,c,p0,p1]**(1/norm)/(norm*t[n,c,p0,p1]...  # as gt[n,c,p0,p1]
+                Phase(  # hgy[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), t[n,c,p0,p1]**(-1 + 1/norm)/norm)*hgt[n,c...  # as gt[n,c,p0,p1]
                     gt_from_gy_t,
                     ('hgy', 'hgt', 't'),
                     ('N', 'C', 'P0', 'P1'),
                     reals=('norm',),
                     linear=('hgt',),
                 ),
-                Phase(  # ht[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), -t[n,c,p0,p1]**(1/norm)/(norm*t[n,c,p0,p1]...
+                Phase(  # ht[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), t...
                     ht_from_gy_hgt_t,
                     ('ht', 'gy', 'hgt', 't'),
                     ('N', 'C', 'P0', 'P1'),
@@ -1111,11 +1111,12 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'Q0', 'Q1', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('ht',),
                 ),
-                Phase(  # hx[n,c,q0,q1] += chosen(Ne(x[n,c,q0,q1], 0), norm*Abs(x[n,c,q0,q1])**norm*sign(x[n,c,q0...
+                Phase(  # hx[n,c,q0,q1] += chosen(Ne(x[n,c,q0,q1], 0), norm*Abs(x[n,c,q0,q1])**(norm - 1)*sign(x[...
                     hx_from_gv_hgx_hv_x,
                     ('hx', 'gv', 'hgx', 'hv', 'x'),
                     ('N', 'C', 'Q0', 'Q1'),
                     reals=('norm',),
+                    linear=('x',),
                 ),
             ),
         ),
@@ -1136,7 +1137,7 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'Q0', 'Q1', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('v',),
                 ),
-                Phase(  # gt[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), t[n,c,p0,p1]**(1/norm)/(norm*t[n,c,p0,p1])...
+                Phase(  # gt[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), t[n,c,p0,p1]**(-1 + 1/norm)/norm)*gy[n,c,p...
                     gt_from_gy_t,
                     ('gt', 'gy', 't'),
                     ('N', 'C', 'P0', 'P1'),
@@ -1149,12 +1150,12 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'Q0', 'Q1', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('gt',),
                 ),
-                Phase(  # tv[n,c,q0,q1] += chosen(Ne(x[n,c,q0,q1], 0), norm*Abs(x[n,c,q0,q1])**norm*sign(x[n,c,q0...  # as gx[n,c,q0,q1]
+                Phase(  # tv[n,c,q0,q1] += chosen(Ne(x[n,c,q0,q1], 0), norm*Abs(x[n,c,q0,q1])**(norm - 1)*sign(x[...  # as gx[n,c,q0,q1]
                     gx_from_gv_x,
                     ('tv', 'tx', 'x'),
                     ('N', 'C', 'Q0', 'Q1'),
                     reals=('norm',),
-                    linear=('tx',),
+                    linear=('tx', 'x'),
                 ),
                 Phase(  # tt[n,c,p0,p1] += sum[k0,k1,v2,v3] tv[n,c,v2,v3]  # as t[n,c,p0,p1]
                     t_from_v,
@@ -1162,7 +1163,7 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'Q0', 'Q1', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('tv',),
                 ),
-                Phase(  # tgt[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), t[n,c,p0,p1]**(1/norm)/(norm*t[n,c,p0,p1]...
+                Phase(  # tgt[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), t[n,c,p0,p1]**(-1 + 1/norm)/norm)*tgy[n,c...
                     tgt_from_gy_t_tgy_tt,
                     ('tgt', 'gy', 't', 'tgy', 'tt'),
                     ('N', 'C', 'P0', 'P1'),
@@ -1174,11 +1175,12 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'K0', 'K1', 'Q0', 'Q1', 'a0', 'a1', 'd0', 'd1', 's0', 's1'),
                     linear=('tgt',),
                 ),
-                Phase(  # tgx[n,c,q0,q1] += chosen(Ne(x[n,c,q0,q1], 0), norm*Abs(x[n,c,q0,q1])**norm*sign(x[n,c,q...  # as hx[n,c,q0,q1]
+                Phase(  # tgx[n,c,q0,q1] += chosen(Ne(x[n,c,q0,q1], 0), norm*Abs(x[n,c,q0,q1])**(norm - 1)*sign(x...  # as hx[n,c,q0,q1]
                     hx_from_gv_hgx_hv_x,
                     ('tgx', 'gv', 'tx', 'tgv', 'x'),
                     ('N', 'C', 'Q0', 'Q1'),
                     reals=('norm',),
+                    linear=('x',),
                 ),
             ),
         ),

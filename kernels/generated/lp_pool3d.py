@@ -528,7 +528,7 @@ def y_from_t(y: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int, norm
 @task
 def gt_from_gy_t(gt: Real5, gy: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int, norm: float, task: int,
         tasks: int) -> None:
-    """gt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(1/norm)/(norm*t[n,c,p0,p1,p2]))*gy[n,c,p0,p1,p2]
+    """gt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(-1 + 1/norm)/norm)*gy[n,c,p0,p1,p2]
 
     gather, tasks share n c p0 p1
     """
@@ -539,7 +539,7 @@ def gt_from_gy_t(gt: Real5, gy: Real5, t: Real5, N: int, C: int, P0: int, P1: in
         p0 = item // P1 % P0
         p1 = item % P1
         for p2 in range(P2):
-            total = (power(t[n, c, p0, p1, p2], 1 / norm) / norm / t[n, c, p0, p1, p2] if t[n, c, p0, p1, p2] != zero() else zero()) * gy[n, c, p0, p1, p2]
+            total = (power(t[n, c, p0, p1, p2], (-1 + 1 / norm)) / norm if t[n, c, p0, p1, p2] != zero() else zero()) * gy[n, c, p0, p1, p2]
             gt[n, c, p0, p1, p2] = total
 
 
@@ -928,7 +928,7 @@ def gv_from_gt(gv: Real5, gt: Real5, N: int, C: int, P0: int, P1: int, P2: int, 
 @task
 def gx_from_gv_x(gx: Real5, gv: Real5, x: Real5, N: int, C: int, Q0: int, Q1: int, Q2: int, norm: float, task: int,
         tasks: int) -> None:
-    """gx[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**norm*sign(x[n,c,q0,q1,q2])/Abs(x[n,c,q0,q1,q2]))*gv[n,c,q0,q1,q2]
+    """gx[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**(norm - 1)*sign(x[n,c,q0,q1,q2]))*gv[n,c,q0,q1,q2]
 
     gather, tasks share n c q0 q1
     """
@@ -939,14 +939,14 @@ def gx_from_gv_x(gx: Real5, gv: Real5, x: Real5, N: int, C: int, Q0: int, Q1: in
         q0 = item // Q1 % Q0
         q1 = item % Q1
         for q2 in range(Q2):
-            total = (norm * power(absolute(x[n, c, q0, q1, q2]), norm) * sign(x[n, c, q0, q1, q2]) / absolute(x[n, c, q0, q1, q2]) if x[n, c, q0, q1, q2] != zero() else zero()) * gv[n, c, q0, q1, q2]
+            total = (norm * power(absolute(x[n, c, q0, q1, q2]), (norm - 1)) * sign(x[n, c, q0, q1, q2]) if x[n, c, q0, q1, q2] != zero() else zero()) * gv[n, c, q0, q1, q2]
             gx[n, c, q0, q1, q2] = total
 
 
 @task
 def ht_from_gy_hgt_t(ht: Real5, gy: Real5, hgt: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int,
         norm: float, task: int, tasks: int) -> None:
-    """ht[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), -t[n,c,p0,p1,p2]**(1/norm)/(norm*t[n,c,p0,p1,p2]**2) + t[n,c,p0,p1,p2]**(1/norm)/(norm**2*t[n,c,p0,p1,p2]**2))*gy[n,c,p0,p1,p2]*hgt[n,c,p0,p1,p2]
+    """ht[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), t[n,c,p0,p1,p2]**(-2 + 1/norm))/norm)*gy[n,c,p0,p1,p2]*hgt[n,c,p0,p1,p2]
 
     gather, tasks share n c p0 p1
     """
@@ -957,14 +957,14 @@ def ht_from_gy_hgt_t(ht: Real5, gy: Real5, hgt: Real5, t: Real5, N: int, C: int,
         p0 = item // P1 % P0
         p1 = item % P1
         for p2 in range(P2):
-            total = ((-power(t[n, c, p0, p1, p2], 1 / norm) / norm / t[n, c, p0, p1, p2]**2 + power(t[n, c, p0, p1, p2], 1 / norm) / norm**2 / t[n, c, p0, p1, p2]**2) if t[n, c, p0, p1, p2] != zero() else zero()) * gy[n, c, p0, p1, p2] * hgt[n, c, p0, p1, p2]
+            total = ((-1 + 1 / norm) * (power(t[n, c, p0, p1, p2], (-2 + 1 / norm)) if (-1 + 1 / norm) != zero() else zero()) / norm if t[n, c, p0, p1, p2] != zero() else zero()) * gy[n, c, p0, p1, p2] * hgt[n, c, p0, p1, p2]
             ht[n, c, p0, p1, p2] = total
 
 
 @task
 def hx_from_gv_hgx_hv_x(hx: Real5, gv: Real5, hgx: Real5, hv: Real5, x: Real5, N: int, C: int, Q0: int, Q1: int,
         Q2: int, norm: float, task: int, tasks: int) -> None:
-    """hx[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**norm*sign(x[n,c,q0,q1,q2])/Abs(x[n,c,q0,q1,q2]))*hv[n,c,q0,q1,q2] + chosen(Ne(x[n,c,q0,q1,q2], 0), norm*(norm - 1)*Abs(x[n,c,q0,q1,q2])**norm*sign(x[n,c,q0,q1,q2])**2/x[n,c,q0,q1,q2]**2)*gv[n,c,q0,q1,q2]*hgx[n,c,q0,q1,q2]
+    """hx[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**(norm - 1)*sign(x[n,c,q0,q1,q2]))*hv[n,c,q0,q1,q2] + chosen(Ne(x[n,c,q0,q1,q2], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(x[n,c,q0,q1,q2])**(norm - 2))*sign(x[n,c,q0,q1,q2])**2)*gv[n,c,q0,q1,q2]*hgx[n,c,q0,q1,q2]
 
     gather, tasks share n c q0 q1
     """
@@ -975,14 +975,14 @@ def hx_from_gv_hgx_hv_x(hx: Real5, gv: Real5, hgx: Real5, hv: Real5, x: Real5, N
         q0 = item // Q1 % Q0
         q1 = item % Q1
         for q2 in range(Q2):
-            total = (norm * power(absolute(x[n, c, q0, q1, q2]), norm) * sign(x[n, c, q0, q1, q2]) / absolute(x[n, c, q0, q1, q2]) if x[n, c, q0, q1, q2] != zero() else zero()) * hv[n, c, q0, q1, q2] + (norm * (norm - 1) * power(absolute(x[n, c, q0, q1, q2]), norm) * sign(x[n, c, q0, q1, q2])**2 / x[n, c, q0, q1, q2]**2 if x[n, c, q0, q1, q2] != zero() else zero()) * gv[n, c, q0, q1, q2] * hgx[n, c, q0, q1, q2]
+            total = (norm * power(absolute(x[n, c, q0, q1, q2]), (norm - 1)) * sign(x[n, c, q0, q1, q2]) if x[n, c, q0, q1, q2] != zero() else zero()) * hv[n, c, q0, q1, q2] + (norm * (norm - 1) * (power(absolute(x[n, c, q0, q1, q2]), (norm - 2)) if (norm - 1) != zero() else zero()) * sign(x[n, c, q0, q1, q2])**2 if x[n, c, q0, q1, q2] != zero() else zero()) * gv[n, c, q0, q1, q2] * hgx[n, c, q0, q1, q2]
             hx[n, c, q0, q1, q2] = total
 
 
 @task
 def tgt_from_gy_t_tgy_tt(tgt: Real5, gy: Real5, t: Real5, tgy: Real5, tt: Real5, N: int, C: int, P0: int, P1: int,
         P2: int, norm: float, task: int, tasks: int) -> None:
-    """tgt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(1/norm)/(norm*t[n,c,p0,p1,p2]))*tgy[n,c,p0,p1,p2] + chosen(Ne(t[n,c,p0,p1,p2], 0), (-1 + 1/norm)*t[n,c,p0,p1,p2]**(1/norm)/(norm*t[n,c,p0,p1,p2]**2))*gy[n,c,p0,p1,p2]*tt[n,c,p0,p1,p2]
+    """tgt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(-1 + 1/norm)/norm)*tgy[n,c,p0,p1,p2] + chosen(Ne(t[n,c,p0,p1,p2], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), t[n,c,p0,p1,p2]**(-2 + 1/norm))/norm)*gy[n,c,p0,p1,p2]*tt[n,c,p0,p1,p2]
 
     gather, tasks share n c p0 p1
     """
@@ -993,7 +993,7 @@ def tgt_from_gy_t_tgy_tt(tgt: Real5, gy: Real5, t: Real5, tgy: Real5, tt: Real5,
         p0 = item // P1 % P0
         p1 = item % P1
         for p2 in range(P2):
-            total = (power(t[n, c, p0, p1, p2], 1 / norm) / norm / t[n, c, p0, p1, p2] if t[n, c, p0, p1, p2] != zero() else zero()) * tgy[n, c, p0, p1, p2] + ((-1 + 1 / norm) * power(t[n, c, p0, p1, p2], 1 / norm) / norm / t[n, c, p0, p1, p2]**2 if t[n, c, p0, p1, p2] != zero() else zero()) * gy[n, c, p0, p1, p2] * tt[n, c, p0, p1, p2]
+            total = (power(t[n, c, p0, p1, p2], (-1 + 1 / norm)) / norm if t[n, c, p0, p1, p2] != zero() else zero()) * tgy[n, c, p0, p1, p2] + ((-1 + 1 / norm) * (power(t[n, c, p0, p1, p2], (-2 + 1 / norm)) if (-1 + 1 / norm) != zero() else zero()) / norm if t[n, c, p0, p1, p2] != zero() else zero()) * gy[n, c, p0, p1, p2] * tt[n, c, p0, p1, p2]
             tgt[n, c, p0, p1, p2] = total
 
 
@@ -1125,7 +1125,7 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'Q0', 'Q1', 'Q2', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('v',),
                 ),
-                Phase(  # gt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(1/norm)/(norm*t[n,...
+                Phase(  # gt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(-1 + 1/norm)/norm)...
                     gt_from_gy_t,
                     ('gt', 'gy', 't'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
@@ -1138,12 +1138,12 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'Q0', 'Q1', 'Q2', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('gt',),
                 ),
-                Phase(  # gx[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**norm*sign...
+                Phase(  # gx[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**(norm - 1...
                     gx_from_gv_x,
                     ('gx', 'gv', 'x'),
                     ('N', 'C', 'Q0', 'Q1', 'Q2'),
                     reals=('norm',),
-                    linear=('gv',),
+                    linear=('gv', 'x'),
                 ),
             ),
         ),
@@ -1164,12 +1164,12 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'Q0', 'Q1', 'Q2', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('v',),
                 ),
-                Phase(  # tv[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**norm*sign...  # as gx[n,c,q0,q1,q2]
+                Phase(  # tv[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**(norm - 1...  # as gx[n,c,q0,q1,q2]
                     gx_from_gv_x,
                     ('tv', 'tx', 'x'),
                     ('N', 'C', 'Q0', 'Q1', 'Q2'),
                     reals=('norm',),
-                    linear=('tx',),
+                    linear=('tx', 'x'),
                 ),
                 Phase(  # tt[n,c,p0,p1,p2] += sum[k0,k1,k2,v2,v3,v4] tv[n,c,v2,v3,v4]  # as t[n,c,p0,p1,p2]
                     t_from_v,
@@ -1177,7 +1177,7 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'Q0', 'Q1', 'Q2', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('tv',),
                 ),
-                Phase(  # ty[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(1/norm)/(norm*t[n,...  # as gt[n,c,p0,p1,p2]
+                Phase(  # ty[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(-1 + 1/norm)/norm)...  # as gt[n,c,p0,p1,p2]
                     gt_from_gy_t,
                     ('ty', 'tt', 't'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
@@ -1203,7 +1203,7 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'Q0', 'Q1', 'Q2', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('v',),
                 ),
-                Phase(  # gt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(1/norm)/(norm*t[n,...
+                Phase(  # gt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(-1 + 1/norm)/norm)...
                     gt_from_gy_t,
                     ('gt', 'gy', 't'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
@@ -1216,12 +1216,12 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'Q0', 'Q1', 'Q2', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('gt',),
                 ),
-                Phase(  # hgv[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**norm*sig...  # as gx[n,c,q0,q1,q2]
+                Phase(  # hgv[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**(norm - ...  # as gx[n,c,q0,q1,q2]
                     gx_from_gv_x,
                     ('hgv', 'hgx', 'x'),
                     ('N', 'C', 'Q0', 'Q1', 'Q2'),
                     reals=('norm',),
-                    linear=('hgx',),
+                    linear=('hgx', 'x'),
                 ),
                 Phase(  # hgt[n,c,p0,p1,p2] += sum[k0,k1,k2,v2,v3,v4] hgv[n,c,v2,v3,v4]  # as t[n,c,p0,p1,p2]
                     t_from_v,
@@ -1229,14 +1229,14 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'Q0', 'Q1', 'Q2', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('hgv',),
                 ),
-                Phase(  # hgy[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(1/norm)/(norm*t[n...  # as gt[n,c,p0,p1,p2]
+                Phase(  # hgy[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(-1 + 1/norm)/norm...  # as gt[n,c,p0,p1,p2]
                     gt_from_gy_t,
                     ('hgy', 'hgt', 't'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
                     reals=('norm',),
                     linear=('hgt',),
                 ),
-                Phase(  # ht[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), -t[n,c,p0,p1,p2]**(1/norm)/(norm*t[n...
+                Phase(  # ht[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm,...
                     ht_from_gy_hgt_t,
                     ('ht', 'gy', 'hgt', 't'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
@@ -1249,11 +1249,12 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'Q0', 'Q1', 'Q2', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('ht',),
                 ),
-                Phase(  # hx[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**norm*sign...
+                Phase(  # hx[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**(norm - 1...
                     hx_from_gv_hgx_hv_x,
                     ('hx', 'gv', 'hgx', 'hv', 'x'),
                     ('N', 'C', 'Q0', 'Q1', 'Q2'),
                     reals=('norm',),
+                    linear=('x',),
                 ),
             ),
         ),
@@ -1274,7 +1275,7 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'Q0', 'Q1', 'Q2', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('v',),
                 ),
-                Phase(  # gt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(1/norm)/(norm*t[n,...
+                Phase(  # gt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(-1 + 1/norm)/norm)...
                     gt_from_gy_t,
                     ('gt', 'gy', 't'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
@@ -1287,12 +1288,12 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'Q0', 'Q1', 'Q2', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('gt',),
                 ),
-                Phase(  # tv[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**norm*sign...  # as gx[n,c,q0,q1,q2]
+                Phase(  # tv[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**(norm - 1...  # as gx[n,c,q0,q1,q2]
                     gx_from_gv_x,
                     ('tv', 'tx', 'x'),
                     ('N', 'C', 'Q0', 'Q1', 'Q2'),
                     reals=('norm',),
-                    linear=('tx',),
+                    linear=('tx', 'x'),
                 ),
                 Phase(  # tt[n,c,p0,p1,p2] += sum[k0,k1,k2,v2,v3,v4] tv[n,c,v2,v3,v4]  # as t[n,c,p0,p1,p2]
                     t_from_v,
@@ -1300,7 +1301,7 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'Q0', 'Q1', 'Q2', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('tv',),
                 ),
-                Phase(  # tgt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(1/norm)/(norm*t[n...
+                Phase(  # tgt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(-1 + 1/norm)/norm...
                     tgt_from_gy_t_tgy_tt,
                     ('tgt', 'gy', 't', 'tgy', 'tt'),
                     ('N', 'C', 'P0', 'P1', 'P2'),
@@ -1312,11 +1313,12 @@ DEFINITION = Definition(
                     ('N', 'C', 'P0', 'P1', 'P2', 'K0', 'K1', 'K2', 'Q0', 'Q1', 'Q2', 'a0', 'a1', 'a2', 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('tgt',),
                 ),
-                Phase(  # tgx[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**norm*sig...  # as hx[n,c,q0,q1,q2]
+                Phase(  # tgx[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**(norm - ...  # as hx[n,c,q0,q1,q2]
                     hx_from_gv_hgx_hv_x,
                     ('tgx', 'gv', 'tx', 'tgv', 'x'),
                     ('N', 'C', 'Q0', 'Q1', 'Q2'),
                     reals=('norm',),
+                    linear=('x',),
                 ),
             ),
         ),

@@ -265,21 +265,21 @@ def gother_from_gy_other_x(gother: Real2, gy: Real3, other_: Real2, x: Real3, M:
 @task
 def gtotal_from_gother_total(gtotal: Real2, gother: Real2, total_: Real2, M: int, R: int, eps: float, norm: float,
         task: int, tasks: int) -> None:
-    """gtotal[m,r] += chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)/(norm*total[m,r]))*indicator(chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)) >= eps)*gother[m,r]
+    """gtotal[m,r] += chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*indicator(chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)) >= eps)*gother[m,r]
 
     gather, tasks share m
     """
     first, last = share(M, task, tasks)
     for m in range(first, last):
         for r in range(R):
-            total = (power(total_[m, r], 1 / norm) / norm / total_[m, r] if total_[m, r] != zero() else zero()) * indicator((power(total_[m, r], 1 / norm) if total_[m, r] != zero() else zero()) >= eps) * gother[m, r]
+            total = (power(total_[m, r], (-1 + 1 / norm)) / norm if total_[m, r] != zero() else zero()) * indicator((power(total_[m, r], 1 / norm) if total_[m, r] != zero() else zero()) >= eps) * gother[m, r]
             gtotal[m, r] = total
 
 
 @task
 def gx_from_gtotal_x(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, J: int, norm: float, add: int, task: int,
         tasks: int) -> None:
-    """gx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**norm*sign(x[m,j,r])/Abs(x[m,j,r]))*gtotal[m,r]
+    """gx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*gtotal[m,r]
 
     gather, tasks share m j
     """
@@ -288,7 +288,7 @@ def gx_from_gtotal_x(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, J: int,
         m = item // J
         j = item % J
         for r in range(R):
-            total = (norm * power(absolute(x[m, j, r]), norm) * sign(x[m, j, r]) / absolute(x[m, j, r]) if x[m, j, r] != zero() else zero()) * gtotal[m, r]
+            total = (norm * power(absolute(x[m, j, r]), (norm - 1)) * sign(x[m, j, r]) if x[m, j, r] != zero() else zero()) * gtotal[m, r]
             if add != 0:
                 total += gx[m, j, r]
             gx[m, j, r] = total
@@ -297,7 +297,7 @@ def gx_from_gtotal_x(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, J: int,
 @task
 def ttotal_from_tx_x(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, J: int, norm: float, task: int,
         tasks: int) -> None:
-    """ttotal[m,r] += sum[j] chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**norm*sign(x[m,j,r])/Abs(x[m,j,r]))*tx[m,j,r]
+    """ttotal[m,r] += sum[j] chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*tx[m,j,r]
 
     gather, tasks share m r
     """
@@ -307,7 +307,7 @@ def ttotal_from_tx_x(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, J: int,
         r = item % R
         total = zero()
         for j in range(J):
-            total += (norm * power(absolute(x[m, j, r]), norm) * sign(x[m, j, r]) / absolute(x[m, j, r]) if x[m, j, r] != zero() else zero()) * tx[m, j, r]
+            total += (norm * power(absolute(x[m, j, r]), (norm - 1)) * sign(x[m, j, r]) if x[m, j, r] != zero() else zero()) * tx[m, j, r]
         ttotal[m, r] = total
 
 
@@ -604,21 +604,21 @@ def hx_from_gy_hgother_other(hx: Real3, gy: Real3, hgother: Real2, other_: Real2
 @task
 def htotal_from_gother_hgtotal_hother_total(htotal: Real2, gother: Real2, hgtotal: Real2, hother: Real2,
         total_: Real2, M: int, R: int, eps: float, norm: float, task: int, tasks: int) -> None:
-    """htotal[m,r] += (chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)/(norm*total[m,r]))*hother[m,r] + chosen(Ne(total[m,r], 0), (-1 + 1/norm)*total[m,r]**(1/norm)/(norm*total[m,r]**2))*gother[m,r]*hgtotal[m,r])*indicator(chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)) >= eps)
+    """htotal[m,r] += (chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*hother[m,r] + chosen(Ne(total[m,r], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), total[m,r]**(-2 + 1/norm))/norm)*gother[m,r]*hgtotal[m,r])*indicator(chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)) >= eps)
 
     gather, tasks share m
     """
     first, last = share(M, task, tasks)
     for m in range(first, last):
         for r in range(R):
-            total = ((power(total_[m, r], 1 / norm) / norm / total_[m, r] if total_[m, r] != zero() else zero()) * hother[m, r] + ((-1 + 1 / norm) * power(total_[m, r], 1 / norm) / norm / total_[m, r]**2 if total_[m, r] != zero() else zero()) * gother[m, r] * hgtotal[m, r]) * indicator((power(total_[m, r], 1 / norm) if total_[m, r] != zero() else zero()) >= eps)
+            total = ((power(total_[m, r], (-1 + 1 / norm)) / norm if total_[m, r] != zero() else zero()) * hother[m, r] + ((-1 + 1 / norm) * (power(total_[m, r], (-2 + 1 / norm)) if (-1 + 1 / norm) != zero() else zero()) / norm if total_[m, r] != zero() else zero()) * gother[m, r] * hgtotal[m, r]) * indicator((power(total_[m, r], 1 / norm) if total_[m, r] != zero() else zero()) >= eps)
             htotal[m, r] = total
 
 
 @task
 def hx_from_gtotal_hgx_htotal_x(hx: Real3, gtotal: Real2, hgx: Real3, htotal: Real2, x: Real3, M: int, R: int,
         J: int, norm: float, add: int, task: int, tasks: int) -> None:
-    """hx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**norm*sign(x[m,j,r])/Abs(x[m,j,r]))*htotal[m,r] + chosen(Ne(x[m,j,r], 0), norm*(norm - 1)*Abs(x[m,j,r])**norm*sign(x[m,j,r])**2/x[m,j,r]**2)*gtotal[m,r]*hgx[m,j,r]
+    """hx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*htotal[m,r] + chosen(Ne(x[m,j,r], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(x[m,j,r])**(norm - 2))*sign(x[m,j,r])**2)*gtotal[m,r]*hgx[m,j,r]
 
     gather, tasks share m j
     """
@@ -627,7 +627,7 @@ def hx_from_gtotal_hgx_htotal_x(hx: Real3, gtotal: Real2, hgx: Real3, htotal: Re
         m = item // J
         j = item % J
         for r in range(R):
-            total = (norm * power(absolute(x[m, j, r]), norm) * sign(x[m, j, r]) / absolute(x[m, j, r]) if x[m, j, r] != zero() else zero()) * htotal[m, r] + (norm * (norm - 1) * power(absolute(x[m, j, r]), norm) * sign(x[m, j, r])**2 / x[m, j, r]**2 if x[m, j, r] != zero() else zero()) * gtotal[m, r] * hgx[m, j, r]
+            total = (norm * power(absolute(x[m, j, r]), (norm - 1)) * sign(x[m, j, r]) if x[m, j, r] != zero() else zero()) * htotal[m, r] + (norm * (norm - 1) * (power(absolute(x[m, j, r]), (norm - 2)) if (norm - 1) != zero() else zero()) * sign(x[m, j, r])**2 if x[m, j, r] != zero() else zero()) * gtotal[m, r] * hgx[m, j, r]
             if add != 0:
                 total += hx[m, j, r]
             hx[m, j, r] = total
@@ -729,19 +729,19 @@ DEFINITION = Definition(
                     ('M', 'J', 'R'),
                     linear=('gy',),
                 ),
-                Phase(  # gtotal[m,r] += chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)/(norm*total[m,r]))*indica...
+                Phase(  # gtotal[m,r] += chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*indicator(chos...
                     gtotal_from_gother_total,
                     ('gtotal', 'gother', 'total'),
                     ('M', 'R'),
                     reals=('eps', 'norm'),
                     linear=('gother',),
                 ),
-                Phase(  # gx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**norm*sign(x[m,j,r])/Abs(x[m,j,...
+                Phase(  # gx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*gto...
                     gx_from_gtotal_x,
                     ('gx', 'gtotal', 'x'),
                     ('M', 'R', 'J'),
                     reals=('norm',),
-                    linear=('gtotal',),
+                    linear=('gtotal', 'x'),
                 ),
             ),
         ),
@@ -762,14 +762,14 @@ DEFINITION = Definition(
                     ('M', 'R'),
                     reals=('eps', 'norm'),
                 ),
-                Phase(  # ttotal[m,r] += sum[j] chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**norm*sign(x[m,j,r])/A...
+                Phase(  # ttotal[m,r] += sum[j] chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j...
                     ttotal_from_tx_x,
                     ('ttotal', 'tx', 'x'),
                     ('M', 'R', 'J'),
                     reals=('norm',),
-                    linear=('tx',),
+                    linear=('tx', 'x'),
                 ),
-                Phase(  # tother[m,r] += chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)/(norm*total[m,r]))*indica...  # as gtotal[m,r]
+                Phase(  # tother[m,r] += chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*indicator(chos...  # as gtotal[m,r]
                     gtotal_from_gother_total,
                     ('tother', 'ttotal', 'total'),
                     ('M', 'R'),
@@ -806,21 +806,21 @@ DEFINITION = Definition(
                     ('M', 'J', 'R'),
                     linear=('gy', 'x'),
                 ),
-                Phase(  # gtotal[m,r] += chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)/(norm*total[m,r]))*indica...
+                Phase(  # gtotal[m,r] += chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*indicator(chos...
                     gtotal_from_gother_total,
                     ('gtotal', 'gother', 'total'),
                     ('M', 'R'),
                     reals=('eps', 'norm'),
                     linear=('gother',),
                 ),
-                Phase(  # hgtotal[m,r] += sum[j] chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**norm*sign(x[m,j,r])/...  # as ttotal[m,r]
+                Phase(  # hgtotal[m,r] += sum[j] chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,...  # as ttotal[m,r]
                     ttotal_from_tx_x,
                     ('hgtotal', 'hgx', 'x'),
                     ('M', 'R', 'J'),
                     reals=('norm',),
-                    linear=('hgx',),
+                    linear=('hgx', 'x'),
                 ),
-                Phase(  # hgother[m,r] += chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)/(norm*total[m,r]))*indic...  # as gtotal[m,r]
+                Phase(  # hgother[m,r] += chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*indicator(cho...  # as gtotal[m,r]
                     gtotal_from_gother_total,
                     ('hgother', 'hgtotal', 'total'),
                     ('M', 'R'),
@@ -850,17 +850,18 @@ DEFINITION = Definition(
                     ('M', 'J', 'R'),
                     linear=('gy', 'hgother'),
                 ),
-                Phase(  # htotal[m,r] += (chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)/(norm*total[m,r]))*hothe...
+                Phase(  # htotal[m,r] += (chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*hother[m,r] +...
                     htotal_from_gother_hgtotal_hother_total,
                     ('htotal', 'gother', 'hgtotal', 'hother', 'total'),
                     ('M', 'R'),
                     reals=('eps', 'norm'),
                 ),
-                Phase(  # hx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**norm*sign(x[m,j,r])/Abs(x[m,j,...
+                Phase(  # hx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*hto...
                     hx_from_gtotal_hgx_htotal_x,
                     ('hx', 'gtotal', 'hgx', 'htotal', 'x'),
                     ('M', 'R', 'J'),
                     reals=('norm',),
+                    linear=('x',),
                 ),
             ),
         ),
@@ -887,21 +888,21 @@ DEFINITION = Definition(
                     ('M', 'J', 'R'),
                     linear=('gy', 'x'),
                 ),
-                Phase(  # gtotal[m,r] += chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)/(norm*total[m,r]))*indica...
+                Phase(  # gtotal[m,r] += chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*indicator(chos...
                     gtotal_from_gother_total,
                     ('gtotal', 'gother', 'total'),
                     ('M', 'R'),
                     reals=('eps', 'norm'),
                     linear=('gother',),
                 ),
-                Phase(  # ttotal[m,r] += sum[j] chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**norm*sign(x[m,j,r])/A...
+                Phase(  # ttotal[m,r] += sum[j] chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j...
                     ttotal_from_tx_x,
                     ('ttotal', 'tx', 'x'),
                     ('M', 'R', 'J'),
                     reals=('norm',),
-                    linear=('tx',),
+                    linear=('tx', 'x'),
                 ),
-                Phase(  # tother[m,r] += chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)/(norm*total[m,r]))*indica...  # as gtotal[m,r]
+                Phase(  # tother[m,r] += chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*indicator(chos...  # as gtotal[m,r]
                     gtotal_from_gother_total,
                     ('tother', 'ttotal', 'total'),
                     ('M', 'R'),
@@ -931,17 +932,18 @@ DEFINITION = Definition(
                     ('tgx', 'other', 'tother', 'tgy', 'gy'),
                     ('M', 'J', 'R'),
                 ),
-                Phase(  # tgtotal[m,r] += (chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)/(norm*total[m,r]))*tgot...  # as htotal[m,r]
+                Phase(  # tgtotal[m,r] += (chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*tgother[m,r]...  # as htotal[m,r]
                     htotal_from_gother_hgtotal_hother_total,
                     ('tgtotal', 'gother', 'ttotal', 'tgother', 'total'),
                     ('M', 'R'),
                     reals=('eps', 'norm'),
                 ),
-                Phase(  # tgx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**norm*sign(x[m,j,r])/Abs(x[m,j...  # as hx[m,j,r]
+                Phase(  # tgx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*tg...  # as hx[m,j,r]
                     hx_from_gtotal_hgx_htotal_x,
                     ('tgx', 'gtotal', 'tx', 'tgtotal', 'x'),
                     ('M', 'R', 'J'),
                     reals=('norm',),
+                    linear=('x',),
                 ),
             ),
         ),

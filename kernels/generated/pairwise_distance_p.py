@@ -56,48 +56,48 @@ def y_from_total(y: Real1, total_: Real1, N: int, norm: float, task: int, tasks:
 @task
 def gtotal_from_gy_total(gtotal: Real1, gy: Real1, total_: Real1, N: int, norm: float, task: int,
         tasks: int) -> None:
-    """gtotal[n] += chosen(Ne(total[n], 0), total[n]**(1/norm)/(norm*total[n]))*gy[n]
+    """gtotal[n] += chosen(Ne(total[n], 0), total[n]**(-1 + 1/norm)/norm)*gy[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (power(total_[n], 1 / norm) / norm / total_[n] if total_[n] != zero() else zero()) * gy[n]
+        total = (power(total_[n], (-1 + 1 / norm)) / norm if total_[n] != zero() else zero()) * gy[n]
         gtotal[n] = total
 
 
 @task
 def ga_from_a_b_gtotal(ga: Real2, a: Real2, b: Real2, gtotal: Real1, N: int, J: int, eps: float, norm: float,
         task: int, tasks: int) -> None:
-    """ga[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*Abs(eps + a[n,j] - b[n,j])**norm*sign(eps + a[n,j] - b[n,j])/Abs(eps + a[n,j] - b[n,j]))*gtotal[n]
+    """ga[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*Abs(eps + a[n,j] - b[n,j])**(norm - 1)*sign(eps + a[n,j] - b[n,j]))*gtotal[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         for j in range(J):
-            total = (norm * power(absolute(eps + a[n, j] - b[n, j]), norm) * sign(eps + a[n, j] - b[n, j]) / absolute(eps + a[n, j] - b[n, j]) if (eps + a[n, j] - b[n, j]) != zero() else zero()) * gtotal[n]
+            total = (norm * power(absolute(eps + a[n, j] - b[n, j]), (norm - 1)) * sign(eps + a[n, j] - b[n, j]) if (eps + a[n, j] - b[n, j]) != zero() else zero()) * gtotal[n]
             ga[n, j] = total
 
 
 @task
 def gb_from_a_b_gtotal(gb: Real2, a: Real2, b: Real2, gtotal: Real1, N: int, J: int, eps: float, norm: float,
         task: int, tasks: int) -> None:
-    """gb[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*Abs(eps + a[n,j] - b[n,j])**norm*sign(eps + a[n,j] - b[n,j])/Abs(eps + a[n,j] - b[n,j]))*gtotal[n]
+    """gb[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*Abs(eps + a[n,j] - b[n,j])**(norm - 1)*sign(eps + a[n,j] - b[n,j]))*gtotal[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         for j in range(J):
-            total = ((-norm * power(absolute(eps + a[n, j] - b[n, j]), norm) * sign(eps + a[n, j] - b[n, j]) / absolute(eps + a[n, j] - b[n, j])) if (eps + a[n, j] - b[n, j]) != zero() else zero()) * gtotal[n]
+            total = ((-norm * power(absolute(eps + a[n, j] - b[n, j]), (norm - 1)) * sign(eps + a[n, j] - b[n, j])) if (eps + a[n, j] - b[n, j]) != zero() else zero()) * gtotal[n]
             gb[n, j] = total
 
 
 @task
 def ttotal_from_a_b_ta(ttotal: Real1, a: Real2, b: Real2, ta: Real2, N: int, J: int, eps: float, norm: float,
         add: int, task: int, tasks: int) -> None:
-    """ttotal[n] += sum[j] chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*Abs(eps + a[n,j] - b[n,j])**norm*sign(eps + a[n,j] - b[n,j])/Abs(eps + a[n,j] - b[n,j]))*ta[n,j]
+    """ttotal[n] += sum[j] chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*Abs(eps + a[n,j] - b[n,j])**(norm - 1)*sign(eps + a[n,j] - b[n,j]))*ta[n,j]
 
     gather, tasks share n
     """
@@ -105,7 +105,7 @@ def ttotal_from_a_b_ta(ttotal: Real1, a: Real2, b: Real2, ta: Real2, N: int, J: 
     for n in range(first, last):
         total = zero()
         for j in range(J):
-            total += (norm * power(absolute(eps + a[n, j] - b[n, j]), norm) * sign(eps + a[n, j] - b[n, j]) / absolute(eps + a[n, j] - b[n, j]) if (eps + a[n, j] - b[n, j]) != zero() else zero()) * ta[n, j]
+            total += (norm * power(absolute(eps + a[n, j] - b[n, j]), (norm - 1)) * sign(eps + a[n, j] - b[n, j]) if (eps + a[n, j] - b[n, j]) != zero() else zero()) * ta[n, j]
         if add != 0:
             total += ttotal[n]
         ttotal[n] = total
@@ -114,7 +114,7 @@ def ttotal_from_a_b_ta(ttotal: Real1, a: Real2, b: Real2, ta: Real2, N: int, J: 
 @task
 def ttotal_from_a_b_tb(ttotal: Real1, a: Real2, b: Real2, tb: Real2, N: int, J: int, eps: float, norm: float,
         add: int, task: int, tasks: int) -> None:
-    """ttotal[n] += sum[j] chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*Abs(eps + a[n,j] - b[n,j])**norm*sign(eps + a[n,j] - b[n,j])/Abs(eps + a[n,j] - b[n,j]))*tb[n,j]
+    """ttotal[n] += sum[j] chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*Abs(eps + a[n,j] - b[n,j])**(norm - 1)*sign(eps + a[n,j] - b[n,j]))*tb[n,j]
 
     gather, tasks share n
     """
@@ -122,7 +122,7 @@ def ttotal_from_a_b_tb(ttotal: Real1, a: Real2, b: Real2, tb: Real2, N: int, J: 
     for n in range(first, last):
         total = zero()
         for j in range(J):
-            total += ((-norm * power(absolute(eps + a[n, j] - b[n, j]), norm) * sign(eps + a[n, j] - b[n, j]) / absolute(eps + a[n, j] - b[n, j])) if (eps + a[n, j] - b[n, j]) != zero() else zero()) * tb[n, j]
+            total += ((-norm * power(absolute(eps + a[n, j] - b[n, j]), (norm - 1)) * sign(eps + a[n, j] - b[n, j])) if (eps + a[n, j] - b[n, j]) != zero() else zero()) * tb[n, j]
         if add != 0:
             total += ttotal[n]
         ttotal[n] = total
@@ -131,54 +131,54 @@ def ttotal_from_a_b_tb(ttotal: Real1, a: Real2, b: Real2, tb: Real2, N: int, J: 
 @task
 def htotal_from_gy_hgtotal_total(htotal: Real1, gy: Real1, hgtotal: Real1, total_: Real1, N: int, norm: float,
         task: int, tasks: int) -> None:
-    """htotal[n] += chosen(Ne(total[n], 0), -total[n]**(1/norm)/(norm*total[n]**2) + total[n]**(1/norm)/(norm**2*total[n]**2))*gy[n]*hgtotal[n]
+    """htotal[n] += chosen(Ne(total[n], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), total[n]**(-2 + 1/norm))/norm)*gy[n]*hgtotal[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = ((-power(total_[n], 1 / norm) / norm / total_[n]**2 + power(total_[n], 1 / norm) / norm**2 / total_[n]**2) if total_[n] != zero() else zero()) * gy[n] * hgtotal[n]
+        total = ((-1 + 1 / norm) * (power(total_[n], (-2 + 1 / norm)) if (-1 + 1 / norm) != zero() else zero()) / norm if total_[n] != zero() else zero()) * gy[n] * hgtotal[n]
         htotal[n] = total
 
 
 @task
 def ha_from_a_b_gtotal_hga_hgb_htotal(ha: Real2, a: Real2, b: Real2, gtotal: Real1, hga: Real2, hgb: Real2,
         htotal: Real1, N: int, J: int, eps: float, norm: float, task: int, tasks: int) -> None:
-    """ha[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*Abs(eps + a[n,j] - b[n,j])**norm*sign(eps + a[n,j] - b[n,j])/Abs(eps + a[n,j] - b[n,j]))*htotal[n] + chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*(1 - norm)*Abs(eps + a[n,j] - b[n,j])**norm*sign(eps + a[n,j] - b[n,j])**2/(eps + a[n,j] - b[n,j])**2)*gtotal[n]*hgb[n,j] + chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*(norm - 1)*Abs(eps + a[n,j] - b[n,j])**norm*sign(eps + a[n,j] - b[n,j])**2/(eps + a[n,j] - b[n,j])**2)*gtotal[n]*hga[n,j]
+    """ha[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*Abs(eps + a[n,j] - b[n,j])**(norm - 1)*sign(eps + a[n,j] - b[n,j]))*htotal[n] + chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(eps + a[n,j] - b[n,j])**(norm - 2))*sign(eps + a[n,j] - b[n,j])**2)*gtotal[n]*hgb[n,j] + chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(eps + a[n,j] - b[n,j])**(norm - 2))*sign(eps + a[n,j] - b[n,j])**2)*gtotal[n]*hga[n,j]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         for j in range(J):
-            total = (norm * power(absolute(eps + a[n, j] - b[n, j]), norm) * sign(eps + a[n, j] - b[n, j]) / absolute(eps + a[n, j] - b[n, j]) if (eps + a[n, j] - b[n, j]) != zero() else zero()) * htotal[n] + (norm * (1 - norm) * power(absolute(eps + a[n, j] - b[n, j]), norm) * sign(eps + a[n, j] - b[n, j])**2 / (eps + a[n, j] - b[n, j])**2 if (eps + a[n, j] - b[n, j]) != zero() else zero()) * gtotal[n] * hgb[n, j] + (norm * (norm - 1) * power(absolute(eps + a[n, j] - b[n, j]), norm) * sign(eps + a[n, j] - b[n, j])**2 / (eps + a[n, j] - b[n, j])**2 if (eps + a[n, j] - b[n, j]) != zero() else zero()) * gtotal[n] * hga[n, j]
+            total = (norm * power(absolute(eps + a[n, j] - b[n, j]), (norm - 1)) * sign(eps + a[n, j] - b[n, j]) if (eps + a[n, j] - b[n, j]) != zero() else zero()) * htotal[n] + ((-norm * (norm - 1) * (power(absolute(eps + a[n, j] - b[n, j]), (norm - 2)) if (norm - 1) != zero() else zero()) * sign(eps + a[n, j] - b[n, j])**2) if (eps + a[n, j] - b[n, j]) != zero() else zero()) * gtotal[n] * hgb[n, j] + (norm * (norm - 1) * (power(absolute(eps + a[n, j] - b[n, j]), (norm - 2)) if (norm - 1) != zero() else zero()) * sign(eps + a[n, j] - b[n, j])**2 if (eps + a[n, j] - b[n, j]) != zero() else zero()) * gtotal[n] * hga[n, j]
             ha[n, j] = total
 
 
 @task
 def hb_from_a_b_gtotal_hga_hgb_htotal(hb: Real2, a: Real2, b: Real2, gtotal: Real1, hga: Real2, hgb: Real2,
         htotal: Real1, N: int, J: int, eps: float, norm: float, task: int, tasks: int) -> None:
-    """hb[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*Abs(eps + a[n,j] - b[n,j])**norm*sign(eps + a[n,j] - b[n,j])/Abs(eps + a[n,j] - b[n,j]))*htotal[n] + chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*(1 - norm)*Abs(eps + a[n,j] - b[n,j])**norm*sign(eps + a[n,j] - b[n,j])**2/(eps + a[n,j] - b[n,j])**2)*gtotal[n]*hga[n,j] + chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*(norm - 1)*Abs(eps + a[n,j] - b[n,j])**norm*sign(eps + a[n,j] - b[n,j])**2/(eps + a[n,j] - b[n,j])**2)*gtotal[n]*hgb[n,j]
+    """hb[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*Abs(eps + a[n,j] - b[n,j])**(norm - 1)*sign(eps + a[n,j] - b[n,j]))*htotal[n] + chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(eps + a[n,j] - b[n,j])**(norm - 2))*sign(eps + a[n,j] - b[n,j])**2)*gtotal[n]*hga[n,j] + chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(eps + a[n,j] - b[n,j])**(norm - 2))*sign(eps + a[n,j] - b[n,j])**2)*gtotal[n]*hgb[n,j]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         for j in range(J):
-            total = ((-norm * power(absolute(eps + a[n, j] - b[n, j]), norm) * sign(eps + a[n, j] - b[n, j]) / absolute(eps + a[n, j] - b[n, j])) if (eps + a[n, j] - b[n, j]) != zero() else zero()) * htotal[n] + (norm * (1 - norm) * power(absolute(eps + a[n, j] - b[n, j]), norm) * sign(eps + a[n, j] - b[n, j])**2 / (eps + a[n, j] - b[n, j])**2 if (eps + a[n, j] - b[n, j]) != zero() else zero()) * gtotal[n] * hga[n, j] + (norm * (norm - 1) * power(absolute(eps + a[n, j] - b[n, j]), norm) * sign(eps + a[n, j] - b[n, j])**2 / (eps + a[n, j] - b[n, j])**2 if (eps + a[n, j] - b[n, j]) != zero() else zero()) * gtotal[n] * hgb[n, j]
+            total = ((-norm * power(absolute(eps + a[n, j] - b[n, j]), (norm - 1)) * sign(eps + a[n, j] - b[n, j])) if (eps + a[n, j] - b[n, j]) != zero() else zero()) * htotal[n] + ((-norm * (norm - 1) * (power(absolute(eps + a[n, j] - b[n, j]), (norm - 2)) if (norm - 1) != zero() else zero()) * sign(eps + a[n, j] - b[n, j])**2) if (eps + a[n, j] - b[n, j]) != zero() else zero()) * gtotal[n] * hga[n, j] + (norm * (norm - 1) * (power(absolute(eps + a[n, j] - b[n, j]), (norm - 2)) if (norm - 1) != zero() else zero()) * sign(eps + a[n, j] - b[n, j])**2 if (eps + a[n, j] - b[n, j]) != zero() else zero()) * gtotal[n] * hgb[n, j]
             hb[n, j] = total
 
 
 @task
 def tgtotal_from_gy_tgy_total_ttotal(tgtotal: Real1, gy: Real1, tgy: Real1, total_: Real1, ttotal: Real1, N: int,
         norm: float, task: int, tasks: int) -> None:
-    """tgtotal[n] += chosen(Ne(total[n], 0), total[n]**(1/norm)/(norm*total[n]))*tgy[n] + chosen(Ne(total[n], 0), (-1 + 1/norm)*total[n]**(1/norm)/(norm*total[n]**2))*gy[n]*ttotal[n]
+    """tgtotal[n] += chosen(Ne(total[n], 0), total[n]**(-1 + 1/norm)/norm)*tgy[n] + chosen(Ne(total[n], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), total[n]**(-2 + 1/norm))/norm)*gy[n]*ttotal[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (power(total_[n], 1 / norm) / norm / total_[n] if total_[n] != zero() else zero()) * tgy[n] + ((-1 + 1 / norm) * power(total_[n], 1 / norm) / norm / total_[n]**2 if total_[n] != zero() else zero()) * gy[n] * ttotal[n]
+        total = (power(total_[n], (-1 + 1 / norm)) / norm if total_[n] != zero() else zero()) * tgy[n] + ((-1 + 1 / norm) * (power(total_[n], (-2 + 1 / norm)) if (-1 + 1 / norm) != zero() else zero()) / norm if total_[n] != zero() else zero()) * gy[n] * ttotal[n]
         tgtotal[n] = total
 
 
@@ -253,21 +253,21 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     reals=('eps', 'norm'),
                 ),
-                Phase(  # gtotal[n] += chosen(Ne(total[n], 0), total[n]**(1/norm)/(norm*total[n]))*gy[n]
+                Phase(  # gtotal[n] += chosen(Ne(total[n], 0), total[n]**(-1 + 1/norm)/norm)*gy[n]
                     gtotal_from_gy_total,
                     ('gtotal', 'gy', 'total'),
                     ('N',),
                     reals=('norm',),
                     linear=('gy',),
                 ),
-                Phase(  # ga[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*Abs(eps + a[n,j] - b[n,j])**norm*s...
+                Phase(  # ga[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*Abs(eps + a[n,j] - b[n,j])**(norm ...
                     ga_from_a_b_gtotal,
                     ('ga', 'a', 'b', 'gtotal'),
                     ('N', 'J'),
                     reals=('eps', 'norm'),
                     linear=('gtotal',),
                 ),
-                Phase(  # gb[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*Abs(eps + a[n,j] - b[n,j])**norm*...
+                Phase(  # gb[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*Abs(eps + a[n,j] - b[n,j])**(norm...
                     gb_from_a_b_gtotal,
                     ('gb', 'a', 'b', 'gtotal'),
                     ('N', 'J'),
@@ -300,7 +300,7 @@ DEFINITION = Definition(
                     reals=('eps', 'norm'),
                     linear=('tb',),
                 ),
-                Phase(  # ty[n] += chosen(Ne(total[n], 0), total[n]**(1/norm)/(norm*total[n]))*ttotal[n]  # as gtotal[n]
+                Phase(  # ty[n] += chosen(Ne(total[n], 0), total[n]**(-1 + 1/norm)/norm)*ttotal[n]  # as gtotal[n]
                     gtotal_from_gy_total,
                     ('ty', 'ttotal', 'total'),
                     ('N',),
@@ -319,7 +319,7 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     reals=('eps', 'norm'),
                 ),
-                Phase(  # gtotal[n] += chosen(Ne(total[n], 0), total[n]**(1/norm)/(norm*total[n]))*gy[n]
+                Phase(  # gtotal[n] += chosen(Ne(total[n], 0), total[n]**(-1 + 1/norm)/norm)*gy[n]
                     gtotal_from_gy_total,
                     ('gtotal', 'gy', 'total'),
                     ('N',),
@@ -340,27 +340,27 @@ DEFINITION = Definition(
                     reals=('eps', 'norm'),
                     linear=('hga',),
                 ),
-                Phase(  # hgy[n] += chosen(Ne(total[n], 0), total[n]**(1/norm)/(norm*total[n]))*hgtotal[n]  # as gtotal[n]
+                Phase(  # hgy[n] += chosen(Ne(total[n], 0), total[n]**(-1 + 1/norm)/norm)*hgtotal[n]  # as gtotal[n]
                     gtotal_from_gy_total,
                     ('hgy', 'hgtotal', 'total'),
                     ('N',),
                     reals=('norm',),
                     linear=('hgtotal',),
                 ),
-                Phase(  # htotal[n] += chosen(Ne(total[n], 0), -total[n]**(1/norm)/(norm*total[n]**2) + total[n]*...
+                Phase(  # htotal[n] += chosen(Ne(total[n], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), total[n]*...
                     htotal_from_gy_hgtotal_total,
                     ('htotal', 'gy', 'hgtotal', 'total'),
                     ('N',),
                     reals=('norm',),
                     linear=('gy', 'hgtotal'),
                 ),
-                Phase(  # ha[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*Abs(eps + a[n,j] - b[n,j])**norm*s...
+                Phase(  # ha[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*Abs(eps + a[n,j] - b[n,j])**(norm ...
                     ha_from_a_b_gtotal_hga_hgb_htotal,
                     ('ha', 'a', 'b', 'gtotal', 'hga', 'hgb', 'htotal'),
                     ('N', 'J'),
                     reals=('eps', 'norm'),
                 ),
-                Phase(  # hb[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*Abs(eps + a[n,j] - b[n,j])**norm*...
+                Phase(  # hb[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*Abs(eps + a[n,j] - b[n,j])**(norm...
                     hb_from_a_b_gtotal_hga_hgb_htotal,
                     ('hb', 'a', 'b', 'gtotal', 'hga', 'hgb', 'htotal'),
                     ('N', 'J'),
@@ -378,7 +378,7 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     reals=('eps', 'norm'),
                 ),
-                Phase(  # gtotal[n] += chosen(Ne(total[n], 0), total[n]**(1/norm)/(norm*total[n]))*gy[n]
+                Phase(  # gtotal[n] += chosen(Ne(total[n], 0), total[n]**(-1 + 1/norm)/norm)*gy[n]
                     gtotal_from_gy_total,
                     ('gtotal', 'gy', 'total'),
                     ('N',),
@@ -399,19 +399,19 @@ DEFINITION = Definition(
                     reals=('eps', 'norm'),
                     linear=('tb',),
                 ),
-                Phase(  # tgtotal[n] += chosen(Ne(total[n], 0), total[n]**(1/norm)/(norm*total[n]))*tgy[n] + chos...
+                Phase(  # tgtotal[n] += chosen(Ne(total[n], 0), total[n]**(-1 + 1/norm)/norm)*tgy[n] + chosen(Ne(...
                     tgtotal_from_gy_tgy_total_ttotal,
                     ('tgtotal', 'gy', 'tgy', 'total', 'ttotal'),
                     ('N',),
                     reals=('norm',),
                 ),
-                Phase(  # tga[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*Abs(eps + a[n,j] - b[n,j])**norm*...  # as ha[n,j]
+                Phase(  # tga[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*Abs(eps + a[n,j] - b[n,j])**(norm...  # as ha[n,j]
                     ha_from_a_b_gtotal_hga_hgb_htotal,
                     ('tga', 'a', 'b', 'gtotal', 'ta', 'tb', 'tgtotal'),
                     ('N', 'J'),
                     reals=('eps', 'norm'),
                 ),
-                Phase(  # tgb[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*Abs(eps + a[n,j] - b[n,j])**norm...  # as hb[n,j]
+                Phase(  # tgb[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*Abs(eps + a[n,j] - b[n,j])**(nor...  # as hb[n,j]
                     hb_from_a_b_gtotal_hga_hgb_htotal,
                     ('tgb', 'a', 'b', 'gtotal', 'ta', 'tb', 'tgtotal'),
                     ('N', 'J'),

@@ -66,6 +66,9 @@ def test_varying_exponents() -> None:
     assert near(made.by["x"], p * x ** (p - 1))
     assert near(made.by["p"], x**p * DIGITS.context.log(x))
     assert near(power(Dual(x, 1), p).tangent, p * x ** (p - 1))
+    zero = power(DIGITS.number(0), Gradient(p, {"p": 1}))  # the limit of x^p log(x)
+    assert zero == 0
+    assert zero.by.get("p", 0) == 0
 
 
 def test_conventions_at_kinks() -> None:

@@ -27,6 +27,7 @@ from derive.program import (
     check,
     fresh_name,
     live,
+    vanishes,
 )
 from derive.program import Tensor as Declared
 from derive.translate import to_program
@@ -285,3 +286,14 @@ def test_reductions_are_the_languages():
     assert REDUCTIONS == KINDS
     assert isinstance(Size("N"), sp.Symbol)
     assert Parameter("s") == s
+
+
+def test_what_vanishes_with_a_read():
+    """Where the body has no value at 0 it does not; SymPy compares no 1/0 and no log(0)."""
+    a, b = Access("x", indices("n")), Access("w", indices("n"))
+    assert vanishes(a * b, a)
+    assert vanishes(sp.sin(a) * sp.exp(b), a)
+    assert not vanishes(a + b, a)
+    assert not vanishes(b / a, a)
+    for comparison in (1 / a < b, sp.log(a) < b, sp.acosh(a) < b):
+        assert not vanishes(sp.Piecewise((a, comparison), (0, True)), a)

@@ -22,6 +22,7 @@ from derive.language import (
     Real,
     Sum,
     Tensor,
+    chosen,
     indices,
     maximum,
     minimum,
@@ -307,6 +308,33 @@ def test_power_is_finite_at_zero():
     a, exponent = Access("x", n), Real("p", positive=True)
     assert partial(a**exponent, a) == exponent * a ** (exponent - 1)
     assert partial(a**3, a) == 3 * a**2
+
+
+def test_a_power_of_exponent_zero_does_not_vary():
+    """0 * u^(-1) would be NaN at u = 0: a polynomial has no slope from its constant, whoever sums over exponents."""
+    a = Access("x", n)
+    assert partial(a**k, a) == k * chosen(sp.Ne(k, 0), a ** (k - 1))
+    twice = partial(partial(a**k, a), a)
+    assert twice == k * chosen(sp.Ne(k, 0), (k - 1) * chosen(sp.Ne(k - 1, 0), a ** (k - 2)))
+    assert twice.xreplace({k: sp.S.One, a: sp.S.Zero}) == twice.xreplace({k: sp.S.Zero, a: sp.S.Zero}) == 0
+    assert twice.xreplace({k: sp.Integer(2)}) == 2 * chosen(True, chosen(True, 1))
+
+
+def test_a_power_varies_with_its_exponent():
+    """x^p log(x), and 0 where x is 0: 0 * log(0) would be NaN."""
+    a, b = Access("x", n), Access("w", n)
+    assert partial(a**b, b) == chosen(sp.Or(sp.Ne(a, 0), b < 0), a**b * sp.log(a))
+    assert partial(2**b, b) == 2**b * sp.log(2)
+
+
+@pytest.mark.parametrize("inner", [sp.log, sp.sqrt, sp.acos, sp.acosh, lambda v: sp.log(v) / v])
+def test_absolute_values_of_what_sympy_takes_for_complex(inner):
+    """SymPy does not know log(x) to be real, and has no derivative of |log(x)| then."""
+    a = Access("x", n)
+    u, slope = inner(a), partial(inner(a), a)
+    assert sp.simplify(partial(sp.Abs(u), a) / slope - sp.sign(u)) == 0
+    assert partial(sp.sign(u), a) == 0
+    assert partial(partial(sp.Abs(u), a), a).has(sp.sign)
 
 
 def test_no_delta_appears():
