@@ -493,10 +493,17 @@ class Reduction:
             raise SpecError(f"{self.kind}[{','.join(map(str, flat))}] names an index twice")
         return Reduction(self.kind, flat)
 
-    def __call__(self, body: Any, *where: Any, ties: str = "first", at: Any = None) -> sp.Expr:
+    def __call__(
+        self, body: Any, *where: Any, ties: str = "first", at: Any = None, **unknown: Any
+    ) -> sp.Expr:
         if self.bound is None:
             name = next(n for n, r in REDUCTIONS.items() if r == self)
             raise SpecError(f"{name} names the indices that it reduces: {name}[k](...), found {name}({body})")
+        if unknown:
+            raise SpecError(
+                f"{self.kind}[...](body, ...) has no option `{next(iter(unknown))}`; conditions follow the body, "
+                "as in Sum[j](x[j], j < i), and its options are ties and at"
+            )
         body = _expression(body, f"the body of {self.kind}")
         where = tuple(_expression(c, f"a condition of {self.kind}") for c in where)
         if ties not in TIES:

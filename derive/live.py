@@ -8,7 +8,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from derive.emit.module import module_source
-from derive.errors import GenerateError
+from derive.errors import GenerateError, SpecError
 from derive.generate import write
 from derive.language import Operator
 from derive.pipeline import derive
@@ -38,6 +38,8 @@ def build(operator: Operator) -> Live:
 
     Raises SpecError where the equations do not make sense.
     """
+    if not isinstance(operator, Operator):
+        raise SpecError(f"build takes an Operator(name, equation, ..., inputs=...), found {operator!r}")
     text = module_source(derive(operator))
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     path = cache_folder() / f"{operator.name}_{digest}" / f"{operator.name}.py"

@@ -189,6 +189,8 @@ def scalar(e: sp.Basic) -> None:
     match e:
         case Read() | sp.Symbol() | sp.Rational():
             return
+        case Tensor():
+            raise SpecError(f"`{e.name}` is a tensor; equations are about its elements, {e.name}[...]")
         case sp.core.numbers.Infinity() | sp.core.numbers.NegativeInfinity():
             return
         case sp.core.numbers.Pi() | sp.core.numbers.Exp1():
@@ -239,6 +241,11 @@ def condition(e: sp.Basic) -> None:
     elif isinstance(e, sp.core.relational.Relational):
         scalar(e.lhs)
         scalar(e.rhs)
+    elif isinstance(e, sp.ITE):
+        raise SpecError(
+            f"a condition compares no Piecewise, which SymPy takes apart into `{e}`; "
+            "give the Piecewise an equation of its own, and compare what that writes"
+        )
     elif e not in (sp.true, sp.false):
         raise SpecError(f"a condition compares numbers, found `{e}`")
 

@@ -266,7 +266,7 @@ class Plain(Adapter):
             values = per_axis(group, arguments[group], len(members), lambda _, value: value)
             for p, value in zip(members, values, strict=True):
                 if p.real:
-                    reals[p.name] = real(p.name, value)
+                    reals[p.name] = real(p.name, value, p.minimum)
                 else:
                     integers[p.name] = integer(p.name, value, p.minimum)
         inputs = tuple(Layout(n, n, arguments[n]) for n in self.tensors if arguments[n] is not None)

@@ -71,15 +71,18 @@ def natural(name: str, value: object) -> int:
     return integer(name, value, 0)
 
 
-def real(name: str, value: object) -> float:
+def real(name: str, value: object, minimum: int | None = None) -> float:
     """A Python or NumPy number; NaN and infinity pass."""
     if isinstance(value, (bool, np.bool_, str, bytes)):
         raise ArgumentTypeError(f"`{name}` is {shown(value)} but needs a real number")
     try:
-        return float(value)  # type: ignore[arg-type]
+        number = float(value)  # type: ignore[arg-type]
     except Exception:  # its own __float__ may raise anything; 10**400 has none
         kind = type(value).__name__
         raise ArgumentTypeError(f"`{name}` is {shown(value)} ({kind}) but needs a real number") from None
+    if minimum is not None and number < minimum:
+        raise ArgumentError(f"`{name}` is {shown(number)} but needs to be at least {minimum}")
+    return number
 
 
 def flag(name: str, value: object) -> bool:

@@ -34,7 +34,7 @@ class Parameter:
     """A run-time number that no array shape gives."""
 
     name: str
-    minimum: int | None = None  # smallest legal value of an integer
+    minimum: int | None = None  # smallest legal value; of a real 0, if its formula is of a positive one
     real: bool = False
     group: str | None = None  # s0, s1 belong to group s: callers may pass s=2 or s=(2, 3)
     default: float | None = None

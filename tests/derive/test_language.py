@@ -248,6 +248,11 @@ BAD = {
     ),
     "index twice": (lambda: Sum[k, k](x[k]), "sum[k,k] names an index twice"),
     "no index": (lambda: Sum[s](x[s]), "sum[...] reduces indices, found s"),
+    "conditions by name": (
+        lambda: Sum[k](x[k], where=k < 3),
+        "sum[...](body, ...) has no option `where`; conditions follow the body, as in Sum[j](x[j], j < i), "
+        "and its options are ties and at",
+    ),
     "number reduced": (lambda: Max[3](x[k]), "max[...] reduces indices, found 3"),
     "ties": (lambda: Max[k](x[k], ties="mean"), "ties is one of first, last, split, all, found 'mean'"),
     "at": (lambda: Max[k](x[k], at=k), "`at` belongs to ArgMax and ArgMin, not to max"),

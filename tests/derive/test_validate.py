@@ -280,6 +280,18 @@ for _expr in (
         f"`{_expr}` ({type(_expr).__name__}){NO_KERNEL}",
         f"y[p] << {x[p] * _expr}",
     )
+BAD["whole tensor"] = (
+    op(y[p] << x),
+    "`x` is a tensor; equations are about its elements, x[...]",
+    "y[p] << x",
+)
+_branches = sp.Piecewise((x[n, p], x[n, p] > 0), (sp.log(x[n, p]), True))
+BAD["Piecewise compared"] = (
+    op(y[n, p] << sp.Piecewise((1, _branches < w[n, p]), (0, True)), inputs=(x, w)),
+    "a condition compares no Piecewise, which SymPy takes apart into `ITE(x[n,p] > 0, w[n,p] > x[n,p], w[n,p] > log(x[n,p]))`; "
+    "give the Piecewise an equation of its own, and compare what that writes",
+    "y[n,p] << Piecewise((1, ITE(x[n,p] > 0, w[n,p] > x[n,p], w[n,p] > log(x[n,p]))), (0, True))",
+)
 BAD["matrix"] = (
     op(y[p] << sp.Matrix([x[p]])),
     f"`Matrix([[x[p]]])` (ImmutableDenseMatrix){NO_KERNEL}",
